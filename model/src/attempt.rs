@@ -1,0 +1,426 @@
+//! One try at a job, on one machine or, for a gang, on several in one zone.
+//!
+//! ```text
+//! Planned -> Launching -> Running -> Ended -> Settled
+//!        \______________\____________^
+//! ```
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AttemptId, InstanceId};
+use crate::money::Money;
+use crate::offer::OfferKey;
+use crate::plan::Why;
+use crate::resources::Share;
+use crate::time::Now;
+
+/// Whether we know what became of a launch call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certainty {
+    /// The call has been answered, or has not been made yet.
+    Known,
+    /// The call was made and its answer was lost: asked again with the same
+    /// token, never retried blind.
+    Unknown,
+}
+
+/// Why we ended an attempt ourselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// Its owner cancelled the job.
+    Cancelled,
+    /// The job's budget is used up.
+    Budget,
+    /// It ran longer than its `timeout`.
+    TimedOut,
+    /// The planner moves it to another offer.
+    Moved,
+    /// The provider takes its capacity back.
+    Interrupted,
+    /// Another member of its gang is gone.
+    GangBroken,
+}
+
+/// A durable order to end an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopOrder {
+    /// Why.
+    pub reason: StopReason,
+    /// When it was given.
+    pub at: Now,
+    /// Wall time at which the capacity is gone, where the provider sets one.
+    pub reclaim_wall: Option<Timestamp>,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// It returned this code.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The exit code a shell would show: 128 + signal for a signal.
+    pub const fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The command returned 0 on every node.
+    Succeeded,
+    /// The command failed by itself.
+    Failed {
+        /// How.
+        exit: Exit,
+    },
+    /// The command saved its state and asked to be run again (exit code 75).
+    Requeued,
+    /// The provider took the capacity back.
+    Interrupted,
+    /// We stopped it.
+    Stopped {
+        /// Why.
+        reason: StopReason,
+    },
+    /// The worker is gone without a word.
+    Lost,
+    /// The capacity could not be launched, or the worker could not start.
+    LaunchFailed {
+        /// What the pool or the worker said.
+        error: String,
+    },
+}
+
+impl Outcome {
+    /// One word for tables.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Requeued => "requeued",
+            Self::Interrupted => "interrupted",
+            Self::Stopped { reason: StopReason::Cancelled } => "cancelled",
+            Self::Stopped { reason: StopReason::Budget } => "over budget",
+            Self::Stopped { reason: StopReason::TimedOut } => "timed out",
+            Self::Stopped { reason: StopReason::Moved } => "moved",
+            Self::Stopped { reason: StopReason::Interrupted } => "interrupted",
+            Self::Stopped { reason: StopReason::GangBroken } => "gang broken",
+            Self::Lost => "lost",
+            Self::LaunchFailed { .. } => "launch failed",
+        }
+    }
+}
+
+/// Where an attempt is. Times are both market and wall time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum AttemptState {
+    /// Chosen; nothing has been bought.
+    Planned {
+        /// When.
+        at: Now,
+    },
+    /// Committed to; the pool is being asked.
+    Launching {
+        /// Since when.
+        since: Now,
+        /// Whether the answer is known.
+        certainty: Certainty,
+    },
+    /// The command runs on every node.
+    Running {
+        /// When it was asked for.
+        launched: Now,
+        /// When the last node started its command.
+        since: Now,
+    },
+    /// Over; not yet in the ledger.
+    Ended {
+        /// When it began to run, if it did.
+        started: Option<Now>,
+        /// When it ended.
+        at: Now,
+        /// How.
+        outcome: Outcome,
+    },
+    /// Over, and its charges are in the ledger.
+    Settled {
+        /// When it began to run, if it did.
+        started: Option<Now>,
+        /// When it ended.
+        at: Now,
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// A step that the life of an attempt does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an attempt that is {from} cannot become {to}")]
+pub struct InvalidTransition {
+    from: &'static str,
+    to: &'static str,
+}
+
+impl AttemptState {
+    /// One word for tables.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Planned { .. } => "planned",
+            Self::Launching { .. } => "launching",
+            Self::Running { .. } => "running",
+            Self::Ended { .. } => "ended",
+            Self::Settled { .. } => "settled",
+        }
+    }
+
+    /// Whether it may still do work: planned, launching or running.
+    pub const fn is_live(&self) -> bool {
+        matches!(self, Self::Planned { .. } | Self::Launching { .. } | Self::Running { .. })
+    }
+
+    /// How it ended, if it has.
+    pub const fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Ended { outcome, .. } | Self::Settled { outcome, .. } => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// When its command began to run, if it has.
+    pub const fn started(&self) -> Option<Now> {
+        match self {
+            Self::Running { since, .. } => Some(*since),
+            Self::Ended { started, .. } | Self::Settled { started, .. } => *started,
+            Self::Planned { .. } | Self::Launching { .. } => None,
+        }
+    }
+
+    /// When it ended, if it has.
+    pub const fn ended(&self) -> Option<Now> {
+        match self {
+            Self::Ended { at, .. } | Self::Settled { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
+
+    const fn refuse<T>(&self, to: &'static str) -> Result<T, InvalidTransition> {
+        Err(InvalidTransition { from: self.name(), to })
+    }
+
+    /// Planned becomes launching: from here on something may be billed.
+    pub fn launch(self, now: Now) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Planned { .. } => Ok(Self::Launching { since: now, certainty: Certainty::Known }),
+            other => other.refuse("launching"),
+        }
+    }
+
+    /// The answer of a launch call was lost.
+    pub fn lose_answer(self) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Launching { since, .. } => {
+                Ok(Self::Launching { since, certainty: Certainty::Unknown })
+            }
+            other => other.refuse("launching (unknown)"),
+        }
+    }
+
+    /// Every node runs its command.
+    pub fn run(self, now: Now) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Launching { since, .. } => Ok(Self::Running { launched: since, since: now }),
+            other => other.refuse("running"),
+        }
+    }
+
+    /// It is over. Every live state may end.
+    pub fn end(self, now: Now, outcome: Outcome) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Planned { .. } | Self::Launching { .. } | Self::Running { .. } => {
+                Ok(Self::Ended { started: self.started(), at: now, outcome })
+            }
+            other => other.refuse("ended"),
+        }
+    }
+
+    /// Its charges are written.
+    pub fn settle(self) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Ended { started, at, outcome } => Ok(Self::Settled { started, at, outcome }),
+            other => other.refuse("settled"),
+        }
+    }
+}
+
+/// How far a job is. Parts per million where a share is meant, so that no
+/// float enters the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Share of the work done, in parts per million (at most 1,000,000).
+    pub done_ppm: u32,
+    /// The step the command reported, where it reports steps.
+    pub step: Option<u64>,
+    /// The last step, where known.
+    pub total_steps: Option<u64>,
+}
+
+impl Progress {
+    /// All of the work.
+    pub const WHOLE: u32 = 1_000_000;
+
+    /// From a reported step; a step beyond the total counts as all of it.
+    pub fn of_step(step: u64, total_steps: Option<u64>) -> Self {
+        let done_ppm = match total_steps {
+            Some(total) if total > 0 => {
+                let ppm = u128::from(step) * u128::from(Self::WHOLE) / u128::from(total);
+                u32::try_from(ppm).unwrap_or(Self::WHOLE).min(Self::WHOLE)
+            }
+            _ => 0,
+        };
+        Self { done_ppm, step: Some(step), total_steps }
+    }
+
+    /// The part of `whole` that is left to do.
+    pub fn left_of(&self, whole: Duration) -> Duration {
+        let left = u128::from(Self::WHOLE.saturating_sub(self.done_ppm));
+        let millis = whole.as_millis() * left / u128::from(Self::WHOLE);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+}
+
+/// A verified checkpoint in the store of checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointRef {
+    /// The attempt that wrote it.
+    pub attempt: AttemptId,
+    /// Its number within the attempt, from 1.
+    pub sequence: u32,
+    /// How far the job was.
+    pub progress: Progress,
+    /// Size of all shards.
+    pub bytes: u64,
+    /// When it was committed (market time).
+    pub at: Timestamp,
+}
+
+/// What one node of an attempt last said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Where the worker runs, as the pool names it (a pid, a task ARN, a pod).
+    pub handle: Option<String>,
+    /// An address that the other members of a gang can reach.
+    pub address: Option<String>,
+    /// When the worker registered.
+    pub registered: Option<Now>,
+    /// When the command began.
+    pub started: Option<Now>,
+    /// When and how the command ended, once it has.
+    pub exited: Option<(Now, Exit)>,
+}
+
+/// One try at a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Job and number.
+    pub id: AttemptId,
+    /// What it runs on: one instance a node, by rank.
+    pub instances: Vec<InstanceId>,
+    /// The offer all of them belong to.
+    pub offer: OfferKey,
+    /// What it takes of each.
+    pub share: Share,
+    /// The checkpoint it resumes from; none on a fresh start.
+    pub restore: Option<CheckpointRef>,
+    /// Why it is where it is, as known when it was placed.
+    pub why: Why,
+    /// Money set aside for it.
+    pub hold: Money,
+    /// Where it is in its life.
+    pub state: AttemptState,
+    /// An order to end, once given. It is never taken back.
+    pub stop: Option<StopOrder>,
+    /// How far the job is in this attempt.
+    pub progress: Progress,
+    /// The last checkpoint this attempt committed.
+    pub checkpoint: Option<CheckpointRef>,
+    /// One entry a node, by rank.
+    pub nodes: Vec<NodeReport>,
+}
+
+impl Attempt {
+    /// The same attempt with another state.
+    #[must_use]
+    pub fn with_state(mut self, state: AttemptState) -> Self {
+        self.state = state;
+        self
+    }
+
+    /// Orders it to end. The first reason stays, but a provider's deadline
+    /// is added to an order that has none.
+    #[must_use]
+    pub fn order_stop(mut self, order: StopOrder) -> Self {
+        match &mut self.stop {
+            None => self.stop = Some(order),
+            Some(standing) => {
+                standing.reclaim_wall = standing.reclaim_wall.or(order.reclaim_wall);
+            }
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now(second: i64) -> Now {
+        let t = Timestamp::from_second(second).unwrap();
+        Now { market: t, wall: t }
+    }
+
+    #[test]
+    fn a_life_runs_one_way() {
+        let planned = AttemptState::Planned { at: now(1) };
+        let running = planned.clone().launch(now(2)).unwrap().run(now(3)).unwrap();
+        let ended = running.end(now(4), Outcome::Succeeded).unwrap();
+        assert!(ended.clone().run(now(5)).is_err());
+        assert!(ended.clone().end(now(5), Outcome::Lost).is_err(), "ended once");
+        assert!(ended.settle().unwrap().settle().is_err());
+        assert!(planned.settle().is_err());
+    }
+
+    #[test]
+    fn progress_is_bounded() {
+        assert_eq!(Progress::of_step(50, Some(200)).done_ppm, 250_000);
+        assert_eq!(Progress::of_step(u64::MAX, Some(1)).done_ppm, 1_000_000);
+        assert_eq!(Progress::of_step(5, None).done_ppm, 0);
+        let quarter = Progress::of_step(1, Some(4));
+        assert_eq!(quarter.left_of(Duration::from_secs(400)), Duration::from_secs(300));
+    }
+}

@@ -1,0 +1,156 @@
+//! One machine (or local slot) that we pay for.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::InstanceId;
+use crate::money::Price;
+use crate::offer::OfferKey;
+use crate::resources::NodeShape;
+
+/// Who ended an instance: it decides what the provider bills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndedBy {
+    /// We stopped it.
+    Us,
+    /// The provider took it back.
+    Provider,
+}
+
+/// The life of an instance. Billing runs from `launched` to `at` of `Ended`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum InstanceState {
+    /// Committed to, and billed from `since` (market time).
+    Live {
+        /// When it was bought.
+        since: Timestamp,
+    },
+    /// The provider has said that it takes it back.
+    Noticed {
+        /// When it was bought.
+        since: Timestamp,
+        /// When the notice came (market time).
+        at: Timestamp,
+        /// When the capacity goes (market time).
+        reclaim_at: Timestamp,
+    },
+    /// Gone.
+    Ended {
+        /// When it was bought.
+        since: Timestamp,
+        /// When it ended (market time).
+        at: Timestamp,
+        /// Who ended it.
+        by: EndedBy,
+        /// Whether its charges are in the ledger.
+        settled: bool,
+    },
+}
+
+/// One machine of an offer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its number.
+    pub id: InstanceId,
+    /// What was bought.
+    pub offer: OfferKey,
+    /// What it has.
+    pub shape: NodeShape,
+    /// The price at launch; charges follow the market's price segments.
+    pub launch_price: Price,
+    /// The on-demand price of the same type at launch.
+    pub on_demand: Price,
+    /// Where it is in its life.
+    pub state: InstanceState,
+}
+
+impl Instance {
+    /// When it was bought (market time).
+    pub const fn since(&self) -> Timestamp {
+        match self.state {
+            InstanceState::Live { since }
+            | InstanceState::Noticed { since, .. }
+            | InstanceState::Ended { since, .. } => since,
+        }
+    }
+
+    /// Whether new work may be placed on it.
+    pub const fn accepts_work(&self) -> bool {
+        matches!(self.state, InstanceState::Live { .. })
+    }
+
+    /// Whether it is gone.
+    pub const fn ended(&self) -> bool {
+        matches!(self.state, InstanceState::Ended { .. })
+    }
+
+    /// Takes note of the provider's notice. A second notice changes nothing.
+    #[must_use]
+    pub fn noticed(mut self, at: Timestamp, reclaim_at: Timestamp) -> Self {
+        if let InstanceState::Live { since } = self.state {
+            self.state = InstanceState::Noticed { since, at, reclaim_at };
+        }
+        self
+    }
+
+    /// Ends it. An instance ends once: a later end changes nothing.
+    #[must_use]
+    pub fn end(mut self, at: Timestamp, by: EndedBy) -> Self {
+        if !self.ended() {
+            let since = self.since();
+            self.state = InstanceState::Ended { since, at: at.max(since), by, settled: false };
+        }
+        self
+    }
+
+    /// Marks its charges as written. Only an ended instance can be settled.
+    #[must_use]
+    pub fn settle(mut self) -> Self {
+        if let InstanceState::Ended { settled, .. } = &mut self.state {
+            *settled = true;
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{InstanceType, PoolName, Zone};
+    use crate::offer::CapacityType;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn instance() -> Instance {
+        Instance {
+            id: InstanceId(1),
+            offer: OfferKey {
+                pool: PoolName::new("local"),
+                zone: Zone::new("us-east-1a"),
+                instance_type: InstanceType::new("p3.2xlarge"),
+                capacity_type: CapacityType::Spot,
+            },
+            shape: NodeShape::default(),
+            launch_price: Price::ZERO,
+            on_demand: Price::ZERO,
+            state: InstanceState::Live { since: at(100) },
+        }
+    }
+
+    #[test]
+    fn an_instance_ends_once() {
+        let ended = instance().end(at(200), EndedBy::Us);
+        assert_eq!(ended.clone().end(at(300), EndedBy::Provider), ended);
+        assert_eq!(ended.clone().noticed(at(150), at(160)), ended);
+    }
+
+    #[test]
+    fn an_instance_never_ends_before_it_began() {
+        let ended = instance().end(at(50), EndedBy::Us);
+        assert!(matches!(ended.state, InstanceState::Ended { since, at, .. } if since == at));
+    }
+}

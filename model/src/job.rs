@@ -1,0 +1,312 @@
+//! What was submitted, and where it is.
+//!
+//! ```text
+//! Held <-> Waiting <-> Active -> Succeeded | Failed | Cancelled
+//!   \_________\________________> Cancelled | Rejected
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::{CheckpointRef, Progress};
+use crate::id::{AttemptId, JobId};
+use crate::money::Money;
+use crate::plan::WaitReason;
+use crate::spec::JobSpec;
+
+/// Why a job may not run although it could.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "hold", rename_all = "kebab-case")]
+pub enum HoldReason {
+    /// What is left of its budget does not pay for going on.
+    Budget {
+        /// The budget.
+        budget: Money,
+        /// What is spent and set aside.
+        committed: Money,
+    },
+    /// Somebody has to approve it.
+    Approval,
+}
+
+/// Why a job ended without success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "failure", rename_all = "kebab-case")]
+pub enum FailReason {
+    /// It failed more often than its spec allows.
+    Errors {
+        /// Failures so far.
+        errors: u32,
+        /// How it ended last: an exit code or a signal.
+        last: String,
+    },
+    /// It was interrupted more often than its spec allows.
+    Interruptions {
+        /// Interruptions so far.
+        interruptions: u32,
+    },
+    /// It ran longer than its `timeout`.
+    TimedOut,
+    /// A job it waits for did not succeed.
+    Dependency {
+        /// That job.
+        job: JobId,
+    },
+}
+
+/// Where a job is. Times are market time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum JobState {
+    /// May not run for now.
+    Held {
+        /// Since when.
+        since: Timestamp,
+        /// Why.
+        why: HoldReason,
+    },
+    /// Ready for the planner, or not yet.
+    Waiting {
+        /// Since when.
+        since: Timestamp,
+        /// What for, as the last round saw it.
+        why: WaitReason,
+        /// Since when for that very reason.
+        why_since: Timestamp,
+    },
+    /// Has a live attempt.
+    Active {
+        /// Since when.
+        since: Timestamp,
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// Done.
+    Succeeded {
+        /// When.
+        at: Timestamp,
+    },
+    /// Given up.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        why: FailReason,
+    },
+    /// Its owner did not want it any more.
+    Cancelled {
+        /// When.
+        at: Timestamp,
+    },
+    /// Never admitted.
+    Rejected {
+        /// When.
+        at: Timestamp,
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// A step that the life of a job does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a job that is {from} cannot become {to}")]
+pub struct InvalidTransition {
+    from: &'static str,
+    to: &'static str,
+}
+
+impl JobState {
+    /// One word for tables.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Held { .. } => "held",
+            Self::Waiting { .. } => "waiting",
+            Self::Active { .. } => "active",
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Rejected { .. } => "rejected",
+        }
+    }
+
+    /// Every name that [`Self::name`] gives.
+    pub const NAMES: [&'static str; 7] =
+        ["held", "waiting", "active", "succeeded", "failed", "cancelled", "rejected"];
+
+    /// Whether it is over for good.
+    pub const fn is_terminal(&self) -> bool {
+        self.ended().is_some()
+    }
+
+    /// When it was over, if it is.
+    pub const fn ended(&self) -> Option<Timestamp> {
+        match self {
+            Self::Succeeded { at }
+            | Self::Failed { at, .. }
+            | Self::Cancelled { at }
+            | Self::Rejected { at, .. } => Some(*at),
+            Self::Held { .. } | Self::Waiting { .. } | Self::Active { .. } => None,
+        }
+    }
+
+    const fn refuse<T>(&self, to: &'static str) -> Result<T, InvalidTransition> {
+        Err(InvalidTransition { from: self.name(), to })
+    }
+
+    /// Waits (again): after a hold, after an attempt, or for another reason.
+    /// `why_since` moves only when the kind of reason does.
+    pub fn wait(self, now: Timestamp, why: WaitReason) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Waiting { since, why: old, why_since } => {
+                let why_since = if old.same_kind(&why) { why_since } else { now };
+                Ok(Self::Waiting { since, why, why_since })
+            }
+            Self::Held { .. } | Self::Active { .. } => {
+                Ok(Self::Waiting { since: now, why, why_since: now })
+            }
+            other => other.refuse("waiting"),
+        }
+    }
+
+    /// May not run for now.
+    pub fn hold(self, now: Timestamp, why: HoldReason) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Waiting { .. } | Self::Active { .. } => Ok(Self::Held { since: now, why }),
+            Self::Held { since, .. } => Ok(Self::Held { since, why }),
+            other => other.refuse("held"),
+        }
+    }
+
+    /// An attempt was made for it.
+    pub fn activate(self, now: Timestamp, attempt: AttemptId) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Waiting { .. } => Ok(Self::Active { since: now, attempt }),
+            other => other.refuse("active"),
+        }
+    }
+
+    /// Its attempt succeeded.
+    pub fn succeed(self, at: Timestamp) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Active { .. } => Ok(Self::Succeeded { at }),
+            other => other.refuse("succeeded"),
+        }
+    }
+
+    /// It is given up.
+    pub fn fail(self, at: Timestamp, why: FailReason) -> Result<Self, InvalidTransition> {
+        if self.is_terminal() { self.refuse("failed") } else { Ok(Self::Failed { at, why }) }
+    }
+
+    /// Its owner's wish is carried out.
+    pub fn cancel(self, at: Timestamp) -> Result<Self, InvalidTransition> {
+        if self.is_terminal() { self.refuse("cancelled") } else { Ok(Self::Cancelled { at }) }
+    }
+}
+
+/// Where a deadline comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadlineSource {
+    /// The spec names it.
+    Given,
+    /// Submission plus three times the expected duration.
+    Derived,
+}
+
+/// What was submitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// The first job of the same submission: what one document made together.
+    pub group: JobId,
+    /// Its place in an array or sweep.
+    pub array_index: Option<u32>,
+    /// What its owner wrote, validated.
+    pub spec: Arc<JobSpec>,
+    /// When it was accepted (market time).
+    pub submitted: Timestamp,
+    /// When it must be done (market time).
+    pub deadline: Timestamp,
+    /// Where the deadline comes from.
+    pub deadline_source: DeadlineSource,
+    /// The jobs that must succeed first.
+    pub after: Vec<JobId>,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Attempts that failed by themselves.
+    pub errors: u32,
+    /// Attempts that lost their capacity.
+    pub interruptions: u32,
+    /// How far it is, saved or not.
+    pub progress: Progress,
+    /// The newest verified checkpoint.
+    pub checkpoint: Option<CheckpointRef>,
+    /// Duration of the whole work as measured on the last attempt's machine,
+    /// once progress has been reported.
+    pub measured: Option<Duration>,
+    /// Settled charges.
+    pub spent: Money,
+    /// When its owner asked to cancel it (market time).
+    pub cancel_asked: Option<Timestamp>,
+    /// Not placed again before this market time (after a failure).
+    pub not_before: Option<Timestamp>,
+    /// Where it is.
+    pub state: JobState,
+}
+
+impl Job {
+    /// What a person calls it: `name`, or `name[3]` in an array.
+    pub fn display_name(&self) -> String {
+        match self.array_index {
+            Some(index) => format!("{}[{index}]", self.spec.name),
+            None => self.spec.name.to_string(),
+        }
+    }
+
+    /// How far it would be if it started again now: what its newest checkpoint
+    /// holds, or nothing.
+    pub fn saved_progress(&self) -> Progress {
+        match self.checkpoint {
+            Some(checkpoint) if self.spec.resumable() => checkpoint.progress,
+            _ => Progress::default(),
+        }
+    }
+
+    /// Whether it met its deadline; none while it is not done.
+    pub fn met_deadline(&self) -> Option<bool> {
+        match self.state {
+            JobState::Succeeded { at } => Some(at <= self.deadline),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_is_terminal() {
+        let at = Timestamp::from_second(5).unwrap();
+        let done = JobState::Succeeded { at };
+        assert!(done.clone().cancel(at).is_err());
+        assert!(done.clone().fail(at, FailReason::TimedOut).is_err());
+        assert!(done.wait(at, WaitReason::Queued).is_err());
+    }
+
+    #[test]
+    fn a_reason_that_stays_keeps_its_date() {
+        let [t1, t2, t3] = [1, 2, 3].map(|s| Timestamp::from_second(s).unwrap());
+        let state = JobState::Waiting { since: t1, why: WaitReason::Queued, why_since: t1 };
+        let state = state.wait(t2, WaitReason::Dependencies { jobs: vec![JobId(1)] }).unwrap();
+        let state = state.wait(t3, WaitReason::Dependencies { jobs: vec![JobId(2)] }).unwrap();
+        assert!(
+            matches!(state, JobState::Waiting { why_since, since, .. } if why_since == t2 && since == t1)
+        );
+    }
+}

@@ -1,0 +1,32 @@
+//! The vocabulary of spotwise: identifiers, money, resources, the job
+//! specification, states and their legal transitions, offers, plans and ledger
+//! entries.
+//!
+//! Everything here is plain data and pure functions. This crate must never do
+//! I/O, read a clock, draw a random number or be asynchronous.
+
+pub mod attempt;
+pub mod gpu;
+pub mod id;
+pub mod instance;
+pub mod job;
+pub mod ledger;
+pub mod money;
+pub mod offer;
+pub mod plan;
+pub mod policy;
+pub mod resources;
+pub mod spec;
+pub mod time;
+
+pub use attempt::{Attempt, AttemptState, Outcome};
+pub use id::{AttemptId, InstanceId, JobId};
+pub use instance::{Instance, InstanceState};
+pub use job::{Job, JobState};
+pub use ledger::LedgerEntry;
+pub use money::{Money, Price};
+pub use offer::{CapacityType, Offer, OfferKey};
+pub use plan::{Placement, Plan, WaitReason};
+pub use resources::{NodeShape, Share};
+pub use spec::JobSpec;
+pub use time::Now;

@@ -1,0 +1,76 @@
+//! Capacity that can be bought now.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{InstanceType, PoolName, Zone};
+use crate::money::Price;
+use crate::resources::NodeShape;
+
+/// How capacity is bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CapacityType {
+    /// Cheap, and may be taken back.
+    Spot,
+    /// Dear, and ours until we stop it.
+    OnDemand,
+    /// Paid already.
+    Reserved,
+}
+
+impl fmt::Display for CapacityType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Spot => "spot",
+            Self::OnDemand => "on-demand",
+            Self::Reserved => "reserved",
+        })
+    }
+}
+
+/// What names an offer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OfferKey {
+    /// The pool that launches it.
+    pub pool: PoolName,
+    /// The zone.
+    pub zone: Zone,
+    /// The machine type.
+    pub instance_type: InstanceType,
+    /// Spot, on-demand or reserved.
+    pub capacity_type: CapacityType,
+}
+
+impl fmt::Display for OfferKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} in {}", self.capacity_type, self.instance_type, self.zone)
+    }
+}
+
+/// Pool x zone x machine type x capacity type, with its price and how much of
+/// it there is now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its name.
+    pub key: OfferKey,
+    /// What one machine has.
+    pub shape: NodeShape,
+    /// What one machine costs now.
+    pub price: Price,
+    /// What the same machine costs on demand: the counterfactual of savings.
+    pub on_demand: Price,
+    /// Machines that can be launched now; those that we hold are not counted.
+    pub free: u32,
+    /// Since when the capacity has been there (or gone, where `free` is 0 and
+    /// the market says so).
+    pub spell_since: Timestamp,
+    /// Expected interruptions per machine-hour; 0 for on-demand. A statistic:
+    /// a float is right here.
+    pub hazard_per_hour: f64,
+    /// Time from launch to the first useful step: boot, pull, restore.
+    pub changeover: Duration,
+}

@@ -1,0 +1,233 @@
+//! A round's placements and waits, each with its typed reason.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{InstanceId, JobId};
+use crate::money::Money;
+use crate::offer::OfferKey;
+use crate::resources::Share;
+
+/// Why a waiting job waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "wait", rename_all = "kebab-case")]
+pub enum WaitReason {
+    /// Submitted; no round has looked at it yet.
+    Queued,
+    /// Other jobs have to succeed first.
+    Dependencies {
+        /// Which are not done.
+        jobs: Vec<JobId>,
+    },
+    /// It failed and is tried again later.
+    Backoff {
+        /// When (market time).
+        until: Timestamp,
+    },
+    /// No offer of any pool has a machine that holds it.
+    Unschedulable {
+        /// What was asked and what the nearest machine has, in words.
+        detail: String,
+    },
+    /// Machines that hold it exist, but none is free now.
+    NoCapacity {
+        /// Offers that would hold it.
+        suitable_offers: u32,
+    },
+    /// The pool has no room left for it: CPUs, memory or GPUs shared by all slots.
+    PoolFull {
+        /// What is short: `cpus`, `memory` or `gpus`.
+        resource: String,
+    },
+    /// Spot capacity is worth waiting for.
+    CheaperLater {
+        /// What it would cost to go on now, on the cheapest offer that is free.
+        now: Money,
+        /// What it is expected to cost by waiting.
+        later: Money,
+        /// The last moment at which on-demand still meets the deadline (market time).
+        latest_start: Timestamp,
+    },
+    /// Its budget does not hold the cheapest way to go on.
+    OverBudget {
+        /// What the cheapest way needs.
+        needs: Money,
+        /// What is left.
+        left: Money,
+    },
+    /// The array runs as many elements as it may.
+    ArrayLimit {
+        /// The limit.
+        max_parallel: u32,
+    },
+    /// Other jobs were worth more in this round.
+    Outbid,
+}
+
+impl WaitReason {
+    /// Whether both are of one kind, whatever their figures.
+    pub fn same_kind(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+/// One offer considered for a job, with what it would have cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// The offer.
+    pub offer: OfferKey,
+    /// Expected cost until the job is done.
+    pub expected_cost: Money,
+    /// Expected finish (market time).
+    pub finish: Timestamp,
+    /// Why it was not taken; none for the chosen one.
+    pub why_not: Option<WhyNot>,
+}
+
+/// Why an offer was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhyNot {
+    /// It costs more.
+    Dearer,
+    /// None of it is free.
+    NotFree,
+    /// Spot would put the deadline at risk.
+    DeadlineRisk,
+    /// The job may not be interrupted.
+    NotInterruptible,
+    /// Other jobs took what was free.
+    Taken,
+    /// The budget does not hold it.
+    OverBudget,
+}
+
+/// Why a job is where it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// In one word: what decided.
+    pub rule: Rule,
+    /// Expected cost until the job is done, from this moment.
+    pub expected_cost: Money,
+    /// Expected finish (market time).
+    pub finish: Timestamp,
+    /// The deadline's distance beyond the latest start on on-demand; zero when
+    /// there is none left.
+    pub slack: Duration,
+    /// The cheapest other offers, at most five, cheapest first.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// What decided a placement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The lowest expected cost of all that is free.
+    Cheapest,
+    /// The deadline leaves no room for another interruption: on-demand.
+    SafetyNet,
+    /// Behind the pace that its deadline asks for, and no spot is free: on-demand.
+    BehindPace,
+    /// The job may not be interrupted.
+    NotInterruptible,
+    /// The machine is paid for already.
+    AlreadyPaid,
+}
+
+/// The machine a node of a job goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// One that runs already.
+    Existing(InstanceId),
+    /// The n-th machine bought from the placement's offer in this plan, from 0.
+    New(u32),
+}
+
+/// A job on an offer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The job.
+    pub job: JobId,
+    /// The offer.
+    pub offer: OfferKey,
+    /// What it takes of each machine.
+    pub share: Share,
+    /// One machine a node, by rank. Gang members may share a machine only where
+    /// the spec asks for it.
+    pub targets: Vec<Target>,
+    /// Why here.
+    pub why: Why,
+}
+
+/// How a plan was found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "kebab-case")]
+pub enum Method {
+    /// Nothing to choose.
+    Trivial,
+    /// Proven to be within `gap` of the best (0 for optimal).
+    Proven {
+        /// Relative distance to the proven bound.
+        gap: f64,
+    },
+    /// The best found within the time limit, not proven.
+    TimeLimit,
+    /// Greedy in a fixed order: the solver had no better answer.
+    Greedy,
+}
+
+/// What a round decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Jobs to start.
+    pub placements: Vec<Placement>,
+    /// Machines to buy: at least as many as the placements' targets name.
+    #[serde(with = "purchase_list")]
+    pub purchases: BTreeMap<OfferKey, u32>,
+    /// Why the others wait.
+    pub waits: BTreeMap<JobId, WaitReason>,
+    /// Jobs to stop, checkpointed, because they go on better elsewhere or are
+    /// at risk where they are.
+    pub moves: BTreeMap<JobId, Rule>,
+    /// How it was found.
+    pub method: Method,
+}
+
+impl Plan {
+    /// A plan that does nothing.
+    pub const fn empty() -> Self {
+        Self {
+            placements: Vec::new(),
+            purchases: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            moves: BTreeMap::new(),
+            method: Method::Trivial,
+        }
+    }
+}
+
+/// JSON has text keys only: purchases travel as a list.
+mod purchase_list {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::offer::OfferKey;
+
+    pub(super) fn serialize<S: Serializer>(
+        map: &BTreeMap<OfferKey, u32>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        map.iter().collect::<Vec<_>>().serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<BTreeMap<OfferKey, u32>, D::Error> {
+        Vec::<(OfferKey, u32)>::deserialize(d).map(|list| list.into_iter().collect())
+    }
+}

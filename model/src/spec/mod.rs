@@ -1,0 +1,338 @@
+//! The job specification, validated. [`parse`] is the one entrance: files,
+//! gRPC and REST all go through it.
+
+mod document;
+mod error;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use document::json_schema;
+pub use error::SpecError;
+pub use validate::{Format, MAX_DOCUMENT_BYTES, Submission, parse};
+
+use crate::gpu::MigProfile;
+use crate::id::{Accelerator, JobId};
+use crate::money::Money;
+use crate::resources::Share;
+
+/// What kind of work it is: it sets defaults and the operator's policy.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Long, checkpointed.
+    #[default]
+    Training,
+    /// Batch inference.
+    Inference,
+    /// Experiments.
+    Dev,
+    /// Production that must not wait.
+    Critical,
+}
+
+impl Class {
+    /// Its name in specs and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Inference => "inference",
+            Self::Dev => "dev",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// A validated job. Serialised as it is into the store; only [`parse`] makes
+/// one from what a user wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// A DNS label: 1 to 63 of `a-z`, `0-9` and `-`, not at the ends.
+    pub name: String,
+    /// Free text for people, at most 200 characters.
+    pub title: Option<String>,
+    /// What is trained or applied: the unit of FinOps.
+    pub model: Option<String>,
+    /// The kind of work.
+    pub class: Class,
+    /// A container image; none for a local command.
+    pub image: Option<String>,
+    /// The command and its arguments; never empty, never given to a shell.
+    pub command: Vec<String>,
+    /// Where the command starts: an absolute folder, or relative to the inputs.
+    pub workdir: Option<String>,
+    /// What each node takes.
+    pub resources: Resources,
+    /// How much work there is.
+    pub work: Work,
+    /// By when.
+    pub deadline: Option<Deadline>,
+    /// At most this much money over all attempts.
+    pub budget: Option<Money>,
+    /// How progress is saved; none where it is not.
+    pub checkpoint: Option<Checkpoint>,
+    /// Whether it may run where capacity is taken back.
+    pub interruptible: bool,
+    /// How often it may be tried again.
+    pub retries: Retries,
+    /// Longest time one attempt may run (market time).
+    pub timeout: Option<Duration>,
+    /// Environment of the command.
+    pub env: BTreeMap<String, String>,
+    /// Secrets by reference: variable name to where the value lives.
+    pub secrets: BTreeMap<String, SecretRef>,
+    /// Cost dimensions: Environment, Team, Project, CostCenter, Owner and more.
+    pub tags: BTreeMap<String, String>,
+    /// -100 to 100; higher is served first where not all can be.
+    pub priority: i32,
+    /// Jobs that must succeed first.
+    pub after: Vec<Dependency>,
+    /// Elements still to be expanded; none in a stored job.
+    pub array: Option<Array>,
+    /// Code and data brought to the command.
+    pub inputs: Vec<Input>,
+    /// Files collected at the end.
+    pub outputs: Vec<Output>,
+}
+
+impl JobSpec {
+    /// Whether a later attempt can go on where an earlier one was saved.
+    pub fn resumable(&self) -> bool {
+        self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.resumable)
+    }
+
+    /// What one node takes of a machine whose accelerator is `accelerator`;
+    /// none where the job cannot run there.
+    pub fn share_on(&self, accelerator: Option<&Accelerator>) -> Option<Share> {
+        let base = Share {
+            gpus: 0,
+            mig: None,
+            cpu_milli: self.resources.cpu_milli,
+            memory_mib: self.resources.memory_mib,
+        };
+        match &self.resources.gpus {
+            GpuRequest::None => Some(base),
+            GpuRequest::Whole { alternatives } => alternatives
+                .iter()
+                .find(|a| a.accelerator.as_ref().is_none_or(|wanted| Some(wanted) == accelerator))
+                .filter(|_| accelerator.is_some())
+                .map(|a| Share { gpus: a.count, ..base }),
+            GpuRequest::Slice { profile, accelerator: wanted } => accelerator
+                .filter(|a| a.supports_mig() && wanted.as_ref().is_none_or(|w| w == *a))
+                .map(|_| Share { mig: Some(*profile), ..base }),
+        }
+    }
+
+    /// Duration of the whole work on `accelerator`, before anything is measured.
+    pub fn expected_duration(&self, accelerator: Option<&Accelerator>) -> Duration {
+        match &self.work {
+            Work::Unknown => self.class.prior_duration(),
+            Work::Duration { default, by_accelerator } => accelerator
+                .and_then(|a| by_accelerator.get(a))
+                .or(default.as_ref())
+                .or_else(|| by_accelerator.values().max())
+                .copied()
+                .unwrap_or(self.class.prior_duration()),
+            Work::Steps { total, steps_per_hour, by_accelerator } => {
+                let rate = accelerator
+                    .and_then(|a| by_accelerator.get(a))
+                    .or(steps_per_hour.as_ref())
+                    .or_else(|| by_accelerator.values().min());
+                match rate {
+                    Some(rate) if *rate > 0 => {
+                        let millis = u128::from(*total) * 3_600_000 / u128::from(*rate);
+                        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+                    }
+                    _ => self.class.prior_duration(),
+                }
+            }
+        }
+    }
+
+    /// The longest expected duration over everything the job may run on: the
+    /// base of a derived deadline.
+    pub fn longest_expected_duration(&self) -> Duration {
+        let named: Vec<&Accelerator> = match &self.work {
+            Work::Unknown => Vec::new(),
+            Work::Duration { by_accelerator, .. } => by_accelerator.keys().collect(),
+            Work::Steps { by_accelerator, .. } => by_accelerator.keys().collect(),
+        };
+        named
+            .into_iter()
+            .map(|a| self.expected_duration(Some(a)))
+            .chain([self.expected_duration(None)])
+            .max()
+            .unwrap_or(self.class.prior_duration())
+    }
+}
+
+/// What each node of a job takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Accelerators of each node.
+    pub gpus: GpuRequest,
+    /// Thousandths of a CPU; above 0.
+    pub cpu_milli: u64,
+    /// Main memory in MiB; above 0.
+    pub memory_mib: u64,
+    /// Machines; more than one is a gang: all or nothing, in one zone.
+    pub nodes: u32,
+}
+
+/// Accelerators of each node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum GpuRequest {
+    /// None.
+    None,
+    /// Whole GPUs: any one of these, the first that fits a machine.
+    Whole {
+        /// At least one.
+        alternatives: Vec<GpuAlternative>,
+    },
+    /// One MIG slice.
+    Slice {
+        /// Its size.
+        profile: MigProfile,
+        /// Of which GPU; none for any that has MIG.
+        accelerator: Option<Accelerator>,
+    },
+}
+
+/// `H100:8`, or `:8` for eight of any kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuAlternative {
+    /// The model; none for any.
+    pub accelerator: Option<Accelerator>,
+    /// How many; above 0.
+    pub count: u32,
+}
+
+/// How much work there is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Work {
+    /// Not stated: the class prior, then what is measured.
+    Unknown,
+    /// Expected duration without interruptions.
+    Duration {
+        /// Where the accelerator is not named.
+        default: Option<Duration>,
+        /// On each accelerator.
+        by_accelerator: BTreeMap<Accelerator, Duration>,
+    },
+    /// A number of steps, and how many are done in an hour.
+    Steps {
+        /// All of them.
+        total: u64,
+        /// Where the accelerator is not named.
+        steps_per_hour: Option<u64>,
+        /// On each accelerator.
+        by_accelerator: BTreeMap<Accelerator, u64>,
+    },
+}
+
+/// By when a job must be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deadline {
+    /// At this time (market time).
+    At(Timestamp),
+    /// This long after its submission.
+    Within(Duration),
+}
+
+/// How a job saves its progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Where the command writes, relative to its working folder; none for the
+    /// folder that `SPOTWISE_CHECKPOINT_DIR` names anyway.
+    pub dir: Option<String>,
+    /// How often the worker commits what it finds (market time).
+    pub interval: Duration,
+    /// Wall time from SIGTERM to SIGKILL.
+    pub grace: Duration,
+    /// Whether the command can go on from a checkpoint.
+    pub resumable: bool,
+    /// How many to keep; at least 2.
+    pub keep: u32,
+}
+
+/// How often a job may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retries {
+    /// After failures of its own; 0 to 100.
+    pub errors: u32,
+    /// After its capacity was taken back; none for without limit.
+    pub interruptions: Option<u32>,
+}
+
+/// Where a secret's value lives. The value itself is never stored, logged or
+/// shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum SecretRef {
+    /// A variable of the worker's own environment.
+    Env {
+        /// Its name.
+        name: String,
+    },
+    /// A file on the worker's machine.
+    File {
+        /// Its absolute path.
+        path: String,
+    },
+}
+
+/// A job that must succeed first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dependency {
+    /// Another job of the same document.
+    Name(String),
+    /// A job that was submitted before.
+    Id(JobId),
+}
+
+/// Many jobs from one spec.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Array {
+    /// Variables of each element: one map an element, at most 10,000. A plain
+    /// array has empty maps; a sweep has one for each combination.
+    pub elements: Vec<BTreeMap<String, String>>,
+    /// At most this many at once.
+    pub max_parallel: Option<u32>,
+}
+
+/// Something brought to the command before it starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// A local folder or file, or an object-store URI (`s3://...`, `file://` is refused).
+    pub from: String,
+    /// Where it appears, relative to the working folder.
+    pub to: String,
+}
+
+/// Files collected at the end of a successful attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// A file or folder relative to the working folder.
+    pub path: String,
+}
