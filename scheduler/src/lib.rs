@@ -1,1 +1,8 @@
-//! stub
+//! The control plane: state and changes in memory, phases as pure functions,
+//! the store, the market, the capacity back ends, the ledger, and the servers.
+//!
+//! The worker must never know this crate; it meets the scheduler over the wire.
+
+pub mod config;
+pub mod core;
+pub mod handle;

@@ -1,0 +1,93 @@
+//! What the operator chose for one scheduler.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use spotwise_model::policy::Policy;
+
+/// What one scheduler runs with. The command line fills it in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder of everything that lasts: database, logs, checkpoints, outputs.
+    pub data_dir: PathBuf,
+    /// Where gRPC and REST listen, on one port. Loopback only until
+    /// authentication exists.
+    pub listen: SocketAddr,
+    /// Market seconds per wall second; more than 1 only for a replay.
+    pub speed: u32,
+    /// What a local slot's notice gives (wall time). EC2 gives 120 s.
+    pub notice_lead: Duration,
+    /// How often workers speak up.
+    pub heartbeat: Duration,
+    /// A worker stops itself when it has not been answered for so long, and the
+    /// scheduler gives it up `LEASE_MARGIN` later.
+    pub lease: Duration,
+    /// Grace from SIGTERM to SIGKILL where the job's spec does not say.
+    pub default_grace: Duration,
+    /// GPU requests may run on CPUs: borrowed names, real processes.
+    pub simulate_accelerators: bool,
+    /// CPUs of this machine to use, in thousandths; none for all of them.
+    pub cpu_milli: Option<u64>,
+    /// Memory of this machine to use, in MiB; none for all of it.
+    pub memory_mib: Option<u64>,
+    /// Longest time one planning round may take.
+    pub plan_time_limit: Duration,
+    /// The operator's policy.
+    pub policy: Policy,
+    /// The binary that acts as a worker when called with `worker`.
+    pub worker_program: PathBuf,
+}
+
+/// From the worker's own stop to the scheduler's giving it up: covers SIGKILL
+/// after the grace and the drift of two clocks over one lease.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+impl Config {
+    /// A scheduler of this folder with every default.
+    pub fn new(data_dir: PathBuf, worker_program: PathBuf) -> Self {
+        Self {
+            data_dir,
+            listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
+            speed: 1,
+            notice_lead: Duration::from_secs(120),
+            heartbeat: Duration::from_millis(500),
+            lease: Duration::from_secs(30),
+            default_grace: Duration::from_secs(10),
+            simulate_accelerators: false,
+            cpu_milli: None,
+            memory_mib: None,
+            plan_time_limit: Duration::from_secs(5),
+            policy: Policy::default(),
+            worker_program,
+        }
+    }
+
+    /// Where captured output of attempts is kept.
+    pub fn logs_dir(&self) -> PathBuf {
+        self.data_dir.join("logs")
+    }
+
+    /// Where checkpoints of jobs are kept.
+    pub fn checkpoints_dir(&self) -> PathBuf {
+        self.data_dir.join("checkpoints")
+    }
+
+    /// Where collected output files are kept.
+    pub fn outputs_dir(&self) -> PathBuf {
+        self.data_dir.join("outputs")
+    }
+
+    /// Where the local pool's workers live while they run.
+    pub fn work_dir(&self) -> PathBuf {
+        self.data_dir.join("work")
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("spotwise.db")
+    }
+}
+
+/// The port of `serve` where none is named.
+pub const DEFAULT_PORT: u16 = 7717;

@@ -1,0 +1,146 @@
+//! Everything that happens is a [`Change`]: the new value of one thing. A
+//! phase makes changes, the store writes them, the state takes them in.
+//!
+//! Changes carry whole values, so that applying one cannot fail and writing one
+//! is one upsert. Which step a thing may take is decided before, by the
+//! transitions in `model`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use spotwise_model::{Attempt, AttemptId, Instance, Job, JobId, LedgerEntry};
+
+/// One thing that is different now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", content = "value", rename_all = "kebab-case")]
+pub enum Change {
+    /// A job, new or in its next state.
+    Job(Box<Job>),
+    /// An attempt, new or in its next state.
+    Attempt(Box<Attempt>),
+    /// An instance, new or in its next state.
+    Instance(Box<Instance>),
+    /// Charges; only ever added.
+    Ledger(Vec<LedgerEntry>),
+    /// The memory of an accepted submission, for its idempotency key.
+    Submission(SubmissionRecord),
+    /// Something a person wants to read later.
+    Event(Event),
+}
+
+/// What an idempotency key stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmissionRecord {
+    /// The key that the client chose.
+    pub key: String,
+    /// SHA-256 of the canonical document, in hex: the same key with another
+    /// document is a conflict.
+    pub document_hash: String,
+    /// The jobs it made.
+    pub jobs: Vec<JobId>,
+    /// When (market time).
+    pub at: Timestamp,
+}
+
+/// A line in the history of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number, from 1, without gaps; 0 until the state has taken it in.
+    pub number: u64,
+    /// Whose.
+    pub job: JobId,
+    /// In which attempt.
+    pub attempt: Option<AttemptId>,
+    /// When (market time).
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// In words, with figures.
+    pub message: String,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// Accepted.
+    Submitted,
+    /// Waits for something else than before.
+    Waiting,
+    /// Given an offer.
+    Placed,
+    /// Its command runs, from the start.
+    Started,
+    /// Its command runs, from a checkpoint.
+    Resumed,
+    /// A checkpoint was committed.
+    Checkpointed,
+    /// The provider has announced that it takes the capacity back.
+    Noticed,
+    /// An attempt is being stopped.
+    Stopping,
+    /// An attempt ended without finishing the job.
+    Ended,
+    /// May not run for now.
+    Held,
+    /// Done.
+    Succeeded,
+    /// Given up.
+    Failed,
+    /// Cancelled.
+    Cancelled,
+    /// Its charges are in the ledger.
+    Settled,
+}
+
+impl EventKind {
+    /// Its name on the wire and in the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Submitted => "submitted",
+            Self::Waiting => "waiting",
+            Self::Placed => "placed",
+            Self::Started => "started",
+            Self::Resumed => "resumed",
+            Self::Checkpointed => "checkpointed",
+            Self::Noticed => "noticed",
+            Self::Stopping => "stopping",
+            Self::Ended => "ended",
+            Self::Held => "held",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Settled => "settled",
+        }
+    }
+}
+
+impl Change {
+    /// A new line in a job's history.
+    pub fn event(
+        job: JobId,
+        attempt: Option<AttemptId>,
+        at: Timestamp,
+        kind: EventKind,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::Event(Event { number: 0, job, attempt, at, kind, message: message.into() })
+    }
+}
+
+impl From<Job> for Change {
+    fn from(job: Job) -> Self {
+        Self::Job(Box::new(job))
+    }
+}
+
+impl From<Attempt> for Change {
+    fn from(attempt: Attempt) -> Self {
+        Self::Attempt(Box::new(attempt))
+    }
+}
+
+impl From<Instance> for Change {
+    fn from(instance: Instance) -> Self {
+        Self::Instance(Box::new(instance))
+    }
+}

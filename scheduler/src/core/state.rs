@@ -1,0 +1,144 @@
+//! What the leading scheduler knows, in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use spotwise_model::attempt::Progress;
+use spotwise_model::{
+    Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
+    Money, Offer,
+};
+use spotwise_solver::PoolLimit;
+
+use super::change::Change;
+
+/// Live jobs and everything of theirs that is not settled. What is over leaves
+/// memory and is read from the store where it is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Jobs that are not over, or whose last charges are still to come.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// Their attempts that are not settled.
+    pub attempts: BTreeMap<AttemptId, Attempt>,
+    /// Machines that are not settled.
+    pub instances: BTreeMap<InstanceId, Instance>,
+    /// How parents ended that live jobs still name: true for success.
+    pub ended_parents: BTreeMap<JobId, bool>,
+    /// The last number given to a job.
+    pub last_job: u64,
+    /// The last number given to an instance.
+    pub last_instance: u64,
+    /// The last number given to an event.
+    pub last_event: u64,
+    /// What every settled charge comes to.
+    pub settled_total: Money,
+    /// What only memory holds: gone with a restart, and rebuilt from the world.
+    pub seen: Seen,
+}
+
+/// What the outside was last seen to be. Not stored.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Last word of each worker (wall time).
+    pub heartbeats: BTreeMap<(AttemptId, u32), Timestamp>,
+    /// Progress beyond what is stored.
+    pub progress: BTreeMap<AttemptId, (Timestamp, Progress)>,
+    /// Everything on the market.
+    pub offers: Vec<Offer>,
+    /// What pools have in all, used or not.
+    pub pool_totals: Vec<PoolLimit>,
+    /// How the last plan was found, in words.
+    pub last_plan: String,
+}
+
+impl State {
+    /// Takes a change in. Cannot fail. An event gets its number here.
+    pub fn apply(&mut self, change: &mut Change) {
+        match change {
+            Change::Job(job) => {
+                self.last_job = self.last_job.max(job.id.0);
+                self.jobs.insert(job.id, (**job).clone());
+            }
+            Change::Attempt(attempt) => {
+                self.attempts.insert(attempt.id, (**attempt).clone());
+            }
+            Change::Instance(instance) => {
+                self.last_instance = self.last_instance.max(instance.id.0);
+                self.instances.insert(instance.id, (**instance).clone());
+            }
+            Change::Ledger(entries) => {
+                self.settled_total += entries.iter().map(|entry| entry.amount).sum();
+            }
+            Change::Submission(_) => {}
+            Change::Event(event) => {
+                self.last_event += 1;
+                event.number = self.last_event;
+            }
+        }
+    }
+
+    /// Lets go of what is over and settled. Called between rounds.
+    pub fn forget_settled(&mut self) {
+        self.attempts.retain(|_, a| !matches!(a.state, AttemptState::Settled { .. }));
+        self.instances.retain(|_, i| !matches!(i.state, InstanceState::Ended { settled: true, .. }));
+        let busy: BTreeSet<JobId> = self.attempts.keys().map(|id| id.job).collect();
+        let over: Vec<(JobId, bool)> = self
+            .jobs
+            .values()
+            .filter(|job| job.state.is_terminal() && !busy.contains(&job.id))
+            .map(|job| (job.id, matches!(job.state, JobState::Succeeded { .. })))
+            .collect();
+        for (id, succeeded) in over {
+            self.jobs.remove(&id);
+            self.ended_parents.insert(id, succeeded);
+        }
+        let named: BTreeSet<JobId> =
+            self.jobs.values().filter(|j| !j.state.is_terminal()).flat_map(|j| j.after.iter().copied()).collect();
+        self.ended_parents.retain(|id, _| named.contains(id));
+        let attempts = &self.attempts;
+        let live = |id: &AttemptId| attempts.get(id).is_some_and(|a| a.state.is_live());
+        self.seen.heartbeats.retain(|(id, _), _| live(id));
+        self.seen.progress.retain(|id, _| live(id));
+    }
+
+    /// The live attempt of a job, if it has one.
+    pub fn live_attempt(&self, job: JobId) -> Option<&Attempt> {
+        self.attempts_of(job).rev().find(|a| a.state.is_live())
+    }
+
+    /// The unsettled attempts of a job, oldest first.
+    pub fn attempts_of(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Attempt> {
+        let first = AttemptId { job, number: 0 };
+        let last = AttemptId { job, number: u32::MAX };
+        self.attempts.range(first..=last).map(|(_, attempt)| attempt)
+    }
+
+    /// How an earlier job ended: none while it is not over.
+    pub fn parent_outcome(&self, job: JobId) -> Option<bool> {
+        match self.jobs.get(&job) {
+            Some(job) if job.state.is_terminal() => {
+                Some(matches!(job.state, JobState::Succeeded { .. }))
+            }
+            Some(_) => None,
+            None => self.ended_parents.get(&job).copied(),
+        }
+    }
+
+    /// The unsettled attempts on an instance.
+    pub fn attempts_on(&self, instance: InstanceId) -> impl Iterator<Item = &Attempt> {
+        self.attempts.values().filter(move |a| a.instances.contains(&instance))
+    }
+
+    /// The newest progress of a live attempt, stored or not.
+    pub fn progress_of(&self, attempt: &Attempt) -> Progress {
+        match self.seen.progress.get(&attempt.id) {
+            Some((_, progress)) if progress.done_ppm >= attempt.progress.done_ppm => *progress,
+            _ => attempt.progress,
+        }
+    }
+
+    /// Money set aside for a job's live attempt.
+    pub fn held_for(&self, job: JobId) -> Money {
+        self.attempts_of(job).filter(|a| !matches!(a.state, AttemptState::Settled { .. })).map(|a| a.hold).sum()
+    }
+}

@@ -1,0 +1,266 @@
+//! The one door to the scheduler's loop: servers hold a [`Handle`], send
+//! commands and questions through it, and never touch the state.
+//!
+//! A command is answered when what it changed is durable. A question sees
+//! committed state only.
+
+use jiff::Timestamp;
+use spotwise_model::attempt::{CheckpointRef, Exit, Progress, StopReason};
+use spotwise_model::spec::Submission;
+use spotwise_model::{AttemptId, JobId, Now};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::core::{Event, State};
+
+/// What somebody wants done.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept all jobs of a submission, or none.
+    Submit(Submit),
+    /// Cancel jobs.
+    Cancel {
+        /// Which.
+        job: JobId,
+        /// All jobs of the same submission.
+        group: bool,
+    },
+    /// A worker asks what to do.
+    Register {
+        /// Who asks.
+        worker: WorkerId,
+        /// How the pool knows it.
+        handle: String,
+        /// Where the rest of its gang finds it.
+        address: String,
+    },
+    /// A worker is alive.
+    Heartbeat {
+        /// Who.
+        worker: WorkerId,
+        /// The step and the total (0 for unknown) it last read, if any.
+        step: Option<(u64, u64)>,
+    },
+    /// A worker's command runs.
+    Started {
+        /// Whose.
+        worker: WorkerId,
+        /// The checkpoint that was really loaded.
+        restored: Option<(AttemptId, u32)>,
+        /// Checkpoints that did not verify.
+        rejected_checkpoints: u32,
+    },
+    /// A checkpoint is durable and verified.
+    Checkpointed {
+        /// Whose.
+        worker: WorkerId,
+        /// Its number in the attempt.
+        sequence: u32,
+        /// Size of its shards.
+        bytes: u64,
+        /// The step and the total (0 for unknown) it holds, if known.
+        step: Option<(u64, u64)>,
+    },
+    /// A worker's command ended.
+    Exited {
+        /// Whose.
+        worker: WorkerId,
+        /// How.
+        exit: Exit,
+        /// The last step and total, if known.
+        step: Option<(u64, u64)>,
+    },
+    /// A worker could not start its command.
+    StartFailed {
+        /// Whose.
+        worker: WorkerId,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Jobs to accept.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// The validated document.
+    pub submission: Submission,
+    /// SHA-256 of the canonical document, in hex.
+    pub document_hash: String,
+    /// The client's idempotency key.
+    pub key: Option<String>,
+    /// What the store remembers of that key, looked up before.
+    pub known: Option<(String, Vec<JobId>)>,
+    /// How jobs that `after` names by number ended, where they have left memory.
+    pub ended_parents: Vec<(JobId, bool)>,
+}
+
+/// One worker: an attempt and its rank in the gang.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkerId {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// 0 to nodes - 1.
+    pub rank: u32,
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The jobs of a submission, and whether an earlier call had made them.
+    Submitted {
+        /// In the order of the document, arrays expanded.
+        jobs: Vec<JobId>,
+        /// True for a repeated call.
+        replayed: bool,
+    },
+    /// The jobs that will end as cancelled.
+    Cancelled {
+        /// Which.
+        jobs: Vec<JobId>,
+    },
+    /// What a worker shall run; none while its gang is not complete.
+    Assigned(Option<Box<Assigned>>),
+    /// What a worker shall do.
+    Orders(Orders),
+    /// Taken note of.
+    Noted,
+}
+
+/// What a worker shall run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assigned {
+    /// The job as it stands.
+    pub job: spotwise_model::Job,
+    /// The attempt.
+    pub attempt: spotwise_model::Attempt,
+    /// Where to resume from.
+    pub restore: Option<CheckpointRef>,
+    /// Elements of the job's array; 1 for a plain job.
+    pub array_size: u32,
+    /// Addresses of the gang, by rank.
+    pub addresses: Vec<String>,
+}
+
+/// What a worker shall do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// The capacity is gone at this wall time.
+    pub reclaim_at: Option<Timestamp>,
+    /// The attempt has to end: why, and by when at the latest (wall time).
+    pub stop: Option<(StopReason, Timestamp)>,
+}
+
+/// Why a command was refused. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such thing.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The idempotency key was used for another document.
+    #[error("this idempotency key was used for another document")]
+    KeyReused,
+    /// What was sent is not acceptable: a stable code, the field, the remedy.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Stable, for programs.
+        code: &'static str,
+        /// The field.
+        field: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// The attempt is over, or a newer one has taken its place.
+    #[error("attempt {attempt} is not the live attempt of its job")]
+    Fenced {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// Too much is waiting to be worked on.
+    #[error("the scheduler is overloaded, try again in a second")]
+    Overloaded,
+    /// The scheduler stops, or its store does not answer.
+    #[error("the scheduler is not available: {0}")]
+    Unavailable(String),
+}
+
+/// What travels to the loop.
+pub enum Message {
+    /// Something to do, and where the answer goes.
+    Command(Command, oneshot::Sender<Result<Reply, Refusal>>),
+    /// Something to look up in committed state.
+    Question(Box<dyn FnOnce(&State, Now) + Send>),
+    /// Look at the world: a price moved, a plan is ready, a process ended.
+    Wake,
+}
+
+/// The door. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    messages: mpsc::Sender<Message>,
+    events: broadcast::Sender<Event>,
+}
+
+/// Commands and questions that may wait for the loop at once; more are refused
+/// as overload.
+pub const QUEUE: usize = 4_096;
+/// Events a slow watcher may lag behind before it has to read the store again.
+pub const EVENT_BACKLOG: usize = 1_024;
+
+impl Handle {
+    /// A door and the loop's end of it.
+    pub fn new() -> (Self, mpsc::Receiver<Message>) {
+        let (messages, inbox) = mpsc::channel(QUEUE);
+        let (events, _) = broadcast::channel(EVENT_BACKLOG);
+        (Self { messages, events }, inbox)
+    }
+
+    /// Has a command carried out; the answer comes when it is durable.
+    pub async fn command(&self, command: Command) -> Result<Reply, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.try_send(Message::Command(command, reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refusal::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => stopping(),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Asks committed state something.
+    pub async fn ask<T, F>(&self, question: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&State, Now) -> T + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let question = Box::new(move |state: &State, now: Now| {
+            // The asker may have gone; nobody is left to tell then.
+            let _ = reply.send(question(state, now));
+        });
+        self.messages.send(Message::Question(question)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    /// Makes the loop look at the world soon. Never waits; a full inbox will
+    /// make it look anyway.
+    pub fn wake(&self) {
+        let _ = self.messages.try_send(Message::Wake);
+    }
+
+    /// Events from now on. A receiver that lags reads the store and goes on.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// For the loop: tells watchers of an event that is durable.
+    pub(crate) fn publish(&self, event: &Event) {
+        // Nobody may be watching.
+        let _ = self.events.send(event.clone());
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::Unavailable("it is stopping".to_owned())
+}
+
+/// A step as workers report it, as progress.
+pub fn progress_of_step(step: Option<(u64, u64)>) -> Option<Progress> {
+    step.map(|(step, total)| Progress::of_step(step, (total > 0).then_some(total)))
+}

@@ -1,0 +1,317 @@
+//! A market: for every zone and machine type, what was free and what it cost,
+//! over time. It never changes once built, and copies share it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use spotwise_model::id::{InstanceType, Zone};
+use spotwise_model::{CapacityType, NodeShape, Price};
+
+use super::hazard::{PRIOR, Spells};
+
+/// Machines of one type that on-demand is taken to have at any time. Providers
+/// publish no figure, and no recording has one.
+pub const ON_DEMAND_AVAILABLE: u32 = 1_000;
+
+/// A price this many times the last good one, or this small a part of it, is
+/// taken for an error of the feed.
+const JUMP: i64 = 1_000;
+
+/// Prices and availability of every zone and type over time.
+#[derive(Clone, Debug)]
+pub struct Market {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    series: BTreeMap<(Zone, InstanceType), Series>,
+    changes: Vec<Timestamp>,
+    start: Timestamp,
+    end: Timestamp,
+    alarms: Vec<Alarm>,
+}
+
+/// What a market is built from: the rows of one zone and type.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The zone.
+    pub zone: Zone,
+    /// The machine type.
+    pub instance_type: InstanceType,
+    /// What one machine has.
+    pub shape: NodeShape,
+    /// What one machine costs on demand.
+    pub on_demand: Price,
+    /// Its rows. Of two rows of one time the later in the list counts.
+    pub rows: Vec<Row>,
+}
+
+/// One observation; it holds until the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// When.
+    pub at: Timestamp,
+    /// Spot machines that could be had.
+    pub available: u32,
+    /// The spot price; none where the feed said something impossible (zero,
+    /// negative, not a number).
+    pub price: Option<Price>,
+}
+
+/// Capacity as the market offers it at one time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quote {
+    /// The zone.
+    pub zone: Zone,
+    /// The machine type.
+    pub instance_type: InstanceType,
+    /// Spot or on-demand.
+    pub capacity_type: CapacityType,
+    /// What one machine has.
+    pub shape: NodeShape,
+    /// What one machine costs now.
+    pub price: Price,
+    /// What it costs on demand.
+    pub on_demand: Price,
+    /// Machines in all, those that somebody holds included.
+    pub available: u32,
+    /// Since when there has been capacity, or none.
+    pub spell_since: Timestamp,
+    /// Expected interruptions per machine-hour; 0 for on-demand.
+    pub hazard_per_hour: f64,
+}
+
+/// A stretch of time with one price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its first moment.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub to: Timestamp,
+    /// The price in force, per hour.
+    pub price: Price,
+}
+
+/// A series whose feed said something impossible: the last good price was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// The zone.
+    pub zone: Zone,
+    /// The machine type.
+    pub instance_type: InstanceType,
+    /// Quotes that were not believed.
+    pub bad_quotes: u32,
+    /// When the first of them came.
+    pub first_at: Timestamp,
+}
+
+impl Market {
+    /// Builds a market; none without any row. It ends with its last row or at
+    /// `end`, whichever is later; the last rows hold beyond that.
+    pub fn new(listings: Vec<Listing>, end: Option<Timestamp>) -> Option<Self> {
+        let mut series = BTreeMap::new();
+        let mut alarms = Vec::new();
+        let mut changes = BTreeSet::new();
+        for listing in listings.into_iter().filter(|listing| !listing.rows.is_empty()) {
+            let key = (listing.zone.clone(), listing.instance_type.clone());
+            let (built, alarm) = Series::new(listing);
+            alarms.extend(alarm);
+            changes.extend(built.points.iter().map(|point| point.at));
+            series.insert(key, built);
+        }
+        let (start, last) = (*changes.first()?, *changes.last()?);
+        let inner = Inner {
+            series,
+            changes: changes.into_iter().collect(),
+            start,
+            end: end.map_or(last, |end| end.max(last)),
+            alarms,
+        };
+        Some(Self { inner: Arc::new(inner) })
+    }
+
+    /// Everything on the market at `at`, spot and on-demand, in the order of
+    /// zone, type and capacity type. Nothing in it depends on a later row.
+    pub fn quotes(&self, at: Timestamp) -> Vec<Quote> {
+        self.inner
+            .series
+            .iter()
+            .flat_map(|(key, series)| {
+                [CapacityType::Spot, CapacityType::OnDemand]
+                    .map(|capacity_type| self.quote_of(key, series, capacity_type, at))
+            })
+            .collect()
+    }
+
+    /// One of the [`quotes`](Self::quotes); none for what is not on the market.
+    pub fn quote(
+        &self,
+        zone: &Zone,
+        instance_type: &InstanceType,
+        capacity_type: CapacityType,
+        at: Timestamp,
+    ) -> Option<Quote> {
+        let key = (zone.clone(), instance_type.clone());
+        let series = self.inner.series.get(&key)?;
+        (capacity_type != CapacityType::Reserved)
+            .then(|| self.quote_of(&key, series, capacity_type, at))
+    }
+
+    /// The prices from `from` to `to`: in order, without gap or overlap, two
+    /// neighbours never of one price. Before a series begins its first price
+    /// counts, after its end the last. Empty for what is not on the market.
+    pub fn segments(
+        &self,
+        zone: &Zone,
+        instance_type: &InstanceType,
+        capacity_type: CapacityType,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Vec<Segment> {
+        let Some(series) = self.inner.series.get(&(zone.clone(), instance_type.clone())) else {
+            return Vec::new();
+        };
+        match capacity_type {
+            _ if from >= to => Vec::new(),
+            CapacityType::Spot => series.spot_segments(from, to),
+            CapacityType::OnDemand => vec![Segment { from, to, price: series.on_demand }],
+            CapacityType::Reserved => Vec::new(),
+        }
+    }
+
+    /// The first moment after `after` at which a row begins; none after the last.
+    pub fn next_change(&self, after: Timestamp) -> Option<Timestamp> {
+        let changes = &self.inner.changes;
+        changes.get(changes.partition_point(|at| *at <= after)).copied()
+    }
+
+    /// When its first row begins.
+    pub fn start(&self) -> Timestamp {
+        self.inner.start
+    }
+
+    /// When the recording ends.
+    pub fn end(&self) -> Timestamp {
+        self.inner.end
+    }
+
+    /// Where the feed was not believed.
+    pub fn alarms(&self) -> &[Alarm] {
+        &self.inner.alarms
+    }
+
+    fn quote_of(
+        &self,
+        (zone, instance_type): &(Zone, InstanceType),
+        series: &Series,
+        capacity_type: CapacityType,
+        at: Timestamp,
+    ) -> Quote {
+        let on_demand = series.on_demand;
+        let (price, available, spell_since, hazard_per_hour) = match capacity_type {
+            CapacityType::Spot => {
+                let (price, available) = series.spot(at);
+                let since = series.spells.since(at).unwrap_or(self.inner.start);
+                (price, available, since, series.spells.hazard_per_hour(at, PRIOR))
+            }
+            CapacityType::OnDemand | CapacityType::Reserved => {
+                (on_demand, ON_DEMAND_AVAILABLE, self.inner.start, 0.0)
+            }
+        };
+        Quote {
+            zone: zone.clone(),
+            instance_type: instance_type.clone(),
+            capacity_type,
+            shape: series.shape.clone(),
+            price,
+            on_demand,
+            available,
+            spell_since,
+            hazard_per_hour,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Series {
+    shape: NodeShape,
+    on_demand: Price,
+    /// Never empty, by time, one a moment.
+    points: Vec<Point>,
+    spells: Spells,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    at: Timestamp,
+    available: u32,
+    price: Price,
+}
+
+impl Series {
+    /// Keeps the last good price where a row has none or an absurd one; before
+    /// any good one that is the on-demand price, the most that spot can cost.
+    fn new(listing: Listing) -> (Self, Option<Alarm>) {
+        let Listing { zone, instance_type, shape, on_demand, mut rows } = listing;
+        rows.sort_by_key(|row| row.at);
+        let mut points: Vec<Point> = Vec::with_capacity(rows.len());
+        let mut good = on_demand;
+        let (mut bad_quotes, mut first_bad) = (0, None);
+        for row in rows {
+            match row.price.filter(|price| believable(*price, good)) {
+                Some(price) => good = price,
+                None => {
+                    bad_quotes += 1;
+                    first_bad = first_bad.or(Some(row.at));
+                }
+            }
+            let point = Point { at: row.at, available: row.available, price: good };
+            match points.last_mut() {
+                Some(last) if last.at == point.at => *last = point,
+                _ => points.push(point),
+            }
+        }
+        let mut spells = Spells::default();
+        for point in &points {
+            spells.push(point.at, point.available > 0);
+        }
+        let alarm =
+            first_bad.map(|first_at| Alarm { zone, instance_type, bad_quotes, first_at });
+        (Self { shape, on_demand, points, spells }, alarm)
+    }
+
+    /// Price and machines at `at`. Before the first row nothing is known: its
+    /// price is given, but no machine.
+    fn spot(&self, at: Timestamp) -> (Price, u32) {
+        let after = self.points.partition_point(|point| point.at <= at);
+        match after.checked_sub(1).and_then(|index| self.points.get(index)) {
+            Some(point) => (point.price, point.available),
+            None => (self.points.first().map_or(self.on_demand, |first| first.price), 0),
+        }
+    }
+
+    fn spot_segments(&self, from: Timestamp, to: Timestamp) -> Vec<Segment> {
+        let mut segments = vec![Segment { from, to, price: self.spot(from).0 }];
+        let first = self.points.partition_point(|point| point.at <= from);
+        for point in self.points.iter().skip(first).take_while(|point| point.at < to) {
+            if let Some(last) = segments.last_mut()
+                && last.price != point.price
+            {
+                last.to = point.at;
+                segments.push(Segment { from: point.at, to, price: point.price });
+            }
+        }
+        segments
+    }
+}
+
+fn believable(price: Price, last_good: Price) -> bool {
+    let (price, good) = (price.micros_per_hour(), last_good.micros_per_hour());
+    price > 0 && price / JUMP < good && good / JUMP < price
+}
+
+#[cfg(test)]
+#[path = "series_tests.rs"]
+mod tests;
