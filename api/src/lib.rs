@@ -4,6 +4,10 @@
 //! One set of types serves gRPC, REST, OpenAPI and `--output json`. This crate
 //! must never hold a handler, know the solver or the store.
 
+pub mod client;
+
+pub mod convert;
+
 /// Generated from `proto/spotwise/v1`.
 #[allow(missing_docs, clippy::all, unreachable_pub)]
 pub mod v1 {

@@ -119,8 +119,7 @@ mod tests {
                 .unwrap();
         }
         fs::remove_file(dir.path().join("step-000002/n")).unwrap();
-        let contract =
-            Contract { resume_from: Some(dir.path().to_owned()), ..Contract::default() };
+        let contract = Contract { resume_from: Some(dir.path().to_owned()), ..Contract::default() };
         let load = |path: &Path| Ok(fs::read_to_string(path.join("n"))?);
         assert_eq!(resume(&contract, load).unwrap().as_deref(), Some("1"));
 
@@ -132,10 +131,8 @@ mod tests {
     #[test]
     fn no_checkpoint_is_a_fresh_start() {
         let dir = tempfile::tempdir().unwrap();
-        let contract = Contract {
-            checkpoint_dir: Some(dir.path().join("not-yet")),
-            ..Contract::default()
-        };
+        let contract =
+            Contract { checkpoint_dir: Some(dir.path().join("not-yet")), ..Contract::default() };
         assert_eq!(resume(&contract, |_| Ok(())).unwrap(), None);
     }
 }

@@ -73,9 +73,9 @@ impl Contract {
         let path = |name: &str| text(name).map(PathBuf::from);
         let number = |name: &str, default: usize| match text(name) {
             None => Ok(default),
-            Some(value) => value
-                .parse()
-                .with_context(|| format!("SPOTWISE_{name} is {value:?}, not a number")),
+            Some(value) => {
+                value.parse().with_context(|| format!("SPOTWISE_{name} is {value:?}, not a number"))
+            }
         };
         let contract = Self {
             attempt_id: text("ATTEMPT_ID"),

@@ -10,16 +10,12 @@ use serde::de::DeserializeOwned;
 /// Lets `write` fill a folder under a name beside `target` that starts with
 /// `.tmp-` (workers skip such names), and then renames it to `target`, in place
 /// of what may be there.
-pub(crate) fn write_whole(
-    target: &Path,
-    write: impl FnOnce(&Path) -> Result<()>,
-) -> Result<()> {
+pub(crate) fn write_whole(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let name = target.file_name().context("a folder needs a name")?.to_string_lossy();
     let temporary = target.with_file_name(format!(".tmp-{name}"));
     // What a killed attempt may have left.
     remove(&temporary)?;
-    fs::create_dir_all(&temporary)
-        .with_context(|| format!("creating {}", temporary.display()))?;
+    fs::create_dir_all(&temporary).with_context(|| format!("creating {}", temporary.display()))?;
     write(&temporary)?;
     remove(target)?;
     fs::rename(&temporary, target).with_context(|| format!("renaming to {}", target.display()))

@@ -98,9 +98,10 @@ impl Corpus {
     pub fn fingerprint(&self) -> String {
         let numbers = self.train.iter().chain(&self.heldout).flat_map(|token| token.to_le_bytes());
         let chars = String::from(self.vocab.clone()).into_bytes();
-        let hash = chars.into_iter().chain(numbers).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let hash =
+            chars.into_iter().chain(numbers).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
         format!("{hash:016x}")
     }
 

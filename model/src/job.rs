@@ -217,6 +217,19 @@ pub enum DeadlineSource {
     Derived,
 }
 
+/// The place of a job in an array or sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrayPlace {
+    /// The job of element 0.
+    pub first: JobId,
+    /// Which element, from 0.
+    pub index: u32,
+    /// How many elements there are.
+    pub size: u32,
+    /// At most this many at once.
+    pub max_parallel: Option<u32>,
+}
+
 /// What was submitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -225,7 +238,7 @@ pub struct Job {
     /// The first job of the same submission: what one document made together.
     pub group: JobId,
     /// Its place in an array or sweep.
-    pub array_index: Option<u32>,
+    pub array: Option<ArrayPlace>,
     /// What its owner wrote, validated.
     pub spec: Arc<JobSpec>,
     /// When it was accepted (market time).
@@ -262,8 +275,8 @@ pub struct Job {
 impl Job {
     /// What a person calls it: `name`, or `name[3]` in an array.
     pub fn display_name(&self) -> String {
-        match self.array_index {
-            Some(index) => format!("{}[{index}]", self.spec.name),
+        match self.array {
+            Some(place) => format!("{}[{}]", self.spec.name, place.index),
             None => self.spec.name.to_string(),
         }
     }

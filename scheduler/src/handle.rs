@@ -76,6 +76,23 @@ pub enum Command {
         /// Why.
         message: String,
     },
+    /// The pool refused to launch a worker.
+    LaunchFailed {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        message: String,
+    },
+    /// The answer of a launch call was lost.
+    LaunchUnknown {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The pool says that a worker is gone.
+    WorkerGone {
+        /// Which.
+        worker: WorkerId,
+    },
 }
 
 /// Jobs to accept.
@@ -134,8 +151,6 @@ pub struct Assigned {
     pub attempt: spotwise_model::Attempt,
     /// Where to resume from.
     pub restore: Option<CheckpointRef>,
-    /// Elements of the job's array; 1 for a plain job.
-    pub array_size: u32,
     /// Addresses of the gang, by rank.
     pub addresses: Vec<String>,
 }

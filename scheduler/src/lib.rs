@@ -6,3 +6,8 @@
 pub mod config;
 pub mod core;
 pub mod handle;
+pub mod ledger;
+pub mod market;
+pub mod options;
+pub mod phase;
+pub mod store;

@@ -1,1 +1,91 @@
-//! stub
+//! The agent beside one job: it starts the command, watches it, commits its
+//! checkpoints, ships its output, and ends it in time.
+//!
+//! One worker per attempt and rank, in a folder of its own. It never starts a
+//! command twice, it stops the command before a replacement may start, and it
+//! never knows the scheduler but over the wire.
+
+mod agent;
+mod checkpoint;
+mod copy;
+mod ending;
+mod environment;
+mod exec;
+mod folder;
+mod gpu;
+mod heartbeat;
+mod link;
+mod output;
+mod process;
+mod progress;
+mod reports;
+mod ship;
+mod stage;
+mod supervise;
+mod tree;
+mod usage;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use spotwise_model::AttemptId;
+
+/// What one worker is told on its command line.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Where the scheduler answers
+    #[arg(long, value_name = "URL", required_unless_present = "exec")]
+    server: Option<String>,
+    /// The attempt to carry out, such as j17.2
+    #[arg(long, value_name = "ATTEMPT", required_unless_present = "exec")]
+    attempt: Option<AttemptId>,
+    /// Which node of the attempt this is
+    #[arg(long, default_value_t = 0)]
+    rank: u32,
+    /// A folder for this attempt and rank alone
+    #[arg(long, value_name = "FOLDER", required_unless_present = "exec")]
+    dir: Option<PathBuf>,
+    /// An address of this machine that the other nodes can reach
+    #[arg(long, default_value = "127.0.0.1")]
+    address: String,
+    /// The attempt's token
+    #[arg(long, env = "SPOTWISE_WORKER_TOKEN", hide = true, hide_env_values = true)]
+    token: Option<String>,
+    /// Become the command that follows, and die with the given parent
+    #[arg(long, value_name = "PID", hide = true, requires = "command")]
+    exec: Option<i32>,
+    /// The command of `--exec`
+    #[arg(last = true, hide = true)]
+    command: Vec<OsString>,
+}
+
+/// Carries out one attempt, or becomes its command in the hidden mode.
+///
+/// `mode` is what the calling program needs before a worker's options, such as
+/// `["worker"]`: the worker starts the command through its own program.
+/// Success says that the worker did its duty, whatever became of the command.
+pub fn run(options: Options, mode: &[&str]) -> ExitCode {
+    if let Some(parent) = options.exec {
+        return exec::become_command(parent, &options.command);
+    }
+    // One thread that lives as long as the process: the kernel ties the
+    // command's life to the *thread* that started it.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime does not start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(Box::pin(agent::live(options, mode)));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

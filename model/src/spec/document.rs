@@ -1,5 +1,266 @@
-//! stub
-/// stub
+//! A document as users write it. The doc comments are what editors show.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Class;
+use super::read::TextOr;
+
+/// The JSON Schema (2020-12) of a document, for editors. It says less than
+/// [`parse`](super::parse) checks.
 pub fn json_schema() -> serde_json::Value {
-    serde_json::Value::Null
+    let mut generator = SchemaGenerator::default();
+    let job = generator.subschema_for::<JobDocument>();
+    let pipeline = generator.subschema_for::<PipelineDocument>();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "spotwise job",
+        "description": "One job, or several under `jobs`.",
+        "type": "object",
+        "anyOf": [{ "allOf": [job, { "required": ["name", "command"] }] }, pipeline],
+        "$defs": generator.take_definitions(true),
+    })
+}
+
+/// Several jobs that may depend on each other.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Pipeline")]
+pub(super) struct PipelineDocument {
+    /// Fields for every job that does not have them itself; a field is taken
+    /// whole, never mixed.
+    pub(super) defaults: Option<JobDocument>,
+    /// The jobs, 1 to 1,000.
+    pub(super) jobs: Vec<JobDocument>,
+}
+
+/// One job.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Job")]
+pub(super) struct JobDocument {
+    /// Name of the job: 1 to 63 of a-z, 0-9 and `-`, such as `train-resnet`.
+    pub(super) name: Option<String>,
+    /// Free text for people, at most 200 characters.
+    pub(super) title: Option<String>,
+    /// What is trained or applied, such as `meta-llama/Llama-3-8B`: cost is
+    /// reported by it.
+    pub(super) model: Option<String>,
+    /// Kind of work; sets defaults and the operator's policy. Default: training.
+    pub(super) class: Option<Class>,
+    /// Container image, such as `registry.example.com/train:1.4`. Without one
+    /// the command runs on the machine as it is.
+    pub(super) image: Option<String>,
+    /// Program and arguments as a list: `[python, train.py]`. There is no
+    /// shell; where one is needed, write `["sh", "-c", "..."]`.
+    pub(super) command: Option<TextOr<Vec<Scalar>>>,
+    /// Folder in which the command starts: absolute, or relative to the inputs.
+    pub(super) workdir: Option<String>,
+    /// What each node takes.
+    pub(super) resources: Option<ResourcesDocument>,
+    /// How much work there is; without it the class's usual duration is
+    /// assumed until progress is measured.
+    pub(super) work: Option<WorkDocument>,
+    /// By when the job must be done: a time with its zone, such as
+    /// `2026-08-01T08:00:00Z`, or a duration from submission, such as `8h`.
+    pub(super) deadline: Option<String>,
+    /// Most that all attempts together may cost, in dollars: `25` or `"12.50"`.
+    pub(super) budget_usd: Option<Number>,
+    /// How progress is saved. Leave it out where it is not.
+    pub(super) checkpoint: Option<CheckpointDocument>,
+    /// Whether it may run where capacity is taken back (spot). Default: true,
+    /// but false for the class `critical`.
+    pub(super) interruptible: Option<bool>,
+    /// How often it may be tried again.
+    pub(super) retries: Option<RetriesDocument>,
+    /// Longest time one attempt may run, such as `12h`.
+    pub(super) timeout: Option<String>,
+    /// Environment variables. For secret values use `secrets`.
+    pub(super) env: Option<BTreeMap<String, Scalar>>,
+    /// Secrets by reference: a variable's name to `env:NAME` (a variable of the
+    /// worker) or `file:/path` (a file on its machine).
+    pub(super) secrets: Option<BTreeMap<String, String>>,
+    /// Cost dimensions, such as `Team: vision`; at most 50.
+    pub(super) tags: Option<BTreeMap<String, Scalar>>,
+    /// -100 to 100; higher is served first where not all can be. Default: 0.
+    #[schemars(range(min = -100, max = 100))]
+    pub(super) priority: Option<i32>,
+    /// Jobs that must succeed first: names in this document, or ids such as
+    /// `j12` of jobs submitted before.
+    pub(super) after: Option<Vec<String>>,
+    /// Many equal elements, told apart by `SPOTWISE_ARRAY_INDEX`.
+    pub(super) array: Option<ArrayDocument>,
+    /// One element for each combination of the listed values; `lr: [0.1, 0.01]`
+    /// becomes the variable `SPOTWISE_PARAM_LR`. The key `max_parallel` limits
+    /// how many run at once.
+    pub(super) sweep: Option<BTreeMap<String, TextOr<Vec<Scalar>>>>,
+    /// Code and data brought to the command.
+    pub(super) inputs: Option<Vec<InputDocument>>,
+    /// Files or folders collected at the end, relative to the working folder.
+    pub(super) outputs: Option<Vec<TextOr<OutputDocument>>>,
+}
+
+/// What each node takes.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Resources")]
+pub(super) struct ResourcesDocument {
+    /// Whole GPUs of each node: `V100:1`, `4` of any kind, or a list of
+    /// alternatives such as `["A100:1", "V100:2"]`. Default: none.
+    pub(super) gpus: Option<TextOr<Vec<Scalar>>>,
+    /// A slice of a GPU (MIG) instead of whole ones: `1g.5gb`, or
+    /// `A100:1g.5gb` on that GPU only.
+    pub(super) mig: Option<String>,
+    /// CPUs, such as `4` or `0.5`. Default: 1.
+    pub(super) cpus: Option<Number>,
+    /// Main memory with its unit, such as `16GB` or `512MiB`; GB is 1000^3
+    /// bytes, GiB 1024^3. Default: 1GB.
+    pub(super) memory: Option<String>,
+    /// Machines, 1 to 1,000; more than one start together or not at all, in
+    /// one zone. Default: 1.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(super) nodes: Option<u32>,
+}
+
+/// How much work there is: `duration`, or `steps` with `steps_per_hour`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Work")]
+pub(super) struct WorkDocument {
+    /// Expected duration without interruptions: `2h`, or by accelerator
+    /// `{default: 2h, V100: 3h}`.
+    pub(super) duration: Option<TextOr<BTreeMap<String, Scalar>>>,
+    /// Number of steps in all.
+    pub(super) steps: Option<u64>,
+    /// Steps done in an hour: `1000`, or by accelerator `{V100: 1000}`.
+    pub(super) steps_per_hour: Option<TextOr<BTreeMap<String, Scalar>>>,
+}
+
+/// How progress is saved.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Checkpoint")]
+pub(super) struct CheckpointDocument {
+    /// Folder that the command writes to, relative to its working folder.
+    /// Default: the folder named by `SPOTWISE_CHECKPOINT_DIR`.
+    pub(super) dir: Option<String>,
+    /// How often what is found there is committed. Default: 15m.
+    pub(super) interval: Option<String>,
+    /// Time from SIGTERM to SIGKILL, at most 1h. Default: 30s.
+    pub(super) grace: Option<String>,
+    /// Whether the command goes on from a checkpoint. Default: true.
+    pub(super) resumable: Option<bool>,
+    /// How many to keep, 2 to 100. Default: 3.
+    #[schemars(range(min = 2, max = 100))]
+    pub(super) keep: Option<u32>,
+}
+
+/// How often a job may be tried again.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Retries")]
+pub(super) struct RetriesDocument {
+    /// After failures of its own, 0 to 100. Default: 1.
+    #[schemars(range(min = 0, max = 100))]
+    pub(super) errors: Option<u32>,
+    /// After its capacity was taken back: a number or `unlimited`, the default.
+    pub(super) interruptions: Option<Number>,
+}
+
+/// Many equal elements.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Array")]
+pub(super) struct ArrayDocument {
+    /// How many, 1 to 10,000.
+    #[schemars(range(min = 1, max = 10000))]
+    pub(super) size: u32,
+    /// At most this many at once.
+    #[schemars(range(min = 1))]
+    pub(super) max_parallel: Option<u32>,
+}
+
+/// Something brought to the command.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Input")]
+pub(super) struct InputDocument {
+    /// A local file or folder, or `s3://bucket/key`.
+    pub(super) from: String,
+    /// Where it appears, relative to the working folder.
+    pub(super) to: String,
+}
+
+/// A file or folder collected at the end.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Output")]
+pub(super) struct OutputDocument {
+    /// Relative to the working folder.
+    pub(super) path: String,
+}
+
+/// Text that is meant as a number; it never passes through a float.
+#[derive(Deserialize)]
+pub(super) struct Number(pub(super) String);
+
+/// Text, a number or a boolean, taken as the text that was written.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Scalar(pub(super) String);
+
+macro_rules! inline_schema {
+    ($type:ident, $($schema:tt)*) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($($schema)*)
+            }
+        }
+    };
+}
+
+inline_schema!(Number, { "type": ["string", "number"] });
+inline_schema!(Scalar, { "type": ["string", "number", "boolean"] });
+
+impl<T: JsonSchema> JsonSchema for TextOr<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("TextOr{}", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let other = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [{ "type": ["string", "number"] }, other] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_explains_every_field() {
+        let schema = json_schema();
+        for name in ["Job", "Resources", "Work", "Checkpoint", "Retries", "Array", "Input"] {
+            let properties = schema["$defs"][name]["properties"].as_object().unwrap();
+            for (field, property) in properties {
+                assert!(property["description"].is_string(), "{name}.{field}");
+            }
+            assert_eq!(schema["$defs"][name]["additionalProperties"], false, "{name}");
+        }
+    }
 }

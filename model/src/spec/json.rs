@@ -28,7 +28,9 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
 }
 
 fn syntax(error: &serde_json::Error) -> Problem {
-    Problem::new("invalid_json", format!("not valid JSON: {error}"))
+    let text = error.to_string();
+    let text = text.split_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    Problem::new("invalid_json", format!("not valid JSON: {text}"))
 }
 
 fn place(error: &serde_json::Error) -> Option<(u32, u32)> {

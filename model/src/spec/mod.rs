@@ -1,9 +1,22 @@
 //! The job specification, validated. [`parse`] is the one entrance: files,
 //! gRPC and REST all go through it.
 
+mod amounts;
+#[cfg(test)]
+mod bad_inputs;
 mod document;
 mod error;
+#[cfg(test)]
+mod good_inputs;
+mod json;
+mod many;
+mod paths;
+mod read;
+mod text;
+mod tree;
 mod validate;
+mod work;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +26,8 @@ use serde::{Deserialize, Serialize};
 
 pub use document::json_schema;
 pub use error::SpecError;
-pub use validate::{Format, MAX_DOCUMENT_BYTES, Submission, parse};
+pub use validate::{Format, MAX_DOCUMENT_BYTES, Submission, canonical, parse};
+pub use work::check_deadline;
 
 use crate::gpu::MigProfile;
 use crate::id::{Accelerator, JobId};

@@ -109,7 +109,8 @@ impl<'de> Deserializer<'de> for &Node {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        visitor.visit_str(self.text(&visitor)?)
+        let text = self.text(&visitor)?;
+        visitor.visit_str(text)
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
@@ -130,7 +131,8 @@ impl<'de> Deserializer<'de> for &Node {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Problem> {
-        visitor.visit_enum(self.text(&visitor)?.into_deserializer())
+        let text = self.text(&visitor)?;
+        visitor.visit_enum(text.into_deserializer())
     }
 
     fn deserialize_struct<V: Visitor<'de>>(

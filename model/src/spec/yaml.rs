@@ -79,7 +79,10 @@ impl<'t> Reader<'t> {
                 return Err(Problem::new("tag_not_allowed", message).at(at));
             }
             Event::Scalar(text, style, anchor, None) => {
-                (scalar(&text, style == ScalarStyle::Plain), anchor)
+                (scalar(&text, style == ScalarStyle::Plain, span), anchor)
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) if depth == MAX_DEPTH => {
+                return Err(too_deep().at(at));
             }
             Event::SequenceStart(_, anchor, None) => (self.list(depth + 1)?, anchor),
             Event::MappingStart(_, anchor, None) => (self.map(depth + 1)?, anchor),
@@ -146,10 +149,11 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// YAML 1.2 core: `no` and `on` are text, and numbers stay as written.
-fn scalar(text: &str, plain: bool) -> Value {
+/// YAML 1.2 core: `no` and `on` are text, and numbers stay as written. The
+/// parser says `~` for a value that is not there; only its span is empty.
+fn scalar(text: &str, plain: bool, span: &Span) -> Value {
     match text {
-        "" if plain => Value::Empty,
+        _ if plain && (text.is_empty() || span.is_empty()) => Value::Empty,
         "~" | "null" | "Null" | "NULL" if plain => Value::Null,
         _ if plain => Value::Plain(text.to_owned()),
         _ => Value::Quoted(text.to_owned()),

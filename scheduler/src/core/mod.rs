@@ -2,6 +2,7 @@
 //! becomes of a request. Nothing here is asynchronous, does I/O or reads a clock.
 
 pub mod change;
+pub mod intake;
 pub mod state;
 
 pub use change::{Change, Event, EventKind, SubmissionRecord};

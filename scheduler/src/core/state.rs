@@ -1,16 +1,16 @@
 //! What the leading scheduler knows, in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
-    Money, Offer,
+    Money, Offer, WaitReason,
 };
 use spotwise_solver::PoolLimit;
 
-use super::change::Change;
+use super::change::{Change, SubmissionRecord};
 
 /// Live jobs and everything of theirs that is not settled. What is over leaves
 /// memory and is read from the store where it is asked for.
@@ -43,12 +43,47 @@ pub struct Seen {
     pub heartbeats: BTreeMap<(AttemptId, u32), Timestamp>,
     /// Progress beyond what is stored.
     pub progress: BTreeMap<AttemptId, (Timestamp, Progress)>,
+    /// When this memory began (wall time): a worker that was silent while the
+    /// scheduler was away is counted from here.
+    pub since: Option<Timestamp>,
+    /// Why each waiting job waits, with the figures of the last round.
+    pub waits: BTreeMap<JobId, WaitReason>,
     /// Everything on the market.
     pub offers: Vec<Offer>,
     /// What pools have in all, used or not.
     pub pool_totals: Vec<PoolLimit>,
     /// How the last plan was found, in words.
     pub last_plan: String,
+    /// Idempotency keys accepted lately.
+    pub recent_keys: RecentKeys,
+}
+
+/// The idempotency keys of the last submissions. The store is asked for a key
+/// before a command joins the queue; this closes the gap until its turn comes.
+#[derive(Clone, Debug, Default)]
+pub struct RecentKeys {
+    records: BTreeMap<String, SubmissionRecord>,
+    order: VecDeque<String>,
+}
+
+/// More than the queue of commands holds.
+const RECENT_KEYS: usize = 16_384;
+
+impl RecentKeys {
+    /// What a key stands for, if it was used lately.
+    pub fn get(&self, key: &str) -> Option<&SubmissionRecord> {
+        self.records.get(key)
+    }
+
+    fn insert(&mut self, record: SubmissionRecord) {
+        self.order.push_back(record.key.clone());
+        self.records.insert(record.key.clone(), record);
+        if self.order.len() > RECENT_KEYS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.records.remove(&oldest);
+        }
+    }
 }
 
 impl State {
@@ -69,7 +104,7 @@ impl State {
             Change::Ledger(entries) => {
                 self.settled_total += entries.iter().map(|entry| entry.amount).sum();
             }
-            Change::Submission(_) => {}
+            Change::Submission(record) => self.seen.recent_keys.insert(record.clone()),
             Change::Event(event) => {
                 self.last_event += 1;
                 event.number = self.last_event;
@@ -99,6 +134,9 @@ impl State {
         let live = |id: &AttemptId| attempts.get(id).is_some_and(|a| a.state.is_live());
         self.seen.heartbeats.retain(|(id, _), _| live(id));
         self.seen.progress.retain(|id, _| live(id));
+        let jobs = &self.jobs;
+        let waiting = |id: &JobId| jobs.get(id).is_some_and(|j| matches!(j.state, JobState::Waiting { .. }));
+        self.seen.waits.retain(|id, _| waiting(id));
     }
 
     /// The live attempt of a job, if it has one.

@@ -13,9 +13,9 @@ pub struct Prior {
 }
 
 /// One interruption in eight hours, worth eight hours of observation, for every
-/// zone and type. It lies inside the range of the recorded zones of 2023-02-15
-/// (one in 0.7 h to one in 7.7 h, all zones together one in 2.8 h) and
-/// the calm ones of 2023-08-03 (one in 29 h), and a day of observation outweighs it.
+/// zone and type. Of the recorded markets, the zones of 2023-02-15 had one in
+/// 0.7 h to one in 7.7 h (all together one in 2.8 h) and the calmest of
+/// 2023-08-03 one in 29 h; a day of observation outweighs the prior.
 pub const PRIOR: Prior = Prior { interruptions: 1.0, hours: 8.0 };
 
 /// The spells of one zone and type: when its capacity came and went.

@@ -277,8 +277,7 @@ impl Series {
         for point in &points {
             spells.push(point.at, point.available > 0);
         }
-        let alarm =
-            first_bad.map(|first_at| Alarm { zone, instance_type, bad_quotes, first_at });
+        let alarm = first_bad.map(|first_at| Alarm { zone, instance_type, bad_quotes, first_at });
         (Self { shape, on_demand, points, spells }, alarm)
     }
 

@@ -1,0 +1,39 @@
+# spotwise: `make demo` shows it, `make test` proves it.
+SHELL := /bin/bash
+CARGO ?= cargo
+PACKAGES := cmake libclang1-14
+
+.PHONY: demo test check fmt clippy doc unit bench tools build clean-demo help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+tools: ## installs what the build needs and this machine lacks (Debian: cmake, libclang)
+	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing$$missing"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+build: tools ## the release binaries
+	$(CARGO) build --release --locked -p spotwise-cli -p spotwise-worker -p spotwise-examples
+
+demo: build ## real jobs on a synthetic spot market, in under three minutes
+	./target/release/spotwise demo $(DEMO_ARGS)
+
+check: fmt clippy doc ## formatting, lints, documentation
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy: tools
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+doc: tools
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+
+unit: tools
+	$(CARGO) test --locked --workspace --quiet
+
+test: check unit ## everything that CI runs
+
+bench: tools ## measures speed, as ratios in one run
+	$(CARGO) bench --locked --workspace

@@ -1,0 +1,455 @@
+//! The typed client of the jobs, cost and system services.
+//!
+//! It hides the transport: callers see messages of [`crate::v1`] and a
+//! [`ClientError`] whose [`kind`](ClientError::kind) they can match on.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tonic::codegen::http::uri::Uri;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Response, Status, Streaming};
+
+use crate::v1;
+use crate::v1::cost_client::CostClient;
+use crate::v1::jobs_client::JobsClient;
+use crate::v1::system_client::SystemClient;
+
+/// Where a scheduler listens unless it was told otherwise.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:7717";
+
+/// A local scheduler answers a connection in milliseconds; a remote one has
+/// three round trips.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the longest planning round (5 s) that an answer may wait for.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Waits between tries. Together under a second: a person is watching.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(600)];
+/// A page of 500 jobs or a report of 10,000 rows is below 8 MiB.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
+
+/// A connection to one scheduler. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    jobs: JobsClient<Channel>,
+    cost: CostClient<Channel>,
+    system: SystemClient<Channel>,
+}
+
+impl Client {
+    /// Connects to `server`, such as `http://127.0.0.1:7717`; `host:port` alone
+    /// is taken as `http`.
+    ///
+    /// # Errors
+    /// `Invalid` where the address makes no sense, `Unavailable` where nobody
+    /// answers after three tries.
+    pub async fn connect(server: &str) -> Result<Self, ClientError> {
+        let endpoint = endpoint(server)?;
+        let unreachable = |error: tonic::transport::Error| ClientError {
+            kind: ErrorKind::Unavailable,
+            message: format!("no scheduler answers at {server}"),
+            source: Some(Box::new(error)),
+        };
+        for wait in BACKOFF {
+            if let Ok(channel) = endpoint.connect().await {
+                return Ok(Self::over(channel));
+            }
+            tokio::time::sleep(wait).await;
+        }
+        endpoint.connect().await.map(Self::over).map_err(unreachable)
+    }
+
+    fn over(channel: Channel) -> Self {
+        Self {
+            jobs: JobsClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            cost: CostClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            system: SystemClient::new(channel).max_decoding_message_size(MAX_ANSWER),
+        }
+    }
+
+    /// Accepts all jobs of a document, or none. Tried again only where the
+    /// request carries an idempotency key.
+    pub async fn submit(
+        &self,
+        request: v1::SubmitRequest,
+    ) -> Result<v1::SubmitResponse, ClientError> {
+        let again = Again::only_if(!request.idempotency_key.is_empty());
+        unary(again, || {
+            let (mut jobs, request) = (self.jobs.clone(), request.clone());
+            async move { jobs.submit(request).await }
+        })
+        .await
+    }
+
+    /// What a document would cost. Changes nothing.
+    pub async fn quote(&self, request: v1::QuoteRequest) -> Result<v1::QuoteResponse, ClientError> {
+        unary(Again::Yes, || {
+            let (mut jobs, request) = (self.jobs.clone(), request.clone());
+            async move { jobs.quote(request).await }
+        })
+        .await
+    }
+
+    /// One job with its attempts and its history: `j17`, `17` or a name.
+    pub async fn get(&self, job: &str) -> Result<v1::JobDetail, ClientError> {
+        unary(Again::Yes, || {
+            let (mut jobs, job) = (self.jobs.clone(), job.to_owned());
+            async move { jobs.get(v1::GetJobRequest { job }).await }
+        })
+        .await
+    }
+
+    /// One page of jobs, newest first.
+    pub async fn list(
+        &self,
+        request: v1::ListJobsRequest,
+    ) -> Result<v1::ListJobsResponse, ClientError> {
+        unary(Again::Yes, || {
+            let (mut jobs, request) = (self.jobs.clone(), request.clone());
+            async move { jobs.list(request).await }
+        })
+        .await
+    }
+
+    /// All jobs of a query, page after page, at most `limit`. The second value
+    /// is true where there are more.
+    pub async fn list_all(
+        &self,
+        mut request: v1::ListJobsRequest,
+        limit: usize,
+    ) -> Result<(Vec<v1::JobSummary>, bool), ClientError> {
+        const LARGEST_PAGE: usize = 500;
+        let mut jobs = Vec::new();
+        loop {
+            let room = limit.saturating_sub(jobs.len()).clamp(1, LARGEST_PAGE);
+            request.page_size = u32::try_from(room).unwrap_or(u32::MAX);
+            let page = self.list(request.clone()).await?;
+            jobs.extend(page.jobs);
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() || jobs.len() >= limit {
+                let more = !request.page_token.is_empty() || jobs.len() > limit;
+                jobs.truncate(limit);
+                return Ok((jobs, more));
+            }
+        }
+    }
+
+    /// Events after a number, then as they happen. When the stream breaks, call
+    /// again with the last number seen.
+    pub async fn watch(
+        &self,
+        request: v1::WatchRequest,
+    ) -> Result<AnswerStream<v1::Event>, ClientError> {
+        unary(Again::Yes, || {
+            let (mut jobs, request) = (self.jobs.clone(), request.clone());
+            async move { jobs.watch(request).await }
+        })
+        .await
+        .map(AnswerStream)
+    }
+
+    /// Captured output, oldest first.
+    pub async fn logs(
+        &self,
+        request: v1::LogsRequest,
+    ) -> Result<AnswerStream<v1::LogChunk>, ClientError> {
+        unary(Again::Yes, || {
+            let (mut jobs, request) = (self.jobs.clone(), request.clone());
+            async move { jobs.logs(request).await }
+        })
+        .await
+        .map(AnswerStream)
+    }
+
+    /// Cancels a job, or with `group` all jobs of its submission. Cancelling
+    /// twice is cancelling once, so it is tried again.
+    pub async fn cancel(&self, job: &str, group: bool) -> Result<v1::CancelResponse, ClientError> {
+        unary(Again::Yes, || {
+            let (mut jobs, job) = (self.jobs.clone(), job.to_owned());
+            async move { jobs.cancel(v1::CancelRequest { job, group }).await }
+        })
+        .await
+    }
+
+    /// Submits the document of an ended job again. Tried again only where the
+    /// request carries an idempotency key.
+    pub async fn resubmit(
+        &self,
+        request: v1::ResubmitRequest,
+    ) -> Result<v1::SubmitResponse, ClientError> {
+        let again = Again::only_if(!request.idempotency_key.is_empty());
+        unary(again, || {
+            let (mut jobs, request) = (self.jobs.clone(), request.clone());
+            async move { jobs.resubmit(request).await }
+        })
+        .await
+    }
+
+    /// Why a job waits, or why it is where it is.
+    pub async fn explain(&self, job: &str) -> Result<v1::ExplainResponse, ClientError> {
+        unary(Again::Yes, || {
+            let (mut jobs, job) = (self.jobs.clone(), job.to_owned());
+            async move { jobs.explain(v1::ExplainRequest { job }).await }
+        })
+        .await
+    }
+
+    /// What was paid, and what it would have cost.
+    pub async fn cost(&self, query: v1::CostQuery) -> Result<v1::CostReport, ClientError> {
+        unary(Again::Yes, || {
+            let (mut cost, query) = (self.cost.clone(), query.clone());
+            async move { cost.query(query).await }
+        })
+        .await
+    }
+
+    /// The scheduler and the market it sees.
+    pub async fn info(&self) -> Result<v1::InfoResponse, ClientError> {
+        unary(Again::Yes, || {
+            let mut system = self.system.clone();
+            async move { system.info(v1::InfoRequest {}).await }
+        })
+        .await
+    }
+
+    /// Capacity that can be bought now; with `all` also what is taken.
+    pub async fn offers(
+        &self,
+        accelerator: &str,
+        all: bool,
+    ) -> Result<Vec<v1::OfferView>, ClientError> {
+        let request = v1::ListOffersRequest { accelerator: accelerator.to_owned(), all };
+        unary(Again::Yes, || {
+            let (mut system, request) = (self.system.clone(), request.clone());
+            async move { system.list_offers(request).await }
+        })
+        .await
+        .map(|answer| answer.offers)
+    }
+}
+
+/// Messages as they come.
+#[derive(Debug)]
+pub struct AnswerStream<T>(Streaming<T>);
+
+impl<T> AnswerStream<T> {
+    /// The next message; none when the server has said everything.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
+        self.0.message().await.map_err(ClientError::from)
+    }
+}
+
+/// A call that did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ClientError {
+    kind: ErrorKind,
+    message: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What kind of failure it was: what callers may decide on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// There is no such job.
+    NotFound,
+    /// What was sent is not acceptable.
+    Invalid {
+        /// Stable, for programs; empty where the server gave none.
+        code: String,
+        /// The path of the field; empty for the whole request.
+        field: String,
+    },
+    /// It does not fit the state of things: an idempotency key used for another
+    /// document, a job that is over.
+    Conflict,
+    /// Nobody answers, or the scheduler has too much to do.
+    Unavailable,
+    /// Not allowed.
+    PermissionDenied,
+    /// No answer in time. The call may have had its effect.
+    Timeout,
+    /// Anything else: a defect on one of the two sides.
+    Other,
+}
+
+impl ClientError {
+    /// What kind of failure it was.
+    pub const fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// Whether the same call may succeed later.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        let plain = |kind| (kind, status.message().to_owned());
+        let (kind, message) = match status.code() {
+            Code::InvalidArgument | Code::OutOfRange => invalid(status.message()),
+            Code::NotFound => plain(ErrorKind::NotFound),
+            Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => {
+                plain(ErrorKind::Conflict)
+            }
+            // Too large a document says so in the form of an invalid argument;
+            // anything else of this code is overload.
+            Code::ResourceExhausted => match invalid(status.message()) {
+                (ErrorKind::Invalid { code, field }, message) if !code.is_empty() => {
+                    (ErrorKind::Invalid { code, field }, message)
+                }
+                _ => plain(ErrorKind::Unavailable),
+            },
+            Code::Unavailable => plain(ErrorKind::Unavailable),
+            Code::PermissionDenied | Code::Unauthenticated => plain(ErrorKind::PermissionDenied),
+            Code::DeadlineExceeded | Code::Cancelled => plain(ErrorKind::Timeout),
+            _ => plain(ErrorKind::Other),
+        };
+        let message = if message.is_empty() {
+            format!("the scheduler answered {:?} without a reason", status.code())
+        } else {
+            message
+        };
+        Self { kind, message, source: None }
+    }
+}
+
+/// Reads `code: field: message`. Text of another form is a message alone.
+fn invalid(text: &str) -> (ErrorKind, String) {
+    let is_code = |s: &str| {
+        !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let parts = text
+        .split_once(": ")
+        .filter(|(code, _)| is_code(code))
+        .map(|(code, rest)| (code, rest.split_once(": ").unwrap_or(("", rest))));
+    match parts {
+        Some((code, (field, message))) => {
+            let kind = ErrorKind::Invalid { code: code.to_owned(), field: field.to_owned() };
+            (kind, if field.is_empty() { message.to_owned() } else { format!("{field}: {message}") })
+        }
+        None => {
+            (ErrorKind::Invalid { code: String::new(), field: String::new() }, text.to_owned())
+        }
+    }
+}
+
+fn endpoint(server: &str) -> Result<Endpoint, ClientError> {
+    let refuse = |message: String| ClientError {
+        kind: ErrorKind::Invalid { code: "invalid_server".to_owned(), field: "server".to_owned() },
+        message,
+        source: None,
+    };
+    let address = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+    let uri: Uri = address
+        .parse()
+        .map_err(|_| refuse(format!("`{server}` is not an address such as {DEFAULT_SERVER}")))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(refuse(format!("`{server}`: only http addresses are known, write http://host:port")));
+    }
+    if uri.host().is_none_or(str::is_empty) || uri.path().len() > 1 || uri.query().is_some() {
+        return Err(refuse(format!("`{server}` is not an address such as {DEFAULT_SERVER}")));
+    }
+    Ok(Endpoint::from(uri).connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
+}
+
+/// Whether a call may be made again after UNAVAILABLE, when nobody knows
+/// whether it had its effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Yes,
+    No,
+}
+
+impl Again {
+    const fn only_if(safe: bool) -> Self {
+        if safe { Self::Yes } else { Self::No }
+    }
+}
+
+async fn unary<T, F, Fut>(again: Again, call: F) -> Result<T, ClientError>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<Response<T>, Status>>,
+{
+    let mut waits = BACKOFF.into_iter();
+    loop {
+        let Ok(answer) = tokio::time::timeout(CALL_TIMEOUT, call()).await else {
+            let message = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
+            return Err(ClientError { kind: ErrorKind::Timeout, message, source: None });
+        };
+        let status = match answer {
+            Ok(response) => return Ok(response.into_inner()),
+            Err(status) => status,
+        };
+        let wait = waits.next().filter(|_| again == Again::Yes && status.code() == Code::Unavailable);
+        match wait {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => return Err(status.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn kind(status: Status) -> ErrorKind {
+        ClientError::from(status).kind().clone()
+    }
+
+    #[test]
+    fn an_invalid_argument_is_taken_apart() {
+        let error =
+            ClientError::from(Status::invalid_argument("out_of_range: jobs[2].deadline: is past: no"));
+        assert_eq!(error.to_string(), "jobs[2].deadline: is past: no");
+        let expected =
+            ErrorKind::Invalid { code: "out_of_range".into(), field: "jobs[2].deadline".into() };
+        assert_eq!(error.kind(), &expected);
+
+        let whole = ClientError::from(Status::invalid_argument("empty_document: : nothing here"));
+        assert_eq!(whole.to_string(), "nothing here");
+        let odd = ClientError::from(Status::invalid_argument("Something: else"));
+        assert_eq!(odd.to_string(), "Something: else");
+    }
+
+    #[test]
+    fn overload_and_too_large_share_a_code() {
+        assert_eq!(kind(Status::resource_exhausted("the scheduler is overloaded")), ErrorKind::Unavailable);
+        let large = Status::resource_exhausted("document_too_large: : at most 64 KiB");
+        assert!(matches!(kind(large), ErrorKind::Invalid { code, .. } if code == "document_too_large"));
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        for good in ["http://127.0.0.1:7717", "localhost:7717", "http://[::1]:7717/"] {
+            assert!(endpoint(good).is_ok(), "{good}");
+        }
+        for bad in ["", "https://host:1", "ftp://host", "http://", "http://host/path", "a b", "http://h?q"] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+    }
+
+    async fn tries(again: Again, code: Code) -> u32 {
+        let tries = AtomicU32::new(0);
+        let answer: Result<(), _> = unary(again, || {
+            tries.fetch_add(1, Ordering::Relaxed);
+            async { Err(Status::new(code, "no")) }
+        })
+        .await;
+        assert!(answer.is_err());
+        tries.into_inner()
+    }
+
+    #[tokio::test]
+    async fn only_safe_calls_are_made_again_and_only_when_nobody_answered() {
+        assert_eq!(tries(Again::Yes, Code::Unavailable).await, 3);
+        assert_eq!(tries(Again::No, Code::Unavailable).await, 1);
+        assert_eq!(tries(Again::Yes, Code::NotFound).await, 1);
+    }
+}

@@ -1,0 +1,196 @@
+//! Jobs as rows.
+
+use spotwise_model::attempt::Progress;
+use spotwise_model::job::DeadlineSource;
+use spotwise_model::{Attempt, AttemptState, Job, JobState, Money, WaitReason};
+
+use super::words::{fail_reason, hold_reason, wait_reason};
+use super::{optional_time_text, time_text};
+use crate::v1;
+
+/// What is known of a live job beyond its stored row.
+#[derive(Clone, Debug, Default)]
+pub struct JobFigures {
+    /// Progress that is not stored yet.
+    pub progress: Option<Progress>,
+    /// Charges of its live machines up to now.
+    pub estimated: Money,
+    /// Its live attempt.
+    pub attempt: Option<Attempt>,
+    /// What it waits for as the last round saw it.
+    pub waits: Option<WaitReason>,
+}
+
+/// The row of a job.
+pub fn job_summary(job: &Job, figures: &JobFigures) -> v1::JobSummary {
+    let progress = match figures.progress {
+        Some(seen) if seen.done_ppm >= job.progress.done_ppm => seen,
+        _ => job.progress,
+    };
+    v1::JobSummary {
+        id: job.id.to_string(),
+        name: job.display_name(),
+        title: job.spec.title.clone().unwrap_or_default(),
+        group: job.group.to_string(),
+        model: job.spec.model.clone().unwrap_or_default(),
+        class: job.spec.class.name().to_owned(),
+        state: job.state.name().to_owned(),
+        detail: detail(job, figures),
+        submitted: time_text(job.submitted),
+        deadline: time_text(job.deadline),
+        ended: optional_time_text(job.state.ended()),
+        attempts: job.attempts,
+        interruptions: job.interruptions,
+        errors: job.errors,
+        progress: share_done(job, &progress),
+        step: progress.step.unwrap_or_default(),
+        total_steps: progress.total_steps.unwrap_or_default(),
+        spent_micros: job.spent.saturating_add(figures.estimated).micros(),
+        budget_micros: job.spec.budget.map(Money::micros).unwrap_or_default(),
+        tags: job.spec.tags.clone(),
+        deadline_outcome: deadline_outcome(job).to_owned(),
+    }
+}
+
+/// `given` or `derived`.
+pub const fn deadline_source(source: DeadlineSource) -> &'static str {
+    match source {
+        DeadlineSource::Given => "given",
+        DeadlineSource::Derived => "derived",
+    }
+}
+
+/// A command that says nothing of its progress is done when it has succeeded.
+fn share_done(job: &Job, progress: &Progress) -> f64 {
+    if matches!(job.state, JobState::Succeeded { .. }) {
+        return 1.0;
+    }
+    f64::from(progress.done_ppm) / f64::from(Progress::WHOLE)
+}
+
+fn deadline_outcome(job: &Job) -> &'static str {
+    match (job.met_deadline(), &job.state) {
+        (Some(true), _) => "met",
+        (Some(false), _) | (None, JobState::Failed { .. }) => "missed",
+        _ => "",
+    }
+}
+
+fn detail(job: &Job, figures: &JobFigures) -> String {
+    match &job.state {
+        JobState::Held { why, .. } => hold_reason(why),
+        JobState::Waiting { why, .. } => wait_reason(figures.waits.as_ref().unwrap_or(why)),
+        JobState::Active { .. } => figures.attempt.as_ref().map(on).unwrap_or_default(),
+        JobState::Succeeded { .. } => "done".to_owned(),
+        JobState::Failed { why, .. } => fail_reason(why),
+        JobState::Cancelled { .. } => "cancelled by its owner".to_owned(),
+        JobState::Rejected { why, .. } => why.clone(),
+    }
+}
+
+fn on(attempt: &Attempt) -> String {
+    match (&attempt.stop, &attempt.state) {
+        (Some(_), _) => format!("stopping on {}", attempt.offer),
+        (None, AttemptState::Running { .. }) => format!("on {}", attempt.offer),
+        (None, _) => format!("starting on {}", attempt.offer),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+    use spotwise_model::job::{ArrayPlace, FailReason};
+    use spotwise_model::spec::{Class, GpuRequest, Resources, Retries, Work};
+    use spotwise_model::{JobId, JobSpec};
+
+    use super::*;
+
+    pub(crate) fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn job(state: JobState) -> Job {
+        let spec = JobSpec {
+            name: "infer".to_owned(),
+            title: None,
+            model: Some("llama".to_owned()),
+            class: Class::Inference,
+            image: None,
+            command: vec!["true".to_owned()],
+            workdir: None,
+            resources: Resources {
+                gpus: GpuRequest::None,
+                cpu_milli: 1_000,
+                memory_mib: 512,
+                nodes: 1,
+            },
+            work: Work::Unknown,
+            deadline: None,
+            budget: Some(Money::from_micros(5_000_000)),
+            checkpoint: None,
+            interruptible: true,
+            retries: Retries { errors: 1, interruptions: None },
+            timeout: None,
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            tags: BTreeMap::from([("Team".to_owned(), "ml".to_owned())]),
+            priority: 0,
+            after: Vec::new(),
+            array: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        };
+        Job {
+            id: JobId(17),
+            group: JobId(14),
+            array: Some(ArrayPlace { first: JobId(14), index: 3, size: 8, max_parallel: None }),
+            spec: Arc::new(spec),
+            submitted: at(100),
+            deadline: at(1_000),
+            deadline_source: DeadlineSource::Given,
+            after: Vec::new(),
+            attempts: 2,
+            errors: 0,
+            interruptions: 1,
+            progress: Progress::of_step(25, Some(100)),
+            checkpoint: None,
+            measured: None,
+            spent: Money::from_micros(30),
+            cancel_asked: None,
+            not_before: None,
+            state,
+        }
+    }
+
+    #[test]
+    fn a_row_adds_what_only_memory_knows() {
+        let why = WaitReason::NoCapacity { suitable_offers: 2 };
+        let job = job(JobState::Waiting { since: at(1), why, why_since: at(1) });
+        let figures = JobFigures {
+            progress: Some(Progress::of_step(50, Some(100))),
+            estimated: Money::from_micros(12),
+            attempt: None,
+            waits: Some(WaitReason::NoCapacity { suitable_offers: 5 }),
+        };
+        let row = job_summary(&job, &figures);
+        assert_eq!((row.id.as_str(), row.name.as_str()), ("j17", "infer[3]"));
+        assert_eq!((row.step, row.spent_micros, row.budget_micros), (50, 42, 5_000_000));
+        assert!((row.progress - 0.5).abs() < 1e-9);
+        assert!(row.detail.contains('5'), "the figures of the last round: {}", row.detail);
+        let older = JobFigures { progress: Some(Progress::of_step(1, Some(100))), ..figures };
+        assert_eq!(job_summary(&job, &older).step, 25, "progress never goes back");
+    }
+
+    #[test]
+    fn a_deadline_is_open_until_the_job_ends() {
+        let figures = JobFigures::default();
+        let outcome = |state| job_summary(&job(state), &figures).deadline_outcome;
+        assert_eq!(outcome(JobState::Succeeded { at: at(1_000) }), "met");
+        assert_eq!(outcome(JobState::Succeeded { at: at(1_001) }), "missed");
+        assert_eq!(outcome(JobState::Failed { at: at(5), why: FailReason::TimedOut }), "missed");
+        assert_eq!(outcome(JobState::Cancelled { at: at(5) }), "");
+    }
+}

@@ -1,0 +1,52 @@
+//! Offers and alternatives as rows.
+
+use jiff::Timestamp;
+use spotwise_model::plan::Alternative;
+use spotwise_model::{Money, Offer, OfferKey};
+
+use super::{time_text, why_not};
+use crate::v1;
+
+/// An offer, of which `held` machines are ours.
+pub fn offer_view(offer: &Offer, held: u32) -> v1::OfferView {
+    v1::OfferView {
+        pool: offer.key.pool.to_string(),
+        zone: offer.key.zone.to_string(),
+        instance_type: offer.key.instance_type.to_string(),
+        capacity_type: offer.key.capacity_type.to_string(),
+        accelerator: offer.shape.accelerator.as_ref().map(ToString::to_string).unwrap_or_default(),
+        gpus: offer.shape.gpus,
+        cpus: offer.shape.cpu_milli as f64 / 1_000.0,
+        memory_mib: offer.shape.memory_mib,
+        price_micros_per_hour: offer.price.micros_per_hour(),
+        on_demand_micros_per_hour: offer.on_demand.micros_per_hour(),
+        free: offer.free,
+        held,
+        hazard_per_hour: offer.hazard_per_hour,
+        spell_since: time_text(offer.spell_since),
+    }
+}
+
+/// Another place for a job, with what it would have cost.
+pub fn alternative(alternative: &Alternative) -> v1::Alternative {
+    let reason = alternative.why_not.as_ref().map(why_not).unwrap_or_default();
+    alternative_of(&alternative.offer, alternative.expected_cost, alternative.finish, reason)
+}
+
+/// A place for a job; `reason` is empty for the chosen one.
+pub fn alternative_of(
+    offer: &OfferKey,
+    expected: Money,
+    finish: Timestamp,
+    reason: &str,
+) -> v1::Alternative {
+    v1::Alternative {
+        pool: offer.pool.to_string(),
+        zone: offer.zone.to_string(),
+        instance_type: offer.instance_type.to_string(),
+        capacity_type: offer.capacity_type.to_string(),
+        expected_micros: expected.micros(),
+        finish: time_text(finish),
+        why_not: reason.to_owned(),
+    }
+}

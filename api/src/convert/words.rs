@@ -1,0 +1,133 @@
+//! Typed reasons as sentences with figures.
+
+use spotwise_model::job::{FailReason, HoldReason};
+use spotwise_model::plan::{Rule, Why, WhyNot};
+use spotwise_model::time::human;
+use spotwise_model::{JobId, WaitReason};
+
+use super::time_text;
+
+/// Jobs named in a sentence; more are counted.
+const NAMED: usize = 5;
+
+/// What a waiting job waits for.
+pub fn wait_reason(reason: &WaitReason) -> String {
+    match reason {
+        WaitReason::Queued => "queued for the next planning round".to_owned(),
+        WaitReason::Dependencies { jobs } => format!("waits for {} to succeed", list(jobs)),
+        WaitReason::Backoff { until } => {
+            format!("failed before, tried again at {}", time_text(*until))
+        }
+        WaitReason::Unschedulable { detail } => format!("no machine holds it: {detail}"),
+        WaitReason::NoCapacity { suitable_offers } => {
+            format!("no capacity is free; offers that would hold it: {suitable_offers}")
+        }
+        WaitReason::PoolFull { resource } => format!("the pool has no {resource} left"),
+        WaitReason::CheaperLater { now, later, latest_start } => format!(
+            "spot is worth waiting for: {} expected, {} to go on now; starts by {} at the latest",
+            later.human(),
+            now.human(),
+            time_text(*latest_start)
+        ),
+        WaitReason::OverBudget { needs, left } => {
+            format!("its budget has {} left, going on needs {}", left.human(), needs.human())
+        }
+        WaitReason::ArrayLimit { max_parallel } => {
+            format!("its array runs {max_parallel} elements at most at once")
+        }
+        WaitReason::Outbid => "other jobs were worth more in this round".to_owned(),
+    }
+}
+
+/// Why a job is held.
+pub fn hold_reason(reason: &HoldReason) -> String {
+    match reason {
+        HoldReason::Budget { budget, committed } => format!(
+            "its budget of {} does not pay for going on: {} spent and set aside",
+            budget.human(),
+            committed.human()
+        ),
+        HoldReason::Approval => "somebody has to approve it".to_owned(),
+    }
+}
+
+/// Why a job was given up.
+pub fn fail_reason(reason: &FailReason) -> String {
+    match reason {
+        FailReason::Errors { errors, last } => {
+            format!("failed more often than its retries allow ({errors}), last with {last}")
+        }
+        FailReason::Interruptions { interruptions } => {
+            format!("interrupted more often than its retries allow ({interruptions})")
+        }
+        FailReason::TimedOut => "ran longer than its timeout".to_owned(),
+        FailReason::Dependency { job } => format!("{job}, which it waits for, did not succeed"),
+    }
+}
+
+/// Why a placed job is where it is.
+pub fn why(why: &Why) -> String {
+    format!(
+        "{}; {} expected, done by {}, {} of slack",
+        rule(why.rule),
+        why.expected_cost.human(),
+        time_text(why.finish),
+        human(why.slack)
+    )
+}
+
+/// What decided a placement.
+pub const fn rule(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Cheapest => "the lowest expected cost of all that was free",
+        Rule::SafetyNet => {
+            "the safety net: the deadline leaves no room for another interruption, so on-demand"
+        }
+        Rule::BehindPace => "behind the pace that its deadline asks for and no spot was free",
+        Rule::NotInterruptible => "it may not be interrupted",
+        Rule::AlreadyPaid => "the machine is paid for already",
+    }
+}
+
+/// Why an offer was not taken.
+pub const fn why_not(reason: &WhyNot) -> &'static str {
+    match reason {
+        WhyNot::Dearer => "costs more",
+        WhyNot::NotFree => "none is free",
+        WhyNot::DeadlineRisk => "spot would put the deadline at risk",
+        WhyNot::NotInterruptible => "the job may not be interrupted",
+        WhyNot::Taken => "other jobs took what was free",
+        WhyNot::OverBudget => "the budget does not hold it",
+    }
+}
+
+fn list(jobs: &[JobId]) -> String {
+    let named: Vec<String> = jobs.iter().take(NAMED).map(ToString::to_string).collect();
+    match jobs.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spotwise_model::Money;
+
+    use super::*;
+
+    #[test]
+    fn reasons_carry_their_figures() {
+        let reason = WaitReason::OverBudget {
+            needs: Money::from_micros(12_340_000),
+            left: Money::from_micros(1_000_000),
+        };
+        assert_eq!(wait_reason(&reason), "its budget has $1.00 left, going on needs $12.34");
+    }
+
+    #[test]
+    fn long_lists_are_counted() {
+        let jobs = (1..=8).map(JobId).collect();
+        let text = wait_reason(&WaitReason::Dependencies { jobs });
+        assert_eq!(text, "waits for j1, j2, j3, j4, j5 and 3 more to succeed");
+    }
+}

@@ -1,0 +1,124 @@
+//! `spotwise get`.
+
+use clap::Args;
+use spotwise_api::v1::{AttemptSummary, JobDetail, JobSummary};
+
+use super::Context;
+use crate::exit::{Exit, Failure};
+use crate::format::{dollars, moment, percent, span};
+use crate::output::{Grid, Output};
+use crate::text::one_line;
+
+/// Show one job with its attempts and its history.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// `j17`, `17`, or a job's name (the newest of that name)
+    #[arg(value_name = "JOB")]
+    job: String,
+}
+
+impl Get {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let output = &context.output;
+        let detail = context.target.connect().await?.get(&self.job).await?;
+        if output.is_json() {
+            return output.json(&detail);
+        }
+        let Some(job) = &detail.job else {
+            return Err(Failure::new(Exit::Failed, "the scheduler sent a job without its summary"));
+        };
+        output.line(format!("{} {}", output.bold(&job.id), output.bold(&one_line(&job.name))))?;
+        output.table(&facts(job, &detail))?;
+        if !detail.attempts.is_empty() {
+            output.line("")?;
+            output.line(output.bold("attempts"))?;
+            output.table(&attempts(&detail.attempts))?;
+        }
+        history(output, &detail)
+    }
+}
+
+fn facts(job: &JobSummary, detail: &JobDetail) -> Grid {
+    let mut grid = Grid::plain(&[]);
+    let mut fact = |name: &str, value: String| {
+        if !value.is_empty() {
+            grid.row([format!("  {name}"), value]);
+        }
+    };
+    fact("title", job.title.clone());
+    fact("state", job.state.clone());
+    fact("detail", job.detail.clone());
+    fact("model", job.model.clone());
+    fact("class", job.class.clone());
+    fact("submitted", moment(&job.submitted));
+    let outcome = match job.deadline_outcome.as_str() {
+        "" => String::new(),
+        outcome => format!(", {outcome}"),
+    };
+    fact("deadline", format!("{} ({}){outcome}", moment(&job.deadline), detail.deadline_source));
+    if !job.ended.is_empty() {
+        fact("ended", format!("{}, after {}", moment(&job.ended), span(&job.submitted, &job.ended)));
+    }
+    let steps = match (job.step, job.total_steps) {
+        (0, 0) => String::new(),
+        (step, 0) => format!(", step {step}"),
+        (step, total) => format!(", step {step} of {total}"),
+    };
+    fact("progress", format!("{}{steps}", percent(job.progress)));
+    let budget = match job.budget_micros {
+        0 => String::new(),
+        micros => format!(" of a budget of {}", dollars(micros)),
+    };
+    fact("spent", format!("{}{budget}", dollars(job.spent_micros)));
+    fact(
+        "tries",
+        format!("{}, {} interrupted, {} failed", job.attempts, job.interruptions, job.errors),
+    );
+    fact("after", detail.after.join(", "));
+    let tags: Vec<String> = job.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    fact("tags", tags.join(", "));
+    fact("outputs", detail.outputs.clone());
+    grid
+}
+
+fn attempts(attempts: &[AttemptSummary]) -> Grid {
+    let mut grid = Grid::new(&[
+        "ID", "CAPACITY", "TYPE", "ZONE", "STATE", "LAUNCHED", "RAN", ">FROM STEP", ">TO STEP", ">SPENT",
+        "WHY THERE",
+    ]);
+    for attempt in attempts {
+        let state = if attempt.outcome.is_empty() { &attempt.state } else { &attempt.outcome };
+        grid.row([
+            attempt.id.clone(),
+            attempt.capacity_type.clone(),
+            attempt.instance_type.clone(),
+            attempt.zone.clone(),
+            state.clone(),
+            moment(&attempt.launched),
+            span(&attempt.started, &attempt.ended),
+            attempt.resumed_from_step.to_string(),
+            attempt.step.to_string(),
+            dollars(attempt.spent_micros),
+            attempt.reason.clone(),
+        ]);
+    }
+    grid
+}
+
+fn history(output: &Output, detail: &JobDetail) -> Result<(), Failure> {
+    if detail.events.is_empty() {
+        return Ok(());
+    }
+    output.line("")?;
+    output.line(output.bold("history"))?;
+    let mut grid = Grid::plain(&[]);
+    for event in &detail.events {
+        grid.row([
+            format!("  {}", moment(&event.at)),
+            event.attempt.clone(),
+            event.kind.clone(),
+            event.message.clone(),
+        ]);
+    }
+    output.table(&grid)
+}

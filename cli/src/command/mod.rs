@@ -1,0 +1,167 @@
+//! The command line, one file a command.
+
+mod ask;
+mod cancel;
+mod completions;
+mod cost;
+mod demo;
+mod explain;
+mod get;
+mod logs;
+mod offers;
+mod ps;
+mod quote;
+mod resubmit;
+mod schema;
+mod serve;
+mod submit;
+mod validate;
+mod version;
+mod worker;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Target;
+use crate::exit::Failure;
+use crate::output::{Format, Output};
+
+/// The cheapest GPUs on which a job still finishes in time.
+///
+/// Give spotwise a job, a deadline and a budget. It buys the cheapest capacity
+/// on which the job still finishes in time, carries it through every
+/// interruption, and says to the cent what it cost, and why.
+#[derive(Debug, Parser)]
+#[command(name = "spotwise", version, propagate_version = false, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Understood by every command.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// How answers are written
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// No colours, on a terminal either (as NO_COLOR=1)
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// What every command is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    /// Where answers go.
+    pub(crate) output: Output,
+    /// Which scheduler to talk to.
+    pub(crate) target: Target,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Watch a small fleet of real jobs live through interruptions, in minutes
+    Demo(demo::Demo),
+    /// Run the scheduler
+    Serve(Box<serve::Serve>),
+    /// Run one attempt of a job; the scheduler starts this, not you
+    Worker(Box<worker::Worker>),
+    /// Show what jobs would cost, and submit them
+    Submit(submit::Submit),
+    /// Check job files, without a scheduler
+    Validate(validate::Validate),
+    /// Print the JSON Schema of job files
+    Schema(schema::Schema),
+    /// Show what a job file would cost, and submit nothing
+    Quote(quote::Quote),
+    /// List jobs
+    Ps(ps::Ps),
+    /// Show one job with its attempts and its history
+    Get(get::Get),
+    /// Print what a job wrote
+    Logs(logs::Logs),
+    /// Say why a job waits, or why it is where it is
+    Explain(explain::Explain),
+    /// Cancel a job
+    Cancel(cancel::Cancel),
+    /// Submit the document of an ended job again
+    Resubmit(resubmit::Resubmit),
+    /// Show what was paid, and what it would have cost on demand
+    Cost(cost::Cost),
+    /// List the capacity that can be bought now
+    Offers(offers::Offers),
+    /// Print the versions of this program and of the scheduler
+    Version(version::Version),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+impl Command {
+    /// The worker's part, which needs the process for itself.
+    pub(crate) fn into_worker(self) -> Result<worker::Worker, Self> {
+        match self {
+            Self::Worker(worker) => Ok(*worker),
+            other => Err(other),
+        }
+    }
+
+    /// Does it.
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Demo(command) => Box::pin(command.run(context)).await,
+            Self::Serve(command) => Box::pin(command.run(context)).await,
+            Self::Worker(_) => Err(Failure::usage("a worker needs the process for itself")),
+            Self::Submit(command) => Box::pin(command.run(context)).await,
+            Self::Validate(command) => command.run(context),
+            Self::Schema(command) => command.run(context),
+            Self::Quote(command) => command.run(context).await,
+            Self::Ps(command) => Box::pin(command.run(context)).await,
+            Self::Get(command) => command.run(context).await,
+            Self::Logs(command) => command.run(context).await,
+            Self::Explain(command) => command.run(context).await,
+            Self::Cancel(command) => command.run(context).await,
+            Self::Resubmit(command) => Box::pin(command.run(context)).await,
+            Self::Cost(command) => command.run(context).await,
+            Self::Offers(command) => command.run(context).await,
+            Self::Version(command) => command.run(context).await,
+            Self::Completions(command) => command.run(context),
+        }
+    }
+}
+
+/// Reads `key=value`.
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as key=value".to_owned()),
+    }
+}
+
+/// Reads `90s`, `15m`, `1h30m`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    spotwise_model::time::parse_duration(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pairs() {
+        assert_eq!(key_value("Team=ml=x"), Ok(("Team".into(), "ml=x".into())));
+        assert_eq!(key_value("Team="), Ok(("Team".into(), String::new())));
+        assert!(key_value("=x").is_err() && key_value("x").is_err());
+    }
+}

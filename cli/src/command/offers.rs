@@ -1,0 +1,73 @@
+//! `spotwise offers`.
+
+use clap::Args;
+use spotwise_api::v1::OfferView;
+
+use super::Context;
+use crate::exit::Failure;
+use crate::format::{hourly, memory, moment, saving};
+use crate::output::Grid;
+
+/// List the capacity that can be bought now, cheapest first.
+#[derive(Debug, Args)]
+pub(crate) struct Offers {
+    /// Only machines with this accelerator, such as V100
+    #[arg(long, value_name = "NAME")]
+    accelerator: Option<String>,
+    /// Also what is not free now
+    #[arg(short, long)]
+    all: bool,
+}
+
+impl Offers {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let output = &context.output;
+        let client = context.target.connect().await?;
+        let mut offers = client.offers(&self.accelerator.unwrap_or_default(), self.all).await?;
+        offers.sort_by(|a, b| order(a).cmp(&order(b)));
+        if output.is_json() {
+            return output.json(&offers);
+        }
+        let info = client.info().await?;
+        if offers.is_empty() {
+            let hint = if self.all { "" } else { " (--all shows what is not free)" };
+            output.line(format!("no offers{hint}"))?;
+        } else {
+            output.table(&table(&offers))?;
+        }
+        output.line(output.dim(&super::ps::status_line(&info)))
+    }
+}
+
+fn order(offer: &OfferView) -> (i64, &str, &str, &str) {
+    (offer.price_micros_per_hour, &offer.instance_type, &offer.zone, &offer.capacity_type)
+}
+
+fn table(offers: &[OfferView]) -> Grid {
+    let mut grid = Grid::new(&[
+        "CAPACITY", "TYPE", "ZONE", "POOL", "ACCELERATOR", ">CPUS", ">MEMORY", ">PRICE/H", ">VS OD", ">FREE",
+        ">HELD", ">HAZARD/H", "SINCE",
+    ]);
+    for offer in offers {
+        let accelerator = match offer.gpus {
+            0 => "-".to_owned(),
+            gpus => format!("{}:{gpus}", offer.accelerator),
+        };
+        grid.row([
+            offer.capacity_type.clone(),
+            offer.instance_type.clone(),
+            offer.zone.clone(),
+            offer.pool.clone(),
+            accelerator,
+            offer.cpus.to_string(),
+            memory(offer.memory_mib),
+            hourly(offer.price_micros_per_hour),
+            saving(offer.price_micros_per_hour, offer.on_demand_micros_per_hour),
+            offer.free.to_string(),
+            offer.held.to_string(),
+            format!("{:.3}", offer.hazard_per_hour),
+            moment(&offer.spell_since),
+        ]);
+    }
+    grid
+}

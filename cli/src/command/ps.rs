@@ -1,0 +1,145 @@
+//! `spotwise ps`.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use jiff::Timestamp;
+use spotwise_api::client::Client;
+use spotwise_api::v1::{InfoResponse, JobSummary, ListJobsRequest};
+use spotwise_model::JobState;
+
+use super::{Context, key_value};
+use crate::exit::Failure;
+use crate::format::{dollars, moment_near, percent};
+use crate::output::{Grid, Output, Screen};
+
+/// List jobs: those that are not over, newest first.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Only jobs in this state; may be repeated
+    #[arg(long, value_name = "STATE", value_delimiter = ',',
+          value_parser = PossibleValuesParser::new(JobState::NAMES))]
+    state: Vec<String>,
+    /// Only jobs of exactly this name
+    #[arg(long)]
+    name: Option<String>,
+    /// Only jobs with this tag (or model=..., class=...); may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    tag: Vec<(String, String)>,
+    /// Also jobs that are over
+    #[arg(short, long, conflicts_with = "state")]
+    all: bool,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    limit: u32,
+    /// Keep showing, until interrupted
+    #[arg(short, long)]
+    watch: bool,
+}
+
+/// Prices change each minute, jobs each second.
+const REFRESH: Duration = Duration::from_secs(1);
+
+impl Ps {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let output = &context.output;
+        if self.watch && (output.is_json() || !output.terminal) {
+            return Err(Failure::usage("--watch draws on a terminal: leave it out here"));
+        }
+        let client = context.target.connect().await?;
+        if output.is_json() {
+            let (jobs, _) = self.list(&client).await?;
+            return output.json(&jobs);
+        }
+        if !self.watch {
+            let text = self.text(&client, output).await?;
+            return output.line(text);
+        }
+        let mut screen = Screen::default();
+        loop {
+            screen.draw(&self.text(&client, output).await?)?;
+            tokio::time::sleep(REFRESH).await;
+        }
+    }
+
+    async fn list(&self, client: &Client) -> Result<(Vec<JobSummary>, bool), Failure> {
+        let states = if self.all {
+            Vec::new()
+        } else if self.state.is_empty() {
+            ["held", "waiting", "active"].map(str::to_owned).to_vec()
+        } else {
+            self.state.clone()
+        };
+        let request = ListJobsRequest {
+            states,
+            name: self.name.clone().unwrap_or_default(),
+            tags: self.tag.iter().cloned().collect(),
+            ..ListJobsRequest::default()
+        };
+        let limit = usize::try_from(self.limit.max(1)).unwrap_or(usize::MAX);
+        Ok(client.list_all(request, limit).await?)
+    }
+
+    async fn text(&self, client: &Client, output: &Output) -> Result<String, Failure> {
+        let (jobs, more) = self.list(client).await?;
+        let info = client.info().await?;
+        let mut text = if jobs.is_empty() {
+            let hint = if self.all || !self.state.is_empty() { "" } else { " (--all shows those that are over)" };
+            format!("no jobs{hint}")
+        } else {
+            output.render(&table(&jobs, info.market_time.parse().ok()))
+        };
+        if more {
+            text.push_str(&format!("\nand more: --limit shows more than {}", self.limit));
+        }
+        text.push_str(&format!("\n{}", output.dim(&status_line(&info))));
+        Ok(text)
+    }
+}
+
+fn table(jobs: &[JobSummary], now: Option<Timestamp>) -> Grid {
+    let mut grid = Grid::new(&[
+        "ID", "NAME", "MODEL", "STATE", ">DONE", ">SPENT", ">TRIES", ">INT", "DEADLINE", "DETAIL",
+    ]);
+    for job in jobs {
+        let deadline = match job.deadline_outcome.as_str() {
+            "" => moment_near(&job.deadline, now),
+            outcome => outcome.to_owned(),
+        };
+        grid.row([
+            job.id.clone(),
+            job.name.clone(),
+            job.model.clone(),
+            job.state.clone(),
+            percent(job.progress),
+            dollars(job.spent_micros),
+            job.attempts.to_string(),
+            job.interruptions.to_string(),
+            deadline,
+            job.detail.clone(),
+        ]);
+    }
+    grid
+}
+
+/// `market 2023-02-15 08:40Z (synthetic seed 7, 240x, accelerators simulated on CPUs)`.
+pub(super) fn status_line(info: &InfoResponse) -> String {
+    let mut market = vec![info.market.clone()];
+    if info.speed > 1 {
+        market.push(format!("{}x", info.speed));
+    }
+    if info.simulated_accelerators {
+        market.push("accelerators simulated on CPUs".to_owned());
+    }
+    let line = format!(
+        "{} market time ({}); {} active, {} waiting, {} held; {} spent",
+        crate::format::moment(&info.market_time),
+        market.join(", "),
+        info.jobs_active,
+        info.jobs_waiting,
+        info.jobs_held,
+        dollars(info.spent_micros)
+    );
+    crate::text::one_line(&line).into_owned()
+}

@@ -1,0 +1,263 @@
+//! `spotwise serve`.
+
+mod policy;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use spotwise_scheduler::config::{Config, DEFAULT_PORT};
+use spotwise_scheduler::options::{MarketChoice, ServeOptions};
+
+use super::{Context, duration, worker};
+use crate::exit::{Exit, Failure};
+use crate::output::note;
+use crate::text::one_line;
+
+/// Run the scheduler, until interrupted.
+///
+/// It keeps everything in one folder and continues there when it is started
+/// again. Workers of the local pool are started by it, as `spotwise worker`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Folder of the database, logs, checkpoints and outputs. Default: .spotwise
+    /// if it exists here, else $XDG_DATA_HOME/spotwise
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where gRPC and REST listen; this machine only, there is no authentication yet
+    #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)))]
+    listen: SocketAddr,
+    /// `synthetic`, or a recorded market: a table (.csv) or AWS's spot price history (.json)
+    #[arg(long, value_name = "MARKET", help_heading = "Market")]
+    market: Option<String>,
+    /// Index of the recording; by default an index.json beside it
+    #[arg(long, value_name = "FILE", help_heading = "Market")]
+    market_index: Option<PathBuf>,
+    /// When second 0 of the recording was, where the index does not say
+    #[arg(long, value_name = "TIME", help_heading = "Market")]
+    market_start: Option<Timestamp>,
+    /// Market seconds per second; above 1 only with --market
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Market",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    speed: u32,
+    /// The same seed gives the same synthetic market
+    #[arg(long, value_name = "N", default_value_t = 7, help_heading = "Market")]
+    seed: u64,
+    /// How many times shorter the synthetic market's spells are than recorded ones, 0.01 to 1000
+    #[arg(long, value_name = "X", default_value_t = 1.0, help_heading = "Market", value_parser = turbulence)]
+    turbulence: f64,
+    /// Machine types, shapes and on-demand prices; by default those built in
+    #[arg(long, value_name = "FILE", help_heading = "Market")]
+    catalog: Option<PathBuf>,
+    /// How long before it is taken back a local machine is told so (wall time)
+    #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = duration, help_heading = "Local pool")]
+    notice_lead: Duration,
+    /// Whether jobs that ask for accelerators run on CPUs; auto: where there is no GPU
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = "Local pool")]
+    simulate_accelerators: Simulate,
+    /// CPUs of this machine to use; by default all
+    #[arg(long, value_name = "N", value_parser = cpus, help_heading = "Local pool")]
+    cpus: Option<u64>,
+    /// Memory of this machine to use, such as 8GB; by default all
+    #[arg(long, value_name = "SIZE", value_parser = memory, help_heading = "Local pool")]
+    memory: Option<u64>,
+    /// The operator's settings, YAML
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+/// Whether GPU requests may run on CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Simulate {
+    /// Where this machine has no GPU.
+    #[default]
+    Auto,
+    /// Always.
+    True,
+    /// Never.
+    False,
+}
+
+/// Days of a synthetic market: at 240 times the real speed, three hours.
+const SYNTHETIC_DAYS: u32 = 30;
+
+impl Serve {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        if context.output.is_json() {
+            return Err(Failure::usage("serve prints no answer: leave out --output json"));
+        }
+        let options = self.options()?;
+        worker::log_to_stderr();
+        note(one_line(&summary(&options)));
+        spotwise_scheduler::serve(options, shutdown())
+            .await
+            .map_err(|error| Failure::new(Exit::Failed, crate::exit::chain(&error)))
+    }
+
+    /// Checks what the flags say together and makes plain data of it.
+    fn options(self) -> Result<ServeOptions, Failure> {
+        if !self.listen.ip().is_loopback() {
+            return Err(Failure::usage(format!(
+                "--listen {}: only this machine (127.0.0.1 or [::1]) is allowed while there is no authentication",
+                self.listen
+            )));
+        }
+        let market = self.market()?;
+        if self.speed > 1 && self.market.is_none() {
+            return Err(Failure::usage(format!(
+                "--speed {} needs a market that can run faster than life: add --market synthetic or --market FILE",
+                self.speed
+            )));
+        }
+        if let Some(catalog) = &self.catalog {
+            readable("--catalog", catalog)?;
+        }
+        let program = std::env::current_exe()
+            .map_err(|e| Failure::new(Exit::Failed, format!("cannot find this program: {e}")))?;
+        let data_dir = self.data_dir.clone().or_else(default_data_dir).ok_or_else(|| {
+            Failure::usage("neither XDG_DATA_HOME nor HOME is set: name a folder with --data-dir")
+        })?;
+        let mut config = Config::new(absolute(&data_dir)?, program);
+        config.listen = self.listen;
+        config.speed = self.speed;
+        config.notice_lead = self.notice_lead;
+        config.simulate_accelerators = match self.simulate_accelerators {
+            Simulate::Auto => !has_gpu(),
+            Simulate::True => true,
+            Simulate::False => false,
+        };
+        config.cpu_milli = self.cpus;
+        config.memory_mib = self.memory;
+        if let Some(path) = &self.policy {
+            config.policy = policy::read(path)?;
+        }
+        Ok(ServeOptions { config, market, catalog: self.catalog })
+    }
+
+    fn market(&self) -> Result<MarketChoice, Failure> {
+        match self.market.as_deref() {
+            None | Some("synthetic") => {
+                if self.market_index.is_some() || self.market_start.is_some() {
+                    return Err(Failure::usage(
+                        "--market-index and --market-start belong to a recording: add --market FILE",
+                    ));
+                }
+                Ok(MarketChoice::Synthetic {
+                    seed: self.seed,
+                    turbulence: self.turbulence,
+                    days: SYNTHETIC_DAYS,
+                })
+            }
+            Some(path) => {
+                let path = PathBuf::from(path);
+                let known = path.extension().is_some_and(|e| e == "csv" || e == "json");
+                if !known {
+                    return Err(Failure::usage(format!(
+                        "--market {}: write `synthetic`, or a file ending in .csv or .json",
+                        path.display()
+                    )));
+                }
+                readable("--market", &path)?;
+                if let Some(index) = &self.market_index {
+                    readable("--market-index", index)?;
+                }
+                Ok(MarketChoice::File {
+                    path,
+                    index: self.market_index.clone(),
+                    start: self.market_start,
+                })
+            }
+        }
+    }
+}
+
+/// What an operator should see before anything runs.
+fn summary(options: &ServeOptions) -> String {
+    let config = &options.config;
+    let market = match &options.market {
+        MarketChoice::Synthetic { seed, turbulence, .. } => {
+            format!("synthetic, seed {seed}, turbulence {turbulence}")
+        }
+        MarketChoice::File { path, .. } => path.display().to_string(),
+    };
+    let accelerators = if config.simulate_accelerators { "simulated on CPUs" } else { "real" };
+    format!(
+        "spotwise {} on http://{}; market: {market}, {}x; accelerators: {accelerators}; data: {}",
+        env!("CARGO_PKG_VERSION"),
+        config.listen,
+        config.speed,
+        config.data_dir.display()
+    )
+}
+
+/// Ends on SIGINT and on SIGTERM.
+async fn shutdown() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn default_data_dir() -> Option<PathBuf> {
+    let here = PathBuf::from(".spotwise");
+    if here.is_dir() {
+        return Some(here);
+    }
+    let folder =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    folder("XDG_DATA_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".local").join("share")))
+        .map(|data| data.join("spotwise"))
+}
+
+/// Workers run in other folders: paths must not depend on this one.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::usage(format!("--data-dir {}: {error}", path.display())))
+}
+
+fn readable(flag: &str, path: &Path) -> Result<(), Failure> {
+    let fail = |why: String| Failure::usage(format!("{flag} {}: {why}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;
+    let folder = file.metadata().is_ok_and(|meta| meta.is_dir());
+    if folder { Err(fail("is a folder, not a file".to_owned())) } else { Ok(()) }
+}
+
+/// The NVIDIA driver makes this device (or, under WSL, the second one).
+fn has_gpu() -> bool {
+    ["/dev/nvidiactl", "/dev/dxg"].iter().any(|device| Path::new(device).exists())
+}
+
+fn turbulence(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.01..=1_000.0).contains(&value) { Ok(value) } else { Err("from 0.01 to 1000".to_owned()) }
+}
+
+/// CPUs with at most three decimals, in thousandths.
+fn cpus(text: &str) -> Result<u64, String> {
+    let wrong = || "write a number of CPUs such as 2 or 0.5".to_owned();
+    let micros = text.parse::<spotwise_model::Money>().map_err(|_| wrong())?.micros();
+    let milli = u64::try_from(micros / 1_000).map_err(|_| wrong())?;
+    if milli > 0 && micros % 1_000 == 0 { Ok(milli) } else { Err(wrong()) }
+}
+
+/// `8GB`, `8GiB`, `512MB`: both spellings mean powers of two, as in job files.
+fn memory(text: &str) -> Result<u64, String> {
+    let wrong = || "write a size such as 8GB or 512MB".to_owned();
+    let units = [("GiB", 1024), ("GB", 1024), ("MiB", 1), ("MB", 1)];
+    let (number, factor) = units
+        .iter()
+        .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)))
+        .ok_or_else(wrong)?;
+    let mib = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(wrong)?;
+    if mib > 0 { Ok(mib) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    serve: Serve,
+}
+
+fn options(flags: &[&str]) -> Result<ServeOptions, String> {
+    let line = [&["serve", "--data-dir", "data"], flags].concat();
+    let line = Line::try_parse_from(line).map_err(|error| error.to_string())?;
+    line.serve.options().map_err(|failure| {
+        assert_eq!(failure.exit(), Some(Exit::Usage));
+        failure.message().unwrap_or_default().to_owned()
+    })
+}
+
+#[test]
+fn flags_become_a_configuration() {
+    let flags = ["--market", "synthetic", "--speed", "240", "--notice-lead", "6s", "--cpus", "1.5"];
+    let more = ["--memory", "2GB", "--simulate-accelerators", "true", "--seed", "9"];
+    let options = options(&[&flags[..], &more[..]].concat()).unwrap();
+    let config = &options.config;
+    assert!(config.data_dir.is_absolute());
+    assert_eq!((config.speed, config.notice_lead), (240, Duration::from_secs(6)));
+    assert_eq!((config.cpu_milli, config.memory_mib), (Some(1_500), Some(2_048)));
+    assert!(config.simulate_accelerators);
+    let synthetic = MarketChoice::Synthetic { seed: 9, turbulence: 1.0, days: SYNTHETIC_DAYS };
+    assert_eq!(options.market, synthetic);
+    assert!(summary(&options).contains("synthetic, seed 9, turbulence 1, 240x"));
+}
+
+#[test]
+fn contradictions_are_refused() {
+    for (flags, expected) in [
+        (&["--speed", "2"][..], "--market synthetic"),
+        (&["--listen", "0.0.0.0:7717"], "only this machine"),
+        (&["--market", "market.txt"], ".csv or .json"),
+        (&["--market", "missing.csv"], "No such file"),
+        (&["--market-index", "index.json"], "belong to a recording"),
+        (&["--catalog", "missing.yaml"], "--catalog missing.yaml"),
+        (&["--policy", "missing.yaml"], "missing.yaml"),
+        (&["--speed", "0"], "0"),
+        (&["--turbulence", "nan"], "from 0.01 to 1000"),
+        (&["--cpus", "-1"], "-1"),
+        (&["--memory", "8"], "8GB"),
+        (&["--notice-lead", "soon"], "90s"),
+    ] {
+        let message = options(flags).unwrap_err();
+        assert!(message.contains(expected), "{flags:?}: {message}");
+    }
+}
+
+#[test]
+fn amounts() {
+    assert_eq!(cpus("0.25"), Ok(250));
+    assert!(cpus("0").is_err() && cpus("0.0001").is_err());
+    assert_eq!(memory("512MB"), Ok(512));
+    assert!(memory("0GB").is_err() && memory("GB").is_err());
+}

@@ -1,0 +1,145 @@
+//! `spotwise submit`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use spotwise_api::client::Client;
+use spotwise_api::v1::{JobSummary, QuoteRequest, SubmitRequest, SubmitResponse};
+
+use super::{Context, ask, quote};
+use crate::document::Document;
+use crate::exit::{EXIT_CODES, Exit, Failure};
+use crate::format::{count, dollars};
+use crate::text::one_line;
+use crate::wait::{self, WaitArgs};
+
+/// Show what jobs would cost, and submit them.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Submit {
+    /// Job files, YAML or JSON; `-` for standard input. One submission each
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Submit without asking
+    #[arg(short, long)]
+    yes: bool,
+    /// Makes repeats of this very submission harmless; 1 to 128 visible ASCII characters
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+impl Submit {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let output = &context.output;
+        if self.idempotency_key.is_some() && self.files.len() > 1 {
+            return Err(Failure::usage(
+                "one idempotency key names one submission: submit the files one by one",
+            ));
+        }
+        let documents =
+            self.files.iter().map(|path| Document::read(path)).collect::<Result<Vec<_>, _>>()?;
+        if !self.yes {
+            ask::possible(output, "submit without asking")?;
+        }
+        let client = context.target.connect().await?;
+        if !output.is_json() {
+            show_quotes(&client, context, &documents).await?;
+        }
+        let jobs: usize = documents.iter().map(Document::jobs).sum();
+        if !self.yes && !ask::yes(&format!("submit {}?", count(jobs, "job")))? {
+            return Err(Failure::new(Exit::Failed, "nothing was submitted"));
+        }
+        let key = self.idempotency_key.unwrap_or_default();
+        let mut answers = Vec::new();
+        for document in documents {
+            let request = SubmitRequest {
+                document: document.text,
+                format: document.format.to_owned(),
+                idempotency_key: key.clone(),
+            };
+            let answer = client.submit(request).await;
+            let answer = answer.map_err(|e| Failure::from(e).context(&document.name))?;
+            if !output.is_json() {
+                announce(context, &answer)?;
+            }
+            answers.push(answer);
+        }
+        finish(context, &client, answers, &self.wait).await
+    }
+}
+
+async fn show_quotes(
+    client: &Client,
+    context: &Context,
+    documents: &[Document],
+) -> Result<(), Failure> {
+    let now = client.info().await?.market_time.parse().ok();
+    for document in documents {
+        let request = QuoteRequest {
+            document: document.text.clone(),
+            format: document.format.to_owned(),
+        };
+        let answer = client.quote(request).await;
+        let answer = answer.map_err(|e| Failure::from(e).context(&document.name))?;
+        if documents.len() > 1 {
+            context.output.line(context.output.dim(&one_line(&document.name)))?;
+        }
+        quote::show(&context.output, &answer, now)?;
+    }
+    Ok(())
+}
+
+/// `submitted j17 train`, and for many only the first and the last.
+pub(super) fn announce(context: &Context, answer: &SubmitResponse) -> Result<(), Failure> {
+    let verb = if answer.replayed { "was submitted before as" } else { "submitted" };
+    let name = |job: &JobSummary| format!("{} {}", job.id, one_line(&job.name));
+    let jobs = match answer.jobs.as_slice() {
+        few if few.len() <= 6 => few.iter().map(name).collect::<Vec<_>>().join(", "),
+        [first, .., last] => {
+            format!("{}: {} to {}", count(answer.jobs.len(), "job"), name(first), name(last))
+        }
+        _ => String::new(),
+    };
+    context.output.line(format!("{verb} {jobs}"))
+}
+
+/// Waits if asked to, prints the end, and turns it into an exit code.
+pub(super) async fn finish(
+    context: &Context,
+    client: &Client,
+    answers: Vec<SubmitResponse>,
+    wait: &WaitArgs,
+) -> Result<(), Failure> {
+    let jobs: Vec<JobSummary> = answers.iter().flat_map(|answer| answer.jobs.clone()).collect();
+    let waited = wait.wait(client, &jobs).await;
+    let output = &context.output;
+    if output.is_json() {
+        let ended = waited.as_ref().ok().and_then(Option::as_ref);
+        output.json(&json!({ "submissions": answers, "ended": ended }))?;
+    }
+    match waited? {
+        Some(ended) => {
+            for job in ended.iter().filter(|_| !output.is_json()) {
+                let line = format!(
+                    "{} {}: {}, {}, {}",
+                    job.id,
+                    job.name,
+                    job.state,
+                    dollars(job.spent_micros),
+                    job.detail
+                );
+                output.line(one_line(line.trim_end_matches(", ")))?;
+            }
+            wait::outcome(&ended)
+        }
+        // Rejected on arrival: nothing to wait for.
+        None if jobs.iter().any(|job| job.state == "rejected") => {
+            let why = jobs.iter().find(|job| job.state == "rejected").map(|job| job.detail.clone());
+            Err(Failure::new(Exit::Rejected, format!("rejected: {}", why.unwrap_or_default())))
+        }
+        None => Ok(()),
+    }
+}

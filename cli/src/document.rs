@@ -1,0 +1,179 @@
+//! Job files: read with a bound on their size, and checked on this machine.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde::Serialize;
+use spotwise_model::spec::{self, MAX_DOCUMENT_BYTES, SpecError, Submission};
+
+use crate::exit::{Exit, Failure};
+
+/// A job file that is valid.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// How it is called in messages.
+    pub(crate) name: String,
+    /// What it says.
+    pub(crate) text: String,
+    /// `yaml` or `json`, as the wire calls them.
+    pub(crate) format: &'static str,
+    /// What it submits.
+    pub(crate) submission: Submission,
+}
+
+/// A job file that is not valid.
+#[derive(Debug, Serialize)]
+pub(crate) struct Defect {
+    /// Which.
+    pub(crate) file: String,
+    /// 0 where it is not known.
+    line: u32,
+    /// 0 where it is not known.
+    column: u32,
+    /// Stable, for programs.
+    code: String,
+    /// Empty for the whole document.
+    field: String,
+    /// What is wrong and what to write instead.
+    message: String,
+}
+
+impl Document {
+    /// Reads and checks one; `-` is standard input.
+    pub(crate) fn read(path: &Path) -> Result<Self, Defect> {
+        let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
+        let bytes = bounded(path).map_err(|error| Defect::io(&name, &error))?;
+        Self::parse(name, path, bytes)
+    }
+
+    fn parse(name: String, path: &Path, bytes: Vec<u8>) -> Result<Self, Defect> {
+        let (format, word) = format_of(path, &bytes);
+        let submission = spec::parse(&bytes, format).map_err(|error| Defect::spec(&name, &error))?;
+        let text = String::from_utf8(bytes).map_err(|_| Defect {
+            code: "invalid_utf8".to_owned(),
+            message: "the document is not UTF-8 text".to_owned(),
+            ..Defect::nameless(&name)
+        })?;
+        Ok(Self { name, text, format: word, submission })
+    }
+
+    /// Jobs it makes, each element of an array counted.
+    pub(crate) fn jobs(&self) -> usize {
+        let elements = |job: &spec::JobSpec| job.array.as_ref().map_or(1, |a| a.elements.len());
+        self.submission.jobs.iter().map(elements).sum()
+    }
+}
+
+impl Defect {
+    fn nameless(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            code: String::new(),
+            field: String::new(),
+            message: String::new(),
+        }
+    }
+
+    fn io(file: &str, error: &std::io::Error) -> Self {
+        let message = match error.kind() {
+            std::io::ErrorKind::NotFound => "no such file".to_owned(),
+            std::io::ErrorKind::IsADirectory => "is a folder, not a file".to_owned(),
+            _ => format!("cannot be read: {error}"),
+        };
+        Self { code: "unreadable_file".to_owned(), message, ..Self::nameless(file) }
+    }
+
+    fn spec(file: &str, error: &SpecError) -> Self {
+        let (line, column) = error.location.unwrap_or_default();
+        Self {
+            line,
+            column,
+            code: error.code.to_owned(),
+            field: error.field.clone(),
+            message: error.message.clone(),
+            ..Self::nameless(file)
+        }
+    }
+}
+
+/// `train.yaml:3:5: resources.gpus: no such accelerator [unknown_value]`.
+impl std::fmt::Display for Defect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:", self.file)?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        if !self.field.is_empty() {
+            write!(f, " {}:", self.field)?;
+        }
+        write!(f, " {} [{}]", self.message, self.code)
+    }
+}
+
+impl From<Defect> for Failure {
+    fn from(defect: Defect) -> Self {
+        Self::new(Exit::Usage, defect.to_string())
+    }
+}
+
+/// One byte more than allowed is enough to refuse a document: a larger file,
+/// or one without an end, is not read further.
+fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let limit = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+    } else {
+        std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// By the name's ending; else a document that begins with `{` or `[` is JSON.
+fn format_of(path: &Path, bytes: &[u8]) -> (spec::Format, &'static str) {
+    let json = match path.extension().and_then(|e| e.to_str()) {
+        Some("json") => true,
+        Some("yaml" | "yml") => false,
+        _ => bytes.trim_ascii_start().first().is_some_and(|b| matches!(b, b'{' | b'[')),
+    };
+    if json { (spec::Format::Json, "json") } else { (spec::Format::Yaml, "yaml") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_seen() {
+        let word = |path: &str, text: &str| format_of(Path::new(path), text.as_bytes()).1;
+        assert_eq!(word("a.json", "name: x"), "json");
+        assert_eq!(word("a.yml", "{}"), "yaml");
+        assert_eq!(word("-", "\n {\"name\": 1}"), "json");
+        assert_eq!(word("-", "name: x"), "yaml");
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_read_to_the_bound() {
+        let read = bounded(Path::new("/dev/zero")).unwrap();
+        assert_eq!(read.len(), MAX_DOCUMENT_BYTES + 1);
+    }
+
+    #[test]
+    fn defects_name_the_place() {
+        let error = SpecError {
+            code: "unknown_field",
+            field: "budget".into(),
+            message: "no such field".into(),
+            location: Some((3, 5)),
+        };
+        let text = Defect::spec("a.yaml", &error).to_string();
+        assert_eq!(text, "a.yaml:3:5: budget: no such field [unknown_field]");
+        let whole = SpecError { field: String::new(), location: None, ..error };
+        assert_eq!(
+            Defect::spec("a.yaml", &whole).to_string(),
+            "a.yaml: no such field [unknown_field]"
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! What a job is expected to cost and when to finish, before it is submitted.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::money::Money;
+use crate::offer::OfferKey;
+use crate::plan::Alternative;
+
+/// A figure as a chance: half of all outcomes are at most `p50`, nine of ten at
+/// most `p90`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spread<T> {
+    /// The median.
+    pub p50: T,
+    /// Nine of ten.
+    pub p90: T,
+}
+
+/// When a job would start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "start", rename_all = "kebab-case")]
+pub enum Start {
+    /// At once.
+    Now,
+    /// When cheaper capacity is free, on on-demand at the latest at this time.
+    Later {
+        /// The last moment for on-demand (market time).
+        latest: Timestamp,
+    },
+    /// When any capacity that holds it is free.
+    WhenFree,
+}
+
+/// A forecast for one job alone: other jobs may take what it counts on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quote {
+    /// What it is expected to be charged until it is done.
+    pub cost: Spread<Money>,
+    /// When it is expected to be done (market time).
+    pub finish: Spread<Timestamp>,
+    /// By when it must be done (market time).
+    pub deadline: Timestamp,
+    /// The offer that it would take; none where none holds it.
+    pub offer: Option<OfferKey>,
+    /// When it would start there.
+    pub start: Start,
+    /// Part of its expected time that it is on spot, 0 to 1.
+    pub spot_share: f64,
+    /// What it would cost on on-demand alone; none where none holds it.
+    pub on_demand_cost: Option<Money>,
+    /// The three next best offers.
+    pub alternatives: Vec<Alternative>,
+    /// Why it cannot run at all, in words; none where it can.
+    pub unschedulable: Option<String>,
+}

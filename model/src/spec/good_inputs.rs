@@ -1,0 +1,253 @@
+//! Documents that must be read, and what they mean; and that no bytes at all
+//! make the reader panic.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const TRAINING: &str = r#"
+name: train-resnet
+title: "ResNet-50, {{7*7}} <b>bold</b> =1+1"
+model: resnet-50
+image: registry.example.com:5000/vision/train:1.4
+command: [python, train.py, --epochs, 90]
+workdir: code
+resources: {gpus: ["a100:1", "V100:2"], cpus: 7.5, memory: 16GiB, nodes: 2}
+work: {duration: {default: 6h, V100: 9h}}
+deadline: 2026-08-01T08:00:00+02:00
+budget_usd: 12.50
+checkpoint: {dir: out/checkpoints, interval: 10m}
+retries: {errors: 2, interruptions: unlimited}
+timeout: 1d
+env: {DEBUG: true, PORT: 8080, COUNTRY: no, VERSION: "1.10"}
+secrets: {HF_TOKEN: "env:TEAM_HF_TOKEN", DB: "file:/run/secrets/db"}
+tags: {Team: vision, CostCenter: 0042}
+priority: 10
+after: [j12]
+inputs: [{from: ., to: code}, {from: s3://bucket/data/day=1/, to: data}]
+outputs: [out/model.pt, {path: out/metrics}]
+"#;
+
+const PIPELINE: &str = r#"
+defaults: &d
+  command: [python, step.py]
+  tags: {Team: vision}
+  deadline: 8h
+jobs:
+- name: prepare
+- name: search
+  class: dev
+  after: [prepare]
+  sweep: {seed: [1, 2], lr: [0.1, 0.01], max_parallel: 3}
+- name: report
+  class: critical
+  after: [search, prepare]
+  deadline: null
+  tags: {}
+"#;
+
+fn read(text: &str) -> Submission {
+    parse(text.as_bytes(), Format::Yaml).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+fn one(lines: &str) -> JobSpec {
+    read(&format!("name: a\ncommand: [x]\n{lines}")).jobs.remove(0)
+}
+
+#[test]
+fn a_training_job_means_what_it_says() {
+    let job = &read(TRAINING).jobs[0];
+    assert_eq!(job.command, ["python", "train.py", "--epochs", "90"]);
+    assert_eq!(job.budget, Some(Money::from_micros(12_500_000)));
+    assert_eq!(job.deadline, Some(Deadline::At("2026-08-01T06:00:00Z".parse().unwrap())));
+    let v100 = Accelerator::new("V100");
+    assert_eq!(job.expected_duration(Some(&v100)), Duration::from_secs(9 * 3_600));
+    assert_eq!(job.share_on(Some(&v100)).unwrap().gpus, 2);
+    assert_eq!(job.share_on(Some(&Accelerator::new("A100"))).unwrap().gpus, 1);
+    assert_eq!((job.resources.cpu_milli, job.resources.memory_mib), (7_500, 16_384));
+    assert_eq!(job.retries, Retries { errors: 2, interruptions: None });
+    let env = |name: &str| job.env[name].as_str();
+    assert_eq!(
+        [env("DEBUG"), env("PORT"), env("COUNTRY"), env("VERSION")],
+        ["true", "8080", "no", "1.10"]
+    );
+    assert_eq!(job.tags["CostCenter"], "0042");
+    assert_eq!(job.secrets["DB"], SecretRef::File { path: "/run/secrets/db".to_owned() });
+    assert_eq!(job.after, [Dependency::Id(JobId(12))]);
+    assert_eq!(job.checkpoint.as_ref().unwrap().keep, 3);
+    assert_eq!(job.outputs[1].path, "out/metrics");
+}
+
+#[test]
+fn the_smallest_job_gets_the_defaults() {
+    let job = one("");
+    assert_eq!(job.class, Class::Training);
+    assert_eq!(
+        job.resources,
+        Resources { gpus: GpuRequest::None, cpu_milli: 1_000, memory_mib: 954, nodes: 1 }
+    );
+    assert_eq!((job.work, job.deadline, job.budget), (Work::Unknown, None, None));
+    assert_eq!(job.retries, Retries { errors: 1, interruptions: None });
+    assert!(job.interruptible);
+    assert!(!one("class: critical").interruptible);
+    assert!(one("class: critical\ninterruptible: true").interruptible, "said is said");
+    let checkpoint = one("checkpoint: {}").checkpoint.unwrap();
+    assert_eq!(
+        checkpoint,
+        Checkpoint {
+            dir: None,
+            interval: Duration::from_secs(900),
+            grace: Duration::from_secs(30),
+            resumable: true,
+            keep: 3
+        }
+    );
+}
+
+#[test]
+fn gpus_have_short_spellings() {
+    let gpus = |text: &str| one(&format!("resources: {{{text}}}")).resources.gpus;
+    let whole = |kind: Option<&str>, count| GpuRequest::Whole {
+        alternatives: vec![GpuAlternative { accelerator: kind.map(Accelerator::new), count }],
+    };
+    assert_eq!(gpus("gpus: 2"), whole(None, 2));
+    assert_eq!(gpus("gpus: \":2\""), whole(None, 2));
+    assert_eq!(gpus("gpus: v100"), whole(Some("V100"), 1));
+    assert_eq!(gpus("gpus: \"A100-80GB:8\""), whole(Some("A100-80GB"), 8));
+    assert_eq!(gpus("gpus: 0"), GpuRequest::None);
+    let slice = |kind: Option<&str>, profile| GpuRequest::Slice {
+        profile,
+        accelerator: kind.map(Accelerator::new),
+    };
+    assert_eq!(gpus("mig: 1g.5gb"), slice(None, MigProfile::G1));
+    assert_eq!(gpus("mig: \"A100:1g.10gb\""), slice(Some("A100"), MigProfile::G1Double));
+}
+
+#[test]
+fn work_may_be_counted_in_steps() {
+    let job = one("work: {steps: 3000, steps_per_hour: {default: 500, V100: 1000}}");
+    assert_eq!(job.expected_duration(None), Duration::from_secs(6 * 3_600));
+    let v100 = Accelerator::new("V100");
+    assert_eq!(job.expected_duration(Some(&v100)), Duration::from_secs(3 * 3_600));
+    let job = one("work: {steps: 3000}");
+    assert!(matches!(job.work, Work::Steps { total: 3_000, steps_per_hour: None, .. }));
+}
+
+#[test]
+fn a_pipeline_shares_its_defaults() {
+    let Submission { jobs } = read(PIPELINE);
+    let [prepare, search, report] = jobs.as_slice() else { panic!("three jobs") };
+    assert_eq!(prepare.tags["Team"], "vision");
+    assert_eq!(prepare.deadline, Some(Deadline::Within(Duration::from_secs(8 * 3_600))));
+    assert_eq!((report.deadline, report.tags.len()), (None, 0), "a job's own field wins");
+    assert_eq!(report.after[0], Dependency::Name("search".to_owned()));
+    let array = search.array.as_ref().unwrap();
+    assert_eq!(array.max_parallel, Some(3));
+    let pairs: Vec<_> = array
+        .elements
+        .iter()
+        .map(|e| (e["SPOTWISE_PARAM_LR"].as_str(), e["SPOTWISE_PARAM_SEED"].as_str()))
+        .collect();
+    assert_eq!(pairs, [("0.1", "1"), ("0.1", "2"), ("0.01", "1"), ("0.01", "2")]);
+    assert_eq!(one("array: {size: 10000}").array.unwrap().elements.len(), 10_000);
+}
+
+#[test]
+fn text_for_people_is_kept_as_it_is() {
+    for title in [
+        "<script>alert(1)</script>",
+        "{{7*7}}",
+        "${{x}}",
+        "=HYPERLINK(1)",
+        "@SUM",
+        "-1",
+        "＝1",
+        "Größe 👩‍👩‍👧 نمی‌خواهم",
+    ] {
+        assert_eq!(one(&format!("title: \"{title}\"")).title.as_deref(), Some(title));
+    }
+    for image in ["python:3.13-slim", "localhost/x", "ghcr.io/Team/x".to_lowercase().as_str()] {
+        assert_eq!(one(&format!("image: {image}")).image.as_deref(), Some(image));
+    }
+    let digest = format!("a/b:1@sha256:{}", "0a".repeat(32));
+    assert_eq!(one(&format!("image: {digest}")).image, Some(digest));
+    assert_eq!(one("workdir: /opt/app").workdir.as_deref(), Some("/opt/app"));
+}
+
+#[test]
+fn yaml_and_json_mean_the_same() {
+    let yaml =
+        "\u{feff}%YAML 1.2\n---\nname: a\ncommand: &c [x, \"1\"]\nbudget_usd: 0.10\nenv: {N: 5}\n";
+    let json = r#" {"env": {"N": 5}, "budget_usd": 0.1, "title": null,
+        "command": ["x", 1], "name": "a"} "#;
+    let json = parse(json.as_bytes(), Format::Json).unwrap();
+    assert_eq!(parse(yaml.as_bytes(), Format::Yaml).unwrap(), json);
+    assert_eq!(canonical(&read(yaml)), canonical(&json));
+    assert_ne!(canonical(&read(TRAINING)), canonical(&json));
+}
+
+#[test]
+fn the_canonical_text_holds_everything() {
+    #[derive(serde::Deserialize)]
+    struct Canonical {
+        jobs: Vec<JobSpec>,
+    }
+    for document in [TRAINING, PIPELINE] {
+        let submission = read(document);
+        let read: Canonical = serde_json::from_str(&canonical(&submission)).unwrap();
+        assert_eq!(read.jobs, submission.jobs);
+    }
+}
+
+/// Parses both ways; what is refused must name a code.
+fn survives(bytes: &[u8]) {
+    for format in [Format::Yaml, Format::Json] {
+        if let Err(error) = parse(bytes, format) {
+            assert!(!error.code.is_empty() && error.message.len() < 2_000, "{error:?}");
+        }
+    }
+}
+
+/// A valid document with a few bytes replaced, removed or doubled.
+fn mutate(document: &str, edits: &[(usize, u8, u8)]) -> Vec<u8> {
+    /// Bytes that mean something to a parser.
+    const SHARP: &[u8] = b"\0\n\t :,-[]{}&*!|>'\"%@`#?<~\\.0e\xff\xc3";
+    let mut bytes = document.as_bytes().to_vec();
+    for (place, kind, byte) in edits {
+        let at = place % bytes.len();
+        let sharp = SHARP[usize::from(*byte) % SHARP.len()];
+        match kind % 5 {
+            0 => bytes[at] = *byte,
+            1 => bytes[at] = sharp,
+            2 => bytes.insert(at, sharp),
+            3 => drop(bytes.drain(at..(at + usize::from(*byte) % 40).min(bytes.len() - 1))),
+            _ => bytes.extend_from_within(at..(at + 30).min(bytes.len())),
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        survives(&bytes);
+    }
+
+    #[test]
+    fn random_yaml_signs_never_panic(text in "[-a1 \n:,\\[\\]{}&*!|>'\"%#?~<.]{0,80}") {
+        survives(text.as_bytes());
+    }
+
+    #[test]
+    fn mutated_documents_never_panic(
+        which in 0usize..3,
+        edits in proptest::collection::vec(any::<(usize, u8, u8)>(), 1..6),
+    ) {
+        let json = canonical(&read(PIPELINE));
+        survives(&mutate([TRAINING, PIPELINE, &json][which], &edits));
+    }
+}

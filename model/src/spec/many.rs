@@ -1,0 +1,169 @@
+//! Arrays, sweeps and dependencies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::document::{ArrayDocument, Scalar};
+use super::error::{Problem, Under, shown};
+use super::read::TextOr;
+use super::{Array, Dependency, JobSpec, text};
+
+/// Elements of one array, and of all arrays of a document together (the cap of
+/// AWS Batch).
+pub(super) const MAX_ELEMENTS: usize = 10_000;
+const MAX_DEPENDENCIES: usize = 1_000;
+const MAX_PARAMETERS: usize = 8;
+const MAX_VALUE_BYTES: usize = 128;
+
+/// `allowance` is how many elements the document may still make.
+pub(super) fn array(document: &ArrayDocument, allowance: usize) -> Result<Array, Problem> {
+    let size = usize::try_from(document.size).unwrap_or(usize::MAX);
+    check_size(size, allowance).under("size")?;
+    let max_parallel = document.max_parallel;
+    if max_parallel == Some(0) {
+        return Err(Problem::new("out_of_range", "must be at least 1").key("max_parallel"));
+    }
+    Ok(Array { elements: vec![BTreeMap::new(); size], max_parallel })
+}
+
+fn check_size(size: usize, allowance: usize) -> Result<(), Problem> {
+    if size == 0 || size > MAX_ELEMENTS {
+        let message = format!("an array has 1 to {MAX_ELEMENTS} elements");
+        return Err(Problem::new("out_of_range", message));
+    }
+    if size > allowance {
+        let message = format!("more than {MAX_ELEMENTS} elements in one document; submit several");
+        return Err(Problem::new("too_many_jobs", message));
+    }
+    Ok(())
+}
+
+/// The product of all listed values, names in alphabetical order, the last one
+/// changing fastest.
+pub(super) fn sweep(
+    mut document: BTreeMap<String, TextOr<Vec<Scalar>>>,
+    allowance: usize,
+) -> Result<Array, Problem> {
+    let max_parallel = document.remove("max_parallel").map(max_parallel).transpose()?;
+    if document.is_empty() || document.len() > MAX_PARAMETERS {
+        let message = format!("name 1 to {MAX_PARAMETERS} parameters, such as `lr: [0.1, 0.01]`");
+        return Err(Problem::new("out_of_range", message));
+    }
+    let mut parameters: BTreeMap<String, Vec<Scalar>> = BTreeMap::new();
+    for (name, listed) in document {
+        let values = parameter_values(listed).under(&name)?;
+        let variable = variable(&name).under(&name)?;
+        if parameters.insert(variable, values).is_some() {
+            let message = "two parameters differ only in upper and lower case";
+            return Err(Problem::new("duplicate_key", message).key(&name));
+        }
+    }
+    let size = parameters.values().try_fold(1, |size: usize, v| size.checked_mul(v.len()));
+    check_size(size.unwrap_or(usize::MAX), allowance)?;
+    let elements = parameters.iter().fold(vec![BTreeMap::new()], |elements, (name, values)| {
+        let with = |element: &BTreeMap<String, String>, Scalar(value): &Scalar| {
+            let mut element = element.clone();
+            element.insert(name.clone(), value.clone());
+            element
+        };
+        elements.iter().flat_map(|e| values.iter().map(move |v| with(e, v))).collect()
+    });
+    Ok(Array { elements, max_parallel })
+}
+
+fn max_parallel(written: TextOr<Vec<Scalar>>) -> Result<u32, Problem> {
+    let number = match written {
+        TextOr::Text(text) if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
+        _ => None,
+    };
+    number.filter(|n| *n > 0).ok_or_else(|| {
+        let message = "write a whole number above 0; a parameter needs another name";
+        Problem::new("invalid_number", message).key("max_parallel")
+    })
+}
+
+fn variable(name: &str) -> Result<String, Problem> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let good = (1..=40).contains(&name.len())
+        && name.bytes().all(legal)
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    if good {
+        return Ok(format!("SPOTWISE_PARAM_{}", name.to_ascii_uppercase()));
+    }
+    let message = "a parameter's name is letters, digits and `_`, with no digit in front";
+    Err(Problem::new("invalid_variable", message))
+}
+
+fn parameter_values(listed: TextOr<Vec<Scalar>>) -> Result<Vec<Scalar>, Problem> {
+    let TextOr::Other(values) = listed else {
+        let message = "write the values as a list, such as [0.1, 0.01]";
+        return Err(Problem::new("invalid_type", message));
+    };
+    if values.is_empty() {
+        return Err(Problem::new("out_of_range", "list at least one value"));
+    }
+    for (index, Scalar(value)) in values.iter().enumerate() {
+        if value.len() > MAX_VALUE_BYTES {
+            let message = format!("is longer than {MAX_VALUE_BYTES} bytes");
+            return Err(Problem::new("invalid_variable", message).index(index));
+        }
+        text::variable_value(value).item(index)?;
+    }
+    Ok(values)
+}
+
+pub(super) fn dependencies(after: Vec<String>, own_name: &str) -> Result<Vec<Dependency>, Problem> {
+    if after.len() > MAX_DEPENDENCIES {
+        let message = format!("more than {MAX_DEPENDENCIES} dependencies; put a job in between");
+        return Err(Problem::new("too_many_dependencies", message));
+    }
+    let mut seen = BTreeSet::new();
+    let mut dependencies = Vec::with_capacity(after.len());
+    for (index, written) in after.into_iter().enumerate() {
+        if written == own_name {
+            let message = "a job cannot wait for itself";
+            return Err(Problem::new("self_dependency", message).index(index));
+        }
+        let dependency = if text::is_id(&written) {
+            let id = written.parse().map_err(|_| {
+                let message = format!("{} is not a job id such as j12", shown(&written));
+                Problem::new("unknown_dependency", message).index(index)
+            })?;
+            Dependency::Id(id)
+        } else {
+            Dependency::Name(written.clone())
+        };
+        if !seen.insert(written) {
+            return Err(Problem::new("duplicate_dependency", "is listed twice").index(index));
+        }
+        dependencies.push(dependency);
+    }
+    Ok(dependencies)
+}
+
+/// Checks what only the whole document shows: names are given once, and
+/// dependencies name one of them. Cycles are for the solver's graph.
+pub(super) fn check_names(jobs: &[JobSpec]) -> Result<(), (usize, Problem)> {
+    let mut names = BTreeSet::new();
+    for (index, job) in jobs.iter().enumerate() {
+        if !names.insert(job.name.as_str()) {
+            let message = format!("another job is also named {}", shown(&job.name));
+            return Err((index, Problem::new("duplicate_name", message).key("name")));
+        }
+    }
+    for (index, job) in jobs.iter().enumerate() {
+        let unknown = job.after.iter().enumerate().find_map(|(place, dependency)| {
+            let Dependency::Name(name) = dependency else { return None };
+            (!names.contains(name.as_str())).then_some((place, name))
+        });
+        if let Some((place, name)) = unknown {
+            let message = format!(
+                "{} names no job of this document; write the id (such as j12) of a job that was \
+                 submitted before",
+                shown(name)
+            );
+            let problem = Problem::new("unknown_dependency", message);
+            return Err((index, problem.index(place).key("after")));
+        }
+    }
+    Ok(())
+}

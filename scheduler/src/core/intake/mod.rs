@@ -1,0 +1,96 @@
+//! What becomes of a request: pure functions from the state and a command to
+//! changes and an answer. A refused command changes nothing.
+
+mod submit;
+mod worker;
+
+use std::time::Duration;
+
+use spotwise_model::attempt::{Outcome, StopOrder, StopReason};
+use spotwise_model::{JobId, Now, plan::WaitReason};
+
+use super::{Change, EventKind, State};
+use crate::handle::{Command, Refusal, Reply};
+use crate::phase::ending;
+
+/// Changes to make and the answer to give.
+pub type Answer = Result<(Vec<Change>, Reply), Refusal>;
+
+/// What intake needs to know of the operator's choices.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Time from launch to the first useful step.
+    pub changeover: Duration,
+    /// Grace where a spec does not say (wall time).
+    pub default_grace: Duration,
+    /// Jobs that may be live at once.
+    pub max_live_jobs: usize,
+}
+
+/// Answers one command.
+pub fn answer(state: &mut State, command: Command, terms: &Terms, now: Now) -> Answer {
+    match command {
+        Command::Submit(request) => submit::submit(state, &request, terms, now),
+        Command::Cancel { job, group } => cancel(state, job, group, now),
+        Command::Register { worker, handle, address } => {
+            worker::register(state, worker, handle, address, now)
+        }
+        Command::Heartbeat { worker, step } => worker::heartbeat(state, worker, step, terms, now),
+        Command::Started { worker, restored, rejected_checkpoints } => {
+            worker::started(state, worker, restored, rejected_checkpoints, now)
+        }
+        Command::Checkpointed { worker, sequence, bytes, step } => {
+            worker::checkpointed(state, worker, sequence, bytes, step, now)
+        }
+        Command::Exited { worker, exit, step } => worker::exited(state, worker, exit, step, now),
+        Command::StartFailed { worker, message } => {
+            worker::give_up(state, worker, now, Outcome::LaunchFailed { error: message })
+        }
+        Command::LaunchFailed { worker, message } => {
+            worker::give_up(state, worker, now, Outcome::LaunchFailed { error: message })
+        }
+        Command::LaunchUnknown { worker } => worker::launch_unknown(state, worker),
+        Command::WorkerGone { worker } => worker::gone(state, worker, now),
+    }
+}
+
+/// A cancel is a durable wish: a job without a live attempt ends at once, one
+/// with a live attempt is stopped and ends with it.
+fn cancel(state: &State, job: JobId, group: bool, now: Now) -> Answer {
+    let found = state.jobs.get(&job).ok_or_else(|| Refusal::NotFound(format!("live job {job}")))?;
+    let members: Vec<JobId> = if group {
+        let members = state.jobs.values().filter(|member| member.group == found.group);
+        members.map(|member| member.id).collect()
+    } else {
+        vec![job]
+    };
+    let mut changes = Vec::new();
+    let mut cancelled = Vec::new();
+    for id in members {
+        if let Some(changed) = cancel_one(state, id, now) {
+            changes.extend(changed);
+            cancelled.push(id);
+        }
+    }
+    Ok((changes, Reply::Cancelled { jobs: cancelled }))
+}
+
+/// None where the job is over, or its cancellation is under way already.
+fn cancel_one(state: &State, id: JobId, now: Now) -> Option<Vec<Change>> {
+    let job = state.jobs.get(&id).filter(|job| !job.state.is_terminal())?;
+    let mut job = job.clone();
+    job.cancel_asked = job.cancel_asked.or(Some(now.market));
+    let Some(attempt) = state.live_attempt(id) else {
+        job.state = job.state.cancel(now.market).ok()?;
+        let event =
+            Change::event(id, None, now.market, EventKind::Cancelled, "cancelled before it ran");
+        return Some(vec![job.into(), event]);
+    };
+    let order = StopOrder { reason: StopReason::Cancelled, at: now, reclaim_wall: None };
+    let mut changes = ending::order_stop(attempt, order, "its owner cancelled it");
+    changes.push(job.into());
+    Some(changes)
+}
+
+/// The reason of a job that no round has looked at.
+const FIRST_WAIT: WaitReason = WaitReason::Queued;

@@ -1,0 +1,254 @@
+//! What workers say. The attempt's number is the fence: only the live attempt
+//! of a job is heard.
+
+use std::time::Duration;
+
+use spotwise_model::attempt::{
+    Certainty, CheckpointRef, Exit, Outcome, Progress, StopReason,
+};
+use spotwise_model::time::{after, between};
+use spotwise_model::{Attempt, AttemptId, AttemptState, Job, Now};
+
+use super::{Answer, Terms};
+use crate::core::{Change, EventKind, State};
+use crate::handle::{Assigned, Orders, Refusal, Reply, WorkerId, progress_of_step};
+use crate::phase::ending;
+
+/// Share of the work that must have been done in this attempt before its speed
+/// is believed: 2 %.
+const MEASURABLE_PPM: u32 = 20_000;
+
+/// Time beyond the grace in which a worker may commit its last checkpoint.
+const COMMIT_ALLOWANCE: Duration = Duration::from_secs(20);
+
+pub(super) fn register(
+    state: &mut State,
+    worker: WorkerId,
+    handle: String,
+    address: String,
+    now: Now,
+) -> Answer {
+    let (job, attempt) = live(state, worker)?;
+    let mut attempt = attempt.clone();
+    let node = node_mut(&mut attempt, worker)?;
+    let news = node.registered.is_none();
+    node.registered.get_or_insert(now);
+    node.handle = Some(handle);
+    node.address = Some(address);
+    let complete = attempt.nodes.iter().all(|node| node.registered.is_some());
+    let assigned = complete.then(|| {
+        Box::new(Assigned {
+            job: job.clone(),
+            restore: attempt.restore,
+            addresses: attempt.nodes.iter().map(|n| n.address.clone().unwrap_or_default()).collect(),
+            attempt: attempt.clone(),
+        })
+    });
+    state.seen.heartbeats.insert((worker.attempt, worker.rank), now.wall);
+    let changes = if news { vec![attempt.into()] } else { Vec::new() };
+    Ok((changes, Reply::Assigned(assigned)))
+}
+
+pub(super) fn heartbeat(
+    state: &mut State,
+    worker: WorkerId,
+    step: Option<(u64, u64)>,
+    terms: &Terms,
+    now: Now,
+) -> Answer {
+    let (job, attempt) = live(state, worker)?;
+    let orders = orders(job, attempt, terms);
+    let progress = progress_of_step(step).map(|p| with_total(p, job));
+    state.seen.heartbeats.insert((worker.attempt, worker.rank), now.wall);
+    if let Some(progress) = progress {
+        state.seen.progress.insert(worker.attempt, (now.market, progress));
+    }
+    Ok((Vec::new(), Reply::Orders(orders)))
+}
+
+/// A command that reports no total is measured against the spec's.
+fn with_total(progress: Progress, job: &Job) -> Progress {
+    match (&job.spec.work, progress.step, progress.total_steps) {
+        (spotwise_model::spec::Work::Steps { total, .. }, Some(step), None) => {
+            Progress::of_step(step, Some(*total))
+        }
+        _ => progress,
+    }
+}
+
+/// What an attempt shall do, from its standing order.
+fn orders(job: &Job, attempt: &Attempt, terms: &Terms) -> Orders {
+    let Some(order) = attempt.stop else { return Orders::default() };
+    let grace = job.spec.checkpoint.as_ref().map_or(terms.default_grace, |c| c.grace);
+    let by_us = order.reason != StopReason::Interrupted;
+    Orders {
+        reclaim_at: order.reclaim_wall,
+        stop: by_us.then(|| (order.reason, after(order.at.wall, grace + COMMIT_ALLOWANCE))),
+    }
+}
+
+pub(super) fn started(
+    state: &mut State,
+    worker: WorkerId,
+    restored: Option<(AttemptId, u32)>,
+    rejected_checkpoints: u32,
+    now: Now,
+) -> Answer {
+    let (job, attempt) = live(state, worker)?;
+    let (mut attempt, mut job) = (attempt.clone(), job.clone());
+    let node = node_mut(&mut attempt, worker)?;
+    if node.started.is_some() {
+        return Ok((Vec::new(), Reply::Noted));
+    }
+    node.started = Some(now);
+    let mut changes = Vec::new();
+    let expected = attempt.restore.map(|c| (c.attempt, c.sequence));
+    if restored != expected && worker.rank == 0 {
+        fall_back(&mut job, &mut attempt, restored);
+    }
+    if attempt.nodes.iter().all(|node| node.started.is_some()) {
+        attempt.state = attempt.state.run(now).map_err(|_| fenced(worker))?;
+        changes.push(start_event(&job, &attempt, rejected_checkpoints, now));
+    }
+    changes.push(attempt.into());
+    changes.push(job.into());
+    Ok((changes, Reply::Noted))
+}
+
+/// The newest checkpoint did not verify: what was really loaded is what the
+/// job has. Its step is unknown where we do not remember that checkpoint.
+fn fall_back(job: &mut Job, attempt: &mut Attempt, restored: Option<(AttemptId, u32)>) {
+    let loaded = restored.map(|(from, sequence)| CheckpointRef {
+        attempt: from,
+        sequence,
+        progress: Progress::default(),
+        bytes: 0,
+        at: job.submitted,
+    });
+    attempt.restore = loaded;
+    attempt.progress = loaded.map(|c| c.progress).unwrap_or_default();
+    job.checkpoint = loaded;
+    job.progress = attempt.progress;
+}
+
+fn start_event(job: &Job, attempt: &Attempt, rejected: u32, now: Now) -> Change {
+    let place = format!("on {}", attempt.offer);
+    let doubt = match rejected {
+        0 => String::new(),
+        n => format!("; {n} checkpoint(s) did not verify and were passed over"),
+    };
+    let (kind, message) = match attempt.restore {
+        Some(checkpoint) => {
+            let step = checkpoint.progress.step.map_or_else(
+                || format!("checkpoint {}-{}", checkpoint.attempt, checkpoint.sequence),
+                |step| format!("step {step}"),
+            );
+            (EventKind::Resumed, format!("resumed from {step} {place}{doubt}"))
+        }
+        None => (EventKind::Started, format!("started {place}{doubt}")),
+    };
+    Change::event(job.id, Some(attempt.id), now.market, kind, message)
+}
+
+pub(super) fn checkpointed(
+    state: &mut State,
+    worker: WorkerId,
+    sequence: u32,
+    bytes: u64,
+    step: Option<(u64, u64)>,
+    now: Now,
+) -> Answer {
+    let (job, attempt) = live(state, worker)?;
+    if attempt.checkpoint.is_some_and(|known| known.sequence >= sequence) {
+        return Ok((Vec::new(), Reply::Noted));
+    }
+    let (mut attempt, mut job) = (attempt.clone(), job.clone());
+    let progress = progress_of_step(step).map_or(attempt.progress, |p| with_total(p, &job));
+    let checkpoint =
+        CheckpointRef { attempt: attempt.id, sequence, progress, bytes, at: now.market };
+    note_progress(&mut job, &mut attempt, progress, now);
+    attempt.checkpoint = Some(checkpoint);
+    job.checkpoint = Some(checkpoint);
+    let at_step = progress.step.map(|step| format!(" at step {step}")).unwrap_or_default();
+    let message = format!("checkpoint {sequence}{at_step}, {bytes} bytes");
+    let event =
+        Change::event(job.id, Some(attempt.id), now.market, EventKind::Checkpointed, message);
+    Ok((vec![attempt.into(), job.into(), event], Reply::Noted))
+}
+
+pub(super) fn exited(
+    state: &mut State,
+    worker: WorkerId,
+    exit: Exit,
+    step: Option<(u64, u64)>,
+    now: Now,
+) -> Answer {
+    let (job, attempt) = live(state, worker)?;
+    let (mut attempt, mut job) = (attempt.clone(), job.clone());
+    if let Some(progress) = progress_of_step(step).map(|p| with_total(p, &job)) {
+        note_progress(&mut job, &mut attempt, progress, now);
+    }
+    let node = node_mut(&mut attempt, worker)?;
+    node.exited.get_or_insert((now, exit));
+    Ok((vec![attempt.into(), job.into()], Reply::Noted))
+}
+
+/// Takes progress in, and learns from it how long the whole work takes here.
+fn note_progress(job: &mut Job, attempt: &mut Attempt, progress: Progress, now: Now) {
+    attempt.progress = progress;
+    job.progress = progress;
+    let begun_at = attempt.restore.map_or(0, |checkpoint| checkpoint.progress.done_ppm);
+    let done_here = progress.done_ppm.saturating_sub(begun_at);
+    if let (Some(started), true) = (attempt.state.started(), done_here >= MEASURABLE_PPM) {
+        let elapsed = between(started.market, now.market);
+        let whole = elapsed.as_millis() * u128::from(Progress::WHOLE) / u128::from(done_here);
+        job.measured = u64::try_from(whole).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+    }
+}
+
+/// The attempt cannot go on: it never ran, or not on every node.
+pub(super) fn give_up(state: &State, worker: WorkerId, now: Now, outcome: Outcome) -> Answer {
+    let (_, attempt) = live(state, worker)?;
+    Ok((ending::end(state, attempt, outcome, now), Reply::Noted))
+}
+
+/// A dead worker is a lost attempt, unless it had told us how the command ended.
+pub(super) fn gone(state: &State, worker: WorkerId, now: Now) -> Answer {
+    let (_, attempt) = live(state, worker)?;
+    let node = attempt.nodes.get(worker.rank as usize).ok_or_else(|| fenced(worker))?;
+    if node.exited.is_some() {
+        return Ok((Vec::new(), Reply::Noted));
+    }
+    Ok((ending::end(state, attempt, Outcome::Lost, now), Reply::Noted))
+}
+
+pub(super) fn launch_unknown(state: &State, worker: WorkerId) -> Answer {
+    let (_, attempt) = live(state, worker)?;
+    let mut attempt = attempt.clone();
+    if let AttemptState::Launching { certainty: Certainty::Known, .. } = attempt.state {
+        attempt.state = attempt.state.lose_answer().map_err(|_| fenced(worker))?;
+        return Ok((vec![attempt.into()], Reply::Noted));
+    }
+    Ok((Vec::new(), Reply::Noted))
+}
+
+/// The job and attempt of a worker that may speak.
+fn live(state: &State, worker: WorkerId) -> Result<(&Job, &Attempt), Refusal> {
+    let attempt = state.attempts.get(&worker.attempt).filter(|a| {
+        let launched = !matches!(a.state, AttemptState::Planned { .. });
+        a.state.is_live() && launched && (worker.rank as usize) < a.nodes.len()
+    });
+    let job = state.jobs.get(&worker.attempt.job);
+    job.zip(attempt).ok_or_else(|| fenced(worker))
+}
+
+fn node_mut(
+    attempt: &mut Attempt,
+    worker: WorkerId,
+) -> Result<&mut spotwise_model::attempt::NodeReport, Refusal> {
+    attempt.nodes.get_mut(worker.rank as usize).ok_or_else(|| fenced(worker))
+}
+
+fn fenced(worker: WorkerId) -> Refusal {
+    Refusal::Fenced { attempt: worker.attempt }
+}

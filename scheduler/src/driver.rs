@@ -1,0 +1,285 @@
+//! The loop: takes requests in, runs the phases, commits what they decided in
+//! one transaction, and only then answers and acts.
+//!
+//! A round works on the state in memory; nobody sees it before its commit.
+//! Where the commit fails, the memory is thrown away and read again from the
+//! store: to everyone outside, what was not committed never happened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::id::PoolName;
+use spotwise_model::time::{TimeScale, between};
+use spotwise_model::{JobState, Now, Plan};
+use spotwise_solver::PlanReport;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::core::intake::{self, Terms};
+use crate::core::{Change, State};
+use crate::effects::Effects;
+use crate::handle::{Handle, Message, Refusal, Reply};
+use crate::market::Market;
+use crate::phase::round::{self, Draft, Surroundings};
+use crate::phase::{plan, settle};
+use crate::store::{Epoch, Round, Store, StoreError};
+
+/// Jobs that may be live at once; more are refused as overload.
+const MAX_LIVE_JOBS: usize = 200_000;
+/// Messages taken into one round, so that a flood cannot starve the phases.
+const MESSAGES_A_ROUND: usize = 4_096;
+/// The world is looked at so often when nobody calls (wall time).
+const TICK: Duration = Duration::from_millis(100);
+/// A plan is made anew at least so often while there is work (wall time).
+const REPLAN: Duration = Duration::from_secs(1);
+/// The shortest time between two plans (wall time): many jobs submitted at once
+/// are planned together.
+const PLAN_GAP: Duration = Duration::from_millis(100);
+/// Failed commits in a row after which the scheduler gives up and stops.
+const COMMIT_ATTEMPTS: u32 = 5;
+
+/// The loop and everything it owns.
+pub struct Driver {
+    state: State,
+    round: u64,
+    planning: Option<JoinHandle<(Plan, PlanReport)>>,
+    planned_at: Option<Timestamp>,
+    news: bool,
+    parts: Parts,
+}
+
+/// What the loop works with.
+pub struct Parts {
+    /// The loop's own door, for effects that report back.
+    pub handle: Handle,
+    /// What comes through it.
+    pub inbox: mpsc::Receiver<Message>,
+    /// Where everything lasts.
+    pub store: Store,
+    /// Our term as leader.
+    pub epoch: Epoch,
+    /// Prices and availability.
+    pub market: Market,
+    /// The local pool's name in offers.
+    pub pool: PoolName,
+    /// The operator's choices.
+    pub config: Arc<Config>,
+    /// How market time follows wall time.
+    pub scale: TimeScale,
+    /// What acts on the world.
+    pub effects: Effects,
+}
+
+type Answers = Vec<(oneshot::Sender<Result<Reply, Refusal>>, Result<Reply, Refusal>)>;
+type Question = Box<dyn FnOnce(&State, Now) + Send>;
+
+/// Why the loop ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The store does not take rounds any more.
+    #[error("could not commit a round")]
+    Commit(#[source] StoreError),
+    /// The state could not be read.
+    #[error("could not load the state")]
+    Load(#[source] StoreError),
+}
+
+impl Driver {
+    /// A loop that carries on where the store says.
+    pub async fn new(parts: Parts) -> Result<Self, DriverError> {
+        let mut driver = Self {
+            state: State::default(),
+            round: 0,
+            planning: None,
+            planned_at: None,
+            news: true,
+            parts,
+        };
+        driver.load().await?;
+        Ok(driver)
+    }
+
+    async fn load(&mut self) -> Result<(), DriverError> {
+        let loaded = self.parts.store.load().await.map_err(DriverError::Load)?;
+        for row in &loaded.quarantined {
+            tracing::warn!(%row, "a stored row could not be read and was left aside");
+        }
+        self.round = loaded.last_round;
+        self.state = loaded.into_state();
+        self.state.seen.since = Some(self.now().wall);
+        self.news = true;
+        tracing::info!(
+            jobs = self.state.jobs.len(),
+            attempts = self.state.attempts.len(),
+            "state loaded"
+        );
+        Ok(())
+    }
+
+    fn now(&self) -> Now {
+        self.parts.scale.at(Timestamp::now())
+    }
+
+    /// Runs until `shutdown`, or until the store fails for good. Running jobs
+    /// go on without the scheduler: the next one finds them.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), DriverError> {
+        let mut failures = 0;
+        loop {
+            let first = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                message = self.parts.inbox.recv() => message,
+                () = tokio::time::sleep(TICK) => Some(Message::Wake),
+            };
+            let Some(first) = first else { return Ok(()) };
+            match self.one_round(first).await {
+                Ok(()) => failures = 0,
+                Err(error) if error.is_retryable() && failures < COMMIT_ATTEMPTS => {
+                    failures += 1;
+                    tracing::warn!(%error, failures, "round not committed, starting again from the store");
+                    tokio::time::sleep(TICK * failures).await;
+                    self.load().await?;
+                }
+                Err(error) => return Err(DriverError::Commit(error)),
+            }
+        }
+    }
+
+    async fn one_round(&mut self, first: Message) -> Result<(), StoreError> {
+        let now = self.now();
+        let plan = self.finished_plan().await;
+        let (answers, questions, changes) = self.work(first, plan, now);
+        if let Err(error) = self.commit(&changes).await {
+            let text = error.to_string();
+            for (reply, answer) in answers {
+                // What a question or a refusal learnt from uncommitted state is
+                // not told either.
+                let _ = reply.send(answer.and(Err(Refusal::Unavailable(text.clone()))));
+            }
+            return Err(error);
+        }
+        for change in &changes {
+            if let Change::Event(event) = change {
+                self.parts.handle.publish(event);
+            }
+        }
+        for (reply, answer) in answers {
+            // The asker may have gone.
+            let _ = reply.send(answer);
+        }
+        // Before what is settled is forgotten: an attempt may have ended and been
+        // settled in this very round, and still have processes to clear up.
+        self.parts.effects.perform(&self.state, now, &self.parts.handle);
+        self.state.forget_settled();
+        for question in questions {
+            question(&self.state, now);
+        }
+        self.start_planning(now);
+        Ok(())
+    }
+
+    /// Takes in what waits in the inbox (commands become changes, questions are
+    /// kept until the round is durable), then runs the phases.
+    fn work(
+        &mut self,
+        first: Message,
+        plan: Option<Plan>,
+        now: Now,
+    ) -> (Answers, Vec<Question>, Vec<Change>) {
+        let total = self.parts.effects.total();
+        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
+        let terms = Terms {
+            changeover: self.parts.config.policy.changeover,
+            default_grace: self.parts.config.default_grace,
+            max_live_jobs: MAX_LIVE_JOBS,
+        };
+        let mut answers = Answers::new();
+        let mut questions = Vec::new();
+        let mut next = Some(first);
+        let mut taken = 0;
+        while let Some(message) = next {
+            match message {
+                Message::Command(command, reply) => {
+                    let answer = intake::answer(draft.state, command, &terms, now);
+                    let answer = answer.map(|(made, reply)| {
+                        draft.take(made);
+                        reply
+                    });
+                    answers.push((reply, answer));
+                }
+                Message::Question(question) => questions.push(question),
+                Message::Wake => {}
+            }
+            taken += 1;
+            next = if taken < MESSAGES_A_ROUND { self.parts.inbox.try_recv().ok() } else { None };
+        }
+        let Parts { market, pool, config, .. } = &self.parts;
+        let around = Surroundings { market, pool, total: &total, config };
+        let moved = round::run(&mut draft, plan, around, now);
+        let changes = draft.changes;
+        self.news |= moved || !changes.is_empty();
+        (answers, questions, changes)
+    }
+
+    async fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.round += 1;
+        let round = Round { epoch: self.parts.epoch, id: self.round, changes };
+        self.parts.store.commit(&round).await
+    }
+
+    /// The plan that was being made, once it is ready.
+    async fn finished_plan(&mut self) -> Option<Plan> {
+        if !self.planning.as_ref().is_some_and(JoinHandle::is_finished) {
+            return None;
+        }
+        match self.planning.take()?.await {
+            Ok((plan, report)) => {
+                tracing::debug!(?report, "planned");
+                self.state.seen.last_plan = plan::method_words(&plan);
+                Some(plan)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the planner failed; the next round asks it again");
+                None
+            }
+        }
+    }
+
+    /// Has the solver work on a snapshot beside the loop, one at a time.
+    fn start_planning(&mut self, now: Now) {
+        let age = self.planned_at.map_or(Duration::MAX, |at| between(at, now.wall));
+        let due = (self.news && age >= PLAN_GAP) || age >= REPLAN;
+        let open = |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
+        if self.planning.is_some() || !due || !self.state.jobs.values().any(|job| open(&job.state)) {
+            return;
+        }
+        let input = plan::plan_input(&self.state, &self.parts.config, now);
+        self.news = false;
+        self.planned_at = Some(now.wall);
+        if input.jobs.is_empty() && input.running.is_empty() {
+            return;
+        }
+        let handle = self.parts.handle.clone();
+        self.planning = Some(tokio::task::spawn_blocking(move || {
+            let answer = spotwise_solver::plan(&input);
+            handle.wake();
+            answer
+        }));
+    }
+}
+
+/// What live machines have cost so far, for reports: by attempt.
+pub fn unsettled(
+    state: &State,
+    market: &Market,
+    config: &Config,
+    now: Now,
+) -> BTreeMap<spotwise_model::AttemptId, spotwise_model::Money> {
+    settle::accrued(state, market, &config.policy, now)
+}

@@ -1,0 +1,155 @@
+//! What follows a commit: launches, kills, and looking after what runs. Each
+//! is idempotent by attempt, so that doing it again after a restart is safe.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::time::between;
+use spotwise_model::{Attempt, AttemptId, AttemptState, Now};
+use spotwise_solver::PoolLimit;
+use tokio::task::JoinSet;
+
+use crate::capacity::{Capacity, Launch, LaunchError};
+use crate::core::State;
+use crate::handle::{Command, Handle, WorkerId};
+use crate::token::WorkerTokens;
+
+/// How often the pool is asked what runs (wall time).
+const LOOK: Duration = Duration::from_secs(1);
+/// How often processes of ours without a live attempt are looked for (wall time).
+const REAP: Duration = Duration::from_secs(5);
+
+/// Acts on a pool, and remembers what it has asked of it.
+pub struct Effects {
+    capacity: Arc<Capacity>,
+    tokens: WorkerTokens,
+    server: String,
+    install: String,
+    requested: BTreeSet<WorkerId>,
+    killed: BTreeSet<AttemptId>,
+    looked: Option<Timestamp>,
+    reaped: Option<Timestamp>,
+    tasks: JoinSet<()>,
+}
+
+impl Effects {
+    /// `server` is where workers reach us; `install` marks what is ours.
+    pub fn new(capacity: Arc<Capacity>, tokens: WorkerTokens, server: String, install: String) -> Self {
+        Self {
+            capacity,
+            tokens,
+            server,
+            install,
+            requested: BTreeSet::new(),
+            killed: BTreeSet::new(),
+            looked: None,
+            reaped: None,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// What the pool has in all.
+    pub fn total(&self) -> PoolLimit {
+        self.capacity.total()
+    }
+
+    /// Brings the pool to what the committed state says.
+    pub fn perform(&mut self, state: &State, now: Now, handle: &Handle) {
+        while self.tasks.try_join_next().is_some() {}
+        for attempt in state.attempts.values() {
+            match &attempt.state {
+                AttemptState::Launching { .. } => self.launch(attempt, handle),
+                AttemptState::Ended { .. } | AttemptState::Settled { .. } => self.clear_up(attempt),
+                AttemptState::Planned { .. } | AttemptState::Running { .. } => {}
+            }
+        }
+        self.requested.retain(|worker| state.attempts.contains_key(&worker.attempt));
+        self.killed.retain(|attempt| state.attempts.contains_key(attempt));
+        if due(self.looked, LOOK, now) {
+            self.looked = Some(now.wall);
+            self.look(state, handle);
+        }
+        if due(self.reaped, REAP, now) {
+            self.reaped = Some(now.wall);
+            self.reap(state);
+        }
+    }
+
+    fn launch(&mut self, attempt: &Attempt, handle: &Handle) {
+        for (rank, node) in (0u32..).zip(&attempt.nodes) {
+            let worker = WorkerId { attempt: attempt.id, rank };
+            if node.registered.is_some() || !self.requested.insert(worker) {
+                continue;
+            }
+            let order = Launch {
+                attempt: attempt.id,
+                rank,
+                token: self.tokens.token(worker),
+                server: self.server.clone(),
+            };
+            let (capacity, handle) = (self.capacity.clone(), handle.clone());
+            self.tasks.spawn(async move {
+                if let Err(error) = capacity.launch(&order).await {
+                    report(&handle, worker, &error).await;
+                }
+            });
+        }
+    }
+
+    /// Makes sure that nothing of an attempt that did not end by itself is left.
+    fn clear_up(&mut self, attempt: &Attempt) {
+        let by_itself = attempt.nodes.iter().all(|node| node.exited.is_some());
+        if !by_itself && self.killed.insert(attempt.id) {
+            let (capacity, id) = (self.capacity.clone(), attempt.id);
+            self.tasks.spawn(async move { capacity.kill(id).await });
+        }
+    }
+
+    /// Tells the loop of workers that died without a word.
+    fn look(&mut self, state: &State, handle: &Handle) {
+        let live: BTreeSet<AttemptId> =
+            state.attempts.values().filter(|a| a.state.is_live()).map(|a| a.id).collect();
+        if live.is_empty() {
+            return;
+        }
+        let (capacity, handle) = (self.capacity.clone(), handle.clone());
+        self.tasks.spawn(async move {
+            for found in capacity.list().await {
+                if !found.alive && live.contains(&found.attempt) {
+                    let worker = WorkerId { attempt: found.attempt, rank: found.rank };
+                    // Refused when the attempt has ended meanwhile: that is fine.
+                    let _ = handle.command(Command::WorkerGone { worker }).await;
+                }
+            }
+        });
+    }
+
+    fn reap(&mut self, state: &State) {
+        let live: BTreeSet<AttemptId> =
+            state.attempts.values().filter(|a| a.state.is_live()).map(|a| a.id).collect();
+        let (capacity, install) = (self.capacity.clone(), self.install.clone());
+        self.tasks.spawn(async move {
+            let reaped = capacity.reap_strays(&install, move |id| live.contains(&id)).await;
+            if reaped > 0 {
+                tracing::warn!(reaped, "ended processes of attempts that are over");
+            }
+        });
+    }
+}
+
+fn due(last: Option<Timestamp>, every: Duration, now: Now) -> bool {
+    last.is_none_or(|last| between(last, now.wall) >= every)
+}
+
+async fn report(handle: &Handle, worker: WorkerId, error: &LaunchError) {
+    tracing::warn!(attempt.id = %worker.attempt, rank = worker.rank, %error, "launch failed");
+    let command = if error.unknown {
+        Command::LaunchUnknown { worker }
+    } else {
+        Command::LaunchFailed { worker, message: error.to_string() }
+    };
+    // Refused when the attempt has ended meanwhile: that is fine.
+    let _ = handle.command(command).await;
+}

@@ -1,0 +1,358 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use spotwise_model::gpu::MigProfile;
+use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
+use spotwise_model::{InstanceId, JobId, OfferKey};
+
+use super::*;
+use crate::ledger::CostReport;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn price(micros: i64) -> Price {
+    Price::from_micros_per_hour(micros)
+}
+
+fn attempt(job: u64, number: u32) -> AttemptId {
+    AttemptId { job: JobId(job), number }
+}
+
+const ON_DEMAND: i64 = 3_060_000;
+
+/// Two GPUs, 16 CPUs, 120 GiB.
+fn instance(capacity_type: CapacityType, from: i64, to: i64, by: EndedBy) -> Instance {
+    let live = Instance {
+        id: InstanceId(5),
+        offer: OfferKey {
+            pool: PoolName::new("local"),
+            zone: Zone::new("us-east-1a"),
+            instance_type: InstanceType::new("p3.2xlarge"),
+            capacity_type,
+        },
+        shape: NodeShape {
+            accelerator: Some(Accelerator::new("V100")),
+            gpus: 2,
+            gpu_memory_mib: 16_384,
+            cpu_milli: 16_000,
+            memory_mib: 122_880,
+        },
+        launch_price: price(1_000_000),
+        on_demand: price(ON_DEMAND),
+        state: InstanceState::Live { since: at(from) },
+    };
+    live.end(at(to), by)
+}
+
+fn half() -> Share {
+    Share { gpus: 1, mig: None, cpu_milli: 8_000, memory_mib: 61_440 }
+}
+
+fn whole_machine() -> Share {
+    Share { gpus: 2, mig: None, cpu_milli: 16_000, memory_mib: 122_880 }
+}
+
+fn used(job: u64, share: Share, times: [i64; 3], useful: Option<i64>) -> Use {
+    let [from, started, ended] = times;
+    Use {
+        attempt: attempt(job, 1),
+        share,
+        from: at(from),
+        started: Some(at(started)),
+        ended: at(ended),
+        useful_until: useful.map(at),
+        dimensions: BTreeMap::from([("model".to_owned(), format!("m{job}"))]),
+    }
+}
+
+fn charge(instance: &Instance, segments: &[Segment], uses: Vec<Use>) -> Vec<LedgerEntry> {
+    let policy = Policy::default();
+    let on_demand = price(ON_DEMAND);
+    charge_instance(&InstanceBill { instance, segments, on_demand, uses, policy: &policy })
+}
+
+/// Kind, job, from, to, micro-dollars: what a test compares.
+fn rows(entries: &[LedgerEntry]) -> Vec<(&'static str, u64, i64, i64, i64)> {
+    entries
+        .iter()
+        .map(|entry| {
+            let job = entry.job().map_or(0, |job| job.0);
+            let (from, to) = (entry.from.as_second(), entry.to.as_second());
+            (entry.kind.name(), job, from, to, entry.amount.micros())
+        })
+        .collect()
+}
+
+fn paid(entries: &[LedgerEntry]) -> i64 {
+    entries.iter().map(|entry| entry.amount).sum::<Money>().micros()
+}
+
+#[test]
+fn a_life_is_cut_into_its_lines() {
+    let machine = instance(CapacityType::Spot, 0, 7_200, EndedBy::Us);
+    let segments = [
+        Segment { from: at(0), to: at(3_600), price: price(900_000) },
+        Segment { from: at(3_600), to: at(7_200), price: price(1_800_000) },
+    ];
+    let uses = vec![used(1, whole_machine(), [600, 1_200, 6_000], Some(4_800))];
+    assert_eq!(
+        rows(&charge(&machine, &segments, uses)),
+        [
+            ("startup", 1, 600, 1_200, 150_000),
+            ("compute", 1, 1_200, 3_600, 600_000),
+            ("idle", 0, 0, 600, 150_000),
+            ("compute", 1, 3_600, 4_800, 600_000),
+            ("lost-work", 1, 4_800, 6_000, 600_000),
+            ("idle", 0, 6_000, 7_200, 600_000),
+        ]
+    );
+}
+
+#[test]
+fn jobs_side_by_side_pay_their_share() {
+    let machine = instance(CapacityType::OnDemand, 0, 3_600, EndedBy::Us);
+    let segments = [Segment { from: at(0), to: at(3_600), price: price(ON_DEMAND) }];
+    let uses = vec![
+        used(1, half(), [0, 0, 3_600], Some(3_600)),
+        used(2, half(), [0, 0, 1_800], Some(1_800)),
+    ];
+    let entries = charge(&machine, &segments, uses);
+    assert_eq!(
+        rows(&entries),
+        [
+            ("compute", 1, 0, 3_600, 1_530_000),
+            ("compute", 2, 0, 1_800, 765_000),
+            ("idle", 0, 1_800, 3_600, 765_000),
+        ]
+    );
+    assert!(entries.iter().all(|entry| entry.amount == entry.on_demand_amount));
+    assert!(entries.iter().all(|entry| entry.method == METHOD));
+    assert_eq!(entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(entries[1].dimensions["model"], "m2");
+    assert!(entries[2].dimensions.is_empty());
+}
+
+#[test]
+fn an_attempt_that_never_started_pays_for_startup() {
+    let machine = instance(CapacityType::Spot, 0, 4_000, EndedBy::Us);
+    let never = Use { started: None, ..used(1, whole_machine(), [0, 0, 4_000], None) };
+    assert_eq!(rows(&charge(&machine, &[], vec![never])), [("startup", 1, 0, 4_000, 1_111_111)]);
+    let nothing_saved = used(1, whole_machine(), [0, 1_000, 4_000], None);
+    let entries = charge(&machine, &[], vec![nothing_saved]);
+    assert_eq!(entries[1].kind, LineKind::LostWork);
+}
+
+#[test]
+fn the_billing_table() {
+    use CapacityType::{OnDemand, Spot};
+    use EndedBy::{Provider, Us};
+    // Capacity, who ended it, after how long; seconds billed, of them given back.
+    for (capacity, by, lived, billed, free) in [
+        (Spot, Us, 0, 60, false),
+        (Spot, Us, 30, 60, false),
+        (Spot, Us, 60, 60, false),
+        (Spot, Us, 61, 61, false),
+        (Spot, Us, 3_599, 3_599, false),
+        (Spot, Us, 3_600, 3_600, false),
+        (Spot, Provider, 30, 60, true),
+        (Spot, Provider, 61, 61, true),
+        (Spot, Provider, 3_599, 3_599, true),
+        (Spot, Provider, 3_600, 3_600, false),
+        (Spot, Provider, 9_000, 9_000, false),
+        (OnDemand, Us, 30, 60, false),
+        (OnDemand, Provider, 30, 60, false),
+        (OnDemand, Provider, 3_599, 3_599, false),
+    ] {
+        let machine = instance(capacity, 1_000, 1_000 + lived, by);
+        let uses = vec![used(1, half(), [1_000, 1_010, 1_000 + lived], None)];
+        let entries = charge(&machine, &[], uses);
+        let (waivers, lines): (Vec<_>, Vec<_>) =
+            entries.iter().cloned().partition(|entry| entry.kind == LineKind::Waiver);
+        let case = format!("{capacity} ended by {by:?} after {lived} s");
+        assert_eq!(paid(&lines), price(1_000_000).charge(billed).micros(), "{case}");
+        assert_eq!(paid(&waivers), if free { -paid(&lines) } else { 0 }, "{case}");
+        let counterfactual: Money = entries.iter().map(|entry| entry.on_demand_amount).sum();
+        assert_eq!(counterfactual, price(ON_DEMAND).charge(billed), "{case}");
+        for (waiver, line) in waivers.iter().zip(&lines) {
+            assert_eq!(waiver.amount, -line.amount);
+            assert_eq!(
+                (waiver.attempt, waiver.from, waiver.to),
+                (line.attempt, line.from, line.to)
+            );
+            assert_eq!(waiver.dimensions, line.dimensions);
+        }
+    }
+}
+
+#[test]
+fn a_live_machine_has_no_charges_yet() {
+    let mut machine = instance(CapacityType::Spot, 0, 100, EndedBy::Us);
+    machine.state = InstanceState::Live { since: at(0) };
+    assert!(charge(&machine, &[], Vec::new()).is_empty());
+}
+
+#[test]
+fn an_overfull_machine_is_still_charged_once() {
+    let machine = instance(CapacityType::Spot, 0, 3_600, EndedBy::Us);
+    let three = (1..4).map(|job| used(job, half(), [0, 0, 3_600], Some(3_600))).collect();
+    let entries = charge(&machine, &[], three);
+    assert_eq!(
+        rows(&entries).iter().map(|row| row.4).collect::<Vec<_>>(),
+        [333_334, 333_333, 333_333]
+    );
+}
+
+/// A machine's life, its prices and its uses, in random order and partly outside.
+fn worlds() -> impl Strategy<Value = (Instance, Vec<Segment>, Vec<Use>, Policy)> {
+    let share = prop_oneof![
+        Just(half()),
+        Just(whole_machine()),
+        Just(Share { mig: Some(MigProfile::G2), cpu_milli: 333, memory_mib: 77, gpus: 0 }),
+        Just(Share::default()),
+        (0u32..3, 0u64..9_000, 0u64..70_000).prop_map(|(gpus, cpu_milli, memory_mib)| Share {
+            gpus,
+            mig: None,
+            cpu_milli,
+            memory_mib
+        }),
+    ];
+    let single = (share, -50i64..5_000, 0i64..400, 0i64..3_000, 0i64..3_000, 0u8..8);
+    (
+        (0i64..100, prop_oneof![0i64..90, 0i64..8_000], any::<bool>(), any::<bool>()),
+        proptest::collection::vec((1i64..2_000, 0i64..9_000_000), 0..7),
+        proptest::collection::vec(single, 0..6),
+    )
+        .prop_map(|((since, lived, spot, provider), gaps, uses)| {
+            let capacity = if spot { CapacityType::Spot } else { CapacityType::OnDemand };
+            let by = if provider { EndedBy::Provider } else { EndedBy::Us };
+            let mut segments = Vec::new();
+            let mut from = 0;
+            for (gap, micros) in gaps {
+                segments.push(Segment { from: at(from), to: at(from + gap), price: price(micros) });
+                from += gap;
+            }
+            let uses = uses
+                .into_iter()
+                .zip(1..)
+                .map(|((share, from, start, work, kept, bits), job)| Use {
+                    started: (bits & 1 == 0).then(|| at(from + start)),
+                    useful_until: (bits & 2 == 0).then(|| at(from + kept)),
+                    ..used(job, share, [from, from, from + start + work], None)
+                })
+                .collect();
+            let minimum_billed = Duration::from_secs(60);
+            let policy = Policy { minimum_billed, ..Policy::default() };
+            (instance(capacity, since, since + lived, by), segments, uses, policy)
+        })
+}
+
+/// The price in force, told second by second from the segments themselves.
+fn price_at(segments: &[Segment], machine: &Instance, second: i64) -> Price {
+    segments
+        .iter()
+        .rfind(|segment| segment.from <= at(second))
+        .map_or(machine.launch_price, |segment| segment.price)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_parts_add_up_to_the_bill((machine, segments, uses, policy) in worlds()) {
+        let InstanceState::Ended { since, at: ended, .. } = machine.state else { panic!() };
+        let on_demand = price(ON_DEMAND);
+        let bill = InstanceBill {
+            instance: &machine,
+            segments: &segments,
+            on_demand,
+            uses: uses.clone(),
+            policy: &policy,
+        };
+        let entries = charge_instance(&bill);
+        let lines: Vec<&LedgerEntry> =
+            entries.iter().filter(|entry| entry.kind != LineKind::Waiver).collect();
+
+        // The oracle: a meter that goes second by second, and rounds when the
+        // price changes.
+        let (from, to) = (since.as_second(), ended.as_second().max(since.as_second() + 60));
+        let (mut expected, mut counterfactual) = (Money::ZERO, Money::ZERO);
+        let mut second = from;
+        while second < to {
+            let now = price_at(&segments, &machine, second);
+            let begin = second;
+            while second < to && price_at(&segments, &machine, second) == now {
+                second += 1;
+            }
+            expected += now.charge((second - begin) as u64);
+            counterfactual += on_demand.charge((second - begin) as u64);
+        }
+        prop_assert_eq!(lines.iter().map(|entry| entry.amount).sum::<Money>(), expected);
+        let sum: Money = lines.iter().map(|entry| entry.on_demand_amount).sum();
+        prop_assert_eq!(sum, counterfactual);
+        prop_assert!(lines.iter().all(|entry| entry.amount >= Money::ZERO));
+
+        // Every entry has one price, and a sequence of its own.
+        for entry in &lines {
+            for second in [entry.from.as_second(), entry.to.as_second() - 1] {
+                prop_assert_eq!(price_at(&segments, &machine, second), entry.price);
+            }
+        }
+        let sequences: BTreeSet<u32> = entries.iter().map(|entry| entry.sequence).collect();
+        prop_assert_eq!(sequences.len(), entries.len());
+
+        // An attempt's intervals are disjoint, in the order of its phases, and
+        // cover its time on the machine.
+        for used in &uses {
+            let begin = used.from.max(since).min(ended);
+            let end = used.ended.max(begin).min(ended);
+            let mut reached = begin;
+            let mut own: Vec<_> =
+                lines.iter().filter(|entry| entry.attempt == Some(used.attempt)).collect();
+            own.sort_by_key(|entry| entry.from);
+            for entry in own {
+                prop_assert_eq!(entry.from, reached);
+                prop_assert!(entry.to > entry.from);
+                let begun = used.started.is_some_and(|started| entry.from >= started);
+                prop_assert_eq!(entry.kind == LineKind::Startup, !begun);
+                if entry.kind == LineKind::Compute {
+                    prop_assert!(used.useful_until.is_some_and(|until| entry.to <= until));
+                }
+                reached = entry.to;
+            }
+            prop_assert_eq!(reached, end);
+        }
+        // Every billed second belongs to somebody, or is idle.
+        let mut reached = at(from);
+        let mut covering = lines.clone();
+        covering.sort_by_key(|entry| (entry.from, entry.to));
+        for entry in covering {
+            prop_assert!(entry.from <= reached);
+            reached = reached.max(entry.to);
+        }
+        prop_assert_eq!(reached, at(to));
+
+        // The reports add up too.
+        let report = CostReport::new(&entries);
+        prop_assert_eq!(report.check(), Ok(()));
+        prop_assert_eq!(report.total.paid, entries.iter().map(|entry| entry.amount).sum::<Money>());
+    }
+
+    #[test]
+    fn the_order_of_uses_changes_nothing((machine, segments, mut uses, policy) in worlds()) {
+        let bill = |uses: &[Use]| {
+            charge_instance(&InstanceBill {
+                instance: &machine,
+                segments: &segments,
+                on_demand: price(ON_DEMAND),
+                uses: uses.to_vec(),
+                policy: &policy,
+            })
+        };
+        let forward = bill(&uses);
+        uses.reverse();
+        prop_assert_eq!(bill(&uses), forward);
+    }
+}

@@ -1,0 +1,196 @@
+//! How an attempt is stopped, how it ends, and what that means for its job.
+
+use std::time::Duration;
+
+use spotwise_model::attempt::{Exit, Outcome, StopOrder, StopReason};
+use spotwise_model::instance::EndedBy;
+use spotwise_model::job::{FailReason, HoldReason};
+use spotwise_model::plan::WaitReason;
+use spotwise_model::time::after;
+use spotwise_model::{Attempt, InstanceState, Job, JobState, Now};
+
+use crate::core::{Change, EventKind, State};
+
+/// The longest wait after failures.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(3_600);
+/// Exit code of a command that saved its state and asks to be run again
+/// (`EX_TEMPFAIL` of sysexits.h).
+pub const EXIT_REQUEUE: i32 = 75;
+/// First wait after a failure (market time); doubled with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// Orders an attempt to end. Repeating it changes nothing.
+pub fn order_stop(attempt: &Attempt, order: StopOrder, words: &str) -> Vec<Change> {
+    let stopped = attempt.clone().order_stop(order);
+    if stopped == *attempt {
+        return Vec::new();
+    }
+    let event = Change::event(
+        attempt.id.job,
+        Some(attempt.id),
+        order.at.market,
+        if order.reason == StopReason::Interrupted { EventKind::Noticed } else { EventKind::Stopping },
+        format!("stopping {}: {words}", attempt.id),
+    );
+    vec![stopped.into(), event]
+}
+
+/// Ends a live attempt and moves its job on.
+pub fn end(state: &State, attempt: &Attempt, outcome: Outcome, now: Now) -> Vec<Change> {
+    let Some(job) = state.jobs.get(&attempt.id.job) else { return Vec::new() };
+    let outcome = overruled(attempt, outcome);
+    let mut ended = attempt.clone();
+    let Ok(next) = ended.state.end(now, outcome.clone()) else { return Vec::new() };
+    ended.state = next;
+    ended.progress = state.progress_of(attempt);
+    let mut job = job.clone();
+    job.progress = if matches!(outcome, Outcome::Succeeded) { done(&job) } else { job.saved_progress() };
+    let (kind, message) = describe(&ended, &outcome);
+    let mut changes =
+        vec![Change::event(job.id, Some(attempt.id), now.market, kind, message)];
+    changes.extend(move_on(&mut job, &outcome, now));
+    changes.extend(release_machines(state, &ended, now));
+    changes.push(ended.into());
+    changes.push(job.into());
+    changes
+}
+
+/// A stop that we ordered, and a notice, say more than the exit code they cause:
+/// only success beats them.
+fn overruled(attempt: &Attempt, outcome: Outcome) -> Outcome {
+    match (attempt.stop, outcome) {
+        (_, Outcome::Succeeded) => Outcome::Succeeded,
+        // The gang is broken because a member failed: that failure counts.
+        (Some(StopOrder { reason: StopReason::GangBroken, .. }), failed @ Outcome::Failed { .. }) => failed,
+        (Some(StopOrder { reason: StopReason::Interrupted, .. }), _) => Outcome::Interrupted,
+        (Some(order), _) => Outcome::Stopped { reason: order.reason },
+        (None, outcome) => outcome,
+    }
+}
+
+fn done(job: &Job) -> spotwise_model::attempt::Progress {
+    let mut progress = job.progress;
+    progress.done_ppm = spotwise_model::attempt::Progress::WHOLE;
+    progress.step = progress.total_steps.or(progress.step);
+    progress
+}
+
+fn describe(attempt: &Attempt, outcome: &Outcome) -> (EventKind, String) {
+    let saved = match (attempt.checkpoint, attempt.progress.step) {
+        (Some(checkpoint), Some(step)) => match checkpoint.progress.step {
+            Some(kept) => format!("; step {kept} of {step} reached is saved"),
+            None => "; its checkpoint is saved".to_owned(),
+        },
+        (Some(_), None) => "; its checkpoint is saved".to_owned(),
+        (None, _) => "; nothing was saved".to_owned(),
+    };
+    let id = attempt.id;
+    let text = match outcome {
+        Outcome::Succeeded => format!("{id} finished its command"),
+        Outcome::Failed { exit } => format!("{id} failed with {exit}{saved}"),
+        Outcome::LaunchFailed { error } => format!("{id} could not start: {error}"),
+        Outcome::Lost => format!("{id} is lost: its worker is gone{saved}"),
+        other => format!("{id} {}{saved}", other.name()),
+    };
+    (EventKind::Ended, text)
+}
+
+/// The job's next state after an attempt.
+fn move_on(job: &mut Job, outcome: &Outcome, now: Now) -> Option<Change> {
+    let at = now.market;
+    let wish = job.cancel_asked.is_some();
+    let next = match outcome {
+        Outcome::Succeeded => job.state.clone().succeed(at),
+        _ if wish => job.state.clone().cancel(at),
+        Outcome::Stopped { reason: StopReason::Cancelled } => job.state.clone().cancel(at),
+        Outcome::Stopped { reason: StopReason::TimedOut } => {
+            job.state.clone().fail(at, FailReason::TimedOut)
+        }
+        Outcome::Stopped { reason: StopReason::Budget } => {
+            let budget = job.spec.budget.unwrap_or_default();
+            job.state.clone().hold(at, HoldReason::Budget { budget, committed: job.spent })
+        }
+        Outcome::Failed { exit } => after_error(job, &exit.to_string(), now),
+        Outcome::LaunchFailed { error } => after_error(job, error, now),
+        Outcome::Interrupted | Outcome::Lost | Outcome::Stopped { reason: StopReason::Interrupted } => {
+            after_interruption(job, now)
+        }
+        Outcome::Requeued | Outcome::Stopped { reason: StopReason::Moved | StopReason::GangBroken } => {
+            job.state.clone().wait(at, WaitReason::Queued)
+        }
+    };
+    job.state = next.ok()?;
+    let (kind, text) = match &job.state {
+        JobState::Succeeded { .. } if job.met_deadline() == Some(false) => {
+            (EventKind::Succeeded, format!("succeeded, after its deadline {}", job.deadline))
+        }
+        JobState::Succeeded { .. } => (EventKind::Succeeded, "succeeded before its deadline".to_owned()),
+        JobState::Cancelled { .. } => (EventKind::Cancelled, "cancelled".to_owned()),
+        JobState::Failed { why, .. } => (EventKind::Failed, failure_words(why)),
+        JobState::Held { .. } => (EventKind::Held, "held: its budget is used up".to_owned()),
+        _ => return None,
+    };
+    Some(Change::event(job.id, None, at, kind, text))
+}
+
+type Next = Result<JobState, spotwise_model::job::InvalidTransition>;
+
+fn after_error(job: &mut Job, last: &str, now: Now) -> Next {
+    job.errors += 1;
+    if job.errors > job.spec.retries.errors {
+        let why = FailReason::Errors { errors: job.errors, last: last.to_owned() };
+        return job.state.clone().fail(now.market, why);
+    }
+    let doubled = FIRST_BACKOFF.saturating_mul(1 << (job.errors - 1).min(16));
+    let until = after(now.market, doubled.min(LONGEST_BACKOFF));
+    job.not_before = Some(until);
+    job.state.clone().wait(now.market, WaitReason::Backoff { until })
+}
+
+fn after_interruption(job: &mut Job, now: Now) -> Next {
+    job.interruptions += 1;
+    match job.spec.retries.interruptions {
+        Some(limit) if job.interruptions > limit => {
+            let why = FailReason::Interruptions { interruptions: job.interruptions };
+            job.state.clone().fail(now.market, why)
+        }
+        _ => job.state.clone().wait(now.market, WaitReason::Queued),
+    }
+}
+
+/// Why a job failed, in words.
+pub fn failure_words(why: &FailReason) -> String {
+    match why {
+        FailReason::Errors { errors: 1, last } => format!("failed: {last}"),
+        FailReason::Errors { errors, last } => format!("failed {errors} times, the last with {last}"),
+        FailReason::Interruptions { interruptions } => {
+            format!("interrupted {interruptions} times, more than its spec allows")
+        }
+        FailReason::TimedOut => "ran longer than its timeout".to_owned(),
+        FailReason::Dependency { job } => format!("{job}, which it waited for, did not succeed"),
+    }
+}
+
+/// Machines that the attempt leaves empty are stopped, but for those that the
+/// provider takes back anyway: its own interruption makes a young one free.
+fn release_machines(state: &State, attempt: &Attempt, now: Now) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for id in &attempt.instances {
+        let Some(instance) = state.instances.get(id) else { continue };
+        let others = state.attempts_on(*id).any(|a| a.id != attempt.id && a.state.is_live());
+        if !others && matches!(instance.state, InstanceState::Live { .. }) {
+            changes.push(instance.clone().end(now.market, EndedBy::Us).into());
+        }
+    }
+    changes
+}
+
+/// How an attempt ended whose every node has: by its first failure, if any.
+pub fn outcome_of(exits: &[(Now, Exit)]) -> Outcome {
+    let failures = exits.iter().filter(|(_, exit)| !matches!(exit, Exit::Code(0 | EXIT_REQUEUE)));
+    match failures.min_by_key(|(at, _)| at.wall) {
+        Some((_, exit)) => Outcome::Failed { exit: *exit },
+        None if exits.iter().any(|(_, exit)| *exit == Exit::Code(EXIT_REQUEUE)) => Outcome::Requeued,
+        None => Outcome::Succeeded,
+    }
+}

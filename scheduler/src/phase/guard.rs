@@ -1,0 +1,83 @@
+//! Stops what must not go on: used-up budgets, timeouts, broken gangs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use spotwise_model::attempt::{Exit, StopOrder, StopReason};
+use spotwise_model::time::between;
+use spotwise_model::{Attempt, AttemptId, Job, Money, Now, Price};
+
+use super::ending::{self, EXIT_REQUEUE};
+use crate::config::Config;
+use crate::core::{Change, State};
+
+/// Orders attempts to end that are over budget or over time, or whose gang is
+/// broken. `accrued` is what each unsettled attempt has cost so far.
+pub fn guard(
+    state: &State,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Vec<Change> {
+    let live = state.attempts.values().filter(|a| a.state.is_live() && a.stop.is_none());
+    live.filter_map(|attempt| {
+        let job = state.jobs.get(&attempt.id.job)?;
+        let (reason, words) = offence(state, job, attempt, accrued, config, now)?;
+        let order = StopOrder { reason, at: now, reclaim_wall: None };
+        Some(ending::order_stop(attempt, order, &words))
+    })
+    .flatten()
+    .collect()
+}
+
+fn offence(
+    state: &State,
+    job: &Job,
+    attempt: &Attempt,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Option<(StopReason, String)> {
+    if let (Some(timeout), Some(started)) = (job.spec.timeout, attempt.state.started())
+        && between(started.market, now.market) >= timeout
+    {
+        let words = format!("it has run for its timeout of {}", spotwise_model::time::human(timeout));
+        return Some((StopReason::TimedOut, words));
+    }
+    let failed = |exit: &Exit| !matches!(exit, Exit::Code(0 | EXIT_REQUEUE));
+    let mut exits = attempt.nodes.iter().filter_map(|node| node.exited.map(|(_, exit)| exit));
+    if attempt.nodes.len() > 1 && exits.any(|exit| failed(&exit)) {
+        return Some((StopReason::GangBroken, "a member of its gang failed".to_owned()));
+    }
+    let budget = job.spec.budget?;
+    let running: Money = state.attempts_of(job.id).filter_map(|a| accrued.get(&a.id)).copied().sum();
+    let stopping = cost_of_stopping(state, job, attempt, config);
+    (job.spent + running + stopping >= budget).then(|| {
+        let words = format!(
+            "its budget of {} is used up: {} spent, {} to stop it cleanly",
+            budget.human(),
+            (job.spent + running).human(),
+            stopping.human()
+        );
+        (StopReason::Budget, words)
+    })
+}
+
+/// What the attempt costs from the order to its end: its grace, and as long
+/// again for the last checkpoint, at the launch price of its machines.
+fn cost_of_stopping(state: &State, job: &Job, attempt: &Attempt, config: &Config) -> Money {
+    let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
+    let market: Duration = grace.saturating_mul(config.speed);
+    let price: i64 = attempt
+        .instances
+        .iter()
+        .filter_map(|id| state.instances.get(id))
+        .map(|instance| instance.launch_price.micros_per_hour())
+        .sum();
+    Price::from_micros_per_hour(price).charge(market.as_secs())
+}
+
+/// Whether a job has a bound that has to be watched while it runs.
+pub fn is_bounded(job: &Job) -> bool {
+    job.spec.budget.is_some() || job.spec.timeout.is_some() || job.spec.resources.nodes > 1
+}

@@ -1,0 +1,12 @@
+//! The steps of a round, in order. Each is a pure function from the state and
+//! the time to changes; each is safe to run twice; none gets a message.
+
+pub mod admit;
+pub mod ending;
+pub mod guard;
+pub mod launch;
+pub mod observe;
+pub mod offers;
+pub mod plan;
+pub mod round;
+pub mod settle;

@@ -1,0 +1,132 @@
+//! Looks at what the outside has told: exits, silence, capacity taken back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::attempt::{Exit, Outcome, StopOrder, StopReason};
+use spotwise_model::instance::EndedBy;
+use spotwise_model::time::{after, between};
+use spotwise_model::{Attempt, AttemptState, CapacityType, Instance, InstanceState, Now, OfferKey};
+
+use super::ending;
+use crate::config::{Config, LEASE_MARGIN};
+use crate::core::{Change, State};
+
+/// Launching longer than this without a word from the worker is a loss (wall time).
+const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// A stopped attempt that does not end is ended this long after its grace.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Ends attempts whose commands have ended, whose workers are silent, whose
+/// machines are gone, or that do not obey.
+pub fn observe(state: &State, config: &Config, now: Now) -> Vec<Change> {
+    let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
+    live.filter_map(|attempt| Some((attempt, verdict(state, attempt, config, now)?)))
+        .flat_map(|(attempt, outcome)| ending::end(state, attempt, outcome, now))
+        .collect()
+}
+
+fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Option<Outcome> {
+    let exits: Vec<(Now, Exit)> = attempt.nodes.iter().filter_map(|n| n.exited).collect();
+    if exits.len() == attempt.nodes.len() {
+        return Some(ending::outcome_of(&exits));
+    }
+    if attempt.instances.iter().any(|id| state.instances.get(id).is_none_or(Instance::ended)) {
+        return Some(Outcome::Interrupted);
+    }
+    if let Some(order) = attempt.stop {
+        let by_us = after(order.at.wall, longest_stop(state, attempt, config));
+        let last = order.reclaim_wall.map_or(by_us, |reclaim| after(reclaim, LEASE_MARGIN));
+        if now.wall >= last {
+            return Some(Outcome::Stopped { reason: order.reason });
+        }
+    }
+    silent(state, attempt, config, now).then_some(Outcome::Lost)
+}
+
+/// Longest time that an attempt may take to end after an order of ours.
+fn longest_stop(state: &State, attempt: &Attempt, config: &Config) -> Duration {
+    grace(state, attempt, config) + STOP_TIMEOUT
+}
+
+fn grace(state: &State, attempt: &Attempt, config: &Config) -> Duration {
+    let job = state.jobs.get(&attempt.id.job);
+    let own = job.and_then(|job| job.spec.checkpoint.as_ref()).map(|c| c.grace);
+    own.unwrap_or(config.default_grace)
+}
+
+/// A worker that has not spoken for longer than its lease, its grace and a
+/// margin has stopped itself by now: only then may a replacement start.
+fn silent(state: &State, attempt: &Attempt, config: &Config, now: Now) -> bool {
+    let patience = config.lease + grace(state, attempt, config) + LEASE_MARGIN;
+    let begun = state.seen.since.unwrap_or(now.wall);
+    (0u32..).zip(&attempt.nodes).filter(|(_, node)| node.exited.is_none()).any(|(rank, node)| {
+        let heard = state.seen.heartbeats.get(&(attempt.id, rank)).copied();
+        match (&attempt.state, heard.or(node.registered.map(|r| r.wall))) {
+            (AttemptState::Planned { .. }, _) => false,
+            (AttemptState::Launching { since, .. }, None) => {
+                between(since.wall.max(begun), now.wall) > LAUNCH_TIMEOUT
+            }
+            (_, last) => between(last.unwrap_or(begun).max(begun), now.wall) > patience,
+        }
+    })
+}
+
+/// Gives notice to machines that the market takes back, and ends those whose
+/// time has come. `available` says how many machines of a spot offer the market
+/// has for us in all, running ones included; offers it does not name stay.
+pub fn reclaim(
+    state: &State,
+    available: impl Fn(&OfferKey) -> Option<u32>,
+    lead: Lead,
+    now: Now,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for instance in state.instances.values() {
+        if let InstanceState::Noticed { reclaim_at, .. } = instance.state
+            && now.market >= reclaim_at
+        {
+            changes.push(instance.clone().end(reclaim_at, EndedBy::Provider).into());
+        }
+    }
+    let mut kept: std::collections::BTreeMap<&OfferKey, u32> = std::collections::BTreeMap::new();
+    for instance in state.instances.values() {
+        let spot = instance.offer.capacity_type == CapacityType::Spot;
+        if !spot || !matches!(instance.state, InstanceState::Live { .. }) {
+            continue;
+        }
+        let Some(limit) = available(&instance.offer) else { continue };
+        let count = kept.entry(&instance.offer).or_default();
+        if *count < limit {
+            *count += 1;
+        } else {
+            changes.extend(notice(state, instance, lead, now));
+        }
+    }
+    changes
+}
+
+/// How long before the end a notice comes, in both times.
+#[derive(Clone, Copy, Debug)]
+pub struct Lead {
+    /// Wall time.
+    pub wall: Duration,
+    /// The same in market time.
+    pub market: Duration,
+}
+
+fn notice(state: &State, instance: &Instance, lead: Lead, now: Now) -> Vec<Change> {
+    let reclaim_wall: Timestamp = after(now.wall, lead.wall);
+    let order = StopOrder {
+        reason: StopReason::Interrupted,
+        at: now,
+        reclaim_wall: Some(reclaim_wall),
+    };
+    let words = format!("{} is taken back in {} s", instance.offer, lead.wall.as_secs());
+    let mut changes: Vec<Change> =
+        vec![instance.clone().noticed(now.market, after(now.market, lead.market)).into()];
+    for attempt in state.attempts_on(instance.id).filter(|attempt| attempt.state.is_live()) {
+        changes.extend(ending::order_stop(attempt, order, &words));
+    }
+    changes
+}

@@ -1,0 +1,357 @@
+//! Asks the solver, and takes from its answer what still holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::attempt::{NodeReport, StopOrder, StopReason};
+use spotwise_model::plan::{Method, Rule, Target, WaitReason};
+use spotwise_model::resources::Free;
+use spotwise_model::{
+    Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
+    Now, Offer, OfferKey, Placement, Plan, Share,
+};
+use spotwise_solver::graph::{self, Node};
+use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
+
+use super::admit::{self, ArrayLoad};
+use super::ending;
+use crate::config::Config;
+use crate::core::{Change, EventKind, State};
+
+/// The snapshot that the solver decides on.
+pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
+    let deadlines = effective_deadlines(state, config);
+    let mut load = ArrayLoad::count(state);
+    let mut jobs = Vec::new();
+    let waiting = state.jobs.values().filter(|j| matches!(j.state, JobState::Waiting { .. }));
+    for job in waiting.filter(|job| job.cancel_asked.is_none()) {
+        if admit::obstacle(state, job, &load, now).is_none() {
+            load.add(job);
+            jobs.push(plan_job(state, job, &deadlines));
+        }
+    }
+    PlanInput {
+        now: now.market,
+        jobs,
+        running: running(state, &deadlines),
+        offers: state.seen.offers.clone(),
+        instances: instances(state),
+        limits: limits(state),
+        policy: config.policy.clone(),
+        time_limit: config.plan_time_limit,
+    }
+}
+
+/// A job as the solver sees it.
+pub fn plan_job(state: &State, job: &Job, deadlines: &BTreeMap<JobId, Timestamp>) -> PlanJob {
+    PlanJob {
+        id: job.id,
+        spec: job.spec.clone(),
+        submitted: job.submitted,
+        deadline: deadlines.get(&job.id).copied().unwrap_or(job.deadline),
+        saved: job.saved_progress(),
+        measured: job.measured,
+        budget_left: admit::budget_left(state, job),
+    }
+}
+
+fn effective_deadlines(state: &State, config: &Config) -> BTreeMap<JobId, Timestamp> {
+    let live = state.jobs.values().filter(|job| !job.state.is_terminal());
+    graph::effective_deadlines(live.map(|job| Node {
+        key: job.id,
+        after: job.after.clone(),
+        deadline: job.deadline,
+        duration: left(job),
+        changeover: config.policy.changeover,
+    }))
+}
+
+fn left(job: &Job) -> Duration {
+    let whole = job.measured.unwrap_or_else(|| job.spec.longest_expected_duration());
+    job.progress.left_of(whole)
+}
+
+fn running(state: &State, deadlines: &BTreeMap<JobId, Timestamp>) -> Vec<RunningJob> {
+    let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
+    live.filter_map(|attempt| {
+        let job = state.jobs.get(&attempt.id.job)?;
+        let since = match &attempt.state {
+            AttemptState::Planned { at } => at.market,
+            AttemptState::Launching { since, .. } => since.market,
+            AttemptState::Running { launched, .. } => launched.market,
+            AttemptState::Ended { .. } | AttemptState::Settled { .. } => return None,
+        };
+        let mut plan_job = plan_job(state, job, deadlines);
+        // What is set aside for this very attempt is there for it to use.
+        plan_job.budget_left = plan_job.budget_left.map(|left| left + attempt.hold);
+        Some(RunningJob {
+            job: plan_job,
+            progress: state.progress_of(attempt),
+            offer: attempt.offer.clone(),
+            instances: attempt.instances.clone(),
+            since,
+            stopping: attempt.stop.is_some(),
+        })
+    })
+    .collect()
+}
+
+fn instances(state: &State) -> Vec<PlanInstance> {
+    let open = state.instances.values().filter(|instance| instance.accepts_work());
+    open.map(|instance| PlanInstance {
+        id: instance.id,
+        offer: instance.offer.clone(),
+        free: free_of(state, instance),
+    })
+    .collect()
+}
+
+fn free_of(state: &State, instance: &Instance) -> Free {
+    let mut free = Free::new(&instance.shape);
+    for attempt in state.attempts_on(instance.id).filter(|attempt| attempt.state.is_live()) {
+        // It was checked when it was placed; should it not fit any more, the
+        // machine is simply full.
+        let _ = free.take(&attempt.share);
+    }
+    free
+}
+
+/// What each pool has left.
+fn limits(state: &State) -> Vec<PoolLimit> {
+    state.seen.pool_totals.iter().map(|total| left_of_pool(state, total)).collect()
+}
+
+fn left_of_pool(state: &State, total: &PoolLimit) -> PoolLimit {
+    let mut left = total.clone();
+    let live = state.attempts.values().filter(|a| a.state.is_live() && a.offer.pool == total.pool);
+    for attempt in live {
+        let nodes = attempt.instances.len() as u64;
+        left.cpu_milli = left.cpu_milli.saturating_sub(attempt.share.cpu_milli * nodes);
+        left.memory_mib = left.memory_mib.saturating_sub(attempt.share.memory_mib * nodes);
+        left.gpus = left.gpus.map(|gpus| gpus.saturating_sub(attempt.share.gpus * nodes as u32));
+    }
+    left
+}
+
+/// Takes a plan in: placements that still hold, moves, and reasons to wait that
+/// are of another kind than before. The world may have changed since the plan's
+/// snapshot; what does not hold any more is left to the next round.
+pub fn accept(state: &State, plan: &Plan, now: Now) -> Vec<Change> {
+    let mut purchases = Purchases::new(state);
+    let mut load = ArrayLoad::count(state);
+    let mut changes = Vec::new();
+    for placement in &plan.placements {
+        let Some(job) = state.jobs.get(&placement.job) else { continue };
+        let open = matches!(job.state, JobState::Waiting { .. })
+            && job.cancel_asked.is_none()
+            && admit::obstacle(state, job, &load, now).is_none();
+        if let Some(machines) = open.then(|| purchases.machines(placement, now)).flatten() {
+            load.add(job);
+            changes.extend(place(state, job, placement, machines, now));
+        }
+    }
+    changes.extend(purchases.changes());
+    for (id, rule) in &plan.moves {
+        changes.extend(move_away(state, *id, *rule, now));
+    }
+    for (id, reason) in &plan.waits {
+        changes.extend(wait(state, *id, reason, now));
+    }
+    changes
+}
+
+/// How a plan was found, in words.
+pub fn method_words(plan: &Plan) -> String {
+    let what = format!("{} placed, {} wait", plan.placements.len(), plan.waits.len());
+    match plan.method {
+        Method::Trivial => "nothing to choose".to_owned(),
+        Method::Proven { gap } if gap <= 0.0 => format!("{what}; proven optimal"),
+        Method::Proven { gap } => format!("{what}; within {:.2} % of the optimum", gap * 100.0),
+        Method::TimeLimit => format!("{what}; the best found in time, not proven"),
+        Method::Greedy => format!("{what}; greedy"),
+    }
+}
+
+/// Machines bought while a plan is taken in, and the room left on all.
+struct Purchases<'a> {
+    state: &'a State,
+    offers: BTreeMap<&'a OfferKey, &'a Offer>,
+    /// Bought now: the plan's own numbering to instances, with their room.
+    bought: BTreeMap<(OfferKey, u32), (Instance, Free)>,
+    /// Room on machines that were there before, once looked at.
+    existing: BTreeMap<InstanceId, Free>,
+    pools: Vec<PoolLimit>,
+    last: u64,
+}
+
+impl<'a> Purchases<'a> {
+    fn new(state: &'a State) -> Self {
+        Self {
+            state,
+            offers: state.seen.offers.iter().map(|offer| (&offer.key, offer)).collect(),
+            bought: BTreeMap::new(),
+            existing: BTreeMap::new(),
+            pools: limits(state),
+            last: state.last_instance,
+        }
+    }
+
+    /// The machines of a placement; none, and nothing changed, where one of
+    /// them is not to be had any more.
+    fn machines(&mut self, placement: &Placement, now: Now) -> Option<Vec<InstanceId>> {
+        let distinct: BTreeSet<&Target> = placement.targets.iter().collect();
+        let nodes = placement.targets.len() as u64;
+        if distinct.len() != placement.targets.len() || !self.pool_holds(placement, nodes) {
+            return None;
+        }
+        let before = (self.bought.clone(), self.existing.clone(), self.last);
+        let mut machines = Vec::with_capacity(placement.targets.len());
+        for target in &placement.targets {
+            match self.machine(placement, *target, now) {
+                Some(id) => machines.push(id),
+                None => {
+                    (self.bought, self.existing, self.last) = before;
+                    return None;
+                }
+            }
+        }
+        self.take_from_pool(placement, nodes);
+        Some(machines)
+    }
+
+    fn machine(&mut self, placement: &Placement, target: Target, now: Now) -> Option<InstanceId> {
+        match target {
+            Target::Existing(id) => {
+                let instance = self.state.instances.get(&id).filter(|i| i.accepts_work())?;
+                let free =
+                    self.existing.entry(id).or_insert_with(|| free_of(self.state, instance));
+                (instance.offer == placement.offer && free.take(&placement.share)).then_some(id)
+            }
+            Target::New(index) => {
+                let key = (placement.offer.clone(), index);
+                if !self.bought.contains_key(&key) {
+                    let instance = self.buy(&placement.offer, now)?;
+                    let free = Free::new(&instance.shape);
+                    self.bought.insert(key.clone(), (instance, free));
+                }
+                let (instance, free) = self.bought.get_mut(&key)?;
+                free.take(&placement.share).then_some(instance.id)
+            }
+        }
+    }
+
+    fn buy(&mut self, key: &OfferKey, now: Now) -> Option<Instance> {
+        let offer = self.offers.get(key)?;
+        let already = self.bought.keys().filter(|(bought, _)| bought == key).count();
+        if already >= offer.free as usize {
+            return None;
+        }
+        self.last += 1;
+        Some(Instance {
+            id: InstanceId(self.last),
+            offer: key.clone(),
+            shape: offer.shape.clone(),
+            launch_price: offer.price,
+            on_demand: offer.on_demand,
+            state: InstanceState::Live { since: now.market },
+        })
+    }
+
+    fn pool_holds(&self, placement: &Placement, nodes: u64) -> bool {
+        let need = |share: &Share| (share.cpu_milli * nodes, share.memory_mib * nodes, u64::from(share.gpus) * nodes);
+        let (cpu, memory, gpus) = need(&placement.share);
+        self.pools.iter().filter(|pool| pool.pool == placement.offer.pool).all(|pool| {
+            pool.cpu_milli >= cpu
+                && pool.memory_mib >= memory
+                && pool.gpus.is_none_or(|have| u64::from(have) >= gpus)
+        })
+    }
+
+    fn take_from_pool(&mut self, placement: &Placement, nodes: u64) {
+        for pool in self.pools.iter_mut().filter(|pool| pool.pool == placement.offer.pool) {
+            pool.cpu_milli -= placement.share.cpu_milli * nodes;
+            pool.memory_mib -= placement.share.memory_mib * nodes;
+            pool.gpus = pool.gpus.map(|gpus| gpus - placement.share.gpus * nodes as u32);
+        }
+    }
+
+    fn changes(self) -> impl Iterator<Item = Change> {
+        self.bought.into_values().map(|(instance, _)| instance.into())
+    }
+}
+
+fn place(
+    state: &State,
+    job: &Job,
+    placement: &Placement,
+    machines: Vec<InstanceId>,
+    now: Now,
+) -> Vec<Change> {
+    let id = AttemptId { job: job.id, number: job.attempts + 1 };
+    let mut job = job.clone();
+    let Ok(next) = job.state.clone().activate(now.market, id) else { return Vec::new() };
+    let hold = admit::budget_left(state, &job).unwrap_or(placement.why.expected_cost);
+    let restore = job.checkpoint.filter(|_| job.spec.resumable());
+    let message = format!(
+        "{id} placed on {}: {}; expected {} until {}",
+        placement.offer,
+        rule_words(placement.why.rule),
+        placement.why.expected_cost.human(),
+        placement.why.finish
+    );
+    let attempt = Attempt {
+        id,
+        nodes: vec![NodeReport::default(); machines.len()],
+        instances: machines,
+        offer: placement.offer.clone(),
+        share: placement.share,
+        restore,
+        why: placement.why.clone(),
+        hold,
+        state: AttemptState::Planned { at: now },
+        stop: None,
+        progress: job.saved_progress(),
+        checkpoint: None,
+    };
+    job.state = next;
+    job.attempts = id.number;
+    job.not_before = None;
+    let event = Change::event(job.id, Some(id), now.market, EventKind::Placed, message);
+    vec![attempt.into(), job.into(), event]
+}
+
+fn move_away(state: &State, id: JobId, rule: Rule, now: Now) -> Vec<Change> {
+    let Some(attempt) = state.live_attempt(id).filter(|attempt| attempt.stop.is_none()) else {
+        return Vec::new();
+    };
+    let order = StopOrder { reason: StopReason::Moved, at: now, reclaim_wall: None };
+    ending::order_stop(attempt, order, &format!("to go on elsewhere: {}", rule_words(rule)))
+}
+
+fn wait(state: &State, id: JobId, reason: &WaitReason, now: Now) -> Vec<Change> {
+    match state.jobs.get(&id) {
+        Some(job) => match &job.state {
+            JobState::Waiting { why, .. } if !why.same_kind(reason) => {
+                admit::wait(job, reason.clone(), now)
+            }
+            _ => Vec::new(),
+        },
+        None => Vec::new(),
+    }
+}
+
+/// What decided a placement, in words.
+pub const fn rule_words(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Cheapest => "the lowest expected cost of all that is free",
+        Rule::SafetyNet => {
+            "its deadline leaves no room for another interruption, so on-demand to the end"
+        }
+        Rule::BehindPace => {
+            "it is behind the pace that its deadline asks for and no spot is free, so on-demand"
+        }
+        Rule::NotInterruptible => "it may not be interrupted",
+        Rule::AlreadyPaid => "the machine is paid for already",
+    }
+}

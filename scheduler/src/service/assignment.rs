@@ -1,0 +1,158 @@
+//! What a worker is given to run: the job's command, and the environment that
+//! jobs rely on.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use spotwise_api::convert::{checkpoint_name, secret_reference, time_text};
+use spotwise_api::v1;
+use spotwise_model::{AttemptId, CapacityType, Job};
+
+use super::millis;
+use crate::config::Config;
+use crate::handle::Assigned;
+
+/// A commit writes and verifies files: more often than this (wall time) is
+/// only work. It matters in fast replays.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Ports for gangs whose workers name none: below the range that Linux gives
+/// to outgoing connections (32768 to 60999).
+const FIRST_PORT: u64 = 20_000;
+const PORTS: u64 = 10_000;
+
+/// The answer while a gang is not complete.
+pub fn not_ready(config: &Config) -> v1::Assignment {
+    v1::Assignment {
+        heartbeat_ms: millis(config.heartbeat),
+        lease_ms: millis(config.lease),
+        ..v1::Assignment::default()
+    }
+}
+
+/// What the worker of this rank runs.
+pub fn assignment(assigned: &Assigned, rank: u32, config: &Config) -> v1::Assignment {
+    let Assigned { job, attempt, restore, addresses } = assigned;
+    let spec = &job.spec;
+    let grace = spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
+    let input = |input: &spotwise_model::spec::Input| v1::InputFile {
+        from: input.from.clone(),
+        to: input.to.clone(),
+    };
+    v1::Assignment {
+        ready: true,
+        job: job.id.to_string(),
+        name: job.display_name(),
+        command: spec.command.clone(),
+        workdir: spec.workdir.clone().unwrap_or_default(),
+        env: environment(assigned, rank, config),
+        secrets: spec.secrets.iter().map(|(k, v)| (k.clone(), secret_reference(v))).collect(),
+        inputs: spec.inputs.iter().map(input).collect(),
+        outputs: spec.outputs.iter().map(|output| output.path.clone()).collect(),
+        checkpoint: Some(checkpoint_settings(job, config)),
+        restore: Some(checkpoint_name(restore.as_ref().or(attempt.restore.as_ref()))),
+        addresses: addresses.clone(),
+        heartbeat_ms: millis(config.heartbeat),
+        lease_ms: millis(config.lease),
+        grace_ms: millis(grace),
+        output_store: config.outputs_dir().join(job.id.to_string()).display().to_string(),
+        // SIGUSR1 ends a command that does not expect it, and no spec asks for
+        // it yet.
+        signal_on_notice: false,
+    }
+}
+
+fn checkpoint_settings(job: &Job, config: &Config) -> v1::CheckpointSettings {
+    let store = config.checkpoints_dir().join(job.id.to_string());
+    let store = format!("file://{}", store.display());
+    let Some(checkpoint) = &job.spec.checkpoint else {
+        return v1::CheckpointSettings { store, ..v1::CheckpointSettings::default() };
+    };
+    let interval = checkpoint.interval / config.speed.max(1);
+    v1::CheckpointSettings {
+        enabled: true,
+        store,
+        dir: checkpoint.dir.clone().unwrap_or_default(),
+        interval_ms: millis(interval.max(SHORTEST_INTERVAL)),
+        keep: checkpoint.keep,
+        resumable: checkpoint.resumable,
+    }
+}
+
+/// The spec's variables, then ours: they win, since the spec may not set them.
+fn environment(assigned: &Assigned, rank: u32, config: &Config) -> BTreeMap<String, String> {
+    let Assigned { job, attempt, addresses, .. } = assigned;
+    let mut env = job.spec.env.clone();
+    let mut set = |name: &str, value: String| {
+        env.insert(name.to_owned(), value);
+    };
+    let spot = attempt.offer.capacity_type == CapacityType::Spot;
+    let shared = config.data_dir.join("shared").join(job.group.to_string());
+    set("SPOTWISE_JOB_ID", job.id.to_string());
+    set("SPOTWISE_JOB_NAME", job.display_name());
+    set("SPOTWISE_ATTEMPT", attempt.id.number.to_string());
+    set("SPOTWISE_ATTEMPT_ID", attempt.id.to_string());
+    set("SPOTWISE_INSTALL", config.data_dir.display().to_string());
+    set("SPOTWISE_ARRAY_INDEX", job.array.map_or(0, |place| place.index).to_string());
+    set("SPOTWISE_ARRAY_SIZE", job.array.map_or(1, |place| place.size).to_string());
+    set("SPOTWISE_DEADLINE", time_text(job.deadline));
+    set("SPOTWISE_IS_SPOT", spot.to_string());
+    set("SPOTWISE_SHARED_DIR", shared.display().to_string());
+    let nodes = job.spec.resources.nodes;
+    if nodes > 1 {
+        let gang = Gang {
+            nodes,
+            rank,
+            processes: attempt.share.gpus.max(1),
+            master: master(addresses.first().map_or("", String::as_str), attempt.id),
+        };
+        env.extend(gang.variables());
+    }
+    env
+}
+
+/// Where a node stands among the others.
+struct Gang {
+    nodes: u32,
+    rank: u32,
+    processes: u32,
+    master: (String, u64),
+}
+
+impl Gang {
+    /// What torchrun reads on each node. The per-process ones (RANK, LOCAL_RANK
+    /// and so on) are torchrun's to set: with all of them present Lightning
+    /// would take a bare container for one of its processes.
+    fn variables(&self) -> BTreeMap<String, String> {
+        let (host, port) = &self.master;
+        let values = [
+            ("MASTER_ADDR", host.clone()),
+            ("MASTER_PORT", port.to_string()),
+            ("NODE_RANK", self.rank.to_string()),
+            ("NNODES", self.nodes.to_string()),
+            ("NPROC_PER_NODE", self.processes.to_string()),
+        ];
+        let torchrun = values.iter().map(|(name, value)| (format!("PET_{name}"), value.clone()));
+        let plain = values.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        torchrun.chain(plain).collect()
+    }
+}
+
+/// Host and port of the first node. Where it names no port, one that is the
+/// attempt's own as far as it goes: gangs may share a machine.
+fn master(address: &str, attempt: AttemptId) -> (String, u64) {
+    let derived = FIRST_PORT + (attempt.job.0 * 7 + u64::from(attempt.number)) % PORTS;
+    let bare = address.trim_matches(['[', ']']);
+    if bare.parse::<IpAddr>().is_ok() {
+        return (bare.to_owned(), derived);
+    }
+    match address.rsplit_once(':').and_then(|(h, port)| Some((h, port.parse::<u16>().ok()?))) {
+        Some((host, port)) => (host.trim_matches(['[', ']']).to_owned(), u64::from(port)),
+        None => (address.to_owned(), derived),
+    }
+}
+
+#[cfg(test)]
+#[path = "assignment_tests.rs"]
+mod tests;

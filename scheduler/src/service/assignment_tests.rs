@@ -1,0 +1,134 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use spotwise_model::attempt::Progress;
+use spotwise_model::id::{InstanceType, PoolName, Zone};
+use spotwise_model::job::{ArrayPlace, DeadlineSource};
+use spotwise_model::plan::{Rule, Why};
+use spotwise_model::spec::{Checkpoint, Format, SecretRef, parse};
+use spotwise_model::{Attempt, AttemptState, JobId, JobState, Money, Now, OfferKey, Share};
+
+use super::*;
+
+fn assigned(nodes: u32) -> Assigned {
+    let at = Timestamp::from_second(1_700_000_000).unwrap();
+    let now = Now { market: at, wall: at };
+    let text = b"name: train\ncommand: [python, train.py]\nenv: {MODE: fast}\n";
+    let mut spec = parse(text, Format::Yaml).unwrap().jobs.remove(0);
+    spec.resources.nodes = nodes;
+    spec.secrets.insert("TOKEN".to_owned(), SecretRef::Env { name: "HUB".to_owned() });
+    spec.checkpoint = Some(Checkpoint {
+        dir: None,
+        interval: Duration::from_secs(900),
+        grace: Duration::from_secs(30),
+        resumable: true,
+        keep: 2,
+    });
+    let id = AttemptId { job: JobId(17), number: 2 };
+    let job = Job {
+        id: JobId(17),
+        group: JobId(14),
+        array: Some(ArrayPlace { first: JobId(14), index: 3, size: 8, max_parallel: None }),
+        spec: Arc::new(spec),
+        submitted: at,
+        deadline: at,
+        deadline_source: DeadlineSource::Given,
+        after: Vec::new(),
+        attempts: 2,
+        errors: 0,
+        interruptions: 1,
+        progress: Progress::default(),
+        checkpoint: None,
+        measured: None,
+        spent: Money::ZERO,
+        cancel_asked: None,
+        not_before: None,
+        state: JobState::Active { since: at, attempt: id },
+    };
+    let attempt = Attempt {
+        id,
+        instances: Vec::new(),
+        offer: OfferKey {
+            pool: PoolName::new("local"),
+            zone: Zone::new("us-east-1a"),
+            instance_type: InstanceType::new("p3.2xlarge"),
+            capacity_type: CapacityType::Spot,
+        },
+        share: Share { gpus: 8, ..Share::default() },
+        restore: None,
+        why: Why {
+            rule: Rule::Cheapest,
+            expected_cost: Money::ZERO,
+            finish: at,
+            slack: Duration::ZERO,
+            alternatives: Vec::new(),
+        },
+        hold: Money::ZERO,
+        state: AttemptState::Planned { at: now },
+        stop: None,
+        progress: Progress::default(),
+        checkpoint: None,
+        nodes: Vec::new(),
+    };
+    let addresses = (0..nodes).map(|n| format!("10.0.0.{n}")).collect();
+    Assigned { job, attempt, restore: None, addresses }
+}
+
+fn config() -> Config {
+    Config::new(PathBuf::from("/data"), PathBuf::from("spotwise"))
+}
+
+#[test]
+fn a_job_finds_its_place_in_its_environment() {
+    let given = assignment(&assigned(1), 0, &config());
+    let env = |name: &str| given.env.get(name).map(String::as_str);
+    assert_eq!(env("SPOTWISE_JOB_NAME"), Some("train[3]"));
+    assert_eq!(env("SPOTWISE_ATTEMPT_ID"), Some("j17.2"));
+    assert_eq!(env("SPOTWISE_ATTEMPT"), Some("2"));
+    assert_eq!((env("SPOTWISE_ARRAY_INDEX"), env("SPOTWISE_ARRAY_SIZE")), (Some("3"), Some("8")));
+    assert_eq!(env("SPOTWISE_IS_SPOT"), Some("true"));
+    assert_eq!(env("SPOTWISE_SHARED_DIR"), Some("/data/shared/j14"));
+    assert_eq!(env("MODE"), Some("fast"));
+    assert_eq!(env("MASTER_ADDR"), None, "no gang");
+    assert_eq!(given.secrets["TOKEN"], "env:HUB");
+    assert_eq!(given.checkpoint.unwrap().store, "file:///data/checkpoints/j17");
+    assert_eq!(given.restore.unwrap().attempt, "", "a fresh start");
+    assert_eq!(given.grace_ms, 30_000);
+}
+
+#[test]
+fn a_gang_gets_what_torchrun_reads() {
+    let given = assignment(&assigned(2), 1, &config());
+    for prefix in ["", "PET_"] {
+        let env = |name: &str| given.env[&format!("{prefix}{name}")].as_str();
+        assert_eq!((env("MASTER_ADDR"), env("NODE_RANK"), env("NNODES")), ("10.0.0.0", "1", "2"));
+        assert_eq!(env("NPROC_PER_NODE"), "8");
+    }
+    assert!(!given.env.contains_key("LOCAL_RANK"));
+    let first = assignment(&assigned(2), 0, &config());
+    assert_eq!(first.env["MASTER_PORT"], given.env["MASTER_PORT"]);
+}
+
+#[test]
+fn checkpoints_come_in_market_time_but_not_without_end() {
+    let interval = |speed| {
+        let config = Config { speed, ..config() };
+        assignment(&assigned(1), 0, &config).checkpoint.unwrap().interval_ms
+    };
+    assert_eq!(interval(1), 900_000);
+    assert_eq!(interval(600), 1_500);
+    assert_eq!(interval(100_000), 500);
+}
+
+#[test]
+fn an_address_may_name_its_port() {
+    let id = AttemptId { job: JobId(17), number: 2 };
+    assert_eq!(master("node-0:29500", id), ("node-0".to_owned(), 29_500));
+    assert_eq!(master("[fd00::1]:29500", id), ("fd00::1".to_owned(), 29_500));
+    for bare in ["10.0.0.1", "fd00::1", "node-0", ""] {
+        let (host, port) = master(bare, id);
+        assert_eq!(host, bare);
+        assert!((FIRST_PORT..FIRST_PORT + PORTS).contains(&port));
+    }
+}

@@ -1,0 +1,173 @@
+//! Why a job waits, or why it is where it is.
+
+use std::time::Duration;
+
+use spotwise_api::convert::{
+    alternative, alternative_of, fail_reason, hold_reason, rule, time_text, wait_reason,
+};
+use spotwise_api::v1;
+use spotwise_model::policy::Policy;
+use spotwise_model::time::human;
+use spotwise_model::{Attempt, Job, JobState, Now, WaitReason};
+
+use super::live::Live;
+use super::quote::reason;
+use super::{Service, ServiceError};
+
+impl Service {
+    /// Why a job waits, why it is where it is and what else it could have cost,
+    /// or how it ended.
+    pub async fn explain(
+        &self,
+        request: v1::ExplainRequest,
+    ) -> Result<v1::ExplainResponse, ServiceError> {
+        let (job, live) = self.job(self.job_id(&request.job).await?).await?;
+        let mut answer = v1::ExplainResponse {
+            slack_seconds: slack(&job, &live, &self.parts.config.policy).unwrap_or_default(),
+            job: Some(live.row(&job)),
+            ..v1::ExplainResponse::default()
+        };
+        match &job.state {
+            JobState::Waiting { why, why_since, .. } => {
+                let seen = live.state.seen.waits.get(&job.id).filter(|seen| seen.same_kind(why));
+                answer.headline = format!("it waits: {}", wait_reason(seen.unwrap_or(why)));
+                answer.since = time_text(*why_since);
+                self.explain_waiting(&job, &live, seen.unwrap_or(why), &mut answer).await?;
+            }
+            JobState::Held { since, why } => {
+                answer.headline = format!("it is held: {}", hold_reason(why));
+                answer.since = time_text(*since);
+            }
+            JobState::Active { since, .. } => {
+                answer.since = time_text(*since);
+                if let Some(attempt) = live.state.live_attempt(job.id) {
+                    explain_active(&job, attempt, live.now, &mut answer);
+                } else {
+                    answer.headline = "its last attempt has just ended".to_owned();
+                }
+            }
+            over => {
+                answer.slack_seconds = 0;
+                answer.headline = ending(over);
+                answer.since = over.ended().map(time_text).unwrap_or_default();
+                answer.details = history(&job);
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn explain_waiting(
+        &self,
+        job: &Job,
+        live: &Live,
+        why: &WaitReason,
+        answer: &mut v1::ExplainResponse,
+    ) -> Result<(), ServiceError> {
+        if let WaitReason::Dependencies { .. } = why {
+            answer.details.extend(deadline_line(job, live.now));
+            return Ok(());
+        }
+        let quote = self.forecast(job, &live.state).await?;
+        answer.details.push(reason(&quote));
+        if let Some(offer) = quote.offer.as_ref() {
+            answer.details.push(format!(
+                "{} expected until it is done, {} in nine of ten cases; done by {}",
+                quote.cost.p50.human(),
+                quote.cost.p90.human(),
+                time_text(quote.finish.p50)
+            ));
+            let best = alternative_of(offer, quote.cost.p50, quote.finish.p50, "");
+            answer.alternatives.push(best);
+        }
+        if let Some(cost) = quote.on_demand_cost {
+            answer.details.push(format!("on demand alone it would cost {}", cost.human()));
+        }
+        answer.details.extend(deadline_line(job, live.now));
+        answer.alternatives.extend(quote.alternatives.iter().map(alternative));
+        Ok(())
+    }
+}
+
+fn explain_active(job: &Job, attempt: &Attempt, now: Now, answer: &mut v1::ExplainResponse) {
+    let why = &attempt.why;
+    answer.headline = format!("it is on {}: {}", attempt.offer, rule(why.rule));
+    answer.details.push(format!(
+        "when it was placed: {} expected until done, done by {}, {} of slack before on demand \
+         becomes necessary",
+        why.expected_cost.human(),
+        time_text(why.finish),
+        human(why.slack)
+    ));
+    if let Some(order) = &attempt.stop {
+        let reason = spotwise_api::convert::stop_reason(order.reason);
+        answer.details.push(format!("it is being stopped ({reason}) since {}", order.at.market));
+    }
+    if let Some(checkpoint) = &attempt.checkpoint {
+        let step = checkpoint.progress.step.map(|s| format!(" at step {s}")).unwrap_or_default();
+        answer.details.push(format!("its last checkpoint{step} is of {}", checkpoint.at));
+    }
+    answer.details.extend(deadline_line(job, now));
+    answer.alternatives.push(alternative_of(&attempt.offer, why.expected_cost, why.finish, ""));
+    answer.alternatives.extend(why.alternatives.iter().map(alternative));
+}
+
+fn deadline_line(job: &Job, now: Now) -> Option<String> {
+    let left = job.deadline.duration_since(now.market);
+    let source = spotwise_api::convert::deadline_source(job.deadline_source);
+    let span = human(Duration::try_from(left.abs()).ok()?);
+    Some(if left.is_negative() {
+        format!("its deadline ({source}) passed {span} ago")
+    } else {
+        format!("its deadline ({source}) is in {span}")
+    })
+}
+
+/// Time until on-demand would have to start: the deadline less what is left to
+/// do, two changeovers and the margin, as the planner counts it before it has
+/// chosen a machine.
+fn slack(job: &Job, live: &Live, policy: &Policy) -> Option<i64> {
+    if job.state.is_terminal() {
+        return None;
+    }
+    if let Some(WaitReason::CheaperLater { latest_start, .. }) = live.state.seen.waits.get(&job.id) {
+        return Some(latest_start.duration_since(live.now.market).as_secs());
+    }
+    let progress = match live.state.live_attempt(job.id) {
+        Some(attempt) => live.state.progress_of(attempt),
+        None => job.saved_progress(),
+    };
+    let whole = job.measured.unwrap_or_else(|| job.spec.longest_expected_duration());
+    let need = progress
+        .left_of(whole)
+        .saturating_add(policy.changeover.saturating_mul(2))
+        .saturating_add(policy.deadline_margin);
+    let need = i64::try_from(need.as_secs()).unwrap_or(i64::MAX);
+    Some(job.deadline.duration_since(live.now.market).as_secs().saturating_sub(need))
+}
+
+fn ending(state: &JobState) -> String {
+    match state {
+        JobState::Succeeded { .. } => "it has succeeded".to_owned(),
+        JobState::Failed { why, .. } => format!("it has failed: {}", fail_reason(why)),
+        JobState::Cancelled { .. } => "its owner cancelled it".to_owned(),
+        JobState::Rejected { why, .. } => format!("it was rejected: {why}"),
+        JobState::Held { .. } | JobState::Waiting { .. } | JobState::Active { .. } => {
+            "it is not over".to_owned()
+        }
+    }
+}
+
+fn history(job: &Job) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{} attempts, {} interruptions, {} failures; {} spent",
+        job.attempts,
+        job.interruptions,
+        job.errors,
+        job.spent.human()
+    )];
+    lines.extend(job.met_deadline().map(|met| {
+        let word = if met { "met" } else { "missed" };
+        format!("its deadline {} was {word}", job.deadline)
+    }));
+    lines
+}

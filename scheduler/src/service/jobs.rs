@@ -1,0 +1,153 @@
+//! Looking at jobs, and cancelling them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use spotwise_api::convert::{attempt_summary, deadline_source};
+use spotwise_api::v1;
+use spotwise_model::{AttemptId, Job, JobId, JobState, Money};
+
+use super::live::Live;
+use super::submit::unexpected;
+use super::watch::event;
+use super::{Service, ServiceError, limits};
+use crate::handle::{Command, Reply};
+use crate::store::{JobFilter, LedgerFilter};
+
+/// Events of a job that are shown with it, newest kept: a job that commits a
+/// checkpoint a minute has 1,440 a day.
+const SHOWN_EVENTS: usize = 500;
+
+impl Service {
+    /// One job with its attempts and its history.
+    pub async fn get(&self, request: v1::GetJobRequest) -> Result<v1::JobDetail, ServiceError> {
+        let id = self.job_id(&request.job).await?;
+        let (job, live) = self.job(id).await?;
+        let document = serde_json::to_string(&*job.spec)
+            .map_err(|error| ServiceError::internal("writing a document", error))?;
+        Ok(v1::JobDetail {
+            attempts: self.attempts(id, &live).await?,
+            after: job.after.iter().map(ToString::to_string).collect(),
+            document,
+            events: self.last_events(id).await?,
+            outputs: self.outputs(&job).await,
+            deadline_source: deadline_source(job.deadline_source).to_owned(),
+            job: Some(live.row(&job)),
+        })
+    }
+
+    /// A page of jobs, newest first.
+    pub async fn list(
+        &self,
+        request: v1::ListJobsRequest,
+    ) -> Result<v1::ListJobsResponse, ServiceError> {
+        limits::states(&request.states)?;
+        limits::text("name", &request.name)?;
+        limits::filters("tags", request.tags.iter())?;
+        let size = limits::page_size(request.page_size)?;
+        let filter = JobFilter {
+            states: request.states,
+            name: Some(request.name).filter(|name| !name.is_empty()),
+            tags: request.tags,
+            before: limits::read_page_token(&request.page_token)?,
+            limit: size + 1,
+        };
+        let mut jobs = self.parts.store.list(&filter).await?;
+        let more = jobs.len() > size as usize;
+        jobs.truncate(size as usize);
+        let last = jobs.last().filter(|_| more).map(|job| job.id);
+        let live = self.live(jobs.iter().map(|job| job.id).collect()).await?;
+        Ok(v1::ListJobsResponse {
+            jobs: jobs.iter().map(|job| live.row(job)).collect(),
+            next_page_token: last.map(limits::page_token).unwrap_or_default(),
+        })
+    }
+
+    /// Cancels a job, durably; with `group` all jobs of its submission.
+    pub async fn cancel(
+        &self,
+        request: v1::CancelRequest,
+    ) -> Result<v1::CancelResponse, ServiceError> {
+        let id = self.job_id(&request.job).await?;
+        let (job, _) = self.job(id).await?;
+        let target = if request.group { self.live_member(&job).await? } else { Some(id) };
+        let cancelled = match target {
+            Some(target) if request.group || !job.state.is_terminal() => {
+                let command = Command::Cancel { job: target, group: request.group };
+                match self.parts.handle.command(command).await? {
+                    Reply::Cancelled { jobs } => jobs,
+                    other => return Err(unexpected(&other)),
+                }
+            }
+            _ => Vec::new(),
+        };
+        if !cancelled.is_empty() {
+            return Ok(v1::CancelResponse { jobs: self.rows(&cancelled).await? });
+        }
+        // It may have ended since it was looked up; cancelling twice is
+        // cancelling once.
+        let (job, live) = self.job(id).await?;
+        match job.state {
+            JobState::Cancelled { .. } => Ok(v1::CancelResponse { jobs: vec![live.row(&job)] }),
+            state => {
+                let message = format!("{id} has {} already", state.name());
+                Err(ServiceError::conflict("job_ended", message))
+            }
+        }
+    }
+
+    /// A job of the same submission that is not over.
+    async fn live_member(&self, job: &Job) -> Result<Option<JobId>, ServiceError> {
+        let group = job.group;
+        let member = move |state: &crate::core::State| {
+            let mut members = state.jobs.values().filter(|member| member.group == group);
+            members.find(|member| !member.state.is_terminal()).map(|member| member.id)
+        };
+        Ok(self.parts.handle.ask(move |state, _| member(state)).await?)
+    }
+
+    async fn attempts(
+        &self,
+        id: JobId,
+        live: &Live,
+    ) -> Result<Vec<v1::AttemptSummary>, ServiceError> {
+        let stored = self.parts.store.attempts(id).await?;
+        let charges = LedgerFilter { jobs: Some(vec![id]), ..LedgerFilter::default() };
+        let mut settled: BTreeMap<AttemptId, Money> = BTreeMap::new();
+        for entry in self.parts.store.ledger(&charges).await? {
+            if let Some(attempt) = entry.attempt {
+                *settled.entry(attempt).or_default() += entry.amount;
+            }
+        }
+        let row = |stored: &spotwise_model::Attempt| {
+            let attempt = live.state.attempts.get(&stored.id).unwrap_or(stored);
+            let spent = settled.get(&attempt.id).copied().unwrap_or_default();
+            let progress = live.state.progress_of(attempt);
+            attempt_summary(attempt, &progress, spent + live.accrued_on(attempt.id))
+        };
+        Ok(stored.iter().map(row).collect())
+    }
+
+    async fn last_events(&self, id: JobId) -> Result<Vec<v1::Event>, ServiceError> {
+        let mut last = VecDeque::new();
+        let mut after = 0;
+        loop {
+            let page = self.parts.store.events(Some(id), after, super::watch::PAGE).await?;
+            let full = page.len() >= super::watch::PAGE as usize;
+            after = page.last().map_or(after, |event| event.number);
+            last.extend(page.iter().map(event));
+            last.drain(..last.len().saturating_sub(SHOWN_EVENTS));
+            if !full {
+                return Ok(last.into());
+            }
+        }
+    }
+
+    /// The folder with its collected output files, once there is one.
+    async fn outputs(&self, job: &Job) -> String {
+        let folder = self.parts.config.outputs_dir().join(job.id.to_string());
+        match tokio::fs::try_exists(&folder).await {
+            Ok(true) => folder.display().to_string(),
+            _ => String::new(),
+        }
+    }
+}

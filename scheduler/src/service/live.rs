@@ -1,0 +1,140 @@
+//! What memory holds of some jobs, copied out of the loop so that nothing is
+//! computed inside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spotwise_api::convert::{JobFigures, job_summary};
+use spotwise_api::v1;
+use spotwise_model::{AttemptId, InstanceId, Job, JobId, Money, Now};
+
+use super::{Service, ServiceError, no_such_job};
+use crate::core::State;
+use crate::phase::settle;
+
+/// A part of the state, and what it has cost that is not settled.
+pub(super) struct Live {
+    pub(super) state: State,
+    pub(super) now: Now,
+    accrued: BTreeMap<AttemptId, Money>,
+}
+
+impl Live {
+    /// What is known of a job beyond its stored row.
+    pub(super) fn figures(&self, id: JobId) -> JobFigures {
+        let attempt = self.state.live_attempt(id);
+        JobFigures {
+            progress: attempt.map(|attempt| self.state.progress_of(attempt)),
+            estimated: self.accrued_by(id),
+            attempt: attempt.cloned(),
+            waits: self.state.seen.waits.get(&id).cloned(),
+        }
+    }
+
+    /// Charges of one attempt that are not settled.
+    pub(super) fn accrued_on(&self, id: AttemptId) -> Money {
+        self.accrued.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Charges of every attempt that are not settled.
+    pub(super) fn accrued(&self) -> impl Iterator<Item = (AttemptId, Money)> {
+        self.accrued.iter().map(|(id, amount)| (*id, *amount))
+    }
+
+    fn accrued_by(&self, id: JobId) -> Money {
+        self.state.attempts_of(id).map(|attempt| self.accrued_on(attempt.id)).sum()
+    }
+
+    /// The row of a job as memory has it, else as it was read.
+    pub(super) fn row(&self, stored: &Job) -> v1::JobSummary {
+        let job = self.state.jobs.get(&stored.id).unwrap_or(stored);
+        job_summary(job, &self.figures(stored.id))
+    }
+}
+
+impl Service {
+    /// What memory holds of these jobs.
+    pub(super) async fn live(&self, ids: Vec<JobId>) -> Result<Live, ServiceError> {
+        let parts = self.parts.handle.ask(move |state, now| (part(state, &ids), now)).await?;
+        Ok(self.priced(parts))
+    }
+
+    /// What memory holds of all jobs, without the market.
+    pub(super) async fn all_live(&self) -> Result<Live, ServiceError> {
+        let all = |state: &State, now| {
+            let part = State {
+                jobs: state.jobs.clone(),
+                attempts: state.attempts.clone(),
+                instances: state.instances.clone(),
+                ..counters(state)
+            };
+            (part, now)
+        };
+        let parts = self.parts.handle.ask(all).await?;
+        Ok(self.priced(parts))
+    }
+
+    fn priced(&self, (state, now): (State, Now)) -> Live {
+        let accrued = settle::accrued(&state, &self.parts.market, &self.parts.config.policy, now);
+        Live { state, now, accrued }
+    }
+
+    /// A job, from memory where it is live, else from the store.
+    pub(super) async fn job(&self, id: JobId) -> Result<(Job, Live), ServiceError> {
+        let live = self.live(vec![id]).await?;
+        let job = match live.state.jobs.get(&id) {
+            Some(job) => Some(job.clone()),
+            None => self.parts.store.job(id).await?,
+        };
+        Ok((job.ok_or_else(|| no_such_job(id))?, live))
+    }
+
+    /// The rows of jobs, in the order of `ids`.
+    pub(super) async fn rows(&self, ids: &[JobId]) -> Result<Vec<v1::JobSummary>, ServiceError> {
+        let live = self.live(ids.to_vec()).await?;
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
+            match live.state.jobs.get(id) {
+                Some(job) => rows.push(live.row(job)),
+                None => rows.extend(self.parts.store.job(*id).await?.map(|job| live.row(&job))),
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// The jobs, their attempts and machines, and whoever shares these machines:
+/// a machine's price is split over all on it.
+fn part(state: &State, ids: &[JobId]) -> State {
+    let mut part = counters(state);
+    for id in ids {
+        part.jobs.extend(state.jobs.get(id).map(|job| (*id, job.clone())));
+        part.attempts.extend(state.attempts_of(*id).map(|a| (a.id, a.clone())));
+        part.seen.waits.extend(state.seen.waits.get(id).map(|why| (*id, why.clone())));
+    }
+    for id in part.attempts.keys() {
+        part.seen.progress.extend(state.seen.progress.get(id).map(|seen| (*id, *seen)));
+    }
+    let machines: BTreeSet<InstanceId> =
+        part.attempts.values().flat_map(|attempt| attempt.instances.iter().copied()).collect();
+    let known = |id: &InstanceId| Some((*id, state.instances.get(id)?.clone()));
+    part.instances = machines.iter().filter_map(known).collect();
+    if machines.is_empty() {
+        return part;
+    }
+    for attempt in state.attempts.values() {
+        if attempt.instances.iter().any(|id| machines.contains(id)) {
+            let job = attempt.id.job;
+            part.jobs.extend(state.jobs.get(&job).map(|found| (job, found.clone())));
+            part.attempts.insert(attempt.id, attempt.clone());
+        }
+    }
+    part
+}
+
+fn counters(state: &State) -> State {
+    State {
+        last_event: state.last_event,
+        settled_total: state.settled_total,
+        ..State::default()
+    }
+}

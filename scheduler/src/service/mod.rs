@@ -1,0 +1,106 @@
+//! What the scheduler does for its callers, the same for gRPC and REST: checks
+//! what came in, asks the loop or the store, and answers in wire types.
+
+pub mod assignment;
+mod cost;
+mod error;
+mod explain;
+mod jobs;
+mod limits;
+mod live;
+mod logs;
+mod output;
+mod quote;
+mod submit;
+mod system;
+mod watch;
+mod workers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use spotwise_model::JobId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub use error::{Kind, ServiceError};
+pub(crate) use limits::document_size;
+pub use logs::LogReader;
+pub use watch::Watcher;
+
+use crate::config::Config;
+use crate::handle::Handle;
+use crate::market::Market;
+use crate::store::Store;
+use crate::token::WorkerTokens;
+
+/// Watchers and log followers at once: each holds a page of at most 500 events
+/// or 64 KiB of output, so all together stay below 64 MiB.
+const MOST_FOLLOWERS: usize = 1_024;
+
+/// What a [`Service`] is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// The door to the loop.
+    pub handle: Handle,
+    /// What is durable.
+    pub store: Store,
+    /// The operator's choices.
+    pub config: Arc<Config>,
+    /// Makes and checks the tokens of workers.
+    pub tokens: WorkerTokens,
+    /// Prices, for what is not charged yet.
+    pub market: Market,
+    /// Where the market comes from, in words.
+    pub market_name: String,
+    /// Ends streams that would otherwise go on for ever.
+    pub shutdown: CancellationToken,
+}
+
+/// The functions behind every entrance. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    parts: Arc<Parts>,
+    followers: Arc<Semaphore>,
+}
+
+impl Service {
+    /// Joins the parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)) }
+    }
+
+    /// A place among those that follow something. Given back when dropped.
+    fn follower(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        self.followers.clone().try_acquire_owned().map_err(|_| ServiceError::Overloaded)
+    }
+
+    /// Reads `j17`, `17`, or the name of a job (the newest of that name).
+    async fn job_id(&self, text: &str) -> Result<JobId, ServiceError> {
+        /// A job's name is a DNS label: nothing longer can be one.
+        const LONGEST_NAME: usize = 63;
+        if text.is_empty() {
+            let message = "name a job: j17, 17, or its name";
+            return Err(ServiceError::invalid("missing_field", "job", message));
+        }
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if text.len() > LONGEST_NAME || !text.bytes().all(label) {
+            let message = "not a job such as j17, 17, or a job's name";
+            return Err(ServiceError::invalid("invalid_value", "job", message));
+        }
+        let found = self.parts.store.newest_by_name(text).await?;
+        found.ok_or_else(|| ServiceError::NotFound(format!("there is no job named {text}")))
+    }
+}
+
+fn no_such_job(id: JobId) -> ServiceError {
+    ServiceError::NotFound(format!("there is no job {id}"))
+}
+
+/// Whole milliseconds for the wire; the longest that fits where there are more.
+fn millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}

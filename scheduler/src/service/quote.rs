@@ -1,0 +1,193 @@
+//! What a document would cost, before anything is accepted.
+
+use spotwise_api::convert::{alternative, time_text};
+use spotwise_api::v1;
+use spotwise_model::attempt::Progress;
+use spotwise_model::job::DeadlineSource;
+use spotwise_model::quote::{Quote, Start};
+use spotwise_model::spec::Deadline;
+use spotwise_model::time::{after, between, hours, human};
+use spotwise_model::{CapacityType, Job, JobId, JobSpec, JobState, Money, Now, Offer};
+use spotwise_solver::{PlanInput, PlanJob};
+
+use super::submit::read;
+use super::{Service, ServiceError};
+use crate::core::State;
+use crate::phase::{admit, plan};
+
+/// Work on spot that is not saved is worth a warning from this length on.
+const LONG_WITHOUT_CHECKPOINT: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+impl Service {
+    /// What the document would cost. Changes nothing.
+    pub async fn quote(
+        &self,
+        request: v1::QuoteRequest,
+    ) -> Result<v1::QuoteResponse, ServiceError> {
+        let submission = read(&request.document, &request.format)?;
+        let now = self.check_deadlines(&submission).await?;
+        let input = self.market_input().await?;
+        let quoting = move || {
+            let jobs = submission.jobs.iter().map(|spec| quote_spec(&input, spec, now));
+            total(jobs.collect())
+        };
+        tokio::task::spawn_blocking(quoting)
+            .await
+            .map_err(|error| ServiceError::internal("quoting", error))
+    }
+
+    /// The forecast for a job as it stands.
+    pub(super) async fn forecast(&self, job: &Job, state: &State) -> Result<Quote, ServiceError> {
+        let input = self.market_input().await?;
+        let asked = PlanJob {
+            id: job.id,
+            spec: job.spec.clone(),
+            submitted: job.submitted,
+            deadline: job.deadline,
+            saved: job.saved_progress(),
+            measured: job.measured,
+            budget_left: admit::budget_left(state, job),
+        };
+        tokio::task::spawn_blocking(move || spotwise_solver::quote(&input, &asked))
+            .await
+            .map_err(|error| ServiceError::internal("quoting", error))
+    }
+
+    /// The market and what we hold of it, without the jobs that wait.
+    async fn market_input(&self) -> Result<PlanInput, ServiceError> {
+        let copy = |state: &State, now: Now| {
+            let active = state.jobs.iter().filter(|(_, j)| matches!(j.state, JobState::Active { .. }));
+            let mut part = State {
+                jobs: active.map(|(id, job)| (*id, job.clone())).collect(),
+                attempts: state.attempts.clone(),
+                instances: state.instances.clone(),
+                ..State::default()
+            };
+            part.seen.offers = state.seen.offers.clone();
+            part.seen.pool_totals = state.seen.pool_totals.clone();
+            (part, now)
+        };
+        let (part, now) = self.parts.handle.ask(copy).await?;
+        Ok(plan::plan_input(&part, &self.parts.config, now))
+    }
+}
+
+fn quote_spec(input: &PlanInput, spec: &JobSpec, now: Now) -> v1::JobQuote {
+    let (deadline, source) = deadline(spec, now);
+    let job = PlanJob {
+        // No job has this number: they begin with 1.
+        id: JobId(0),
+        spec: std::sync::Arc::new(JobSpec { array: None, ..spec.clone() }),
+        submitted: now.market,
+        deadline,
+        saved: Progress::default(),
+        measured: None,
+        budget_left: spec.budget,
+    };
+    let quote = spotwise_solver::quote(input, &job);
+    let offer = quote.offer.as_ref();
+    let listed = offer.and_then(|key| input.offers.iter().find(|offer| offer.key == *key));
+    let elements = spec.array.as_ref().map_or(1, |array| array.elements.len());
+    v1::JobQuote {
+        name: spec.name.clone(),
+        elements: u32::try_from(elements).unwrap_or(u32::MAX),
+        p50_micros: quote.cost.p50.micros(),
+        p90_micros: quote.cost.p90.micros(),
+        on_demand_micros: quote.on_demand_cost.map(Money::micros).unwrap_or_default(),
+        start: match quote.start {
+            _ if offer.is_none() => String::new(),
+            Start::Now => time_text(now.market),
+            Start::Later { latest } => time_text(latest),
+            Start::WhenFree => String::new(),
+        },
+        finish_p50: offer.map(|_| time_text(quote.finish.p50)).unwrap_or_default(),
+        finish_p90: offer.map(|_| time_text(quote.finish.p90)).unwrap_or_default(),
+        deadline: time_text(deadline),
+        deadline_source: spotwise_api::convert::deadline_source(source).to_owned(),
+        expected_interruptions: listed.map(|o| interruptions(o, spec, &quote, now)).unwrap_or(0.0),
+        spot_share: quote.spot_share,
+        offer: offer.filter(|_| quote.start == Start::Now).map(ToString::to_string).unwrap_or_default(),
+        reason: reason(&quote),
+        alternatives: quote.alternatives.iter().map(alternative).collect(),
+        warnings: warnings(spec, &quote),
+    }
+}
+
+/// The deadline that the job would get.
+fn deadline(spec: &JobSpec, now: Now) -> (jiff::Timestamp, DeadlineSource) {
+    match spec.deadline {
+        Some(Deadline::At(at)) => (at, DeadlineSource::Given),
+        Some(Deadline::Within(span)) => (after(now.market, span), DeadlineSource::Given),
+        None => {
+            let span = spec.longest_expected_duration().saturating_mul(3);
+            (after(now.market, span), DeadlineSource::Derived)
+        }
+    }
+}
+
+fn interruptions(offer: &Offer, spec: &JobSpec, quote: &Quote, now: Now) -> f64 {
+    if offer.key.capacity_type != CapacityType::Spot {
+        return 0.0;
+    }
+    let span = hours(between(now.market, quote.finish.p50)) * quote.spot_share;
+    offer.hazard_per_hour * f64::from(spec.resources.nodes.max(1)) * span
+}
+
+/// When and where it would start, in words.
+pub(super) fn reason(quote: &Quote) -> String {
+    let offer = quote.offer.as_ref();
+    match (&quote.unschedulable, offer, quote.start) {
+        (Some(detail), _, _) => format!("no machine holds it: {detail}"),
+        (None, Some(offer), Start::Now) => format!("would start now on {offer}"),
+        (None, Some(offer), Start::Later { latest }) => format!(
+            "would wait for {offer}, and start on demand at {} at the latest",
+            time_text(latest)
+        ),
+        (None, Some(offer), Start::WhenFree) => {
+            format!("would wait for any capacity that holds it, such as {offer}")
+        }
+        (None, None, _) => "no offer holds it now".to_owned(),
+    }
+}
+
+fn warnings(spec: &JobSpec, quote: &Quote) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let long = spec.longest_expected_duration();
+    if spec.interruptible && !spec.resumable() && quote.spot_share > 0.0 && long > LONG_WITHOUT_CHECKPOINT
+    {
+        warnings.push(format!(
+            "it runs for about {} and saves nothing: every interruption starts it over; \
+             add `checkpoint`, or set `interruptible: false`",
+            human(long)
+        ));
+    }
+    if quote.offer.is_some() && quote.finish.p50 > quote.deadline {
+        warnings.push(format!(
+            "it is expected to be done {} after its deadline",
+            human(between(quote.deadline, quote.finish.p50))
+        ));
+    } else if quote.offer.is_some() && quote.finish.p90 > quote.deadline {
+        warnings.push("one time in ten it misses its deadline".to_owned());
+    }
+    if let Some(budget) = spec.budget.filter(|budget| quote.cost.p90 > *budget) {
+        warnings.push(format!(
+            "its budget of {} does not hold nine of ten outcomes ({})",
+            budget.human(),
+            quote.cost.p90.human()
+        ));
+    }
+    warnings
+}
+
+fn total(jobs: Vec<v1::JobQuote>) -> v1::QuoteResponse {
+    let sum = |of: fn(&v1::JobQuote) -> i64| {
+        let each = jobs.iter().map(|job| of(job).saturating_mul(i64::from(job.elements)));
+        each.fold(0i64, i64::saturating_add)
+    };
+    v1::QuoteResponse {
+        p50_micros: sum(|job| job.p50_micros),
+        p90_micros: sum(|job| job.p90_micros),
+        on_demand_micros: sum(|job| job.on_demand_micros),
+        jobs,
+    }
+}

@@ -1,0 +1,67 @@
+//! The scheduler itself and the market it sees.
+
+use spotwise_api::convert::{offer_view, time_text};
+use spotwise_api::v1;
+use spotwise_model::{JobState, Money, Offer};
+
+use super::{Service, ServiceError, limits};
+use crate::core::State;
+use crate::phase::offers::held;
+
+impl Service {
+    /// What runs here, and how it is going.
+    pub async fn info(&self) -> Result<v1::InfoResponse, ServiceError> {
+        let live = self.all_live().await?;
+        let last_plan =
+            self.parts.handle.ask(|state: &State, _| state.seen.last_plan.clone()).await?;
+        let count = |wanted: fn(&JobState) -> bool| {
+            let jobs = live.state.jobs.values().filter(|job| wanted(&job.state));
+            u32::try_from(jobs.count()).unwrap_or(u32::MAX)
+        };
+        let accrued: Money = live.accrued().map(|(_, amount)| amount).sum();
+        Ok(v1::InfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            market_time: time_text(live.now.market),
+            wall_time: time_text(live.now.wall),
+            speed: self.parts.config.speed,
+            market: self.parts.market_name.clone(),
+            simulated_accelerators: self.parts.config.simulate_accelerators,
+            jobs_waiting: count(|state| matches!(state, JobState::Waiting { .. })),
+            jobs_active: count(|state| matches!(state, JobState::Active { .. })),
+            jobs_held: count(|state| matches!(state, JobState::Held { .. })),
+            spent_micros: live.state.settled_total.saturating_add(accrued).micros(),
+            last_event: live.state.last_event,
+            last_plan,
+        })
+    }
+
+    /// Capacity that can be bought now; with `all` also what is not free.
+    pub async fn list_offers(
+        &self,
+        request: v1::ListOffersRequest,
+    ) -> Result<v1::ListOffersResponse, ServiceError> {
+        limits::text("accelerator", &request.accelerator)?;
+        let (offers, held) = self
+            .parts
+            .handle
+            .ask(|state: &State, _| (state.seen.offers.clone(), held(state)))
+            .await?;
+        let held_of = |offer: &Offer| held.get(&offer.key).copied().unwrap_or(0);
+        let wanted = |offer: &&Offer| {
+            let name = offer.shape.accelerator.as_ref().map_or("", |name| name.as_str());
+            let fits = request.accelerator.is_empty()
+                || name.eq_ignore_ascii_case(&request.accelerator);
+            fits && (request.all || offer.free > 0)
+        };
+        let offers =
+            offers.iter().filter(wanted).map(|offer| offer_view(offer, held_of(offer))).collect();
+        Ok(v1::ListOffersResponse { offers })
+    }
+
+    /// Whether the loop and the store answer: what a balancer asks.
+    pub async fn ready(&self) -> Result<(), ServiceError> {
+        self.parts.handle.ask(|_: &State, _| ()).await?;
+        self.parts.store.events(None, u64::from(u32::MAX), 1).await?;
+        Ok(())
+    }
+}

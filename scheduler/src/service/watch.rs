@@ -1,0 +1,109 @@
+//! Events as they happen.
+
+use std::collections::VecDeque;
+
+use futures::Stream;
+use spotwise_api::convert::time_text;
+use spotwise_api::v1;
+use spotwise_model::JobId;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+
+use super::{Service, ServiceError};
+use crate::core::Event;
+
+/// Events read from the store at once.
+pub(super) const PAGE: u32 = 500;
+
+/// Reads the history from the store, then goes on live. One that lags reads the
+/// store again, so that it misses nothing and holds at most a page.
+pub struct Watcher {
+    service: Service,
+    job: Option<JobId>,
+    /// The last number given out, or passed over as another job's.
+    after: u64,
+    page: VecDeque<Event>,
+    /// Whether the store has been read to its end; the live events begin before
+    /// that, so nothing falls in between.
+    caught_up: bool,
+    live: broadcast::Receiver<Event>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Service {
+    /// Events from `after_event` on, then as they happen, until the caller
+    /// leaves or the scheduler stops.
+    pub async fn watch(&self, request: v1::WatchRequest) -> Result<Watcher, ServiceError> {
+        let place = self.follower()?;
+        let job = match request.job.as_str() {
+            "" => None,
+            text => Some(self.job(self.job_id(text).await?).await?.0.id),
+        };
+        Ok(Watcher {
+            service: self.clone(),
+            job,
+            after: request.after_event,
+            page: VecDeque::new(),
+            caught_up: false,
+            live: self.parts.handle.events(),
+            _place: place,
+        })
+    }
+}
+
+impl Watcher {
+    /// The next event; none when the scheduler stops.
+    pub async fn next(&mut self) -> Result<Option<v1::Event>, ServiceError> {
+        let stopping = self.service.parts.shutdown.clone();
+        loop {
+            if let Some(next) = self.page.pop_front() {
+                return Ok(Some(event(&next)));
+            }
+            if !self.caught_up {
+                self.read_page().await?;
+                continue;
+            }
+            let received = tokio::select! {
+                received = self.live.recv() => received,
+                () = stopping.cancelled() => return Ok(None),
+            };
+            match received {
+                Ok(next) if next.number <= self.after => {}
+                Ok(next) => {
+                    self.after = next.number;
+                    if self.job.is_none_or(|job| job == next.job) {
+                        return Ok(Some(event(&next)));
+                    }
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => self.caught_up = false,
+                Err(broadcast::error::RecvError::Closed) => return Ok(None),
+            }
+        }
+    }
+
+    /// The same as a stream that ends with its first error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<v1::Event, ServiceError>> + Send {
+        futures::stream::try_unfold(self, |mut watcher| async move {
+            Ok(watcher.next().await?.map(|event| (event, watcher)))
+        })
+    }
+
+    async fn read_page(&mut self) -> Result<(), ServiceError> {
+        let page = self.service.parts.store.events(self.job, self.after, PAGE).await?;
+        self.caught_up = page.len() < PAGE as usize;
+        self.after = page.last().map_or(self.after, |event| event.number);
+        self.page = page.into();
+        Ok(())
+    }
+}
+
+/// An event on the wire.
+pub(super) fn event(event: &Event) -> v1::Event {
+    v1::Event {
+        number: event.number,
+        job: event.job.to_string(),
+        attempt: event.attempt.map(|attempt| attempt.to_string()).unwrap_or_default(),
+        at: time_text(event.at),
+        kind: event.kind.name().to_owned(),
+        message: event.message.clone(),
+    }
+}

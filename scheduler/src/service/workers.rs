@@ -1,0 +1,198 @@
+//! What the agents beside the jobs say, and what they are told.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_api::convert::{exit, restored, step, stop_reason};
+use spotwise_api::v1;
+use spotwise_model::time::between;
+
+use super::logs::on_files;
+use super::submit::unexpected;
+use super::{Service, ServiceError, assignment, limits, millis, output};
+use crate::handle::{Command, Orders, Reply, WorkerId};
+
+/// Ranks of the largest gang.
+const MOST_RANKS: u32 = 10_000;
+
+/// Output of one call: a quarter of what a gRPC message may hold.
+const MOST_DATA: usize = 256 * 1024;
+
+/// Characters kept of a message from a worker.
+const LONGEST_MESSAGE: usize = 2_000;
+
+impl Service {
+    /// What a worker shall run.
+    pub async fn register(
+        &self,
+        request: v1::RegisterRequest,
+    ) -> Result<v1::Assignment, ServiceError> {
+        let worker = self.worker(&request.attempt, request.rank, &request.token)?;
+        limits::text("handle", &request.handle)?;
+        limits::text("address", &request.address)?;
+        let (handle, address) = (request.handle, request.address);
+        match self.parts.handle.command(Command::Register { worker, handle, address }).await? {
+            Reply::Assigned(Some(assigned)) => {
+                Ok(assignment::assignment(&assigned, worker.rank, &self.parts.config))
+            }
+            Reply::Assigned(None) => Ok(assignment::not_ready(&self.parts.config)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Renews the lease; answers with what the worker shall do.
+    pub async fn heartbeat(
+        &self,
+        request: v1::HeartbeatRequest,
+    ) -> Result<v1::HeartbeatResponse, ServiceError> {
+        let worker = self.worker(&request.attempt, request.rank, &request.token)?;
+        let step = step(request.progress.as_ref());
+        let orders = match self.parts.handle.command(Command::Heartbeat { worker, step }).await? {
+            Reply::Orders(orders) => orders,
+            other => return Err(unexpected(&other)),
+        };
+        let lease = self.parts.config.lease;
+        if orders == Orders::default() {
+            return Ok(orders_from(orders, lease, Timestamp::UNIX_EPOCH));
+        }
+        let wall = self.parts.handle.ask(|_, now| now.wall).await?;
+        Ok(orders_from(orders, lease, wall))
+    }
+
+    /// Takes note of something that happened beside the job.
+    pub async fn report(
+        &self,
+        request: v1::ReportRequest,
+    ) -> Result<v1::ReportResponse, ServiceError> {
+        let worker = self.worker(&request.attempt, request.rank, &request.token)?;
+        match self.parts.handle.command(reported(worker, &request)?).await? {
+            Reply::Noted => Ok(v1::ReportResponse {}),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Stores captured output. The token is the fence: what an ended attempt
+    /// still had to say is worth reading.
+    pub async fn append_log(
+        &self,
+        request: v1::AppendLogRequest,
+    ) -> Result<v1::AppendLogResponse, ServiceError> {
+        let worker = self.worker(&request.attempt, request.rank, &request.token)?;
+        if request.data.len() > MOST_DATA {
+            return Err(ServiceError::TooLarge {
+                code: "output_too_large",
+                field: "data".to_owned(),
+                message: "at most 256 KiB of output a call".to_owned(),
+            });
+        }
+        let path = self.log_path(worker.attempt, worker.rank);
+        let append = move || output::append(&path, request.offset, &request.data);
+        Ok(v1::AppendLogResponse { stored: on_files(append).await? })
+    }
+
+    /// Who speaks, once its token has proved it. An attempt that cannot be read
+    /// has no token, so the answer is the same.
+    fn worker(&self, attempt: &str, rank: u32, token: &str) -> Result<WorkerId, ServiceError> {
+        const REFUSED: ServiceError = ServiceError::Forbidden("not the token of this attempt");
+        let attempt = attempt.parse().map_err(|_| REFUSED)?;
+        let worker = WorkerId { attempt, rank };
+        let good = rank < MOST_RANKS && self.parts.tokens.verify(worker, token);
+        good.then_some(worker).ok_or(REFUSED)
+    }
+}
+
+/// Exactly one thing is reported a call.
+fn reported(worker: WorkerId, request: &v1::ReportRequest) -> Result<Command, ServiceError> {
+    let set = (&request.started, &request.checkpoint, &request.exited, &request.start_failed);
+    match set {
+        (Some(started), None, None, None) => Ok(Command::Started {
+            worker,
+            restored: restored(started.restored.as_ref())?,
+            rejected_checkpoints: started.rejected_checkpoints,
+        }),
+        (None, Some(checkpoint), None, None) => {
+            if checkpoint.sequence == 0 {
+                let message = "checkpoints are numbered from 1";
+                return Err(ServiceError::invalid("out_of_range", "checkpoint.sequence", message));
+            }
+            Ok(Command::Checkpointed {
+                worker,
+                sequence: checkpoint.sequence,
+                bytes: checkpoint.bytes,
+                step: step(checkpoint.progress.as_ref()),
+            })
+        }
+        (None, None, Some(exited), None) => Ok(Command::Exited {
+            worker,
+            exit: exit(exited)?,
+            step: step(exited.progress.as_ref()),
+        }),
+        (None, None, None, Some(failed)) => {
+            Ok(Command::StartFailed { worker, message: shown(&failed.message) })
+        }
+        _ => {
+            let message = "set exactly one of started, checkpoint, exited and start_failed";
+            Err(ServiceError::invalid("invalid_value", "report", message))
+        }
+    }
+}
+
+/// A message that reaches logs and terminals: cut short, on one line.
+fn shown(message: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    message.chars().take(LONGEST_MESSAGE).map(plain).collect()
+}
+
+fn orders_from(orders: Orders, lease: Duration, wall: Timestamp) -> v1::HeartbeatResponse {
+    let left = |until: Timestamp| millis(between(wall, until));
+    v1::HeartbeatResponse {
+        lease_ms: millis(lease),
+        notice: orders.reclaim_at.map(|at| v1::Notice {
+            reclaim_in_ms: left(at),
+            action: "terminate".to_owned(),
+        }),
+        stop: orders.stop.map(|(reason, by)| v1::StopOrder {
+            reason: stop_reason(reason).to_owned(),
+            kill_in_ms: left(by),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spotwise_model::attempt::StopReason;
+
+    use super::*;
+
+    fn worker() -> WorkerId {
+        WorkerId { attempt: "j1.1".parse().unwrap(), rank: 0 }
+    }
+
+    #[test]
+    fn a_report_says_exactly_one_thing() {
+        let started = v1::ReportRequest { started: Some(v1::Started::default()), ..Default::default() };
+        assert!(matches!(reported(worker(), &started), Ok(Command::Started { .. })));
+        let both = v1::ReportRequest { exited: Some(v1::Exited::default()), ..started };
+        assert_eq!(reported(worker(), &both).unwrap_err().field(), "report");
+        assert!(reported(worker(), &v1::ReportRequest::default()).is_err());
+    }
+
+    #[test]
+    fn orders_count_from_now() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let orders = Orders {
+            reclaim_at: Some(at(130)),
+            stop: Some((StopReason::Cancelled, at(90))),
+        };
+        let answer = orders_from(orders, Duration::from_secs(30), at(100));
+        assert_eq!(answer.lease_ms, 30_000);
+        assert_eq!(answer.notice.unwrap().reclaim_in_ms, 30_000);
+        assert_eq!(answer.stop.unwrap().kill_in_ms, 0, "a moment that has passed is now");
+    }
+
+    #[test]
+    fn messages_of_workers_stay_on_one_line() {
+        assert_eq!(shown("no\nINFO admin\u{1b}[31m"), "no INFO admin [31m");
+        assert_eq!(shown(&"x".repeat(5_000)).len(), LONGEST_MESSAGE);
+    }
+}

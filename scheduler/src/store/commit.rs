@@ -1,0 +1,68 @@
+//! Writing a round: all of its changes, or none.
+
+use std::collections::BTreeMap;
+
+use spotwise_model::{Attempt, AttemptId, Instance, InstanceId, Job, JobId, LedgerEntry};
+
+use super::database::Database;
+use super::leader::{self, Turn};
+use super::{Epoch, StoreError, attempts, events, instances, jobs, ledger, submissions};
+use crate::core::{Change, Event, SubmissionRecord};
+
+/// What one turn of the loop has changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Round<'a> {
+    /// Of the leader that made it.
+    pub epoch: Epoch,
+    /// Above that of every round before it.
+    pub id: u64,
+    /// In the order in which they were made, events with their numbers.
+    pub changes: &'a [Change],
+}
+
+/// Writes a round in one transaction.
+pub(super) async fn commit(database: &Database, round: &Round<'_>) -> Result<(), StoreError> {
+    let batch = Batch::of(round.changes);
+    let mut transaction = database.write().await?;
+    if leader::take_turn(&mut transaction, round.epoch, round.id).await? == Turn::Repeated {
+        return Ok(());
+    }
+    // What others refer to comes first.
+    jobs::write(&mut transaction, &batch.jobs).await?;
+    instances::write(&mut transaction, &batch.instances).await?;
+    attempts::write(&mut transaction, &batch.attempts).await?;
+    ledger::write(&mut transaction, &batch.ledger).await?;
+    events::write(&mut transaction, &batch.events).await?;
+    submissions::write(&mut transaction, &batch.submissions).await?;
+    transaction.commit().await
+}
+
+/// The changes by kind. Of a thing that changed more than once only the last
+/// value is written; what is only ever added is kept whole, so that a doubled
+/// charge is seen.
+#[derive(Default)]
+struct Batch<'a> {
+    jobs: BTreeMap<JobId, &'a Job>,
+    attempts: BTreeMap<AttemptId, &'a Attempt>,
+    instances: BTreeMap<InstanceId, &'a Instance>,
+    ledger: Vec<&'a LedgerEntry>,
+    submissions: Vec<&'a SubmissionRecord>,
+    events: Vec<&'a Event>,
+}
+
+impl<'a> Batch<'a> {
+    fn of(changes: &'a [Change]) -> Self {
+        let mut batch = Self::default();
+        for change in changes {
+            match change {
+                Change::Job(job) => drop(batch.jobs.insert(job.id, job)),
+                Change::Attempt(attempt) => drop(batch.attempts.insert(attempt.id, attempt)),
+                Change::Instance(instance) => drop(batch.instances.insert(instance.id, instance)),
+                Change::Ledger(entries) => batch.ledger.extend(entries),
+                Change::Submission(record) => batch.submissions.push(record),
+                Change::Event(event) => batch.events.push(event),
+            }
+        }
+        batch
+    }
+}

@@ -1,0 +1,260 @@
+//! What can go wrong with the store, and what to do about it.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use sqlx::error::ErrorKind;
+use sqlx::migrate::MigrateError;
+
+use super::Epoch;
+
+/// Why the store did not do what was asked. Nothing has been written then,
+/// except where [`StoreError::is_retryable`] says that asking again tells.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is something else.
+    #[error("{} is not a spotwise database: name another file, or move this one away", path.display())]
+    NotOurs {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A newer spotwise has written it.
+    #[error(
+        "the database has schema {found}, and this spotwise knows schemas up to {known}: use the newer spotwise"
+    )]
+    NewerSchema {
+        /// In the file.
+        found: i64,
+        /// In this program.
+        known: i64,
+    },
+    /// A schema of the same number says something else.
+    #[error(
+        "schema {version} of the database differs from the one in this spotwise: use the spotwise that made it"
+    )]
+    OtherSchema {
+        /// Which.
+        version: i64,
+    },
+    /// It cannot be written.
+    #[error("{} cannot be written: check its permissions and those of its folder", path.display())]
+    ReadOnly {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Another scheduler uses it.
+    #[error(
+        "another scheduler uses {}: stop it, or choose another data folder", path.display()
+    )]
+    Locked {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file or its lock cannot be reached.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another scheduler has taken over: this one must stop.
+    #[error("epoch {epoch} does not lead any more: another scheduler has taken over")]
+    NotLeader {
+        /// Of the one that asked.
+        epoch: Epoch,
+    },
+    /// A round is older than what is committed, or is another leader's.
+    #[error("round {round} comes after round {last} was committed")]
+    OldRound {
+        /// The one refused.
+        round: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// A row that may exist only once exists already.
+    #[error("a row of table {table} exists already or breaks a rule of the schema")]
+    Conflict {
+        /// Where.
+        table: &'static str,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A change that no phase may make.
+    #[error("cannot write {what}")]
+    Invalid {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A document does not decode.
+    #[error("table {table}, row {key}: the document does not decode")]
+    BadDocument {
+        /// Where.
+        table: &'static str,
+        /// Which row.
+        key: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A document of a format that this program does not know.
+    #[error("table {table}, row {key}: format {format} is unknown")]
+    UnknownFormat {
+        /// Where.
+        table: &'static str,
+        /// Which row.
+        key: String,
+        /// The format.
+        format: i64,
+    },
+    /// A column holds something that it must not.
+    #[error("table {table}, row {key}: column {column} does not decode")]
+    BadColumn {
+        /// Where.
+        table: &'static str,
+        /// Which row; empty where its key cannot be read either.
+        key: String,
+        /// Which column.
+        column: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A value does not become JSON.
+    #[error("table {table}: a value does not become JSON")]
+    Encode {
+        /// Where.
+        table: &'static str,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A statement was given too few or too many arguments: a mistake of ours,
+    /// which SQLite would pass over in silence.
+    #[error("a statement on table {table} names {named} arguments and was given {given}")]
+    Arguments {
+        /// Where.
+        table: &'static str,
+        /// In its text.
+        named: usize,
+        /// By the caller.
+        given: usize,
+    },
+    /// Somebody else held the database for too long.
+    #[error("the database is busy (table {table})")]
+    Busy {
+        /// Where.
+        table: &'static str,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// No space is left.
+    #[error("no space is left for the database (table {table}): free some, nothing is lost")]
+    DiskFull {
+        /// Where.
+        table: &'static str,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The file is damaged.
+    #[error("the database is damaged (table {table}): stop, and restore a backup")]
+    Corrupt {
+        /// Where.
+        table: &'static str,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// It does not answer, or lost the answer.
+    #[error("the database does not answer (table {table})")]
+    Unavailable {
+        /// Where.
+        table: &'static str,
+        /// What happened.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Anything else.
+    #[error("the database refused (table {table})")]
+    Database {
+        /// Where.
+        table: &'static str,
+        /// What it said.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+impl StoreError {
+    /// Whether the very same call may succeed later. For a commit this includes
+    /// the lost answer: the round's number tells whether it was written.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::DiskFull { .. } | Self::Unavailable { .. })
+    }
+
+    /// The error and its causes, in one line.
+    pub fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
+    /// Sorts a driver's error. SQLite's primary result code is the low byte of
+    /// the extended one.
+    pub(super) fn of(table: &'static str, source: sqlx::Error) -> Self {
+        let database = match &source {
+            sqlx::Error::Database(error) => error,
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => return Self::Unavailable { table, source },
+            _ => return Self::Database { table, source },
+        };
+        if !matches!(database.kind(), ErrorKind::Other) {
+            return Self::Conflict { table, source };
+        }
+        let code = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0);
+        match code & 0xff {
+            SQLITE_BUSY | SQLITE_LOCKED => Self::Busy { table, source },
+            SQLITE_FULL => Self::DiskFull { table, source },
+            SQLITE_CORRUPT | SQLITE_NOTADB => Self::Corrupt { table, source },
+            SQLITE_NOMEM | SQLITE_IOERR | SQLITE_CANTOPEN => Self::Unavailable { table, source },
+            _ => Self::Database { table, source },
+        }
+    }
+
+    /// Sorts an error of the migrations; `known` is the newest schema of this
+    /// program.
+    pub(super) fn of_migration(error: MigrateError, known: i64) -> Self {
+        match error {
+            MigrateError::VersionMissing(found) if found > known => {
+                Self::NewerSchema { found, known }
+            }
+            MigrateError::VersionMissing(version)
+            | MigrateError::VersionMismatch(version)
+            | MigrateError::Dirty(version) => Self::OtherSchema { version },
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
+                Self::of("schema", source)
+            }
+            other => Self::of("schema", sqlx::Error::from(other)),
+        }
+    }
+}
+
+// https://www.sqlite.org/rescode.html
+const SQLITE_BUSY: i32 = 5;
+const SQLITE_LOCKED: i32 = 6;
+const SQLITE_NOMEM: i32 = 7;
+const SQLITE_IOERR: i32 = 10;
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_CANTOPEN: i32 = 14;
+const SQLITE_NOTADB: i32 = 26;

@@ -1,0 +1,292 @@
+//! Audits any plan, wherever it comes from, with arithmetic of its own: it
+//! shares nothing with what makes plans but the vocabulary.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spotwise_model::gpu::MigProfile;
+use spotwise_model::id::PoolName;
+use spotwise_model::plan::Target;
+use spotwise_model::resources::Free;
+use spotwise_model::time::hours;
+use spotwise_model::{
+    CapacityType, InstanceId, JobId, Money, NodeShape, Offer, OfferKey, Placement, Plan, Share,
+};
+
+use crate::input::{PlanInput, PlanJob};
+
+/// What a plan must not do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// It names a job that cannot start.
+    #[error("{0} is not a job of this round")]
+    UnknownJob(JobId),
+    /// A job is not exactly once among placements and waits.
+    #[error("{job} has {times} placements and waits instead of one")]
+    NotOnce {
+        /// The job.
+        job: JobId,
+        /// How often it is there.
+        times: usize,
+    },
+    /// It names an offer that is not on the market.
+    #[error("{0} is not on the market")]
+    UnknownOffer(OfferKey),
+    /// A placement takes something else than the job asks for there.
+    #[error("{0} takes another share than it asks for")]
+    WrongShare(JobId),
+    /// A placement has more or fewer machines than the job has nodes.
+    #[error("{job} has {targets} machines for {nodes} nodes")]
+    WrongNodes {
+        /// The job.
+        job: JobId,
+        /// Its machines.
+        targets: usize,
+        /// Its nodes.
+        nodes: u32,
+    },
+    /// Two nodes of a job share a machine.
+    #[error("two nodes of {0} share a machine")]
+    SharedTarget(JobId),
+    /// It names a machine that is not there, or not of that offer.
+    #[error("{job} goes to {instance}, which is no machine of its offer")]
+    WrongInstance {
+        /// The job.
+        job: JobId,
+        /// The machine.
+        instance: InstanceId,
+    },
+    /// It names a machine that is not bought.
+    #[error("{job} goes to new machine {index} of {offer}, which is not bought")]
+    NotBought {
+        /// The job.
+        job: JobId,
+        /// The offer.
+        offer: OfferKey,
+        /// The machine's place in the purchases.
+        index: u32,
+    },
+    /// More is put on a machine than it holds.
+    #[error("{target:?} of {offer} is overfilled")]
+    Overfilled {
+        /// The offer.
+        offer: OfferKey,
+        /// The machine.
+        target: Target,
+    },
+    /// More machines are bought than there are.
+    #[error("{bought} machines of {offer} are bought, {free} are free")]
+    NotFree {
+        /// The offer.
+        offer: OfferKey,
+        /// How many are bought.
+        bought: u32,
+        /// How many there are.
+        free: u32,
+    },
+    /// More is taken of a pool than it has left.
+    #[error("pool `{pool}` has too few {resource}")]
+    PoolLimit {
+        /// The pool.
+        pool: PoolName,
+        /// `cpus`, `memory` or `gpus`.
+        resource: &'static str,
+    },
+    /// A job that may not be interrupted is on spot.
+    #[error("{0} may not be interrupted and is on spot")]
+    NotInterruptible(JobId),
+    /// A placement needs more than the job's budget holds.
+    #[error("{0} needs more than its budget holds")]
+    OverBudget(JobId),
+    /// A move of a job that does not run, or is being stopped already.
+    #[error("{0} cannot be moved")]
+    WrongMove(JobId),
+}
+
+/// Checks a plan against what it was made from.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, in a fixed order.
+pub fn check(input: &PlanInput, plan: &Plan) -> Result<(), Vec<Violation>> {
+    let mut wrong = Vec::new();
+    let mut offers: BTreeMap<&OfferKey, &Offer> = BTreeMap::new();
+    for offer in &input.offers {
+        offers.entry(&offer.key).or_insert(offer);
+    }
+    let mut jobs: BTreeMap<JobId, &PlanJob> = BTreeMap::new();
+    for job in &input.jobs {
+        jobs.entry(job.id).or_insert(job);
+    }
+    check_once(&jobs, plan, &mut wrong);
+    for placement in &plan.placements {
+        let Some(job) = jobs.get(&placement.job) else { continue };
+        match offers.get(&placement.offer) {
+            Some(offer) => check_placement(job, offer, placement, &mut wrong),
+            None => wrong.push(Violation::UnknownOffer(placement.offer.clone())),
+        }
+    }
+    check_purchases(&offers, plan, &mut wrong);
+    check_machines(input, &offers, plan, &mut wrong);
+    check_pools(input, plan, &mut wrong);
+    for id in plan.moves.keys() {
+        if !input.running.iter().any(|running| running.job.id == *id && !running.stopping) {
+            wrong.push(Violation::WrongMove(*id));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+fn check_once(jobs: &BTreeMap<JobId, &PlanJob>, plan: &Plan, wrong: &mut Vec<Violation>) {
+    let mut times: BTreeMap<JobId, usize> = jobs.keys().map(|id| (*id, 0)).collect();
+    for id in plan.placements.iter().map(|placement| &placement.job).chain(plan.waits.keys()) {
+        match times.get_mut(id) {
+            Some(times) => *times += 1,
+            None => wrong.push(Violation::UnknownJob(*id)),
+        }
+    }
+    let not_once = times.into_iter().filter(|(_, times)| *times != 1);
+    wrong.extend(not_once.map(|(job, times)| Violation::NotOnce { job, times }));
+}
+
+fn check_placement(
+    job: &PlanJob,
+    offer: &Offer,
+    placement: &Placement,
+    wrong: &mut Vec<Violation>,
+) {
+    if job.share_on(offer.shape.accelerator.as_ref()) != Some(placement.share) {
+        wrong.push(Violation::WrongShare(job.id));
+    }
+    let nodes = job.spec.resources.nodes.max(1);
+    if placement.targets.len() != nodes as usize {
+        let targets = placement.targets.len();
+        wrong.push(Violation::WrongNodes { job: job.id, targets, nodes });
+    }
+    if placement.targets.iter().collect::<BTreeSet<_>>().len() != placement.targets.len() {
+        wrong.push(Violation::SharedTarget(job.id));
+    }
+    if offer.key.capacity_type == CapacityType::Spot && !job.spec.interruptible {
+        wrong.push(Violation::NotInterruptible(job.id));
+    }
+    if let Some(left) = job.budget_left {
+        // Undisturbed work alone, so less than any honest expectation.
+        let work = job.saved.left_of(job.duration(offer.shape.accelerator.as_ref()));
+        let machines = offer.price.dollars_per_hour() * hours(work) * f64::from(nodes);
+        let least = Money::estimate(machines * dominant_part(&placement.share, &offer.shape));
+        if least > left || placement.why.expected_cost > left {
+            wrong.push(Violation::OverBudget(job.id));
+        }
+    }
+}
+
+/// The largest part that a share takes of any resource of a machine.
+fn dominant_part(share: &Share, shape: &NodeShape) -> f64 {
+    let gpus = f64::from(share.gpus) + share.mig.map_or(0.0, |p| 1.0 / f64::from(p.max_per_gpu()));
+    let parts = [
+        (gpus, f64::from(shape.gpus)),
+        (share.cpu_milli as f64, shape.cpu_milli as f64),
+        (share.memory_mib as f64, shape.memory_mib as f64),
+    ];
+    parts.into_iter().filter(|(_, of)| *of > 0.0).map(|(take, of)| take / of).fold(0.0, f64::max)
+}
+
+fn check_purchases(offers: &BTreeMap<&OfferKey, &Offer>, plan: &Plan, wrong: &mut Vec<Violation>) {
+    for (key, bought) in &plan.purchases {
+        match offers.get(key) {
+            None => wrong.push(Violation::UnknownOffer(key.clone())),
+            Some(offer) if *bought > offer.free => wrong.push(Violation::NotFree {
+                offer: key.clone(),
+                bought: *bought,
+                free: offer.free,
+            }),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Every machine exists and holds what is put on it.
+fn check_machines(
+    input: &PlanInput,
+    offers: &BTreeMap<&OfferKey, &Offer>,
+    plan: &Plan,
+    wrong: &mut Vec<Violation>,
+) {
+    let mut on: BTreeMap<(&OfferKey, Target), Vec<&Share>> = BTreeMap::new();
+    for placement in &plan.placements {
+        for target in &placement.targets {
+            let bought = plan.purchases.get(&placement.offer).copied().unwrap_or(0);
+            if let Target::New(index) = target
+                && *index >= bought
+            {
+                let (job, offer) = (placement.job, placement.offer.clone());
+                wrong.push(Violation::NotBought { job, offer, index: *index });
+            }
+            if let Target::Existing(id) = target
+                && existing(input, *id).is_none_or(|(offer, _)| *offer != placement.offer)
+            {
+                wrong.push(Violation::WrongInstance { job: placement.job, instance: *id });
+            }
+            on.entry((&placement.offer, *target)).or_default().push(&placement.share);
+        }
+    }
+    for ((key, target), shares) in on {
+        let holds = match target {
+            Target::New(_) => {
+                offers.get(key).is_none_or(|offer| new_machine_holds(&offer.shape, &shares))
+            }
+            Target::Existing(id) => existing(input, id).is_none_or(|(_, free)| {
+                let mut free = free.clone();
+                shares.iter().all(|share| free.take(share))
+            }),
+        };
+        if !holds {
+            wrong.push(Violation::Overfilled { offer: key.clone(), target });
+        }
+    }
+}
+
+fn existing(input: &PlanInput, id: InstanceId) -> Option<(&OfferKey, &Free)> {
+    let instance = input.instances.iter().find(|instance| instance.id == id)?;
+    Some((&instance.offer, &instance.free))
+}
+
+fn new_machine_holds(shape: &NodeShape, shares: &[&Share]) -> bool {
+    let sum = |take: fn(&Share) -> u64| shares.iter().map(|s| u128::from(take(s))).sum::<u128>();
+    let profiles: BTreeSet<MigProfile> = shares.iter().filter_map(|share| share.mig).collect();
+    let slices = shares.iter().filter(|share| share.mig.is_some()).count() as u128;
+    let sliced = profiles
+        .first()
+        .map_or(0, |profile| slices.div_ceil(u128::from(profile.max_per_gpu().max(1))));
+    profiles.len() <= 1
+        && sum(|share| share.gpus.into()) + sliced <= u128::from(shape.gpus)
+        && sum(|share| share.cpu_milli) <= u128::from(shape.cpu_milli)
+        && sum(|share| share.memory_mib) <= u128::from(shape.memory_mib)
+}
+
+fn check_pools(input: &PlanInput, plan: &Plan, wrong: &mut Vec<Violation>) {
+    let mut seen = BTreeSet::new();
+    for limit in input.limits.iter().filter(|limit| seen.insert(&limit.pool)) {
+        let (mut cpu, mut memory, mut gpus) = (0_u128, 0_u128, 0.0_f64);
+        for placement in plan.placements.iter().filter(|p| p.offer.pool == limit.pool) {
+            let nodes = placement.targets.len() as u128;
+            cpu += u128::from(placement.share.cpu_milli) * nodes;
+            memory += u128::from(placement.share.memory_mib) * nodes;
+            let slice = placement.share.mig.map_or(0.0, |p| 1.0 / f64::from(p.max_per_gpu()));
+            gpus += (f64::from(placement.share.gpus) + slice) * nodes as f64;
+        }
+        let mut short = |resource| {
+            wrong.push(Violation::PoolLimit { pool: limit.pool.clone(), resource });
+        };
+        if cpu > u128::from(limit.cpu_milli) {
+            short("cpus");
+        }
+        if memory > u128::from(limit.memory_mib) {
+            short("memory");
+        }
+        // Slices are fractions: a millionth of a GPU is rounding.
+        if limit.gpus.is_some_and(|left| gpus > f64::from(left) + 1e-6) {
+            short("gpus");
+        }
+    }
+}

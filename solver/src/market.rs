@@ -1,0 +1,120 @@
+//! What can be bought and what runs already, indexed, with everything that
+//! cannot be reckoned with left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use spotwise_model::id::PoolName;
+use spotwise_model::policy::Policy;
+use spotwise_model::resources::Free;
+use spotwise_model::{CapacityType, InstanceId, NodeShape, Offer, OfferKey, Share};
+
+use crate::input::{PlanInput, PoolLimit};
+
+/// Units of one GPU: the least number that 1, 2, 3, 4 and 7 slices a GPU
+/// divide, so that shares of a GPU add up in whole numbers.
+pub(crate) const GPU_UNITS: u64 = 84;
+
+/// One usable offer with the machines of it that run already.
+#[derive(Debug)]
+pub(crate) struct Listing<'a> {
+    pub(crate) offer: &'a Offer,
+    /// Time from launch to the first useful step.
+    pub(crate) changeover: Duration,
+    /// Machines with work on them, and what is left of each.
+    pub(crate) used: Vec<(InstanceId, Free)>,
+    /// Machines without work: taking one is like buying one, less its boot.
+    pub(crate) idle: Vec<InstanceId>,
+}
+
+impl Listing<'_> {
+    /// Machines that can be opened: idle ones and new ones.
+    pub(crate) fn openable(&self) -> u64 {
+        self.idle.len() as u64 + u64::from(self.offer.free)
+    }
+
+    /// Dollars an hour that a decision turns on: what is paid anyway is none.
+    pub(crate) fn marginal_price(&self) -> f64 {
+        match self.offer.key.capacity_type {
+            CapacityType::Reserved => 0.0,
+            CapacityType::Spot | CapacityType::OnDemand => self.offer.price.dollars_per_hour(),
+        }
+    }
+
+    pub(crate) fn is_spot(&self) -> bool {
+        self.offer.key.capacity_type == CapacityType::Spot
+    }
+
+    /// Whether `nodes` distinct machines that hold `share` are there now, as
+    /// far as this round's other jobs leave them.
+    pub(crate) fn has_room(&self, share: &Share, nodes: u32) -> bool {
+        let used = self.used.iter().filter(|(_, free)| free.clone().take(share)).count() as u64;
+        used + self.openable() >= u64::from(nodes)
+    }
+}
+
+/// The market of one round.
+#[derive(Debug)]
+pub(crate) struct Market<'a> {
+    pub(crate) listings: Vec<Listing<'a>>,
+    pub(crate) limits: BTreeMap<&'a PoolName, &'a PoolLimit>,
+}
+
+impl<'a> Market<'a> {
+    /// Leaves out a second offer of the same name, spot whose hazard is not a
+    /// number of interruptions, and machines that belong to no usable offer.
+    pub(crate) fn new(input: &'a PlanInput) -> Self {
+        let mut by_key: BTreeMap<&OfferKey, usize> = BTreeMap::new();
+        let mut listings: Vec<Listing<'a>> = Vec::new();
+        for offer in input.offers.iter().filter(|offer| usable(offer)) {
+            if by_key.contains_key(&offer.key) {
+                continue;
+            }
+            by_key.insert(&offer.key, listings.len());
+            let changeover = changeover(offer, &input.policy);
+            listings.push(Listing { offer, changeover, used: Vec::new(), idle: Vec::new() });
+        }
+        let mut seen = BTreeSet::new();
+        for instance in &input.instances {
+            let listing = by_key.get(&instance.offer).and_then(|at| listings.get_mut(*at));
+            let Some(listing) = listing.filter(|_| seen.insert(instance.id)) else { continue };
+            if instance.free == Free::new(&listing.offer.shape) {
+                listing.idle.push(instance.id);
+            } else {
+                listing.used.push((instance.id, instance.free.clone()));
+            }
+        }
+        let mut limits = BTreeMap::new();
+        for limit in &input.limits {
+            limits.entry(&limit.pool).or_insert(limit);
+        }
+        Self { listings, limits }
+    }
+}
+
+/// Time from launch to the first useful step: the policy's where the offer
+/// does not say.
+pub(crate) fn changeover(offer: &Offer, policy: &Policy) -> Duration {
+    if offer.changeover.is_zero() { policy.changeover } else { offer.changeover }
+}
+
+/// A hazard beyond a thousand an hour, or none at all, is a broken quote.
+fn usable(offer: &Offer) -> bool {
+    offer.key.capacity_type != CapacityType::Spot
+        || (0.0..=1_000.0).contains(&offer.hazard_per_hour)
+}
+
+/// GPU units that a share takes.
+pub(crate) fn gpu_units(share: &Share) -> u64 {
+    let slice = share.mig.map_or(0, |profile| GPU_UNITS / u64::from(profile.max_per_gpu().max(1)));
+    u64::from(share.gpus) * GPU_UNITS + slice
+}
+
+/// The part of a machine that `share` takes, by the resource it takes most of.
+pub(crate) fn fraction(share: &Share, shape: &NodeShape) -> f64 {
+    let part = |take: u64, of: u64| if of == 0 { 0.0 } else { take as f64 / of as f64 };
+    part(gpu_units(share), u64::from(shape.gpus) * GPU_UNITS)
+        .max(part(share.cpu_milli, shape.cpu_milli))
+        .max(part(share.memory_mib, shape.memory_mib))
+        .min(1.0)
+}

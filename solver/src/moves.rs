@@ -1,0 +1,115 @@
+//! Running jobs that go on better elsewhere.
+
+use std::collections::BTreeMap;
+
+use spotwise_model::attempt::Progress;
+use spotwise_model::plan::Rule;
+use spotwise_model::time::{after, between, hours};
+use spotwise_model::{CapacityType, JobId};
+
+use crate::choice::{Choice, Round, listing_of};
+use crate::input::RunningJob;
+use crate::market::fraction;
+use crate::room::Room;
+use crate::value::{Estimate, Net, affordable, estimate, net, nodes, pace_lead};
+
+/// A move back to spot has to save this part of what is left to pay.
+const LEAST_SAVING: f64 = 0.25;
+
+/// The jobs to stop, checkpointed, because they are at risk where they are or
+/// much cheaper elsewhere. Only into what `room`, after the round's placements,
+/// still has; each move takes its part of it.
+pub(crate) fn moves(round: &Round<'_>, room: &mut Room<'_, '_>) -> BTreeMap<JobId, Rule> {
+    let mut moves = BTreeMap::new();
+    for running in round.input.running.iter().filter(|running| !running.stopping) {
+        let found = match running.offer.capacity_type {
+            CapacityType::Spot => to_safety(round, running).map(|to| (to, Rule::SafetyNet)),
+            CapacityType::OnDemand => {
+                back_to_spot(round, room, running).map(|to| (to, Rule::Cheapest))
+            }
+            CapacityType::Reserved => None,
+        };
+        let Some((estimate, rule)) = found else { continue };
+        let to = Choice { estimate, bucket: 0, lateness: 0.0 };
+        if let Some(fit) = room.fit(&to, nodes(&running.job)) {
+            room.take(&to, &fit);
+            moves.insert(running.job.id, rule);
+        }
+    }
+    moves
+}
+
+/// What a job takes with it: all of its progress, checkpointed, or nothing but
+/// what it has saved.
+fn carried(running: &RunningJob) -> &Progress {
+    if running.job.spec.resumable() { &running.progress } else { &running.job.saved }
+}
+
+fn estimates(round: &Round<'_>, running: &RunningJob) -> Vec<Estimate> {
+    let listings = round.market.listings.iter().enumerate();
+    listings
+        .filter_map(|(at, l)| estimate(&running.job, carried(running), at, l, round.input.now))
+        .collect()
+}
+
+fn net_of(round: &Round<'_>, running: &RunningJob, estimates: &[Estimate]) -> Option<Net> {
+    net(&running.job, estimates, &round.market.listings, &round.input.policy)
+}
+
+/// Where a job on spot has to go. A running job keeps its distance to the
+/// deadline; only what it has not saved is at stake. So it stays while a loss
+/// without notice, this moment, would still leave on-demand in time; and where
+/// moving would be late already, staying is its one chance.
+fn to_safety(round: &Round<'_>, running: &RunningJob) -> Option<Estimate> {
+    let (job, now) = (&running.job, round.input.now);
+    let net = net_of(round, running, &estimates(round, running))?;
+    let target = round.market.listings.get(net.estimate.listing)?;
+    let from_saved = job.saved.left_of(job.duration(target.offer.shape.accelerator.as_ref()));
+    let after_a_loss = from_saved
+        .saturating_add(net.changeover)
+        .saturating_add(round.input.policy.deadline_margin);
+    let safe = after(now, after_a_loss) <= job.deadline;
+    let here = round.input.offers.iter().find(|offer| offer.key == running.offer);
+    let left = running
+        .progress
+        .left_of(job.duration(here.and_then(|offer| offer.shape.accelerator.as_ref())));
+    // Done before on-demand would be up.
+    let nearly_done = left <= net.changeover && after(now, left) <= job.deadline;
+    (net.meets && !safe && !nearly_done).then_some(net.estimate)
+}
+
+/// Where a job on on-demand should go: with hysteresis, so that it does not
+/// pay changeovers to and fro.
+fn back_to_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) -> Option<Estimate> {
+    let (job, now) = (&running.job, round.input.now);
+    if !job.spec.interruptible || !job.spec.resumable() {
+        return None;
+    }
+    let estimates = estimates(round, running);
+    let net = net_of(round, running, &estimates)?;
+    let (_, here) = listing_of(&round.market, &running.offer)?;
+    let shape = &here.offer.shape;
+    let share = job.share_on(shape.accelerator.as_ref())?;
+    let hourly =
+        here.offer.price.dollars_per_hour() * fraction(&share, shape) * f64::from(nodes(job));
+    let left = running.progress.left_of(job.duration(shape.accelerator.as_ref()));
+    let stay = hourly * hours(left);
+    let best = estimates
+        .into_iter()
+        .filter(|e| round.market.listings.get(e.listing).is_some_and(|l| l.is_spot()))
+        .filter(|e| affordable(job, e))
+        .filter(|e| {
+            let to = Choice { estimate: e.clone(), bucket: 0, lateness: 0.0 };
+            room.fit(&to, nodes(job)).is_some()
+        })
+        .min_by(|a, b| a.dollars.total_cmp(&b.dollars))?;
+    let spot = round.market.listings.get(best.listing)?;
+    let two = spot.changeover.max(here.changeover).saturating_mul(2);
+    let saving = stay - best.dollars;
+    let worth = saving > LEAST_SAVING * stay && saving > hourly * hours(two);
+    let settled = between(running.since, now) >= two;
+    let slack = net.meets && after(now, spot.changeover) <= net.latest_start;
+    // Uniform Progress with hysteresis: ahead of the pace of two changeovers on.
+    let ahead = pace_lead(job, &running.progress, after(now, two)) > 0.0;
+    (worth && settled && slack && ahead).then_some(best)
+}

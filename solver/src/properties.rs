@@ -1,0 +1,278 @@
+//! What holds for every round, tried on random small ones.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use spotwise_model::attempt::Progress;
+use spotwise_model::gpu::MigProfile;
+use spotwise_model::id::{Accelerator, PoolName};
+use spotwise_model::plan::{Method, Target};
+use spotwise_model::resources::Free;
+use spotwise_model::spec::{GpuAlternative, GpuRequest};
+use spotwise_model::{Money, NodeShape, Offer};
+
+use crate::choice::Round;
+use crate::fixture::{instance, job, on_demand, reserved, running, spec, spot};
+use crate::market::{GPU_UNITS, gpu_units};
+use crate::room::{Draft, Seat, objective};
+use crate::{PlanInput, PlanJob, PoolLimit, check, plan};
+
+prop_compose! {
+    fn any_offer()(
+        kind in select(vec![0_u8, 0, 0, 1, 2, 2, 2]),
+        accelerator in select(vec![None, Some("A100"), Some("A100"), Some("V100")]),
+        gpus in select(vec![0_u32, 1, 2, 4, 4]),
+        cpu in select(vec![0_u64, 3, 6, 8, 16]),
+        memory in select(vec![0_u64, 4, 16, 16, 32]),
+        dollars in select(vec![0.0, 0.3, 1.0, 1.1, 2.5, 9.0]),
+        free in select(vec![0_u32, 1, 2, 4]),
+        hazard in prop_oneof![
+            9 => select(vec![0.0, 0.05, 0.2, 0.6]),
+            1 => select(vec![40.0, -1.0, f64::NAN, f64::INFINITY]),
+        ],
+        changeover in select(vec![0_u64, 60, 900]),
+    ) -> Offer {
+        let mut offer = match kind {
+            0 => on_demand("z", dollars, free),
+            1 => reserved("z", dollars, free),
+            _ => spot("z", dollars, free),
+        };
+        offer.shape = NodeShape {
+            accelerator: accelerator.map(Accelerator::new),
+            gpus,
+            gpu_memory_mib: 40_960,
+            cpu_milli: cpu * 1_000,
+            memory_mib: memory * 1_024,
+        };
+        offer.hazard_per_hour = hazard;
+        offer.changeover = Duration::from_secs(changeover);
+        offer
+    }
+}
+
+fn any_gpus() -> impl Strategy<Value = GpuRequest> {
+    let one = |name: Option<&str>, count| GpuAlternative {
+        accelerator: name.map(Accelerator::new),
+        count,
+    };
+    select(vec![
+        GpuRequest::None,
+        GpuRequest::None,
+        GpuRequest::Whole { alternatives: vec![one(None, 1)] },
+        GpuRequest::Whole { alternatives: vec![one(Some("V100"), 2), one(Some("A100"), 1)] },
+        GpuRequest::Slice { profile: MigProfile::G3, accelerator: None },
+        GpuRequest::Slice { profile: MigProfile::G1, accelerator: None },
+    ])
+}
+
+prop_compose! {
+    fn any_job()(
+        gpus in any_gpus(),
+        (cpu, memory) in (1..5_000_u64, 1..6_000_u64),
+        nodes in select(vec![1_u32, 1, 1, 2, 3]),
+        minutes in select(vec![10_u64, 60, 70, 240, 1_500]),
+        (submitted, deadline) in (-12..1_i64, prop_oneof![1 => -3..4_i64, 4 => 4..60_i64]),
+        (interruptible, saving) in (prop::bool::weighted(0.8), prop::bool::weighted(0.8)),
+        done in 0..=100_u32,
+        budget in prop::option::weighted(0.2, 0.0..20.0_f64),
+        priority in select(vec![0, 0, 50, -100]),
+    ) -> PlanJob {
+        let mut spec = spec(minutes * 60);
+        spec.resources.gpus = gpus;
+        spec.resources.cpu_milli = cpu;
+        spec.resources.memory_mib = memory;
+        spec.resources.nodes = nodes;
+        spec.interruptible = interruptible;
+        spec.priority = priority;
+        if !saving {
+            spec.checkpoint = None;
+        }
+        PlanJob {
+            saved: Progress { done_ppm: done * 10_000, ..Progress::default() },
+            budget_left: budget.map(Money::estimate),
+            ..job(0, spec, submitted, deadline)
+        }
+    }
+}
+
+prop_compose! {
+    fn any_round(jobs: usize, offers: usize)(
+        jobs in vec(any_job(), jobs / 2..=jobs),
+        offers in vec(any_offer(), 1..=offers),
+        twins in 0..2_usize,
+        machines in vec((0..8_usize, 0..5_u64), 0..3),
+        live in vec((any_job(), 0..8_usize, -5..1_i64), 0..3),
+        limit in prop::option::weighted(0.3, (0..20_u64, 0..30_u64, prop::option::of(0..4_u32))),
+    ) -> PlanInput {
+        let mut jobs = jobs;
+        // Equal jobs become one column with a count.
+        jobs.extend(jobs.first().cloned().into_iter().cycle().take(twins).collect::<Vec<_>>());
+        for (i, job) in jobs.iter_mut().enumerate() {
+            job.id = spotwise_model::JobId(i as u64 + 1);
+        }
+        let mut offers = offers;
+        for (i, offer) in offers.iter_mut().enumerate() {
+            offer.key.zone = spotwise_model::id::Zone::new(format!("z{i}"));
+        }
+        let mut input = crate::fixture::input(offers, jobs);
+        for (i, (at, cpu)) in machines.into_iter().enumerate() {
+            if let Some(offer) = input.offers.get(at) {
+                let cpu_milli = (cpu * 1_000).min(offer.shape.cpu_milli);
+                input.instances.push(instance(i as u64 + 1, offer, cpu_milli));
+            }
+        }
+        for (i, (job, at, since)) in live.into_iter().enumerate() {
+            if let Some(offer) = input.offers.get(at) {
+                let job = PlanJob { id: spotwise_model::JobId(100 + i as u64), ..job };
+                input.running.push(running(job, offer, since, 40));
+            }
+        }
+        input.limits.extend(limit.map(|(cpu, memory, gpus)| PoolLimit {
+            pool: PoolName::new("pool"),
+            cpu_milli: cpu * 1_000,
+            memory_mib: memory * 1_024,
+            gpus,
+        }));
+        input
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_plan_passes_the_audit_and_is_no_worse_than_greedy(input in any_round(7, 6)) {
+        let (plan, report) = plan(&input);
+        prop_assert_eq!(check(&input, &plan), Ok(()));
+        prop_assert!(report.checked, "the first answer passes");
+        prop_assert!(report.objective <= report.greedy_objective);
+        prop_assert!(report.objective.is_finite());
+        prop_assert_eq!(plan.placements.len() + plan.waits.len(), input.jobs.len());
+    }
+
+    #[test]
+    fn the_same_round_gives_the_same_plan(input in any_round(6, 5)) {
+        prop_assert_eq!(plan(&input), plan(&input));
+    }
+
+    #[test]
+    fn without_time_greedy_answers(input in any_round(7, 6)) {
+        let input = PlanInput { time_limit: Duration::ZERO, ..input };
+        let (plan, report) = plan(&input);
+        prop_assert_eq!(check(&input, &plan), Ok(()));
+        prop_assert!(matches!(report.method, Method::Greedy | Method::Trivial));
+        prop_assert!(report.checked);
+    }
+
+    #[test]
+    fn what_is_proven_is_the_best_there_is(input in any_round(3, 3)) {
+        let (_, report) = plan(&input);
+        let round = Round::new(&input);
+        let best = Brute::new(&round).best(&round);
+        let slack = 2e-6 * best.abs().max(1.0);
+        prop_assert!(report.objective >= best - slack, "{} beats all: {best}", report.objective);
+        if let Method::Proven { gap } = report.method {
+            let proven = report.objective * (1.0 - gap);
+            prop_assert!(proven <= best + slack, "{proven} is proven, {best} is possible");
+            if gap == 0.0 {
+                prop_assert!(report.objective <= best + slack, "{} > {best}", report.objective);
+            }
+        }
+    }
+}
+
+/// Every way to put every node on every machine.
+struct Brute {
+    machines: Vec<Vec<(Target, Free)>>,
+    draft: Draft,
+    best: f64,
+}
+
+impl Brute {
+    fn new(round: &Round<'_>) -> Self {
+        let machines = round.market.listings.iter().map(|listing| {
+            let used = listing.used.iter().map(|(id, free)| (Target::Existing(*id), free.clone()));
+            let idle = listing.idle.iter().map(|id| Target::Existing(*id));
+            let fresh = (0..listing.offer.free).map(Target::New);
+            let empty = idle.chain(fresh).map(|t| (t, Free::new(&listing.offer.shape)));
+            used.chain(empty).collect()
+        });
+        let draft = Draft { seats: vec![None; round.cases.len()] };
+        Self { machines: machines.collect(), draft, best: f64::INFINITY }
+    }
+
+    fn best(mut self, round: &Round<'_>) -> f64 {
+        self.job(round, 0);
+        self.best
+    }
+
+    fn job(&mut self, round: &Round<'_>, at: usize) {
+        let Some(case) = round.cases.get(at) else {
+            if pools_hold(round, &self.draft) {
+                self.best = self.best.min(objective(round, &self.draft));
+            }
+            return;
+        };
+        self.job(round, at + 1);
+        for choice in 0..case.choices.len() {
+            self.node(round, at, choice, &mut Vec::new(), 0);
+        }
+    }
+
+    fn node(
+        &mut self,
+        round: &Round<'_>,
+        at: usize,
+        choice: usize,
+        targets: &mut Vec<Target>,
+        from: usize,
+    ) {
+        let case = &round.cases[at];
+        if targets.len() == case.nodes as usize {
+            self.draft.seats[at] = Some(Seat { choice, targets: targets.clone() });
+            self.job(round, at + 1);
+            self.draft.seats[at] = None;
+            return;
+        }
+        let estimate = &case.choices[choice].estimate;
+        let mut fresh_tried = false;
+        for machine in from..self.machines[estimate.listing].len() {
+            let (target, before) = self.machines[estimate.listing][machine].clone();
+            let fresh = matches!(target, Target::New(_))
+                && before == Free::new(&round.market.listings[estimate.listing].offer.shape);
+            // Empty new machines are alike; a gang's nodes go in their order.
+            if fresh && fresh_tried {
+                break;
+            }
+            fresh_tried |= fresh;
+            let mut after = before.clone();
+            if after.take(&estimate.share) {
+                self.machines[estimate.listing][machine].1 = after;
+                targets.push(target);
+                self.node(round, at, choice, targets, machine + 1);
+                targets.pop();
+                self.machines[estimate.listing][machine].1 = before;
+            }
+        }
+    }
+}
+
+fn pools_hold(round: &Round<'_>, draft: &Draft) -> bool {
+    round.market.limits.iter().all(|(name, limit)| {
+        let (mut cpu, mut memory, mut gpus) = (0, 0, 0);
+        for (case, seat) in round.cases.iter().zip(&draft.seats) {
+            let Some(seat) = seat else { continue };
+            let e = &case.choices[seat.choice].estimate;
+            if round.market.listings[e.listing].offer.key.pool == **name {
+                cpu += e.share.cpu_milli * u64::from(case.nodes);
+                memory += e.share.memory_mib * u64::from(case.nodes);
+                gpus += gpu_units(&e.share) * u64::from(case.nodes);
+            }
+        }
+        cpu <= limit.cpu_milli
+            && memory <= limit.memory_mib
+            && limit.gpus.is_none_or(|left| gpus <= u64::from(left) * GPU_UNITS)
+    })
+}

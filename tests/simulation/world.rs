@@ -1,0 +1,439 @@
+//! A simulated pool and its workers, on virtual time.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use spotwise_model::attempt::{Exit, Progress};
+use spotwise_model::id::PoolName;
+use spotwise_model::instance::EndedBy;
+use spotwise_model::ledger::LineKind;
+use spotwise_model::spec::{Format, parse};
+use spotwise_model::time::{after, between};
+use spotwise_model::{
+    Attempt, AttemptId, AttemptState, CapacityType, Instance, InstanceId, InstanceState, Job,
+    JobId, JobState, LedgerEntry, Money, Now, Outcome, Plan,
+};
+use spotwise_scheduler::config::Config;
+use spotwise_scheduler::core::intake::{self, Terms};
+use spotwise_scheduler::core::{Change, State};
+use spotwise_scheduler::handle::{Command, Orders, Reply, Submit, WorkerId};
+use spotwise_scheduler::market::{Catalog, Market, SyntheticOptions, synthetic};
+use spotwise_scheduler::phase::plan::plan_input;
+use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
+use spotwise_solver::PoolLimit;
+
+/// Virtual time of one round.
+const STEP: Duration = Duration::from_secs(60);
+/// From the launch call to the first step of the command.
+const BOOT: Duration = Duration::from_secs(180);
+/// No world lasts longer than this many steps: ten days.
+const MOST_STEPS: u32 = 10 * 24 * 60;
+
+/// A simulated worker.
+struct Worker {
+    boots_until: Timestamp,
+    /// Seconds of work done, of `whole`.
+    done: u64,
+    whole: u64,
+    saved_at: Timestamp,
+    sequence: u32,
+    running: bool,
+}
+
+pub struct World {
+    /// Every job that was accepted, as last committed.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// Every event, in words.
+    pub history: Vec<String>,
+    state: State,
+    market: Market,
+    config: Config,
+    pool: PoolName,
+    total: PoolLimit,
+    rng: ChaCha8Rng,
+    now: Timestamp,
+    workers: BTreeMap<WorkerId, Worker>,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    instances: BTreeMap<InstanceId, Instance>,
+    ledger: Vec<LedgerEntry>,
+    plan: Option<Plan>,
+    /// Chance in a thousand that a worker dies in a step.
+    deaths: u32,
+    cancels: bool,
+}
+
+impl World {
+    /// Deaths, cancels, a small pool.
+    pub fn new(seed: u64) -> Self {
+        let mut world = Self::bare(seed, 2, true);
+        world.submit_mix(None);
+        world
+    }
+
+    /// Nobody dies, nobody cancels, the pool is wide.
+    pub fn calm(seed: u64) -> Self {
+        let mut world = Self::bare(seed, 0, false);
+        world.total = PoolLimit { cpu_milli: 1_000_000, memory_mib: 10_000_000, ..world.total };
+        world.submit_mix(None);
+        world
+    }
+
+    /// Every job has a budget that its work may or may not fit.
+    pub fn with_budgets(seed: u64) -> Self {
+        let mut world = Self::bare(seed, 2, false);
+        world.submit_mix(Some((0.5, 6.0)));
+        world
+    }
+
+    fn bare(seed: u64, deaths: u32, cancels: bool) -> Self {
+        let start: Timestamp = "2026-01-05T00:00:00Z".parse().expect("a fixed time");
+        let options = SyntheticOptions {
+            turbulence: 3.0,
+            zones: ["us-east-1a", "us-east-1c"].map(spotwise_model::id::Zone::new).to_vec(),
+            types: ["p3.2xlarge", "g5.xlarge"].map(spotwise_model::id::InstanceType::new).to_vec(),
+            ..SyntheticOptions::new(seed, start)
+        };
+        let market = synthetic(&options, &Catalog::built_in()).expect("types of the catalogue");
+        let mut config = Config::new(PathBuf::from("."), PathBuf::from("."));
+        // A round of this world is a minute: longer than any real lease.
+        config.lease = Duration::from_secs(600);
+        let pool = PoolName::new("local");
+        Self {
+            jobs: BTreeMap::new(),
+            history: Vec::new(),
+            state: State::default(),
+            market,
+            total: PoolLimit {
+                pool: pool.clone(),
+                cpu_milli: 16_000,
+                memory_mib: 65_536,
+                gpus: None,
+            },
+            config,
+            pool,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            now: start,
+            workers: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            ledger: Vec::new(),
+            plan: None,
+            deaths,
+            cancels,
+        }
+    }
+
+    /// Jobs of several shapes, lengths and deadlines.
+    fn submit_mix(&mut self, budgets: Option<(f64, f64)>) {
+        for n in 0..12u32 {
+            let hours = self.rng.random_range(1..8u32);
+            let slack = self.rng.random_range(15..40u32);
+            let deadline = (hours * 60 + 40) * slack / 10;
+            let checkpoint =
+                if n % 4 == 3 { "" } else { "checkpoint: {interval: 10m, grace: 30s}\n" };
+            let gpus = ["V100:1", "A10G:1", "1"][n as usize % 3];
+            let budget = budgets.map_or_else(String::new, |(low, high)| {
+                format!("budget_usd: \"{:.2}\"\n", self.rng.random_range(low..high))
+            });
+            let dependency = if n % 6 == 5 { format!("after: [j{n}]\n") } else { String::new() };
+            let document = format!(
+                "name: job-{n}\nclass: training\ncommand: [train]\n\
+                 resources: {{gpus: \"{gpus}\", cpus: 1, memory: 1GB}}\n\
+                 work: {{duration: {hours}h}}\ndeadline: {deadline}m\nretries: {{errors: 3}}\n\
+                 tags: {{Team: t{}}}\n{checkpoint}{budget}{dependency}",
+                n % 3
+            );
+            let submission = parse(document.as_bytes(), Format::Yaml).expect("a valid document");
+            let request = Submit {
+                submission,
+                document_hash: String::new(),
+                key: None,
+                known: None,
+                ended_parents: Vec::new(),
+            };
+            self.command(Command::Submit(request));
+        }
+    }
+
+    pub fn run_to_the_end(&mut self) {
+        self.run_steps(MOST_STEPS);
+    }
+
+    /// Runs until every job is over, or for so many rounds.
+    pub fn run_steps(&mut self, steps: u32) {
+        for _ in 0..steps {
+            self.step();
+            let open = self.jobs.values().any(|job| !job.state.is_terminal());
+            if !open && self.state.instances.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        self.now = after(self.now, STEP);
+        self.let_workers_act();
+        if self.cancels && self.rng.random_ratio(1, 400) {
+            let open: Vec<JobId> = self.state.jobs.keys().copied().collect();
+            if !open.is_empty() {
+                let job = open[self.rng.random_range(0..open.len())];
+                self.command(Command::Cancel { job, group: false });
+            }
+        }
+        let plan = self.plan.take();
+        let now = self.now();
+        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
+        let around = Surroundings {
+            market: &self.market,
+            pool: &self.pool,
+            total: &self.total,
+            config: &self.config,
+        };
+        round::run(&mut draft, plan, around, now);
+        let changes = draft.changes;
+        self.commit(changes);
+        self.check_step();
+        self.state.forget_settled();
+        let input = plan_input(&self.state, &self.config, now);
+        let (plan, report) = spotwise_solver::plan(&input);
+        assert!(report.checked, "the solver's own audit refused its plan");
+        self.plan = Some(plan);
+    }
+
+    fn now(&self) -> Now {
+        Now { market: self.now, wall: self.now }
+    }
+
+    /// What the store would keep.
+    fn commit(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
+                Change::Attempt(attempt) => drop(self.attempts.insert(attempt.id, *attempt)),
+                Change::Instance(instance) => drop(self.instances.insert(instance.id, *instance)),
+                Change::Ledger(entries) => self.ledger.extend(entries),
+                Change::Event(event) => {
+                    self.history.push(format!("{} {} {}", event.at, event.job, event.message));
+                }
+                Change::Submission(_) => {}
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Option<Reply> {
+        let terms = Terms {
+            changeover: self.config.policy.changeover,
+            default_grace: self.config.default_grace,
+            max_live_jobs: 1_000,
+        };
+        let now = self.now();
+        let (made, reply) = intake::answer(&mut self.state, command, &terms, now).ok()?;
+        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
+        draft.take(made);
+        let changes = draft.changes;
+        self.commit(changes);
+        Some(reply)
+    }
+
+    fn let_workers_act(&mut self) {
+        self.start_workers();
+        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
+        for id in ids {
+            if self.deaths > 0 && self.rng.random_ratio(self.deaths, 1_000) {
+                self.workers.remove(&id);
+                self.command(Command::WorkerGone { worker: id });
+                continue;
+            }
+            self.act(id);
+        }
+    }
+
+    fn start_workers(&mut self) {
+        let launching = self
+            .state
+            .attempts
+            .values()
+            .filter(|a| matches!(a.state, AttemptState::Launching { .. }));
+        for attempt in launching {
+            let job = &self.state.jobs[&attempt.id.job];
+            let whole = job.spec.longest_expected_duration().as_secs();
+            let done = attempt.restore.and_then(|c| c.progress.step).unwrap_or(0);
+            for rank in 0..u32::try_from(attempt.nodes.len()).expect("a small gang") {
+                let worker = WorkerId { attempt: attempt.id, rank };
+                self.workers.entry(worker).or_insert_with(|| Worker {
+                    boots_until: after(self.now, BOOT),
+                    done,
+                    whole,
+                    saved_at: self.now,
+                    sequence: 0,
+                    running: false,
+                });
+            }
+        }
+    }
+
+    fn act(&mut self, id: WorkerId) {
+        let now = self.now;
+        let worker = self.workers.get_mut(&id).expect("it is listed");
+        if now < worker.boots_until {
+            return;
+        }
+        if !worker.running {
+            worker.running = true;
+            let register =
+                Command::Register { worker: id, handle: "1".to_owned(), address: String::new() };
+            let Some(Reply::Assigned(Some(assigned))) = self.command(register) else {
+                self.workers.remove(&id);
+                return;
+            };
+            let restored = assigned.restore.map(|c| (c.attempt, c.sequence));
+            self.command(Command::Started { worker: id, restored, rejected_checkpoints: 0 });
+            return;
+        }
+        worker.done = (worker.done + STEP.as_secs()).min(worker.whole);
+        let step = (worker.done, worker.whole);
+        let Some(reply) = self.command(Command::Heartbeat { worker: id, step: Some(step) }) else {
+            self.workers.remove(&id);
+            return;
+        };
+        let Reply::Orders(orders) = reply else { panic!("a heartbeat is answered by orders") };
+        self.obey(id, step, orders);
+    }
+
+    fn obey(&mut self, id: WorkerId, step: (u64, u64), orders: Orders) {
+        let saves = self.state.jobs[&id.attempt.job].spec.checkpoint.is_some();
+        let leaving = orders.reclaim_at.is_some() || orders.stop.is_some();
+        let worker = self.workers.get_mut(&id).expect("it acts");
+        let due = between(worker.saved_at, self.now) >= Duration::from_secs(600);
+        if saves && (due || leaving) {
+            worker.sequence += 1;
+            worker.saved_at = self.now;
+            let sequence = worker.sequence;
+            self.command(Command::Checkpointed {
+                worker: id,
+                sequence,
+                bytes: 1,
+                step: Some(step),
+            });
+        }
+        let code = match (step.0 == step.1, leaving, saves) {
+            (true, ..) => 0,
+            (false, true, true) => 75,
+            (false, true, false) => 143,
+            _ => return,
+        };
+        self.command(Command::Exited { worker: id, exit: Exit::Code(code), step: Some(step) });
+        self.workers.remove(&id);
+    }
+
+    /// What must hold after every round.
+    fn check_step(&self) {
+        let mut live: BTreeMap<JobId, u32> = BTreeMap::new();
+        for attempt in self.state.attempts.values().filter(|a| a.state.is_live()) {
+            *live.entry(attempt.id.job).or_default() += 1;
+            for id in &attempt.instances {
+                assert!(self.state.instances.contains_key(id), "{} has no machine", attempt.id);
+            }
+        }
+        assert!(live.values().all(|n| *n == 1), "two live attempts of one job: {live:?}");
+        for job in self.state.jobs.values() {
+            let active = matches!(job.state, JobState::Active { .. });
+            assert_eq!(active, live.contains_key(&job.id), "{} is {}", job.id, job.state.name());
+            assert!(job.progress.done_ppm <= Progress::WHOLE);
+        }
+        for instance in self.state.instances.values().filter(|i| !i.ended()) {
+            let mut free = spotwise_model::resources::Free::new(&instance.shape);
+            for attempt in self.state.attempts_on(instance.id).filter(|a| a.state.is_live()) {
+                assert!(free.take(&attempt.share), "{} is overfilled", instance.id);
+            }
+            assert!(
+                self.state.attempts_on(instance.id).any(|a| a.state.is_live())
+                    || !matches!(instance.state, InstanceState::Live { .. }),
+                "{} is paid for and nobody uses it",
+                instance.id
+            );
+        }
+    }
+
+    /// The ledger against a meter of its own: whole seconds times the price in
+    /// force, as exact fractions.
+    pub fn check_books(&self) {
+        let mut booked: BTreeMap<InstanceId, Money> = BTreeMap::new();
+        let mut keys = std::collections::BTreeSet::new();
+        for entry in &self.ledger {
+            assert!(keys.insert((entry.instance, entry.sequence)), "charged twice");
+            *booked.entry(entry.instance).or_default() += entry.amount;
+        }
+        for instance in self.instances.values() {
+            let InstanceState::Ended { settled: true, .. } = instance.state else { continue };
+            let (exact, rounding) = self.meter(instance);
+            let booked = booked.remove(&instance.id).unwrap_or_default().micros();
+            let difference = (i128::from(booked) * 3_600 - exact).abs();
+            assert!(
+                difference <= rounding * 3_600,
+                "{}: booked {booked}, metered {exact}/3600",
+                instance.id
+            );
+        }
+        assert!(booked.is_empty(), "charges for machines that never were: {booked:?}");
+        for job in self.jobs.values() {
+            assert_eq!(job.spent, self.spent_on(job.id), "{}", job.id);
+        }
+    }
+
+    /// Micro-dollar-seconds per hour, and how often the ledger may have rounded.
+    fn meter(&self, instance: &Instance) -> (i128, i128) {
+        let InstanceState::Ended { since, at, by, .. } = instance.state else {
+            panic!("only ended machines are metered")
+        };
+        let offer = &instance.offer;
+        let spot = offer.capacity_type == CapacityType::Spot;
+        if spot && by == EndedBy::Provider && between(since, at) < Duration::from_secs(3_600) {
+            return (0, 0);
+        }
+        let end = at.max(after(since, Duration::from_secs(60)));
+        let segments = self.market.segments(
+            &offer.zone,
+            &offer.instance_type,
+            offer.capacity_type,
+            since,
+            end,
+        );
+        let cost = segments.iter().map(|segment| {
+            let seconds = segment.to.as_second() - segment.from.as_second();
+            i128::from(segment.price.micros_per_hour()) * i128::from(seconds)
+        });
+        // Rounded once a segment and line of a job's life.
+        (cost.sum(), segments.len() as i128 * 4 + 4)
+    }
+
+    pub fn spent_on(&self, job: JobId) -> Money {
+        self.ledger.iter().filter(|entry| entry.job() == Some(job)).map(|e| e.amount).sum()
+    }
+
+    /// How often what happened.
+    pub fn happened(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut count =
+            |what, happened: bool| *counts.entry(what).or_default() += u64::from(happened);
+        for job in self.jobs.values() {
+            count("succeeded", matches!(job.state, JobState::Succeeded { .. }));
+            count("cancelled", matches!(job.state, JobState::Cancelled { .. }));
+        }
+        for attempt in self.attempts.values() {
+            let outcome = attempt.state.outcome();
+            count("interrupted", outcome == Some(&Outcome::Interrupted));
+            count("lost", outcome == Some(&Outcome::Lost));
+            count("resumed", attempt.restore.is_some());
+            count("on-demand", attempt.offer.capacity_type == CapacityType::OnDemand);
+        }
+        for entry in &self.ledger {
+            count("waived", entry.kind == LineKind::Waiver);
+        }
+        counts
+    }
+}

@@ -1,0 +1,153 @@
+//! Checkpoints in an object store, one folder each:
+//!
+//! ```text
+//! <store>/j17.2-000003/00000.shard ...   what the command wrote, in order
+//! <store>/j17.2-000003/manifest.json     last: without it there is no checkpoint
+//! ```
+//!
+//! Shards are numbered, so that no name the command chooses can be illegal in
+//! a store, escape from it, or collide with the manifest, which holds the
+//! names. Node 0 writes; every node of a gang restores what it wrote.
+
+mod commit;
+mod manifest;
+mod restore;
+mod scan;
+mod store;
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use spotwise_api::v1::CheckpointName;
+use spotwise_model::AttemptId;
+
+pub(crate) use commit::Committer;
+pub(crate) use restore::{Restored, restore};
+pub(crate) use store::Store;
+
+/// The most files of one checkpoint.
+pub(crate) const MOST_FILES: usize = 10_000;
+
+/// The most bytes of one checkpoint: 256 GiB.
+pub(crate) const MOST_BYTES: u64 = 256 << 30;
+
+/// One checkpoint of a job: newer ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CheckpointId {
+    /// Who wrote it.
+    pub(crate) attempt: AttemptId,
+    /// From 1.
+    pub(crate) sequence: u32,
+}
+
+impl Ord for CheckpointId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.attempt, self.sequence).cmp(&(other.attempt, other.sequence))
+    }
+}
+
+impl PartialOrd for CheckpointId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for CheckpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:06}", self.attempt, self.sequence)
+    }
+}
+
+impl FromStr for CheckpointId {
+    type Err = CheckpointError;
+
+    fn from_str(text: &str) -> Result<Self, CheckpointError> {
+        let invalid = || CheckpointError::Name(text.chars().take(80).collect());
+        let (attempt, sequence) = text.rsplit_once('-').ok_or_else(invalid)?;
+        let attempt = attempt.parse().map_err(|_| invalid())?;
+        let sequence = sequence.parse().map_err(|_| invalid())?;
+        let id = Self { attempt, sequence };
+        // One spelling each.
+        if sequence > 0 && id.to_string() == text { Ok(id) } else { Err(invalid()) }
+    }
+}
+
+impl CheckpointId {
+    /// Reads what the scheduler assigned; none for an empty name.
+    pub(crate) fn assigned(name: Option<&CheckpointName>) -> Result<Option<Self>, CheckpointError> {
+        let Some(name) = name.filter(|name| !name.attempt.is_empty()) else { return Ok(None) };
+        format!("{}-{:06}", name.attempt, name.sequence).parse().map(Some)
+    }
+
+    /// As the scheduler names it.
+    pub(crate) fn name(self) -> CheckpointName {
+        CheckpointName { attempt: self.attempt.to_string(), sequence: self.sequence }
+    }
+}
+
+/// Why a checkpoint was not written or not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckpointError {
+    /// The store's address is of a kind that this build cannot use.
+    #[error("checkpoints in `{0}` need a build with that store; this one has file:/// only")]
+    Unsupported(String),
+    /// Not the name of a checkpoint.
+    #[error("`{0}` is not the name of a checkpoint")]
+    Name(String),
+    /// Does not hold what it should; an older one has to do.
+    #[error("not a good checkpoint: {0}")]
+    Bad(String),
+    /// The command wrote while we read.
+    #[error("the files changed while they were read")]
+    Unstable,
+    /// A newer attempt writes checkpoints now.
+    #[error("a newer attempt exists: {0}")]
+    Fenced(String),
+    /// More than one checkpoint may hold, or a name that none may.
+    #[error("cannot be kept: {0}")]
+    Refused(String),
+    /// This machine's files.
+    #[error("{path}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The store.
+    #[error("the store")]
+    Store(#[from] object_store::Error),
+}
+
+impl CheckpointError {
+    /// The whole chain in one line, for the owner's log.
+    pub(crate) fn line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            line = format!("{line}: {error}");
+            cause = error.source();
+        }
+        line
+    }
+}
+
+/// Names the file that an operation failed on.
+fn at(path: &std::path::Path) -> impl FnOnce(io::Error) -> CheckpointError {
+    let path = path.display().to_string();
+    move |source| CheckpointError::File { path, source }
+}
+
+/// File work beside the loop that renews the lease.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CheckpointError> + Send + 'static,
+) -> Result<T, CheckpointError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(CheckpointError::Bad(format!("reading was cut off: {error}"))))
+}
+
+#[cfg(test)]
+mod tests;

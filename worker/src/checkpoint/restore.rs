@@ -1,0 +1,139 @@
+//! Reading checkpoints: nothing is given to the command before every size and
+//! hash has been verified.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use object_store::ObjectStoreExt;
+use sha2::{Digest, Sha256};
+
+use super::commit::hex;
+use super::manifest::{FileEntry, Manifest};
+use super::store::{Store, shard_path};
+use super::{CheckpointError, CheckpointId, at, blocking};
+
+/// Shards are read in pieces of this size.
+const PIECE: u64 = 8 * 1024 * 1024;
+
+/// What came of a restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Restored {
+    /// What was loaded; none for a fresh start.
+    pub(crate) loaded: Option<CheckpointId>,
+    /// How many did not verify.
+    pub(crate) rejected: u32,
+}
+
+/// Loads the assigned checkpoint into `folder`, or the newest before it that
+/// verifies. `staging` is a folder of ours on the same file system.
+///
+/// An error is this machine's (a full disk): then no older checkpoint would
+/// help.
+pub(crate) async fn restore(
+    store: &Store,
+    assigned: Option<CheckpointId>,
+    staging: &Path,
+    folder: &Path,
+) -> Result<Restored, CheckpointError> {
+    fs::create_dir_all(folder).map_err(at(folder))?;
+    let Some(assigned) = assigned else { return Ok(Restored::default()) };
+    let mut candidates = store.list().await?;
+    candidates.retain(|id| *id < assigned);
+    candidates.push(assigned);
+    let mut rejected = 0;
+    for id in candidates.into_iter().rev() {
+        clear(staging)?;
+        match load(store, id, staging).await {
+            Ok(Some(manifest)) => {
+                place(&manifest, staging, folder)?;
+                clear(staging)?;
+                return Ok(Restored { loaded: Some(id), rejected });
+            }
+            // A commit that was cut off was never a checkpoint, but the
+            // assigned one was.
+            Ok(None) if id != assigned => {}
+            Ok(None) => {
+                tracing::warn!(%id, "the checkpoint is gone");
+                rejected += 1;
+            }
+            Err(error @ CheckpointError::File { .. }) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%id, error = error.line(), "the checkpoint does not verify");
+                rejected += 1;
+            }
+        }
+    }
+    clear(staging)?;
+    Ok(Restored { loaded: None, rejected })
+}
+
+async fn load(
+    store: &Store,
+    id: CheckpointId,
+    staging: &Path,
+) -> Result<Option<Manifest>, CheckpointError> {
+    let Some(manifest) = store.manifest(id).await? else { return Ok(None) };
+    if !store.is_whole(&manifest).await {
+        return Err(CheckpointError::Bad("a shard is missing or has another size".to_owned()));
+    }
+    for (index, file) in manifest.files().iter().enumerate() {
+        download(store, id, index, file, staging.join(&file.path)).await?;
+    }
+    Ok(Some(manifest))
+}
+
+async fn download(
+    store: &Store,
+    id: CheckpointId,
+    index: usize,
+    entry: &FileEntry,
+    path: PathBuf,
+) -> Result<(), CheckpointError> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(at(parent))?;
+    }
+    let mut file =
+        OpenOptions::new().create_new(true).write(true).open(&path).map_err(at(&path))?;
+    let mut hash = Sha256::new();
+    let mut offset = 0;
+    while offset < entry.size {
+        let end = offset.saturating_add(PIECE).min(entry.size);
+        let piece = store.objects().get_range(&shard_path(id, index), offset..end).await?;
+        if piece.len() as u64 != end - offset {
+            return Err(CheckpointError::Bad(format!("{:?} is cut off", entry.path)));
+        }
+        let path = path.clone();
+        (file, hash) = blocking(move || {
+            file.write_all(&piece).map_err(at(&path))?;
+            hash.update(&piece);
+            Ok((file, hash))
+        })
+        .await?;
+        offset = end;
+    }
+    if hex(&hash.finalize()) == entry.sha256 {
+        Ok(())
+    } else {
+        Err(CheckpointError::Bad(format!("{:?} is not what was written", entry.path)))
+    }
+}
+
+/// Moves verified files to where the command looks for them.
+fn place(manifest: &Manifest, staging: &Path, folder: &Path) -> Result<(), CheckpointError> {
+    for file in manifest.files() {
+        let target = folder.join(&file.path);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(at(parent))?;
+        }
+        fs::rename(staging.join(&file.path), &target).map_err(at(&target))?;
+    }
+    Ok(())
+}
+
+fn clear(staging: &Path) -> Result<(), CheckpointError> {
+    match fs::remove_dir_all(staging) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(at(staging)),
+    }
+}

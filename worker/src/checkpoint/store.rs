@@ -1,0 +1,115 @@
+//! The folder of one job's checkpoints in an object store.
+
+use std::fs;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use spotwise_model::JobId;
+
+use super::manifest::{MOST_MANIFEST_BYTES, Manifest};
+use super::{CheckpointError, CheckpointId, at};
+
+/// Where the checkpoints of one job are.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    objects: Arc<dyn ObjectStore>,
+    job: JobId,
+}
+
+impl Store {
+    /// Opens `file:///folder`, and creates the folder.
+    pub(crate) fn open(address: &str, job: JobId) -> Result<Self, CheckpointError> {
+        let Some(folder) = address.strip_prefix("file://").filter(|path| path.starts_with('/'))
+        else {
+            return Err(CheckpointError::Unsupported(address.to_owned()));
+        };
+        fs::create_dir_all(folder).map_err(at(FilePath::new(folder)))?;
+        // A committed checkpoint has to outlive the machine: the crate writes
+        // under a temporary name and renames; with this it also syncs the file
+        // and its folder.
+        let objects = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+        Ok(Self { objects: Arc::new(objects.with_automatic_cleanup(true)), job })
+    }
+
+    /// The objects.
+    pub(super) fn objects(&self) -> &dyn ObjectStore {
+        self.objects.as_ref()
+    }
+
+    /// Every checkpoint of the job that was begun, oldest first. Whether it
+    /// was finished is for its manifest to say.
+    pub(super) async fn list(&self) -> Result<Vec<CheckpointId>, CheckpointError> {
+        let listed = self.objects.list_with_delimiter(None).await?;
+        let names = listed.common_prefixes.iter().filter_map(Path::filename);
+        let ids = names.filter_map(|name| name.parse::<CheckpointId>().ok());
+        let mut ids: Vec<_> = ids.filter(|id| id.attempt.job == self.job).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// A checkpoint's manifest; none where it was never finished.
+    pub(super) async fn manifest(
+        &self,
+        id: CheckpointId,
+    ) -> Result<Option<Manifest>, CheckpointError> {
+        let path = manifest_path(id);
+        let size = match self.objects.head(&path).await {
+            Ok(meta) => meta.size,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if size > MOST_MANIFEST_BYTES {
+            return Err(CheckpointError::Bad(format!("a manifest of {size} bytes")));
+        }
+        let bytes = self.objects.get_range(&path, 0..size).await?;
+        Manifest::parse(&bytes, id).map(Some)
+    }
+
+    /// Finishes a checkpoint. An existing manifest is never overwritten.
+    pub(super) async fn finish(&self, manifest: &Manifest) -> Result<(), CheckpointError> {
+        let payload = PutPayload::from(manifest.to_bytes()?);
+        let path = manifest_path(manifest.id());
+        self.objects.put_opts(&path, payload, PutMode::Create.into()).await?;
+        Ok(())
+    }
+
+    /// Whether every shard is there with its size: what can be said without
+    /// reading all of it.
+    pub(super) async fn is_whole(&self, manifest: &Manifest) -> bool {
+        for (index, file) in manifest.files().iter().enumerate() {
+            match self.objects.head(&shard_path(manifest.id(), index)).await {
+                Ok(meta) if meta.size == file.size => {}
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Removes a checkpoint, the manifest first: what is left of a removal
+    /// that was cut off is no checkpoint.
+    pub(super) async fn remove(&self, id: CheckpointId) -> Result<(), CheckpointError> {
+        match self.objects.delete(&manifest_path(id)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let prefix = Path::from(id.to_string());
+        let objects: Vec<_> = self.objects.list(Some(&prefix)).try_collect().await?;
+        for object in objects {
+            self.objects.delete(&object.location).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the shard of the file at `index` in the manifest is.
+pub(super) fn shard_path(id: CheckpointId, index: usize) -> Path {
+    Path::from(format!("{id}/{index:05}.shard"))
+}
+
+fn manifest_path(id: CheckpointId) -> Path {
+    Path::from(format!("{id}/manifest.json"))
+}

@@ -1,0 +1,184 @@
+//! The folder of one attempt and rank: what is in it, and the durable marks
+//! that make a second start harmless.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use spotwise_api::v1::ReportRequest;
+
+/// Another worker may only be looking whether the lock is held.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// The folder of one attempt and rank.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// Creates the folder, for its owner alone, and enters it.
+    pub(crate) fn enter(root: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        let folder = Self { root: root.canonicalize()? };
+        for part in [folder.work(), folder.output()] {
+            fs::create_dir_all(part)?;
+        }
+        Ok(folder)
+    }
+
+    /// The one worker of this folder, as long as the file is open; none where
+    /// another one is.
+    pub(crate) fn lock(&self) -> io::Result<Option<File>> {
+        let path = self.root.join("worker.lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says who works here.
+    pub(crate) fn write_identity(&self, attempt: &str, rank: u32) -> io::Result<()> {
+        let identity = serde_json::json!({
+            "attempt": attempt,
+            "rank": rank,
+            "pid": std::process::id(),
+        });
+        write_durable(&self.root.join("worker.json"), identity.to_string().as_bytes())
+    }
+
+    /// Marks that the command is about to be started. It fails where that has
+    /// been marked before.
+    pub(crate) fn mark_started(&self) -> io::Result<()> {
+        let path = self.root.join("started");
+        let file = OpenOptions::new().create_new(true).write(true).open(path)?;
+        file.sync_all()?;
+        sync_folder(&self.root)
+    }
+
+    /// Whether the command may have been started before.
+    pub(crate) fn was_started(&self) -> bool {
+        // An error is no proof of absence: refuse rather than start twice.
+        self.root.join("started").try_exists().unwrap_or(true)
+    }
+
+    /// The last words of an earlier worker, not yet known to be heard.
+    pub(crate) fn ending(&self) -> io::Result<Option<Vec<ReportRequest>>> {
+        match fs::read(self.root.join("exit.json")) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps the last words until they are heard.
+    pub(crate) fn write_ending(&self, reports: &[ReportRequest]) -> io::Result<()> {
+        write_durable(&self.root.join("exit.json"), &serde_json::to_vec(reports)?)
+    }
+
+    /// The command's working folder, where the inputs are.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.root.join("work")
+    }
+
+    /// Where the command puts results; all of it is collected.
+    pub(crate) fn output(&self) -> PathBuf {
+        self.root.join("output")
+    }
+
+    /// Where the command writes checkpoints: the worker's own folder, or the
+    /// one named by the job, inside its working folder.
+    pub(crate) fn checkpoint(&self, named: &str) -> Option<PathBuf> {
+        if named.is_empty() {
+            return Some(self.root.join("checkpoint"));
+        }
+        inside(&self.work(), named)
+    }
+
+    /// Where a checkpoint is brought before it is known to be good.
+    pub(crate) fn restoring(&self) -> PathBuf {
+        self.root.join("restoring")
+    }
+
+    /// The captured output.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("output.log")
+    }
+
+    /// Lines of progress by the command.
+    pub(crate) fn progress(&self) -> PathBuf {
+        self.root.join("progress.jsonl")
+    }
+
+    /// Appears with a notice.
+    pub(crate) fn interruption(&self) -> PathBuf {
+        self.root.join("interruption.json")
+    }
+}
+
+/// A path inside `base`: relative, without a way out. None for any other.
+pub(crate) fn inside(base: &Path, relative: &str) -> Option<PathBuf> {
+    let path = Path::new(relative);
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    (plain && !relative.contains('\0')).then(|| base.join(path))
+}
+
+/// Writes a whole file or nothing, and it stays written.
+pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    let staged = PathBuf::from(name);
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&staged)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&staged, path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_worker_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::enter(&dir.path().join("j1.1-0")).unwrap();
+        let held = folder.lock().unwrap();
+        assert!(held.is_some());
+        assert!(folder.lock().unwrap().is_none());
+        drop(held);
+        assert!(folder.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_command_is_marked_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::enter(dir.path()).unwrap();
+        assert!(!folder.was_started());
+        folder.mark_started().unwrap();
+        assert!(folder.was_started());
+        assert!(folder.mark_started().is_err());
+    }
+
+    #[test]
+    fn there_is_no_way_out_of_a_folder() {
+        let base = Path::new("base");
+        assert_eq!(inside(base, "a/./b"), Some(PathBuf::from("base/a/./b")));
+        for path in ["/etc", "../x", "a/../../x", "a\0b"] {
+            assert_eq!(inside(base, path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The calls to the scheduler, and what their failures mean.
+
+use std::time::Duration;
+
+use spotwise_api::v1::workers_client::WorkersClient;
+use spotwise_api::v1::{
+    AppendLogRequest, Assignment, HeartbeatRequest, HeartbeatResponse, Progress, RegisterRequest,
+    ReportRequest, Usage,
+};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+/// A call that is not answered in this time is made again.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a call did not go through.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    /// The attempt is over for the scheduler: this worker has to go.
+    #[error("the attempt is superseded: {0}")]
+    Superseded(String),
+    /// Saying it again will not help.
+    #[error("the scheduler refuses: {0}")]
+    Refused(String),
+    /// No answer; asked again later.
+    #[error("the scheduler does not answer: {0}")]
+    Away(String),
+}
+
+impl From<Status> for LinkError {
+    fn from(status: Status) -> Self {
+        let message = format!("{:?}: {}", status.code(), status.message());
+        match status.code() {
+            Code::FailedPrecondition => Self::Superseded(message),
+            Code::InvalidArgument
+            | Code::NotFound
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Unimplemented
+            | Code::OutOfRange => Self::Refused(message),
+            _ => Self::Away(message),
+        }
+    }
+}
+
+/// The scheduler, as one attempt and rank sees it.
+#[derive(Clone)]
+pub(crate) struct Link {
+    client: WorkersClient<Channel>,
+    attempt: String,
+    rank: u32,
+    token: String,
+}
+
+impl Link {
+    /// Connects when first needed.
+    pub(crate) fn new(
+        server: String,
+        attempt: String,
+        rank: u32,
+        token: String,
+    ) -> Result<Self, tonic::transport::Error> {
+        let channel = Endpoint::from_shared(server)?
+            .connect_timeout(CALL_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .connect_lazy();
+        Ok(Self { client: WorkersClient::new(channel), attempt, rank, token })
+    }
+
+    /// The attempt, as printed.
+    pub(crate) fn attempt(&self) -> &str {
+        &self.attempt
+    }
+
+    /// Which node this is.
+    pub(crate) const fn rank(&self) -> u32 {
+        self.rank
+    }
+
+    /// Asks what to do.
+    pub(crate) async fn register(&self, address: String) -> Result<Assignment, LinkError> {
+        let request = RegisterRequest {
+            attempt: self.attempt.clone(),
+            rank: self.rank,
+            token: self.token.clone(),
+            handle: std::process::id().to_string(),
+            address,
+        };
+        Ok(self.client.clone().register(request).await?.into_inner())
+    }
+
+    /// Renews the lease; an answer later than `limit` is none.
+    pub(crate) async fn heartbeat(
+        &self,
+        progress: Option<Progress>,
+        usage: Option<Usage>,
+        limit: Duration,
+    ) -> Result<HeartbeatResponse, LinkError> {
+        let mut request = Request::new(HeartbeatRequest {
+            attempt: self.attempt.clone(),
+            rank: self.rank,
+            token: self.token.clone(),
+            progress,
+            usage,
+        });
+        request.set_timeout(limit.min(CALL_TIMEOUT));
+        match tokio::time::timeout(limit, self.client.clone().heartbeat(request)).await {
+            Ok(answer) => Ok(answer?.into_inner()),
+            Err(_) => Err(LinkError::Away("no answer in time".to_owned())),
+        }
+    }
+
+    /// Says that something happened. Who speaks is filled in here.
+    pub(crate) async fn report(&self, mut report: ReportRequest) -> Result<(), LinkError> {
+        report.attempt.clone_from(&self.attempt);
+        report.rank = self.rank;
+        report.token.clone_from(&self.token);
+        self.client.clone().report(report).await?;
+        Ok(())
+    }
+
+    /// Hands over output that begins at `offset`; answers what is stored.
+    pub(crate) async fn append(&self, offset: u64, data: Vec<u8>) -> Result<u64, LinkError> {
+        let request = AppendLogRequest {
+            attempt: self.attempt.clone(),
+            rank: self.rank,
+            token: self.token.clone(),
+            offset,
+            data,
+        };
+        Ok(self.client.clone().append_log(request).await?.into_inner().stored)
+    }
+}
+
+/// Longer and longer pauses between calls that fail.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    /// Starts with the shortest pause.
+    pub(crate) const fn new() -> Self {
+        Self(Self::FIRST)
+    }
+
+    /// The next pause.
+    pub(crate) fn pause(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (self.0 * 2).min(Self::LONGEST);
+        pause
+    }
+}

@@ -1,0 +1,150 @@
+//! The command as a process: its own group, tied to this worker, reaped with
+//! everything that it leaves behind.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, PipeReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::tree;
+
+/// How long the kill of all descendants is tried. Longer than this lives only
+/// what hangs in the kernel.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+const KILL_PAUSE: Duration = Duration::from_millis(20);
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// The exit code, or 128 + signal.
+    pub(crate) code: i32,
+    /// The signal; 0 for none.
+    pub(crate) signal: i32,
+}
+
+impl Status {
+    /// Ended by this signal.
+    pub(crate) const fn signalled(signal: i32) -> Self {
+        Self { code: 128 + signal, signal }
+    }
+}
+
+/// A command that was started.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pid: Pid,
+}
+
+/// Starts the command in its own process group, with one pipe for all output
+/// (so that lines stay in order).
+///
+/// It is started through this very program (see [`crate::exec`]); `mode` is
+/// what that program needs before a worker's options.
+pub(crate) fn spawn(
+    mode: &[&str],
+    command: &[String],
+    environment: &BTreeMap<String, OsString>,
+    folder: &Path,
+) -> io::Result<(Process, PipeReader)> {
+    let (reader, writer) = io::pipe()?;
+    // Not the path of the program: it may have been replaced by an update.
+    let child = Command::new("/proc/self/exe")
+        .arg0("spotwise-worker")
+        .args(mode)
+        .args(["--exec", &std::process::id().to_string(), "--"])
+        .args(command)
+        .env_clear()
+        .envs(environment)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0)
+        .spawn()?;
+    Ok((Process { pid: Pid::from_raw(child.id().cast_signed()) }, reader))
+}
+
+impl Process {
+    /// Its id, which is also its group's.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
+    /// A signal to the command alone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        note_failure(signal, kill(self.pid, signal));
+    }
+
+    /// A signal to the command's group.
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        note_failure(signal, killpg(self.pid, signal));
+    }
+
+    /// SIGKILL to the group and to every descendant that left it.
+    pub(crate) fn kill(&self) {
+        self.signal_group(Signal::SIGKILL);
+        kill_descendants();
+    }
+
+    /// Reaps every child that has ended, adopted ones too; answers how the
+    /// command itself ended, once.
+    pub(crate) fn reap(&self) -> Option<Status> {
+        let mut ended = None;
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) if pid == self.pid => {
+                    ended = Some(Status { code, signal: 0 });
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.pid => {
+                    ended = Some(Status::signalled(signal as i32));
+                }
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return ended,
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "ended processes cannot be reaped");
+                    return ended;
+                }
+            }
+        }
+    }
+
+    /// Kills and reaps until nothing is left below this worker.
+    pub(crate) async fn kill_the_rest(&self) {
+        let end = Instant::now() + KILL_PATIENCE;
+        loop {
+            self.reap();
+            match kill_descendants() {
+                0 => break,
+                left if Instant::now() >= end => {
+                    tracing::warn!(left, "processes of the command do not die");
+                    break;
+                }
+                _ => tokio::time::sleep(KILL_PAUSE).await,
+            }
+        }
+        self.reap();
+    }
+}
+
+/// SIGKILL to every descendant that lives; answers how many there were.
+fn kill_descendants() -> usize {
+    let own = std::process::id().cast_signed();
+    let alive = tree::descendants(own).into_iter().filter(|process| !process.zombie);
+    alive.map(|process| kill(Pid::from_raw(process.pid), Signal::SIGKILL)).count()
+}
+
+fn note_failure(signal: Signal, sent: nix::Result<()>) {
+    match sent {
+        // It has ended; the reaper will say so.
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => tracing::warn!(%signal, %error, "the command cannot be signalled"),
+    }
+}

@@ -1,0 +1,276 @@
+//! When to warn, stop and kill the command: a state machine without a clock,
+//! a process or a wire.
+//!
+//! ```text
+//! Running -> Warned -> Stopping -> Killed -> Over
+//!       \________\________\____________^
+//! ```
+
+use std::time::{Duration, Instant};
+
+/// From the end of the grace to the reclaim: the last checkpoint is committed.
+const SAVE_TIME: Duration = Duration::from_secs(2);
+
+/// SIGKILL comes at the latest this long before the reclaim.
+const KILL_MARGIN: Duration = Duration::from_secs(1);
+
+/// The longest grace after a lost lease. The scheduler gives the attempt up 5 s
+/// after the lease; 2 s are left for the drift of two clocks and for the kill.
+const LEASE_GRACE: Duration = Duration::from_secs(3);
+
+/// What the worker was told, or found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// End the command; SIGKILL at the latest after `within`.
+    Stop {
+        /// None for the job's own grace.
+        within: Option<Duration>,
+    },
+    /// The capacity is gone in `reclaim_in`.
+    Notice {
+        /// Wall time.
+        reclaim_in: Duration,
+        /// `terminate`.
+        action: String,
+    },
+    /// Nobody has answered for a whole lease: a replacement may start soon.
+    LeaseLost,
+    /// A newer attempt exists.
+    Superseded,
+}
+
+/// What has to be done to the command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Tell it through the interruption file.
+    WriteNotice {
+        /// Wall time until the capacity is gone.
+        reclaim_in: Duration,
+        /// `terminate`.
+        action: String,
+    },
+    /// SIGUSR1 to the command.
+    Warn,
+    /// SIGTERM to the process group.
+    Terminate,
+    /// SIGKILL to everything.
+    Kill,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Warned { term_at: Instant, kill_at: Instant },
+    Stopping { kill_at: Instant },
+    Killed,
+    Over,
+}
+
+/// The life of one command.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    grace: Duration,
+    signal_on_notice: bool,
+    phase: Phase,
+    may_save: bool,
+}
+
+impl Supervisor {
+    /// A command that runs.
+    pub(crate) const fn new(grace: Duration, signal_on_notice: bool) -> Self {
+        Self { grace, signal_on_notice, phase: Phase::Running, may_save: true }
+    }
+
+    /// Takes an order. Orders are repeated by every heartbeat: the earliest
+    /// deadline stands, and nothing is done twice.
+    pub(crate) fn order(&mut self, order: Order, now: Instant) -> Vec<Action> {
+        match order {
+            Order::Stop { within } => {
+                let grace = within.map_or(self.grace, |within| within.min(self.grace));
+                self.stop(now, now + grace)
+            }
+            Order::Notice { reclaim_in, action } => self.notice(reclaim_in, action, now),
+            Order::LeaseLost => {
+                self.may_save = false;
+                self.stop(now, now + self.grace.min(LEASE_GRACE))
+            }
+            Order::Superseded => {
+                self.may_save = false;
+                self.kill()
+            }
+        }
+    }
+
+    /// What is due at `now`.
+    pub(crate) fn wake(&mut self, now: Instant) -> Vec<Action> {
+        match self.phase {
+            Phase::Warned { term_at, kill_at } if now >= term_at => self.stop(now, kill_at),
+            Phase::Stopping { kill_at } if now >= kill_at => self.kill(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// When to wake.
+    pub(crate) const fn next(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Warned { term_at, .. } => Some(term_at),
+            Phase::Stopping { kill_at } => Some(kill_at),
+            Phase::Running | Phase::Killed | Phase::Over => None,
+        }
+    }
+
+    /// The command has ended.
+    pub(crate) const fn exited(&mut self) {
+        self.phase = Phase::Over;
+    }
+
+    /// Whether this attempt may still write checkpoints: not once a newer one
+    /// may exist.
+    pub(crate) const fn may_save(&self) -> bool {
+        self.may_save
+    }
+
+    fn stop(&mut self, now: Instant, kill_at: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match &mut self.phase {
+            Phase::Running | Phase::Warned { .. } => {
+                let earlier = match self.phase {
+                    Phase::Warned { kill_at: standing, .. } => kill_at.min(standing),
+                    _ => kill_at,
+                };
+                self.phase = Phase::Stopping { kill_at: earlier };
+                actions.push(Action::Terminate);
+            }
+            Phase::Stopping { kill_at: standing } => *standing = kill_at.min(*standing),
+            Phase::Killed | Phase::Over => return actions,
+        }
+        actions.extend(self.wake(now));
+        actions
+    }
+
+    fn notice(&mut self, reclaim_in: Duration, action: String, now: Instant) -> Vec<Action> {
+        let term_at = now + reclaim_in.saturating_sub(self.grace + SAVE_TIME);
+        let latest = now + reclaim_in.saturating_sub(KILL_MARGIN);
+        let kill_at = (term_at + self.grace).min(latest);
+        let mut actions = Vec::new();
+        match &mut self.phase {
+            Phase::Running => {
+                actions.push(Action::WriteNotice { reclaim_in, action });
+                if self.signal_on_notice {
+                    actions.push(Action::Warn);
+                }
+                self.phase = Phase::Warned { term_at, kill_at };
+            }
+            Phase::Warned { term_at: standing, kill_at: latest } => {
+                *standing = term_at.min(*standing);
+                *latest = kill_at.min(*latest);
+            }
+            Phase::Stopping { kill_at: standing } => *standing = latest.min(*standing),
+            Phase::Killed | Phase::Over => return actions,
+        }
+        actions.extend(self.wake(now));
+        actions
+    }
+
+    fn kill(&mut self) -> Vec<Action> {
+        match self.phase {
+            Phase::Killed | Phase::Over => Vec::new(),
+            _ => {
+                self.phase = Phase::Killed;
+                vec![Action::Kill]
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(10);
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn notice(seconds: u64) -> Order {
+        Order::Notice { reclaim_in: secs(seconds), action: "terminate".to_owned() }
+    }
+
+    #[test]
+    fn a_stop_terminates_then_kills_at_the_end_of_the_grace() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, false);
+        assert_eq!(it.order(Order::Stop { within: Some(secs(60)) }, t), [Action::Terminate]);
+        assert_eq!(it.next(), Some(t + GRACE), "the grace is shorter than the order's limit");
+        assert_eq!(it.order(Order::Stop { within: Some(secs(60)) }, t + secs(1)), []);
+        assert_eq!(it.next(), Some(t + GRACE), "a repeat moves nothing");
+        assert_eq!(it.order(Order::Stop { within: Some(secs(2)) }, t + secs(1)), []);
+        assert_eq!(it.wake(t + secs(2)), []);
+        assert_eq!(it.wake(t + secs(3)), [Action::Kill]);
+        assert_eq!(it.wake(t + secs(4)), []);
+        assert!(it.may_save());
+    }
+
+    #[test]
+    fn a_stop_without_time_kills_at_once() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, false);
+        let actions = it.order(Order::Stop { within: Some(Duration::ZERO) }, t);
+        assert_eq!(actions, [Action::Terminate, Action::Kill]);
+    }
+
+    #[test]
+    fn a_notice_leaves_room_for_grace_and_save() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, true);
+        let actions = it.order(notice(120), t);
+        assert!(matches!(actions.as_slice(), [Action::WriteNotice { .. }, Action::Warn]));
+        assert_eq!(it.next(), Some(t + secs(108)));
+        assert_eq!(it.order(notice(119), t + secs(1)), [], "written once");
+        assert_eq!(it.wake(t + secs(108)), [Action::Terminate]);
+        assert_eq!(it.next(), Some(t + secs(118)));
+        assert!(it.may_save());
+    }
+
+    #[test]
+    fn a_late_notice_terminates_at_once_and_kills_before_the_reclaim() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, false);
+        let actions = it.order(notice(5), t);
+        assert!(matches!(actions.as_slice(), [Action::WriteNotice { .. }, Action::Terminate]));
+        assert_eq!(it.next(), Some(t + secs(4)));
+    }
+
+    #[test]
+    fn a_notice_shortens_a_grace_that_runs() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, false);
+        it.order(Order::Stop { within: None }, t);
+        assert_eq!(it.order(notice(4), t), []);
+        assert_eq!(it.next(), Some(t + secs(3)));
+    }
+
+    #[test]
+    fn a_lost_lease_stops_in_time_and_saves_nothing() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, false);
+        assert_eq!(it.order(Order::LeaseLost, t), [Action::Terminate]);
+        assert_eq!(it.next(), Some(t + LEASE_GRACE));
+        assert!(!it.may_save());
+    }
+
+    #[test]
+    fn superseded_kills_from_every_phase_but_not_the_dead() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, false);
+        it.order(Order::Stop { within: None }, t);
+        assert_eq!(it.order(Order::Superseded, t), [Action::Kill]);
+        assert!(!it.may_save());
+        let mut over = Supervisor::new(GRACE, false);
+        over.exited();
+        assert_eq!(over.order(Order::Superseded, t), []);
+        assert_eq!(over.order(notice(1), t), []);
+        assert_eq!(over.next(), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! What the command uses, for people to look at; never an error.
+
+use std::time::{Duration, Instant};
+
+use spotwise_api::v1::Usage;
+
+use crate::gpu::Gpus;
+use crate::tree;
+
+/// `/proc` is walked at most this often.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// USER_HZ is 100 on every architecture that Linux has today.
+const TICKS_PER_SECOND: u128 = 100;
+
+/// Measures everything below this process.
+pub(crate) struct Sampler {
+    gpus: Option<Gpus>,
+    last: Option<(Instant, u64)>,
+    usage: Usage,
+}
+
+impl Sampler {
+    /// `visible` is the command's `CUDA_VISIBLE_DEVICES`.
+    pub(crate) fn new(visible: Option<&str>) -> Self {
+        Self { gpus: Gpus::find(visible), last: None, usage: Usage::default() }
+    }
+
+    /// The newest measurement.
+    pub(crate) fn sample(&mut self, now: Instant) -> Usage {
+        let elapsed = self.last.map(|(at, _)| now.saturating_duration_since(at));
+        if elapsed.is_some_and(|elapsed| elapsed < PERIOD) {
+            return self.usage;
+        }
+        let processes = tree::descendants(std::process::id().cast_signed());
+        let ticks = processes.iter().map(|process| process.ticks).sum::<u64>();
+        let before = self.last.replace((now, ticks)).map_or(ticks, |(_, before)| before);
+        let gpu = self.gpus.as_ref().and_then(Gpus::mean_percent);
+        self.usage = Usage {
+            cpu_percent: percent(ticks.saturating_sub(before), elapsed.unwrap_or(PERIOD)),
+            memory_bytes: processes.iter().map(|process| tree::resident_bytes(process.pid)).sum(),
+            gpu_percent: gpu.unwrap_or(0),
+            gpu_known: gpu.is_some(),
+        };
+        self.usage
+    }
+}
+
+fn percent(ticks: u64, elapsed: Duration) -> u32 {
+    let millis = elapsed.as_millis().max(1);
+    let percent = u128::from(ticks) * 100 * 1_000 / (millis * TICKS_PER_SECOND);
+    u32::try_from(percent).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_busy_cpus_are_200_percent() {
+        assert_eq!(percent(400, Duration::from_secs(2)), 200);
+        assert_eq!(percent(0, Duration::ZERO), 0);
+    }
+}
