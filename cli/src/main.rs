@@ -10,6 +10,7 @@ mod exit;
 mod format;
 mod money;
 mod output;
+mod screen;
 mod text;
 mod wait;
 
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::command::{Cli, Command, Context};
+use crate::command::{Cli, Command, Context, Task};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
@@ -27,11 +28,11 @@ fn main() -> ExitCode {
         output: Output::new(cli.global.output, cli.global.no_color),
         target: cli.global.target.clone(),
     };
-    let command = match cli.command.into_worker() {
-        Ok(worker) => return worker.run(),
-        Err(command) => command,
+    let task = match cli.command {
+        Command::Worker(worker) => return worker.run(),
+        Command::Task(task) => task,
     };
-    match run(command, &context) {
+    match run(task, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(message) = failure.message() {
@@ -42,10 +43,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, context: &Context) -> Result<(), Failure> {
+fn run(task: Task, context: &Context) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-    let ended = runtime.block_on(command.run(context));
+    let ended = runtime.block_on(task.run(context));
     // A read of standard input cannot be taken back; nobody waits for it.
     runtime.shutdown_background();
     ended

@@ -1,4 +1,4 @@
-//! Standard output: lines, tables, JSON, and a screen that is redrawn.
+//! Standard output: lines, tables, JSON.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -73,16 +73,25 @@ impl Output {
         self.line(self.render(table))
     }
 
-    /// A table as text.
+    /// A table as text. A reader of a pipe wants whole lines; a person wants
+    /// them to fit.
     pub(crate) fn render(&self, grid: &Grid) -> String {
+        self.arrange(grid, self.terminal)
+    }
+
+    /// A table as text, one line a row however long.
+    pub(crate) fn render_wide(&self, grid: &Grid) -> String {
+        self.arrange(grid, false)
+    }
+
+    fn arrange(&self, grid: &Grid, fit: bool) -> String {
         let mut table = grid.table.clone();
         if self.color {
             table.enforce_styling();
         } else {
             table.force_no_tty();
         }
-        // A reader of a pipe wants whole lines; a person wants them to fit.
-        table.set_content_arrangement(if self.terminal {
+        table.set_content_arrangement(if fit {
             ContentArrangement::Dynamic
         } else {
             ContentArrangement::Disabled
@@ -182,47 +191,6 @@ fn state_cell(text: &str) -> Cell {
         "cancelled" => cell.add_attribute(Attribute::Dim),
         _ => cell,
     }
-}
-
-/// A terminal that is drawn over again and again.
-#[derive(Default)]
-pub(crate) struct Screen {
-    drawn: bool,
-}
-
-impl Screen {
-    /// Shows this text instead of what was there. The first time the screen is
-    /// cleared; after that only what differs is seen to change.
-    pub(crate) fn draw(&mut self, text: &str) -> Result<(), Failure> {
-        let mut frame = String::with_capacity(text.len() + 256);
-        frame.push_str(if self.drawn { "\x1b[H" } else { "\x1b[2J\x1b[H" });
-        self.drawn = true;
-        for line in text.lines() {
-            frame.push_str(line);
-            frame.push_str("\x1b[K\n");
-        }
-        frame.push_str("\x1b[J");
-        let mut stdout = std::io::stdout().lock();
-        stdout
-            .write_all(frame.as_bytes())
-            .and_then(|()| stdout.flush())
-            .map_err(|e| Failure::output(&e))
-    }
-}
-
-/// Lines of the terminal. `stty` asks the kernel for us; 24 is what every
-/// terminal has had since the VT100.
-pub(crate) fn terminal_lines() -> usize {
-    std::process::Command::new("stty")
-        .arg("size")
-        .stdin(std::process::Stdio::inherit())
-        .stderr(std::process::Stdio::null())
-        .output()
-        .ok()
-        .and_then(|out| String::from_utf8(out.stdout).ok())
-        .and_then(|text| text.split_whitespace().next()?.parse().ok())
-        .filter(|lines| *lines >= 10)
-        .unwrap_or(24)
 }
 
 #[cfg(test)]

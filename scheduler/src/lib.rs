@@ -6,8 +6,13 @@
 pub mod config;
 pub mod core;
 pub mod handle;
+pub mod http;
 pub mod ledger;
 pub mod market;
 pub mod options;
 pub mod phase;
+pub mod rpc;
+pub mod server;
+pub mod service;
 pub mod store;
+pub mod token;

@@ -290,3 +290,6 @@ fn check_pools(input: &PlanInput, plan: &Plan, wrong: &mut Vec<Violation>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,22 +241,27 @@ fn wait_cost(case: &Case<'_>, market: &Market<'_>, lifetimes: &[Vec<f64>]) -> f6
     let listings = &market.listings;
     let first = case.choices.first().map(|choice| &choice.estimate);
     let hourly = hourly(case, first, listings) * weight(case.job);
-    // Buckets may count a lifetime longer by their ratio.
-    let way_out = case.net.as_ref().map_or(0.0, |net| net.estimate.alone * BUCKET_RATIO);
-    if !case.must_go() {
-        return way_out + hourly + LEAST_WAIT;
+    let life = |choice: &Choice| {
+        let lives = lifetimes.get(choice.estimate.listing);
+        lives.and_then(|lives| lives.get(choice.bucket)).copied().unwrap_or(0.0)
+    };
+    if case.must_go() {
+        let dearest = case.choices.iter().map(|choice| {
+            let listing = listings.get(choice.estimate.listing);
+            let machines = listing.map_or(0.0, Listing::marginal_price) * f64::from(case.nodes);
+            choice.lateness + machines * life(choice)
+        });
+        return dearest.fold(0.0, f64::max) + hourly * MUST_GO_HOURS + LEAST_WAIT;
     }
-    let dearest = case
+    // As much longer as its bucket makes any of its choices.
+    let longer = case
         .choices
         .iter()
-        .map(|choice| {
-            let at = choice.estimate.listing;
-            let price = listings.get(at).map_or(0.0, Listing::marginal_price);
-            let life = lifetimes.get(at).and_then(|l| l.get(choice.bucket)).copied();
-            choice.lateness + price * life.unwrap_or(0.0) * f64::from(case.nodes)
-        })
-        .fold(way_out, f64::max);
-    dearest + hourly * MUST_GO_HOURS + LEAST_WAIT
+        .map(|choice| life(choice) / hours(choice.estimate.occupied).max(f64::MIN_POSITIVE))
+        .filter(|ratio| *ratio <= BUCKET_RATIO)
+        .fold(1.0, f64::max);
+    let way_out = case.net.as_ref().map_or(0.0, |net| net.estimate.alone * longer);
+    way_out + hourly + LEAST_WAIT
 }
 
 /// Sorts the choices of each listing into lifetimes and answers those, in hours.

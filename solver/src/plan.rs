@@ -164,8 +164,9 @@ fn pack_in_order(
     let mut room = Room::new(round);
     for (at, index, choice) in chosen {
         let Some(case) = round.cases.get(at) else { continue };
+        // Even where the first job on a machine seems to cost more than to wait:
+        // the program knows who shares it.
         if let Some(fit) = room.fit(choice, case.nodes)
-            && fit.cost < case.wait
             && let Some(seat) = draft.seats.get_mut(at)
         {
             *seat = Some(Seat { choice: index, targets: room.take(choice, &fit) });

@@ -282,6 +282,19 @@ fn a_job_on_spot_moves_while_on_demand_can_still_save_it() {
 }
 
 #[test]
+fn no_job_moves_to_what_its_budget_does_not_hold() {
+    let offers = both(1, 1);
+    let moved = |dollars| {
+        let mut live = running(due(5, spec(10 * HOUR), 5 * HOUR + 10 * MINUTE), &offers[1], -6, 50);
+        live.job.budget_left = Some(Money::estimate(dollars));
+        let mut round = input(offers.clone(), vec![]);
+        round.running = vec![live];
+        decide(&round).moves.len()
+    };
+    assert_eq!((moved(15.31), moved(15.29)), (1, 0), "5.1 h at 3 dollars");
+}
+
+#[test]
 fn a_job_on_on_demand_goes_back_only_for_a_real_saving() {
     let plenty = 60 * HOUR;
     let ahead = |offers: Vec<Offer>| moves_of(offers, 0, plenty, 50);

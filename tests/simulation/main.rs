@@ -65,7 +65,14 @@ fn deadlines_are_met_when_on_demand_could_have_met_them() {
             let JobState::Succeeded { at } = job.state else {
                 panic!("{} ended as {:?}", job.id, job.state);
             };
-            assert!(at <= job.deadline, "{} was done at {at}, due {}", job.id, job.deadline);
+            let history = || world.history_of(job.id).join("\n");
+            assert!(
+                at <= job.deadline,
+                "{} was done at {at}, due {}\n{}",
+                job.id,
+                job.deadline,
+                history()
+            );
         }
     }
 }

@@ -64,6 +64,8 @@ pub struct World {
     /// Chance in a thousand that a worker dies in a step.
     deaths: u32,
     cancels: bool,
+    /// How many times longer the work is than its spec says.
+    underestimate: u64,
 }
 
 impl World {
@@ -85,6 +87,7 @@ impl World {
     /// Every job has a budget that its work may or may not fit.
     pub fn with_budgets(seed: u64) -> Self {
         let mut world = Self::bare(seed, 2, false);
+        world.underestimate = 2;
         world.submit_mix(Some((0.5, 6.0)));
         world
     }
@@ -101,6 +104,8 @@ impl World {
         let mut config = Config::new(PathBuf::from("."), PathBuf::from("."));
         // A round of this world is a minute: longer than any real lease.
         config.lease = Duration::from_secs(600);
+        // A stop takes up to two of its rounds.
+        config.default_grace = Duration::from_secs(120);
         let pool = PoolName::new("local");
         Self {
             jobs: BTreeMap::new(),
@@ -124,6 +129,7 @@ impl World {
             plan: None,
             deaths,
             cancels,
+            underestimate: 1,
         }
     }
 
@@ -132,9 +138,11 @@ impl World {
         for n in 0..12u32 {
             let hours = self.rng.random_range(1..8u32);
             let slack = self.rng.random_range(15..40u32);
-            let deadline = (hours * 60 + 40) * slack / 10;
+            // A job that waits for another has time for that one too.
+            let parent = if n % 6 == 5 { 8 * 60 } else { 0 };
+            let deadline = (hours * 60 + 40) * slack / 10 + parent * 4;
             let checkpoint =
-                if n % 4 == 3 { "" } else { "checkpoint: {interval: 10m, grace: 30s}\n" };
+                if n % 4 == 3 { "" } else { "checkpoint: {interval: 10m, grace: 2m}\n" };
             let gpus = ["V100:1", "A10G:1", "1"][n as usize % 3];
             let budget = budgets.map_or_else(String::new, |(low, high)| {
                 format!("budget_usd: \"{:.2}\"\n", self.rng.random_range(low..high))
@@ -260,7 +268,7 @@ impl World {
             .filter(|a| matches!(a.state, AttemptState::Launching { .. }));
         for attempt in launching {
             let job = &self.state.jobs[&attempt.id.job];
-            let whole = job.spec.longest_expected_duration().as_secs();
+            let whole = job.spec.longest_expected_duration().as_secs() * self.underestimate;
             let done = attempt.restore.and_then(|c| c.progress.step).unwrap_or(0);
             for rank in 0..u32::try_from(attempt.nodes.len()).expect("a small gang") {
                 let worker = WorkerId { attempt: attempt.id, rank };
@@ -413,6 +421,12 @@ impl World {
 
     pub fn spent_on(&self, job: JobId) -> Money {
         self.ledger.iter().filter(|entry| entry.job() == Some(job)).map(|e| e.amount).sum()
+    }
+
+    /// The events of one job, in words.
+    pub fn history_of(&self, job: JobId) -> Vec<&str> {
+        let name = format!(" {job} ");
+        self.history.iter().map(String::as_str).filter(|line| line.contains(&name)).collect()
     }
 
     /// How often what happened.

@@ -13,9 +13,11 @@ use spotwise_api::v1::Assignment;
 use crate::folder::Folder;
 use crate::link::Link;
 
-/// Taken over from the worker's own environment. `SPOTWISE_INSTALL` marks what
-/// the reaper of this installation may kill.
-const OWN: [&str; 7] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SPOTWISE_INSTALL"];
+/// Marks what the reaper of an installation may kill.
+const INSTALL: &str = "SPOTWISE_INSTALL";
+
+/// Taken over from the worker's own environment.
+const OWN: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"];
 const OWN_PREFIXES: [&str; 3] = ["CUDA", "NVIDIA", "LC_"];
 
 /// Never given to a command, under any name.
@@ -60,6 +62,11 @@ pub(crate) fn build(
     environment.insert("SPOTWISE_RESUME_FROM".to_owned(), resume_from);
     environment.insert("SPOTWISE_ATTEMPT_ID".to_owned(), link.attempt().into());
     environment.insert("SPOTWISE_RANK".to_owned(), link.rank().to_string().into());
+    // The mark by which this installation's reaper knows its own: it is the
+    // launcher's to set.
+    if let Some(install) = own.get(INSTALL) {
+        environment.insert(INSTALL.to_owned(), install.clone());
+    }
     environment.remove(TOKEN);
     Ok(environment)
 }
@@ -111,7 +118,8 @@ fn secret(
 ) -> Result<OsString, String> {
     if let Some(variable) = reference.strip_prefix("env:").filter(|variable| *variable != TOKEN) {
         let value = own.get(variable).cloned();
-        return value.ok_or_else(|| format!("secret {name}: `{reference}` is not set on the worker"));
+        return value
+            .ok_or_else(|| format!("secret {name}: `{reference}` is not set on the worker"));
     }
     if let Some(path) = reference.strip_prefix("file:").filter(|path| path.starts_with('/')) {
         let mut value = String::new();
@@ -134,7 +142,8 @@ mod tests {
         let _guard = _in.enter();
         let server = "http://127.0.0.1:1".to_owned();
         let link = Link::new(server, "j1.1".to_owned(), 1, "tok".to_owned()).unwrap();
-        let own = [("PATH", "/bin"), (TOKEN, "tok"), ("AWS_SECRET_ACCESS_KEY", "k"), ("CUDA_X", "1")];
+        let own =
+            [("PATH", "/bin"), (TOKEN, "tok"), ("AWS_SECRET_ACCESS_KEY", "k"), ("CUDA_X", "1")];
         let own = own.map(|(name, value)| (name.to_owned(), value.into())).into();
         build(assignment, &folder, Path::new("ckpt"), true, &link, &own)
     }
@@ -145,10 +154,12 @@ mod tests {
 
     #[test]
     fn only_the_allowed_is_taken_over() {
-        let environment = built(&Assignment { env: pair("A", "b"), ..Assignment::default() }).unwrap();
+        let environment =
+            XX
         for name in ["PATH", "CUDA_X", "A", "SPOTWISE_CHECKPOINT_DIR", "SPOTWISE_ATTEMPT_ID"] {
             assert!(environment.contains_key(name), "{name}");
         }
+        assert_eq!(environment.get(INSTALL).unwrap(), "here", "not what the assignment says");
         assert!(!environment.contains_key("AWS_SECRET_ACCESS_KEY"));
         assert!(!environment.values().any(|value| value == "tok"));
         assert_eq!(environment.get("SPOTWISE_RESUME_FROM").unwrap(), "ckpt");
@@ -156,9 +167,13 @@ mod tests {
 
     #[test]
     fn secrets_are_resolved_but_never_the_token() {
-        let with = |reference| built(&Assignment { secrets: pair("S", reference), ..Assignment::default() });
+        let with = |reference| {
+            built(&Assignment { secrets: pair("S", reference), ..Assignment::default() })
+        };
         assert_eq!(with("env:AWS_SECRET_ACCESS_KEY").unwrap().get("S").unwrap(), "k");
-        for reference in ["env:SPOTWISE_WORKER_TOKEN", "env:NOT_SET", "file:relative", "value", "file:/none"] {
+        for reference in
+            ["env:SPOTWISE_WORKER_TOKEN", "env:NOT_SET", "file:relative", "value", "file:/none"]
+        {
             let message = with(reference).unwrap_err();
             assert!(message.contains(reference), "{message}");
         }

@@ -127,7 +127,8 @@ impl Folder {
 /// A path inside `base`: relative, without a way out. None for any other.
 pub(crate) fn inside(base: &Path, relative: &str) -> Option<PathBuf> {
     let path = Path::new(relative);
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let plain =
+        path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     (plain && !relative.contains('\0')).then(|| base.join(path))
 }
 

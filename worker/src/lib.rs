@@ -6,24 +6,27 @@
 //! never knows the scheduler but over the wire.
 
 mod agent;
+mod attempt;
 mod checkpoint;
 mod copy;
-mod ending;
 mod environment;
 mod exec;
 mod folder;
 mod gpu;
 mod heartbeat;
 mod link;
+mod notice;
 mod output;
+mod prepare;
 mod process;
 mod progress;
-mod reports;
+mod save;
 mod ship;
 mod stage;
 mod supervise;
 mod tree;
 mod usage;
+mod voice;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -133,7 +133,8 @@ mod tests {
         assert_eq!(steps("{\"step\":99,\"total\":10}\n"), Some((10, 10)));
         assert_eq!(steps("{\"step\":2.9}\n"), Some((2, 0)));
         assert_eq!(steps("{\"step\":1e300}\n"), Some((i64::MAX as u64, 0)));
-        for line in ["{\"step\":-1}\n", "{\"step\":\"7\"}\n", "[1]\n", "{\"total\":3}\n", "\u{0}\n"] {
+        for line in ["{\"step\":-1}\n", "{\"step\":\"7\"}\n", "[1]\n", "{\"total\":3}\n", "\u{0}\n"]
+        {
             assert_eq!(steps(line), None, "{line}");
         }
         let long = format!("{{\"step\":1,\"note\":\"{}\"}}\n", "x".repeat(500));

@@ -59,7 +59,9 @@ pub(crate) fn store_folder(address: &str) -> Result<PathBuf, String> {
     if path.starts_with('/') {
         Ok(PathBuf::from(path))
     } else {
-        Err(format!("outputs in `{address}` need a build with that store; this one has folders only"))
+        Err(format!(
+            "outputs in `{address}` need a build with that store; this one has folders only"
+        ))
     }
 }
 
@@ -82,7 +84,8 @@ fn bring_one(work: &Path, input: &InputFile, cut: &CancellationToken) -> Result<
     }
     let failed = |error: io::Error| format!("input {from}: {error}");
     let source = fs::canonicalize(from).map_err(failed)?;
-    let to = inside(work, &input.to).ok_or_else(|| format!("input to {:?}: not inside", input.to))?;
+    let to =
+        inside(work, &input.to).ok_or_else(|| format!("input to {:?}: not inside", input.to))?;
     let is_folder = source.is_dir();
     let into_folder = input.to.is_empty() || input.to.ends_with('/') || to.is_dir();
     let to = match source.file_name() {

@@ -85,10 +85,8 @@ mod tests {
 
     #[test]
     fn an_empty_name_is_a_fresh_start() {
-        let name = |attempt: &str, sequence| v1::CheckpointName {
-            attempt: attempt.to_owned(),
-            sequence,
-        };
+        let name =
+            |attempt: &str, sequence| v1::CheckpointName { attempt: attempt.to_owned(), sequence };
         assert_eq!(restored(None), Ok(None));
         assert_eq!(restored(Some(&name("", 0))), Ok(None));
         let loaded = restored(Some(&name("j3.1", 4))).unwrap();

@@ -65,12 +65,20 @@ pub(crate) struct Context {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// What runs beside other things.
+    #[command(flatten)]
+    Task(Task),
+    /// Run one attempt of a job; the scheduler starts this, not you
+    Worker(Box<worker::Worker>),
+}
+
+/// The commands that share one process with their own connections.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
     /// Watch a small fleet of real jobs live through interruptions, in minutes
     Demo(demo::Demo),
     /// Run the scheduler
     Serve(Box<serve::Serve>),
-    /// Run one attempt of a job; the scheduler starts this, not you
-    Worker(Box<worker::Worker>),
     /// Show what jobs would cost, and submit them
     Submit(submit::Submit),
     /// Check job files, without a scheduler
@@ -101,21 +109,12 @@ pub(crate) enum Command {
     Completions(completions::Completions),
 }
 
-impl Command {
-    /// The worker's part, which needs the process for itself.
-    pub(crate) fn into_worker(self) -> Result<worker::Worker, Self> {
-        match self {
-            Self::Worker(worker) => Ok(*worker),
-            other => Err(other),
-        }
-    }
-
+impl Task {
     /// Does it.
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Demo(command) => Box::pin(command.run(context)).await,
             Self::Serve(command) => Box::pin(command.run(context)).await,
-            Self::Worker(_) => Err(Failure::usage("a worker needs the process for itself")),
             Self::Submit(command) => Box::pin(command.run(context)).await,
             Self::Validate(command) => command.run(context),
             Self::Schema(command) => command.run(context),
@@ -143,7 +142,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// Reads `90s`, `15m`, `1h30m`.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     spotwise_model::time::parse_duration(text).map_err(|error| error.to_string())
 }
 

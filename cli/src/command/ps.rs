@@ -12,7 +12,8 @@ use spotwise_model::JobState;
 use super::{Context, key_value};
 use crate::exit::Failure;
 use crate::format::{dollars, moment_near, percent};
-use crate::output::{Grid, Output, Screen};
+use crate::output::{Grid, Output};
+use crate::screen::Screen;
 
 /// List jobs: those that are not over, newest first.
 #[derive(Debug, Args)]
@@ -56,7 +57,7 @@ impl Ps {
             let text = self.text(&client, output).await?;
             return output.line(text);
         }
-        let mut screen = Screen::default();
+        let mut screen = Screen::new();
         loop {
             screen.draw(&self.text(&client, output).await?)?;
             tokio::time::sleep(REFRESH).await;
@@ -88,7 +89,8 @@ impl Ps {
             let hint = if self.all || !self.state.is_empty() { "" } else { " (--all shows those that are over)" };
             format!("no jobs{hint}")
         } else {
-            output.render(&table(&jobs, info.market_time.parse().ok()))
+            let table = table(&jobs, info.market_time.parse().ok());
+            if self.watch { output.render_wide(&table) } else { output.render(&table) }
         };
         if more {
             text.push_str(&format!("\nand more: --limit shows more than {}", self.limit));

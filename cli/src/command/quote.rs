@@ -98,10 +98,13 @@ fn headline(job: &JobQuote, now: Option<Timestamp>) -> String {
     } else {
         String::new()
     };
-    let start = if job.offer.is_empty() {
-        format!("waits, would start {}", moment_near(&job.start, now))
-    } else {
-        format!("starts now on {}", job.offer)
+    if job.finish_p50.is_empty() {
+        return format!("{each}no offer holds it now");
+    }
+    let start = match (job.offer.as_str(), job.start.as_str()) {
+        ("", "") => "waits for capacity".to_owned(),
+        ("", latest) => format!("waits for a better price, until {} at the latest", moment_near(latest, now)),
+        (offer, _) => format!("starts now on {offer}"),
     };
     format!(
         "{each}est. {} (p90 {}), {start}, finish {} (p90 {}), spot {}, vs on-demand {}",
@@ -158,6 +161,10 @@ mod tests {
         job.offer = String::new();
         job.elements = 3;
         assert!(headline(&job, now).starts_with("3 elements of: est. $48.00"));
-        assert!(headline(&job, now).contains("waits, would start 00:00Z"));
+        assert!(headline(&job, now).contains(", waits for a better price, until 00:00Z"));
+        job.start = String::new();
+        assert!(headline(&job, now).contains(", waits for capacity, "));
+        job.finish_p50 = String::new();
+        assert_eq!(headline(&job, now), "3 elements of: no offer holds it now");
     }
 }

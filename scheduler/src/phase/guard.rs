@@ -8,6 +8,7 @@ use spotwise_model::time::between;
 use spotwise_model::{Attempt, AttemptId, Job, Money, Now, Price};
 
 use super::ending::{self, EXIT_REQUEUE};
+use super::observe::BUDGET_STOP_MARGIN;
 use crate::config::Config;
 use crate::core::{Change, State};
 
@@ -63,16 +64,15 @@ fn offence(
     })
 }
 
-/// What the attempt costs from the order to its end: its grace, and as long
-/// again for the last checkpoint, at the launch price of its machines.
+/// What the attempt costs at most from the order to its end, at the price that
+/// its machines have now (or had at launch, where the offer is gone).
 fn cost_of_stopping(state: &State, job: &Job, attempt: &Attempt, config: &Config) -> Money {
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
-    let market: Duration = grace.saturating_mul(config.speed);
-    let price: i64 = attempt
-        .instances
-        .iter()
-        .filter_map(|id| state.instances.get(id))
-        .map(|instance| instance.launch_price.micros_per_hour())
+    let market: Duration = (grace + BUDGET_STOP_MARGIN).saturating_mul(config.speed);
+    let offer = state.seen.offers.iter().find(|offer| offer.key == attempt.offer);
+    let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
+    let price: i64 = machines
+        .map(|machine| offer.map_or(machine.launch_price, |offer| offer.price).micros_per_hour())
         .sum();
     Price::from_micros_per_hour(price).charge(market.as_secs())
 }

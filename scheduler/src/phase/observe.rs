@@ -17,6 +17,10 @@ const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// A stopped attempt that does not end is ended this long after its grace.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A stop for the budget is over so long after its grace at the latest: every
+/// second more is money that the budget does not have.
+pub const BUDGET_STOP_MARGIN: Duration = Duration::from_secs(5);
+
 /// Ends attempts whose commands have ended, whose workers are silent, whose
 /// machines are gone, or that do not obey.
 pub fn observe(state: &State, config: &Config, now: Now) -> Vec<Change> {
@@ -35,7 +39,7 @@ fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Optio
         return Some(Outcome::Interrupted);
     }
     if let Some(order) = attempt.stop {
-        let by_us = after(order.at.wall, longest_stop(state, attempt, config));
+        let by_us = after(order.at.wall, longest_stop(state, attempt, order.reason, config));
         let last = order.reclaim_wall.map_or(by_us, |reclaim| after(reclaim, LEASE_MARGIN));
         if now.wall >= last {
             return Some(Outcome::Stopped { reason: order.reason });
@@ -45,8 +49,14 @@ fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Optio
 }
 
 /// Longest time that an attempt may take to end after an order of ours.
-fn longest_stop(state: &State, attempt: &Attempt, config: &Config) -> Duration {
-    grace(state, attempt, config) + STOP_TIMEOUT
+fn longest_stop(
+    state: &State,
+    attempt: &Attempt,
+    reason: StopReason,
+    config: &Config,
+) -> Duration {
+    let commit = if reason == StopReason::Budget { BUDGET_STOP_MARGIN } else { STOP_TIMEOUT };
+    grace(state, attempt, config) + commit
 }
 
 fn grace(state: &State, attempt: &Attempt, config: &Config) -> Duration {

@@ -31,8 +31,14 @@ pub fn not_ready(config: &Config) -> v1::Assignment {
     }
 }
 
-/// What the worker of this rank runs.
-pub fn assignment(assigned: &Assigned, rank: u32, config: &Config) -> v1::Assignment {
+/// What the worker of this rank runs. `install` names this data folder: by it
+/// processes are known as ours.
+pub fn assignment(
+    assigned: &Assigned,
+    rank: u32,
+    config: &Config,
+    install: &str,
+) -> v1::Assignment {
     let Assigned { job, attempt, restore, addresses } = assigned;
     let spec = &job.spec;
     let grace = spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
@@ -46,7 +52,7 @@ pub fn assignment(assigned: &Assigned, rank: u32, config: &Config) -> v1::Assign
         name: job.display_name(),
         command: spec.command.clone(),
         workdir: spec.workdir.clone().unwrap_or_default(),
-        env: environment(assigned, rank, config),
+        env: environment(assigned, rank, config, install),
         secrets: spec.secrets.iter().map(|(k, v)| (k.clone(), secret_reference(v))).collect(),
         inputs: spec.inputs.iter().map(input).collect(),
         outputs: spec.outputs.iter().map(|output| output.path.clone()).collect(),
@@ -81,7 +87,12 @@ fn checkpoint_settings(job: &Job, config: &Config) -> v1::CheckpointSettings {
 }
 
 /// The spec's variables, then ours: they win, since the spec may not set them.
-fn environment(assigned: &Assigned, rank: u32, config: &Config) -> BTreeMap<String, String> {
+fn environment(
+    assigned: &Assigned,
+    rank: u32,
+    config: &Config,
+    install: &str,
+) -> BTreeMap<String, String> {
     let Assigned { job, attempt, addresses, .. } = assigned;
     let mut env = job.spec.env.clone();
     let mut set = |name: &str, value: String| {
@@ -93,7 +104,7 @@ fn environment(assigned: &Assigned, rank: u32, config: &Config) -> BTreeMap<Stri
     set("SPOTWISE_JOB_NAME", job.display_name());
     set("SPOTWISE_ATTEMPT", attempt.id.number.to_string());
     set("SPOTWISE_ATTEMPT_ID", attempt.id.to_string());
-    set("SPOTWISE_INSTALL", config.data_dir.display().to_string());
+    set("SPOTWISE_INSTALL", install.to_owned());
     set("SPOTWISE_ARRAY_INDEX", job.array.map_or(0, |place| place.index).to_string());
     set("SPOTWISE_ARRAY_SIZE", job.array.map_or(1, |place| place.size).to_string());
     set("SPOTWISE_DEADLINE", time_text(job.deadline));

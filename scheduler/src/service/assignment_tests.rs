@@ -81,7 +81,7 @@ fn config() -> Config {
 
 #[test]
 fn a_job_finds_its_place_in_its_environment() {
-    let given = assignment(&assigned(1), 0, &config());
+    let given = assignment(&assigned(1), 0, &config(), "sw-1");
     let env = |name: &str| given.env.get(name).map(String::as_str);
     assert_eq!(env("SPOTWISE_JOB_NAME"), Some("train[3]"));
     assert_eq!(env("SPOTWISE_ATTEMPT_ID"), Some("j17.2"));
@@ -89,6 +89,7 @@ fn a_job_finds_its_place_in_its_environment() {
     assert_eq!((env("SPOTWISE_ARRAY_INDEX"), env("SPOTWISE_ARRAY_SIZE")), (Some("3"), Some("8")));
     assert_eq!(env("SPOTWISE_IS_SPOT"), Some("true"));
     assert_eq!(env("SPOTWISE_SHARED_DIR"), Some("/data/shared/j14"));
+    assert_eq!(env("SPOTWISE_INSTALL"), Some("sw-1"));
     assert_eq!(env("MODE"), Some("fast"));
     assert_eq!(env("MASTER_ADDR"), None, "no gang");
     assert_eq!(given.secrets["TOKEN"], "env:HUB");
@@ -99,14 +100,14 @@ fn a_job_finds_its_place_in_its_environment() {
 
 #[test]
 fn a_gang_gets_what_torchrun_reads() {
-    let given = assignment(&assigned(2), 1, &config());
+    let given = assignment(&assigned(2), 1, &config(), "sw-1");
     for prefix in ["", "PET_"] {
         let env = |name: &str| given.env[&format!("{prefix}{name}")].as_str();
         assert_eq!((env("MASTER_ADDR"), env("NODE_RANK"), env("NNODES")), ("10.0.0.0", "1", "2"));
         assert_eq!(env("NPROC_PER_NODE"), "8");
     }
     assert!(!given.env.contains_key("LOCAL_RANK"));
-    let first = assignment(&assigned(2), 0, &config());
+    let first = assignment(&assigned(2), 0, &config(), "sw-1");
     assert_eq!(first.env["MASTER_PORT"], given.env["MASTER_PORT"]);
 }
 
@@ -114,7 +115,7 @@ fn a_gang_gets_what_torchrun_reads() {
 fn checkpoints_come_in_market_time_but_not_without_end() {
     let interval = |speed| {
         let config = Config { speed, ..config() };
-        assignment(&assigned(1), 0, &config).checkpoint.unwrap().interval_ms
+        assignment(&assigned(1), 0, &config, "sw-1").checkpoint.unwrap().interval_ms
     };
     assert_eq!(interval(1), 900_000);
     assert_eq!(interval(600), 1_500);

@@ -83,7 +83,9 @@ impl Outcomes {
         match job.met_deadline() {
             Some(true) => self.met += 1,
             Some(false) => self.missed += 1,
-            None if matches!(job.state, spotwise_model::JobState::Failed { .. }) => self.missed += 1,
+            None if matches!(job.state, spotwise_model::JobState::Failed { .. }) => {
+                self.missed += 1
+            }
             None => {}
         }
     }
@@ -140,7 +142,8 @@ fn add_up(
         rows.entry(keys).or_default().add(entry);
         total.add(entry);
         if rows.len() > MOST_ROWS {
-            let message = format!("more than {MOST_ROWS} rows; group by less, or ask for less time");
+            let message =
+                format!("more than {MOST_ROWS} rows; group by less, or ask for less time");
             return Err(ServiceError::invalid("too_many_rows", "group_by", message));
         }
     }

@@ -129,7 +129,8 @@ fn slack(job: &Job, live: &Live, policy: &Policy) -> Option<i64> {
     if job.state.is_terminal() {
         return None;
     }
-    if let Some(WaitReason::CheaperLater { latest_start, .. }) = live.state.seen.waits.get(&job.id) {
+    if let Some(WaitReason::CheaperLater { latest_start, .. }) = live.state.seen.waits.get(&job.id)
+    {
         return Some(latest_start.duration_since(live.now.market).as_secs());
     }
     let progress = match live.state.live_attempt(job.id) {

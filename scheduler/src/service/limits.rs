@@ -21,7 +21,7 @@ const MOST_FILTERS: usize = 20;
 
 /// A document is looked at only where it is small enough: the size comes first,
 /// because reading a hostile one takes time.
-pub fn document_size(bytes: usize) -> Result<(), ServiceError> {
+pub(crate) fn document_size(bytes: usize) -> Result<(), ServiceError> {
     if bytes <= MAX_DOCUMENT_BYTES {
         return Ok(());
     }
@@ -33,7 +33,7 @@ pub fn document_size(bytes: usize) -> Result<(), ServiceError> {
 }
 
 /// `yaml` or `json`.
-pub fn format(text: &str) -> Result<Format, ServiceError> {
+pub(super) fn format(text: &str) -> Result<Format, ServiceError> {
     match text {
         "yaml" => Ok(Format::Yaml),
         "json" => Ok(Format::Json),
@@ -42,7 +42,7 @@ pub fn format(text: &str) -> Result<Format, ServiceError> {
 }
 
 /// 1 to 128 visible ASCII characters; none for empty text.
-pub fn idempotency_key(text: &str) -> Result<Option<String>, ServiceError> {
+pub(super) fn idempotency_key(text: &str) -> Result<Option<String>, ServiceError> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -54,7 +54,7 @@ pub fn idempotency_key(text: &str) -> Result<Option<String>, ServiceError> {
 }
 
 /// The names of job states.
-pub fn states(names: &[String]) -> Result<(), ServiceError> {
+pub(super) fn states(names: &[String]) -> Result<(), ServiceError> {
     match names.iter().find(|name| !JobState::NAMES.contains(&name.as_str())) {
         None => Ok(()),
         Some(_) => {
@@ -65,7 +65,7 @@ pub fn states(names: &[String]) -> Result<(), ServiceError> {
 }
 
 /// A text that is only ever compared.
-pub fn text(field: &str, text: &str) -> Result<(), ServiceError> {
+pub(super) fn text(field: &str, text: &str) -> Result<(), ServiceError> {
     if text.len() > LONGEST_TEXT || text.chars().any(char::is_control) {
         let message = format!("at most {LONGEST_TEXT} bytes without control characters");
         return Err(ServiceError::invalid("invalid_value", field, message));
@@ -74,7 +74,7 @@ pub fn text(field: &str, text: &str) -> Result<(), ServiceError> {
 }
 
 /// Names and values to compare with.
-pub fn filters<'a>(
+pub(super) fn filters<'a>(
     field: &str,
     pairs: impl ExactSizeIterator<Item = (&'a String, &'a String)>,
 ) -> Result<(), ServiceError> {
@@ -90,7 +90,7 @@ pub fn filters<'a>(
 }
 
 /// Rows of one page.
-pub fn page_size(asked: u32) -> Result<u32, ServiceError> {
+pub(super) fn page_size(asked: u32) -> Result<u32, ServiceError> {
     match asked {
         0 => Ok(DEFAULT_PAGE),
         1..=LARGEST_PAGE => Ok(asked),
@@ -99,7 +99,7 @@ pub fn page_size(asked: u32) -> Result<u32, ServiceError> {
 }
 
 /// Names the last job of a page. Opaque: clients send it back as it is.
-pub fn page_token(last: JobId) -> String {
+pub(super) fn page_token(last: JobId) -> String {
     let id = last.0.to_be_bytes();
     let mut bytes = id.to_vec();
     bytes.extend(token_check(id));
@@ -107,7 +107,7 @@ pub fn page_token(last: JobId) -> String {
 }
 
 /// The job that a page token names; none for empty text.
-pub fn read_page_token(token: &str) -> Result<Option<JobId>, ServiceError> {
+pub(super) fn read_page_token(token: &str) -> Result<Option<JobId>, ServiceError> {
     if token.is_empty() {
         return Ok(None);
     }

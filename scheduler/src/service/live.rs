@@ -132,9 +132,5 @@ fn part(state: &State, ids: &[JobId]) -> State {
 }
 
 fn counters(state: &State) -> State {
-    State {
-        last_event: state.last_event,
-        settled_total: state.settled_total,
-        ..State::default()
-    }
+    State { last_event: state.last_event, settled_total: state.settled_total, ..State::default() }
 }

@@ -65,6 +65,11 @@ impl Service {
 }
 
 impl LogReader {
+    /// Whose output it is.
+    pub const fn job(&self) -> JobId {
+        self.job
+    }
+
     /// The next chunk; none when everything has been said.
     pub async fn next(&mut self) -> Result<Option<v1::LogChunk>, ServiceError> {
         let stopping = self.service.parts.shutdown.clone();
@@ -114,9 +119,7 @@ impl LogReader {
     async fn add_files(&mut self, job: &Job) -> Result<(), ServiceError> {
         let wanted = match self.request.attempt {
             0 => self.newest + 1..=job.attempts,
-            _ if self.files.is_empty() && !self.over => {
-                self.request.attempt..=self.request.attempt
-            }
+            _ if self.files.is_empty() && !self.over => self.request.attempt..=self.request.attempt,
             _ => return Ok(()),
         };
         self.newest = self.newest.max(*wanted.end());

@@ -44,7 +44,7 @@ pub struct Parts {
     /// The door to the loop.
     pub handle: Handle,
     /// What is durable.
-    pub store: Store,
+    pub store: Arc<Store>,
     /// The operator's choices.
     pub config: Arc<Config>,
     /// Makes and checks the tokens of workers.
@@ -53,6 +53,8 @@ pub struct Parts {
     pub market: Market,
     /// Where the market comes from, in words.
     pub market_name: String,
+    /// The name of this data folder, by which processes are known as ours.
+    pub install: String,
     /// Ends streams that would otherwise go on for ever.
     pub shutdown: CancellationToken,
 }

@@ -78,7 +78,7 @@ pub(super) fn tail_offset(path: &Path, lines: u32) -> io::Result<u64> {
         let begin = end.saturating_sub(CHUNK as u64);
         file.seek(SeekFrom::Start(begin))?;
         let mut block = Vec::with_capacity(CHUNK);
-        file.by_ref().take(end - begin).read_to_end(&mut block)?;
+        Read::by_ref(&mut file).take(end - begin).read_to_end(&mut block)?;
         for (at, _) in block.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
             let next_line = begin + at as u64 + 1;
             // The newline at the very end closes the last line.

@@ -56,7 +56,8 @@ impl Service {
     /// The market and what we hold of it, without the jobs that wait.
     async fn market_input(&self) -> Result<PlanInput, ServiceError> {
         let copy = |state: &State, now: Now| {
-            let active = state.jobs.iter().filter(|(_, j)| matches!(j.state, JobState::Active { .. }));
+            let active =
+                state.jobs.iter().filter(|(_, j)| matches!(j.state, JobState::Active { .. }));
             let mut part = State {
                 jobs: active.map(|(id, job)| (*id, job.clone())).collect(),
                 attempts: state.attempts.clone(),
@@ -106,7 +107,10 @@ fn quote_spec(input: &PlanInput, spec: &JobSpec, now: Now) -> v1::JobQuote {
         deadline_source: spotwise_api::convert::deadline_source(source).to_owned(),
         expected_interruptions: listed.map(|o| interruptions(o, spec, &quote, now)).unwrap_or(0.0),
         spot_share: quote.spot_share,
-        offer: offer.filter(|_| quote.start == Start::Now).map(ToString::to_string).unwrap_or_default(),
+        offer: offer
+            .filter(|_| quote.start == Start::Now)
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         reason: reason(&quote),
         alternatives: quote.alternatives.iter().map(alternative).collect(),
         warnings: warnings(spec, &quote),
@@ -153,7 +157,10 @@ pub(super) fn reason(quote: &Quote) -> String {
 fn warnings(spec: &JobSpec, quote: &Quote) -> Vec<String> {
     let mut warnings = Vec::new();
     let long = spec.longest_expected_duration();
-    if spec.interruptible && !spec.resumable() && quote.spot_share > 0.0 && long > LONG_WITHOUT_CHECKPOINT
+    if spec.interruptible
+        && !spec.resumable()
+        && quote.spot_share > 0.0
+        && long > LONG_WITHOUT_CHECKPOINT
     {
         warnings.push(format!(
             "it runs for about {} and saves nothing: every interruption starts it over; \

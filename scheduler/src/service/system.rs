@@ -49,8 +49,8 @@ impl Service {
         let held_of = |offer: &Offer| held.get(&offer.key).copied().unwrap_or(0);
         let wanted = |offer: &&Offer| {
             let name = offer.shape.accelerator.as_ref().map_or("", |name| name.as_str());
-            let fits = request.accelerator.is_empty()
-                || name.eq_ignore_ascii_case(&request.accelerator);
+            let fits =
+                request.accelerator.is_empty() || name.eq_ignore_ascii_case(&request.accelerator);
             fits && (request.all || offer.free > 0)
         };
         let offers =

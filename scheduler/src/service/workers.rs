@@ -33,7 +33,10 @@ impl Service {
         let (handle, address) = (request.handle, request.address);
         match self.parts.handle.command(Command::Register { worker, handle, address }).await? {
             Reply::Assigned(Some(assigned)) => {
-                Ok(assignment::assignment(&assigned, worker.rank, &self.parts.config))
+                {
+                let (config, install) = (&self.parts.config, &self.parts.install);
+                Ok(assignment::assignment(&assigned, worker.rank, config, install))
+            }
             }
             Reply::Assigned(None) => Ok(assignment::not_ready(&self.parts.config)),
             other => Err(unexpected(&other)),
@@ -147,10 +150,9 @@ fn orders_from(orders: Orders, lease: Duration, wall: Timestamp) -> v1::Heartbea
     let left = |until: Timestamp| millis(between(wall, until));
     v1::HeartbeatResponse {
         lease_ms: millis(lease),
-        notice: orders.reclaim_at.map(|at| v1::Notice {
-            reclaim_in_ms: left(at),
-            action: "terminate".to_owned(),
-        }),
+        notice: orders
+            .reclaim_at
+            .map(|at| v1::Notice { reclaim_in_ms: left(at), action: "terminate".to_owned() }),
         stop: orders.stop.map(|(reason, by)| v1::StopOrder {
             reason: stop_reason(reason).to_owned(),
             kill_in_ms: left(by),
@@ -170,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_report_says_exactly_one_thing() {
-        let started = v1::ReportRequest { started: Some(v1::Started::default()), ..Default::default() };
+        let started =
+            v1::ReportRequest { started: Some(v1::Started::default()), ..Default::default() };
         assert!(matches!(reported(worker(), &started), Ok(Command::Started { .. })));
         let both = v1::ReportRequest { exited: Some(v1::Exited::default()), ..started };
         assert_eq!(reported(worker(), &both).unwrap_err().field(), "report");
@@ -180,10 +183,8 @@ mod tests {
     #[test]
     fn orders_count_from_now() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let orders = Orders {
-            reclaim_at: Some(at(130)),
-            stop: Some((StopReason::Cancelled, at(90))),
-        };
+        let orders =
+            Orders { reclaim_at: Some(at(130)), stop: Some((StopReason::Cancelled, at(90))) };
         let answer = orders_from(orders, Duration::from_secs(30), at(100));
         assert_eq!(answer.lease_ms, 30_000);
         assert_eq!(answer.notice.unwrap().reclaim_in_ms, 30_000);

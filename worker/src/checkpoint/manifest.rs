@@ -100,9 +100,10 @@ impl Manifest {
         let mut total = 0_u64;
         let mut paths = BTreeSet::new();
         for file in &self.files {
-            total = total.checked_add(file.size).filter(|total| *total <= MOST_BYTES).ok_or_else(
-                || format!("its files are larger than {MOST_BYTES} bytes together"),
-            )?;
+            total = total
+                .checked_add(file.size)
+                .filter(|total| *total <= MOST_BYTES)
+                .ok_or_else(|| format!("its files are larger than {MOST_BYTES} bytes together"))?;
             check_path(&file.path)?;
             if !paths.insert(Path::new(&file.path)) {
                 return Err(format!("{:?} twice", file.path));
@@ -112,7 +113,8 @@ impl Manifest {
                 return Err(format!("the hash of {:?} is none", file.path));
             }
         }
-        let inside = paths.iter().find(|path| path.ancestors().skip(1).any(|up| paths.contains(up)));
+        let inside =
+            paths.iter().find(|path| path.ancestors().skip(1).any(|up| paths.contains(up)));
         inside.map_or(Ok(()), |path| Err(format!("{} lies in a file", path.display())))
     }
 }
@@ -121,8 +123,7 @@ impl Manifest {
 fn check_path(path: &str) -> Result<(), String> {
     let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     // 255 bytes: NAME_MAX, so that no name can fail a restore.
-    let tidy =
-        path.split('/').all(|part| !matches!(part, "" | "." | "..") && part.len() <= 255);
+    let tidy = path.split('/').all(|part| !matches!(part, "" | "." | "..") && part.len() <= 255);
     if plain && tidy && path.len() <= LONGEST_PATH && !path.contains('\0') {
         Ok(())
     } else {

@@ -65,7 +65,10 @@ fn walk(
         let entry = entry.map_err(at(folder))?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else {
-            return Err(CheckpointError::Refused(format!("the name {} is not UTF-8", name.display())));
+            return Err(CheckpointError::Refused(format!(
+                "the name {} is not UTF-8",
+                name.display()
+            )));
         };
         if name.starts_with(UNFINISHED) {
             continue;

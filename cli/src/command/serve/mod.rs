@@ -10,9 +10,12 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use spotwise_scheduler::config::{Config, DEFAULT_PORT};
 use spotwise_scheduler::options::{MarketChoice, ServeOptions};
+use spotwise_scheduler::serve::serve;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::{Context, duration, worker};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, chain};
 use crate::output::note;
 use crate::text::one_line;
 
@@ -32,10 +35,7 @@ pub(crate) struct Serve {
     /// `synthetic`, or a recorded market: a table (.csv) or AWS's spot price history (.json)
     #[arg(long, value_name = "MARKET", help_heading = "Market")]
     market: Option<String>,
-    /// Index of the recording; by default an index.json beside it
-    #[arg(long, value_name = "FILE", help_heading = "Market")]
-    market_index: Option<PathBuf>,
-    /// When second 0 of the recording was, where the index does not say
+    /// When second 0 of the recording was, where the index.json beside it does not say
     #[arg(long, value_name = "TIME", help_heading = "Market")]
     market_start: Option<Timestamp>,
     /// Market seconds per second; above 1 only with --market
@@ -80,6 +80,9 @@ pub(crate) enum Simulate {
     False,
 }
 
+/// How the line begins that says where requests are answered.
+pub(super) const READY: &str = "ready on ";
+
 /// Days of a synthetic market: at 240 times the real speed, three hours.
 const SYNTHETIC_DAYS: u32 = 30;
 
@@ -91,9 +94,15 @@ impl Serve {
         let options = self.options()?;
         worker::log_to_stderr();
         note(one_line(&summary(&options)));
-        spotwise_scheduler::serve(options, shutdown())
-            .await
-            .map_err(|error| Failure::new(Exit::Failed, crate::exit::chain(&error)))
+        let output = context.output;
+        let ready = move |address: SocketAddr| {
+            // Whoever started us may have stopped listening; that is no reason to end.
+            let _ = output.line(format!("{READY}http://{address}"));
+        };
+        serve(options, stop_on_signals(), ready).await.map_err(|error| {
+            let exit = if error.is_configuration() { Exit::Usage } else { Exit::Failed };
+            Failure::new(exit, chain(&error))
+        })
     }
 
     /// Checks what the flags say together and makes plain data of it.
@@ -139,9 +148,9 @@ impl Serve {
     fn market(&self) -> Result<MarketChoice, Failure> {
         match self.market.as_deref() {
             None | Some("synthetic") => {
-                if self.market_index.is_some() || self.market_start.is_some() {
+                if self.market_start.is_some() {
                     return Err(Failure::usage(
-                        "--market-index and --market-start belong to a recording: add --market FILE",
+                        "--market-start belongs to a recording: add --market FILE.csv",
                     ));
                 }
                 Ok(MarketChoice::Synthetic {
@@ -160,14 +169,7 @@ impl Serve {
                     )));
                 }
                 readable("--market", &path)?;
-                if let Some(index) = &self.market_index {
-                    readable("--market-index", index)?;
-                }
-                Ok(MarketChoice::File {
-                    path,
-                    index: self.market_index.clone(),
-                    start: self.market_start,
-                })
+                Ok(MarketChoice::File { path, start: self.market_start })
             }
         }
     }
@@ -176,32 +178,31 @@ impl Serve {
 /// What an operator should see before anything runs.
 fn summary(options: &ServeOptions) -> String {
     let config = &options.config;
-    let market = match &options.market {
-        MarketChoice::Synthetic { seed, turbulence, .. } => {
-            format!("synthetic, seed {seed}, turbulence {turbulence}")
-        }
-        MarketChoice::File { path, .. } => path.display().to_string(),
-    };
     let accelerators = if config.simulate_accelerators { "simulated on CPUs" } else { "real" };
     format!(
-        "spotwise {} on http://{}; market: {market}, {}x; accelerators: {accelerators}; data: {}",
+        "spotwise {}; market: {}, {}x; accelerators: {accelerators}; data: {}",
         env!("CARGO_PKG_VERSION"),
-        config.listen,
+        options.market.describe(),
         config.speed,
         config.data_dir.display()
     )
 }
 
-/// Ends on SIGINT and on SIGTERM.
-async fn shutdown() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+/// Cancelled by SIGINT and by SIGTERM.
+fn stop_on_signals() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            },
+            Err(_) => drop(tokio::signal::ctrl_c().await),
+        }
+        stopping.cancel();
+    });
+    stop
 }
 
 fn default_data_dir() -> Option<PathBuf> {
@@ -247,16 +248,17 @@ fn cpus(text: &str) -> Result<u64, String> {
     if milli > 0 && micros % 1_000 == 0 { Ok(milli) } else { Err(wrong()) }
 }
 
-/// `8GB`, `8GiB`, `512MB`: both spellings mean powers of two, as in job files.
+/// `8GB`, `8GiB`, `512MB` as in job files, in whole MiB.
 fn memory(text: &str) -> Result<u64, String> {
-    let wrong = || "write a size such as 8GB or 512MB".to_owned();
-    let units = [("GiB", 1024), ("GB", 1024), ("MiB", 1), ("MB", 1)];
+    const MIB: u64 = 1 << 20;
+    let wrong = || "write a size such as 8GB, 8GiB or 512MB".to_owned();
+    let units = [("GiB", 1024 * MIB), ("GB", 1_000_000_000), ("MiB", MIB), ("MB", 1_000_000)];
     let (number, factor) = units
         .iter()
         .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)))
         .ok_or_else(wrong)?;
-    let mib = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(wrong)?;
-    if mib > 0 { Ok(mib) } else { Err(wrong()) }
+    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(wrong)?;
+    if bytes >= MIB { Ok(bytes / MIB) } else { Err(wrong()) }
 }
 
 #[cfg(test)]

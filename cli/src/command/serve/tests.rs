@@ -20,7 +20,7 @@ fn options(flags: &[&str]) -> Result<ServeOptions, String> {
 #[test]
 fn flags_become_a_configuration() {
     let flags = ["--market", "synthetic", "--speed", "240", "--notice-lead", "6s", "--cpus", "1.5"];
-    let more = ["--memory", "2GB", "--simulate-accelerators", "true", "--seed", "9"];
+    let more = ["--memory", "2GiB", "--simulate-accelerators", "true", "--seed", "9"];
     let options = options(&[&flags[..], &more[..]].concat()).unwrap();
     let config = &options.config;
     assert!(config.data_dir.is_absolute());
@@ -39,7 +39,7 @@ fn contradictions_are_refused() {
         (&["--listen", "0.0.0.0:7717"], "only this machine"),
         (&["--market", "market.txt"], ".csv or .json"),
         (&["--market", "missing.csv"], "No such file"),
-        (&["--market-index", "index.json"], "belong to a recording"),
+        (&["--market-start", "2023-02-15T00:00:00Z"], "belongs to a recording"),
         (&["--catalog", "missing.yaml"], "--catalog missing.yaml"),
         (&["--policy", "missing.yaml"], "missing.yaml"),
         (&["--speed", "0"], "0"),
@@ -57,6 +57,6 @@ fn contradictions_are_refused() {
 fn amounts() {
     assert_eq!(cpus("0.25"), Ok(250));
     assert!(cpus("0").is_err() && cpus("0.0001").is_err());
-    assert_eq!(memory("512MB"), Ok(512));
+    assert_eq!(memory("512MB"), Ok(488));
     assert!(memory("0GB").is_err() && memory("GB").is_err());
 }

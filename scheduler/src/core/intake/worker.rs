@@ -81,9 +81,12 @@ fn orders(job: &Job, attempt: &Attempt, terms: &Terms) -> Orders {
     let Some(order) = attempt.stop else { return Orders::default() };
     let grace = job.spec.checkpoint.as_ref().map_or(terms.default_grace, |c| c.grace);
     let by_us = order.reason != StopReason::Interrupted;
+    // What a stop for the budget may cost was reckoned with the grace alone.
+    let allowance =
+        if order.reason == StopReason::Budget { Duration::ZERO } else { COMMIT_ALLOWANCE };
     Orders {
         reclaim_at: order.reclaim_wall,
-        stop: by_us.then(|| (order.reason, after(order.at.wall, grace + COMMIT_ALLOWANCE))),
+        stop: by_us.then(|| (order.reason, after(order.at.wall, grace + allowance))),
     }
 }
 

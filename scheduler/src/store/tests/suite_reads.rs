@@ -128,7 +128,8 @@ pub(super) async fn neighbouring_periods_add_up(store: &Store) {
     let of_one = read(None, None, Some(vec![1, 1])).await;
     assert_eq!(of_one, [entries[0].clone(), entries[3].clone()]);
     assert_eq!(read(None, None, Some(vec![])).await, []);
-    // More jobs than one statement names.
+    // More jobs than one statement names, and one job in two statements.
+    assert_eq!(read(None, None, Some(vec![1; 600])).await.len(), 2);
     assert_eq!(read(None, None, Some((1..=2_000).collect())).await.len(), 3);
 }
 

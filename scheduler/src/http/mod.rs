@@ -1,0 +1,88 @@
+//! The REST face: JSON of the same messages as gRPC, under `/api/v1`. Each
+//! handler converts, acts, and converts back.
+
+mod body;
+mod guard;
+mod handlers;
+mod openapi;
+mod params;
+mod problem;
+mod streams;
+
+use axum::Router;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderName, HeaderValue};
+use axum::routing::{MethodRouter, get, post};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+pub use guard::check_origin;
+pub use openapi::document;
+pub use problem::{Refused, problem};
+
+use crate::service::{Service, ServiceError};
+
+/// Sent with every answer. Nothing here is a page: a browser that shows an
+/// answer anyway may run, load, frame and keep nothing of it.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (REFERRER_POLICY, "no-referrer"),
+    (CACHE_CONTROL, "no-store"),
+];
+
+/// All routes, with their headers and the answers for what is not there.
+pub fn router(service: Service) -> Router {
+    let mut router = Router::new();
+    for (path, methods) in routes() {
+        router = router.route(path, methods);
+    }
+    let nowhere =
+        || async { Refused(ServiceError::NotFound("there is no such address".to_owned())) };
+    let mut router = router
+        .fallback(nowhere)
+        .method_not_allowed_fallback(|| async { Refused(ServiceError::NoSuchMethod) })
+        .with_state(service);
+    for (name, value) in HEADERS {
+        let value = HeaderValue::from_static(value);
+        router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
+    }
+    router
+}
+
+fn routes() -> Vec<(&'static str, MethodRouter<Service>)> {
+    vec![
+        ("/api/v1/jobs", post(handlers::submit).get(handlers::list)),
+        ("/api/v1/jobs/{job}", get(handlers::get).delete(handlers::delete)),
+        ("/api/v1/jobs/{job}/cancel", post(handlers::cancel)),
+        ("/api/v1/jobs/{job}/resubmit", post(handlers::resubmit)),
+        ("/api/v1/jobs/{job}/explain", get(handlers::explain)),
+        ("/api/v1/jobs/{job}/logs", get(streams::logs)),
+        ("/api/v1/quotes", post(handlers::quote)),
+        ("/api/v1/events", get(streams::events)),
+        ("/api/v1/costs", get(handlers::costs)),
+        ("/api/v1/offers", get(handlers::offers)),
+        ("/api/v1/info", get(handlers::info)),
+        ("/healthz", get(handlers::healthz)),
+        ("/readyz", get(handlers::readyz)),
+        ("/openapi.json", get(openapi::serve)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_documented_and_nothing_else() {
+        let document = document();
+        let mut documented: Vec<&str> = document.paths.paths.keys().map(String::as_str).collect();
+        let mut served: Vec<&str> = routes().into_iter().map(|(path, _)| path).collect();
+        documented.sort_unstable();
+        served.sort_unstable();
+        assert_eq!(documented, served);
+    }
+}

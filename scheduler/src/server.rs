@@ -1,0 +1,244 @@
+//! The listener: gRPC and REST on one port, on this machine only.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Request, Response};
+use axum::response::IntoResponse;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::http::{Refused, check_origin};
+use crate::rpc::status;
+use crate::service::{Service, ServiceError};
+
+/// Connections at once; more wait in the listener's backlog.
+const MOST_CONNECTIONS: usize = 1_024;
+/// Calls whose answer has not begun; more are refused as overload.
+const MOST_CALLS: usize = 2_048;
+/// Streams of one HTTP/2 connection.
+const MOST_STREAMS: u32 = 128;
+/// Resets that a peer may leave unread (CVE-2023-44487, rapid reset).
+const MOST_RESETS: usize = 32;
+/// Headers of one call.
+const MOST_HEADER_BYTES: u32 = 16 * 1024;
+/// A peer has so long to say what it wants.
+const FIRST_WORDS: Duration = Duration::from_secs(10);
+/// An answer begins within this time: twice the longest planning round and more.
+const ANSWER: Duration = Duration::from_secs(30);
+/// A silent HTTP/2 peer is asked whether it lives.
+const PING: Duration = Duration::from_secs(20);
+/// What is under way at the end gets so long.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Wait after the system has no descriptor left.
+const BREATH: Duration = Duration::from_millis(100);
+/// The first bytes of every HTTP/2 connection (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Why the servers did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Others could reach it, and nobody would be asked who they are.
+    #[error(
+        "{0} can be reached from other machines, and there is no authentication yet: listen on 127.0.0.1 or [::1]"
+    )]
+    NotLoopback(SocketAddr),
+    /// The port is taken, or not allowed.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The port is taken, and the system does not say which.
+    #[error("cannot tell where it listens")]
+    NoAddress(#[source] io::Error),
+    /// A defect of the build.
+    #[error("cannot describe the services")]
+    Reflection(#[source] tonic_reflection::server::Error),
+}
+
+/// Takes the port; 0 for any that is free.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    if !address.ip().to_canonical().is_loopback() {
+        return Err(ServerError::NotLoopback(address));
+    }
+    TcpListener::bind(address).await.map_err(|source| ServerError::Bind { address, source })
+}
+
+/// Where it listens: the port that port 0 became.
+pub fn local_address(listener: &TcpListener) -> Result<SocketAddr, ServerError> {
+    listener.local_addr().map_err(ServerError::NoAddress)
+}
+
+/// Serves until `shutdown`, then lets what is under way finish.
+pub async fn serve(
+    listener: TcpListener,
+    service: Service,
+    shutdown: CancellationToken,
+) -> Result<(), ServerError> {
+    let doors = Doors {
+        grpc: crate::rpc::routes(&service).await.map_err(ServerError::Reflection)?,
+        http: crate::http::router(service),
+        calls: Arc::new(Semaphore::new(MOST_CALLS)),
+    };
+    let app = doors.app();
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                connections.spawn(connection(stream, place, app.clone(), graceful.watcher()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(LAST_WORDS, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some calls did not finish in time and were broken off");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+async fn connection(stream: TcpStream, place: OwnedSemaphorePermit, app: Router, watcher: Watcher) {
+    // Small answers go out at once. It may fail where the peer has gone.
+    let _ = stream.set_nodelay(true);
+    if !matches!(tokio::time::timeout(FIRST_WORDS, speaks(&stream)).await, Ok(Ok(()))) {
+        return;
+    }
+    let builder = builder();
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    if let Err(error) = watcher.watch(served).await {
+        tracing::debug!(error, "a connection broke");
+    }
+    drop(place);
+}
+
+/// Waits until the peer's first bytes tell HTTP/2 from HTTP/1: the builder,
+/// which has to know, would wait for them for ever.
+async fn speaks(stream: &TcpStream) -> io::Result<()> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut first).await?;
+        let so_far = first.get(..length).unwrap_or_default();
+        if length == 0 || length == PREFACE.len() || !PREFACE.starts_with(so_far) {
+            return Ok(());
+        }
+        // Peeking again is answered at once, with the same bytes.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_WORDS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(MOST_HEADER_BYTES)
+        .max_pending_accept_reset_streams(MOST_RESETS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    builder
+}
+
+/// Both faces behind one entrance.
+#[derive(Clone)]
+struct Doors {
+    grpc: Router,
+    http: Router,
+    calls: Arc<Semaphore>,
+}
+
+impl Doors {
+    fn app(self) -> Router {
+        let panicked = |_: Box<dyn std::any::Any + Send>| {
+            tracing::error!("a call panicked");
+            Refused(ServiceError::internal("answering", "a panic")).into_response()
+        };
+        Router::new()
+            .fallback(move |request: Request<Body>| async move { self.answer(request).await })
+            .layer(CatchPanicLayer::custom(panicked))
+    }
+
+    async fn answer(self, request: Request<Body>) -> Response<Body> {
+        let grpc = is_grpc(&request);
+        let refuse = |error: ServiceError| {
+            if grpc { status(&error).into_http() } else { Refused(error).into_response() }
+        };
+        if let Err(error) = check_origin(&request) {
+            return refuse(error);
+        }
+        let Ok(_call) = self.calls.try_acquire() else { return refuse(ServiceError::Overloaded) };
+        let door = if grpc { self.grpc } else { self.http };
+        match tokio::time::timeout(ANSWER, door.oneshot(request)).await {
+            Ok(Ok(response)) => response,
+            Err(_) => refuse(ServiceError::TimedOut(ANSWER.as_secs())),
+        }
+    }
+}
+
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn other_machines_cannot_reach_it() {
+        for address in ["0.0.0.0:0", "[::]:0", "10.0.0.1:0", "[::ffff:10.0.0.1]:0"] {
+            let error = bind(address.parse().unwrap()).await.unwrap_err();
+            assert!(matches!(error, ServerError::NotLoopback(_)), "{address}");
+            assert_eq!(error.to_string().lines().count(), 1);
+        }
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let taken = bind(local_address(&listener).unwrap()).await.unwrap_err();
+        assert!(matches!(taken, ServerError::Bind { .. }));
+    }
+
+    #[test]
+    fn grpc_is_known_by_its_content_type() {
+        let kind =
+            |kind: &str| is_grpc(&Request::builder().header(CONTENT_TYPE, kind).body(()).unwrap());
+        assert!(kind("application/grpc") && kind("application/grpc+proto"));
+        assert!(!kind("application/json") && !kind(""));
+    }
+}

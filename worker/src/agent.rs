@@ -1,0 +1,118 @@
+//! The life of a worker, from its folder to its last words.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::prctl;
+use spotwise_api::v1::Assignment;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::attempt::{self, Attempt};
+use crate::folder::Folder;
+use crate::link::{Backoff, Link, LinkError};
+use crate::{Options, tree, voice};
+
+/// A scheduler that does not answer the first call for so long has given the
+/// attempt up.
+const REGISTER_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often to ask again while a gang is not complete, where the scheduler
+/// does not say.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Carries out one attempt.
+pub(crate) async fn live(options: Options, mode: &[&str]) -> Result<()> {
+    let id = options.attempt.context("no attempt was named")?;
+    let server = options.server.context("no server was named")?;
+    let folder = Folder::enter(&options.dir.context("no folder was named")?)
+        .context("entering the attempt's folder")?;
+    let Some(_lock) = folder.lock().context("locking the attempt's folder")? else {
+        tracing::info!(attempt = %id, rank = options.rank, "another worker carries this out");
+        return Ok(());
+    };
+    // What the command leaves behind is ours to end and to reap.
+    prctl::set_child_subreaper(true).context("becoming a subreaper")?;
+    folder.write_identity(&id.to_string(), options.rank).context("writing worker.json")?;
+    let token = options.token.unwrap_or_default();
+    let link = Link::new(server, id.to_string(), options.rank, token)
+        .context("reading the server's address")?;
+
+    if let Some(words) = folder.ending().context("reading exit.json")? {
+        tracing::info!("repeating the last words of an earlier worker");
+        voice::repeat(link, &folder, words).await;
+        return Ok(());
+    }
+    if folder.was_started() {
+        let killed = tree::kill_left_behind(&folder.progress());
+        tracing::warn!(killed, "the worker was restarted while its command ran");
+        let lost = vec![voice::start_failed(
+            "lost: the worker was restarted, and a command is never started twice",
+        )];
+        folder.write_ending(&lost).context("writing exit.json")?;
+        voice::repeat(link, &folder, lost).await;
+        return Ok(());
+    }
+
+    let asked_to_stop = CancellationToken::new();
+    let _signals = listen(asked_to_stop.clone()).context("listening to signals")?;
+    let asked = Instant::now();
+    let registered = register(&link, &options.address);
+    let (answered, assignment) = tokio::select! {
+        registered = registered => match registered? {
+            Some(registered) => registered,
+            None => return Ok(()),
+        },
+        () = asked_to_stop.cancelled() => {
+            tracing::info!(waited = ?asked.elapsed(), "stopped before there was anything to do");
+            return Ok(());
+        }
+    };
+    let attempt = Attempt { id, folder, link, mode, asked_to_stop };
+    Box::pin(attempt::carry_out(attempt, Arc::new(assignment), answered)).await
+}
+
+/// Asks until there is something to do; answers when the call that was
+/// answered was made. None where the attempt is over already.
+async fn register(link: &Link, address: &str) -> Result<Option<(Instant, Assignment)>> {
+    let mut heard = Instant::now();
+    let mut backoff = Backoff::new();
+    loop {
+        let asked = Instant::now();
+        match link.register(address.to_owned()).await {
+            Ok(assignment) if assignment.ready => return Ok(Some((asked, assignment))),
+            Ok(assignment) => {
+                heard = asked;
+                backoff = Backoff::new();
+                let pause = Duration::from_millis(assignment.heartbeat_ms.into());
+                tokio::time::sleep(if pause.is_zero() { ASK_AGAIN } else { pause }).await;
+            }
+            Err(LinkError::Superseded(message)) => {
+                tracing::info!(message, "superseded before there was anything to do");
+                return Ok(None);
+            }
+            Err(error @ LinkError::Refused(_)) => return Err(error).context("registering"),
+            Err(LinkError::Away(message)) => {
+                if heard.elapsed() >= REGISTER_PATIENCE {
+                    bail!("nobody to register with: {message}");
+                }
+                tokio::time::sleep(backoff.pause()).await;
+            }
+        }
+    }
+}
+
+/// SIGTERM and SIGINT to the worker mean: stop the command with its grace.
+fn listen(asked_to_stop: CancellationToken) -> std::io::Result<AbortOnDropHandle<()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        asked_to_stop.cancel();
+    })))
+}

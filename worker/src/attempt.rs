@@ -1,0 +1,306 @@
+//! One attempt: prepare, start, watch, save, report.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use nix::sys::signal::Signal;
+use spotwise_api::v1::{Assignment, Exited, ReportRequest, Started};
+use spotwise_model::AttemptId;
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::folder::Folder;
+use crate::heartbeat::{Rhythm, beat};
+use crate::link::Link;
+use crate::output::Capture;
+use crate::prepare::{Prepared, prepare};
+use crate::process::{self, Process, Status};
+use crate::progress::ProgressLog;
+use crate::save::Saver;
+use crate::supervise::{Action, Order, Supervisor};
+use crate::usage::Sampler;
+use crate::voice::{Voice, start_failed};
+use crate::{notice, stage};
+
+/// A process that escaped may hold the output open; it gets no longer than this.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Checkpoints are never looked for more often.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Who carries out what, and where.
+pub(crate) struct Attempt<'a> {
+    /// Job and number.
+    pub(crate) id: AttemptId,
+    /// The folder of this attempt and rank.
+    pub(crate) folder: Folder,
+    /// The scheduler.
+    pub(crate) link: Link,
+    /// What this program needs before a worker's options.
+    pub(crate) mode: &'a [&'a str],
+    /// Set by SIGTERM to the worker.
+    pub(crate) asked_to_stop: CancellationToken,
+}
+
+/// Runs the assigned command to its end, and reports it. `answered` is when
+/// the lease began.
+pub(crate) async fn carry_out(
+    attempt: Attempt<'_>,
+    assignment: Arc<Assignment>,
+    answered: Instant,
+) -> Result<()> {
+    let folder = &attempt.folder;
+    let (orders_sender, mut orders) = mpsc::channel(16);
+    let progress = Arc::new(Mutex::new(ProgressLog::new(folder.progress())));
+    let capture = Arc::new(Capture::create(&folder.log()).context("creating the log")?);
+    let _beat = AbortOnDropHandle::new(tokio::spawn(beat(
+        attempt.link.clone(),
+        Rhythm::new(assignment.heartbeat_ms, assignment.lease_ms),
+        answered,
+        Arc::clone(&progress),
+        Sampler::new(assignment.env.get("CUDA_VISIBLE_DEVICES").map(String::as_str)),
+        orders_sender.clone(),
+    )));
+    let voice =
+        Voice::start(attempt.link.clone(), folder.log(), capture.level(), orders_sender.clone());
+    let (asked, sender) = (attempt.asked_to_stop.clone(), orders_sender);
+    let _asked = AbortOnDropHandle::new(tokio::spawn(async move {
+        asked.cancelled().await;
+        // Nobody listens where the command has ended.
+        let _ = sender.send(Order::Stop { within: None }).await;
+    }));
+
+    let run = Run { attempt: &attempt, assignment: &assignment, progress, capture, voice: &voice };
+    let words = Box::pin(run.to_the_end(&mut orders)).await?;
+    folder.write_ending(&words).context("writing exit.json")?;
+    // Only a restarted worker has to repeat the words before the last.
+    let last = words.into_iter().next_back();
+    // Orders still come with every heartbeat, and must not stop them.
+    tokio::select! {
+        () = voice.finish(last) => {}
+        () = superseded(&mut orders) => {}
+    }
+    Ok(())
+}
+
+/// What all steps need.
+struct Run<'a> {
+    attempt: &'a Attempt<'a>,
+    assignment: &'a Assignment,
+    progress: Arc<Mutex<ProgressLog>>,
+    capture: Arc<Capture>,
+    voice: &'a Voice,
+}
+
+impl Run<'_> {
+    /// Answers the last words.
+    async fn to_the_end(&self, orders: &mut mpsc::Receiver<Order>) -> Result<Vec<ReportRequest>> {
+        let grace = Duration::from_millis(self.assignment.grace_ms.into());
+        let mut supervisor = Supervisor::new(grace, self.assignment.signal_on_notice);
+        let fence = CancellationToken::new();
+        let Attempt { id, folder, link, .. } = self.attempt;
+        let prepared = tokio::select! {
+            biased;
+            () = told_to_end(orders) => None,
+            prepared = prepare(self.assignment, *id, folder, link, &fence) => Some(prepared),
+        };
+        let words = match prepared {
+            None => vec![self.exited(Status::signalled(Signal::SIGTERM as i32), 0)],
+            Some(Err(message)) => vec![start_failed(message)],
+            Some(Ok(prepared)) => {
+                folder.mark_started().context("marking the start")?;
+                Box::pin(self.command(prepared, &mut supervisor, orders, fence)).await?
+            }
+        };
+        self.capture.close();
+        Ok(words)
+    }
+
+    async fn command(
+        &self,
+        prepared: Prepared,
+        supervisor: &mut Supervisor,
+        orders: &mut mpsc::Receiver<Order>,
+        fence: CancellationToken,
+    ) -> Result<Vec<ReportRequest>> {
+        let mode = self.attempt.mode;
+        let Prepared { environment, workdir, output_store, restored, committer } = prepared;
+        // Before the start, so that no end is missed.
+        let mut ended = signal(SignalKind::child()).context("listening to children")?;
+        let spawned = process::spawn(mode, &self.assignment.command, &environment, &workdir);
+        let (process, pipe) = match spawned {
+            Ok(spawned) => spawned,
+            Err(error) => return Ok(vec![start_failed(format!("the command: {error}"))]),
+        };
+        if let Err(error) = self.capture.drain(pipe) {
+            // Undrained, the command would hang on its first output.
+            process.kill_the_rest().await;
+            return Ok(vec![start_failed(format!("capturing output: {error}"))]);
+        }
+        let started = Started {
+            pid: process.pid(),
+            restored: restored.loaded.map(|id| id.name()),
+            rejected_checkpoints: restored.rejected,
+        };
+        self.say(ReportRequest { started: Some(started), ..ReportRequest::default() });
+
+        let done = CancellationToken::new();
+        let saving = committer.map(|committer| {
+            let reports = self.voice.reports().clone();
+            let saver = Saver::new(
+                committer,
+                Arc::clone(&self.progress),
+                Arc::clone(&self.capture),
+                reports,
+            );
+            let interval = self.assignment.checkpoint.as_ref().map_or(0, |it| it.interval_ms);
+            let interval = Duration::from_millis(interval.into()).max(SHORTEST_INTERVAL);
+            AbortOnDropHandle::new(tokio::spawn(saver.run(interval, done.clone())))
+        });
+        let status = self.watch(&process, supervisor, orders, &mut ended, &fence).await;
+        supervisor.exited();
+        done.cancel();
+        process.kill_the_rest().await;
+        self.capture.drained(DRAIN).await;
+
+        let mut words = Vec::new();
+        let mut outputs = 0;
+        if supervisor.may_save() {
+            let store = output_store.filter(|_| status.code == 0);
+            let finish = async {
+                if let Some(saving) = saving {
+                    // A saver that broke has saved what it could.
+                    if let Ok(mut saver) = saving.await {
+                        saver.commit().await;
+                        words.extend(saver.last());
+                    }
+                }
+                if let Some(store) = store {
+                    outputs = self.collect(store).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = fenced(orders, &fence) => {}
+                () = finish => {}
+            }
+        }
+        words.push(self.exited(status, outputs));
+        Ok(words)
+    }
+
+    /// Until the command has ended.
+    async fn watch(
+        &self,
+        process: &Process,
+        supervisor: &mut Supervisor,
+        orders: &mut mpsc::Receiver<Order>,
+        ended: &mut SignalStream,
+        fence: &CancellationToken,
+    ) -> Status {
+        loop {
+            if let Some(status) = process.reap() {
+                return status;
+            }
+            let wake = supervisor.next();
+            let actions = tokio::select! {
+                biased;
+                _ = ended.recv() => continue,
+                Some(order) = orders.recv() => {
+                    tracing::debug!(?order, "an order");
+                    supervisor.order(order, Instant::now())
+                }
+                () = sleep_until(wake) => supervisor.wake(Instant::now()),
+            };
+            if !supervisor.may_save() {
+                fence.cancel();
+            }
+            for action in actions {
+                self.act(process, action);
+            }
+        }
+    }
+
+    fn act(&self, process: &Process, action: Action) {
+        tracing::info!(?action, "to the command");
+        match action {
+            Action::WriteNotice { reclaim_in, action } => {
+                notice::write(&self.attempt.folder, &action, reclaim_in, Timestamp::now());
+            }
+            Action::Warn => process.signal(Signal::SIGUSR1),
+            Action::Terminate => process.signal_group(Signal::SIGTERM),
+            Action::Kill => process.kill(),
+        }
+    }
+
+    async fn collect(&self, store: std::path::PathBuf) -> u32 {
+        let outputs = self.assignment.outputs.clone();
+        let collected = stage::collect(&self.attempt.folder, outputs, store).await;
+        for line in &collected.missing {
+            tracing::warn!("{line}");
+            self.capture.note(line);
+        }
+        collected.files
+    }
+
+    fn exited(&self, status: Status, outputs: u32) -> ReportRequest {
+        let progress =
+            self.progress.lock().unwrap_or_else(PoisonError::into_inner).refresh(SystemTime::now());
+        let Status { code, signal } = status;
+        let exited = Exited { code, signal, progress, outputs };
+        ReportRequest { exited: Some(exited), ..ReportRequest::default() }
+    }
+
+    fn say(&self, report: ReportRequest) {
+        // Nobody listens once the attempt is superseded; the order says so too.
+        let _ = self.voice.reports().send(report);
+    }
+}
+
+/// Before the start: anything that ends an attempt. A notice is repeated by
+/// every heartbeat, and so is heard again when the command runs.
+async fn told_to_end(orders: &mut mpsc::Receiver<Order>) {
+    loop {
+        match orders.recv().await {
+            Some(Order::Notice { .. }) => {}
+            Some(_) => return,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// After the end: what forbids to write checkpoints and outputs.
+async fn fenced(orders: &mut mpsc::Receiver<Order>, fence: &CancellationToken) {
+    loop {
+        match orders.recv().await {
+            Some(Order::LeaseLost | Order::Superseded) => {
+                fence.cancel();
+                return;
+            }
+            Some(Order::Stop { .. } | Order::Notice { .. }) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// While the last words are said: nobody wants them.
+async fn superseded(orders: &mut mpsc::Receiver<Order>) {
+    loop {
+        match orders.recv().await {
+            Some(Order::Superseded) => return,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
+        None => std::future::pending().await,
+    }
+}

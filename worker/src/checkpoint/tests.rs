@@ -1,0 +1,259 @@
+//! Commit, restore, and every way in which a checkpoint can be torn.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use spotwise_api::v1::Progress;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+struct Bench {
+    dir: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir(bench.folder()).unwrap();
+        bench
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.dir.path().join("checkpoint")
+    }
+
+    fn stored(&self, name: &str) -> PathBuf {
+        self.dir.path().join("store").join(name)
+    }
+
+    fn store(&self) -> Store {
+        let address = format!("file://{}", self.dir.path().join("store").display());
+        Store::open(&address, "j17".parse().unwrap()).unwrap()
+    }
+
+    async fn committer(&self, attempt: &str, keep: u32) -> Committer {
+        let (attempt, fence) = (attempt.parse().unwrap(), CancellationToken::new());
+        Committer::new(self.store(), attempt, self.folder(), keep, fence).await.unwrap()
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.folder().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Restores from `assigned`; the answer and the text of `model`.
+    async fn restore(&self, assigned: &str) -> (Option<String>, u32, Option<String>) {
+        let into = self.dir.path().join("restored");
+        let staging = self.dir.path().join("staging");
+        let _ = fs::remove_dir_all(&into);
+        let assigned = Some(assigned.parse().unwrap());
+        let it = restore(&self.store(), assigned, &staging, &into).await.unwrap();
+        assert!(!staging.exists(), "staging is cleared");
+        let text = fs::read_to_string(into.join("model")).ok();
+        (it.loaded.map(|id| id.to_string()), it.rejected, text)
+    }
+}
+
+fn step(step: u64) -> impl Fn(SystemTime) -> Option<Progress> {
+    move |_| Some(Progress { step, ..Progress::default() })
+}
+
+/// Two checkpoints of `j17.1`, holding `one` and `two`.
+async fn two() -> Bench {
+    let bench = Bench::new();
+    let mut committer = bench.committer("j17.1", 3).await;
+    for text in ["one", "two!"] {
+        bench.write("model", text);
+        committer.commit(step(7)).await.unwrap().unwrap();
+    }
+    bench
+}
+
+#[tokio::test]
+async fn what_is_committed_is_restored() {
+    let bench = Bench::new();
+    let mut committer = bench.committer("j17.1", 2).await;
+    assert!(committer.commit(step(0)).await.unwrap().is_none(), "an empty folder is no checkpoint");
+    bench.write("model", "weights");
+    bench.write("deep/er/state", "");
+    let committed = committer.commit(step(120)).await.unwrap().unwrap();
+    assert_eq!((committed.sequence, committed.bytes), (1, 7));
+    assert_eq!(committed.progress.unwrap().step, 120);
+    assert!(committer.commit(step(121)).await.unwrap().is_none(), "nothing is new");
+
+    let (loaded, rejected, text) = bench.restore("j17.1-000001").await;
+    assert_eq!((loaded.as_deref(), rejected), (Some("j17.1-000001"), 0));
+    assert_eq!(text.as_deref(), Some("weights"));
+    assert!(bench.dir.path().join("restored/deep/er/state").is_file());
+}
+
+#[tokio::test]
+async fn shards_larger_than_a_piece_survive() {
+    let bench = Bench::new();
+    let text = "0123456789abcdef".repeat(9 * 1024 * 1024 / 16 + 1);
+    let mut committer = bench.committer("j17.1", 2).await;
+    bench.write("model", &text);
+    committer.commit(step(1)).await.unwrap().unwrap();
+    let (_, rejected, restored) = bench.restore("j17.1-000001").await;
+    assert_eq!(rejected, 0);
+    assert!(restored.unwrap() == text);
+}
+
+#[tokio::test]
+async fn every_torn_part_falls_back_to_the_one_before() {
+    type Tear = fn(&Path);
+    let cut = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    };
+    let flip = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    let remove = |path: &Path| fs::remove_file(path).unwrap();
+    let tears: [(&str, Tear); 3] = [("cut", cut), ("flip", flip), ("remove", remove)];
+    for part in ["00000.shard", "manifest.json"] {
+        for (name, tear) in tears {
+            let bench = two().await;
+            tear(&bench.stored("j17.1-000002").join(part));
+            let (loaded, rejected, text) = bench.restore("j17.1-000002").await;
+            assert_eq!(loaded.as_deref(), Some("j17.1-000001"), "{name} {part}");
+            assert_eq!((rejected, text.as_deref()), (1, Some("one")), "{name} {part}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn when_none_verifies_the_start_is_fresh() {
+    let bench = two().await;
+    for id in ["j17.1-000001", "j17.1-000002"] {
+        fs::write(bench.stored(id).join("00000.shard"), "junk").unwrap();
+    }
+    assert_eq!(bench.restore("j17.1-000002").await, (None, 2, None));
+}
+
+#[tokio::test]
+async fn nothing_newer_than_assigned_is_loaded_and_unfinished_ones_do_not_count() {
+    let bench = two().await;
+    fs::create_dir_all(bench.stored("j17.1-000003")).unwrap();
+    fs::write(bench.stored("j17.1-000003").join("00000.shard"), "x").unwrap();
+    let (loaded, rejected, _) = bench.restore("j17.1-000001").await;
+    assert_eq!((loaded.as_deref(), rejected), (Some("j17.1-000001"), 0));
+    let (loaded, rejected, _) = bench.restore("j17.2-000001").await;
+    assert_eq!((loaded.as_deref(), rejected), (Some("j17.1-000002"), 1), "only the assigned one");
+}
+
+#[tokio::test]
+async fn the_manifest_of_another_is_not_believed() {
+    let bench = two().await;
+    let other = fs::read(bench.stored("j17.1-000001/manifest.json")).unwrap();
+    fs::write(bench.stored("j17.1-000002/manifest.json"), other).unwrap();
+    let (loaded, rejected, _) = bench.restore("j17.1-000002").await;
+    assert_eq!((loaded.as_deref(), rejected), (Some("j17.1-000001"), 1));
+}
+
+#[tokio::test]
+async fn an_older_attempt_commits_nothing() {
+    let bench = two().await;
+    let mut old = bench.committer("j17.1", 2).await;
+    let mut new = bench.committer("j17.2", 2).await;
+    bench.write("model", "three");
+    assert_eq!(new.commit(step(1)).await.unwrap().unwrap().sequence, 1);
+    bench.write("model", "four");
+    assert!(matches!(old.commit(step(1)).await, Err(CheckpointError::Fenced(_))));
+    assert!(!bench.stored("j17.1-000003").exists());
+}
+
+#[tokio::test]
+async fn a_lost_lease_commits_nothing() {
+    let bench = Bench::new();
+    let fence = CancellationToken::new();
+    let attempt = "j17.1".parse().unwrap();
+    let made = Committer::new(bench.store(), attempt, bench.folder(), 2, fence.clone()).await;
+    let mut committer = made.unwrap();
+    bench.write("model", "x");
+    fence.cancel();
+    assert!(matches!(committer.commit(step(1)).await, Err(CheckpointError::Fenced(_))));
+    assert!(bench.store().list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn links_pipes_and_unfinished_files_are_left_out() {
+    let bench = Bench::new();
+    bench.write("model", "x");
+    bench.write(".tmp-step-2/model", "half");
+    std::os::unix::fs::symlink("/etc/passwd", bench.folder().join("link")).unwrap();
+    std::os::unix::fs::symlink("/etc", bench.folder().join("dir")).unwrap();
+    nix::unistd::mkfifo(&bench.folder().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut committer = bench.committer("j17.1", 2).await;
+    // What is there at the start counts as restored: only a change is saved.
+    assert!(committer.commit(step(1)).await.unwrap().is_none());
+    bench.write("model", "xy");
+    committer.commit(step(1)).await.unwrap().unwrap();
+    let manifest = fs::read_to_string(bench.stored("j17.1-000001/manifest.json")).unwrap();
+    assert_eq!(manifest.matches("\"path\"").count(), 1, "{manifest}");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_leaves_the_one_before() {
+    let bench = two().await;
+    let mut committer = bench.committer("j17.1", 1).await;
+    // A file where the next folder would be: the same path as a full disk.
+    fs::write(bench.stored("j17.1-000003"), "in the way").unwrap();
+    bench.write("model", "three");
+    assert!(committer.commit(step(1)).await.is_err());
+    let (loaded, rejected, text) = bench.restore("j17.1-000002").await;
+    assert_eq!((loaded.as_deref(), rejected), (Some("j17.1-000002"), 0));
+    assert_eq!(text.as_deref(), Some("two!"));
+    let committed = committer.commit(step(1)).await.unwrap().unwrap();
+    assert_eq!(committed.sequence, 4, "a number is used once");
+}
+
+#[tokio::test]
+async fn the_newest_whole_ones_are_kept() {
+    let bench = Bench::new();
+    let mut committer = bench.committer("j17.1", 2).await;
+    for text in ["1", "22", "333"] {
+        bench.write("model", text);
+        committer.commit(step(1)).await.unwrap().unwrap();
+    }
+    let names = |ids: Vec<CheckpointId>| ids.into_iter().map(|id| id.sequence).collect::<Vec<_>>();
+    assert_eq!(names(bench.store().list().await.unwrap()), [2, 3]);
+
+    // Of the kept ones, the last is torn: it does not count as one of two.
+    fs::write(bench.stored("j17.1-000003/00000.shard"), "").unwrap();
+    bench.write("model", "4444");
+    committer.commit(step(1)).await.unwrap().unwrap();
+    assert_eq!(names(bench.store().list().await.unwrap()), [2, 4]);
+}
+
+#[tokio::test]
+async fn an_existing_manifest_is_never_overwritten() {
+    let bench = two().await;
+    let store = bench.store();
+    let id = "j17.1-000002".parse().unwrap();
+    let manifest = store.manifest(id).await.unwrap().unwrap();
+    let before = fs::read(bench.stored("j17.1-000002/manifest.json")).unwrap();
+    assert!(store.finish(&manifest).await.is_err());
+    assert_eq!(fs::read(bench.stored("j17.1-000002/manifest.json")).unwrap(), before);
+}
+
+#[test]
+fn names_have_one_spelling_and_an_order() {
+    let id = |text: &str| text.parse::<CheckpointId>();
+    assert!(id("j17.2-000001").unwrap() > id("j17.1-000009").unwrap());
+    assert!(id("j17.10-000001").unwrap() > id("j17.9-000001").unwrap());
+    for text in ["j17.1", "j17.1-1", "j17.1-000000", "j17-000001", "j17.1-0000001", "x"] {
+        assert!(id(text).is_err(), "{text}");
+    }
+    assert!(matches!(
+        Store::open("s3://bucket/x", "j1".parse().unwrap()),
+        Err(CheckpointError::Unsupported(_))
+    ));
+}

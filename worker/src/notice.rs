@@ -1,0 +1,22 @@
+//! Tells the command that its machine is taken back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::folder::{Folder, write_durable};
+
+/// Writes the interruption file, whole: the shape of EC2's `spot/instance-action`
+/// (action and time), and how much is left.
+pub(crate) fn write(folder: &Folder, action: &str, reclaim_in: Duration, now: Timestamp) {
+    let at = now.saturating_add(reclaim_in).unwrap_or(Timestamp::MAX);
+    let notice = serde_json::json!({
+        "action": action,
+        "time": at.to_string(),
+        "reclaim_in_ms": u64::try_from(reclaim_in.as_millis()).unwrap_or(u64::MAX),
+    });
+    if let Err(error) = write_durable(&folder.interruption(), notice.to_string().as_bytes()) {
+        // The command still gets SIGTERM in time.
+        tracing::warn!(%error, "the interruption file cannot be written");
+    }
+}

@@ -1,0 +1,90 @@
+//! Everything before the command can be started.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use spotwise_api::v1::Assignment;
+use spotwise_model::AttemptId;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::{CheckpointId, Committer, Restored, Store, restore};
+use crate::environment;
+use crate::folder::{Folder, inside};
+use crate::link::Link;
+use crate::stage;
+
+/// What the command needs.
+pub(crate) struct Prepared {
+    /// Its whole environment.
+    pub(crate) environment: BTreeMap<String, OsString>,
+    /// Where it starts.
+    pub(crate) workdir: PathBuf,
+    /// Where its outputs go.
+    pub(crate) output_store: Option<PathBuf>,
+    /// What was loaded.
+    pub(crate) restored: Restored,
+    /// Commits its checkpoints; none where it has none, and on the other nodes
+    /// of a gang.
+    pub(crate) committer: Option<Committer>,
+}
+
+/// Brings inputs and checkpoint, and resolves secrets. The message of an error
+/// is for the owner of the job.
+pub(crate) async fn prepare(
+    assignment: &Assignment,
+    attempt: AttemptId,
+    folder: &Folder,
+    link: &Link,
+    fence: &CancellationToken,
+) -> Result<Prepared, String> {
+    if assignment.command.is_empty() {
+        return Err("the job has no command".to_owned());
+    }
+    let settings = assignment.checkpoint.clone().unwrap_or_default();
+    let dir = folder.checkpoint(&settings.dir).ok_or_else(|| {
+        format!("checkpoint folder {:?}: not inside the working folder", settings.dir)
+    })?;
+    let output_store = Some(assignment.output_store.as_str()).filter(|store| !store.is_empty());
+    let output_store = output_store.map(stage::store_folder).transpose()?;
+    let output_store = output_store.map(|store| match link.rank() {
+        0 => store,
+        rank => store.join(format!("rank-{rank}")),
+    });
+    stage::bring(folder, assignment.inputs.clone()).await?;
+
+    let mut restored = Restored::default();
+    let mut committer = None;
+    std::fs::create_dir_all(&dir).map_err(|error| format!("checkpoint folder: {error}"))?;
+    if settings.enabled {
+        let failed = |error: crate::checkpoint::CheckpointError| error.line();
+        let store = Store::open(&settings.store, attempt.job).map_err(failed)?;
+        let assigned = CheckpointId::assigned(assignment.restore.as_ref()).map_err(failed)?;
+        restored = restore(&store, assigned, &folder.restoring(), &dir).await.map_err(failed)?;
+        if link.rank() == 0 {
+            let keep = settings.keep;
+            let new = Committer::new(store, attempt, dir.clone(), keep, fence.clone()).await;
+            committer = Some(new.map_err(failed)?);
+        }
+    }
+    let own = environment::of_this_process();
+    let resumed = restored.loaded.is_some();
+    let environment = environment::build(assignment, folder, &dir, resumed, link, &own)?;
+    let workdir = workdir(folder, &assignment.workdir)?;
+    Ok(Prepared { environment, workdir, output_store, restored, committer })
+}
+
+/// An absolute folder as it is, any other inside the working folder.
+fn workdir(folder: &Folder, named: &str) -> Result<PathBuf, String> {
+    let path = if named.starts_with('/') {
+        Some(PathBuf::from(named))
+    } else {
+        inside(&folder.work(), named)
+    };
+    let path = path.ok_or_else(|| format!("workdir {named:?}: not inside the working folder"))?;
+    if path.is_dir() {
+        Ok(path)
+    } else {
+        Err(format!("workdir {named:?}: there is no such folder"))
+    }
+}

@@ -1,0 +1,84 @@
+//! When checkpoints are committed: regularly, and once more at the end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use spotwise_api::v1::{CheckpointCommitted, ReportRequest};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::{CheckpointError, Committer};
+use crate::output::Capture;
+use crate::progress::ProgressLog;
+
+/// Commits and says so: to the scheduler, and failures to the owner.
+pub(crate) struct Saver {
+    committer: Committer,
+    progress: Arc<Mutex<ProgressLog>>,
+    capture: Arc<Capture>,
+    reports: mpsc::UnboundedSender<ReportRequest>,
+    complaint: String,
+}
+
+impl Saver {
+    pub(crate) const fn new(
+        committer: Committer,
+        progress: Arc<Mutex<ProgressLog>>,
+        capture: Arc<Capture>,
+        reports: mpsc::UnboundedSender<ReportRequest>,
+    ) -> Self {
+        Self { committer, progress, capture, reports, complaint: String::new() }
+    }
+
+    /// Commits every `pause`. Once `done`, it finishes what it has begun and
+    /// hands itself back.
+    pub(crate) async fn run(mut self, pause: Duration, done: CancellationToken) -> Self {
+        loop {
+            tokio::select! {
+                biased;
+                () = done.cancelled() => return self,
+                () = tokio::time::sleep(pause) => self.commit().await,
+            }
+        }
+    }
+
+    /// Commits what is new.
+    pub(crate) async fn commit(&mut self) {
+        let progress = Arc::clone(&self.progress);
+        lock(&progress).refresh(SystemTime::now());
+        match self.committer.commit(|time| lock(&progress).at(time)).await {
+            Ok(None) => {}
+            Ok(Some(checkpoint)) => {
+                tracing::info!(sequence = checkpoint.sequence, "checkpoint committed");
+                // Nobody listens once the attempt is superseded.
+                let _ = self.reports.send(committed(checkpoint));
+            }
+            // It will be still at the end at the latest.
+            Err(CheckpointError::Unstable) => tracing::debug!("the checkpoint is being written"),
+            Err(error) => self.complain(&error),
+        }
+    }
+
+    /// The newest checkpoint of this attempt, as a report.
+    pub(crate) fn last(&self) -> Option<ReportRequest> {
+        self.committer.last().cloned().map(committed)
+    }
+
+    /// Says the same thing once, not every interval.
+    fn complain(&mut self, error: &CheckpointError) {
+        let complaint = error.line();
+        tracing::warn!(error = complaint, "no checkpoint was committed");
+        if complaint != self.complaint {
+            self.capture.note(&format!("no checkpoint was committed: {complaint}"));
+            self.complaint = complaint;
+        }
+    }
+}
+
+fn committed(checkpoint: CheckpointCommitted) -> ReportRequest {
+    ReportRequest { checkpoint: Some(checkpoint), ..ReportRequest::default() }
+}
+
+fn lock(progress: &Mutex<ProgressLog>) -> std::sync::MutexGuard<'_, ProgressLog> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}

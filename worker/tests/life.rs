@@ -1,0 +1,168 @@
+//! Starting, running and ending a command, with the real program.
+
+mod support;
+
+use nix::sys::signal::Signal;
+use spotwise_api::v1::{InputFile, Notice, StopOrder};
+use support::{Bench, eventually, is_alive, read};
+
+#[tokio::test]
+async fn a_command_runs_and_everything_is_reported() {
+    let bench = Bench::new(
+        "echo out; echo err >&2; cat code/data; echo \"token=$SPOTWISE_WORKER_TOKEN secret=$S\"
+         echo '{\"step\":5,\"total\":10}' >> $SPOTWISE_PROGRESS_FILE
+         echo result > $SPOTWISE_OUTPUT_DIR/result.txt; exit 0",
+    )
+    .await;
+    let code = bench.dir.path().join("code");
+    std::fs::create_dir(&code).unwrap();
+    std::fs::write(code.join("data"), "staged\n").unwrap();
+    std::fs::write(bench.dir.path().join("key"), "hush").unwrap();
+    let key = format!("file:{}", bench.dir.path().join("key").display());
+    bench.change(|it| {
+        it.inputs = vec![InputFile { from: code.display().to_string(), to: "code".to_owned() }];
+        it.secrets.insert("S".to_owned(), key);
+    });
+    let mut worker = bench.worker("j17.1");
+    assert_eq!(worker.ended().await, 0);
+    assert_eq!(bench.log(), "out\nerr\nstaged\ntoken= secret=hush\n");
+    let exit = bench.exit();
+    assert_eq!((exit.code, exit.signal, exit.outputs), (0, 0, 1));
+    assert_eq!(exit.progress.unwrap().step, 5);
+    assert_eq!(bench.started().len(), 1);
+    assert_eq!(read(&bench.dir.path().join("outputs/result.txt")), "result\n");
+    let kept = read(&worker.folder.join("exit.json"));
+    assert!(!kept.contains(support::TOKEN), "the token is on no disk");
+}
+
+#[tokio::test]
+async fn exit_codes_are_kept() {
+    for (script, code, signal) in
+        [("exit 75", 75, 0), ("kill -9 $$", 137, 9), ("no-such-program-here", 127, 0)]
+    {
+        let bench = Bench::new(script).await;
+        bench.worker("j17.1").ended().await;
+        let exit = bench.exit();
+        assert_eq!((exit.code, exit.signal), (code, signal), "{script}");
+    }
+    let bench = Bench::new("").await;
+    bench.change(|it| it.command = vec!["no-such-program-here".to_owned()]);
+    bench.worker("j17.1").ended().await;
+    assert_eq!(bench.exit().code, 127);
+    assert!(bench.log().contains("no-such-program-here cannot be started"), "{}", bench.log());
+}
+
+#[tokio::test]
+async fn an_s3_input_fails_the_start_and_says_why() {
+    let bench = Bench::new("echo never").await;
+    let input = InputFile { from: "s3://bucket/data".to_owned(), to: "data".to_owned() };
+    bench.change(|it| it.inputs = vec![input]);
+    bench.worker("j17.1").ended().await;
+    assert!(bench.start_failed().contains("no S3"), "{}", bench.start_failed());
+    assert_eq!(bench.log(), "");
+}
+
+#[tokio::test]
+async fn a_gang_waits_until_it_is_complete() {
+    let bench = Bench::new("exit 0").await;
+    bench.change(|it| it.ready = false);
+    let mut worker = bench.worker("j17.1");
+    bench.until("asked again", |script| script.registers >= 3).await;
+    assert!(bench.started().is_empty());
+    bench.change(|it| it.ready = true);
+    worker.ended().await;
+    assert_eq!(bench.exit().code, 0);
+}
+
+#[tokio::test]
+async fn a_command_that_ignores_sigterm_is_killed_with_its_children() {
+    let bench = Bench::new("trap '' TERM; sleep 600 & setsid sleep 600 & echo kids $! ready; while :; do sleep 1; done").await;
+    bench.change(|it| it.grace_ms = 300);
+    let mut worker = bench.worker("j17.1");
+    bench.until_logged("ready").await;
+    let kid = bench.log().split_whitespace().nth(1).unwrap().to_owned();
+    assert!(is_alive(&kid));
+    bench.fake.with(|it| {
+        it.stop = Some(StopOrder { reason: "cancelled".to_owned(), kill_in_ms: 60_000 });
+    });
+    worker.ended().await;
+    let exit = bench.exit();
+    assert_eq!((exit.code, exit.signal), (137, 9));
+    assert!(!is_alive(&kid), "what left the group is killed too");
+}
+
+#[tokio::test]
+async fn sigterm_to_the_worker_is_passed_on() {
+    let bench =
+        Bench::new("trap 'echo saved; exit 75' TERM; echo ready; while :; do sleep 0.05; done")
+            .await;
+    let mut worker = bench.worker("j17.1");
+    bench.until_logged("ready").await;
+    worker.signal(Signal::SIGTERM);
+    assert_eq!(worker.ended().await, 0);
+    assert_eq!(bench.exit().code, 75);
+    assert!(bench.log().contains("saved"));
+}
+
+#[tokio::test]
+async fn a_notice_is_written_signalled_and_leaves_time_to_save() {
+    let bench = Bench::new(
+        "trap 'echo warned' USR1
+         trap 'cat $SPOTWISE_INTERRUPTION_FILE; echo state > $SPOTWISE_CHECKPOINT_DIR/model; exit 75' TERM
+         echo ready; while :; do sleep 0.05; done",
+    )
+    .await;
+    bench.change(|it| {
+        it.signal_on_notice = true;
+        it.grace_ms = 5_000;
+    });
+    let mut worker = bench.worker("j17.1");
+    bench.until_logged("ready").await;
+    // The grace and the save take 7 s of it: SIGTERM comes after one.
+    bench.fake.with(|it| {
+        it.notice = Some(Notice { reclaim_in_ms: 8_000, action: "terminate".to_owned() });
+    });
+    worker.ended().await;
+    assert_eq!(bench.exit().code, 75);
+    let log = bench.log();
+    assert!(log.contains("warned") && log.contains("\"action\":\"terminate\""), "{log}");
+    assert_eq!(bench.checkpoints().len(), 1, "saved before the reclaim");
+}
+
+#[tokio::test]
+async fn output_held_open_by_an_escaped_child_does_not_hang_the_end() {
+    let bench = Bench::new("setsid sleep 600 & exit 3").await;
+    bench.worker("j17.1").ended().await;
+    assert_eq!(bench.exit().code, 3);
+}
+
+#[tokio::test]
+async fn a_flood_of_output_stays_bounded() {
+    let bench =
+        Bench::new("yes 0123456789012345678901234567890 | head -c 60000000; echo; echo done >&2")
+            .await;
+    bench.worker("j17.1").ended().await;
+    assert_eq!(bench.exit().code, 0);
+    let log = bench.log();
+    assert!(log.len() < 17 * 1024 * 1024, "{}", log.len());
+    assert!(log.ends_with("[spotwise: output beyond 16 MiB dropped]\n"));
+    assert!(bench.fake.with(|it| it.largest_chunk) <= 256 * 1024);
+}
+
+#[tokio::test]
+async fn a_short_outage_changes_nothing_and_loses_no_output() {
+    let bench = Bench::new(
+        "echo before; while [ ! -e $SPOTWISE_INPUT_DIR/go ]; do sleep 0.05; done; echo after",
+    )
+    .await;
+    let mut worker = bench.worker("j17.1");
+    bench.until_logged("before").await;
+    bench.fake.with(|it| it.away = true);
+    std::fs::write(worker.folder.join("work/go"), "").unwrap();
+    eventually("the spooled end", || worker.folder.join("exit.json").exists()).await;
+    assert!(worker.is_running(), "it waits to be heard");
+    bench.fake.with(|it| it.away = false);
+    assert_eq!(worker.ended().await, 0);
+    assert_eq!(bench.log(), "before\nafter\n");
+    assert_eq!(bench.exit().code, 0);
+}
