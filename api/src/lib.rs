@@ -5,7 +5,6 @@
 //! must never hold a handler, know the solver or the store.
 
 pub mod client;
-
 pub mod convert;
 
 /// Generated from `proto/spotwise/v1`.
@@ -14,6 +13,5 @@ pub mod v1 {
     tonic::include_proto!("spotwise.v1");
 
     /// The encoded descriptors, for gRPC reflection.
-    pub const DESCRIPTORS: &[u8] =
-        include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }

@@ -20,7 +20,13 @@ use crate::exit::Failure;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Target {
     /// Address of the scheduler, such as http://127.0.0.1:7717 [env: SPOTWISE_SERVER]
-    #[arg(long, global = true, value_name = "URL", conflicts_with = "profile", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        conflicts_with = "profile",
+        help_heading = "Global options"
+    )]
     pub(crate) server: Option<String>,
     /// Profile of the configuration file [env: SPOTWISE_PROFILE]
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
@@ -36,10 +42,8 @@ impl Target {
     /// The address.
     pub(crate) fn server(&self) -> Result<String, Failure> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let environment = Self {
-            server: variable("SPOTWISE_SERVER"),
-            profile: variable("SPOTWISE_PROFILE"),
-        };
+        let environment =
+            Self { server: variable("SPOTWISE_SERVER"), profile: variable("SPOTWISE_PROFILE") };
         resolve(self, &environment, || file_path().map_or(Ok(None), |path| read(&path)))
     }
 }
@@ -78,7 +82,9 @@ fn resolve(
     let Some(file) = file else {
         return named.map_or_else(
             || Ok(DEFAULT_SERVER.to_owned()),
-            |name| Err(Failure::usage(format!("no profile `{name}`: there is no configuration file"))),
+            |name| {
+                Err(Failure::usage(format!("no profile `{name}`: there is no configuration file")))
+            },
         );
     };
     let Some(name) = named.or(file.default_profile.as_ref()) else {
@@ -105,7 +111,9 @@ fn read(path: &Path) -> Result<Option<File>, Failure> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
+        Err(error) => {
+            return Err(Failure::usage(format!("cannot read {}: {error}", path.display())));
+        }
     };
     parse(&text, path).map(Some)
 }

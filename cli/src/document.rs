@@ -41,14 +41,16 @@ pub(crate) struct Defect {
 impl Document {
     /// Reads and checks one; `-` is standard input.
     pub(crate) fn read(path: &Path) -> Result<Self, Defect> {
-        let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
+        let name =
+            if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
         let bytes = bounded(path).map_err(|error| Defect::io(&name, &error))?;
         Self::parse(name, path, bytes)
     }
 
     fn parse(name: String, path: &Path, bytes: Vec<u8>) -> Result<Self, Defect> {
         let (format, word) = format_of(path, &bytes);
-        let submission = spec::parse(&bytes, format).map_err(|error| Defect::spec(&name, &error))?;
+        let submission =
+            spec::parse(&bytes, format).map_err(|error| Defect::spec(&name, &error))?;
         let text = String::from_utf8(bytes).map_err(|_| Defect {
             code: "invalid_utf8".to_owned(),
             message: "the document is not UTF-8 text".to_owned(),

@@ -57,7 +57,9 @@ pub(crate) fn clock(text: &str) -> String {
 /// `03:10Z` on the day of `now`, with the date on another.
 pub(crate) fn moment_near(text: &str, now: Option<Timestamp>) -> String {
     match (text.parse::<Timestamp>(), now) {
-        (Ok(t), Some(now)) if t.as_second().div_euclid(86_400) == now.as_second().div_euclid(86_400) => {
+        (Ok(t), Some(now))
+            if t.as_second().div_euclid(86_400) == now.as_second().div_euclid(86_400) =>
+        {
             t.strftime("%H:%MZ").to_string()
         }
         _ => moment(text),

@@ -154,9 +154,11 @@ impl Grid {
             .enumerate()
             .filter_map(|(index, name)| name.starts_with('>').then_some(index))
             .collect();
-        table.set_header(columns.iter().map(|name| {
-            Cell::new(name.trim_start_matches('>')).add_attribute(Attribute::Bold)
-        }));
+        table.set_header(
+            columns
+                .iter()
+                .map(|name| Cell::new(name.trim_start_matches('>')).add_attribute(Attribute::Bold)),
+        );
         Self { table, right }
     }
 
@@ -208,7 +210,7 @@ mod tests {
         grid.row(["a\x1b[2J\nb".to_owned(), "$123.45".to_owned()]);
         assert_eq!(
             plain().render(&grid),
-            "NAME             SPENT\ntrain            $1.00\na\\x1b[2J\\nb   $123.45"
+            "NAME           SPENT\ntrain          $1.00\na\\x1b[2J\\nb  $123.45"
         );
     }
 

@@ -61,7 +61,10 @@ impl WaitArgs {
             if self.timeout.is_some_and(|timeout| started.elapsed() >= timeout) {
                 progress.end();
                 let left = count(open.len(), "job");
-                return Err(Failure::new(Exit::Timeout, format!("{left} not done in time; still going on")));
+                return Err(Failure::new(
+                    Exit::Timeout,
+                    format!("{left} not done in time; still going on"),
+                ));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -92,7 +95,8 @@ async fn look(
     let (live, _) = client.list_all(request, usize::MAX).await?;
     let mut live: Vec<JobSummary> = live.into_iter().filter(|job| open.contains(&job.id)).collect();
     let listed: BTreeSet<&str> = live.iter().map(|job| job.id.as_str()).collect();
-    let gone: Vec<String> = open.iter().filter(|id| !listed.contains(id.as_str())).cloned().collect();
+    let gone: Vec<String> =
+        open.iter().filter(|id| !listed.contains(id.as_str())).cloned().collect();
     for id in gone {
         // A job can move from page to page between two answers: look at it.
         let Some(job) = client.get(&id).await?.job else { continue };

@@ -3,8 +3,11 @@
 //!
 //! The worker must never know this crate; it meets the scheduler over the wire.
 
+pub mod capacity;
 pub mod config;
 pub mod core;
+pub mod driver;
+pub mod effects;
 pub mod handle;
 pub mod http;
 pub mod ledger;
@@ -12,7 +15,11 @@ pub mod market;
 pub mod options;
 pub mod phase;
 pub mod rpc;
+pub mod serve;
 pub mod server;
 pub mod service;
 pub mod store;
 pub mod token;
+
+pub use options::{MarketChoice, ServeOptions};
+pub use serve::{ServeError, serve};

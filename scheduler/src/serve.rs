@@ -28,9 +28,8 @@ use crate::token::WorkerTokens;
 /// so that spells have a history.
 const PAST: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// Keys of what a data folder remembers of its first start.
+/// Under this key a data folder remembers how market time follows ours.
 const TIME_KEY: &str = "time";
-const INSTALL_KEY: &str = "install";
 
 /// Why a scheduler could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +108,7 @@ async fn run(
     let secret = config.data_dir.join("worker-secret");
     let tokens = WorkerTokens::open(&secret)
         .map_err(|source| ServeError::DataDir { path: secret, source })?;
-    let install = install_id(&store).await?;
+    let install = tokens.install();
     let holder = format!("pid {}", std::process::id());
     let epoch = store.lead(&holder, Timestamp::now()).await?;
     let (handle, inbox) = Handle::new();
@@ -229,16 +228,6 @@ async fn open_market(
         tracing::warn!("the market's recording is over: its last prices hold from here on");
     }
     Ok((market, scale))
-}
-
-/// A name for this data folder, by which processes are known as ours.
-async fn install_id(store: &Store) -> Result<String, ServeError> {
-    if let Some(id) = store.meta(INSTALL_KEY).await? {
-        return Ok(id);
-    }
-    let id = format!("sw-{:016x}", rand::random::<u64>());
-    store.set_meta(INSTALL_KEY, &id).await?;
-    Ok(id)
 }
 
 impl Config {

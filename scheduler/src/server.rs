@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response};
 use axum::response::IntoResponse;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -207,10 +207,21 @@ impl Doors {
         let Ok(_call) = self.calls.try_acquire() else { return refuse(ServiceError::Overloaded) };
         let door = if grpc { self.grpc } else { self.http };
         match tokio::time::timeout(ANSWER, door.oneshot(request)).await {
-            Ok(Ok(response)) => response,
+            Ok(Ok(response)) => too_large(response),
             Err(_) => refuse(ServiceError::TimedOut(ANSWER.as_secs())),
         }
     }
+}
+
+/// A message beyond the limit is OUT_OF_RANGE (11) to tonic, which nothing else
+/// here answers; callers know it as RESOURCE_EXHAUSTED (8).
+fn too_large(mut response: Response<Body>) -> Response<Body> {
+    if let Some(code) = response.headers_mut().get_mut("grpc-status")
+        && code == "11"
+    {
+        *code = HeaderValue::from_static("8");
+    }
+    response
 }
 
 fn is_grpc<B>(request: &Request<B>) -> bool {
@@ -219,26 +230,5 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn other_machines_cannot_reach_it() {
-        for address in ["0.0.0.0:0", "[::]:0", "10.0.0.1:0", "[::ffff:10.0.0.1]:0"] {
-            let error = bind(address.parse().unwrap()).await.unwrap_err();
-            assert!(matches!(error, ServerError::NotLoopback(_)), "{address}");
-            assert_eq!(error.to_string().lines().count(), 1);
-        }
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let taken = bind(local_address(&listener).unwrap()).await.unwrap_err();
-        assert!(matches!(taken, ServerError::Bind { .. }));
-    }
-
-    #[test]
-    fn grpc_is_known_by_its_content_type() {
-        let kind =
-            |kind: &str| is_grpc(&Request::builder().header(CONTENT_TYPE, kind).body(()).unwrap());
-        assert!(kind("application/grpc") && kind("application/grpc+proto"));
-        assert!(!kind("application/json") && !kind(""));
-    }
-}
+#[path = "server_tests.rs"]
+mod tests;

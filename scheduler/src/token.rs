@@ -54,6 +54,13 @@ impl WorkerTokens {
         }
     }
 
+    /// The name of this installation, by which processes and machines are known
+    /// as ours: `sw-` and 16 hex digits that follow from the secret.
+    pub fn install(&self) -> String {
+        let digest = hex(&hmac(&self.secret, b"install"));
+        format!("sw-{}", digest.get(..16).unwrap_or(&digest))
+    }
+
     /// The token of one worker: HMAC-SHA-256 of its name, in hex.
     pub fn token(&self, worker: WorkerId) -> String {
         let name = format!("worker:{}-{}", worker.attempt, worker.rank);

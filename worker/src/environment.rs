@@ -142,8 +142,13 @@ mod tests {
         let _guard = _in.enter();
         let server = "http://127.0.0.1:1".to_owned();
         let link = Link::new(server, "j1.1".to_owned(), 1, "tok".to_owned()).unwrap();
-        let own =
-            [("PATH", "/bin"), (TOKEN, "tok"), ("AWS_SECRET_ACCESS_KEY", "k"), ("CUDA_X", "1")];
+        let own = [
+            ("PATH", "/bin"),
+            (TOKEN, "tok"),
+            ("AWS_SECRET_ACCESS_KEY", "k"),
+            ("CUDA_X", "1"),
+            (INSTALL, "here"),
+        ];
         let own = own.map(|(name, value)| (name.to_owned(), value.into())).into();
         build(assignment, &folder, Path::new("ckpt"), true, &link, &own)
     }
@@ -154,8 +159,9 @@ mod tests {
 
     #[test]
     fn only_the_allowed_is_taken_over() {
-        let environment =
-            XX
+        let env = [("A", "b"), (INSTALL, "elsewhere")];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let environment = built(&Assignment { env, ..Assignment::default() }).unwrap();
         for name in ["PATH", "CUDA_X", "A", "SPOTWISE_CHECKPOINT_DIR", "SPOTWISE_ATTEMPT_ID"] {
             assert!(environment.contains_key(name), "{name}");
         }

@@ -68,6 +68,8 @@ pub struct Options {
 ///
 /// `mode` is what the calling program needs before a worker's options, such as
 /// `["worker"]`: the worker starts the command through its own program.
+/// Call it on the main thread, outside of any runtime: the command dies with
+/// the thread that started it.
 /// Success says that the worker did its duty, whatever became of the command.
 pub fn run(options: Options, mode: &[&str]) -> ExitCode {
     if let Some(parent) = options.exec {

@@ -137,8 +137,12 @@ impl Process {
 /// SIGKILL to every descendant that lives; answers how many there were.
 fn kill_descendants() -> usize {
     let own = std::process::id().cast_signed();
-    let alive = tree::descendants(own).into_iter().filter(|process| !process.zombie);
-    alive.map(|process| kill(Pid::from_raw(process.pid), Signal::SIGKILL)).count()
+    let mut alive = 0;
+    for process in tree::descendants(own).into_iter().filter(|process| !process.zombie) {
+        alive += 1;
+        note_failure(Signal::SIGKILL, kill(Pid::from_raw(process.pid), Signal::SIGKILL));
+    }
+    alive
 }
 
 fn note_failure(signal: Signal, sent: nix::Result<()>) {

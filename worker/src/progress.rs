@@ -37,10 +37,10 @@ impl ProgressLog {
     /// Reads the file again and answers the newest progress. A file that is
     /// not there or makes no sense changes nothing.
     pub(crate) fn refresh(&mut self, now: SystemTime) -> Option<Progress> {
-        if let Some(progress) = tail(&self.path).ok().as_deref().and_then(last_line) {
-            if self.samples.last().is_none_or(|(_, last)| *last != progress) {
-                self.remember(now, progress);
-            }
+        if let Some(progress) = tail(&self.path).ok().as_deref().and_then(last_line)
+            && self.samples.last().is_none_or(|(_, last)| *last != progress)
+        {
+            self.remember(now, progress);
         }
         self.samples.last().map(|(_, progress)| progress.clone())
     }

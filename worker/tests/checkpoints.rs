@@ -49,13 +49,16 @@ async fn a_torn_checkpoint_is_rejected_and_counted() {
 #[tokio::test]
 async fn checkpoints_are_committed_while_the_command_runs() {
     let bench = Bench::new(
-        "echo '{\"step\":3}' >> $SPOTWISE_PROGRESS_FILE; sleep 0.3
+        "echo '{\"step\":3}' >> $SPOTWISE_PROGRESS_FILE
+         while [ ! -e $SPOTWISE_INPUT_DIR/save ]; do sleep 0.05; done
          echo 1 > $SPOTWISE_CHECKPOINT_DIR/n; echo ready
          while [ ! -e $SPOTWISE_INPUT_DIR/go ]; do sleep 0.05; done",
     )
     .await;
     bench.change(|it| it.checkpoint.as_mut().unwrap().interval_ms = 100);
     let mut worker = bench.worker("j17.1");
+    bench.until("the step is known", |it| it.step == 3).await;
+    std::fs::write(worker.folder.join("work/save"), "").unwrap();
     bench.until("a checkpoint", |it| it.reports.iter().any(|it| it.checkpoint.is_some())).await;
     assert!(bench.exits().is_empty(), "while it runs");
     std::fs::write(worker.folder.join("work/go"), "").unwrap();

@@ -7,7 +7,7 @@ use spotwise_model::time;
 
 use super::{Context, key_value};
 use crate::exit::{Exit, Failure};
-use crate::format::{dollars, exact, moment, saving};
+use crate::format::{count, dollars, exact, moment, saving};
 use crate::money;
 use crate::output::{Grid, Output};
 use crate::text::one_line;
@@ -98,7 +98,7 @@ pub(super) fn table(report: &CostReport, total: &CostRow) -> Grid {
     columns.push(">TOTAL".to_owned());
     let names = parts.iter().zip(&used).filter(|(_, used)| **used);
     columns.extend(names.map(|((name, _), _)| format!(">{name}")));
-    columns.extend([">ON DEMAND", ">SAVED", ">SAVED %"].map(str::to_owned));
+    columns.extend([">ON DEMAND", ">SAVED", ">VS OD"].map(str::to_owned));
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut grid = Grid::new(&columns);
     let mut add = |keys: Vec<String>, row: &CostRow| {
@@ -136,8 +136,8 @@ fn notes(report: &CostReport, total: &CostRow) -> Vec<String> {
         }
     )];
     notes.push(format!(
-        "{} interruptions cost {} of lost work; startups {}; given back {}",
-        report.interruptions,
+        "{} cost {} of lost work; startups {}; given back {}",
+        count(report.interruptions as usize, "interruption"),
         dollars(total.lost_work_micros),
         dollars(total.startup_micros),
         dollars(-total.waiver_micros)

@@ -57,7 +57,10 @@ fn facts(job: &JobSummary, detail: &JobDetail) -> Grid {
     };
     fact("deadline", format!("{} ({}){outcome}", moment(&job.deadline), detail.deadline_source));
     if !job.ended.is_empty() {
-        fact("ended", format!("{}, after {}", moment(&job.ended), span(&job.submitted, &job.ended)));
+        fact(
+            "ended",
+            format!("{}, after {}", moment(&job.ended), span(&job.submitted, &job.ended)),
+        );
     }
     let steps = match (job.step, job.total_steps) {
         (0, 0) => String::new(),
@@ -83,7 +86,16 @@ fn facts(job: &JobSummary, detail: &JobDetail) -> Grid {
 
 fn attempts(attempts: &[AttemptSummary]) -> Grid {
     let mut grid = Grid::new(&[
-        "ID", "CAPACITY", "TYPE", "ZONE", "STATE", "LAUNCHED", "RAN", ">FROM STEP", ">TO STEP", ">SPENT",
+        "ID",
+        "CAPACITY",
+        "TYPE",
+        "ZONE",
+        "STATE",
+        "LAUNCHED",
+        "RAN",
+        ">FROM STEP",
+        ">TO STEP",
+        ">SPENT",
         "WHY THERE",
     ]);
     for attempt in attempts {

@@ -59,7 +59,9 @@ impl Logs {
         while let Some(chunk) = chunks.next().await? {
             if output.is_json() {
                 let text = String::from_utf8_lossy(&chunk.data);
-                output.json_line(&json!({ "attempt": chunk.attempt, "rank": chunk.rank, "text": text }))?;
+                output.json_line(
+                    &json!({ "attempt": chunk.attempt, "rank": chunk.rank, "text": text }),
+                )?;
             } else {
                 printer.take(chunk)?;
             }

@@ -43,8 +43,16 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// How answers are written
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    /// How answers are written: table or json
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
     pub(crate) output: Format,
     /// No colours, on a terminal either (as NO_COLOR=1)
     #[arg(long, global = true)]
@@ -68,44 +76,27 @@ pub(crate) enum Command {
     /// What runs beside other things.
     #[command(flatten)]
     Task(Task),
-    /// Run one attempt of a job; the scheduler starts this, not you
     Worker(Box<worker::Worker>),
 }
 
-/// The commands that share one process with their own connections.
+/// The commands but the worker; each says at its own place what it does.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Watch a small fleet of real jobs live through interruptions, in minutes
     Demo(demo::Demo),
-    /// Run the scheduler
     Serve(Box<serve::Serve>),
-    /// Show what jobs would cost, and submit them
     Submit(submit::Submit),
-    /// Check job files, without a scheduler
     Validate(validate::Validate),
-    /// Print the JSON Schema of job files
     Schema(schema::Schema),
-    /// Show what a job file would cost, and submit nothing
     Quote(quote::Quote),
-    /// List jobs
     Ps(ps::Ps),
-    /// Show one job with its attempts and its history
     Get(get::Get),
-    /// Print what a job wrote
     Logs(logs::Logs),
-    /// Say why a job waits, or why it is where it is
     Explain(explain::Explain),
-    /// Cancel a job
     Cancel(cancel::Cancel),
-    /// Submit the document of an ended job again
     Resubmit(resubmit::Resubmit),
-    /// Show what was paid, and what it would have cost on demand
     Cost(cost::Cost),
-    /// List the capacity that can be bought now
     Offers(offers::Offers),
-    /// Print the versions of this program and of the scheduler
     Version(version::Version),
-    /// Print a completion script for a shell
     Completions(completions::Completions),
 }
 

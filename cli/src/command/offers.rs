@@ -45,8 +45,19 @@ fn order(offer: &OfferView) -> (i64, &str, &str, &str) {
 
 fn table(offers: &[OfferView]) -> Grid {
     let mut grid = Grid::new(&[
-        "CAPACITY", "TYPE", "ZONE", "POOL", "ACCELERATOR", ">CPUS", ">MEMORY", ">PRICE/H", ">VS OD", ">FREE",
-        ">HELD", ">HAZARD/H", "SINCE",
+        "CAPACITY",
+        "TYPE",
+        "ZONE",
+        "POOL",
+        "ACCELERATOR",
+        ">CPUS",
+        ">MEMORY",
+        ">PRICE/H",
+        ">VS OD",
+        ">FREE",
+        ">HELD",
+        ">HAZARD/H",
+        "SINCE",
     ]);
     for offer in offers {
         let accelerator = match offer.gpus {
@@ -62,7 +73,10 @@ fn table(offers: &[OfferView]) -> Grid {
             offer.cpus.to_string(),
             memory(offer.memory_mib),
             hourly(offer.price_micros_per_hour),
-            saving(offer.price_micros_per_hour, offer.on_demand_micros_per_hour),
+            match offer.on_demand_micros_per_hour {
+                same if same == offer.price_micros_per_hour => "-".to_owned(),
+                on_demand => saving(offer.price_micros_per_hour, on_demand),
+            },
             offer.free.to_string(),
             offer.held.to_string(),
             format!("{:.3}", offer.hazard_per_hour),

@@ -86,7 +86,11 @@ impl Ps {
         let (jobs, more) = self.list(client).await?;
         let info = client.info().await?;
         let mut text = if jobs.is_empty() {
-            let hint = if self.all || !self.state.is_empty() { "" } else { " (--all shows those that are over)" };
+            let hint = if self.all || !self.state.is_empty() {
+                ""
+            } else {
+                " (--all shows those that are over)"
+            };
             format!("no jobs{hint}")
         } else {
             let table = table(&jobs, info.market_time.parse().ok());

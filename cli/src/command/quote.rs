@@ -26,8 +26,7 @@ impl Quote {
         let output = &context.output;
         let document = Document::read(&self.file)?;
         let client = context.target.connect().await?;
-        let request =
-            QuoteRequest { document: document.text, format: document.format.to_owned() };
+        let request = QuoteRequest { document: document.text, format: document.format.to_owned() };
         let answer = client.quote(request).await?;
         if output.is_json() {
             return output.json(&answer);
@@ -50,9 +49,13 @@ pub(super) fn show(
     now: Option<Timestamp>,
 ) -> Result<(), Failure> {
     for job in &answer.jobs {
-        output.line(format!("{}  {}", output.bold(&one_line(&job.name)), one_line(&headline(job, now))))?;
+        output.line(format!(
+            "{}  {}",
+            output.bold(&one_line(&job.name)),
+            one_line(&headline(job, now))
+        ))?;
         output.line(format!("  {}", one_line(&second_line(job, now))))?;
-        if !job.reason.is_empty() {
+        if job.offer.is_empty() && !job.reason.is_empty() {
             output.line(output.dim(&format!("  {}", one_line(&job.reason))))?;
         }
         for warning in &job.warnings {
@@ -103,7 +106,9 @@ fn headline(job: &JobQuote, now: Option<Timestamp>) -> String {
     }
     let start = match (job.offer.as_str(), job.start.as_str()) {
         ("", "") => "waits for capacity".to_owned(),
-        ("", latest) => format!("waits for a better price, until {} at the latest", moment_near(latest, now)),
+        ("", latest) => {
+            format!("waits for a better price, until {} at the latest", moment_near(latest, now))
+        }
         (offer, _) => format!("starts now on {offer}"),
     };
     format!(

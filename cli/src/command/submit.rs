@@ -78,10 +78,8 @@ async fn show_quotes(
 ) -> Result<(), Failure> {
     let now = client.info().await?.market_time.parse().ok();
     for document in documents {
-        let request = QuoteRequest {
-            document: document.text.clone(),
-            format: document.format.to_owned(),
-        };
+        let request =
+            QuoteRequest { document: document.text.clone(), format: document.format.to_owned() };
         let answer = client.quote(request).await;
         let answer = answer.map_err(|e| Failure::from(e).context(&document.name))?;
         if documents.len() > 1 {

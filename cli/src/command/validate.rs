@@ -33,7 +33,8 @@ impl Validate {
                     let jobs = document.jobs();
                     results.push(json!({ "file": document.name, "valid": true, "jobs": jobs }));
                     if !output.is_json() {
-                        let file = if several { format!("{}: ", document.name) } else { String::new() };
+                        let file =
+                            if several { format!("{}: ", document.name) } else { String::new() };
                         output.line(one_line(&format!("{file}ok: {}", count(jobs, "job"))))?;
                     }
                 }

@@ -36,7 +36,8 @@ impl Version {
         };
         if output.is_json() {
             let scheduler = info.as_ref().map(|info| info.version.as_str());
-            return output.json(&json!({ "client": OWN, "server": server, "scheduler": scheduler }));
+            return output
+                .json(&json!({ "client": OWN, "server": server, "scheduler": scheduler }));
         }
         output.line(format!("spotwise {OWN}"))?;
         let scheduler = info.map_or_else(|| "does not answer".to_owned(), |info| info.version);

@@ -166,4 +166,4 @@ fn master(address: &str, attempt: AttemptId) -> (String, u64) {
 
 #[cfg(test)]
 #[path = "assignment_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -75,6 +75,13 @@ fn assigned(nodes: u32) -> Assigned {
     Assigned { job, attempt, restore: None, addresses }
 }
 
+/// A job that is over after so many attempts.
+pub(in crate::service) fn ended_job(id: &str, attempts: u32) -> Job {
+    let job = assigned(1).job;
+    let (id, at) = (id.parse().unwrap(), job.submitted);
+    Job { id, group: id, array: None, attempts, state: JobState::Succeeded { at }, ..job }
+}
+
 fn config() -> Config {
     Config::new(PathBuf::from("/data"), PathBuf::from("spotwise"))
 }

@@ -84,7 +84,7 @@ impl Outcomes {
             Some(true) => self.met += 1,
             Some(false) => self.missed += 1,
             None if matches!(job.state, spotwise_model::JobState::Failed { .. }) => {
-                self.missed += 1
+                self.missed += 1;
             }
             None => {}
         }

@@ -68,7 +68,7 @@ impl Service {
         request: v1::CancelRequest,
     ) -> Result<v1::CancelResponse, ServiceError> {
         let id = self.job_id(&request.job).await?;
-        let (job, _) = self.job(id).await?;
+        let job = self.stored_job(id).await?;
         let target = if request.group { self.live_member(&job).await? } else { Some(id) };
         let cancelled = match target {
             Some(target) if request.group || !job.state.is_terminal() => {

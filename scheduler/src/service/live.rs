@@ -88,6 +88,16 @@ impl Service {
         Ok((job.ok_or_else(|| no_such_job(id))?, live))
     }
 
+    /// A job, without what only memory knows of its attempts.
+    pub(super) async fn stored_job(&self, id: JobId) -> Result<Job, ServiceError> {
+        let live = self.parts.handle.ask(move |state, _| state.jobs.get(&id).cloned()).await?;
+        let job = match live {
+            Some(job) => Some(job),
+            None => self.parts.store.job(id).await?,
+        };
+        job.ok_or_else(|| no_such_job(id))
+    }
+
     /// The rows of jobs, in the order of `ids`.
     pub(super) async fn rows(&self, ids: &[JobId]) -> Result<Vec<v1::JobSummary>, ServiceError> {
         let live = self.live(ids.to_vec()).await?;

@@ -45,7 +45,7 @@ impl Service {
             let message = "name one attempt, or ask for all";
             return Err(ServiceError::invalid("invalid_value", "attempt", message));
         }
-        let (job, _) = self.job(self.job_id(&request.job).await?).await?;
+        let job = self.stored_job(self.job_id(&request.job).await?).await?;
         if request.attempt > job.attempts {
             let message = format!("{} has {} attempts", job.id, job.attempts);
             return Err(ServiceError::NotFound(message));
@@ -80,7 +80,7 @@ impl LogReader {
             if !self.request.follow || self.over {
                 return Ok(None);
             }
-            let (job, _) = self.service.job(self.job).await?;
+            let job = self.service.stored_job(self.job).await?;
             self.add_files(&job).await?;
             self.over = job.state.is_terminal() || self.one_that_ended(&job);
             if !self.over {
@@ -100,7 +100,8 @@ impl LogReader {
     }
 
     async fn read(&mut self) -> Result<Option<v1::LogChunk>, ServiceError> {
-        for file in &mut self.files {
+        let mut at = 0;
+        while let Some(file) = self.files.get_mut(at) {
             let path = self.service.log_path(file.attempt, file.rank);
             let offset = file.offset;
             let data = on_files(move || output::read(&path, offset)).await?;
@@ -108,6 +109,11 @@ impl LogReader {
                 file.offset += data.len() as u64;
                 let attempt = file.attempt.to_string();
                 return Ok(Some(v1::LogChunk { attempt, rank: file.rank, data }));
+            }
+            if self.request.follow {
+                at += 1;
+            } else {
+                self.files.remove(at);
             }
         }
         let newest = self.newest;

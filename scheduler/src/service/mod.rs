@@ -13,6 +13,10 @@ mod output;
 mod quote;
 mod submit;
 mod system;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod workers;
 
@@ -44,7 +48,7 @@ pub struct Parts {
     /// The door to the loop.
     pub handle: Handle,
     /// What is durable.
-    pub store: Arc<Store>,
+    pub store: Store,
     /// The operator's choices.
     pub config: Arc<Config>,
     /// Makes and checks the tokens of workers.

@@ -28,7 +28,7 @@ impl Service {
         request: v1::ResubmitRequest,
     ) -> Result<v1::SubmitResponse, ServiceError> {
         let key = limits::idempotency_key(&request.idempotency_key)?;
-        let (job, _) = self.job(self.job_id(&request.job).await?).await?;
+        let job = self.stored_job(self.job_id(&request.job).await?).await?;
         if !job.state.is_terminal() {
             let message = format!("{} is {}; cancel it first", job.id, job.state.name());
             return Err(ServiceError::conflict("job_not_ended", message));

@@ -36,7 +36,7 @@ impl Service {
         let place = self.follower()?;
         let job = match request.job.as_str() {
             "" => None,
-            text => Some(self.job(self.job_id(text).await?).await?.0.id),
+            text => Some(self.stored_job(self.job_id(text).await?).await?.id),
         };
         Ok(Watcher {
             service: self.clone(),

@@ -33,10 +33,8 @@ impl Service {
         let (handle, address) = (request.handle, request.address);
         match self.parts.handle.command(Command::Register { worker, handle, address }).await? {
             Reply::Assigned(Some(assigned)) => {
-                {
                 let (config, install) = (&self.parts.config, &self.parts.install);
                 Ok(assignment::assignment(&assigned, worker.rank, config, install))
-            }
             }
             Reply::Assigned(None) => Ok(assignment::not_ready(&self.parts.config)),
             other => Err(unexpected(&other)),

@@ -28,6 +28,7 @@ pub struct Script {
     pub superseded: bool,
     pub away: bool,
     pub heartbeats: u32,
+    pub step: u64,
     pub registers: u32,
     pub reports: Vec<ReportRequest>,
     pub log: Vec<u8>,
@@ -77,6 +78,7 @@ impl Workers for Fake {
     ) -> Result<Response<HeartbeatResponse>, Status> {
         self.answer(&r.get_ref().token, |script| {
             script.heartbeats += 1;
+            script.step = r.get_ref().progress.as_ref().map_or(0, |it| it.step);
             HeartbeatResponse {
                 lease_ms: script.assignment.lease_ms,
                 notice: script.notice.clone(),

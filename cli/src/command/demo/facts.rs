@@ -89,7 +89,9 @@ impl Facts {
             }
             let total = report.total.as_ref().map_or(0, |row| row.total_micros);
             if total != whole {
-                inexact.push(format!("by {name} the total is {total}, by attempts {whole} micro-dollars"));
+                inexact.push(format!(
+                    "by {name} the total is {total}, by attempts {whole} micro-dollars"
+                ));
             }
         }
         inexact

@@ -99,8 +99,7 @@ impl Live {
             return self.output.line(self.output.dim(&status(info, jobs, elapsed)));
         };
         let offers = client.offers("", true).await?;
-        let frame =
-            Frame { info, jobs, offers: &offers, events: &self.recent, elapsed };
+        let frame = Frame { info, jobs, offers: &offers, events: &self.recent, elapsed };
         screen.draw(&frame.render(&self.output, screen.height()))
     }
 
@@ -158,7 +157,8 @@ impl Frame<'_> {
         };
         let mut jobs: Vec<&JobSummary> = self.jobs.iter().rev().collect();
         jobs.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| b.ended.cmp(&a.ended)));
-        let mut grid = Grid::new(&["JOB", "", "STATE", "DONE", "", ">SPENT", ">INT", "WHERE OR WHY"]);
+        let mut grid =
+            Grid::new(&["JOB", "", "STATE", "DONE", "", ">SPENT", ">INT", "WHERE OR WHY"]);
         for job in jobs.iter().take(most) {
             let detail = if job.ended.is_empty() { &job.detail } else { &job.deadline_outcome };
             grid.row([
@@ -246,8 +246,9 @@ mod tests {
         let jobs: Vec<JobSummary> = (1..=40).map(job).collect();
         let offer = OfferView { free: 1, zone: "us-east-1a".into(), ..OfferView::default() };
         let offers = vec![offer; 30];
-        let events: VecDeque<Event> =
-            (0..30).map(|number| Event { number, kind: "placed".into(), ..Event::default() }).collect();
+        let events: VecDeque<Event> = (0..30)
+            .map(|number| Event { number, kind: "placed".into(), ..Event::default() })
+            .collect();
         let info = InfoResponse::default();
         let frame =
             Frame { info: &info, jobs: &jobs, offers: &offers, events: &events, elapsed: REFRESH };

@@ -169,12 +169,7 @@ async fn settled(client: &Client, jobs: &[String]) -> Result<Facts, Failure> {
 }
 
 /// Prints the report; the exit code says whether all is as it should be.
-fn conclude(
-    output: &Output,
-    facts: &Facts,
-    done: bool,
-    timeout: Duration,
-) -> Result<(), Failure> {
+fn conclude(output: &Output, facts: &Facts, done: bool, timeout: Duration) -> Result<(), Failure> {
     report::show(output, facts)?;
     let problems = facts.problems();
     for problem in &problems {
@@ -185,7 +180,10 @@ fn conclude(
     }
     if !done {
         let timeout = spotwise_model::time::human(timeout);
-        return Err(Failure::new(Exit::Timeout, format!("not all jobs were done within {timeout}")));
+        return Err(Failure::new(
+            Exit::Timeout,
+            format!("not all jobs were done within {timeout}"),
+        ));
     }
     Ok(())
 }

@@ -28,8 +28,16 @@ pub(super) fn show(output: &Output, facts: &Facts) -> Result<(), Failure> {
 /// A block a job: its attempts with their steps and their cost.
 fn attempts(facts: &Facts) -> Grid {
     let costs = facts.cost_of_attempts();
-    let mut grid =
-        Grid::new(&["JOB", "ATTEMPT", "WHERE", ">FROM STEP", ">TO STEP", "OUTCOME", ">COST", ">LOST WORK"]);
+    let mut grid = Grid::new(&[
+        "JOB",
+        "ATTEMPT",
+        "WHERE",
+        ">FROM STEP",
+        ">TO STEP",
+        "OUTCOME",
+        ">COST",
+        ">LOST WORK",
+    ]);
     for (job, attempts) in &facts.jobs {
         for (index, attempt) in attempts.iter().enumerate() {
             let row = costs.get(attempt.id.as_str());
@@ -65,11 +73,18 @@ fn attempts(facts: &Facts) -> Grid {
 fn summary(facts: &Facts) -> Vec<String> {
     let total = facts.total();
     let saved = total.on_demand_micros.saturating_sub(total.total_micros);
-    let of = |outcome: &str| facts.jobs.iter().filter(|(job, _)| job.deadline_outcome == outcome).count();
+    let of = |outcome: &str| {
+        facts.jobs.iter().filter(|(job, _)| job.deadline_outcome == outcome).count()
+    };
     let succeeded = facts.jobs.iter().filter(|(job, _)| job.state == "succeeded").count();
     let fallbacks = facts.fallbacks();
     let mut lines = vec![
-        format!("{succeeded} of {} succeeded; deadlines: {} met, {} missed", count(facts.jobs.len(), "job"), of("met"), of("missed")),
+        format!(
+            "{succeeded} of {} succeeded; deadlines: {} met, {} missed",
+            count(facts.jobs.len(), "job"),
+            of("met"),
+            of("missed")
+        ),
         format!(
             "paid {}; the same hours on demand {}; saved {} ({})",
             dollars(total.total_micros),

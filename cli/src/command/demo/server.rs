@@ -13,8 +13,8 @@ use spotwise_api::client::Client;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::Demo;
 use super::super::serve::READY;
+use super::Demo;
 use crate::document::Document;
 use crate::exit::{Exit, Failure};
 
@@ -133,7 +133,9 @@ fn serve_flags(demo: &Demo, data: &Path) -> Vec<OsString> {
         Some(file) => flags.push(file.into()),
         None => {
             let (seed, turbulence) = (demo.seed.to_string(), demo.turbulence.to_string());
-            flags.extend(["synthetic", "--seed", &seed, "--turbulence", &turbulence].map(Into::into));
+            flags.extend(
+                ["synthetic", "--seed", &seed, "--turbulence", &turbulence].map(Into::into),
+            );
         }
     }
     let lead = format!("{}s", demo.notice_lead.as_secs());

@@ -54,8 +54,15 @@ pub(crate) struct Serve {
     /// How long before it is taken back a local machine is told so (wall time)
     #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = duration, help_heading = "Local pool")]
     notice_lead: Duration,
-    /// Whether jobs that ask for accelerators run on CPUs; auto: where there is no GPU
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = "Local pool")]
+    /// Whether jobs that ask for accelerators run on CPUs: true, false, or auto (where there is no GPU)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        help_heading = "Local pool",
+        hide_possible_values = true
+    )]
     simulate_accelerators: Simulate,
     /// CPUs of this machine to use; by default all
     #[arg(long, value_name = "N", value_parser = cpus, help_heading = "Local pool")]
@@ -210,8 +217,7 @@ fn default_data_dir() -> Option<PathBuf> {
     if here.is_dir() {
         return Some(here);
     }
-    let folder =
-        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     folder("XDG_DATA_HOME")
         .or_else(|| folder("HOME").map(|home| home.join(".local").join("share")))
         .map(|data| data.join("spotwise"))

@@ -1,0 +1,242 @@
+//! The command line as a person or a script meets it, without a scheduler:
+//! help, messages, exit codes.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// Nobody listens there: the port is reserved.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+/// Runs `spotwise` in a folder of its own, with no configuration.
+struct Line {
+    home: tempfile::TempDir,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self { home: tempfile::tempdir().unwrap() }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.home.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spotwise"));
+        command
+            .args(arguments)
+            .current_dir(self.home.path())
+            .env("XDG_CONFIG_HOME", self.home.path())
+            .env_remove("SPOTWISE_SERVER")
+            .env_remove("SPOTWISE_PROFILE")
+            .env_remove("COLUMNS")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Answer {
+        Answer::from(self.command(arguments).output().unwrap())
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+const GOOD: &str = "name: train\ncommand: [python3, train.py]\nresources: {gpus: 'V100:1'}\n";
+
+#[test]
+fn help() {
+    let line = Line::new();
+    for command in ["", "submit", "serve", "demo", "cost", "logs", "validate"] {
+        let mut arguments: Vec<&str> = command.split_whitespace().collect();
+        arguments.push("--help");
+        let answer = line.run(&arguments);
+        assert_eq!(answer.code, Some(0), "{command}");
+        let name = if command.is_empty() { "help".to_owned() } else { format!("help-{command}") };
+        insta::assert_snapshot!(name, answer.out);
+    }
+}
+
+#[test]
+fn a_valid_file_needs_no_scheduler() {
+    let line = Line::new();
+    line.write("good.yaml", GOOD);
+    let answer = line.run(&["validate", "good.yaml"]);
+    assert_eq!((answer.code, answer.out.as_str()), (Some(0), "ok: 1 job\n"), "{answer:?}");
+}
+
+#[test]
+fn mistakes_are_located() {
+    let line = Line::new();
+    line.write("good.yaml", GOOD);
+    line.write("field.yaml", &format!("{GOOD}bugdet_usd: 2\n"));
+    line.write("twice.yaml", &format!("{GOOD}name: other\n"));
+    line.write("money.json", r#"{"name": "train", "command": ["true"], "budget_usd": -1}"#);
+    line.write("large.yaml", &"#".repeat(64 * 1024 + 1));
+    line.write("folder/x.yaml", "");
+    let files = [
+        "good.yaml",
+        "field.yaml",
+        "twice.yaml",
+        "money.json",
+        "large.yaml",
+        "folder",
+        "none.yaml",
+    ];
+    let answer = line.run(&[&["validate"], &files[..]].concat());
+    assert_eq!(answer.code, Some(2));
+    insta::assert_snapshot!("validate", format!("{}---\n{}", answer.out, answer.err));
+
+    let answer = line.run(&["validate", "field.yaml", "--output", "json"]);
+    assert_eq!((answer.code, answer.err.as_str()), (Some(2), ""));
+    let json: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(json[0]["error"]["code"], "unknown_field");
+    assert_eq!(json[0]["error"]["line"], 4);
+}
+
+#[test]
+fn an_escape_in_a_file_name_does_not_reach_the_terminal() {
+    let answer = Line::new().run(&["validate", "\x1b[2J.yaml"]);
+    assert_eq!(answer.err, "\\x1b[2J.yaml: no such file [unreadable_file]\n");
+}
+
+#[test]
+fn without_a_scheduler_the_code_is_seven() {
+    let line = Line::new();
+    line.write("good.yaml", GOOD);
+    for arguments in [
+        &["ps"][..],
+        &["get", "j1"],
+        &["logs", "j1"],
+        &["explain", "j1"],
+        &["cancel", "j1", "--yes"],
+        &["resubmit", "j1"],
+        &["cost"],
+        &["offers"],
+        &["quote", "good.yaml"],
+        &["submit", "good.yaml", "--yes"],
+    ] {
+        let answer = line.run(&[arguments, &["--server", NOBODY]].concat());
+        assert_eq!(answer.code, Some(7), "{arguments:?}: {answer:?}");
+        assert_eq!(answer.out, "", "{arguments:?}");
+        assert_eq!(answer.err.lines().count(), 1, "{arguments:?}: {}", answer.err);
+        assert!(answer.err.starts_with("error: no scheduler answers at http://127.0.0.1:1"));
+    }
+}
+
+#[test]
+fn the_own_version_needs_no_scheduler() {
+    let answer = Line::new().run(&["version", "--server", NOBODY]);
+    assert_eq!(answer.code, Some(0));
+    assert!(answer.out.contains("scheduler at http://127.0.0.1:1: does not answer"), "{answer:?}");
+}
+
+#[test]
+fn configuration_mistakes_are_one_clear_line() {
+    for (file, arguments, expected) in [
+        ("profils: {}\n", &["ps"][..], "profils"),
+        ("default_profile: moon\n", &["ps"], "no profile `moon`"),
+        ("profiles: {lab: {server: 'ftp://x'}}\n", &["ps", "--profile", "lab"], "only http"),
+        ("profiles: {lab: {server: a, token: b}}\n", &["ps", "--profile", "lab"], "token"),
+        (": [", &["ps"], "config.yaml"),
+    ] {
+        let line = Line::new();
+        line.write("spotwise/config.yaml", file);
+        let answer = line.run(arguments);
+        assert_eq!(answer.code, Some(2), "{file}: {answer:?}");
+        assert_eq!(answer.err.lines().count(), 1, "{file}: {}", answer.err);
+        assert!(answer.err.contains(expected), "{file}: {}", answer.err);
+    }
+}
+
+#[test]
+fn the_environment_names_the_scheduler() {
+    let line = Line::new();
+    let output = line.command(&["ps"]).env("SPOTWISE_SERVER", NOBODY).output().unwrap();
+    let answer = Answer::from(output);
+    assert!(answer.err.contains("127.0.0.1:1"), "{answer:?}");
+}
+
+#[test]
+fn nobody_can_be_asked_without_a_terminal() {
+    let line = Line::new();
+    line.write("good.yaml", GOOD);
+    for arguments in [&["submit", "good.yaml"][..], &["cancel", "j1"]] {
+        let answer = line.run(arguments);
+        assert_eq!(answer.code, Some(2));
+        assert!(answer.err.contains("add --yes"), "{}", answer.err);
+    }
+}
+
+#[test]
+fn wrong_use_is_two() {
+    let line = Line::new();
+    line.write("good.yaml", GOOD);
+    for arguments in [
+        &["submit"][..],
+        &["ps", "--state", "asleep"],
+        &["ps", "--tag", "x"],
+        &["logs", "j1", "--tail", "0"],
+        &["frobnicate"],
+        &["submit", "good.yaml", "good.yaml", "--yes", "--idempotency-key", "k"],
+        &["serve", "--listen", "0.0.0.0:7717"],
+        &["serve", "--speed", "240"],
+        &["serve", "--policy", "good.yaml"],
+        &["demo", "--examples", "missing"],
+    ] {
+        let answer = line.run(arguments);
+        assert_eq!(answer.code, Some(2), "{arguments:?}: {answer:?}");
+        assert!(!answer.err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn schema_and_completions_are_for_programs() {
+    let line = Line::new();
+    let schema: serde_json::Value = serde_json::from_str(&line.run(&["schema"]).out).unwrap();
+    assert!(schema.is_object());
+    for shell in ["bash", "zsh", "fish"] {
+        let answer = line.run(&["completions", shell]);
+        assert!(answer.out.contains("validate"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let line = Line::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = line.command(&["schema"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn every_example_is_valid() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(&examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            seen += 1;
+            let answer = Line::new().run(&["validate", path.to_str().unwrap()]);
+            assert_eq!(answer.code, Some(0), "{answer:?}");
+        }
+    }
+    assert!(seen > 0, "no examples in {}", examples.display());
+}

@@ -1,0 +1,287 @@
+//! This machine: each worker is a process with a folder of its own, and its
+//! lock in that folder says that it lives. Workers outlive the scheduler.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use spotwise_model::AttemptId;
+use spotwise_solver::PoolLimit;
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+use super::{Found, Launch, LaunchError, limits, mark};
+use crate::config::Config;
+
+/// A kill is repeated until nothing is left, but not for ever: what hangs in
+/// the kernel does not die.
+const KILL_ROUNDS: u32 = 100;
+const KILL_PAUSE: Duration = Duration::from_millis(20);
+
+/// The pool of this machine.
+#[derive(Debug)]
+pub struct Local {
+    program: PathBuf,
+    work: PathBuf,
+    install: String,
+    total: PoolLimit,
+    children: Children,
+    reaping: Mutex<JoinSet<()>>,
+}
+
+/// Attempt and rank.
+type Place = (AttemptId, u32);
+
+/// The workers that this process launched: their pid while they run.
+type Children = Arc<Mutex<BTreeMap<Place, Option<u32>>>>;
+
+impl Local {
+    /// The workers' folders are in the configuration's `work` folder.
+    pub fn new(config: &Config, install: &str) -> Self {
+        Self {
+            program: config.worker_program.clone(),
+            work: config.work_dir(),
+            install: install.to_owned(),
+            total: limits::of_this_machine(config),
+            children: Children::default(),
+            reaping: Mutex::default(),
+        }
+    }
+
+    /// See [`Capacity::launch`](super::Capacity::launch).
+    ///
+    /// # Errors
+    /// The worker cannot be started, or was and is lost.
+    pub async fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
+        let place = (launch.attempt, launch.rank);
+        // Held over the start, so that nobody sees a folder without its worker.
+        let mut children = lock(&self.children);
+        let folder = folder(&self.work, place);
+        if children.get(&place).is_some_and(Option::is_some) || is_locked(&folder) {
+            return Ok(());
+        }
+        if was_started(&folder) || folder.join("exit.json").exists() {
+            return Err(LaunchError {
+                retryable: false,
+                unknown: false,
+                message: "lost: the worker is gone, and a command is never started twice"
+                    .to_owned(),
+            });
+        }
+        let child = self.spawn(launch, &folder).map_err(|error| LaunchError {
+            // EAGAIN and ENOMEM pass; a program that is not there does not come.
+            retryable: !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            ),
+            unknown: false,
+            message: format!("the worker {} cannot be started: {error}", self.program.display()),
+        })?;
+        children.insert(place, child.id());
+        drop(children);
+        self.reap_child(place, child);
+        Ok(())
+    }
+
+    /// See [`Capacity::kill`](super::Capacity::kill).
+    pub async fn kill(&self, attempt: AttemptId) {
+        for _ in 0..KILL_ROUNDS {
+            let install = self.install.clone();
+            let killed = blocking(move || {
+                let found = mark::find(&install);
+                found.iter().filter(|process| process.attempt == attempt && process.kill()).count()
+            });
+            if killed.await == 0 {
+                return;
+            }
+            tokio::time::sleep(KILL_PAUSE).await;
+        }
+        tracing::warn!(attempt.id = %attempt, "processes do not die");
+    }
+
+    /// See [`Capacity::list`](super::Capacity::list).
+    pub async fn list(&self) -> Vec<Found> {
+        let (work, children) = (self.work.clone(), Arc::clone(&self.children));
+        blocking(move || {
+            // Before the folders: a child that is launched meanwhile is not
+            // listed, instead of listed as dead.
+            let children = lock(&children).clone();
+            let found = places(&work).into_iter().filter_map(|place| {
+                let folder = folder(&work, place);
+                let child = children.get(&place);
+                let pid = child.copied().flatten().or_else(|| pid_in(&folder));
+                let alive = child.is_some_and(Option::is_some) || is_locked(&folder);
+                // Without a pid and a child it was never launched, or only
+                // just is: nothing can be said.
+                let known = pid.is_some() || child.is_some();
+                let (attempt, rank) = place;
+                let started = was_started(&folder);
+                known.then_some(Found { attempt, rank, pid, alive, started })
+            });
+            found.collect()
+        })
+        .await
+    }
+
+    /// See [`Capacity::total`](super::Capacity::total).
+    pub fn total(&self) -> PoolLimit {
+        self.total.clone()
+    }
+
+    /// See [`Capacity::reap_strays`](super::Capacity::reap_strays).
+    pub async fn reap_strays(
+        &self,
+        install: &str,
+        is_live: impl Fn(AttemptId) -> bool + Send + 'static,
+    ) -> usize {
+        let (work, children) = (self.work.clone(), Arc::clone(&self.children));
+        let (ours, install) = (install == self.install, install.to_owned());
+        blocking(move || {
+            let mut killed = 0;
+            for process in mark::find(&install) {
+                let place = (process.attempt, process.rank);
+                if is_stray(&work, &children, place, &is_live) && process.kill() {
+                    tracing::warn!(attempt.id = %process.attempt, pid = process.pid, "killed a stray");
+                    killed += 1;
+                }
+            }
+            // The folders are this installation's.
+            if ours {
+                clear(&work, &children, &is_live);
+            }
+            killed
+        })
+        .await
+    }
+
+    /// In its own process group, so that no Ctrl-C meant for the scheduler
+    /// reaches it.
+    fn spawn(&self, launch: &Launch, folder: &Path) -> io::Result<Child> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(folder.join("worker.log"))?;
+        let Launch { attempt, rank, token, server } = launch;
+        let (attempt, rank) = (attempt.to_string(), rank.to_string());
+        Command::new(&self.program)
+            .args(["worker", "--server", server, "--attempt", &attempt, "--rank", &rank, "--dir"])
+            .arg(folder)
+            .env("SPOTWISE_WORKER_TOKEN", token)
+            .env(mark::INSTALL, &self.install)
+            .env(mark::ATTEMPT, &attempt)
+            .env(mark::RANK, &rank)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(false)
+            .spawn()
+    }
+
+    fn reap_child(&self, place: Place, mut child: Child) {
+        let children = Arc::clone(&self.children);
+        let mut tasks = self.reaping.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            match child.wait().await {
+                Ok(status) => tracing::debug!(attempt.id = %place.0, %status, "a worker has ended"),
+                Err(error) => tracing::warn!(%error, "a worker cannot be waited for"),
+            }
+            lock(&children).insert(place, None);
+        });
+    }
+}
+
+/// No worker looks after it any more, and nobody will: either the attempt is
+/// over, or the command was started, which happens once.
+fn is_stray(
+    work: &Path,
+    children: &Children,
+    place: Place,
+    is_live: &impl Fn(AttemptId) -> bool,
+) -> bool {
+    let folder = folder(work, place);
+    // A worker of ours without its lock is only about to take it.
+    let starting = lock(children).get(&place).is_some_and(Option::is_some);
+    !starting && (!is_live(place.0) || was_started(&folder)) && !is_locked(&folder)
+}
+
+/// Removes the folders of attempts that are over. What lasts is elsewhere.
+fn clear(work: &Path, children: &Children, is_live: &impl Fn(AttemptId) -> bool) {
+    for place in places(work) {
+        let mut children = lock(children);
+        let running = children.get(&place).is_some_and(Option::is_some);
+        let folder = folder(work, place);
+        if running || is_live(place.0) || is_locked(&folder) {
+            continue;
+        }
+        children.remove(&place);
+        drop(children);
+        if let Err(error) = fs::remove_dir_all(&folder) {
+            tracing::warn!(%error, folder = %folder.display(), "a folder stays");
+        }
+    }
+}
+
+fn folder(work: &Path, (attempt, rank): Place) -> PathBuf {
+    work.join(format!("{attempt}-{rank}"))
+}
+
+/// Every folder that is named like a worker's.
+fn places(work: &Path) -> Vec<Place> {
+    let entries = fs::read_dir(work).into_iter().flatten().flatten();
+    let place = |name: &str| {
+        let (attempt, rank) = name.rsplit_once('-')?;
+        let place = (attempt.parse().ok()?, rank.parse().ok()?);
+        (format!("{}-{}", place.0, place.1) == name).then_some(place)
+    };
+    let mut places: Vec<_> =
+        entries.filter_map(|entry| place(entry.file_name().to_str()?)).collect();
+    places.sort_unstable();
+    places
+}
+
+/// Whether a worker lives there. Shared, so that two who look do not take each
+/// other for a worker; a worker tries again for a second.
+fn is_locked(folder: &Path) -> bool {
+    match File::open(folder.join("worker.lock")) {
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => false,
+            Err(fs::TryLockError::WouldBlock) => true,
+            // No proof that nobody lives there.
+            Err(fs::TryLockError::Error(_)) => true,
+        },
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+fn was_started(folder: &Path) -> bool {
+    folder.join("started").try_exists().unwrap_or(true)
+}
+
+fn pid_in(folder: &Path) -> Option<u32> {
+    let identity = fs::read(folder.join("worker.json")).ok()?;
+    let identity: serde_json::Value = serde_json::from_slice(&identity).ok()?;
+    identity.get("pid")?.as_u64()?.try_into().ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Work on files and `/proc`, off the loop. Nothing is what a cut-off look
+/// has found.
+async fn blocking<T: Default + Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;

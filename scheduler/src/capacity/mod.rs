@@ -1,0 +1,123 @@
+//! Where attempts run. Everything here is idempotent by attempt and rank, and
+//! nothing here decides: phases do.
+
+mod limits;
+mod local;
+mod mark;
+
+use spotwise_model::AttemptId;
+use spotwise_solver::PoolLimit;
+
+use crate::config::Config;
+
+pub use local::Local;
+
+/// A pool that workers are launched on.
+#[derive(Debug)]
+pub enum Capacity {
+    /// Processes on this machine.
+    Local(Local),
+}
+
+/// One worker to launch.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Which node of it.
+    pub rank: u32,
+    /// What the worker shows with every call.
+    pub token: String,
+    /// Where it reaches the scheduler.
+    pub server: String,
+}
+
+impl std::fmt::Debug for Launch {
+    /// Without the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { attempt, rank, server, .. } = self;
+        write!(f, "Launch({attempt}-{rank} from {server})")
+    }
+}
+
+/// A launch that did not go through.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct LaunchError {
+    /// Whether the same launch may go through later.
+    pub retryable: bool,
+    /// Whether it may have gone through after all.
+    pub unknown: bool,
+    /// What the pool said.
+    pub message: String,
+}
+
+/// A worker that the pool knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which attempt it carries out.
+    pub attempt: AttemptId,
+    /// Which node of it.
+    pub rank: u32,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Whether it runs, or is about to.
+    pub alive: bool,
+    /// Whether its command may have been started.
+    pub started: bool,
+}
+
+impl Capacity {
+    /// This machine. `install` marks every process as this installation's.
+    pub fn local(config: &Config, install: &str) -> Self {
+        Self::Local(Local::new(config, install))
+    }
+
+    /// Launches a worker, unless it runs already.
+    ///
+    /// # Errors
+    /// It cannot be launched, or has been launched before and is lost: a
+    /// command is never started twice.
+    pub async fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
+        match self {
+            Self::Local(local) => local.launch(launch).await,
+        }
+    }
+
+    /// Ends at once whatever is left of an attempt: workers, commands, and
+    /// what they started.
+    pub async fn kill(&self, attempt: AttemptId) {
+        match self {
+            Self::Local(local) => local.kill(attempt).await,
+        }
+    }
+
+    /// Every worker that the pool knows, dead ones too, until they are cleared
+    /// away.
+    pub async fn list(&self) -> Vec<Found> {
+        match self {
+            Self::Local(local) => local.list().await,
+        }
+    }
+
+    /// What the pool has in all.
+    pub fn total(&self) -> PoolLimit {
+        match self {
+            Self::Local(local) => local.total(),
+        }
+    }
+
+    /// Kills what runs of `install` although its worker is gone and its
+    /// attempt over (or its command started and left alone), and clears the
+    /// folders of attempts that are over. Nothing of anyone else is touched.
+    /// Answers how many processes were killed.
+    pub async fn reap_strays(
+        &self,
+        install: &str,
+        is_live: impl Fn(AttemptId) -> bool + Send + 'static,
+    ) -> usize {
+        match self {
+            Self::Local(local) => local.reap_strays(install, is_live).await,
+        }
+    }
+}

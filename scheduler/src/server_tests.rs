@@ -1,0 +1,207 @@
+use spotwise_api::client::{Client, ErrorKind};
+use spotwise_api::v1;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::service::testing::Bench;
+
+/// A server on a free port, with its clients.
+struct Site {
+    bench: Bench,
+    address: SocketAddr,
+    serving: tokio::task::JoinHandle<Result<(), ServerError>>,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let bench = Bench::new().await;
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = local_address(&listener).unwrap();
+        let serving = serve(listener, bench.service.clone(), bench.shutdown.clone());
+        Self { bench, address, serving: tokio::spawn(serving) }
+    }
+
+    /// Sends a request as it is; answers with all that comes back.
+    async fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // A refused body may end in a reset, after the answer.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    async fn call(&self, line: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        let request = format!(
+            "{line} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}",
+            self.address
+        );
+        self.raw(&request).await
+    }
+
+    async fn status(&self, line: &str, headers: &str, body: &str) -> u16 {
+        let answer = self.call(line, headers, body).await;
+        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
+    }
+}
+
+const YAML: &str = "content-type: application/yaml\r\n";
+const JOB: &str = "name: train\ncommand: [python, train.py]\n";
+
+#[tokio::test]
+async fn other_machines_cannot_reach_it() {
+    for address in ["0.0.0.0:0", "[::]:0", "10.0.0.1:0", "[::ffff:10.0.0.1]:0"] {
+        let error = bind(address.parse().unwrap()).await.unwrap_err();
+        assert!(matches!(error, ServerError::NotLoopback(_)), "{address}");
+        assert_eq!(error.to_string().lines().count(), 1);
+    }
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let taken = bind(local_address(&listener).unwrap()).await.unwrap_err();
+    assert!(matches!(taken, ServerError::Bind { .. }));
+}
+
+#[tokio::test]
+async fn one_port_speaks_grpc_and_rest() {
+    let site = Site::new().await;
+    let client = Client::connect(&site.address.to_string()).await.unwrap();
+    let document = JOB.to_owned();
+    let request = v1::SubmitRequest { document, format: "yaml".to_owned(), ..Default::default() };
+    assert_eq!(client.submit(request).await.unwrap().jobs[0].id, "j1");
+    let keyed = format!("{YAML}idempotency-key: k\r\n");
+    let made = site.call("POST /api/v1/jobs", &keyed, JOB).await;
+    assert!(
+        made.starts_with("HTTP/1.1 201") && made.contains("location: /api/v1/jobs/j2"),
+        "{made}"
+    );
+    assert_eq!(site.status("POST /api/v1/jobs", &keyed, JOB).await, 200, "replayed");
+    let listed = site.call("GET /api/v1/jobs?state=waiting", "", "").await;
+    assert!(listed.contains("\"id\":\"j1\"") && listed.contains("\"id\":\"j2\""), "{listed}");
+    assert!(listed.contains("x-content-type-options: nosniff"), "{listed}");
+    assert!(listed.contains("content-security-policy: default-src 'none'"), "{listed}");
+    let gone = client.get("j77").await.unwrap_err();
+    assert_eq!(gone.kind(), &ErrorKind::NotFound);
+    let bad = v1::SubmitRequest {
+        document: "nmae: x".to_owned(),
+        format: "yaml".to_owned(),
+        ..Default::default()
+    };
+    let bad = client.submit(bad).await.unwrap_err();
+    assert!(
+        matches!(bad.kind(), ErrorKind::Invalid { code, .. } if code == "unknown_field"),
+        "{bad:?}"
+    );
+}
+
+#[tokio::test]
+async fn bad_calls_get_their_status() {
+    let site = Site::new().await;
+    let json = "content-type: application/json\r\n";
+    let large = "x".repeat(64 * 1024 + 1);
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let checks = [
+        ("GET /nowhere", "", "", 404),
+        ("GET //api/v1/jobs", "", "", 404),
+        ("PUT /api/v1/jobs", "", "", 405),
+        ("GET /api/v1/jobs?team=*", "", "", 400),
+        ("GET /api/v1/jobs?page_size=-1", "", "", 400),
+        ("GET /api/v1/jobs?page_size=1000000000", "", "", 400),
+        ("GET /api/v1/jobs?page_token=garbage", "", "", 400),
+        ("GET /api/v1/jobs?state=running", "", "", 400),
+        ("GET /api/v1/jobs/%2e%2e", "", "", 400),
+        ("GET /api/v1/jobs/%ff", "", "", 400),
+        ("GET /api/v1/jobs/j9", "", "", 404),
+        ("GET /api/v1/costs?since=2026-03-02T00:00:00Z&until=2026-03-01T00:00:00Z", "", "", 400),
+        ("POST /api/v1/jobs", "content-type: text/plain\r\n", JOB, 415),
+        (
+            "POST /api/v1/jobs",
+            "content-type: application/yaml\r\ncontent-encoding: gzip\r\n",
+            JOB,
+            415,
+        ),
+        ("POST /api/v1/jobs", YAML, &large, 413),
+        ("POST /api/v1/jobs", json, &deep, 400),
+        ("POST /api/v1/jobs", json, r#"{"name": "a", "name": "b", "command": ["x"]}"#, 400),
+        ("POST /api/v1/jobs", json, r#"{"name": "\ud800", "command": ["x"]}"#, 400),
+        ("POST /api/v1/jobs", json, r#"{"__proto__": {}, "name": "a", "command": ["x"]}"#, 400),
+        (
+            "POST /api/v1/jobs",
+            "content-type: application/yaml\r\norigin: http://evil.example\r\n",
+            JOB,
+            403,
+        ),
+        (
+            "POST /api/v1/jobs",
+            "content-type: application/yaml\r\nidempotency-key: a b\r\n",
+            JOB,
+            400,
+        ),
+        ("GET /healthz", "", "", 200),
+        ("GET /readyz", "", "", 200),
+    ];
+    for (line, headers, body, expected) in checks {
+        assert_eq!(site.status(line, headers, body).await, expected, "{line} {headers}");
+    }
+    let listed = site.call("GET /api/v1/jobs", "", "").await;
+    assert!(listed.contains("\"jobs\":[]"), "nothing was made: {listed}");
+    let foreign = site
+        .raw("GET /api/v1/jobs HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n")
+        .await;
+    assert!(
+        foreign.starts_with("HTTP/1.1 400") && foreign.contains("host_not_allowed"),
+        "{foreign}"
+    );
+    let preflight = site.call("OPTIONS /api/v1/jobs", "origin: http://evil.example\r\n", "").await;
+    assert!(!preflight.to_lowercase().contains("access-control-allow"), "{preflight}");
+}
+
+#[tokio::test]
+async fn large_messages_are_refused() {
+    let site = Site::new().await;
+    let client = Client::connect(&site.address.to_string()).await.unwrap();
+    for size in [64 * 1024 + 1, 2 * 1024 * 1024] {
+        let document = "x".repeat(size);
+        let request = v1::QuoteRequest { document, format: "yaml".to_owned() };
+        let uri = format!("http://{}", site.address);
+        let mut raw = v1::jobs_client::JobsClient::connect(uri).await.unwrap();
+        let status = raw.quote(request).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{size}: {status:?}");
+    }
+    assert!(client.info().await.is_ok(), "others are not harmed");
+}
+
+#[tokio::test]
+async fn events_and_output_are_streamed() {
+    let site = Site::new().await;
+    let client = Client::connect(&site.address.to_string()).await.unwrap();
+    let request = v1::SubmitRequest {
+        document: JOB.to_owned(),
+        format: "yaml".to_owned(),
+        ..Default::default()
+    };
+    client.submit(request).await.unwrap();
+    let mut stream = TcpStream::connect(site.address).await.unwrap();
+    let ask = format!("GET /api/v1/events HTTP/1.1\r\nhost: {}\r\n\r\n", site.address);
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut told = String::new();
+    while !told.contains("\"kind\":\"submitted\"") {
+        let mut some = [0; 4_096];
+        let read = stream.read(&mut some).await.unwrap();
+        assert!(read > 0, "{told}");
+        told.push_str(std::str::from_utf8(&some[..read]).unwrap());
+    }
+    assert!(told.contains("text/event-stream") && told.contains("id: 1"), "{told}");
+    let logs = site.call("GET /api/v1/jobs/j1/logs", "", "").await;
+    assert!(logs.contains("content-disposition: attachment; filename=\"j1.log\""), "{logs}");
+    // An open stream does not keep the server from stopping.
+    site.bench.shutdown.cancel();
+    site.serving.await.unwrap().unwrap();
+}
+
+#[test]
+fn grpc_is_known_by_its_content_type() {
+    let kind =
+        |kind: &str| is_grpc(&Request::builder().header(CONTENT_TYPE, kind).body(()).unwrap());
+    assert!(kind("application/grpc") && kind("application/grpc+proto"));
+    assert!(!kind("application/json") && !kind(""));
+}

@@ -1,0 +1,107 @@
+//! A service over a real store and the real intake, with a loop that does
+//! nothing between requests: no phases run, so jobs stay where they are.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use spotwise_model::time::add;
+use spotwise_model::{AttemptId, Job, Now};
+use tokio_util::sync::CancellationToken;
+
+use super::{Parts, Service};
+use crate::config::Config;
+use crate::core::intake::{self, Terms};
+use crate::core::{Change, State};
+use crate::handle::{Handle, Message, WorkerId};
+use crate::market::{self, Catalog, MarketSource, SyntheticOptions};
+use crate::store::{Epoch, Round, Store};
+use crate::token::WorkerTokens;
+
+/// A service, and the folder that it lives in.
+pub(crate) struct Bench {
+    pub(crate) service: Service,
+    pub(crate) shutdown: CancellationToken,
+    tokens: WorkerTokens,
+    store: Store,
+    epoch: Epoch,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::new(folder.path().to_owned(), "spotwise".into());
+        let store = Store::open(&config.database()).await.unwrap();
+        let (handle, mut inbox) = Handle::new();
+        let (looped, door) = (store.clone(), handle.clone());
+        let epoch = store.lead("test", now().wall).await.unwrap();
+        tokio::spawn(async move {
+            let (mut state, mut round) = (State::default(), 0);
+            while let Some(message) = inbox.recv().await {
+                match message {
+                    Message::Question(ask) => ask(&state, now()),
+                    Message::Wake => {}
+                    Message::Command(command, reply) => {
+                        state.forget_settled();
+                        let answer = intake::answer(&mut state, command, &terms(), now());
+                        let answer = match answer {
+                            Err(refusal) => Err(refusal),
+                            Ok((mut changes, answer)) => {
+                                round += 1;
+                                changes.iter_mut().for_each(|change| state.apply(change));
+                                let written = Round { epoch, id: round, changes: &changes };
+                                looped.commit(&written).await.unwrap();
+                                for change in &changes {
+                                    if let Change::Event(event) = change {
+                                        door.publish(event);
+                                    }
+                                }
+                                Ok(answer)
+                            }
+                        };
+                        let _ = reply.send(answer);
+                    }
+                }
+            }
+        });
+        let tokens = WorkerTokens::new([3; 32]);
+        let shutdown = CancellationToken::new();
+        let source =
+            SyntheticOptions::new(7, add(now().market, -jiff::SignedDuration::from_hours(24)));
+        let market = market::load(&MarketSource::Synthetic(source), &Catalog::built_in()).unwrap();
+        let service = Service::new(Parts {
+            handle,
+            store: store.clone(),
+            config: Arc::new(config),
+            tokens: tokens.clone(),
+            market,
+            market_name: "synthetic seed 7".to_owned(),
+            install: "sw-1".to_owned(),
+            shutdown: shutdown.clone(),
+        });
+        Self { service, shutdown, tokens, store, epoch, _folder: folder }
+    }
+
+    /// Puts a job into the store alone, as if it had ended long ago.
+    pub(crate) async fn keep(&self, job: Job) {
+        let changes = [job.into()];
+        let round = Round { epoch: self.epoch, id: u64::from(u32::MAX), changes: &changes };
+        self.store.commit(&round).await.unwrap();
+    }
+
+    pub(crate) fn token(&self, attempt: &str) -> String {
+        let attempt: AttemptId = attempt.parse().unwrap();
+        self.tokens.token(WorkerId { attempt, rank: 0 })
+    }
+}
+
+fn terms() -> Terms {
+    let second = std::time::Duration::from_secs(1);
+    Terms { changeover: second, default_grace: second, max_live_jobs: 100 }
+}
+
+/// 2026-03-01T00:00:00Z.
+fn now() -> Now {
+    let at = Timestamp::from_second(1_772_323_200).unwrap();
+    Now { market: at, wall: at }
+}
