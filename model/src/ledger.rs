@@ -70,7 +70,7 @@ pub struct LedgerEntry {
     pub instance: InstanceId,
     /// Its number among the entries of that machine, from 0.
     pub sequence: u32,
-    /// Who pays: none for idle.
+    /// Who pays: none for what was idle while no attempt ran.
     pub attempt: Option<AttemptId>,
     /// What for.
     pub kind: LineKind,
@@ -89,7 +89,7 @@ pub struct LedgerEntry {
     /// The named, versioned way the machine was split over its jobs.
     pub method: String,
     /// Dimensions copied from the job when it was charged: `model`, `class`
-    /// and its tags. Empty for idle.
+    /// and its tags. Empty where no attempt pays.
     pub dimensions: std::collections::BTreeMap<String, String>,
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn become_command(parent: i32, command: &[OsString]) -> ExitCode {
     let Some((program, arguments)) = command.split_first() else {
         return ExitCode::from(126);
     };
-    if let Err(error) = prctl::set_pdeathsig(None::<Signal>) {
+    if let Err(error) = prctl::set_pdeathsig(Signal::SIGKILL) {
         tracing::error!(%error, "the command cannot be tied to its worker");
         return ExitCode::from(126);
     }

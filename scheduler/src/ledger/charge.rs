@@ -55,7 +55,9 @@ pub struct Use {
 ///
 /// Each price segment is rounded once, half to even, and its amount cut into
 /// lines that add up to it exactly; the same for the on-demand counterfactual.
-/// Whatever no attempt used is idle, the rest of the billed minimum included. A
+/// Whatever no attempt used is idle: a line of its own beside each attempt that
+/// ran meanwhile (the unused cost of AWS's split cost allocation), or nobody's
+/// where none did, the rest of the billed minimum included. A
 /// waived machine keeps its lines, each followed in the end by one that cancels
 /// it; the counterfactual is not waived.
 pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
@@ -191,7 +193,8 @@ impl<'a> Machine<'a> {
         lines
     }
 
-    /// What nobody used, cut wherever it falls to nothing.
+    /// What nobody used: while jobs run, theirs in proportion to what they
+    /// take, since the machine was kept for them; else nobody's.
     fn idle(&self, within: Span) -> Vec<Line<'a>> {
         let before = self.load.range(..=within.from).next_back().map_or(0, |(_, used)| *used);
         let mut steps = vec![(within.from, before)];
@@ -203,14 +206,39 @@ impl<'a> Machine<'a> {
         for ((from, used), to) in steps.iter().copied().zip(ends) {
             let span = Span { from, to };
             let weight = (self.weight - used) * u128::from(span.seconds());
-            match lines.last_mut() {
-                _ if weight == 0 => {}
-                Some(last) if last.span.to == from => {
-                    last.span.to = to;
-                    last.weight += weight;
+            for line in self.shared(span, used, weight) {
+                let same = |last: &&mut Line<'a>| {
+                    last.span.to == from
+                        && last.used.map(|u| u.attempt) == line.used.map(|u| u.attempt)
+                };
+                match lines.iter_mut().rev().find(same) {
+                    _ if line.weight == 0 => {}
+                    Some(last) => {
+                        last.span.to = to;
+                        last.weight += line.weight;
+                    }
+                    None => lines.push(line),
                 }
-                _ => lines.push(Line { used: None, kind: LineKind::Idle, span, weight }),
             }
+        }
+        lines
+    }
+
+    /// The idle `weight` of a stretch in which the same jobs run throughout,
+    /// shared among them; the first also gets what does not divide.
+    fn shared(&self, span: Span, load: u128, weight: u128) -> Vec<Line<'a>> {
+        let line = |used, weight| Line { used, kind: LineKind::Idle, span, weight };
+        let running = self.uses.iter().filter(|(_, spans)| {
+            let life = whole(spans);
+            life.from <= span.from && span.to <= life.to
+        });
+        let mut lines: Vec<Line<'a>> = running
+            .map(|(used, _)| line(Some(*used), weight * share_weight(&used.share) / load.max(1)))
+            .collect();
+        let given: u128 = lines.iter().map(|line| line.weight).sum();
+        match lines.first_mut() {
+            Some(first) => first.weight += weight - given,
+            None => lines.push(line(None, weight)),
         }
         lines
     }

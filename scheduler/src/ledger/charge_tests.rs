@@ -125,14 +125,14 @@ fn jobs_side_by_side_pay_their_share() {
         [
             ("compute", 1, 0, 3_600, 1_530_000),
             ("compute", 2, 0, 1_800, 765_000),
-            ("idle", 0, 1_800, 3_600, 765_000),
+            ("idle", 1, 1_800, 3_600, 765_000),
         ]
     );
     assert!(entries.iter().all(|entry| entry.amount == entry.on_demand_amount));
     assert!(entries.iter().all(|entry| entry.method == METHOD));
     assert_eq!(entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(entries[1].dimensions["model"], "m2");
-    assert!(entries[2].dimensions.is_empty());
+    assert_eq!(entries[2].dimensions, entries[0].dimensions, "its idle is its own cost too");
 }
 
 #[test]
@@ -309,8 +309,13 @@ proptest! {
             let begin = used.from.max(since).min(ended);
             let end = used.ended.max(begin).min(ended);
             let mut reached = begin;
-            let mut own: Vec<_> =
-                lines.iter().filter(|entry| entry.attempt == Some(used.attempt)).collect();
+            let (idle, mut own): (Vec<_>, Vec<_>) = lines
+                .iter()
+                .filter(|entry| entry.attempt == Some(used.attempt))
+                .partition(|entry| entry.kind == LineKind::Idle);
+            // It pays for what was idle beside it, never before or after it.
+            let within = |entry: &&LedgerEntry| entry.from >= begin && entry.to <= end;
+            prop_assert!(idle.iter().all(within));
             own.sort_by_key(|entry| entry.from);
             for entry in own {
                 prop_assert_eq!(entry.from, reached);

@@ -1,7 +1,7 @@
 //! What the final report says, gathered from the scheduler, and the checks on
 //! it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use spotwise_api::client::Client;
 use spotwise_api::v1::{AttemptSummary, CostQuery, CostReport, CostRow, JobDetail, JobSummary};
@@ -9,11 +9,22 @@ use spotwise_api::v1::{AttemptSummary, CostQuery, CostReport, CostRow, JobDetail
 use crate::exit::Failure;
 use crate::money;
 
+/// One job with its attempts.
+#[derive(Clone, Default)]
+pub(super) struct JobFacts {
+    /// How it ended.
+    pub(super) job: JobSummary,
+    /// In the order of their numbers.
+    pub(super) attempts: Vec<AttemptSummary>,
+    /// Ids of those that went on from a checkpoint.
+    pub(super) resumed: BTreeSet<String>,
+}
+
 /// Everything the final report is made of.
 #[derive(Default)]
 pub(super) struct Facts {
     /// In the order of their submission.
-    pub(super) jobs: Vec<(JobSummary, Vec<AttemptSummary>)>,
+    pub(super) jobs: Vec<JobFacts>,
     /// One row an attempt; the empty key is idle time.
     pub(super) by_attempt: CostReport,
     /// One row a model.
@@ -27,8 +38,10 @@ impl Facts {
     pub(super) async fn gather(client: &Client, ids: &[String]) -> Result<Self, Failure> {
         let mut jobs = Vec::new();
         for id in ids {
-            let JobDetail { job, attempts, .. } = client.get(id).await?;
-            jobs.push((job.unwrap_or_default(), attempts));
+            let JobDetail { job, attempts, events, .. } = client.get(id).await?;
+            let resumed = events.into_iter().filter(|event| event.kind == "resumed");
+            let resumed = resumed.map(|event| event.attempt).collect();
+            jobs.push(JobFacts { job: job.unwrap_or_default(), attempts, resumed });
         }
         let by = |dimension: &str| CostQuery {
             group_by: vec![dimension.to_owned()],
@@ -44,7 +57,7 @@ impl Facts {
 
     /// Whether every charge is in the ledger.
     pub(super) fn is_settled(&self) -> bool {
-        let attempts = || self.jobs.iter().flat_map(|(_, attempts)| attempts);
+        let attempts = || self.jobs.iter().flat_map(|job| &job.attempts);
         self.by_attempt.unsettled_micros == 0
             && attempts().all(|attempt| attempt.state == "settled")
             && self.inexact_sums().is_empty()
@@ -65,7 +78,7 @@ impl Facts {
     /// that were missed.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = self.inexact_sums();
-        for (job, _) in &self.jobs {
+        for JobFacts { job, .. } in &self.jobs {
             if matches!(job.state.as_str(), "failed" | "rejected" | "cancelled") {
                 problems.push(format!("{} {} {}: {}", job.id, job.name, job.state, job.detail));
             }
@@ -101,26 +114,22 @@ impl Facts {
     pub(super) fn interruptions_survived(&self) -> usize {
         self.jobs
             .iter()
-            .filter(|(job, _)| job.state == "succeeded")
-            .flat_map(|(_, attempts)| attempts)
+            .filter(|facts| facts.job.state == "succeeded")
+            .flat_map(|facts| &facts.attempts)
             .filter(|attempt| attempt.outcome == "interrupted")
             .count()
     }
 
     /// Attempts that went on from a checkpoint.
     pub(super) fn resumes(&self) -> usize {
-        self.jobs
-            .iter()
-            .flat_map(|(_, attempts)| attempts)
-            .filter(|attempt| attempt.resumed_from_step > 0)
-            .count()
+        self.jobs.iter().map(|facts| facts.resumed.len()).sum()
     }
 
     /// Attempts on on-demand machines of jobs that were on spot before: each a
     /// decision that its reason explains.
     pub(super) fn fallbacks(&self) -> Vec<(&JobSummary, &AttemptSummary)> {
         let mut fallbacks = Vec::new();
-        for (job, attempts) in &self.jobs {
+        for JobFacts { job, attempts, .. } in &self.jobs {
             let spot = attempts.iter().position(|attempt| attempt.capacity_type == "spot");
             let after = attempts.iter().skip(spot.map_or(attempts.len(), |at| at + 1));
             let on_demand = after.filter(|attempt| attempt.capacity_type == "on-demand");
@@ -161,7 +170,14 @@ mod tests {
         let job = JobSummary { state: "succeeded".into(), ..JobSummary::default() };
         let attempts = vec![attempt("spot", "interrupted"), attempt("on-demand", "succeeded")];
         Facts {
-            jobs: vec![(job.clone(), attempts), (job, vec![attempt("on-demand", "succeeded")])],
+            jobs: vec![
+                JobFacts { job: job.clone(), attempts, ..JobFacts::default() },
+                JobFacts {
+                    job,
+                    attempts: vec![attempt("on-demand", "succeeded")],
+                    ..JobFacts::default()
+                },
+            ],
             by_attempt: report(&[("j1.1", 3), ("j1.2", 4), ("", 1)]),
             by_model: report(&[("lm", 7), ("", 1)]),
             by_team: report(&[("a", 8)]),
@@ -182,10 +198,10 @@ mod tests {
         rounded.by_attempt.rows[0].total_micros += 1;
         assert!(rounded.problems().concat().contains("by attempts are not exact"));
         let mut late = facts();
-        late.jobs[0].0.deadline_outcome = "missed".into();
+        late.jobs[0].job.deadline_outcome = "missed".into();
         assert!(late.problems().concat().contains("missed its deadline"));
         let mut failed = facts();
-        failed.jobs[1].0.state = "failed".into();
+        failed.jobs[1].job.state = "failed".into();
         assert_eq!(failed.problems().len(), 1);
     }
 
@@ -206,7 +222,7 @@ mod tests {
         between_two_answers.by_team = report(&[("a", 9)]);
         assert!(!between_two_answers.is_settled());
         let mut running = facts();
-        running.jobs[1].1[0].state = "ended".into();
+        running.jobs[1].attempts[0].state = "ended".into();
         assert!(!running.is_settled());
     }
 }

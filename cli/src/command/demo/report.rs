@@ -1,6 +1,8 @@
 //! The demo's final report.
 
-use super::facts::Facts;
+use spotwise_api::v1::AttemptSummary;
+
+use super::facts::{Facts, JobFacts};
 use crate::command::cost;
 use crate::exit::Failure;
 use crate::format::{count, dollars, exact, saving};
@@ -38,14 +40,14 @@ fn attempts(facts: &Facts) -> Grid {
         ">COST",
         ">LOST WORK",
     ]);
-    for (job, attempts) in &facts.jobs {
+    for JobFacts { job, attempts, resumed } in &facts.jobs {
         for (index, attempt) in attempts.iter().enumerate() {
             let row = costs.get(attempt.id.as_str());
             grid.row([
                 if index == 0 { job.name.clone() } else { String::new() },
                 attempt.id.clone(),
                 format!("{} {} {}", attempt.capacity_type, attempt.instance_type, attempt.zone),
-                attempt.resumed_from_step.to_string(),
+                from_step(attempt, resumed.contains(&attempt.id)),
                 attempt.step.to_string(),
                 if attempt.outcome.is_empty() { &attempt.state } else { &attempt.outcome }.clone(),
                 exact(row.map_or(0, |row| row.total_micros)),
@@ -70,13 +72,21 @@ fn attempts(facts: &Facts) -> Grid {
     grid
 }
 
+/// A command may save its state without saying at which step.
+fn from_step(attempt: &AttemptSummary, resumed: bool) -> String {
+    match attempt.resumed_from_step {
+        0 if resumed => "saved".to_owned(),
+        step => step.to_string(),
+    }
+}
+
 fn summary(facts: &Facts) -> Vec<String> {
     let total = facts.total();
     let saved = total.on_demand_micros.saturating_sub(total.total_micros);
     let of = |outcome: &str| {
-        facts.jobs.iter().filter(|(job, _)| job.deadline_outcome == outcome).count()
+        facts.jobs.iter().filter(|facts| facts.job.deadline_outcome == outcome).count()
     };
-    let succeeded = facts.jobs.iter().filter(|(job, _)| job.state == "succeeded").count();
+    let succeeded = facts.jobs.iter().filter(|facts| facts.job.state == "succeeded").count();
     let fallbacks = facts.fallbacks();
     let mut lines = vec![
         format!(

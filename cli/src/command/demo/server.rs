@@ -52,6 +52,8 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)
+            // Ctrl-C is for us; the scheduler ends when we say so.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| failed("cannot start the scheduler", &e))?;
