@@ -20,8 +20,7 @@ const SEED: u64 = 11;
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// A market minute a second; on-demand is always free, so nothing waits long.
-const ARGUMENTS: [&str; 6] =
-    ["--market", "synthetic", "--speed", "60", "--notice-lead", "5s"];
+const ARGUMENTS: [&str; 6] = ["--market", "synthetic", "--speed", "60", "--notice-lead", "5s"];
 
 /// A command that writes down when it begins and ends, once each.
 fn short_job(name: &str, log: &Path) -> String {

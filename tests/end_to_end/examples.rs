@@ -26,16 +26,8 @@ fn every_job_file_is_valid() {
 /// the parts of its report do not add up to the total.
 #[test]
 fn the_demo_ends_well() {
-    let output = spotwise()
-        .arg("demo")
-        .current_dir(workspace())
-        .output()
-        .expect("it runs");
+    let output = spotwise().arg("demo").current_dir(workspace()).output().expect("it runs");
     let report = text(&output);
-    assert!(
-        output.status.success(),
-        "{report}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{report}\n{}", String::from_utf8_lossy(&output.stderr));
     println!("{report}");
 }

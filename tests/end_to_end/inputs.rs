@@ -59,20 +59,39 @@ fn documents_that_are_not() -> Vec<Bad> {
         with("7 tag", "tag_not_allowed", "title: !!python/object/apply:os.system [id]"),
         yaml("18 not UTF-8", "not_utf8", b"name: a\xff\n".to_vec()),
         json("57 deep JSON", "too_deep", deep),
-        json("57 huge number", "invalid_number", r#"{"name":"a","command":["x"],"priority":1e999}"#),
+        json(
+            "57 huge number",
+            "invalid_number",
+            r#"{"name":"a","command":["x"],"priority":1e999}"#,
+        ),
         json("57 duplicate key", "duplicate_key", r#"{"name":"a","name":"b","command":["x"]}"#),
-        json("57 lone surrogate", "invalid_json", r#"{"name":"a","title":"\ud800","command":["x"]}"#),
+        json(
+            "57 lone surrogate",
+            "invalid_json",
+            r#"{"name":"a","title":"\ud800","command":["x"]}"#,
+        ),
         json("57 __proto__", "unknown_field", r#"{"name":"a","command":["x"],"__proto__":{}}"#),
     ]
 }
 
 fn bad_figures() -> Vec<Bad> {
-    let mut bad: Vec<Bad> =
-        [".nan", ".inf", "-1", "-0", "1e308", "0x10", "\"12,50\"", "0.0000001", "9.3e12", "9300000000000"]
-            .iter()
-            .map(|amount| with("8-10 budget", "invalid_money", &format!("budget_usd: {amount}")))
-            .collect();
-    for time in ["9999-01-01T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T10:00:00", "tomorrow"] {
+    let mut bad: Vec<Bad> = [
+        ".nan",
+        ".inf",
+        "-1",
+        "-0",
+        "1e308",
+        "0x10",
+        "\"12,50\"",
+        "0.0000001",
+        "9.3e12",
+        "9300000000000",
+    ]
+    .iter()
+    .map(|amount| with("8-10 budget", "invalid_money", &format!("budget_usd: {amount}")))
+    .collect();
+    for time in ["9999-01-01T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T10:00:00", "tomorrow"]
+    {
         bad.push(with("11 deadline", "invalid_deadline", &format!("deadline: \"{time}\"")));
     }
     for span in ["1e9h", "-5m", "5", "PT"] {
@@ -118,7 +137,16 @@ fn bad_requests() -> Vec<Bad> {
     for image in ["../../x", ";id", "http://x/y"] {
         bad.push(with("27 image", "invalid_image", &format!("image: \"{image}\"")));
     }
-    for path in ["../../etc/passwd", "..%2f", "%252e%252e", "..\\\\..", "/abs", "file:///x", "a/./b", "a//b"] {
+    for path in [
+        "../../etc/passwd",
+        "..%2f",
+        "%252e%252e",
+        "..\\\\..",
+        "/abs",
+        "file:///x",
+        "a/./b",
+        "a//b",
+    ] {
         let line = format!("checkpoint: {{dir: \"{path}\"}}");
         bad.push(with("29 checkpoint", "invalid_path", &line));
     }
@@ -145,7 +173,10 @@ fn a_bad_document_is_refused_alike_on_every_entrance() {
         for (entrance, answer) in answers {
             if !answer.contains(bad.code) {
                 let shown = String::from_utf8_lossy(&bad.document[..bad.document.len().min(120)]);
-                wrong.push(format!("{} by {entrance}: want {}, got {answer}\n  {shown}", bad.row, bad.code));
+                wrong.push(format!(
+                    "{} by {entrance}: want {}, got {answer}\n  {shown}",
+                    bad.row, bad.code
+                ));
             }
         }
     }
@@ -186,9 +217,9 @@ async fn by_grpc(client: &mut JobsClient<tonic::transport::Channel>, bad: &Bad) 
     match client.submit(request).await {
         Ok(_) => "accepted".to_owned(),
         Err(status) => match status.code() {
-            tonic::Code::InvalidArgument | tonic::Code::ResourceExhausted | tonic::Code::NotFound => {
-                status.message().to_owned()
-            }
+            tonic::Code::InvalidArgument
+            | tonic::Code::ResourceExhausted
+            | tonic::Code::NotFound => status.message().to_owned(),
             other => format!("{other:?} {}", status.message()),
         },
     }
@@ -201,7 +232,8 @@ fn what_only_the_scheduler_can_know_is_refused_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let scheduler = Scheduler::start(folder.path(), &[]).expect("it starts");
     let past = "name: a\ncommand: [x]\ndeadline: \"1990-01-01T00:00:00Z\"\n";
-    let circle = "jobs:\n- {name: a, command: [x], after: [b]}\n- {name: b, command: [x], after: [a]}\n";
+    let circle =
+        "jobs:\n- {name: a, command: [x], after: [b]}\n- {name: b, command: [x], after: [a]}\n";
     let orphan = "name: a\ncommand: [x]\nafter: [j999]\n";
     for (document, status, code) in [
         (past, 400, "deadline"),
@@ -226,13 +258,17 @@ fn requests_that_make_no_sense_are_refused() {
     };
     let get = |path: &str| scheduler.call("GET", path, None).expect("an answer").status;
     // 45: lists.
-    for query in ["page_size=-1", "page_size=1000000000", "page_token=garbage", "sort=id;drop", "state=odd"] {
+    for query in
+        ["page_size=-1", "page_size=1000000000", "page_token=garbage", "sort=id;drop", "state=odd"]
+    {
         assert_eq!(get(&format!("/jobs?{query}")), 400, "{query}");
     }
     // 46: literal matches.
     for name in ["'%20OR%201=1--", "%25", "_", "%5C"] {
         let answer = scheduler.call("GET", &format!("/jobs?name={name}"), None).expect("an answer");
-        assert!(answer.status == 400 || answer.json().expect("JSON")["jobs"] == serde_json::json!([]));
+        assert!(
+            answer.status == 400 || answer.json().expect("JSON")["jobs"] == serde_json::json!([])
+        );
     }
     // 48: idempotency keys.
     assert_eq!(post("application/yaml", Some(&"k".repeat(129)), good.as_bytes()), 400);

@@ -7,8 +7,7 @@ use nix::unistd::Pid;
 use spotwise_tests::{Scheduler, spotwise, text, workers};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const ARGUMENTS: [&str; 6] =
-    ["--market", "synthetic", "--speed", "60", "--notice-lead", "5s"];
+const ARGUMENTS: [&str; 6] = ["--market", "synthetic", "--speed", "60", "--notice-lead", "5s"];
 
 #[test]
 fn a_job_runs_and_is_paid_and_keeps_its_output() {
@@ -32,7 +31,10 @@ fn a_job_runs_and_is_paid_and_keeps_its_output() {
     let rows = cost["rows"].as_array().expect("rows");
     let sum: i64 = rows.iter().filter_map(|row| row["total_micros"].as_i64()).sum();
     assert_eq!(Some(sum), cost["total"]["total_micros"].as_i64(), "rows add up to the total");
-    assert!(rows.iter().any(|row| row["keys"] == serde_json::json!(["greeter", "ml-platform"])), "{cost}");
+    assert!(
+        rows.iter().any(|row| row["keys"] == serde_json::json!(["greeter", "ml-platform"])),
+        "{cost}"
+    );
     let job = scheduler.job(&ids[0]).expect("it is there");
     assert!(job["job"]["spent_micros"].as_i64().is_some_and(|micros| micros > 0), "{job}");
 }
@@ -87,7 +89,8 @@ fn a_torn_checkpoint_falls_back_to_the_one_before() {
     let ids = scheduler.submit(document, "one").expect("accepted");
     let store = folder.path().join("checkpoints").join(&ids[0]);
     let newest = wait_for(|| {
-        let mut found: Vec<_> = std::fs::read_dir(&store).ok()?.flatten().map(|e| e.path()).collect();
+        let mut found: Vec<_> =
+            std::fs::read_dir(&store).ok()?.flatten().map(|e| e.path()).collect();
         found.retain(|path| path.join("manifest.json").is_file());
         found.sort();
         (found.len() >= 2).then(|| found.pop())?
@@ -131,7 +134,7 @@ fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
 fn no_process_of(job: &str) -> bool {
     let mark = format!("SPOTWISE_JOB_ID={job}");
     let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
-    !processes.filter_map(|p| std::fs::read(p.path().join("environ")).ok()).any(|environ| {
-        environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
-    })
+    !processes
+        .filter_map(|p| std::fs::read(p.path().join("environ")).ok())
+        .any(|environ| environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()))
 }

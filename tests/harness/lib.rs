@@ -161,7 +161,8 @@ impl Scheduler {
         let mut states = BTreeMap::new();
         let mut token = String::new();
         loop {
-            let page = self.call("GET", &format!("/jobs?page_size=500&page_token={token}"), None)?;
+            let page =
+                self.call("GET", &format!("/jobs?page_size=500&page_token={token}"), None)?;
             ensure!(page.status == 200, "{}: {}", page.status, page.text);
             let page = page.json()?;
             for job in page["jobs"].as_array().context("a list of jobs")? {

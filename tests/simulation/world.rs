@@ -44,11 +44,11 @@ struct Worker {
     running: bool,
 }
 
-pub struct World {
+pub(crate) struct World {
     /// Every job that was accepted, as last committed.
-    pub jobs: BTreeMap<JobId, Job>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
     /// Every event, in words.
-    pub history: Vec<String>,
+    pub(crate) history: Vec<String>,
     state: State,
     market: Market,
     config: Config,
@@ -70,14 +70,14 @@ pub struct World {
 
 impl World {
     /// Deaths, cancels, a small pool.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut world = Self::bare(seed, 2, true);
         world.submit_mix(None);
         world
     }
 
     /// Nobody dies, nobody cancels, the pool is wide.
-    pub fn calm(seed: u64) -> Self {
+    pub(crate) fn calm(seed: u64) -> Self {
         let mut world = Self::bare(seed, 0, false);
         world.total = PoolLimit { cpu_milli: 1_000_000, memory_mib: 10_000_000, ..world.total };
         world.submit_mix(None);
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// Every job has a budget that its work may or may not fit.
-    pub fn with_budgets(seed: u64) -> Self {
+    pub(crate) fn with_budgets(seed: u64) -> Self {
         let mut world = Self::bare(seed, 2, false);
         world.underestimate = 2;
         world.submit_mix(Some((0.5, 6.0)));
@@ -167,12 +167,12 @@ impl World {
         }
     }
 
-    pub fn run_to_the_end(&mut self) {
+    pub(crate) fn run_to_the_end(&mut self) {
         self.run_steps(MOST_STEPS);
     }
 
     /// Runs until every job is over, or for so many rounds.
-    pub fn run_steps(&mut self, steps: u32) {
+    pub(crate) fn run_steps(&mut self, steps: u32) {
         for _ in 0..steps {
             self.step();
             let open = self.jobs.values().any(|job| !job.state.is_terminal());
@@ -369,7 +369,7 @@ impl World {
 
     /// The ledger against a meter of its own: whole seconds times the price in
     /// force, as exact fractions.
-    pub fn check_books(&self) {
+    pub(crate) fn check_books(&self) {
         let mut booked: BTreeMap<InstanceId, Money> = BTreeMap::new();
         let mut keys = std::collections::BTreeSet::new();
         for entry in &self.ledger {
@@ -419,18 +419,18 @@ impl World {
         (cost.sum(), segments.len() as i128 * 4 + 4)
     }
 
-    pub fn spent_on(&self, job: JobId) -> Money {
+    pub(crate) fn spent_on(&self, job: JobId) -> Money {
         self.ledger.iter().filter(|entry| entry.job() == Some(job)).map(|e| e.amount).sum()
     }
 
     /// The events of one job, in words.
-    pub fn history_of(&self, job: JobId) -> Vec<&str> {
+    pub(crate) fn history_of(&self, job: JobId) -> Vec<&str> {
         let name = format!(" {job} ");
         self.history.iter().map(String::as_str).filter(|line| line.contains(&name)).collect()
     }
 
     /// How often what happened.
-    pub fn happened(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn happened(&self) -> BTreeMap<&'static str, u64> {
         let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
         let mut count =
             |what, happened: bool| *counts.entry(what).or_default() += u64::from(happened);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use spotwise_api::client::Client;
-use spotwise_api::v1::SubmitRequest;
+use spotwise_api::v1::{ListJobsRequest, SubmitRequest};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::facts::Facts;
@@ -76,33 +76,45 @@ impl Demo {
         let (documents, skipped) = self.documents()?;
         server::check_programs(&documents)?;
         let mut server = Server::start(&self).await?;
-        let client = server.client.clone();
-        let info = client.info().await?;
-        output.line(super::ps::status_line(&info))?;
-        if !skipped.is_empty() {
-            let skipped = format!("left out, it needs other programs: {}", skipped.join(", "));
-            output.line(output.dim(&skipped))?;
+        let shown = self.show(output, &mut server, documents, &skipped).await;
+        if shown.is_err() {
+            // Whatever went wrong, nothing we started may go on without us.
+            let _ = wind_down(&server.client).await;
         }
-        let jobs = submit(&client, documents).await?;
-        output.line(format!("submitted {}", count(jobs.len(), "job")))?;
-
-        let mut live = Live::new(output, &client, jobs.len()).await?;
-        let end = tokio::select! {
-            end = self.watch(&mut server, &mut live, &client) => end?,
-            () = interrupted() => End::Interrupted,
-        };
-        if end != End::Done {
-            wind_down(&client, &jobs).await?;
-        }
-        let facts = settled(&client, &jobs).await?;
-        let ended = conclude(output, &facts, end);
         server.stop().await;
         output.line("")?;
         output.line(output.bold("where to look next"))?;
         for line in server.next_steps(&self) {
             output.line(format!("  {line}"))?;
         }
-        ended
+        shown
+    }
+
+    async fn show(
+        &self,
+        output: &Output,
+        server: &mut Server,
+        documents: Vec<Document>,
+        skipped: &[String],
+    ) -> Result<(), Failure> {
+        let client = server.client.clone();
+        output.line(super::ps::status_line(&client.info().await?))?;
+        if !skipped.is_empty() {
+            let skipped = format!("left out, it needs other programs: {}", skipped.join(", "));
+            output.line(output.dim(&skipped))?;
+        }
+        let jobs = submit(&client, documents).await?;
+        output.line(format!("submitted {}", count(jobs.len(), "job")))?;
+        let mut live = Live::new(output, &client, jobs.len()).await?;
+        let end = tokio::select! {
+            end = self.watch(server, &mut live, &client) => end?,
+            () = interrupted() => End::Interrupted,
+        };
+        if end != End::Done {
+            wind_down(&client).await?;
+        }
+        let facts = settled(&client, &jobs).await?;
+        conclude(output, &facts, end)
     }
 
     async fn watch(
@@ -180,15 +192,21 @@ async fn submit(client: &Client, documents: Vec<Document>) -> Result<Vec<String>
 }
 
 /// Cancels what is not over: a worker must not outlive the show.
-async fn wind_down(client: &Client, jobs: &[String]) -> Result<(), Failure> {
-    for job in jobs {
-        client.cancel(job, false).await?;
-    }
+async fn wind_down(client: &Client) -> Result<(), Failure> {
     let started = Instant::now();
-    while client.info().await?.jobs_active > 0 && started.elapsed() < SETTLING {
+    loop {
+        let states = ["held", "waiting", "active"].map(str::to_owned).to_vec();
+        let request = ListJobsRequest { states, ..ListJobsRequest::default() };
+        let (open, _) = client.list_all(request, usize::MAX).await?;
+        if open.is_empty() || started.elapsed() >= SETTLING {
+            return Ok(());
+        }
+        for job in open {
+            // It may have ended since; the next look says so.
+            let _ = client.cancel(&job.id, false).await;
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    Ok(())
 }
 
 /// Ctrl-C, or SIGTERM.
