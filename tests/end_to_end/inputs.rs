@@ -61,7 +61,7 @@ fn documents_that_are_not() -> Vec<Bad> {
         json("57 deep JSON", "too_deep", deep),
         json(
             "57 huge number",
-            "invalid_number",
+            "invalid_json",
             r#"{"name":"a","command":["x"],"priority":1e999}"#,
         ),
         json("57 duplicate key", "duplicate_key", r#"{"name":"a","name":"b","command":["x"]}"#),
