@@ -70,6 +70,12 @@ pub fn after(time: Timestamp, span: Duration) -> Timestamp {
     add(time, SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX))
 }
 
+/// The first whole second at or after `time`: what people are told.
+pub fn whole_second(time: Timestamp) -> Timestamp {
+    let rounded = time.as_second() + i64::from(time.subsec_nanosecond() > 0);
+    Timestamp::from_second(rounded).unwrap_or(time)
+}
+
 /// The time from `start` to `end`; zero where `end` is earlier (a clock that
 /// went back must never become a negative bill).
 pub fn between(start: Timestamp, end: Timestamp) -> Duration {

@@ -255,8 +255,10 @@ impl Driver {
     fn start_planning(&mut self, now: Now) {
         let age = self.planned_at.map_or(Duration::MAX, |at| between(at, now.wall));
         let due = (self.news && age >= PLAN_GAP) || age >= REPLAN;
-        let open = |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
-        if self.planning.is_some() || !due || !self.state.jobs.values().any(|job| open(&job.state)) {
+        let open =
+            |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
+        if self.planning.is_some() || !due || !self.state.jobs.values().any(|job| open(&job.state))
+        {
             return;
         }
         let input = plan::plan_input(&self.state, &self.parts.config, now);

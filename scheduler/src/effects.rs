@@ -36,7 +36,12 @@ pub struct Effects {
 
 impl Effects {
     /// `server` is where workers reach us; `install` marks what is ours.
-    pub fn new(capacity: Arc<Capacity>, tokens: WorkerTokens, server: String, install: String) -> Self {
+    pub fn new(
+        capacity: Arc<Capacity>,
+        tokens: WorkerTokens,
+        server: String,
+        install: String,
+    ) -> Self {
         Self {
             capacity,
             tokens,

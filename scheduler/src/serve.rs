@@ -17,7 +17,9 @@ use crate::config::Config;
 use crate::driver::{self, Driver, DriverError};
 use crate::effects::Effects;
 use crate::handle::Handle;
-use crate::market::{self, Catalog, CatalogError, Market, MarketError, MarketSource, SyntheticOptions};
+use crate::market::{
+    self, Catalog, CatalogError, Market, MarketError, MarketSource, SyntheticOptions,
+};
 use crate::options::{MarketChoice, ServeOptions};
 use crate::server::{self, ServerError};
 use crate::service::{self, Service};
@@ -84,7 +86,12 @@ pub async fn serve(
     let catalog = load_catalog(catalog.as_deref())?;
     let (market, scale) = open_market(&store, &choice, &catalog, config.speed).await?;
     let config = Arc::new(config);
-    let answer = run(Wired { config, listener, store: store.clone(), market, scale, choice }, shutdown, ready).await;
+    let answer = run(
+        Wired { config, listener, store: store.clone(), market, scale, choice },
+        shutdown,
+        ready,
+    )
+    .await;
     store.close().await;
     answer
 }

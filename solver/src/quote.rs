@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::quote::{Quote, Spread, Start};
-use spotwise_model::time::{after, between, hours};
+use spotwise_model::time::{after, between, hours, whole_second};
 use spotwise_model::{CapacityType, Money};
 
 use crate::choice::{Case, assess, cheapest_spot};
@@ -131,7 +131,7 @@ fn with_net(
     hourly: f64,
     net: Option<&Net>,
 ) -> (f64, Timestamp) {
-    let finish = after(now, span);
+    let finish = whole_second(after(now, span));
     match net {
         Some(net) if finish > deadline => {
             let spot = hourly * hours(between(now, net.latest_start));

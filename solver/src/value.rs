@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::policy::Policy;
-use spotwise_model::time::{after, between, hours};
+use spotwise_model::time::{after, between, hours, whole_second};
 use spotwise_model::{CapacityType, Money, Share};
 
 use crate::input::PlanJob;
@@ -80,7 +80,7 @@ pub(crate) fn estimate(
         occupied,
         dollars: machine * fraction,
         alone: listing.marginal_price() * hours(occupied) * f64::from(nodes(job)),
-        finish: after(now, occupied),
+        finish: whole_second(after(now, occupied)),
     })
 }
 

@@ -59,11 +59,7 @@ fn documents_that_are_not() -> Vec<Bad> {
         with("7 tag", "tag_not_allowed", "title: !!python/object/apply:os.system [id]"),
         yaml("18 not UTF-8", "not_utf8", b"name: a\xff\n".to_vec()),
         json("57 deep JSON", "too_deep", deep),
-        json(
-            "57 huge number",
-            "invalid_json",
-            r#"{"name":"a","command":["x"],"priority":1e999}"#,
-        ),
+        json("57 huge number", "invalid_json", r#"{"name":"a","command":["x"],"priority":1e999}"#),
         json("57 duplicate key", "duplicate_key", r#"{"name":"a","name":"b","command":["x"]}"#),
         json(
             "57 lone surrogate",

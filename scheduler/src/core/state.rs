@@ -86,6 +86,11 @@ impl RecentKeys {
     }
 }
 
+/// How far progress reaches, where shares are known and where only steps are.
+fn reach(progress: &Progress) -> (u32, Option<u64>) {
+    (progress.done_ppm, progress.step)
+}
+
 impl State {
     /// Takes a change in. Cannot fail. An event gets its number here.
     pub fn apply(&mut self, change: &mut Change) {
@@ -115,7 +120,8 @@ impl State {
     /// Lets go of what is over and settled. Called between rounds.
     pub fn forget_settled(&mut self) {
         self.attempts.retain(|_, a| !matches!(a.state, AttemptState::Settled { .. }));
-        self.instances.retain(|_, i| !matches!(i.state, InstanceState::Ended { settled: true, .. }));
+        self.instances
+            .retain(|_, i| !matches!(i.state, InstanceState::Ended { settled: true, .. }));
         let busy: BTreeSet<JobId> = self.attempts.keys().map(|id| id.job).collect();
         let over: Vec<(JobId, bool)> = self
             .jobs
@@ -127,15 +133,20 @@ impl State {
             self.jobs.remove(&id);
             self.ended_parents.insert(id, succeeded);
         }
-        let named: BTreeSet<JobId> =
-            self.jobs.values().filter(|j| !j.state.is_terminal()).flat_map(|j| j.after.iter().copied()).collect();
+        let named: BTreeSet<JobId> = self
+            .jobs
+            .values()
+            .filter(|j| !j.state.is_terminal())
+            .flat_map(|j| j.after.iter().copied())
+            .collect();
         self.ended_parents.retain(|id, _| named.contains(id));
         let attempts = &self.attempts;
         let live = |id: &AttemptId| attempts.get(id).is_some_and(|a| a.state.is_live());
         self.seen.heartbeats.retain(|(id, _), _| live(id));
         self.seen.progress.retain(|id, _| live(id));
         let jobs = &self.jobs;
-        let waiting = |id: &JobId| jobs.get(id).is_some_and(|j| matches!(j.state, JobState::Waiting { .. }));
+        let waiting =
+            |id: &JobId| jobs.get(id).is_some_and(|j| matches!(j.state, JobState::Waiting { .. }));
         self.seen.waits.retain(|id, _| waiting(id));
     }
 
@@ -170,13 +181,16 @@ impl State {
     /// The newest progress of a live attempt, stored or not.
     pub fn progress_of(&self, attempt: &Attempt) -> Progress {
         match self.seen.progress.get(&attempt.id) {
-            Some((_, progress)) if progress.done_ppm >= attempt.progress.done_ppm => *progress,
+            Some((_, seen)) if reach(seen) > reach(&attempt.progress) => *seen,
             _ => attempt.progress,
         }
     }
 
     /// Money set aside for a job's live attempt.
     pub fn held_for(&self, job: JobId) -> Money {
-        self.attempts_of(job).filter(|a| !matches!(a.state, AttemptState::Settled { .. })).map(|a| a.hold).sum()
+        self.attempts_of(job)
+            .filter(|a| !matches!(a.state, AttemptState::Settled { .. }))
+            .map(|a| a.hold)
+            .sum()
     }
 }

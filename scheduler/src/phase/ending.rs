@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use spotwise_api::convert as words;
 use spotwise_model::attempt::{Exit, Outcome, StopOrder, StopReason};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::job::{FailReason, HoldReason};
@@ -29,8 +30,12 @@ pub fn order_stop(attempt: &Attempt, order: StopOrder, words: &str) -> Vec<Chang
         attempt.id.job,
         Some(attempt.id),
         order.at.market,
-        if order.reason == StopReason::Interrupted { EventKind::Noticed } else { EventKind::Stopping },
-        format!("stopping {}: {words}", attempt.id),
+        if order.reason == StopReason::Interrupted {
+            EventKind::Noticed
+        } else {
+            EventKind::Stopping
+        },
+        format!("stopping: {words}"),
     );
     vec![stopped.into(), event]
 }
@@ -44,10 +49,10 @@ pub fn end(state: &State, attempt: &Attempt, outcome: Outcome, now: Now) -> Vec<
     ended.state = next;
     ended.progress = state.progress_of(attempt);
     let mut job = job.clone();
-    job.progress = if matches!(outcome, Outcome::Succeeded) { done(&job) } else { job.saved_progress() };
+    job.progress =
+        if matches!(outcome, Outcome::Succeeded) { done(&job) } else { job.saved_progress() };
     let (kind, message) = describe(&ended, &outcome);
-    let mut changes =
-        vec![Change::event(job.id, Some(attempt.id), now.market, kind, message)];
+    let mut changes = vec![Change::event(job.id, Some(attempt.id), now.market, kind, message)];
     changes.extend(move_on(&mut job, &outcome, now));
     changes.extend(release_machines(state, &ended, now));
     changes.push(ended.into());
@@ -61,7 +66,10 @@ fn overruled(attempt: &Attempt, outcome: Outcome) -> Outcome {
     match (attempt.stop, outcome) {
         (_, Outcome::Succeeded) => Outcome::Succeeded,
         // The gang is broken because a member failed: that failure counts.
-        (Some(StopOrder { reason: StopReason::GangBroken, .. }), failed @ Outcome::Failed { .. }) => failed,
+        (
+            Some(StopOrder { reason: StopReason::GangBroken, .. }),
+            failed @ Outcome::Failed { .. },
+        ) => failed,
         (Some(StopOrder { reason: StopReason::Interrupted, .. }), _) => Outcome::Interrupted,
         (Some(order), _) => Outcome::Stopped { reason: order.reason },
         (None, outcome) => outcome,
@@ -84,13 +92,12 @@ fn describe(attempt: &Attempt, outcome: &Outcome) -> (EventKind, String) {
         (Some(_), None) => "; its checkpoint is saved".to_owned(),
         (None, _) => "; nothing was saved".to_owned(),
     };
-    let id = attempt.id;
     let text = match outcome {
-        Outcome::Succeeded => format!("{id} finished its command"),
-        Outcome::Failed { exit } => format!("{id} failed with {exit}{saved}"),
-        Outcome::LaunchFailed { error } => format!("{id} could not start: {error}"),
-        Outcome::Lost => format!("{id} is lost: its worker is gone{saved}"),
-        other => format!("{id} {}{saved}", other.name()),
+        Outcome::Succeeded => "finished its command".to_owned(),
+        Outcome::Failed { exit } => format!("failed with {exit}{saved}"),
+        Outcome::LaunchFailed { error } => format!("could not start: {error}"),
+        Outcome::Lost => format!("lost: its worker is gone{saved}"),
+        other => format!("{}{saved}", other.name()),
     };
     (EventKind::Ended, text)
 }
@@ -112,10 +119,11 @@ fn move_on(job: &mut Job, outcome: &Outcome, now: Now) -> Option<Change> {
         }
         Outcome::Failed { exit } => after_error(job, &exit.to_string(), now),
         Outcome::LaunchFailed { error } => after_error(job, error, now),
-        Outcome::Interrupted | Outcome::Lost | Outcome::Stopped { reason: StopReason::Interrupted } => {
-            after_interruption(job, now)
-        }
-        Outcome::Requeued | Outcome::Stopped { reason: StopReason::Moved | StopReason::GangBroken } => {
+        Outcome::Interrupted
+        | Outcome::Lost
+        | Outcome::Stopped { reason: StopReason::Interrupted } => after_interruption(job, now),
+        Outcome::Requeued
+        | Outcome::Stopped { reason: StopReason::Moved | StopReason::GangBroken } => {
             job.state.clone().wait(at, WaitReason::Queued)
         }
     };
@@ -124,9 +132,11 @@ fn move_on(job: &mut Job, outcome: &Outcome, now: Now) -> Option<Change> {
         JobState::Succeeded { .. } if job.met_deadline() == Some(false) => {
             (EventKind::Succeeded, format!("succeeded, after its deadline {}", job.deadline))
         }
-        JobState::Succeeded { .. } => (EventKind::Succeeded, "succeeded before its deadline".to_owned()),
+        JobState::Succeeded { .. } => {
+            (EventKind::Succeeded, "succeeded before its deadline".to_owned())
+        }
         JobState::Cancelled { .. } => (EventKind::Cancelled, "cancelled".to_owned()),
-        JobState::Failed { why, .. } => (EventKind::Failed, failure_words(why)),
+        JobState::Failed { why, .. } => (EventKind::Failed, words::fail_reason(why)),
         JobState::Held { .. } => (EventKind::Held, "held: its budget is used up".to_owned()),
         _ => return None,
     };
@@ -158,19 +168,6 @@ fn after_interruption(job: &mut Job, now: Now) -> Next {
     }
 }
 
-/// Why a job failed, in words.
-pub fn failure_words(why: &FailReason) -> String {
-    match why {
-        FailReason::Errors { errors: 1, last } => format!("failed: {last}"),
-        FailReason::Errors { errors, last } => format!("failed {errors} times, the last with {last}"),
-        FailReason::Interruptions { interruptions } => {
-            format!("interrupted {interruptions} times, more than its spec allows")
-        }
-        FailReason::TimedOut => "ran longer than its timeout".to_owned(),
-        FailReason::Dependency { job } => format!("{job}, which it waited for, did not succeed"),
-    }
-}
-
 /// Machines that the attempt leaves empty are stopped, but for those that the
 /// provider takes back anyway: its own interruption makes a young one free.
 fn release_machines(state: &State, attempt: &Attempt, now: Now) -> Vec<Change> {
@@ -190,7 +187,9 @@ pub fn outcome_of(exits: &[(Now, Exit)]) -> Outcome {
     let failures = exits.iter().filter(|(_, exit)| !matches!(exit, Exit::Code(0 | EXIT_REQUEUE)));
     match failures.min_by_key(|(at, _)| at.wall) {
         Some((_, exit)) => Outcome::Failed { exit: *exit },
-        None if exits.iter().any(|(_, exit)| *exit == Exit::Code(EXIT_REQUEUE)) => Outcome::Requeued,
+        None if exits.iter().any(|(_, exit)| *exit == Exit::Code(EXIT_REQUEUE)) => {
+            Outcome::Requeued
+        }
         None => Outcome::Succeeded,
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spotwise_model::attempt::{Exit, StopOrder, StopReason};
+use spotwise_model::instance::EndedBy;
 use spotwise_model::time::between;
-use spotwise_model::{Attempt, AttemptId, Job, Money, Now, Price};
+use spotwise_model::{Attempt, AttemptId, InstanceState, Job, Money, Now, Price};
 
 use super::ending::{self, EXIT_REQUEUE};
 use super::observe::BUDGET_STOP_MARGIN;
@@ -42,7 +43,8 @@ fn offence(
     if let (Some(timeout), Some(started)) = (job.spec.timeout, attempt.state.started())
         && between(started.market, now.market) >= timeout
     {
-        let words = format!("it has run for its timeout of {}", spotwise_model::time::human(timeout));
+        let words =
+            format!("it has run for its timeout of {}", spotwise_model::time::human(timeout));
         return Some((StopReason::TimedOut, words));
     }
     let failed = |exit: &Exit| !matches!(exit, Exit::Code(0 | EXIT_REQUEUE));
@@ -51,7 +53,8 @@ fn offence(
         return Some((StopReason::GangBroken, "a member of its gang failed".to_owned()));
     }
     let budget = job.spec.budget?;
-    let running: Money = state.attempts_of(job.id).filter_map(|a| accrued.get(&a.id)).copied().sum();
+    let running: Money =
+        state.attempts_of(job.id).filter_map(|a| accrued.get(&a.id)).copied().sum();
     let stopping = cost_of_stopping(state, job, attempt, config);
     (job.spent + running + stopping >= budget).then(|| {
         let words = format!(
@@ -75,6 +78,22 @@ fn cost_of_stopping(state: &State, job: &Job, attempt: &Attempt, config: &Config
         .map(|machine| offer.map_or(machine.launch_price, |offer| offer.price).micros_per_hour())
         .sum();
     Price::from_micros_per_hour(price).charge(market.as_secs())
+}
+
+/// Ends machines that the provider has announced to take back and that nobody
+/// uses any more. Those it takes back within their free first time are left to
+/// it: its own interruption makes them free, ours would not.
+pub fn release(state: &State, config: &Config, now: Now) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for instance in state.instances.values() {
+        let InstanceState::Noticed { since, reclaim_at, .. } = instance.state else { continue };
+        let free = between(since, reclaim_at) < config.policy.interruption_waiver;
+        let used = state.attempts_on(instance.id).any(|attempt| attempt.state.is_live());
+        if !free && !used {
+            changes.push(instance.clone().end(now.market, EndedBy::Us).into());
+        }
+    }
+    changes
 }
 
 /// Whether a job has a bound that has to be watched while it runs.

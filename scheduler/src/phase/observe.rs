@@ -49,12 +49,7 @@ fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Optio
 }
 
 /// Longest time that an attempt may take to end after an order of ours.
-fn longest_stop(
-    state: &State,
-    attempt: &Attempt,
-    reason: StopReason,
-    config: &Config,
-) -> Duration {
+fn longest_stop(state: &State, attempt: &Attempt, reason: StopReason, config: &Config) -> Duration {
     let commit = if reason == StopReason::Budget { BUDGET_STOP_MARGIN } else { STOP_TIMEOUT };
     grace(state, attempt, config) + commit
 }
@@ -127,11 +122,8 @@ pub struct Lead {
 
 fn notice(state: &State, instance: &Instance, lead: Lead, now: Now) -> Vec<Change> {
     let reclaim_wall: Timestamp = after(now.wall, lead.wall);
-    let order = StopOrder {
-        reason: StopReason::Interrupted,
-        at: now,
-        reclaim_wall: Some(reclaim_wall),
-    };
+    let order =
+        StopOrder { reason: StopReason::Interrupted, at: now, reclaim_wall: Some(reclaim_wall) };
     let words = format!("{} is taken back in {} s", instance.offer, lead.wall.as_secs());
     let mut changes: Vec<Change> =
         vec![instance.clone().noticed(now.market, after(now.market, lead.market)).into()];

@@ -10,7 +10,12 @@ use crate::core::State;
 use crate::market::Quote;
 
 /// The offers that a pool makes of the market's quotes, in the order of keys.
-pub fn offers(state: &State, pool: &PoolName, quotes: Vec<Quote>, changeover: Duration) -> Vec<Offer> {
+pub fn offers(
+    state: &State,
+    pool: &PoolName,
+    quotes: Vec<Quote>,
+    changeover: Duration,
+) -> Vec<Offer> {
     let held = held(state);
     let mut offers: Vec<Offer> = quotes
         .into_iter()

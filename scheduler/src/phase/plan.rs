@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use spotwise_api::convert as words;
 use spotwise_model::attempt::{NodeReport, StopOrder, StopReason};
 use spotwise_model::plan::{Method, Rule, Target, WaitReason};
 use spotwise_model::resources::Free;
@@ -224,8 +225,7 @@ impl<'a> Purchases<'a> {
         match target {
             Target::Existing(id) => {
                 let instance = self.state.instances.get(&id).filter(|i| i.accepts_work())?;
-                let free =
-                    self.existing.entry(id).or_insert_with(|| free_of(self.state, instance));
+                let free = self.existing.entry(id).or_insert_with(|| free_of(self.state, instance));
                 (instance.offer == placement.offer && free.take(&placement.share)).then_some(id)
             }
             Target::New(index) => {
@@ -259,7 +259,9 @@ impl<'a> Purchases<'a> {
     }
 
     fn pool_holds(&self, placement: &Placement, nodes: u64) -> bool {
-        let need = |share: &Share| (share.cpu_milli * nodes, share.memory_mib * nodes, u64::from(share.gpus) * nodes);
+        let need = |share: &Share| {
+            (share.cpu_milli * nodes, share.memory_mib * nodes, u64::from(share.gpus) * nodes)
+        };
         let (cpu, memory, gpus) = need(&placement.share);
         self.pools.iter().filter(|pool| pool.pool == placement.offer.pool).all(|pool| {
             pool.cpu_milli >= cpu
@@ -294,9 +296,9 @@ fn place(
     let hold = admit::budget_left(state, &job).unwrap_or(placement.why.expected_cost);
     let restore = job.checkpoint.filter(|_| job.spec.resumable());
     let message = format!(
-        "{id} placed on {}: {}; expected {} until {}",
+        "on {}: {}; expected {} until {}",
         placement.offer,
-        rule_words(placement.why.rule),
+        words::rule(placement.why.rule),
         placement.why.expected_cost.human(),
         placement.why.finish
     );
@@ -326,7 +328,7 @@ fn move_away(state: &State, id: JobId, rule: Rule, now: Now) -> Vec<Change> {
         return Vec::new();
     };
     let order = StopOrder { reason: StopReason::Moved, at: now, reclaim_wall: None };
-    ending::order_stop(attempt, order, &format!("to go on elsewhere: {}", rule_words(rule)))
+    ending::order_stop(attempt, order, &format!("to go on elsewhere: {}", words::rule(rule)))
 }
 
 fn wait(state: &State, id: JobId, reason: &WaitReason, now: Now) -> Vec<Change> {
@@ -338,20 +340,5 @@ fn wait(state: &State, id: JobId, reason: &WaitReason, now: Now) -> Vec<Change> 
             _ => Vec::new(),
         },
         None => Vec::new(),
-    }
-}
-
-/// What decided a placement, in words.
-pub const fn rule_words(rule: Rule) -> &'static str {
-    match rule {
-        Rule::Cheapest => "the lowest expected cost of all that is free",
-        Rule::SafetyNet => {
-            "its deadline leaves no room for another interruption, so on-demand to the end"
-        }
-        Rule::BehindPace => {
-            "it is behind the pace that its deadline asks for and no spot is free, so on-demand"
-        }
-        Rule::NotInterruptible => "it may not be interrupted",
-        Rule::AlreadyPaid => "the machine is paid for already",
     }
 }

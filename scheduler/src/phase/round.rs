@@ -50,11 +50,10 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     let quotes = market.quotes(now.market);
     let available = offers::available_spot(pool, &quotes);
     draft.take(observe::observe(draft.state, config, now));
-    let lead = Lead {
-        wall: config.notice_lead,
-        market: config.notice_lead.saturating_mul(config.speed),
-    };
+    let lead =
+        Lead { wall: config.notice_lead, market: config.notice_lead.saturating_mul(config.speed) };
     draft.take(observe::reclaim(draft.state, |key| available.get(key).copied(), lead, now));
+    draft.take(guard::release(draft.state, config, now));
     draft.take(settle::settle(draft.state, market, &config.policy, now));
     if draft.state.jobs.values().any(guard::is_bounded) {
         let accrued = settle::accrued(draft.state, market, &config.policy, now);

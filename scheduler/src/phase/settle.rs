@@ -67,7 +67,7 @@ fn settle_attempts(state: &State, settled: &[&Instance], now: Now) -> Vec<Change
                 Some(attempt.id),
                 now.market,
                 EventKind::Settled,
-                format!("the charges of {} are in the ledger", attempt.id),
+                "its charges are in the ledger",
             );
             Some([attempt.into(), event])
         })

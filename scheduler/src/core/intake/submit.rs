@@ -29,7 +29,8 @@ pub(super) fn submit(state: &mut State, request: &Submit, terms: &Terms, now: No
             format!("the jobs wait for each other: {cycle}; remove one of these dependencies"),
         ));
     }
-    let elements: usize = specs.iter().map(|s| s.array.as_ref().map_or(1, |a| a.elements.len())).sum();
+    let elements: usize =
+        specs.iter().map(|s| s.array.as_ref().map_or(1, |a| a.elements.len())).sum();
     if state.jobs.len() + elements > terms.max_live_jobs {
         return Err(Refusal::Overloaded);
     }
@@ -185,9 +186,7 @@ impl<'a> Expansion<'a> {
                 "after",
                 format!("{id} has ended without success; resubmit it first"),
             )),
-            None => {
-                Err(invalid("unknown_dependency", "after", format!("there is no job {id}")))
-            }
+            None => Err(invalid("unknown_dependency", "after", format!("there is no job {id}"))),
         }
     }
 
@@ -214,7 +213,9 @@ fn parents_first(specs: &[JobSpec]) -> Vec<&JobSpec> {
     let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     while !left.is_empty() {
         let ready = |spec: &&JobSpec| {
-            names_after(spec).iter().all(|n| done.contains(n.as_str()) || !known.contains(n.as_str()))
+            names_after(spec)
+                .iter()
+                .all(|n| done.contains(n.as_str()) || !known.contains(n.as_str()))
         };
         let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(ready);
         done.extend(now.iter().map(|spec| spec.name.as_str()));

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use spotwise_model::attempt::{
-    Certainty, CheckpointRef, Exit, Outcome, Progress, StopReason,
-};
+use spotwise_model::attempt::{Certainty, CheckpointRef, Exit, Outcome, Progress, StopReason};
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptId, AttemptState, Job, Now};
 
@@ -40,7 +38,11 @@ pub(super) fn register(
         Box::new(Assigned {
             job: job.clone(),
             restore: attempt.restore,
-            addresses: attempt.nodes.iter().map(|n| n.address.clone().unwrap_or_default()).collect(),
+            addresses: attempt
+                .nodes
+                .iter()
+                .map(|n| n.address.clone().unwrap_or_default())
+                .collect(),
             attempt: attempt.clone(),
         })
     });
