@@ -26,6 +26,10 @@ use crate::usage::Sampler;
 use crate::voice::{Voice, start_failed};
 use crate::{notice, stage};
 
+/// A worker that was told to stop gives a scheduler that is away so long to
+/// come back and hear how the command ended.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// A process that escaped may hold the output open; it gets no longer than this.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -83,8 +87,21 @@ pub(crate) async fn carry_out(
     tokio::select! {
         () = voice.finish(last) => {}
         () = superseded(&mut orders) => {}
+        () = told_to_leave(&attempt.asked_to_stop) => {
+            tracing::warn!("told to leave before the last words were heard; they stay in exit.json");
+        }
     }
     Ok(())
+}
+
+/// A signal that comes after the command has ended means: go now. One that came
+/// before has ended the command, and leaves time for its last words.
+async fn told_to_leave(asked_to_stop: &CancellationToken) {
+    let before = asked_to_stop.is_cancelled();
+    asked_to_stop.cancelled().await;
+    if before {
+        tokio::time::sleep(LAST_WORDS).await;
+    }
 }
 
 /// What all steps need.

@@ -101,3 +101,20 @@ async fn the_last_words_survive_the_death_of_the_worker() {
     assert_eq!(bench.exit().code, 4);
     assert_eq!(bench.log(), "words\n");
 }
+
+#[tokio::test]
+async fn a_worker_that_nobody_hears_leaves_when_told() {
+    let bench = Bench::new("trap 'exit 75' TERM; echo up; while :; do sleep 0.05; done").await;
+    bench.change(|it| {
+        it.lease_ms = 500;
+        it.grace_ms = 500;
+    });
+    let mut worker = bench.worker("j17.1");
+    bench.until_logged("up").await;
+    bench.fake.with(|it| it.away = true);
+    eventually("the spooled end", || worker.folder.join("exit.json").exists()).await;
+    assert!(worker.is_running(), "it goes on trying to be heard");
+    worker.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(worker.ended().await, 0);
+    assert!(worker.folder.join("exit.json").exists(), "its last words are kept");
+}

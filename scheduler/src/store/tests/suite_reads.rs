@@ -59,6 +59,9 @@ pub(super) async fn filters_narrow_together(store: &Store) {
     let name = Some("b".to_owned());
     assert_eq!(list(JobFilter { tags, name, ..filter() }).await, [3]);
     assert_eq!(store.newest_by_name("a").await.unwrap(), Some(JobId(2)));
+    // The columns follow the document.
+    put(store, vec![succeeded(3).into()]).await.unwrap();
+    assert_eq!(list(JobFilter { states: states(&["succeeded"]), ..filter() }).await, [4, 3]);
 }
 
 /// Whatever a user writes is compared as it is.
