@@ -57,15 +57,17 @@ fn net_of(round: &Round<'_>, running: &RunningJob, estimates: &[Estimate]) -> Op
 }
 
 /// Where a job on spot has to go. A running job keeps its distance to the
-/// deadline; only what it has not saved is at stake. So it stays while a loss
-/// without notice, this moment, would still leave on-demand in time; and where
-/// moving would be late already, staying is its one chance.
+/// deadline, and a notice lets it save what it has done: it stays while an
+/// interruption this moment would still leave on-demand in time. (A job that
+/// cannot resume has everything at stake.) The net of a start asks for one
+/// changeover more, so what is moved does not go back to spot. Where moving
+/// would be late already, staying is its one chance.
 fn to_safety(round: &Round<'_>, running: &RunningJob) -> Option<Estimate> {
     let (job, now) = (&running.job, round.input.now);
     let net = net_of(round, running, &estimates(round, running))?;
     let target = round.market.listings.get(net.estimate.listing)?;
-    let from_saved = job.saved.left_of(job.duration(target.offer.shape.accelerator.as_ref()));
-    let after_a_loss = from_saved
+    let kept = carried(running).left_of(job.duration(target.offer.shape.accelerator.as_ref()));
+    let after_a_loss = kept
         .saturating_add(net.changeover)
         .saturating_add(round.input.policy.deadline_margin);
     let safe = after(now, after_a_loss) <= job.deadline;
