@@ -239,8 +239,7 @@ impl Driver {
             return None;
         }
         match self.planning.take()?.await {
-            Ok((plan, report)) => {
-                tracing::debug!(?report, "planned");
+            Ok((plan, _)) => {
                 self.state.seen.last_plan = plan::method_words(&plan);
                 Some(plan)
             }
@@ -269,7 +268,16 @@ impl Driver {
         }
         let handle = self.parts.handle.clone();
         self.planning = Some(tokio::task::spawn_blocking(move || {
+            let begun = std::time::Instant::now();
             let answer = spotwise_solver::plan(&input);
+            tracing::debug!(
+                jobs = input.jobs.len(),
+                running = input.running.len(),
+                offers = input.offers.len(),
+                took = ?begun.elapsed(),
+                report = ?answer.1,
+                "planned"
+            );
             handle.wake();
             answer
         }));

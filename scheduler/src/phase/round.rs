@@ -55,6 +55,7 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     draft.take(observe::reclaim(draft.state, |key| available.get(key).copied(), lead, now));
     draft.take(guard::release(draft.state, config, now));
     draft.take(settle::settle(draft.state, market, &config.policy, now));
+    draft.take(settle::free_holds(draft.state, market, &config.policy, now));
     if draft.state.jobs.values().any(guard::is_bounded) {
         let accrued = settle::accrued(draft.state, market, &config.policy, now);
         draft.take(guard::guard(draft.state, &accrued, config, now));

@@ -75,6 +75,28 @@ fn settle_attempts(state: &State, settled: &[&Instance], now: Now) -> Vec<Change
         .collect()
 }
 
+/// Lowers what ended attempts hold to what they have cost: the machine may stay
+/// for a while (a noticed one is left to its provider), the job need not wait
+/// for that to spend the rest of its budget.
+pub fn free_holds(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<Change> {
+    let ended: Vec<&Attempt> = state
+        .attempts
+        .values()
+        .filter(|a| matches!(a.state, AttemptState::Ended { .. }) && a.hold > Money::ZERO)
+        .collect();
+    if ended.is_empty() {
+        return Vec::new();
+    }
+    let costs = accrued(state, market, policy, now);
+    ended
+        .into_iter()
+        .filter_map(|attempt| {
+            let cost = costs.get(&attempt.id).copied().unwrap_or_default();
+            (cost < attempt.hold).then(|| Attempt { hold: cost, ..attempt.clone() }.into())
+        })
+        .collect()
+}
+
 /// What each unsettled attempt has cost so far, as if every machine ended now.
 pub fn accrued(
     state: &State,
