@@ -1,9 +1,11 @@
 # spotwise: `make demo` shows it, `make test` proves it.
 SHELL := /bin/bash
 CARGO ?= cargo
-PACKAGES := cmake libclang1-14
+# Debian 12 names its libclang by version; elsewhere the newest will do.
+LIBCLANG := $(shell apt-cache show libclang1-14 >/dev/null 2>&1 && echo libclang1-14 || echo libclang1)
+PACKAGES := cmake $(LIBCLANG)
 
-.PHONY: demo test check fmt clippy doc unit bench tools build clean-demo help
+.PHONY: demo test check fmt clippy doc unit bench tools build help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12

@@ -157,8 +157,9 @@ fn stopped(trainer: &Trainer, contract: &Contract) -> Result<Outcome> {
         println!("stopped at step {step}; nothing is saved without a checkpoint folder");
         return Ok(Outcome::Unsaved);
     }
-    save(trainer, contract)?;
+    // Before the checkpoint: it is known by the progress it was made at.
     contract.report(Progress { step, total: trainer.settings().steps, loss })?;
+    save(trainer, contract)?;
     println!("stopped at step {step} (loss {loss:.4}): saved");
     Ok(Outcome::Saved)
 }

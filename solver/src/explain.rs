@@ -65,7 +65,7 @@ pub(crate) fn alternatives(
 ) -> Vec<Alternative> {
     let mut others: Vec<&Estimate> =
         case.estimates.iter().filter(|e| chosen.is_none_or(|c| c.listing != e.listing)).collect();
-    others.sort_by(|a, b| a.dollars.total_cmp(&b.dollars).then(a.listing.cmp(&b.listing)));
+    others.sort_by(|a, b| a.alone.total_cmp(&b.alone).then(a.listing.cmp(&b.listing)));
     others
         .into_iter()
         .filter_map(|e| {

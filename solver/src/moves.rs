@@ -67,9 +67,8 @@ fn to_safety(round: &Round<'_>, running: &RunningJob) -> Option<Estimate> {
     let net = net_of(round, running, &estimates(round, running))?;
     let target = round.market.listings.get(net.estimate.listing)?;
     let kept = carried(running).left_of(job.duration(target.offer.shape.accelerator.as_ref()));
-    let after_a_loss = kept
-        .saturating_add(net.changeover)
-        .saturating_add(round.input.policy.deadline_margin);
+    let after_a_loss =
+        kept.saturating_add(net.changeover).saturating_add(round.input.policy.deadline_margin);
     let safe = after(now, after_a_loss) <= job.deadline;
     let here = round.input.offers.iter().find(|offer| offer.key == running.offer);
     let left = running

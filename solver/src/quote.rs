@@ -54,7 +54,7 @@ fn listing<'m, 'a>(market: &'m Market<'a>, e: &Estimate) -> Option<&'m Listing<'
 }
 
 fn cheapest<'e>(estimates: impl Iterator<Item = &'e Estimate>) -> Option<&'e Estimate> {
-    estimates.min_by(|a, b| a.dollars.total_cmp(&b.dollars))
+    estimates.min_by(|a, b| a.alone.total_cmp(&b.alone))
 }
 
 /// What the job would take: the best that it may take now, else spot that it
@@ -95,7 +95,7 @@ fn forecast(
     let expected = expected_interruptions(job, listing, e.left);
     let whole = job.duration(listing.offer.shape.accelerator.as_ref());
     let each = rework(job, whole, e.left).saturating_add(listing.changeover);
-    let hourly = listing.offer.price.dollars_per_hour() * e.fraction * f64::from(case.nodes);
+    let hourly = listing.marginal_price() * f64::from(case.nodes);
     let net = case.net.as_ref().filter(|net| net.meets && listing.is_spot());
     let outcome = |interruptions: f64| {
         let span = e
@@ -109,7 +109,7 @@ fn forecast(
     let p90 = match (quote.start, net) {
         (Start::Later { latest }, Some(net)) => {
             let done = after(latest, net.estimate.left.saturating_add(net.changeover));
-            (p90.0.max(net.estimate.dollars), p90.1.max(done))
+            (p90.0.max(net.estimate.alone), p90.1.max(done))
         }
         _ => p90,
     };
@@ -135,7 +135,7 @@ fn with_net(
     match net {
         Some(net) if finish > deadline => {
             let spot = hourly * hours(between(now, net.latest_start));
-            (spot + net.estimate.dollars, deadline)
+            (spot + net.estimate.alone, deadline)
         }
         _ => (hourly * hours(span), finish),
     }

@@ -38,8 +38,10 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
+    /// What its owner is told and its budget has to hold: machines taken alone,
+    /// since what idles beside a job is that job's cost; for paid ones its share.
     pub(crate) fn cost(&self) -> Money {
-        Money::estimate(self.dollars)
+        Money::estimate(self.alone.max(self.dollars))
     }
 }
 

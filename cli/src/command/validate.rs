@@ -12,7 +12,7 @@ use crate::format::count;
 use crate::output::note;
 use crate::text::one_line;
 
-/// Check job files, without a scheduler. Every mistake is one line:
+/// Check job files, without a scheduler. The first mistake of each is one line:
 /// `file:line:column: field: what is wrong [code]`.
 #[derive(Debug, Args)]
 pub(crate) struct Validate {

@@ -156,6 +156,11 @@ pub(super) fn reason(quote: &Quote) -> String {
 
 fn warnings(spec: &JobSpec, quote: &Quote) -> Vec<String> {
     let mut warnings = Vec::new();
+    if spec.image.is_some() {
+        warnings.push(
+            "the local pool has no container engine: its command runs without the image".to_owned(),
+        );
+    }
     let long = spec.longest_expected_duration();
     if spec.interruptible
         && !spec.resumable()

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
@@ -37,7 +38,7 @@ pub(super) fn submit(state: &mut State, request: &Submit, terms: &Terms, now: No
     // Parents that have left memory are looked up by the caller; from here on
     // the live children keep them known.
     state.ended_parents.extend(request.ended_parents.iter().copied());
-    let jobs = Expansion::new(state, request, now).run()?;
+    let jobs = Expansion::new(state, request, now).run(terms.changeover)?;
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
     let mut changes: Vec<Change> = Vec::with_capacity(jobs.len() * 2 + 1);
     for job in jobs {
@@ -105,11 +106,12 @@ impl<'a> Expansion<'a> {
         Self { state, request, now, group: JobId(first), next: first, made: BTreeMap::new() }
     }
 
-    fn run(mut self) -> Result<Vec<Job>, Refusal> {
+    fn run(mut self, changeover: Duration) -> Result<Vec<Job>, Refusal> {
         let mut jobs = Vec::new();
         for spec in parents_first(&self.request.submission.jobs) {
             jobs.extend(self.expand(spec)?);
         }
+        pull_forward(&mut jobs, changeover);
         Ok(jobs)
     }
 
@@ -201,6 +203,20 @@ impl<'a> Expansion<'a> {
                 (after(parents_done_by, span), DeadlineSource::Derived)
             }
         }
+    }
+}
+
+/// A deadline that nobody asked for gives way to those of the jobs behind it.
+fn pull_forward(jobs: &mut [Job], changeover: Duration) {
+    let deadlines = graph::effective_deadlines(jobs.iter().map(|job| graph::Node {
+        key: job.id,
+        after: job.after.clone(),
+        deadline: job.deadline,
+        duration: job.spec.longest_expected_duration(),
+        changeover,
+    }));
+    for job in jobs.iter_mut().filter(|job| job.deadline_source == DeadlineSource::Derived) {
+        job.deadline = deadlines.get(&job.id).copied().unwrap_or(job.deadline);
     }
 }
 
