@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::core::intake::{self, Terms};
 use crate::core::{Change, State};
 use crate::effects::Effects;
-use crate::handle::{Handle, Message, Refusal, Reply};
+use crate::handle::{Handle, Message, Question, Refusal, Reply};
 use crate::market::Market;
 use crate::phase::round::{self, Draft, Surroundings};
 use crate::phase::{plan, settle};
@@ -75,7 +75,6 @@ pub struct Parts {
 }
 
 type Answers = Vec<(oneshot::Sender<Result<Reply, Refusal>>, Result<Reply, Refusal>)>;
-type Question = Box<dyn FnOnce(&State, Now) + Send>;
 
 /// Why the loop ended early.
 #[derive(Debug, thiserror::Error)]

@@ -197,12 +197,15 @@ pub enum Refusal {
     Unavailable(String),
 }
 
+/// Something to look up in committed state.
+pub type Question = Box<dyn FnOnce(&State, Now) + Send>;
+
 /// What travels to the loop.
 pub enum Message {
     /// Something to do, and where the answer goes.
     Command(Command, oneshot::Sender<Result<Reply, Refusal>>),
     /// Something to look up in committed state.
-    Question(Box<dyn FnOnce(&State, Now) + Send>),
+    Question(Question),
     /// Look at the world: a price moved, a plan is ready, a process ended.
     Wake,
 }
@@ -245,7 +248,7 @@ impl Handle {
         F: FnOnce(&State, Now) -> T + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let question = Box::new(move |state: &State, now: Now| {
+        let question: Question = Box::new(move |state: &State, now: Now| {
             // The asker may have gone; nobody is left to tell then.
             let _ = reply.send(question(state, now));
         });

@@ -1,5 +1,4 @@
-//! Every file under `examples/` is read by the validator, and the demo runs
-//! most of them.
+//! Every file under `examples/` is read by the validator. The demo runs them.
 
 use spotwise_model::spec::{Format, parse};
 use spotwise_tests::{spotwise, text, workspace};
@@ -20,14 +19,4 @@ fn every_job_file_is_valid() {
         }
     }
     assert!(seen >= 6, "only {seen} job files");
-}
-
-/// The demo judges itself: it fails where a job fails, a deadline is missed or
-/// the parts of its report do not add up to the total.
-#[test]
-fn the_demo_ends_well() {
-    let output = spotwise().arg("demo").current_dir(workspace()).output().expect("it runs");
-    let report = text(&output);
-    assert!(output.status.success(), "{report}\n{}", String::from_utf8_lossy(&output.stderr));
-    println!("{report}");
 }

@@ -1,5 +1,7 @@
 //! The real binaries, over real sockets, with real processes and signals.
 
+#![allow(clippy::print_stdout, reason = "a test reports its figures")]
+
 mod chaos;
 mod examples;
 mod inputs;

@@ -1,6 +1,8 @@
 //! The very phases of the scheduler on virtual time, against a simulated pool
 //! with its own meter. One seed is one world: the same seed, the same history.
 
+#![allow(clippy::print_stdout, reason = "a test reports its figures")]
+
 mod world;
 
 use std::collections::BTreeMap;
