@@ -97,6 +97,11 @@ pub(crate) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
+/// Reads `90s`, `15m`, `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    spotwise_model::time::parse_duration(text).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ pub(crate) struct WaitArgs {
     #[arg(long)]
     wait: bool,
     /// Give up waiting after so long (the jobs go on) and exit with 6
-    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = crate::command::duration)]
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = crate::format::duration)]
     timeout: Option<Duration>,
 }
 

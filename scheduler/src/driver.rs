@@ -19,10 +19,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::core::intake::{self, Terms};
 use crate::core::{Change, State};
 use crate::effects::Effects;
 use crate::handle::{Handle, Message, Question, Refusal, Reply};
+use crate::intake::{self, Terms};
 use crate::market::Market;
 use crate::phase::round::{self, Draft, Surroundings};
 use crate::phase::{plan, settle};

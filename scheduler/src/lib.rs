@@ -10,6 +10,7 @@ pub mod driver;
 pub mod effects;
 pub mod handle;
 pub mod http;
+pub mod intake;
 pub mod ledger;
 pub mod market;
 pub mod options;

@@ -18,9 +18,9 @@ use spotwise_model::{
     JobId, JobState, LedgerEntry, Money, Now, Outcome, Plan,
 };
 use spotwise_scheduler::config::Config;
-use spotwise_scheduler::core::intake::{self, Terms};
 use spotwise_scheduler::core::{Change, State};
 use spotwise_scheduler::handle::{Command, Orders, Reply, Submit, WorkerId};
+use spotwise_scheduler::intake::{self, Terms};
 use spotwise_scheduler::market::{Catalog, Market, SyntheticOptions, synthetic};
 use spotwise_scheduler::phase::plan::plan_input;
 use spotwise_scheduler::phase::round::{self, Draft, Surroundings};

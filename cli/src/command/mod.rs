@@ -132,11 +132,6 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Reads `90s`, `15m`, `1h30m`.
-pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
-    spotwise_model::time::parse_duration(text).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Parts, Service};
 use crate::config::Config;
-use crate::core::intake::{self, Terms};
 use crate::core::{Change, State};
 use crate::handle::{Handle, Message, WorkerId};
+use crate::intake::{self, Terms};
 use crate::market::{self, Catalog, MarketSource, SyntheticOptions};
 use crate::store::{Epoch, Round, Store};
 use crate::token::WorkerTokens;

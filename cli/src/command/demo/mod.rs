@@ -17,10 +17,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::facts::Facts;
 use self::live::Live;
 use self::server::Server;
-use super::{Context, duration};
+use super::Context;
 use crate::document::Document;
 use crate::exit::{Exit, Failure};
 use crate::format::count;
+use crate::format::duration;
 use crate::output::Output;
 
 /// Watch a small fleet of real jobs live through interruptions, in minutes.

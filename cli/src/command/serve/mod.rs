@@ -14,8 +14,9 @@ use spotwise_scheduler::serve::serve;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, duration, worker};
+use super::{Context, worker};
 use crate::exit::{Exit, Failure, chain};
+use crate::format::duration;
 use crate::output::note;
 use crate::text::one_line;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use spotwise_model::attempt::{Outcome, StopOrder, StopReason};
 use spotwise_model::{JobId, Now, plan::WaitReason};
 
-use super::{Change, EventKind, State};
+use crate::core::{Change, EventKind, State};
 use crate::handle::{Command, Refusal, Reply};
 use crate::phase::ending;
 
