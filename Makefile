@@ -38,4 +38,4 @@ unit: tools
 test: check unit ## everything that CI runs
 
 bench: tools ## measures speed, as ratios in one run
-	$(CARGO) bench --locked --workspace
+	$(CARGO) bench --locked -p spotwise-solver

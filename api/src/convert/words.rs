@@ -14,7 +14,7 @@ const NAMED: usize = 5;
 pub fn wait_reason(reason: &WaitReason) -> String {
     match reason {
         WaitReason::Queued => "queued for the next planning round".to_owned(),
-        WaitReason::Dependencies { jobs } => format!("waits for {} to succeed", list(jobs)),
+        WaitReason::Dependencies { jobs } => format!("{} must succeed first", list(jobs)),
         WaitReason::Backoff { until } => {
             format!("failed before, tried again at {}", time_text(*until))
         }
@@ -128,6 +128,6 @@ mod tests {
     fn long_lists_are_counted() {
         let jobs = (1..=8).map(JobId).collect();
         let text = wait_reason(&WaitReason::Dependencies { jobs });
-        assert_eq!(text, "waits for j1, j2, j3, j4, j5 and 3 more to succeed");
+        assert_eq!(text, "j1, j2, j3, j4, j5 and 3 more must succeed first");
     }
 }

@@ -1,5 +1,7 @@
 //! `spotwise offers`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use spotwise_api::v1::OfferView;
 
@@ -9,6 +11,9 @@ use crate::format::{hourly, memory, moment, saving};
 use crate::output::Grid;
 
 /// List the capacity that can be bought now, cheapest first.
+///
+/// Without options each machine type is listed once as spot and once on demand,
+/// in its cheapest zone. JSON output always has every zone.
 #[derive(Debug, Args)]
 pub(crate) struct Offers {
     /// Only machines with this accelerator, such as V100
@@ -23,10 +28,15 @@ impl Offers {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let output = &context.output;
         let client = context.target.connect().await?;
+        let named = self.accelerator.is_some();
         let mut offers = client.offers(&self.accelerator.unwrap_or_default(), self.all).await?;
         offers.sort_by(|a, b| order(a).cmp(&order(b)));
         if output.is_json() {
             return output.json(&offers);
+        }
+        let every_zone = self.all || named;
+        if !every_zone {
+            cheapest_zones(&mut offers);
         }
         let info = client.info().await?;
         if offers.is_empty() {
@@ -34,9 +44,20 @@ impl Offers {
             output.line(format!("no offers{hint}"))?;
         } else {
             output.table(&table(&offers))?;
+            if !every_zone {
+                output.line(output.dim(
+                    "each in its cheapest zone; --accelerator NAME or --all shows every zone",
+                ))?;
+            }
         }
         output.line(output.dim(&super::ps::status_line(&info)))
     }
+}
+
+/// Keeps the first of each type and capacity type.
+fn cheapest_zones(offers: &mut Vec<OfferView>) {
+    let mut seen = BTreeSet::new();
+    offers.retain(|offer| seen.insert((offer.instance_type.clone(), offer.capacity_type.clone())));
 }
 
 fn order(offer: &OfferView) -> (i64, &str, &str, &str) {

@@ -30,7 +30,7 @@ impl Service {
         match &job.state {
             JobState::Waiting { why, why_since, .. } => {
                 let seen = live.state.seen.waits.get(&job.id).filter(|seen| seen.same_kind(why));
-                answer.headline = format!("it waits: {}", wait_reason(seen.unwrap_or(why)));
+                answer.headline = format!("waiting: {}", wait_reason(seen.unwrap_or(why)));
                 answer.since = time_text(*why_since);
                 self.explain_waiting(&job, &live, seen.unwrap_or(why), &mut answer).await?;
             }
