@@ -22,12 +22,15 @@ pub struct ServeOptions {
 pub enum MarketChoice {
     /// An invented market, calibrated to recorded ones.
     Synthetic {
-        /// The same seed, the same market.
+        /// What it is drawn from.
         seed: u64,
         /// How many times shorter spells are than recorded.
         turbulence: f64,
         /// How many days of it, from the first start on.
         days: u32,
+        /// Market time of the first start; now where none is named. The same
+        /// seed and start give the same market.
+        start: Option<Timestamp>,
     },
     /// A recorded market: our CSV, or AWS's `describe-spot-price-history` JSON
     /// (told apart by the file's ending).

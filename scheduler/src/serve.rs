@@ -199,9 +199,13 @@ async fn open_market(
     let wall = Timestamp::now();
     let remembered: Option<RememberedTime> =
         store.meta(TIME_KEY).await?.and_then(|text| serde_json::from_str(&text).ok());
-    let origin = remembered.as_ref().map_or(wall, |time| time.origin);
+    let first_start = match choice {
+        MarketChoice::Synthetic { start, .. } => start.unwrap_or(wall),
+        MarketChoice::File { .. } => wall,
+    };
+    let origin = remembered.as_ref().map_or(first_start, |time| time.origin);
     let source = match choice {
-        MarketChoice::Synthetic { seed, turbulence, days } => {
+        MarketChoice::Synthetic { seed, turbulence, days, .. } => {
             let past_days = u32::try_from(PAST.as_hours() / 24).unwrap_or(0);
             MarketSource::Synthetic(SyntheticOptions {
                 turbulence: *turbulence,

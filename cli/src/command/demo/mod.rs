@@ -39,7 +39,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "FILE")]
     market: Option<PathBuf>,
     /// The same seed gives the same synthetic market
-    #[arg(long, value_name = "N", default_value_t = 7)]
+    #[arg(long, value_name = "N", default_value_t = SEED)]
     seed: u64,
     /// How many times shorter the synthetic market's spells are than recorded ones
     #[arg(long, value_name = "X", default_value_t = 3.0)]
@@ -54,6 +54,9 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "DURATION", default_value = "170s", value_parser = duration)]
     timeout: Duration,
 }
+
+/// A market in which two waves of interruptions come within the first hour.
+const SEED: u64 = 32;
 
 /// The last charges are written a planning round after the last job has ended.
 const SETTLING: Duration = Duration::from_secs(15);

@@ -128,6 +128,9 @@ fn tail(log: &Path) -> String {
     if tail.is_empty() { format!("see {}", log.display()) } else { tail }
 }
 
+/// When the demo's market begins: with one start, one seed is one market.
+const START: &str = "2026-03-02T09:00:00Z";
+
 /// The same flags make the same market again.
 fn serve_flags(demo: &Demo, data: &Path) -> Vec<OsString> {
     let mut flags: Vec<OsString> = vec!["--data-dir".into(), data.into(), "--market".into()];
@@ -135,9 +138,16 @@ fn serve_flags(demo: &Demo, data: &Path) -> Vec<OsString> {
         Some(file) => flags.push(file.into()),
         None => {
             let (seed, turbulence) = (demo.seed.to_string(), demo.turbulence.to_string());
-            flags.extend(
-                ["synthetic", "--seed", &seed, "--turbulence", &turbulence].map(Into::into),
-            );
+            let market = [
+                "synthetic",
+                "--seed",
+                &seed,
+                "--turbulence",
+                &turbulence,
+                "--market-start",
+                START,
+            ];
+            flags.extend(market.map(Into::into));
         }
     }
     let lead = format!("{}s", demo.notice_lead.as_secs());

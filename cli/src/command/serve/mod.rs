@@ -36,7 +36,8 @@ pub(crate) struct Serve {
     /// `synthetic`, or a recorded market: a table (.csv) or AWS's spot price history (.json)
     #[arg(long, value_name = "MARKET", help_heading = "Market")]
     market: Option<String>,
-    /// When second 0 of the recording was, where the index.json beside it does not say
+    /// Market time of the first start; for a recording: of its second 0, where the
+    /// index.json beside it does not say
     #[arg(long, value_name = "TIME", help_heading = "Market")]
     market_start: Option<Timestamp>,
     /// Market seconds per second; above 1 only with --market
@@ -155,18 +156,15 @@ impl Serve {
 
     fn market(&self) -> Result<MarketChoice, Failure> {
         match self.market.as_deref() {
-            None | Some("synthetic") => {
-                if self.market_start.is_some() {
-                    return Err(Failure::usage(
-                        "--market-start belongs to a recording: add --market FILE.csv",
-                    ));
-                }
-                Ok(MarketChoice::Synthetic {
-                    seed: self.seed,
-                    turbulence: self.turbulence,
-                    days: SYNTHETIC_DAYS,
-                })
-            }
+            None if self.market_start.is_some() => Err(Failure::usage(
+                "--market-start needs a market that has another time: add --market synthetic or --market FILE.csv",
+            )),
+            None | Some("synthetic") => Ok(MarketChoice::Synthetic {
+                seed: self.seed,
+                turbulence: self.turbulence,
+                days: SYNTHETIC_DAYS,
+                start: self.market_start,
+            }),
             Some(path) => {
                 let path = PathBuf::from(path);
                 let known = path.extension().is_some_and(|e| e == "csv" || e == "json");

@@ -27,7 +27,8 @@ fn flags_become_a_configuration() {
     assert_eq!((config.speed, config.notice_lead), (240, Duration::from_secs(6)));
     assert_eq!((config.cpu_milli, config.memory_mib), (Some(1_500), Some(2_048)));
     assert!(config.simulate_accelerators);
-    let synthetic = MarketChoice::Synthetic { seed: 9, turbulence: 1.0, days: SYNTHETIC_DAYS };
+    let synthetic =
+        MarketChoice::Synthetic { seed: 9, turbulence: 1.0, days: SYNTHETIC_DAYS, start: None };
     assert_eq!(options.market, synthetic);
     assert!(summary(&options).contains("synthetic, seed 9, turbulence 1, 240x"));
 }
@@ -39,7 +40,7 @@ fn contradictions_are_refused() {
         (&["--listen", "0.0.0.0:7717"], "only this machine"),
         (&["--market", "market.txt"], ".csv or .json"),
         (&["--market", "missing.csv"], "No such file"),
-        (&["--market-start", "2023-02-15T00:00:00Z"], "belongs to a recording"),
+        (&["--market-start", "2023-02-15T00:00:00Z"], "another time"),
         (&["--catalog", "missing.yaml"], "--catalog missing.yaml"),
         (&["--policy", "missing.yaml"], "missing.yaml"),
         (&["--speed", "0"], "0"),
