@@ -179,16 +179,17 @@ fn check_machine(id: InstanceId, entries: &[&LedgerEntry]) {
     }
 }
 
-/// Counts to 60, saving each number; writes down every step it takes.
+/// Counts to 150 in at least 15 s, saving each number; writes down every step it
+/// takes. Twenty kills take about as long.
 fn counting_job(name: &str, log: &Path) -> String {
     let script = "n=0; [ -f $SPOTWISE_CHECKPOINT_DIR/n ] && n=$(cat $SPOTWISE_CHECKPOINT_DIR/n); \
         echo start $SPOTWISE_ATTEMPT_ID $n >> \"$0\"; \
-        while [ $n -lt 60 ]; do n=$((n+1)); sleep 0.1; echo $n > $SPOTWISE_CHECKPOINT_DIR/.tmp-n; \
+        while [ $n -lt 150 ]; do n=$((n+1)); sleep 0.1; echo $n > $SPOTWISE_CHECKPOINT_DIR/.tmp-n; \
         mv $SPOTWISE_CHECKPOINT_DIR/.tmp-n $SPOTWISE_CHECKPOINT_DIR/n; \
-        echo \"{\\\"step\\\":$n,\\\"total\\\":60}\" >> $SPOTWISE_PROGRESS_FILE; \
+        echo \"{\\\"step\\\":$n,\\\"total\\\":150}\" >> $SPOTWISE_PROGRESS_FILE; \
         echo step $SPOTWISE_ATTEMPT_ID $n >> \"$0\"; done";
     format!(
-        "name: {name}\nclass: training\ndeadline: 2h\nwork: {{duration: 6m}}\n\
+        "name: {name}\nclass: training\ndeadline: 2h\nwork: {{duration: 15m}}\n\
          resources: {{cpus: 0.1, memory: 32MB}}\ncheckpoint: {{interval: 30s, grace: 2s}}\n\
          command: [sh, -c, '{script}', '{}']\n",
         log.display()
