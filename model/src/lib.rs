@@ -15,6 +15,7 @@ pub mod money;
 pub mod offer;
 pub mod plan;
 pub mod policy;
+pub mod progress;
 pub mod quote;
 pub mod resources;
 pub mod spec;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "a test reports its figures")]
 
+mod books;
 mod world;
 
 use std::collections::BTreeMap;

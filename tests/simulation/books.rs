@@ -1,0 +1,100 @@
+//! What a world has cost and what happened in it, judged apart from the ledger's
+//! own code.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use spotwise_model::instance::EndedBy;
+use spotwise_model::ledger::LineKind;
+use spotwise_model::time::{after, between};
+use spotwise_model::{
+    CapacityType, Instance, InstanceId, InstanceState, JobId, JobState, Money, Outcome,
+};
+
+use crate::world::World;
+
+impl World {
+    /// The ledger against a meter of its own: whole seconds times the price in
+    /// force, as exact fractions.
+    pub(crate) fn check_books(&self) {
+        let mut booked: BTreeMap<InstanceId, Money> = BTreeMap::new();
+        let mut keys = std::collections::BTreeSet::new();
+        for entry in &self.ledger {
+            assert!(keys.insert((entry.instance, entry.sequence)), "charged twice");
+            *booked.entry(entry.instance).or_default() += entry.amount;
+        }
+        for instance in self.instances.values() {
+            let InstanceState::Ended { settled: true, .. } = instance.state else { continue };
+            let (exact, rounding) = self.meter(instance);
+            let booked = booked.remove(&instance.id).unwrap_or_default().micros();
+            let difference = (i128::from(booked) * 3_600 - exact).abs();
+            assert!(
+                difference <= rounding * 3_600,
+                "{}: booked {booked}, metered {exact}/3600",
+                instance.id
+            );
+        }
+        assert!(booked.is_empty(), "charges for machines that never were: {booked:?}");
+        for job in self.jobs.values() {
+            assert_eq!(job.spent, self.spent_on(job.id), "{}", job.id);
+        }
+    }
+
+    /// Micro-dollar-seconds per hour, and how often the ledger may have rounded.
+    fn meter(&self, instance: &Instance) -> (i128, i128) {
+        let InstanceState::Ended { since, at, by, .. } = instance.state else {
+            panic!("only ended machines are metered")
+        };
+        let offer = &instance.offer;
+        let spot = offer.capacity_type == CapacityType::Spot;
+        if spot && by == EndedBy::Provider && between(since, at) < Duration::from_secs(3_600) {
+            return (0, 0);
+        }
+        let end = at.max(after(since, Duration::from_secs(60)));
+        let segments = self.market.segments(
+            &offer.zone,
+            &offer.instance_type,
+            offer.capacity_type,
+            since,
+            end,
+        );
+        let cost = segments.iter().map(|segment| {
+            let seconds = segment.to.as_second() - segment.from.as_second();
+            i128::from(segment.price.micros_per_hour()) * i128::from(seconds)
+        });
+        // Rounded once a segment and line of a job's life.
+        (cost.sum(), segments.len() as i128 * 4 + 4)
+    }
+
+    pub(crate) fn spent_on(&self, job: JobId) -> Money {
+        self.ledger.iter().filter(|entry| entry.job() == Some(job)).map(|e| e.amount).sum()
+    }
+
+    /// The events of one job, in words.
+    pub(crate) fn history_of(&self, job: JobId) -> Vec<&str> {
+        let name = format!(" {job} ");
+        self.history.iter().map(String::as_str).filter(|line| line.contains(&name)).collect()
+    }
+
+    /// How often what happened.
+    pub(crate) fn happened(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut count =
+            |what, happened: bool| *counts.entry(what).or_default() += u64::from(happened);
+        for job in self.jobs.values() {
+            count("succeeded", matches!(job.state, JobState::Succeeded { .. }));
+            count("cancelled", matches!(job.state, JobState::Cancelled { .. }));
+        }
+        for attempt in self.attempts.values() {
+            let outcome = attempt.state.outcome();
+            count("interrupted", outcome == Some(&Outcome::Interrupted));
+            count("lost", outcome == Some(&Outcome::Lost));
+            count("resumed", attempt.restore.is_some());
+            count("on-demand", attempt.offer.capacity_type == CapacityType::OnDemand);
+        }
+        for entry in &self.ledger {
+            count("waived", entry.kind == LineKind::Waiver);
+        }
+        counts
+    }
+}
