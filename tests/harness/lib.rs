@@ -26,8 +26,9 @@ pub fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--locked", "--quiet"])
-            .args(["-p", "spotwise-cli", "-p", "spotwise-worker", "-p", "spotwise-examples"])
+            // The whole workspace: with the same features as this test's own build
+            // nothing is compiled twice.
+            .args(["build", "--locked", "--quiet", "--workspace", "--bins"])
             .current_dir(workspace())
             .status()
             .expect("cargo is there: it runs this test");
