@@ -189,7 +189,8 @@ pub(super) struct ArrayDocument {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Input")]
 pub(super) struct InputDocument {
-    /// A local file or folder, or `s3://bucket/key`.
+    /// A local file or folder (a relative one starts where the scheduler was
+    /// started), or `s3://bucket/key`.
     pub(super) from: String,
     /// Where it appears, relative to the working folder.
     pub(super) to: String,

@@ -338,7 +338,9 @@ pub struct Array {
 /// Something brought to the command before it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// A local folder or file, or an object-store URI (`s3://...`, `file://` is refused).
+    /// A local folder or file, as the machine of the job sees it (a relative path starts
+    /// where the scheduler was started), or an object-store URI (`s3://...`; `file://` is
+    /// refused).
     pub from: String,
     /// Where it appears, relative to the working folder.
     pub to: String,
