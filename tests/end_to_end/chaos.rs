@@ -85,7 +85,7 @@ fn kill9_scheduler_loop() {
     assert_eq!(states.len(), accepted.len(), "jobs that nobody was told of");
     let doubled = started_twice(&log);
     assert!(doubled.is_empty(), "started twice: {doubled:?}");
-    scheduler.kill();
+    wait_until_settled(&mut scheduler);
     let books = books(folder.path());
     println!(
         "scheduler killed {SCHEDULER_KILLS} times: {} jobs accepted, {unanswered} answers lost and \
@@ -117,6 +117,28 @@ fn started_twice(log: &Path) -> Vec<String> {
         *begun.entry(job).or_default() += 1;
     }
     begun.iter().filter(|(_, times)| **times > 1).map(|(job, n)| format!("{job} x {n}")).collect()
+}
+
+/// Ends the scheduler when nothing is left to charge: a machine that the market
+/// is taking back lives on for the lead of its notice after its last job.
+fn wait_until_settled(scheduler: &mut Scheduler) {
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    for _ in 0..20 {
+        scheduler.kill();
+        let database = scheduler.folder().join("spotwise.db");
+        let open = runtime.block_on(async {
+            let store = Store::open(&database).await.expect("its database");
+            let open = store.load().await.expect("its state").into_state().instances.len();
+            store.close().await;
+            open
+        });
+        if open == 0 {
+            return;
+        }
+        scheduler.restart().expect("it starts");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    panic!("machines are still not settled");
 }
 
 struct Books {
