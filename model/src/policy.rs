@@ -15,8 +15,6 @@ pub struct Policy {
     /// Kept free before the latest start on on-demand, on top of two
     /// changeovers: it covers the length of a planning round.
     pub deadline_margin: Duration,
-    /// Wait after a failed attempt, doubled each time, at most an hour.
-    pub error_backoff: Duration,
     /// A spot machine taken back by its provider within this time is free.
     pub interruption_waiver: Duration,
     /// The provider bills at least this long.
@@ -28,7 +26,6 @@ impl Default for Policy {
         Self {
             changeover: Duration::from_secs(300),
             deadline_margin: Duration::from_secs(300),
-            error_backoff: Duration::from_secs(30),
             interruption_waiver: Duration::from_secs(3_600),
             minimum_billed: Duration::from_secs(60),
         }

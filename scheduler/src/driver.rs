@@ -5,7 +5,6 @@
 //! Where the commit fails, the memory is thrown away and read again from the
 //! store: to everyone outside, what was not committed never happened.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +23,8 @@ use crate::effects::Effects;
 use crate::handle::{Handle, Message, Question, Refusal, Reply};
 use crate::intake::{self, Terms};
 use crate::market::Market;
+use crate::phase::plan;
 use crate::phase::round::{self, Draft, Surroundings};
-use crate::phase::{plan, settle};
 use crate::store::{Epoch, Round, Store, StoreError};
 
 /// Jobs that may be live at once; more are refused as overload.
@@ -281,14 +280,4 @@ impl Driver {
             answer
         }));
     }
-}
-
-/// What live machines have cost so far, for reports: by attempt.
-pub fn unsettled(
-    state: &State,
-    market: &Market,
-    config: &Config,
-    now: Now,
-) -> BTreeMap<spotwise_model::AttemptId, spotwise_model::Money> {
-    settle::accrued(state, market, &config.policy, now)
 }

@@ -3,7 +3,6 @@
 //! ```yaml
 //! changeover: 5m
 //! deadline_margin: 5m
-//! error_backoff: 30s
 //! interruption_waiver: 1h
 //! minimum_billed: 60s
 //! ```
@@ -24,7 +23,6 @@ use crate::exit::Failure;
 struct File {
     changeover: Option<Span>,
     deadline_margin: Option<Span>,
-    error_backoff: Option<Span>,
     interruption_waiver: Option<Span>,
     minimum_billed: Option<Span>,
 }
@@ -50,7 +48,6 @@ fn parse(text: &str) -> Result<Policy, String> {
     for (field, value) in [
         (&mut policy.changeover, file.changeover),
         (&mut policy.deadline_margin, file.deadline_margin),
-        (&mut policy.error_backoff, file.error_backoff),
         (&mut policy.interruption_waiver, file.interruption_waiver),
         (&mut policy.minimum_billed, file.minimum_billed),
     ] {
