@@ -95,7 +95,9 @@ impl World {
         let options = SyntheticOptions {
             turbulence: 3.0,
             zones: ["us-east-1a", "us-east-1c"].map(spotwise_model::id::Zone::new).to_vec(),
-            types: ["p3.2xlarge", "g5.xlarge"].map(spotwise_model::id::InstanceType::new).to_vec(),
+            types: ["p3.2xlarge", "g5.12xlarge"]
+                .map(spotwise_model::id::InstanceType::new)
+                .to_vec(),
             ..SyntheticOptions::new(seed, start)
         };
         let market = synthetic(&options, &Catalog::built_in()).expect("types of the catalogue");

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use spotwise_api::convert as words;
 use spotwise_model::attempt::{Exit, Outcome, StopOrder, StopReason};
-use spotwise_model::instance::EndedBy;
 use spotwise_model::job::{FailReason, HoldReason};
 use spotwise_model::plan::WaitReason;
 use spotwise_model::time::after;
-use spotwise_model::{Attempt, InstanceState, Job, JobState, Now};
+use spotwise_model::{Attempt, Job, JobState, Now};
 
 use crate::core::{Change, EventKind, State};
 
@@ -54,7 +53,6 @@ pub fn end(state: &State, attempt: &Attempt, outcome: Outcome, now: Now) -> Vec<
     let (kind, message) = describe(&ended, &outcome);
     let mut changes = vec![Change::event(job.id, Some(attempt.id), now.market, kind, message)];
     changes.extend(move_on(&mut job, &outcome, now));
-    changes.extend(release_machines(state, &ended, now));
     changes.push(ended.into());
     changes.push(job.into());
     changes
@@ -166,20 +164,6 @@ fn after_interruption(job: &mut Job, now: Now) -> Next {
         }
         _ => job.state.clone().wait(now.market, WaitReason::Queued),
     }
-}
-
-/// Machines that the attempt leaves empty are stopped, but for those that the
-/// provider takes back anyway: its own interruption makes a young one free.
-fn release_machines(state: &State, attempt: &Attempt, now: Now) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for id in &attempt.instances {
-        let Some(instance) = state.instances.get(id) else { continue };
-        let others = state.attempts_on(*id).any(|a| a.id != attempt.id && a.state.is_live());
-        if !others && matches!(instance.state, InstanceState::Live { .. }) {
-            changes.push(instance.clone().end(now.market, EndedBy::Us).into());
-        }
-    }
-    changes
 }
 
 /// How an attempt ended whose every node has: by its first failure, if any.

@@ -80,20 +80,22 @@ fn cost_of_stopping(state: &State, job: &Job, attempt: &Attempt, config: &Config
     Price::from_micros_per_hour(price).charge(market.as_secs())
 }
 
-/// Ends machines that the provider has announced to take back and that nobody
-/// uses any more. Those it takes back within their free first time are left to
-/// it: its own interruption makes them free, ours would not.
+/// Ends machines that nobody uses any more. It looks at what is, not at what
+/// ended: two jobs of one machine may end in the same round. A machine that the
+/// provider takes back within its free first time is left to it: its own
+/// interruption makes it free, ours would not.
 pub fn release(state: &State, config: &Config, now: Now) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for instance in state.instances.values() {
-        let InstanceState::Noticed { since, reclaim_at, .. } = instance.state else { continue };
-        let free = between(since, reclaim_at) < config.policy.interruption_waiver;
-        let used = state.attempts_on(instance.id).any(|attempt| attempt.state.is_live());
-        if !free && !used {
-            changes.push(instance.clone().end(now.market, EndedBy::Us).into());
-        }
-    }
-    changes
+    let idle = state.instances.values().filter(|instance| {
+        let free = match instance.state {
+            InstanceState::Live { .. } => false,
+            InstanceState::Noticed { since, reclaim_at, .. } => {
+                between(since, reclaim_at) < config.policy.interruption_waiver
+            }
+            InstanceState::Ended { .. } => return false,
+        };
+        !free && !state.attempts_on(instance.id).any(|attempt| attempt.state.is_live())
+    });
+    idle.map(|instance| instance.clone().end(now.market, EndedBy::Us).into()).collect()
 }
 
 /// Whether a job has a bound that has to be watched while it runs.
