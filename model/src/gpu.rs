@@ -112,16 +112,6 @@ impl MigProfile {
         }
     }
 
-    /// Memory slices (of 8).
-    pub const fn memory_slices(self) -> u32 {
-        match self {
-            Self::G1 => 1,
-            Self::G1Double | Self::G2 => 2,
-            Self::G3 | Self::G4 => 4,
-            Self::G7 => 8,
-        }
-    }
-
     /// Reads a profile name as it is spelt on `accelerator`; where none is
     /// given, on any GPU (`1g.10gb` is then the small slice of an H100).
     pub fn parse(name: &str, accelerator: Option<&Accelerator>) -> Result<Self, UnknownMigProfile> {

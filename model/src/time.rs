@@ -45,11 +45,6 @@ impl TimeScale {
         let market = Timestamp::from_second(market.as_second()).unwrap_or(market);
         Now { market, wall }
     }
-
-    /// How long `market` takes on the wall.
-    pub fn wall_duration(&self, market: Duration) -> Duration {
-        market / self.speed.max(1)
-    }
 }
 
 fn clamp_i64(value: i128) -> i64 {

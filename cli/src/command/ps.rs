@@ -129,7 +129,7 @@ fn table(jobs: &[JobSummary], now: Option<Timestamp>) -> Grid {
     grid
 }
 
-/// `market 2023-02-15 08:40Z (synthetic seed 7, 240x, accelerators simulated on CPUs)`.
+/// `market 2023-02-15 08:40Z (synthetic, seed 7, 240x, accelerators simulated on CPUs)`.
 pub(super) fn status_line(info: &InfoResponse) -> String {
     let mut market = vec![info.market.clone()];
     if info.speed > 1 {

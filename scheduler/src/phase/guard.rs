@@ -1,4 +1,5 @@
-//! Stops what must not go on: used-up budgets, timeouts, broken gangs.
+//! Stops what must not go on: used-up budgets, timeouts, broken gangs, machines
+//! that nobody uses.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
