@@ -79,6 +79,23 @@ pub enum MigProfile {
 )]
 pub struct UnknownMigProfile;
 
+/// Memory slices of a GPU that can be cut (A100, H100, H200, B200).
+pub const MIG_MEMORY_SLICES: u32 = 8;
+/// Compute slices of such a GPU.
+pub const MIG_COMPUTE_SLICES: u32 = 7;
+
+/// What NVIDIA's driver allows of one profile. Sources: placements of the A100
+/// in NVIDIA/go-nvml at 2f9e261 (`pkg/nvml/mock/gpus/a100.go`), of H100 and H200
+/// in openshift/instaslice-operator (`test/utils/emulated.go`), names and counts
+/// in NVIDIA/mig-parted at bd7160f; all three Apache-2.0. The B200's placements
+/// are inferred from the same geometry and have not been seen on a machine.
+struct MigRule {
+    memory: u32,
+    compute: u32,
+    starts: &'static [u8],
+    most: u32,
+}
+
 /// Every profile with its names on A100-40GB; A100-80GB and H100; H200; B200.
 const MIG_NAMES: [(MigProfile, [&str; 4]); 6] = [
     (MigProfile::G1, ["1g.5gb", "1g.10gb", "1g.18gb", "1g.23gb"]),
@@ -90,25 +107,42 @@ const MIG_NAMES: [(MigProfile, [&str; 4]); 6] = [
 ];
 
 impl MigProfile {
+    /// Every profile, smallest first: the order of [`Self::index`].
+    pub const ALL: [Self; 6] = [Self::G1, Self::G1Double, Self::G2, Self::G3, Self::G4, Self::G7];
+
+    /// Position in [`Self::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// How many of this profile alone fit one GPU.
     pub const fn max_per_gpu(self) -> u32 {
-        match self {
-            Self::G1 => 7,
-            Self::G1Double => 4,
-            Self::G2 => 3,
-            Self::G3 => 2,
-            Self::G4 | Self::G7 => 1,
-        }
+        self.rule().most
     }
 
     /// Compute slices (of 7).
     pub const fn compute_slices(self) -> u32 {
+        self.rule().compute
+    }
+
+    /// Memory slices (of 8).
+    pub const fn memory_slices(self) -> u32 {
+        self.rule().memory
+    }
+
+    /// The memory slices at which an instance may start.
+    pub const fn starts(self) -> &'static [u8] {
+        self.rule().starts
+    }
+
+    const fn rule(self) -> MigRule {
         match self {
-            Self::G1 | Self::G1Double => 1,
-            Self::G2 => 2,
-            Self::G3 => 3,
-            Self::G4 => 4,
-            Self::G7 => 7,
+            Self::G1 => MigRule { memory: 1, compute: 1, starts: &[0, 1, 2, 3, 4, 5, 6], most: 7 },
+            Self::G1Double => MigRule { memory: 2, compute: 1, starts: &[0, 2, 4, 6], most: 4 },
+            Self::G2 => MigRule { memory: 2, compute: 2, starts: &[0, 2, 4], most: 3 },
+            Self::G3 => MigRule { memory: 4, compute: 3, starts: &[0, 4], most: 2 },
+            Self::G4 => MigRule { memory: 4, compute: 4, starts: &[0], most: 1 },
+            Self::G7 => MigRule { memory: 8, compute: 7, starts: &[0], most: 1 },
         }
     }
 

@@ -11,6 +11,7 @@ pub mod id;
 pub mod instance;
 pub mod job;
 pub mod ledger;
+pub mod mig;
 pub mod money;
 pub mod offer;
 pub mod plan;
@@ -18,6 +19,7 @@ pub mod policy;
 pub mod progress;
 pub mod quote;
 pub mod resources;
+pub mod sharing;
 pub mod spec;
 pub mod time;
 

@@ -1,11 +1,12 @@
 //! What each node takes: GPUs, slices, CPUs, memory.
 
-use super::document::{Number, ResourcesDocument, Scalar};
+use super::document::{Number, ResourcesDocument, Scalar, SharingDocument};
 use super::error::{Problem, Under, shown};
 use super::read::TextOr;
 use super::{GpuAlternative, GpuRequest, Resources};
 use crate::gpu::MigProfile;
 use crate::id::Accelerator;
+use crate::sharing::SoftSharing;
 
 /// More than any machine has; it catches a slip of the finger.
 const MAX_GPUS_PER_NODE: u32 = 1_024;
@@ -13,6 +14,8 @@ const MAX_ALTERNATIVES: usize = 16;
 const MAX_CPUS: u64 = 4_096;
 const MAX_MEMORY_MIB: u64 = 64 * 1024 * 1024;
 const MAX_NODES: u32 = 1_000;
+/// More than 64 jobs in turns on one GPU are more switching than work.
+const MAX_TURNS: u32 = 64;
 
 const DEFAULT_CPU_MILLI: u64 = 1_000;
 /// 1 GB (10^9 bytes), rounded up.
@@ -27,6 +30,10 @@ pub(super) fn resources(document: ResourcesDocument) -> Result<Resources, Proble
         (Some(gpus), None) => whole_gpus(gpus).under("gpus")?,
         (None, Some(slice)) => mig(&slice).under("mig")?,
         (None, None) => GpuRequest::None,
+    };
+    let gpus = match document.gpu_sharing {
+        None => gpus,
+        Some(sharing) => shared(gpus, sharing).under("gpu_sharing")?,
     };
     let cpu_milli = document.cpus.map(|Number(n)| cpus(&n)).transpose().under("cpus")?;
     let memory_mib = document.memory.map(|text| memory(&text)).transpose().under("memory")?;
@@ -124,6 +131,36 @@ fn mig(text: &str) -> Result<GpuRequest, Problem> {
     let profile = MigProfile::parse(name, kind.as_ref())
         .map_err(|unknown| Problem::new("invalid_mig", format!("{}: {unknown}", shown(name))))?;
     Ok(GpuRequest::Slice { profile, accelerator: kind })
+}
+
+/// One GPU of those asked for, shared.
+fn shared(gpus: GpuRequest, document: SharingDocument) -> Result<GpuRequest, Problem> {
+    let alternatives = match gpus {
+        GpuRequest::Whole { alternatives } if alternatives.iter().all(|a| a.count == 1) => {
+            alternatives
+        }
+        GpuRequest::Slice { .. } => {
+            let message = "is given together with `mig`; a slice is a job's own, keep one of them";
+            return Err(Problem::new("conflicting_fields", message));
+        }
+        _ => {
+            let message = "is about one GPU: write `gpus: 1` or such as `gpus: L4` beside it";
+            return Err(Problem::new("invalid_sharing", message));
+        }
+    };
+    let sharing = match (document.mps, document.time_slicing) {
+        (Some(text), None) => SoftSharing::Mps { memory_mib: memory(&text).under("mps")? },
+        (None, Some(jobs)) if (2..=MAX_TURNS).contains(&jobs) => SoftSharing::TimeSlicing { jobs },
+        (None, Some(_)) => {
+            let message = format!("must be 2 to {MAX_TURNS} jobs");
+            return Err(Problem::new("out_of_range", message).key("time_slicing"));
+        }
+        _ => {
+            let message = "needs one of `mps: 8GB` and `time_slicing: 4`";
+            return Err(Problem::new("invalid_sharing", message));
+        }
+    };
+    Ok(GpuRequest::Shared { alternatives, sharing })
 }
 
 fn cpus(text: &str) -> Result<u64, Problem> {

@@ -115,6 +115,9 @@ pub(super) struct ResourcesDocument {
     /// A slice of a GPU (MIG) instead of whole ones: `1g.5gb`, or
     /// `A100:1g.5gb` on that GPU only.
     pub(super) mig: Option<String>,
+    /// Shares one GPU of `gpus` with other jobs, without isolation: they can
+    /// slow each other down, and a fault of one can end all. Default: not shared.
+    pub(super) gpu_sharing: Option<SharingDocument>,
     /// CPUs, such as `4` or `0.5`. Default: 1.
     pub(super) cpus: Option<Number>,
     /// Main memory with its unit, such as `16GB` or `512MiB`; GB is 1000^3
@@ -124,6 +127,18 @@ pub(super) struct ResourcesDocument {
     /// one zone. Default: 1.
     #[schemars(range(min = 1, max = 1000))]
     pub(super) nodes: Option<u32>,
+}
+
+/// How a GPU is shared: `mps` or `time_slicing`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "GpuSharing")]
+pub(super) struct SharingDocument {
+    /// At the same time (NVIDIA MPS), with so much of the GPU's memory: `8GB`.
+    pub(super) mps: Option<String>,
+    /// In turns with other jobs, 2 to 64 of them in all; memory is not limited.
+    #[schemars(range(min = 2, max = 64))]
+    pub(super) time_slicing: Option<u32>,
 }
 
 /// How much work there is: `duration`, or `steps` with `steps_per_hour`.

@@ -126,6 +126,26 @@ fn gpus_have_short_spellings() {
 }
 
 #[test]
+fn a_gpu_may_be_shared_softly() {
+    let job = one("resources: {gpus: [L4, T4], gpu_sharing: {mps: 8GiB}}");
+    let sharing = SoftSharing::Mps { memory_mib: 8_192 };
+    let GpuRequest::Shared { alternatives, sharing: read } = &job.resources.gpus else {
+        panic!("{:?}", job.resources.gpus)
+    };
+    assert_eq!((alternatives.len(), *read), (2, sharing));
+    let t4 = Accelerator::new("T4");
+    let share = job.share_on(Some(&t4)).expect("a T4 will do");
+    assert_eq!((share.gpus, share.mig, share.shared), (0, None, Some(sharing.of(Some(&t4)))));
+    assert_eq!(job.share_on(Some(&Accelerator::new("V100"))), None);
+    assert_eq!(job.share_on(None), None);
+    let turns = one("resources: {gpus: 1, gpu_sharing: {time_slicing: 4}}").resources.gpus;
+    assert!(matches!(
+        turns,
+        GpuRequest::Shared { sharing: SoftSharing::TimeSlicing { jobs: 4 }, .. }
+    ));
+}
+
+#[test]
 fn work_may_be_counted_in_steps() {
     let job = one("work: {steps: 3000, steps_per_hour: {default: 500, V100: 1000}}");
     assert_eq!(job.expected_duration(None), Duration::from_secs(6 * 3_600));

@@ -33,6 +33,7 @@ use crate::gpu::MigProfile;
 use crate::id::{Accelerator, JobId};
 use crate::money::Money;
 use crate::resources::Share;
+use crate::sharing::SoftSharing;
 
 /// What kind of work it is: it sets defaults and the operator's policy.
 #[derive(
@@ -138,16 +139,17 @@ impl JobSpec {
         let base = Share {
             gpus: 0,
             mig: None,
+            shared: None,
             cpu_milli: self.resources.cpu_milli,
             memory_mib: self.resources.memory_mib,
         };
         match &self.resources.gpus {
             GpuRequest::None => Some(base),
-            GpuRequest::Whole { alternatives } => alternatives
-                .iter()
-                .find(|a| a.accelerator.as_ref().is_none_or(|wanted| Some(wanted) == accelerator))
-                .filter(|_| accelerator.is_some())
-                .map(|a| Share { gpus: a.count, ..base }),
+            GpuRequest::Whole { alternatives } => {
+                wanted(alternatives, accelerator).map(|a| Share { gpus: a.count, ..base })
+            }
+            GpuRequest::Shared { alternatives, sharing } => wanted(alternatives, accelerator)
+                .map(|_| Share { shared: Some(sharing.of(accelerator)), ..base }),
             GpuRequest::Slice { profile, accelerator: wanted } => accelerator
                 .filter(|a| a.supports_mig() && wanted.as_ref().is_none_or(|w| w == *a))
                 .map(|_| Share { mig: Some(*profile), ..base }),
@@ -197,6 +199,15 @@ impl JobSpec {
     }
 }
 
+/// The first alternative that a machine with `accelerator` meets.
+fn wanted<'a>(
+    alternatives: &'a [GpuAlternative],
+    accelerator: Option<&Accelerator>,
+) -> Option<&'a GpuAlternative> {
+    let has = accelerator?;
+    alternatives.iter().find(|a| a.accelerator.as_ref().is_none_or(|wanted| wanted == has))
+}
+
 /// What each node of a job takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
@@ -227,6 +238,13 @@ pub enum GpuRequest {
         profile: MigProfile,
         /// Of which GPU; none for any that has MIG.
         accelerator: Option<Accelerator>,
+    },
+    /// A part of one GPU that other jobs use too, without isolation.
+    Shared {
+        /// Any one of these, one GPU each; at least one.
+        alternatives: Vec<GpuAlternative>,
+        /// How it is shared.
+        sharing: SoftSharing,
     },
 }
 

@@ -1,0 +1,221 @@
+//! Nothing is taken twice, and what is refused changes nothing.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn a100x2() -> NodeShape {
+    NodeShape {
+        accelerator: Some(Accelerator::new("A100")),
+        gpus: 2,
+        gpu_memory_mib: 40_960,
+        cpu_milli: 16_000,
+        memory_mib: 65_536,
+    }
+}
+
+#[test]
+fn a_machine_is_never_overfilled() {
+    let mut free = Free::new(&a100x2());
+    let one = Share { gpus: 1, cpu_milli: 4_000, memory_mib: 1_024, ..Share::default() };
+    assert!(free.take(&one));
+    assert!(free.take(&one));
+    assert!(!free.take(&one), "no third GPU");
+    assert_eq!(free.cpu_milli(), 8_000);
+}
+
+fn slice(profile: MigProfile) -> Share {
+    Share { mig: Some(profile), cpu_milli: 100, ..Share::default() }
+}
+
+#[test]
+fn slices_of_two_profiles_do_not_share_a_machine() {
+    let mut free = Free::new(&a100x2());
+    assert!(free.take(&slice(MigProfile::G3)));
+    assert!(!free.take(&slice(MigProfile::G2)));
+}
+
+#[test]
+fn slices_of_one_profile_open_a_gpu_only_when_the_last_is_full() {
+    for profile in MigProfile::ALL {
+        let mut free = Free::new(&a100x2());
+        let most = profile.max_per_gpu();
+        for n in 1..=2 * most {
+            assert!(free.take(&slice(profile)), "{profile} {n}");
+            assert_eq!(free.layouts().count(), n.div_ceil(most) as usize, "{profile} {n}");
+        }
+        assert!(!free.take(&slice(profile)), "{profile}");
+    }
+}
+
+#[test]
+fn a_whole_gpu_and_slices_do_not_share_a_gpu() {
+    let mut free = Free::new(&a100x2());
+    let whole = Share { gpus: 1, ..Share::default() };
+    assert!(free.take(&slice(MigProfile::G1)));
+    assert!(free.take(&whole));
+    assert!(!free.take(&whole), "one GPU carries a slice");
+    for _ in 0..6 {
+        assert!(free.take(&slice(MigProfile::G1)));
+    }
+    assert!(!free.take(&slice(MigProfile::G1)), "the other GPU is taken whole");
+}
+
+#[test]
+fn a_seat_is_taken_once_and_layouts_may_mix_profiles() {
+    let mut free = Free::new(&a100x2());
+    let at = |gpu, start| Some(GpuSeat { gpu, start });
+    assert!(free.take_at(&slice(MigProfile::G4), at(1, 0)));
+    assert!(free.take_at(&slice(MigProfile::G3), at(1, 4)));
+    let before = free.clone();
+    assert!(!free.take_at(&slice(MigProfile::G1), at(1, 6)), "taken");
+    assert!(!free.take_at(&slice(MigProfile::G2), at(0, 6)), "2g does not start at 6");
+    assert!(!free.take_at(&slice(MigProfile::G1), at(2, 0)), "there is no third GPU");
+    assert!(!free.take_at(&slice(MigProfile::G1), None), "a slice needs a seat");
+    assert_eq!(free, before);
+    assert!(free.take(&Share { gpus: 1, ..Share::default() }), "GPU 0 is whole");
+}
+
+fn soft(sharing: SoftSharing) -> Share {
+    Share { shared: Some(sharing.of(Some(&Accelerator::new("A100")))), ..Share::default() }
+}
+
+#[test]
+fn jobs_share_a_gpu_by_memory_up_to_all_of_it() {
+    let mps = |memory_mib| soft(SoftSharing::Mps { memory_mib });
+    let mut free = Free::new(&a100x2());
+    assert!(free.take(&mps(20_480)));
+    assert!(free.take(&mps(20_480)));
+    assert_eq!(free.untouched_gpus(), 1, "both on one GPU");
+    assert!(!free.take(&Share { gpus: 2, ..Share::default() }));
+    assert!(free.take(&mps(30_000)));
+    assert!(!free.take(&mps(20_480)), "10,960 MiB left on the second");
+    assert!(!free.take(&mps(1)), "of another size");
+    let second = Some(GpuSeat { gpu: 1, start: 0 });
+    assert!(free.take_at(&mps(10_960), second), "legal where the seat is known");
+    assert!(!free.take_at(&mps(1), second));
+    assert!(!Free::new(&a100x2()).take(&mps(40_961)));
+}
+
+#[test]
+fn turns_are_taken_by_so_many_jobs_that_agree_on_the_number() {
+    let mut free = Free::new(&a100x2());
+    let turns = |jobs| soft(SoftSharing::TimeSlicing { jobs });
+    for _ in 0..3 {
+        assert!(free.take(&turns(3)));
+    }
+    assert_eq!(free.untouched_gpus(), 1);
+    assert!(free.take(&turns(2)), "on the other GPU");
+    assert!(!free.take(&turns(3)));
+    assert!(free.take(&turns(2)));
+    assert!(!free.take(&turns(2)));
+}
+
+#[test]
+fn a_gpu_is_parted_in_one_way() {
+    let ways = [
+        slice(MigProfile::G1),
+        soft(SoftSharing::Mps { memory_mib: 1 }),
+        soft(SoftSharing::TimeSlicing { jobs: 9 }),
+    ];
+    for first in ways {
+        for second in ways.into_iter().filter(|way| *way != first) {
+            let mut one = Free::new(&NodeShape { gpus: 1, ..a100x2() });
+            assert!(one.take(&first));
+            assert!(!one.take(&second));
+            assert!(one.take(&first));
+        }
+    }
+    let both = Share { mig: Some(MigProfile::G1), ..ways[1] };
+    assert!(!Free::new(&a100x2()).take(&both), "a job takes one kind of part");
+}
+
+/// A share that was stored before there was sharing.
+#[test]
+fn a_share_of_an_older_version_is_read() {
+    let old = r#"{"gpus":2,"mig":null,"cpu_milli":5,"memory_mib":6}"#;
+    let read: Share = serde_json::from_str(old).expect("a share");
+    assert_eq!(read, Share { gpus: 2, cpu_milli: 5, memory_mib: 6, ..Share::default() });
+    assert_eq!(serde_json::to_string(&read).expect("plain data"), old);
+}
+
+fn any_share() -> impl Strategy<Value = Share> {
+    prop_oneof![
+        (0..3_u32).prop_map(|gpus| Share { gpus, ..Share::default() }),
+        prop::sample::select(vec![MigProfile::G1, MigProfile::G1, MigProfile::G3]).prop_map(slice),
+        prop::sample::select(vec![1_u64, 9_000, 15_000, 20_480, 45_000])
+            .prop_map(|memory_mib| soft(SoftSharing::Mps { memory_mib })),
+        (1..4_u32).prop_map(|jobs| soft(SoftSharing::TimeSlicing { jobs })),
+    ]
+}
+
+proptest! {
+    /// A machine is rebuilt from its shares in another order than they came.
+    #[test]
+    fn what_fits_does_not_depend_on_the_order(
+        shares in prop::collection::vec(any_share(), 0..14),
+        turn in 0..14_usize,
+    ) {
+        let holds = |shares: &[Share]| {
+            let mut free = Free::new(&NodeShape { gpus: 5, ..a100x2() });
+            shares.iter().all(|share| free.take(share))
+        };
+        let mut other = shares.clone();
+        other.rotate_left(turn % shares.len().max(1));
+        prop_assert_eq!(holds(&shares), holds(&other));
+        other.reverse();
+        prop_assert_eq!(holds(&shares), holds(&other));
+        other.sort_unstable();
+        prop_assert_eq!(holds(&shares), holds(&other));
+    }
+
+    /// Whatever is taken, at a seat of its own choice or at any other, each
+    /// GPU carries one kind of part within its bounds, or is whole.
+    #[test]
+    fn no_gpu_is_taken_twice(
+        takes in prop::collection::vec(
+            (any_share(), prop::option::of((0..4_u32, 0..8_u8))), 0..40,
+        ),
+    ) {
+        let mut free = Free::new(&NodeShape { gpus: 3, ..a100x2() });
+        let (mut whole, mut parts) = (0, Vec::new());
+        for (share, at) in takes {
+            let seat = match at {
+                Some((gpu, start)) => Some(GpuSeat { gpu, start }),
+                None => free.seat_for(&share),
+            };
+            let before = free.clone();
+            if !free.take_at(&share, seat) {
+                prop_assert_eq!(&free, &before, "a refusal changes nothing");
+                continue;
+            }
+            whole += share.gpus;
+            if share.gpus == 0 && (share.mig.is_some() || share.shared.is_some()) {
+                parts.push((seat.expect("a part has a seat"), share));
+            }
+            let parted: BTreeSet<u32> = parts.iter().map(|(seat, _)| seat.gpu).collect();
+            prop_assert!(whole as usize + parted.len() <= 3);
+            for gpu in parted {
+                let on = || parts.iter().filter(|(seat, _)| seat.gpu == gpu);
+                let sharing = || on().filter_map(|(_, share)| Some(share.shared?.sharing));
+                let compute: u32 =
+                    on().filter_map(|(_, s)| Some(s.mig?.compute_slices())).sum();
+                let memory: u64 = sharing()
+                    .map(|s| if let SoftSharing::Mps { memory_mib } = s { memory_mib } else { 0 })
+                    .sum();
+                let turns: Vec<u32> = sharing()
+                    .filter_map(|s| match s {
+                        SoftSharing::TimeSlicing { jobs } => Some(jobs),
+                        SoftSharing::Mps { .. } => None,
+                    })
+                    .collect();
+                let kinds = u32::from(compute > 0) + u32::from(memory > 0) + u32::from(!turns.is_empty());
+                prop_assert_eq!(kinds, 1);
+                prop_assert!(compute <= 7 && memory <= 40_960);
+                prop_assert!(turns.iter().all(|jobs| *jobs as usize >= turns.len()));
+            }
+        }
+    }
+}
