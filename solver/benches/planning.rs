@@ -1,119 +1,123 @@
-//! How long a planning round takes, and what the integer program gains over
-//! greedy on the same input, in one run: `make bench`.
+//! How long a planning round takes, how near it comes to what is proven, and
+//! what the plain integer program on HiGHS does with the same round in the same
+//! run: `cargo bench -p spotwise-solver --bench planning`.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-use std::sync::Arc;
+mod rounds;
+
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use spotwise_model::attempt::Progress;
-use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
-use spotwise_model::policy::Policy;
-use spotwise_model::spec::{Format, parse};
-use spotwise_model::time::after;
-use spotwise_model::{CapacityType, JobId, NodeShape, Offer, OfferKey, Price};
-use spotwise_solver::{PlanInput, PlanJob, plan};
+use spotwise_solver::{PlanInput, plain_program, plan, worth};
 
-/// Jobs and offers of a round.
-const SIZES: [(u64, u64); 4] = [(100, 20), (300, 60), (1_000, 100), (3_000, 100)];
+/// Seeds of the rounds.
+const SEEDS: [u64; 3] = [20_261_121, 7, 1_000_003];
+/// Jobs and offers of the rounds, with the time limit of each in seconds.
+const SIZES: [(u64, u64, u64); 3] = [(1_000, 100, 1), (10_000, 300, 10), (100_000, 1_000, 10)];
+/// Jobs and offers of the curve of growth.
+const CURVE: [(u64, u64); 8] = [
+    (100, 20),
+    (300, 60),
+    (1_000, 100),
+    (3_000, 150),
+    (10_000, 300),
+    (20_000, 450),
+    (40_000, 600),
+    (100_000, 1_000),
+];
+/// Pairs beyond which the plain program is not built: at the next size it would
+/// have 1.5 million columns.
+const MOST_PLAIN: usize = 30_000;
+/// Seconds that the plain program gets.
+const PLAIN_SECONDS: u64 = 20;
 
 fn main() {
-    println!("jobs  offers  seconds  cost/greedy  columns  method");
-    for (jobs, offers) in SIZES {
-        let input = input(jobs, offers);
-        let begun = Instant::now();
-        let (plan, report) = plan(&input);
-        let seconds = begun.elapsed().as_secs_f64();
-        let ratio = report.objective / report.greedy_objective;
-        println!(
-            "{jobs:>4}  {offers:>6}  {seconds:>7.2}  {ratio:>11.4}  {:>7}  {:?}",
-            report.columns, plan.method
-        );
-    }
-}
-
-/// Distinct jobs of eight shapes on spot and on-demand offers of four models,
-/// with capacity for about 60 % of them. The same numbers at every run.
-fn input(jobs: u64, offers: u64) -> PlanInput {
-    let mut numbers = Numbers(20_261_121);
-    let now = Timestamp::from_second(1_800_000_000).expect("a time of this century");
-    PlanInput {
-        now,
-        jobs: (1..=jobs).map(|id| job(id, now, &mut numbers)).collect(),
-        running: Vec::new(),
-        offers: (0..offers).map(|n| offer(n, jobs, offers, now, &mut numbers)).collect(),
-        instances: Vec::new(),
-        limits: Vec::new(),
-        policy: Policy::default(),
-        time_limit: Duration::from_secs(10),
-    }
-}
-
-const MODELS: [&str; 4] = ["T4", "A10G", "V100", "A100"];
-
-fn job(id: u64, now: Timestamp, numbers: &mut Numbers) -> PlanJob {
-    let shape = id as usize % 8;
-    let minutes = 30 + numbers.below(600);
-    let document = format!(
-        "name: job-{id}\ncommand: [x]\nwork: {{duration: {minutes}m}}\ncheckpoint: {{}}\n\
-         resources: {{gpus: \"{}:{}\", cpus: {}, memory: 8GB}}\n",
-        MODELS[shape % 4],
-        1 + shape / 4,
-        1 + shape % 3,
+    println!("Eight shapes, every job distinct in work and deadline, machines for 60 % of demand.");
+    println!("Gap: the plan's cost above the bound, both reckoned anew by `worth`.\n");
+    println!("## Rounds\n");
+    println!(
+        "| jobs | offers | seed | pairs | seconds | CPU seconds | gap % | cost / greedy | peak MB | checked |"
     );
-    let parsed = parse(document.as_bytes(), Format::Yaml).expect("a valid document");
-    let spec = parsed.jobs.into_iter().next().expect("one job");
-    let deadline = after(now, Duration::from_secs(60 * (minutes * 2 + numbers.below(600))));
-    PlanJob {
-        id: JobId(id),
-        spec: Arc::new(spec),
-        submitted: now,
-        deadline,
-        saved: Progress::default(),
-        measured: None,
-        budget_left: None,
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|");
+    for (jobs, offers, limit) in SIZES {
+        for seed in SEEDS {
+            one(jobs, offers, seed, Duration::from_secs(limit));
+        }
+    }
+    println!("\n## The plain integer program on HiGHS, limit {PLAIN_SECONDS} s\n");
+    println!("| jobs | offers | seed | seconds | gap to our bound % | its own proof |");
+    println!("|---:|---:|---:|---:|---:|---|");
+    for (jobs, offers, _) in SIZES {
+        plain(jobs, offers, SEEDS[0]);
+    }
+    println!("\n## Growth, seed {}\n", SEEDS[0]);
+    println!(
+        "| jobs | offers | seed | pairs | seconds | CPU seconds | gap % | cost / greedy | peak MB | checked |"
+    );
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|");
+    for (jobs, offers) in CURVE {
+        one(jobs, offers, SEEDS[0], Duration::from_secs(10));
     }
 }
 
-fn offer(n: u64, jobs: u64, offers: u64, now: Timestamp, numbers: &mut Numbers) -> Offer {
-    let model = n as usize % 4;
-    let spot = !n.is_multiple_of(5);
-    let on_demand =
-        [526_000, 1_006_000, 3_060_000, 4_100_000][model] + numbers.below(50_000) as i64;
-    let price = if spot { on_demand * (25 + numbers.below(30) as i64) / 100 } else { on_demand };
-    Offer {
-        key: OfferKey {
-            pool: PoolName::new("bench"),
-            zone: Zone::new(format!("zone-{n}")),
-            instance_type: InstanceType::new(MODELS[model]),
-            capacity_type: if spot { CapacityType::Spot } else { CapacityType::OnDemand },
-        },
-        shape: NodeShape {
-            accelerator: Some(Accelerator::new(MODELS[model])),
-            gpus: 4,
-            gpu_memory_mib: 16_384,
-            cpu_milli: 32_000,
-            memory_mib: 131_072,
-        },
-        price: Price::from_micros_per_hour(price),
-        on_demand: Price::from_micros_per_hour(on_demand),
-        // Jobs take 1.5 GPUs on average, machines have 4.
-        free: u32::try_from(jobs * 15 * 6 / (offers * 400)).unwrap_or(u32::MAX).max(1),
-        spell_since: now,
-        hazard_per_hour: if spot { 0.02 + numbers.below(100) as f64 / 1_000.0 } else { 0.0 },
-        changeover: Duration::from_secs(300),
-    }
+/// Plans a round and prints what came of it. The peak of memory is this
+/// process's up to the end of the plan, inputs and all.
+fn one(jobs: u64, offers: u64, seed: u64, limit: Duration) {
+    let input = PlanInput { time_limit: limit, ..rounds::round(jobs, offers, seed) };
+    reset_peak();
+    let (begun, cpu_begun) = (Instant::now(), cpu_seconds());
+    let (plan, report) = plan(&input);
+    let seconds = begun.elapsed().as_secs_f64();
+    let cpu = cpu_seconds() - cpu_begun;
+    let peak = peak_mb();
+    let gap = worth(&input, &plan, &report.prices).gap();
+    let gap = gap.map_or("-".to_owned(), |gap| format!("{:.2}", gap * 100.0));
+    let ratio = report.objective / report.greedy_objective;
+    println!(
+        "| {jobs} | {offers} | {seed} | {} | {seconds:.2} | {cpu:.2} | {gap} | {ratio:.3} | {peak} | {} |",
+        report.candidates, report.checked
+    );
 }
 
-/// A linear congruential generator (Knuth, MMIX): the same numbers everywhere.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
+/// The whole round as one program, from greedy's plan, without prices.
+fn plain(jobs: u64, offers: u64, seed: u64) {
+    let limit = Duration::from_secs(PLAIN_SECONDS);
+    let input = PlanInput { time_limit: limit, ..rounds::round(jobs, offers, seed) };
+    let (_, report) = plan(&input);
+    if report.candidates > MOST_PLAIN {
+        println!("| {jobs} | {offers} | {seed} | - | - | not built: {} pairs |", report.candidates);
+        return;
     }
+    let begun = Instant::now();
+    let answer = plain_program(&input);
+    let seconds = begun.elapsed().as_secs_f64();
+    let gap = 100.0 * (answer.objective - report.bound) / answer.objective;
+    let proof = match answer.bound {
+        Some(bound) => format!("{:.2} %", 100.0 * (answer.objective - bound) / answer.objective),
+        None => "none".to_owned(),
+    };
+    println!("| {jobs} | {offers} | {seed} | {seconds:.2} | {gap:.2} | {proof} |");
+}
+
+/// Lets the kernel count the peak anew (Linux).
+fn reset_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// CPU time of all threads of this process, in hundredths (Linux): what the
+/// clock shows where nothing else runs, divided by the cores that were busy.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// The most memory that this process has held, in MB.
+fn peak_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1_024
 }

@@ -129,11 +129,10 @@ pub fn check(input: &PlanInput, plan: &Plan) -> Result<(), Vec<Violation>> {
     check_purchases(&offers, plan, &mut wrong);
     check_machines(input, &offers, plan, &mut wrong);
     check_pools(input, plan, &mut wrong);
-    for id in plan.moves.keys() {
-        if !input.running.iter().any(|running| running.job.id == *id && !running.stopping) {
-            wrong.push(Violation::WrongMove(*id));
-        }
-    }
+    let movable: BTreeSet<JobId> =
+        input.running.iter().filter(|r| !r.stopping).map(|r| r.job.id).collect();
+    let wrong_moves = plan.moves.keys().filter(|id| !movable.contains(*id));
+    wrong.extend(wrong_moves.map(|id| Violation::WrongMove(*id)));
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
@@ -212,6 +211,10 @@ fn check_machines(
     plan: &Plan,
     wrong: &mut Vec<Violation>,
 ) {
+    let mut there: BTreeMap<InstanceId, (&OfferKey, &Free)> = BTreeMap::new();
+    for instance in &input.instances {
+        there.entry(instance.id).or_insert((&instance.offer, &instance.free));
+    }
     let mut on: BTreeMap<(&OfferKey, Target), Vec<&Share>> = BTreeMap::new();
     for placement in &plan.placements {
         for target in &placement.targets {
@@ -223,7 +226,7 @@ fn check_machines(
                 wrong.push(Violation::NotBought { job, offer, index: *index });
             }
             if let Target::Existing(id) = target
-                && existing(input, *id).is_none_or(|(offer, _)| *offer != placement.offer)
+                && there.get(id).is_none_or(|(offer, _)| **offer != placement.offer)
             {
                 wrong.push(Violation::WrongInstance { job: placement.job, instance: *id });
             }
@@ -235,8 +238,8 @@ fn check_machines(
             Target::New(_) => {
                 offers.get(key).is_none_or(|offer| new_machine_holds(&offer.shape, &shares))
             }
-            Target::Existing(id) => existing(input, id).is_none_or(|(_, free)| {
-                let mut free = free.clone();
+            Target::Existing(id) => there.get(&id).is_none_or(|(_, free)| {
+                let mut free = (*free).clone();
                 shares.iter().all(|share| free.take(share))
             }),
         };
@@ -244,11 +247,6 @@ fn check_machines(
             wrong.push(Violation::Overfilled { offer: key.clone(), target });
         }
     }
-}
-
-fn existing(input: &PlanInput, id: InstanceId) -> Option<(&OfferKey, &Free)> {
-    let instance = input.instances.iter().find(|instance| instance.id == id)?;
-    Some((&instance.offer, &instance.free))
 }
 
 fn new_machine_holds(shape: &NodeShape, shares: &[&Share]) -> bool {
@@ -291,5 +289,9 @@ fn check_pools(input: &PlanInput, plan: &Plan, wrong: &mut Vec<Violation>) {
     }
 }
 
+pub(crate) mod worth;
+
 #[cfg(test)]
 mod tests;
+
+pub use worth::{Worth, worth};

@@ -8,10 +8,11 @@ use spotwise_model::spec::GpuRequest;
 use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, Money, Offer, WaitReason};
 
-use crate::choice::{Case, Choice, Round, cheapest_spot};
+use crate::choice::{Case, appraise, cheapest_spot};
 use crate::input::PlanJob;
 use crate::market::{Listing, Market};
 use crate::room::Room;
+use crate::round::{Ask, Pair, Round};
 use crate::value::{Estimate, Standing, affordable, kind_allows, nodes};
 
 /// How many other offers a placement names.
@@ -21,24 +22,29 @@ const ALTERNATIVES: usize = 5;
 pub(crate) fn why(
     round: &Round<'_>,
     room: &Room<'_, '_>,
-    case: &Case<'_>,
-    choice: &Choice,
+    ask: &Ask<'_>,
+    pair: &Pair,
     targets: &[Target],
-) -> Why {
-    let chosen = &choice.estimate;
-    let others = alternatives(&round.market, case, Some(chosen), round.input.now, |e| {
-        case.choices
-            .iter()
-            .find(|choice| choice.estimate.listing == e.listing)
-            .is_some_and(|choice| room.fit(choice, case.nodes).is_none())
-    });
-    Why {
-        rule: rule(&round.market, case, chosen, targets),
+) -> Option<Why> {
+    let case = appraise(ask.job, round.input, &round.market);
+    let chosen = case.estimates.iter().find(|e| e.listing == pair.listing())?;
+    let taken = |e: &Estimate| {
+        ask.pair_on(e.listing).is_some_and(|pair| room.fit(&ask.want(pair)).is_none())
+    };
+    Some(Why {
+        rule: rule(&round.market, &case, chosen, targets),
         expected_cost: chosen.cost(),
         finish: chosen.finish,
-        slack: between(round.input.now, case.latest_start()),
-        alternatives: others.into_iter().take(ALTERNATIVES).collect(),
-    }
+        slack: between(round.input.now, ask.latest_start),
+        alternatives: cheapest_others(
+            &round.market,
+            &case,
+            Some(chosen),
+            round.input.now,
+            ALTERNATIVES,
+            taken,
+        ),
+    })
 }
 
 fn rule(market: &Market<'_>, case: &Case<'_>, chosen: &Estimate, targets: &[Target]) -> Rule {
@@ -63,9 +69,27 @@ pub(crate) fn alternatives(
     now: jiff::Timestamp,
     taken: impl Fn(&Estimate) -> bool,
 ) -> Vec<Alternative> {
+    cheapest_others(market, case, chosen, now, usize::MAX, taken)
+}
+
+/// The same, the first `most` of them.
+fn cheapest_others(
+    market: &Market<'_>,
+    case: &Case<'_>,
+    chosen: Option<&Estimate>,
+    now: jiff::Timestamp,
+    most: usize,
+    taken: impl Fn(&Estimate) -> bool,
+) -> Vec<Alternative> {
     let mut others: Vec<&Estimate> =
         case.estimates.iter().filter(|e| chosen.is_none_or(|c| c.listing != e.listing)).collect();
-    others.sort_by(|a, b| a.alone.total_cmp(&b.alone).then(a.listing.cmp(&b.listing)));
+    let by_cost =
+        |a: &&Estimate, b: &&Estimate| a.alone.total_cmp(&b.alone).then(a.listing.cmp(&b.listing));
+    if most < others.len() {
+        others.select_nth_unstable_by(most, by_cost);
+        others.truncate(most);
+    }
+    others.sort_by(by_cost);
     others
         .into_iter()
         .filter_map(|e| {
@@ -108,9 +132,16 @@ fn why_not(
     }
 }
 
-/// Why a job without a seat waits. `room` is what the whole plan leaves.
-pub(crate) fn wait_reason(round: &Round<'_>, room: &Room<'_, '_>, case: &Case<'_>) -> WaitReason {
+/// Why a job without a seat waits. `room` is what the whole plan leaves,
+/// `empty` what there was before it.
+pub(crate) fn wait_reason(
+    round: &Round<'_>,
+    room: &Room<'_, '_>,
+    empty: &Room<'_, '_>,
+    ask: &Ask<'_>,
+) -> WaitReason {
     let listings = &round.market.listings;
+    let case = &appraise(ask.job, round.input, &round.market);
     let suitable: Vec<(&Estimate, &Listing<'_>)> = case
         .estimates
         .iter()
@@ -126,8 +157,8 @@ pub(crate) fn wait_reason(round: &Round<'_>, room: &Room<'_, '_>, case: &Case<'_
     {
         return WaitReason::OverBudget { needs, left };
     }
-    let later = cheapest_spot(case, listings, round.input.now);
-    if case.choices.is_empty() {
+    let later = cheapest_spot(case, listings);
+    if ask.pairs.is_empty() {
         let free = suitable.iter().filter(|(e, listing)| {
             affordable(case.job, e) && listing.has_room(&e.share, case.nodes)
         });
@@ -140,14 +171,15 @@ pub(crate) fn wait_reason(round: &Round<'_>, room: &Room<'_, '_>, case: &Case<'_
             }
         };
     }
-    let fitting = case.choices.iter().filter(|choice| room.fit(choice, case.nodes).is_some());
-    let now = fitting.map(|c| &c.estimate).min_by(|a, b| a.alone.total_cmp(&b.alone));
+    let fits = |e: &Estimate| {
+        ask.pair_on(e.listing).is_some_and(|pair| room.fit(&ask.want(pair)).is_some())
+    };
+    let fitting = case.estimates.iter().filter(|e| fits(e));
+    let now = fitting.min_by(|a, b| a.alone.total_cmp(&b.alone));
     if let (Some(now), Some(net)) = (now, &case.net) {
         return cheaper_later(case, now, later.unwrap_or(&net.estimate));
     }
-    let empty = Room::new(round);
-    let short: Vec<_> =
-        case.choices.iter().map(|choice| empty.pool_short(choice, case.nodes)).collect();
+    let short: Vec<_> = ask.pairs.iter().map(|pair| empty.pool_short(&ask.want(pair))).collect();
     match short.first() {
         Some(Some(resource)) if short.iter().all(Option::is_some) => {
             WaitReason::PoolFull { resource: (*resource).to_owned() }
@@ -211,11 +243,14 @@ fn gpus_asked(job: &PlanJob) -> Option<String> {
             Some(name) => format!("a {profile} slice of {name}"),
             None => format!("a {profile} slice"),
         }),
+        GpuRequest::Shared { sharing, .. } => Some(sharing.to_string()),
     }
 }
 
 fn nearest_gpus(job: &PlanJob, offers: &[Offer]) -> String {
-    let GpuRequest::Whole { alternatives } = &job.spec.resources.gpus else {
+    let (GpuRequest::Whole { alternatives } | GpuRequest::Shared { alternatives, .. }) =
+        &job.spec.resources.gpus
+    else {
         return "no offer has a GPU that can be cut so".to_owned();
     };
     let mut texts = BTreeSet::new();

@@ -4,29 +4,43 @@
 //! This crate must never read a clock, draw a random number, do I/O, or act on
 //! what it proposes: planning proposes, the scheduler disposes.
 
+pub mod baseline;
 pub mod check;
 pub mod graph;
+pub mod horizon;
 pub mod input;
+pub mod mig;
+pub mod packing;
 pub mod plan;
+pub mod replay;
 
 mod choice;
+mod decompose;
 mod explain;
 mod greedy;
 mod market;
 mod moves;
+mod parallel;
+mod prices;
 mod program;
 mod quote;
 mod room;
+mod round;
 mod value;
 
 #[cfg(test)]
+extern crate self as spotwise_solver;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod large;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod scenarios;
 
-pub use check::{Violation, check};
+pub use check::{Violation, Worth, check, worth};
 pub use input::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
-pub use plan::{PlanReport, plan};
+pub use prices::{Prices, Shortage};
+pub use plan::{PlainAnswer, PlanReport, plain_program, plan};
 pub use quote::quote;

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::PoolName;
 use spotwise_model::policy::Policy;
 use spotwise_model::resources::Free;
+use spotwise_model::sharing::WHOLE_GPU;
 use spotwise_model::{CapacityType, InstanceId, NodeShape, Offer, OfferKey, Share};
 
 use crate::input::{PlanInput, PoolLimit};
@@ -25,6 +27,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) used: Vec<(InstanceId, Free)>,
     /// Machines without work: taking one is like buying one, less its boot.
     pub(crate) idle: Vec<InstanceId>,
+    /// Which of the market's groups it is in.
+    pub(crate) group: usize,
 }
 
 impl Listing<'_> {
@@ -58,6 +62,9 @@ impl Listing<'_> {
 pub(crate) struct Market<'a> {
     pub(crate) listings: Vec<Listing<'a>>,
     pub(crate) limits: BTreeMap<&'a PoolName, &'a PoolLimit>,
+    /// Listings whose machines are alike, in their order: what a job takes of
+    /// one it takes of all.
+    pub(crate) groups: Vec<Vec<usize>>,
 }
 
 impl<'a> Market<'a> {
@@ -66,13 +73,24 @@ impl<'a> Market<'a> {
     pub(crate) fn new(input: &'a PlanInput) -> Self {
         let mut by_key: BTreeMap<&OfferKey, usize> = BTreeMap::new();
         let mut listings: Vec<Listing<'a>> = Vec::new();
+        let mut groups: Vec<Vec<usize>> = Vec::new();
         for offer in input.offers.iter().filter(|offer| usable(offer)) {
             if by_key.contains_key(&offer.key) {
                 continue;
             }
             by_key.insert(&offer.key, listings.len());
             let changeover = changeover(offer, &input.policy);
-            listings.push(Listing { offer, changeover, used: Vec::new(), idle: Vec::new() });
+            let known = groups.iter().position(|group| {
+                let first = group.first().and_then(|first| listings.get(*first));
+                first.is_some_and(|first: &Listing<'_>| first.offer.shape == offer.shape)
+            });
+            let group = known.unwrap_or(groups.len());
+            match groups.get_mut(group) {
+                Some(members) => members.push(listings.len()),
+                None => groups.push(vec![listings.len()]),
+            }
+            let (used, idle) = (Vec::new(), Vec::new());
+            listings.push(Listing { offer, changeover, used, idle, group });
         }
         let mut seen = BTreeSet::new();
         for instance in &input.instances {
@@ -88,7 +106,7 @@ impl<'a> Market<'a> {
         for limit in &input.limits {
             limits.entry(&limit.pool).or_insert(limit);
         }
-        Self { listings, limits }
+        Self { listings, limits, groups }
     }
 }
 
@@ -107,7 +125,8 @@ fn usable(offer: &Offer) -> bool {
 /// GPU units that a share takes.
 pub(crate) fn gpu_units(share: &Share) -> u64 {
     let slice = share.mig.map_or(0, |profile| GPU_UNITS / u64::from(profile.max_per_gpu().max(1)));
-    u64::from(share.gpus) * GPU_UNITS + slice
+    let part = share.shared.map_or(0, |shared| u64::from(shared.millionths));
+    u64::from(share.gpus) * GPU_UNITS + slice + part * GPU_UNITS / u64::from(WHOLE_GPU)
 }
 
 /// The part of a machine that `share` takes, by the resource it takes most of.
@@ -117,4 +136,34 @@ pub(crate) fn fraction(share: &Share, shape: &NodeShape) -> f64 {
         .max(part(share.cpu_milli, shape.cpu_milli))
         .max(part(share.memory_mib, shape.memory_mib))
         .min(1.0)
+}
+
+/// How many of a share alone fit a machine.
+pub(crate) fn most_on_one(free: &Free, share: &Share) -> u32 {
+    let mut free = free.clone();
+    let mut most = 0;
+    // A share without CPU, memory and GPU would fit for ever.
+    while most < 10_000 && free.take(share) {
+        most += 1;
+    }
+    most
+}
+
+/// GPU units left on a machine: whole GPUs, and room on one that carries slices
+/// already.
+pub(crate) fn free_gpu_units(free: &Free) -> u64 {
+    const PROFILES: [MigProfile; 6] = [
+        MigProfile::G1,
+        MigProfile::G1Double,
+        MigProfile::G2,
+        MigProfile::G3,
+        MigProfile::G4,
+        MigProfile::G7,
+    ];
+    let whole = u64::from(most_on_one(free, &Share { gpus: 1, ..Share::default() }));
+    let sliced = PROFILES.into_iter().map(|profile| {
+        let share = Share { mig: Some(profile), ..Share::default() };
+        u64::from(most_on_one(free, &share)) * gpu_units(&share)
+    });
+    sliced.fold(whole * GPU_UNITS, u64::max)
 }

@@ -7,10 +7,11 @@ use spotwise_model::plan::Rule;
 use spotwise_model::time::{after, between, hours};
 use spotwise_model::{CapacityType, JobId};
 
-use crate::choice::{Choice, Round, listing_of};
+use crate::choice::listing_of;
 use crate::input::RunningJob;
 use crate::market::fraction;
 use crate::room::Room;
+use crate::round::{Round, Want};
 use crate::value::{Estimate, Net, affordable, estimate, net, nodes, pace_lead};
 
 /// A move back to spot has to save this part of what is left to pay.
@@ -30,8 +31,8 @@ pub(crate) fn moves(round: &Round<'_>, room: &mut Room<'_, '_>) -> BTreeMap<JobI
             CapacityType::Reserved => None,
         };
         let Some((estimate, rule)) = found else { continue };
-        let to = Choice { estimate, bucket: 0, lateness: 0.0 };
-        if let Some(fit) = room.fit(&to, nodes(&running.job)) {
+        let to = want(running, &estimate);
+        if let Some(fit) = room.fit(&to) {
             room.take(&to, &fit);
             moves.insert(running.job.id, rule);
         }
@@ -50,6 +51,17 @@ fn estimates(round: &Round<'_>, running: &RunningJob) -> Vec<Estimate> {
     listings
         .filter_map(|(at, l)| estimate(&running.job, carried(running), at, l, round.input.now))
         .collect()
+}
+
+fn want(running: &RunningJob, e: &Estimate) -> Want {
+    Want {
+        listing: e.listing,
+        share: e.share,
+        bucket: 0,
+        nodes: nodes(&running.job),
+        hours: hours(e.occupied),
+        extra: 0.0,
+    }
 }
 
 fn net_of(round: &Round<'_>, running: &RunningJob, estimates: &[Estimate]) -> Option<Net> {
@@ -99,10 +111,7 @@ fn back_to_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) ->
         .into_iter()
         .filter(|e| round.market.listings.get(e.listing).is_some_and(|l| l.is_spot()))
         .filter(|e| affordable(job, e))
-        .filter(|e| {
-            let to = Choice { estimate: e.clone(), bucket: 0, lateness: 0.0 };
-            room.fit(&to, nodes(job)).is_some()
-        })
+        .filter(|e| room.fit(&want(running, e)).is_some())
         .min_by(|a, b| a.dollars.total_cmp(&b.dollars))?;
     let spot = round.market.listings.get(best.listing)?;
     let two = spot.changeover.max(here.changeover).saturating_mul(2);

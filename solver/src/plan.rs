@@ -2,22 +2,44 @@
 //! audited.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use spotwise_model::plan::{Method, Target};
 use spotwise_model::{OfferKey, Placement, Plan, WaitReason};
 
 use crate::check::check;
-use crate::choice::{Choice, Round};
+use crate::decompose::{Scene, ascend, build, improve};
 use crate::explain::{wait_reason, why};
 use crate::greedy::{fill, greedy};
 use crate::input::PlanInput;
+use crate::market::{Listing, fraction};
 use crate::moves::moves;
+use crate::parallel::in_chunks;
+use crate::prices::{Prices, Shortage, shortages};
 use crate::program::{columns, solve};
 use crate::room::{Draft, Room, Seat, objective};
+use crate::round::{Ask, Pair, Round};
 
 /// Relative difference below which two objectives are equal: HiGHS works to
 /// 1e-6.
 const EQUAL: f64 = 1e-6;
+
+/// Less time than this is spent on greedy alone.
+const LEAST_TIME: Duration = Duration::from_millis(1);
+/// A plan this near to its bound is called proven.
+const MOST_GAP: f64 = 0.05;
+/// A plan this near to its bound is good enough for a round that no program
+/// proves.
+const ENOUGH: f64 = 0.005;
+/// Pairs beyond which two machines at a time change nothing that matters.
+const MOST_IMPROVED: usize = 1_000_000;
+/// Pairs beyond which the columns of the program are not even counted.
+const MOST_PAIRS: usize = 2_000;
+/// Columns that HiGHS can do something with in a second of the round's time,
+/// and at all: beyond it two machines at a time come further, and HiGHS, which
+/// looks at its clock between steps only, comes late (by 0.6 s of 1 s at 10,000).
+const COLUMNS_A_SECOND: f64 = 4_000.0;
+const MOST_COLUMNS: f64 = 4_000.0;
 
 /// How a round went.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +54,13 @@ pub struct PlanReport {
     pub candidates: usize,
     /// Columns of the integer program; 0 where it was not asked.
     pub columns: usize,
+    /// No plan of the round costs less, in the dollars of the objective; 0 where
+    /// nothing is proven. What the prices alone prove may be less, never more.
+    pub bound: f64,
+    /// Prices of what is scarce: the certificate of a bound.
+    pub prices: Prices,
+    /// The same as figures: what one more machine of an offer would save.
+    pub shortages: Vec<Shortage>,
     /// Whether the first answer passed the audit; false where a simpler one
     /// had to stand in.
     pub checked: bool,
@@ -44,14 +73,17 @@ pub fn plan(input: &PlanInput) -> (Plan, PlanReport) {
     let round = Round::new(input);
     let by_greedy = greedy(&round);
     let greedy_objective = objective(&round, &by_greedy);
-    let candidates = round.cases.iter().map(|case| case.choices.len()).sum();
-    let decided = decide(&round, &by_greedy, greedy_objective, candidates);
+    let candidates = round.pairs();
+    let decided = decide(&round, by_greedy, greedy_objective);
     let mut report = PlanReport {
         method: decided.method,
         objective: decided.objective,
         greedy_objective,
         candidates,
         columns: decided.columns,
+        bound: decided.bound,
+        shortages: shortages(&decided.prices, &round.market.listings),
+        prices: decided.prices,
         checked: true,
     };
     let plan = finish(&round, &decided.draft, decided.method);
@@ -63,10 +95,10 @@ pub fn plan(input: &PlanInput) -> (Plan, PlanReport) {
         checked: false,
         ..report
     };
-    let plan = finish(&round, &by_greedy, Method::Greedy);
+    let plan = finish(&round, &greedy(&round), Method::Greedy);
     let Err(wrong) = check(input, &plan) else { return (plan, report) };
     tracing::error!(?wrong, "the greedy plan failed its audit: nothing is placed");
-    let nothing = Draft { seats: vec![None; round.cases.len()] };
+    let nothing = Draft::empty(&round);
     report =
         PlanReport { method: Method::Trivial, objective: objective(&round, &nothing), ..report };
     let waits = input.jobs.iter().map(|job| (job.id, WaitReason::Queued)).collect();
@@ -78,49 +110,109 @@ struct Decided {
     objective: f64,
     method: Method,
     columns: usize,
+    /// No plan costs less.
+    bound: f64,
+    prices: Prices,
 }
 
-fn decide(
-    round: &Round<'_>,
-    by_greedy: &Draft,
-    greedy_objective: f64,
-    candidates: usize,
-) -> Decided {
-    let greedy = |method, columns| Decided {
-        draft: by_greedy.clone(),
+fn decide(round: &Round<'_>, by_greedy: Draft, greedy_objective: f64) -> Decided {
+    let mut best = Decided {
+        draft: by_greedy,
         objective: greedy_objective,
-        method,
-        columns,
+        method: Method::Greedy,
+        columns: 0,
+        bound: 0.0,
+        prices: Prices::default(),
     };
-    if candidates == 0 {
-        return greedy(Method::Trivial, 0);
+    let undecided = round.asks.iter().filter(|ask| !ask.pairs.is_empty()).count();
+    if undecided == 0 {
+        return Decided { method: Method::Trivial, bound: greedy_objective, ..best };
     }
-    // Greedy is exact where nothing costs anything, and for one job alone.
-    let undecided = round.cases.iter().filter(|case| !case.choices.is_empty()).count();
-    if undecided == 1 || greedy_objective <= EQUAL {
-        return greedy(Method::Proven { gap: 0.0 }, 0);
+    // Greedy is exact for one job alone.
+    if undecided == 1 {
+        let method = Method::Proven { gap: 0.0 };
+        return Decided { method, bound: greedy_objective, ..best };
     }
-    let columns = columns(round);
-    let Some(answer) = solve(round, by_greedy, greedy_objective) else {
-        return greedy(Method::Greedy, columns);
-    };
-    let packed = pack(round, &answer.choices);
-    let reached = objective(round, &packed);
-    // At equal worth the program's plan would differ from greedy's for no reason.
-    let better = reached < greedy_objective - 1e-9 * greedy_objective.abs();
-    let value = if better { reached } else { greedy_objective };
-    let method = match answer.bound {
-        Some(bound) => Method::Proven { gap: gap(value, bound) },
-        None if better => Method::TimeLimit,
-        None => Method::Greedy,
-    };
-    if better {
-        Decided { draft: packed, objective: reached, method, columns }
+    if round.input.time_limit < LEAST_TIME {
+        return best;
+    }
+    let scene = Scene::new(round);
+    let priced = ascend(round, &scene);
+    best.bound = priced.bound;
+    best.take(round, build(round, &scene, &priced.prices));
+    if gap(best.objective, best.bound) > ENOUGH && round.pairs() <= MOST_IMPROVED {
+        let better = improve(round, &scene, &best.draft);
+        best.take(round, better);
+    }
+    by_program(round, &mut best);
+    let gap = gap(best.objective, best.bound);
+    best.method = if gap <= MOST_GAP {
+        Method::Proven { gap }
+    } else if best.objective < greedy_objective {
+        Method::TimeLimit
     } else {
-        greedy(method, columns)
+        Method::Greedy
+    };
+    best.prices = priced.prices;
+    best
+}
+
+impl Decided {
+    /// Takes a draft in if it is better. At equal worth a plan would differ from
+    /// greedy's for no reason.
+    fn take(&mut self, round: &Round<'_>, draft: Draft) {
+        let reached = objective(round, &draft);
+        if reached < self.objective - 1e-9 * self.objective.abs() {
+            self.draft = draft;
+            self.objective = reached;
+        }
     }
 }
 
+/// Asks the integer program where the round is small enough for it.
+fn by_program(round: &Round<'_>, best: &mut Decided) {
+    if round.pairs() > MOST_PAIRS || gap(best.objective, best.bound) <= 0.0 {
+        return;
+    }
+    let size = columns(round);
+    let seconds = round.input.time_limit.as_secs_f64();
+    if size as f64 > (COLUMNS_A_SECOND * seconds).min(MOST_COLUMNS) {
+        return;
+    }
+    best.columns = size;
+    if let Some(answer) = solve(round, &best.draft, best.objective) {
+        best.bound = answer.bound.map_or(best.bound, |bound| bound.max(best.bound));
+        best.take(round, pack(round, &answer.pairs));
+    }
+}
+
+/// What the whole round as one integer program on HiGHS comes to, starting from
+/// greedy, with all of the time limit: what planning is measured beside.
+pub fn plain_program(input: &PlanInput) -> PlainAnswer {
+    // The program takes half of a round's time.
+    let input = PlanInput { time_limit: input.time_limit.saturating_mul(2), ..input.clone() };
+    let round = Round::new(&input);
+    let start = greedy(&round);
+    let reached = objective(&round, &start);
+    match solve(&round, &start, reached) {
+        Some(answer) => PlainAnswer {
+            objective: objective(&round, &pack(&round, &answer.pairs)).min(reached),
+            bound: answer.bound,
+        },
+        None => PlainAnswer { objective: reached, bound: None },
+    }
+}
+
+/// How the plain integer program went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlainAnswer {
+    /// The cost of its plan, packed; greedy's where that is better.
+    pub objective: f64,
+    /// What it proved no plan to cost less than; none where its time ran out.
+    pub bound: Option<f64>,
+}
+
+/// Part of the objective that may lie between a plan and its bound.
 fn gap(value: f64, bound: f64) -> f64 {
     let distance = value - bound;
     if distance <= EQUAL * value.abs().max(1.0) { 0.0 } else { distance / value.abs() }
@@ -129,21 +221,20 @@ fn gap(value: f64, bound: f64) -> f64 {
 /// Puts the program's choices on machines, first-fit decreasing: once the
 /// longest jobs first, which nests lifetimes, once the largest first, which
 /// packs tighter; what does not fit falls to greedy. The better of both.
-fn pack(round: &Round<'_>, choices: &[Option<usize>]) -> Draft {
-    let chosen: Vec<(usize, usize, &Choice)> = round
+fn pack(round: &Round<'_>, pairs: &[Option<usize>]) -> Draft {
+    let chosen: Vec<Chosen<'_, '_>> = round
         .order
         .iter()
         .filter_map(|at| {
-            let index = (*choices.get(*at)?)?;
-            Some((*at, index, round.cases.get(*at)?.choices.get(index)?))
+            let index = (*pairs.get(*at)?)?;
+            let ask = round.asks.get(*at)?;
+            let pair = ask.pairs.get(index)?;
+            let shape = &round.market.listings.get(pair.listing())?.offer.shape;
+            Some(Chosen { at: *at, index, ask, pair, part: fraction(&ask.share(pair), shape) })
         })
         .collect();
-    let by_length =
-        |choice: &Choice| (choice.estimate.occupied.as_secs_f64(), choice.estimate.fraction);
-    let by_size =
-        |choice: &Choice| (choice.estimate.fraction, choice.estimate.occupied.as_secs_f64());
-    let long_first = pack_in_order(round, chosen.clone(), by_length);
-    let large_first = pack_in_order(round, chosen, by_size);
+    let long_first = pack_in_order(round, chosen.clone(), |c| (c.pair.hours(), c.part));
+    let large_first = pack_in_order(round, chosen, |c| (c.part, c.pair.hours()));
     if objective(round, &large_first) < objective(round, &long_first) {
         large_first
     } else {
@@ -151,61 +242,101 @@ fn pack(round: &Round<'_>, choices: &[Option<usize>]) -> Draft {
     }
 }
 
+/// A pair that the program chose.
+#[derive(Clone)]
+struct Chosen<'r, 'a> {
+    at: usize,
+    index: usize,
+    ask: &'r Ask<'a>,
+    pair: &'r Pair,
+    part: f64,
+}
+
 fn pack_in_order(
     round: &Round<'_>,
-    mut chosen: Vec<(usize, usize, &Choice)>,
-    size: impl Fn(&Choice) -> (f64, f64),
+    mut chosen: Vec<Chosen<'_, '_>>,
+    size: impl Fn(&Chosen<'_, '_>) -> (f64, f64),
 ) -> Draft {
-    chosen.sort_by(|(_, _, a), (_, _, b)| {
+    chosen.sort_by(|a, b| {
         let (a, b) = (size(a), size(b));
         b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1))
     });
-    let mut draft = Draft { seats: vec![None; round.cases.len()] };
+    let mut draft = Draft::empty(round);
     let mut room = Room::new(round);
-    for (at, index, choice) in chosen {
-        let Some(case) = round.cases.get(at) else { continue };
+    for one in chosen {
         // Even where the first job on a machine seems to cost more than to wait:
         // the program knows who shares it.
-        if let Some(fit) = room.fit(choice, case.nodes)
-            && let Some(seat) = draft.seats.get_mut(at)
+        let want = one.ask.want(one.pair);
+        if let Some(fit) = room.fit(&want)
+            && let Some(seat) = draft.seats.get_mut(one.at)
         {
-            *seat = Some(Seat { choice: index, targets: room.take(choice, &fit) });
+            *seat = Some(Seat { pair: one.index, targets: room.take(&want, &fit) });
         }
     }
     fill(round, &mut room, &mut draft);
     draft
 }
 
+/// Jobs that are explained at a time.
+const EXPLAINED: usize = 512;
+
 /// Turns a draft into an explained plan.
 fn finish(round: &Round<'_>, draft: &Draft, method: Method) -> Plan {
     let mut room = Room::of(round, draft);
+    let empty = Room::new(round);
     let mut plan = Plan { method, ..Plan::empty() };
-    let mut purchases: BTreeMap<OfferKey, u32> = BTreeMap::new();
-    for (case, seat) in round.cases.iter().zip(&draft.seats) {
-        let chosen = seat.as_ref().and_then(|seat| {
-            let choice = case.choices.get(seat.choice)?;
-            Some((seat, choice, round.market.listings.get(choice.estimate.listing)?))
-        });
-        let Some((seat, choice, listing)) = chosen else {
-            plan.waits.insert(case.job.id, wait_reason(round, &room, case));
-            continue;
-        };
-        let offer = listing.offer.key.clone();
+    let seated: Vec<_> = round.asks.iter().zip(&draft.seats).collect();
+    let parts = in_chunks(&seated, EXPLAINED, |_, seated| {
+        let (mut placements, mut waits) = (Vec::new(), Vec::new());
+        for (ask, seat) in seated {
+            match seat.as_ref().and_then(|seat| placement(round, &room, ask, seat)) {
+                Some(placement) => placements.push(placement),
+                None => waits.push((ask.job.id, wait_reason(round, &room, &empty, ask))),
+            }
+        }
+        (placements, waits)
+    });
+    for (placements, waits) in parts {
+        plan.placements.extend(placements);
+        plan.waits.extend(waits);
+    }
+    plan.purchases = purchases(round, draft);
+    plan.moves = moves(round, &mut room);
+    plan
+}
+
+fn listing_of<'r, 'a>(round: &'r Round<'a>, ask: &Ask<'_>, seat: &Seat) -> Option<&'r Listing<'a>> {
+    round.market.listings.get(ask.pairs.get(seat.pair)?.listing())
+}
+
+fn placement(
+    round: &Round<'_>,
+    room: &Room<'_, '_>,
+    ask: &Ask<'_>,
+    seat: &Seat,
+) -> Option<Placement> {
+    let pair = ask.pairs.get(seat.pair)?;
+    Some(Placement {
+        job: ask.job.id,
+        offer: listing_of(round, ask, seat)?.offer.key.clone(),
+        share: ask.share(pair),
+        targets: seat.targets.clone(),
+        why: why(round, room, ask, pair, &seat.targets)?,
+    })
+}
+
+/// As many machines of each offer as the seats name.
+fn purchases(round: &Round<'_>, draft: &Draft) -> BTreeMap<OfferKey, u32> {
+    let mut purchases: BTreeMap<&OfferKey, u32> = BTreeMap::new();
+    for (ask, seat) in round.asks.iter().zip(&draft.seats) {
+        let Some(seat) = seat else { continue };
+        let Some(listing) = listing_of(round, ask, seat) else { continue };
         for target in &seat.targets {
             if let Target::New(index) = target {
-                let bought = purchases.entry(offer.clone()).or_insert(0);
+                let bought = purchases.entry(&listing.offer.key).or_insert(0);
                 *bought = (*bought).max(index.saturating_add(1));
             }
         }
-        plan.placements.push(Placement {
-            job: case.job.id,
-            offer,
-            share: choice.estimate.share,
-            targets: seat.targets.clone(),
-            why: why(round, &room, case, choice, &seat.targets),
-        });
     }
-    plan.purchases = purchases;
-    plan.moves = moves(round, &mut room);
-    plan
+    purchases.into_iter().map(|(key, bought)| (key.clone(), bought)).collect()
 }

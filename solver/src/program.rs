@@ -16,17 +16,15 @@ use good_lp::solvers::SolutionStatus;
 use good_lp::solvers::highs::{HighsParallelType, highs};
 use good_lp::{Solution, SolverModel, WithInitialSolution};
 
-use crate::choice::Round;
 use crate::room::Draft;
+use crate::round::Round;
 use model::{Class, Model, classes};
 
-/// Beyond this many columns the program does not pay within a round.
-const MAX_COLUMNS: usize = 20_000;
 /// Up to this many columns the best plan is proven; beyond it, one within
 /// [`LARGE_GAP`]: proofs grow faster than programs.
 const EXACT_COLUMNS: usize = 2_000;
-/// Part of greedy's objective at which a large program stops.
-const LARGE_GAP: f64 = 0.005;
+/// Part of the best known objective at which a large program stops.
+const LARGE_GAP: f64 = 0.002;
 /// Dollars at which a small program stops.
 const EXACT_GAP: f64 = 1e-6;
 /// Part of the round's time that HiGHS gets. The rest is for what no clock is
@@ -37,26 +35,25 @@ const SOLVER_PART: f64 = 0.5;
 /// What the program found.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// Choice of each case; none where it waits.
-    pub(crate) choices: Vec<Option<usize>>,
+    /// Which pair of each ask; none where it waits.
+    pub(crate) pairs: Vec<Option<usize>>,
     /// No plan costs less than this; none where the time ran out.
     pub(crate) bound: Option<f64>,
 }
 
 /// Number of columns that the program of a round has.
 pub(crate) fn columns(round: &Round<'_>) -> usize {
-    let classes = classes(round);
     let machines: usize = round.lifetimes.iter().map(Vec::len).sum();
-    let choices = |class: &Class| round.cases.get(class.lead()).map_or(0, |c| c.choices.len());
-    machines + 2 * classes.iter().map(choices).sum::<usize>()
+    let pairs = |class: &Class| round.asks.get(class.lead()).map_or(0, |ask| ask.pairs.len());
+    machines + 2 * classes(round).iter().map(pairs).sum::<usize>()
 }
 
-/// Solves a round, starting from `start`, whose objective is `reached`. None where HiGHS has no answer, or
-/// none is worth asking for.
+/// Solves a round, starting from `start`, whose objective is `reached`. None where
+/// HiGHS has no answer.
 pub(crate) fn solve(round: &Round<'_>, start: &Draft, reached: f64) -> Option<Answer> {
     let size = columns(round);
     let limit = round.input.time_limit.mul_f64(SOLVER_PART);
-    if size == 0 || size > MAX_COLUMNS || limit < Duration::from_millis(1) {
+    if size == 0 || limit < Duration::from_millis(1) {
         return None;
     }
     let model = Model::new(round);
@@ -88,10 +85,9 @@ pub(crate) fn solve(round: &Round<'_>, start: &Draft, reached: f64) -> Option<An
     };
     let value = solution.eval(&model.objective);
     let proven = !matches!(solution.status(), SolutionStatus::TimeLimit);
-    let waiting: f64 = round.cases.iter().map(|case| case.wait).sum();
+    let waiting: f64 = round.asks.iter().map(|ask| ask.wait).sum();
     Some(Answer {
-        choices: model.read(round, &solution),
-        // No plan costs less than nothing.
-        bound: proven.then_some((value + waiting - gap).max(0.0)),
+        pairs: model.read(round, &solution),
+        bound: proven.then_some(value + waiting - gap),
     })
 }

@@ -13,13 +13,14 @@ use spotwise_model::resources::Free;
 use spotwise_model::spec::{GpuAlternative, GpuRequest};
 use spotwise_model::{Money, NodeShape, Offer};
 
-use crate::choice::Round;
+use crate::check::worth::bound;
 use crate::fixture::{instance, job, on_demand, reserved, running, spec, spot};
 use crate::greedy::greedy;
 use crate::market::{GPU_UNITS, gpu_units};
 use crate::program::solve;
 use crate::room::{Draft, Seat, objective};
-use crate::{PlanInput, PlanJob, PoolLimit, check, plan};
+use crate::round::Round;
+use crate::{PlanInput, PlanJob, PoolLimit, check, plan, worth};
 
 prop_compose! {
     fn any_offer()(
@@ -100,7 +101,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_round(jobs: usize, offers: usize)(
+    pub(crate) fn any_round(jobs: usize, offers: usize)(
         jobs in vec(any_job(), jobs / 2..=jobs),
         offers in vec(any_offer(), 1..=offers),
         twins in 0..2_usize,
@@ -141,8 +142,12 @@ prop_compose! {
     }
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(10_000))]
 
     #[test]
     fn every_plan_passes_the_audit_and_is_no_worse_than_greedy(input in any_round(7, 6)) {
@@ -152,7 +157,19 @@ proptest! {
         prop_assert!(report.objective <= report.greedy_objective);
         prop_assert!(report.objective.is_finite());
         prop_assert_eq!(plan.placements.len() + plan.waits.len(), input.jobs.len());
+        let worth = worth(&input, &plan, &report.prices);
+        let slack = 2e-6 * report.objective.abs().max(1.0);
+        let cost = worth.cost.expect("every placement is on what the job may take");
+        prop_assert!((cost - report.objective).abs() <= slack, "{cost} is not {}", report.objective);
+        if report.columns > 0 {
+            let bound = worth.bound.expect("the prices are a certificate");
+            prop_assert!(bound <= cost + slack, "{bound} is no bound of {cost}");
+        }
     }
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
 
     #[test]
     fn the_same_round_gives_the_same_plan(input in any_round(6, 5)) {
@@ -175,9 +192,11 @@ proptest! {
         let best = Brute::new(&round).best(&round);
         let slack = 2e-6 * best.abs().max(1.0);
         prop_assert!(report.objective >= best - slack, "{} beats all: {best}", report.objective);
+        let proven = bound(&round, &report.prices).unwrap_or(f64::NEG_INFINITY);
+        prop_assert!(proven <= best + slack, "the prices prove {proven}, {best} is possible");
         let start = greedy(&round);
-        let bound = solve(&round, &start, objective(&round, &start)).and_then(|answer| answer.bound);
-        prop_assert!(bound.unwrap_or(0.0) <= best + slack, "{bound:?} is no bound of {best}");
+        let by_program = solve(&round, &start, objective(&round, &start)).and_then(|answer| answer.bound);
+        prop_assert!(by_program.unwrap_or(0.0) <= best + slack, "{by_program:?} is no bound of {best}");
         if let Method::Proven { gap } = report.method {
             let proven = report.objective * (1.0 - gap);
             prop_assert!(proven <= best + slack, "{proven} is proven, {best} is possible");
@@ -204,7 +223,7 @@ impl Brute {
             let empty = idle.chain(fresh).map(|t| (t, Free::new(&listing.offer.shape)));
             used.chain(empty).collect()
         });
-        let draft = Draft { seats: vec![None; round.cases.len()] };
+        let draft = Draft::empty(round);
         Self { machines: machines.collect(), draft, best: f64::INFINITY }
     }
 
@@ -214,15 +233,15 @@ impl Brute {
     }
 
     fn job(&mut self, round: &Round<'_>, at: usize) {
-        let Some(case) = round.cases.get(at) else {
+        let Some(ask) = round.asks.get(at) else {
             if pools_hold(round, &self.draft) {
                 self.best = self.best.min(objective(round, &self.draft));
             }
             return;
         };
         self.job(round, at + 1);
-        for choice in 0..case.choices.len() {
-            self.node(round, at, choice, &mut Vec::new(), 0);
+        for pair in 0..ask.pairs.len() {
+            self.node(round, at, pair, &mut Vec::new(), 0);
         }
     }
 
@@ -230,35 +249,35 @@ impl Brute {
         &mut self,
         round: &Round<'_>,
         at: usize,
-        choice: usize,
+        pair: usize,
         targets: &mut Vec<Target>,
         from: usize,
     ) {
-        let case = &round.cases[at];
-        if targets.len() == case.nodes as usize {
-            self.draft.seats[at] = Some(Seat { choice, targets: targets.clone() });
+        let ask = &round.asks[at];
+        if targets.len() == ask.nodes as usize {
+            self.draft.seats[at] = Some(Seat { pair, targets: targets.clone() });
             self.job(round, at + 1);
             self.draft.seats[at] = None;
             return;
         }
-        let estimate = &case.choices[choice].estimate;
+        let want = ask.want(&ask.pairs[pair]);
         let mut fresh_tried = false;
-        for machine in from..self.machines[estimate.listing].len() {
-            let (target, before) = self.machines[estimate.listing][machine].clone();
+        for machine in from..self.machines[want.listing].len() {
+            let (target, before) = self.machines[want.listing][machine].clone();
             let fresh = matches!(target, Target::New(_))
-                && before == Free::new(&round.market.listings[estimate.listing].offer.shape);
+                && before == Free::new(&round.market.listings[want.listing].offer.shape);
             // Empty new machines are alike; a gang's nodes go in their order.
             if fresh && fresh_tried {
                 break;
             }
             fresh_tried |= fresh;
             let mut after = before.clone();
-            if after.take(&estimate.share) {
-                self.machines[estimate.listing][machine].1 = after;
+            if after.take(&want.share) {
+                self.machines[want.listing][machine].1 = after;
                 targets.push(target);
-                self.node(round, at, choice, targets, machine + 1);
+                self.node(round, at, pair, targets, machine + 1);
                 targets.pop();
-                self.machines[estimate.listing][machine].1 = before;
+                self.machines[want.listing][machine].1 = before;
             }
         }
     }
@@ -267,13 +286,13 @@ impl Brute {
 fn pools_hold(round: &Round<'_>, draft: &Draft) -> bool {
     round.market.limits.iter().all(|(name, limit)| {
         let (mut cpu, mut memory, mut gpus) = (0, 0, 0);
-        for (case, seat) in round.cases.iter().zip(&draft.seats) {
+        for (ask, seat) in round.asks.iter().zip(&draft.seats) {
             let Some(seat) = seat else { continue };
-            let e = &case.choices[seat.choice].estimate;
+            let e = ask.want(&ask.pairs[seat.pair]);
             if round.market.listings[e.listing].offer.key.pool == **name {
-                cpu += e.share.cpu_milli * u64::from(case.nodes);
-                memory += e.share.memory_mib * u64::from(case.nodes);
-                gpus += gpu_units(&e.share) * u64::from(case.nodes);
+                cpu += e.share.cpu_milli * u64::from(ask.nodes);
+                memory += e.share.memory_mib * u64::from(ask.nodes);
+                gpus += gpu_units(&e.share) * u64::from(ask.nodes);
             }
         }
         cpu <= limit.cpu_milli

@@ -24,7 +24,7 @@ const NORMAL_P90: f64 = 1.2816;
 pub fn quote(input: &PlanInput, job: &PlanJob) -> Quote {
     let market = Market::new(input);
     let case = assess(job, input, &market);
-    let (chosen, start) = choose(&case, &market, input.now);
+    let (chosen, start) = choose(&case, &market);
     let none = alternatives(&market, &case, chosen, input.now, |_| false);
     let on_demand = case.net.as_ref().map(|net| &net.estimate).or_else(|| {
         cheapest(
@@ -59,11 +59,7 @@ fn cheapest<'e>(estimates: impl Iterator<Item = &'e Estimate>) -> Option<&'e Est
 
 /// What the job would take: the best that it may take now, else spot that it
 /// waits for, else the cheapest that holds it.
-fn choose<'c>(
-    case: &'c Case<'_>,
-    market: &Market<'_>,
-    now: Timestamp,
-) -> (Option<&'c Estimate>, Start) {
+fn choose<'c>(case: &'c Case<'_>, market: &Market<'_>) -> (Option<&'c Estimate>, Start) {
     let best = case
         .choices
         .iter()
@@ -71,7 +67,7 @@ fn choose<'c>(
     if let Some(best) = best {
         return (Some(&best.estimate), Start::Now);
     }
-    let spot = cheapest_spot(case, &market.listings, now);
+    let spot = cheapest_spot(case, &market.listings);
     if let (Some(spot), Some(net)) = (spot, &case.net)
         && net.meets
     {

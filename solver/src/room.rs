@@ -1,48 +1,70 @@
-//! Fills machines: the packing that greedy and the integer program share, and
-//! the price of what was packed.
+//! Fills machines: the packing that greedy, the integer program and the
+//! decomposition share, and the price of what was packed.
 
 use std::collections::BTreeMap;
 
 use spotwise_model::id::PoolName;
 use spotwise_model::plan::Target;
 use spotwise_model::resources::Free;
+use spotwise_model::{NodeShape, Share};
 
-use crate::choice::{Choice, Round};
-use crate::market::{GPU_UNITS, gpu_units};
+use crate::market::{GPU_UNITS, Listing, gpu_units};
+use crate::round::{Round, Want};
 
-/// Where a job goes: which of its choices, and the machine of each node.
+/// Where a job goes: which of its pairs, and the machine of each node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seat {
-    pub(crate) choice: usize,
+    pub(crate) pair: usize,
     pub(crate) targets: Vec<Target>,
 }
 
-/// A round's answer before it is explained: one entry a case.
+/// A round's answer before it is explained: one entry an ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Draft {
     pub(crate) seats: Vec<Option<Seat>>,
+}
+
+impl Draft {
+    /// Everybody waits.
+    pub(crate) fn empty(round: &Round<'_>) -> Self {
+        Self { seats: vec![None; round.asks.len()] }
+    }
 }
 
 /// What is left to place work on, while a draft is made.
 #[derive(Clone, Debug)]
 pub(crate) struct Room<'r, 'a> {
     round: &'r Round<'a>,
-    listings: Vec<Shelf>,
+    shelves: Vec<Shelf>,
     pools: BTreeMap<&'a PoolName, PoolRoom>,
 }
 
 /// The machines of one listing.
 #[derive(Clone, Debug)]
 struct Shelf {
-    used: Vec<Free>,
-    opened: Vec<Opened>,
+    used: Vec<Bin>,
+    opened: Vec<Bin>,
     openable: u64,
+    /// The most that any opened machine has left of each: most shelves are
+    /// nearly full most of the time, and are passed by with one look.
+    most: Left,
 }
 
+/// One machine.
 #[derive(Clone, Debug)]
-struct Opened {
+struct Bin {
     free: Free,
+    left: Left,
+    /// The bucket of the longest job that this round put on it.
     bucket: usize,
+}
+
+/// What is left, as numbers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    whole_gpus: u32,
+    cpu_milli: u64,
+    memory_mib: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -60,20 +82,112 @@ enum Slot {
     Fresh,
 }
 
-/// Machines for all nodes of a choice, and what they add to the objective.
+/// Machines for all nodes, and what they add to the objective.
 #[derive(Clone, Debug)]
 pub(crate) struct Fit {
-    slots: Vec<Slot>,
+    slots: Slots,
     pub(crate) cost: f64,
+}
+
+/// Nearly every job has one node: no allocation for it.
+#[derive(Clone, Debug)]
+enum Slots {
+    One(Slot),
+    Many(Vec<Slot>),
+}
+
+impl Left {
+    fn of(free: &Free) -> Self {
+        let one = Share { gpus: 1, ..Share::default() };
+        let mut probe = free.clone();
+        let mut whole_gpus = 0;
+        while probe.take(&one) {
+            whole_gpus += 1;
+        }
+        Self { whole_gpus, cpu_milli: free.cpu_milli(), memory_mib: free.memory_mib() }
+    }
+
+    /// Whether that much is there; a slice needs a closer look.
+    const fn may_hold(&self, share: &Share) -> bool {
+        share.gpus <= self.whole_gpus
+            && share.cpu_milli <= self.cpu_milli
+            && share.memory_mib <= self.memory_mib
+    }
+
+    fn most(self, other: Self) -> Self {
+        Self {
+            whole_gpus: self.whole_gpus.max(other.whole_gpus),
+            cpu_milli: self.cpu_milli.max(other.cpu_milli),
+            memory_mib: self.memory_mib.max(other.memory_mib),
+        }
+    }
+}
+
+impl Bin {
+    fn new(free: Free) -> Self {
+        Self { left: Left::of(&free), free, bucket: 0 }
+    }
+
+    fn empty(shape: &NodeShape) -> Self {
+        Self::new(Free::new(shape))
+    }
+
+    fn holds(&self, share: &Share) -> bool {
+        self.left.may_hold(share) && (share.mig.is_none() || self.free.clone().take(share))
+    }
+
+    fn take(&mut self, share: &Share) -> bool {
+        let taken = self.free.take(share);
+        self.left = if share.mig.is_some() {
+            Left::of(&self.free)
+        } else {
+            let taken_gpus = if taken { share.gpus } else { 0 };
+            Left {
+                whole_gpus: self.left.whole_gpus.saturating_sub(taken_gpus),
+                cpu_milli: self.free.cpu_milli(),
+                memory_mib: self.free.memory_mib(),
+            }
+        };
+        taken
+    }
+}
+
+impl Shelf {
+    fn new(listing: &Listing<'_>) -> Self {
+        Self {
+            used: listing.used.iter().map(|(_, free)| Bin::new(free.clone())).collect(),
+            opened: Vec::new(),
+            openable: listing.openable(),
+            most: Left::default(),
+        }
+    }
+
+    fn open(&mut self, shape: &NodeShape) {
+        let bin = Bin::empty(shape);
+        self.most = self.most.most(bin.left);
+        self.opened.push(bin);
+    }
+
+    fn unopened(&self) -> u64 {
+        self.openable.saturating_sub(self.opened.len() as u64)
+    }
+
+    fn refresh(&mut self) {
+        self.most = self.opened.iter().map(|bin| bin.left).fold(Left::default(), Left::most);
+    }
+}
+
+impl Slots {
+    fn as_slice(&self) -> &[Slot] {
+        match self {
+            Self::One(slot) => std::slice::from_ref(slot),
+            Self::Many(slots) => slots,
+        }
+    }
 }
 
 impl<'r, 'a> Room<'r, 'a> {
     pub(crate) fn new(round: &'r Round<'a>) -> Self {
-        let shelf = |listing: &crate::market::Listing<'_>| Shelf {
-            used: listing.used.iter().map(|(_, free)| free.clone()).collect(),
-            opened: Vec::new(),
-            openable: listing.openable(),
-        };
         let pool = |limit: &crate::input::PoolLimit| PoolRoom {
             cpu_milli: limit.cpu_milli,
             memory_mib: limit.memory_mib,
@@ -81,7 +195,7 @@ impl<'r, 'a> Room<'r, 'a> {
         };
         Self {
             round,
-            listings: round.market.listings.iter().map(shelf).collect(),
+            shelves: round.market.listings.iter().map(Shelf::new).collect(),
             pools: round.market.limits.iter().map(|(name, limit)| (*name, pool(limit))).collect(),
         }
     }
@@ -89,20 +203,20 @@ impl<'r, 'a> Room<'r, 'a> {
     /// What a draft leaves.
     pub(crate) fn of(round: &'r Round<'a>, draft: &Draft) -> Self {
         let mut room = Self::new(round);
-        for (case, seat) in round.cases.iter().zip(&draft.seats) {
+        for (ask, seat) in round.asks.iter().zip(&draft.seats) {
             let Some(seat) = seat else { continue };
-            let Some(choice) = case.choices.get(seat.choice) else { continue };
-            let at = choice.estimate.listing;
+            let Some(pair) = ask.pairs.get(seat.pair) else { continue };
+            let at = pair.listing();
             let slots: Vec<Slot> =
                 seat.targets.iter().filter_map(|target| room.slot(at, target)).collect();
-            room.take(choice, &Fit { slots, cost: 0.0 });
+            room.take(&ask.want(pair), &Fit { slots: Slots::Many(slots), cost: 0.0 });
         }
         room
     }
 
     /// The slot of a target, opened where it is not yet.
     fn slot(&mut self, at: usize, target: &Target) -> Option<Slot> {
-        let (listing, shelf) = (self.round.market.listings.get(at)?, self.listings.get_mut(at)?);
+        let (listing, shelf) = (self.round.market.listings.get(at)?, self.shelves.get_mut(at)?);
         let index = match target {
             Target::Existing(id) => {
                 if let Some(used) = listing.used.iter().position(|(used, _)| used == id) {
@@ -113,16 +227,19 @@ impl<'r, 'a> Room<'r, 'a> {
             Target::New(index) => listing.idle.len() + *index as usize,
         };
         while shelf.opened.len() <= index {
-            shelf.opened.push(Opened { free: Free::new(&listing.offer.shape), bucket: 0 });
+            shelf.open(&listing.offer.shape);
         }
         Some(Slot::Opened(index))
     }
 
-    /// What the pool of a choice is short of for all its nodes, if anything.
-    pub(crate) fn pool_short(&self, choice: &Choice, nodes: u32) -> Option<&'static str> {
-        let listing = self.round.market.listings.get(choice.estimate.listing)?;
+    /// What the pool of a pair is short of for all its nodes, if anything.
+    pub(crate) fn pool_short(&self, want: &Want) -> Option<&'static str> {
+        if self.pools.is_empty() {
+            return None;
+        }
+        let listing = self.round.market.listings.get(want.listing)?;
         let pool = self.pools.get(&listing.offer.key.pool)?;
-        let (share, nodes) = (&choice.estimate.share, u64::from(nodes));
+        let (share, nodes) = (&want.share, u64::from(want.nodes));
         if share.cpu_milli.saturating_mul(nodes) > pool.cpu_milli {
             Some("cpus")
         } else if share.memory_mib.saturating_mul(nodes) > pool.memory_mib {
@@ -134,91 +251,108 @@ impl<'r, 'a> Room<'r, 'a> {
         }
     }
 
-    /// The cheapest distinct machines for all nodes of a choice; none where it
+    /// The cheapest distinct machines for all nodes of a pair; none where it
     /// does not fit. At equal price: running machines, then opened ones, then
     /// fresh ones, each in their order.
-    pub(crate) fn fit(&self, choice: &Choice, nodes: u32) -> Option<Fit> {
-        if self.pool_short(choice, nodes).is_some() {
+    pub(crate) fn fit(&self, want: &Want) -> Option<Fit> {
+        let (shelf, listing) =
+            (self.shelves.get(want.listing)?, self.round.market.listings.get(want.listing)?);
+        let fresh = shelf.unopened();
+        let full = fresh == 0 && shelf.used.is_empty() && !shelf.most.may_hold(&want.share);
+        if full || self.pool_short(want).is_some() {
             return None;
         }
-        let at = choice.estimate.listing;
-        let (shelf, listing) = (self.listings.get(at)?, self.round.market.listings.get(at)?);
-        let holds = |free: &Free| free.clone().take(&choice.estimate.share);
-        let life = self.round.lifetime(at, choice.bucket);
         let price = listing.marginal_price();
-        let share_cost = self.round.share_cost(choice);
-        let used = shelf.used.iter().enumerate().filter(|(_, free)| holds(free));
-        let opened = shelf.opened.iter().enumerate().filter(|(_, machine)| holds(&machine.free));
-        let left = shelf.openable.saturating_sub(shelf.opened.len() as u64).min(u64::from(nodes));
-        let fresh = (0..left).map(|_| (price * life, Slot::Fresh));
-        let mut slots: Vec<(f64, Slot)> = used
-            .map(|(i, _)| (share_cost, Slot::Used(i)))
-            .chain(opened.map(|(i, machine)| {
-                let longer = (life - self.round.lifetime(at, machine.bucket)).max(0.0);
-                (price * longer, Slot::Opened(i))
-            }))
-            .chain(fresh)
-            .collect();
-        let wanted = nodes as usize;
+        let slots = self.slots(shelf, want, price);
+        if want.nodes <= 1 {
+            let fresh =
+                (fresh > 0).then(|| (price * self.life(want.listing, want.bucket), Slot::Fresh));
+            let best = slots.chain(fresh).reduce(|a, b| if b.0 < a.0 { b } else { a })?;
+            return Some(Fit { slots: Slots::One(best.1), cost: want.extra + best.0 });
+        }
+        let life = self.life(want.listing, want.bucket);
+        let fresh = (0..fresh.min(u64::from(want.nodes))).map(|_| (price * life, Slot::Fresh));
+        let mut slots: Vec<(f64, Slot)> = slots.chain(fresh).collect();
+        let wanted = want.nodes as usize;
         if slots.len() < wanted {
             return None;
         }
         slots.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         slots.truncate(wanted);
-        let cost = choice.lateness + slots.iter().map(|(cost, _)| cost).sum::<f64>();
-        Some(Fit { slots: slots.into_iter().map(|(_, slot)| slot).collect(), cost })
+        let cost = want.extra + slots.iter().map(|(cost, _)| cost).sum::<f64>();
+        Some(Fit { slots: Slots::Many(slots.into_iter().map(|(_, slot)| slot).collect()), cost })
+    }
+
+    /// Machines with work that hold one node of a pair, running ones first,
+    /// each with what it adds to the objective.
+    fn slots<'s>(
+        &'s self,
+        shelf: &'s Shelf,
+        want: &'s Want,
+        price: f64,
+    ) -> impl Iterator<Item = (f64, Slot)> + 's {
+        let life = self.life(want.listing, want.bucket);
+        let share_cost = if shelf.used.is_empty() { 0.0 } else { self.round.share_cost(want) };
+        let used = shelf.used.iter().enumerate().filter(|(_, bin)| bin.holds(&want.share));
+        let may = shelf.most.may_hold(&want.share);
+        let opened = if may { shelf.opened.as_slice() } else { &[] };
+        let opened = opened.iter().enumerate().filter(|(_, bin)| bin.holds(&want.share));
+        used.map(move |(i, _)| (share_cost, Slot::Used(i))).chain(opened.map(move |(i, bin)| {
+            let longer = (life - self.life(want.listing, bin.bucket)).max(0.0);
+            (price * longer, Slot::Opened(i))
+        }))
+    }
+
+    fn life(&self, listing: usize, bucket: usize) -> f64 {
+        self.round.lifetime(listing, bucket)
     }
 
     /// Takes the machines of a fit that this room has just answered.
-    pub(crate) fn take(&mut self, choice: &Choice, fit: &Fit) -> Vec<Target> {
-        let at = choice.estimate.listing;
-        let share = &choice.estimate.share;
-        let Some(listing) = self.round.market.listings.get(at) else { return Vec::new() };
-        let Some(shelf) = self.listings.get_mut(at) else { return Vec::new() };
-        if let Some(pool) = self.pools.get_mut(&listing.offer.key.pool) {
-            let nodes = fit.slots.len() as u64;
-            pool.cpu_milli = pool.cpu_milli.saturating_sub(share.cpu_milli.saturating_mul(nodes));
-            pool.memory_mib =
-                pool.memory_mib.saturating_sub(share.memory_mib.saturating_mul(nodes));
-            pool.gpu_units = pool
-                .gpu_units
-                .map(|left| left.saturating_sub(gpu_units(share).saturating_mul(nodes)));
-        }
-        let mut targets = Vec::with_capacity(fit.slots.len());
-        for slot in &fit.slots {
-            let (free, target) = match *slot {
+    pub(crate) fn take(&mut self, want: &Want, fit: &Fit) -> Vec<Target> {
+        let Some(listing) = self.round.market.listings.get(want.listing) else {
+            return Vec::new();
+        };
+        let slots = fit.slots.as_slice();
+        self.take_from_pool(listing, &want.share, slots.len() as u64);
+        let Some(shelf) = self.shelves.get_mut(want.listing) else { return Vec::new() };
+        let mut targets = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let (bin, target) = match *slot {
                 Slot::Used(i) => {
                     let target = listing.used.get(i).map(|(id, _)| Target::Existing(*id));
                     (shelf.used.get_mut(i), target)
                 }
-                Slot::Opened(i) => {
-                    let machine = shelf.opened.get_mut(i).map(|machine| {
-                        machine.bucket = machine.bucket.max(choice.bucket);
-                        &mut machine.free
-                    });
-                    (machine, opened_target(listing, i))
-                }
+                Slot::Opened(i) => (shelf.opened.get_mut(i), opened_target(listing, i)),
                 Slot::Fresh => {
                     let i = shelf.opened.len();
-                    let free = Free::new(&listing.offer.shape);
-                    shelf.opened.push(Opened { free, bucket: choice.bucket });
-                    (shelf.opened.last_mut().map(|m| &mut m.free), opened_target(listing, i))
+                    shelf.open(&listing.offer.shape);
+                    (shelf.opened.last_mut(), opened_target(listing, i))
                 }
             };
             // A fit holds on the room that gave it; were it not so, `check`
             // would refuse the plan.
-            if let (Some(free), Some(target)) = (free, target)
-                && free.take(share)
+            if let (Some(bin), Some(target)) = (bin, target)
+                && bin.take(&want.share)
             {
+                bin.bucket = bin.bucket.max(want.bucket);
                 targets.push(target);
             }
         }
+        shelf.refresh();
         targets
+    }
+
+    fn take_from_pool(&mut self, listing: &Listing<'_>, share: &Share, nodes: u64) {
+        let Some(pool) = self.pools.get_mut(&listing.offer.key.pool) else { return };
+        pool.cpu_milli = pool.cpu_milli.saturating_sub(share.cpu_milli.saturating_mul(nodes));
+        pool.memory_mib = pool.memory_mib.saturating_sub(share.memory_mib.saturating_mul(nodes));
+        let units = gpu_units(share).saturating_mul(nodes);
+        pool.gpu_units = pool.gpu_units.map(|left| left.saturating_sub(units));
     }
 }
 
 /// The i-th machine opened: idle ones first, they are up already.
-fn opened_target(listing: &crate::market::Listing<'_>, i: usize) -> Option<Target> {
+pub(crate) fn opened_target(listing: &Listing<'_>, i: usize) -> Option<Target> {
     match listing.idle.get(i) {
         Some(id) => Some(Target::Existing(*id)),
         None => u32::try_from(i - listing.idle.len()).ok().map(Target::New),
@@ -230,25 +364,24 @@ fn opened_target(listing: &crate::market::Listing<'_>, i: usize) -> Option<Targe
 pub(crate) fn objective(round: &Round<'_>, draft: &Draft) -> f64 {
     let mut machines: BTreeMap<(usize, Target), usize> = BTreeMap::new();
     let mut total = 0.0;
-    for (case, seat) in round.cases.iter().zip(&draft.seats) {
-        let choice = seat.as_ref().and_then(|seat| case.choices.get(seat.choice));
-        let (Some(choice), Some(seat)) = (choice, seat) else {
-            total += case.wait;
+    for (ask, seat) in round.asks.iter().zip(&draft.seats) {
+        let pair = seat.as_ref().and_then(|seat| ask.pairs.get(seat.pair));
+        let (Some(pair), Some(seat)) = (pair, seat) else {
+            total += ask.wait;
             continue;
         };
-        total += choice.lateness;
-        let at = choice.estimate.listing;
+        total += pair.extra();
         for target in &seat.targets {
-            if is_used(round, at, target) {
-                total += round.share_cost(choice);
+            if is_used(round, pair.listing(), target) {
+                total += round.share_cost(&ask.want(pair));
             } else {
-                let bucket = machines.entry((at, *target)).or_insert(choice.bucket);
-                *bucket = (*bucket).max(choice.bucket);
+                let bucket = machines.entry((pair.listing(), *target)).or_insert(pair.bucket());
+                *bucket = (*bucket).max(pair.bucket());
             }
         }
     }
     let lives = machines.iter().map(|((at, _), bucket)| {
-        let price = round.market.listings.get(*at).map_or(0.0, |l| l.marginal_price());
+        let price = round.market.listings.get(*at).map_or(0.0, Listing::marginal_price);
         price * round.lifetime(*at, *bucket)
     });
     total + lives.sum::<f64>()

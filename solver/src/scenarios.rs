@@ -259,6 +259,40 @@ fn a_broken_hazard_takes_spot_off_the_market() {
     }
 }
 
+#[test]
+fn rounds_without_anything_to_give_are_answered() {
+    let with_shape = |change: fn(&mut spotwise_model::NodeShape)| {
+        let mut offer = on_demand("a", 1.0, 3);
+        change(&mut offer.shape);
+        vec![offer]
+    };
+    let job = || job(1, spec(HOUR), 0, 2);
+    let rounds = [
+        input(vec![], vec![]),
+        input(vec![], vec![job()]),
+        input(both(0, 0), vec![job()]),
+        input(with_shape(|shape| shape.cpu_milli = 0), vec![job()]),
+        input(with_shape(|shape| *shape = Default::default()), vec![job(), due(2, spec(HOUR), 0)]),
+    ];
+    for round in rounds {
+        let plan = decide(&round);
+        assert_eq!((plan.placements.len(), plan.waits.len()), (0, round.jobs.len()), "{round:?}");
+    }
+}
+
+#[test]
+fn free_machines_and_jobs_without_work_are_no_trouble() {
+    let offers = vec![reserved("a", 0.0, 2), spot("a", 0.0, 2), on_demand("a", 0.0, 2)];
+    let done = PlanJob {
+        saved: Progress { done_ppm: 1_000_000, ..Progress::default() },
+        ..job(9, spec(HOUR), -5, -4)
+    };
+    let mut jobs: Vec<PlanJob> = (1..=5).map(|id| job(id, spec(HOUR), 0, 2)).collect();
+    jobs.push(done);
+    let plan = decide(&input(offers, jobs));
+    assert_eq!(plan.placements.len(), 6);
+}
+
 fn moves_of(offers: Vec<Offer>, from: usize, deadline: u64, saved: u32) -> Option<Rule> {
     let mut live = running(due(5, spec(10 * HOUR), deadline), &offers[from], -6, 50);
     live.job.saved.done_ppm = saved * 10_000;

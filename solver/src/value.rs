@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::policy::Policy;
 use spotwise_model::time::{after, between, hours, whole_second};
-use spotwise_model::{CapacityType, Money, Share};
+use spotwise_model::{CapacityType, Money, NodeShape, Share};
 
 use crate::input::PlanJob;
 use crate::market::{Listing, fraction};
@@ -50,6 +50,26 @@ pub(crate) fn nodes(job: &PlanJob) -> u32 {
     job.spec.resources.nodes.max(1)
 }
 
+/// What a job takes and has left to do on machines of one shape: the same on
+/// every offer of it.
+pub(crate) struct Need {
+    share: Share,
+    fraction: f64,
+    left: Duration,
+    rework: Duration,
+}
+
+/// None where no machine of that shape holds the job.
+pub(crate) fn need(job: &PlanJob, progress: &Progress, shape: &NodeShape) -> Option<Need> {
+    let share = job.share_on(shape.accelerator.as_ref())?;
+    if !shape.holds(&share) {
+        return None;
+    }
+    let whole = job.duration(shape.accelerator.as_ref());
+    let left = progress.left_of(whole);
+    Some(Need { share, fraction: fraction(&share, shape), left, rework: rework(job, whole, left) })
+}
+
 /// Values `job` on a listing, begun now from `progress`; none where no machine
 /// of it holds the job.
 pub(crate) fn estimate(
@@ -59,31 +79,36 @@ pub(crate) fn estimate(
     listing: &Listing<'_>,
     now: Timestamp,
 ) -> Option<Estimate> {
-    let shape = &listing.offer.shape;
-    let share = job.share_on(shape.accelerator.as_ref())?;
-    if !shape.holds(&share) {
-        return None;
-    }
-    let whole = job.duration(shape.accelerator.as_ref());
-    let left = progress.left_of(whole);
+    let need = need(job, progress, &listing.offer.shape)?;
+    Some(estimate_of(job, &need, at, listing, now))
+}
+
+/// The same for what it is known to need there.
+pub(crate) fn estimate_of(
+    job: &PlanJob,
+    need: &Need,
+    at: usize,
+    listing: &Listing<'_>,
+    now: Timestamp,
+) -> Estimate {
+    let left = need.left;
     let interruptions = expected_interruptions(job, listing, left);
-    let lost = rework(job, whole, left).saturating_add(listing.changeover);
+    let lost = need.rework.saturating_add(listing.changeover);
     let occupied = left
         .saturating_add(listing.changeover)
         .saturating_add(stretched(lost, interruptions))
         .min(HORIZON);
-    let fraction = fraction(&share, shape);
-    let machine = listing.offer.price.dollars_per_hour() * hours(occupied) * f64::from(nodes(job));
-    Some(Estimate {
+    let machines = hours(occupied) * f64::from(nodes(job));
+    Estimate {
         listing: at,
-        share,
-        fraction,
+        share: need.share,
+        fraction: need.fraction,
         left,
         occupied,
-        dollars: machine * fraction,
-        alone: listing.marginal_price() * hours(occupied) * f64::from(nodes(job)),
+        dollars: listing.offer.price.dollars_per_hour() * machines * need.fraction,
+        alone: listing.marginal_price() * machines,
         finish: whole_second(after(now, occupied)),
-    })
+    }
 }
 
 /// A gang is interrupted when any of its machines is.

@@ -1,0 +1,80 @@
+//! One job on a recorded market: the market step by step, what a policy may see
+//! of it, the published policies, the exact optimum, and what each would have
+//! paid.
+//!
+//! One decision a step. Prices and availability of a step are known when it
+//! begins and hold for it; a whole step is paid, the last one too. Every start,
+//! and every move from one machine to another, first spends the changeover
+//! without progress. An interrupted job keeps what it did.
+//!
+//! Work is counted in fifths of a step, so that a changeover need not last
+//! whole steps.
+
+mod job;
+mod market;
+mod optimal;
+mod published;
+mod simulate;
+mod spotwise;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use job::{FIFTHS, Job, JobError};
+pub use market::{Market, MarketError, Quote, Zone};
+pub use optimal::{OptimalError, optimal};
+pub use published::{Greedy, OnDemand, UniformProgress};
+pub use simulate::{Outcome, Scripted, simulate};
+pub use spotwise::Spotwise;
+pub use view::View;
+
+/// Where a job is, and what a policy chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Nowhere: nothing is paid, nothing is done.
+    Idle,
+    /// On a spot machine of the zone with this index.
+    Spot(usize),
+    /// On a machine that is not taken back.
+    OnDemand,
+}
+
+/// Chooses where a job is for the next step. A policy may remember what it has
+/// seen; it is made anew for every window.
+pub trait Policy {
+    /// As on the command line.
+    fn name(&self) -> &'static str;
+    /// Where the job is during the step that begins now. A spot machine that is
+    /// not available counts as [`Place::Idle`].
+    fn choose(&mut self, view: &View<'_>) -> Place;
+}
+
+/// The exact optimum knows the future: it is no [`Policy`], and made by
+/// [`optimal`].
+pub const OPTIMAL: &str = "optimal";
+
+/// The published policies.
+pub const PUBLISHED: [&str; 3] = ["greedy", "uniform-progress", "on-demand"];
+
+/// Every policy that [`policy`] makes.
+pub const POLICIES: [&str; 4] = ["spotwise", "greedy", "uniform-progress", "on-demand"];
+
+/// There is no policy of that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no policy is called `{name}`; there are {} and {OPTIMAL}", POLICIES.join(", "))]
+pub struct UnknownPolicy {
+    /// The name asked for.
+    pub name: String,
+}
+
+/// A new policy, for one window.
+pub fn policy(name: &str) -> Result<Box<dyn Policy>, UnknownPolicy> {
+    match name {
+        "spotwise" => Ok(Box::new(Spotwise::default())),
+        "greedy" => Ok(Box::new(Greedy::default())),
+        "uniform-progress" => Ok(Box::new(UniformProgress::default())),
+        "on-demand" => Ok(Box::new(OnDemand)),
+        _ => Err(UnknownPolicy { name: name.to_owned() }),
+    }
+}

@@ -1,0 +1,114 @@
+//! What a policy pays for one job from one step of a market on.
+
+use super::view::Standing;
+use super::{FIFTHS, Job, Market, Place, Policy, View};
+
+/// How a job went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The sum of the prices of the steps paid, in micro-dollars an hour.
+    pub hourly_micros: i64,
+    /// Of what its work costs on demand without any start.
+    pub cost_fraction: f64,
+    /// Whether it was done after its deadline.
+    pub missed: bool,
+    /// How often the market took its machine.
+    pub interruptions: u32,
+    /// How often it left a machine for another by choice.
+    pub moves: u32,
+    /// Where it was in each step until it was done.
+    pub choices: Vec<Place>,
+}
+
+/// Runs one job that begins with step `start` of the market. After its deadline
+/// a job goes on demand until it is done.
+pub fn simulate(market: &Market, job: &Job, start: usize, policy: &mut dyn Policy) -> Outcome {
+    let mut outcome = Outcome {
+        hourly_micros: 0,
+        cost_fraction: 0.0,
+        missed: false,
+        interruptions: 0,
+        moves: 0,
+        choices: Vec::new(),
+    };
+    let mut now = Standing { step: 0, work_left: job.work, changeover_left: 0, on: Place::Idle };
+    while now.work_left > 0 {
+        let at = start.saturating_add(now.step);
+        if price(market, now.on, at).is_none() {
+            outcome.interruptions = outcome.interruptions.saturating_add(1);
+            now = Standing { on: Place::Idle, changeover_left: 0, ..now };
+        }
+        let overdue = now.step >= job.deadline;
+        let choice = if overdue {
+            Place::OnDemand
+        } else {
+            policy.choose(&View::new(market, start, job, now))
+        };
+        let (choice, paid) = match price(market, choice, at) {
+            Some(price) => (choice, price),
+            None => (Place::Idle, 0),
+        };
+        outcome.missed |= overdue;
+        outcome.moves += u32::from(is_move(now.on, choice));
+        outcome.hourly_micros = outcome.hourly_micros.saturating_add(paid);
+        outcome.choices.push(choice);
+        now = advance(now, choice, job.changeover);
+    }
+    let whole = job.work as f64 * market.on_demand_micros() as f64;
+    outcome.cost_fraction = FIFTHS as f64 * outcome.hourly_micros as f64 / whole;
+    outcome
+}
+
+/// The price of being at a place during a step; none where that cannot be.
+fn price(market: &Market, place: Place, at: usize) -> Option<i64> {
+    match place {
+        Place::Idle => Some(0),
+        Place::OnDemand => Some(market.on_demand_micros()),
+        Place::Spot(zone) => market.price_if_available(zone, at),
+    }
+}
+
+fn is_move(from: Place, to: Place) -> bool {
+    from != to && from != Place::Idle && to != Place::Idle
+}
+
+/// One step at `choice`.
+fn advance(now: Standing, choice: Place, changeover: u64) -> Standing {
+    let before = match choice {
+        Place::Idle => 0,
+        same if same == now.on => now.changeover_left,
+        _ => changeover,
+    };
+    let spent = before.min(FIFTHS);
+    let done = if choice == Place::Idle { 0 } else { FIFTHS - spent };
+    Standing {
+        step: now.step.saturating_add(1),
+        work_left: now.work_left.saturating_sub(done),
+        changeover_left: before - spent,
+        on: choice,
+    }
+}
+
+/// Does what was written down, and is idle after it.
+#[derive(Clone, Debug)]
+pub struct Scripted {
+    name: &'static str,
+    choices: Vec<Place>,
+}
+
+impl Scripted {
+    /// One choice a step.
+    pub fn new(name: &'static str, choices: Vec<Place>) -> Self {
+        Self { name, choices }
+    }
+}
+
+impl Policy for Scripted {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn choose(&mut self, view: &View<'_>) -> Place {
+        self.choices.get(view.step).copied().unwrap_or(Place::Idle)
+    }
+}
