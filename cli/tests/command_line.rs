@@ -63,12 +63,23 @@ const GOOD: &str = "name: train\ncommand: [python3, train.py]\nresources: {gpus:
 #[test]
 fn help() {
     let line = Line::new();
-    for command in ["", "submit", "serve", "demo", "cost", "logs", "validate"] {
+    for command in [
+        "",
+        "submit",
+        "serve",
+        "demo",
+        "cost",
+        "logs",
+        "validate",
+        "backtest",
+        "backtest single",
+        "backtest workload",
+    ] {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         arguments.push("--help");
         let answer = line.run(&arguments);
         assert_eq!(answer.code, Some(0), "{command}");
-        let name = if command.is_empty() { "help".to_owned() } else { format!("help-{command}") };
+        let name = format!("help {command}").trim_end().replace(' ', "-");
         insta::assert_snapshot!(name, answer.out);
     }
 }
@@ -239,4 +250,127 @@ fn every_example_is_valid() {
         }
     }
     assert!(seen > 0, "no examples in {}", examples.display());
+}
+
+/// Two zones for two days: the cheap one comes and goes.
+const RECORDING: &str = "seconds,zone,instance_type,available,spot_usd_per_hour
+0,a,p3.2xlarge,1,0.90
+0,b,p3.2xlarge,1,1.20
+20000,a,p3.2xlarge,0,0.90
+40000,a,p3.2xlarge,1,0.95
+90000,b,p3.2xlarge,0,1.20
+110000,a,p3.2xlarge,0,0.95
+130000,b,p3.2xlarge,1,1.10
+";
+const RECORDINGS: &str = r#"[{"file": "m.csv", "step_seconds": 600, "steps": 288,
+    "instance_types": {"p3.2xlarge": 3.06}, "start_date": "2023-02-15"}]"#;
+
+fn with_recording() -> Line {
+    let line = Line::new();
+    line.write("m.csv", RECORDING);
+    line.write("index.json", RECORDINGS);
+    line
+}
+
+const SINGLE: [&str; 14] = [
+    "backtest",
+    "single",
+    "--market",
+    "m.csv",
+    "--index",
+    "index.json",
+    "--type",
+    "p3.2xlarge",
+    "--hours",
+    "8",
+    "--deadline-factor",
+    "1.2,2",
+    "--windows",
+    "3",
+];
+
+#[test]
+fn one_job_in_windows_of_a_recording() {
+    let line = with_recording();
+    let policies = ["--policies", "greedy,uniform-progress,on-demand,optimal"];
+    let answer = line.run(&[&SINGLE[..], &policies].concat());
+    assert_eq!((answer.code, answer.err.as_str()), (Some(0), ""));
+    insta::assert_snapshot!("backtest-single", answer.out);
+
+    let json = [&policies[..], &["--decisions", "d.csv", "--output", "json"]].concat();
+    let answer = line.run(&[&SINGLE[..], &json].concat());
+    let rows: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 2 * 3 * 4);
+    let keys: Vec<&String> = rows[0].as_object().unwrap().keys().collect();
+    let expected = [
+        "deadline_factor",
+        "start_step",
+        "policy",
+        "cost_fraction",
+        "missed",
+        "interruptions",
+        "moves",
+    ];
+    assert_eq!(keys, expected);
+    let decisions = std::fs::read_to_string(line.home.path().join("d.csv")).unwrap();
+    let first: Vec<&str> = decisions.lines().take(2).collect();
+    assert_eq!(first, ["deadline_factor,start_step,policy,step,choice", "1.2,0,greedy,0,a"]);
+}
+
+#[test]
+fn mistakes_of_a_backtest_are_one_line_and_code_two() {
+    let line = with_recording();
+    for (arguments, expected) in [
+        (["--zones", "a,x"], "error: m.csv has no p3.2xlarge in zone `x`; it has a, b\n"),
+        (["--windows", "0"], "error: `windows` must be a number from 1 to 100000, not 0\n"),
+        (["--hours", "NaN"], "error: the hours of work must be a number above 0"),
+        (["--policies", "best"], "error: no policy is called `best`"),
+        (["--index", "none.json"], "error: cannot read none.json: No such file"),
+    ] {
+        let kept = SINGLE.chunks(2).filter(|pair| pair[0] != arguments[0]);
+        let kept: Vec<&str> = kept.flatten().copied().collect();
+        let answer = line.run(&[&kept[..], &arguments].concat());
+        assert_eq!((answer.code, answer.out.as_str()), (Some(2), ""), "{answer:?}");
+        assert!(answer.err.starts_with(expected), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_workload_on_a_recording() {
+    let line = with_recording();
+    let mut jobs = "submit_s,duration_s,num_gpus,virtual_cluster\n".to_owned();
+    for n in 0..12 {
+        jobs += &format!("{},{},1,x\n", n * 4_000, 7_200 + n * 900);
+    }
+    line.write("jobs.csv", &jobs);
+    line.write("policy.yaml", "interruption_waiver: 1s\n");
+    let workload = [
+        "backtest",
+        "workload",
+        "--market",
+        "m.csv",
+        "--index",
+        "index.json",
+        "--jobs",
+        "jobs.csv",
+        "--capacity",
+        "2",
+        "--start-after",
+        "1h",
+        "--planners",
+        "greedy,uniform-progress",
+        "--plot",
+        "plot.svg",
+    ];
+    let answer = line.run(&workload);
+    assert_eq!((answer.code, answer.err.as_str()), (Some(0), ""));
+    insta::assert_snapshot!("backtest-workload", answer.out);
+    let plot = std::fs::read_to_string(line.home.path().join("plot.svg")).unwrap();
+    assert_eq!(plot.matches("<polyline").count(), 4);
+
+    let what_if = ["--policy-file", "policy.yaml", "--output", "json"];
+    let answer = line.run(&[&workload[..], &what_if].concat());
+    let report: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(report["results"][2]["planner"], "spotwise, policy.yaml");
+    assert_eq!(report["results"][2]["unfinished"], 0);
 }

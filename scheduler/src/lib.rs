@@ -3,6 +3,7 @@
 //!
 //! The worker must never know this crate; it meets the scheduler over the wire.
 
+pub mod backtest;
 pub mod capacity;
 pub mod config;
 pub mod core;

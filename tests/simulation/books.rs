@@ -19,11 +19,11 @@ impl World {
     pub(crate) fn check_books(&self) {
         let mut booked: BTreeMap<InstanceId, Money> = BTreeMap::new();
         let mut keys = std::collections::BTreeSet::new();
-        for entry in &self.ledger {
+        for entry in &self.kept.ledger {
             assert!(keys.insert((entry.instance, entry.sequence)), "charged twice");
             *booked.entry(entry.instance).or_default() += entry.amount;
         }
-        for instance in self.instances.values() {
+        for instance in self.kept.instances.values() {
             let InstanceState::Ended { settled: true, .. } = instance.state else { continue };
             let (exact, rounding) = self.meter(instance);
             let booked = booked.remove(&instance.id).unwrap_or_default().micros();
@@ -35,7 +35,7 @@ impl World {
             );
         }
         assert!(booked.is_empty(), "charges for machines that never were: {booked:?}");
-        for job in self.jobs.values() {
+        for job in self.kept.jobs.values() {
             assert_eq!(job.spent, self.spent_on(job.id), "{}", job.id);
         }
     }
@@ -67,13 +67,13 @@ impl World {
     }
 
     pub(crate) fn spent_on(&self, job: JobId) -> Money {
-        self.ledger.iter().filter(|entry| entry.job() == Some(job)).map(|e| e.amount).sum()
+        self.kept.ledger.iter().filter(|entry| entry.job() == Some(job)).map(|e| e.amount).sum()
     }
 
     /// The events of one job, in words.
     pub(crate) fn history_of(&self, job: JobId) -> Vec<&str> {
         let name = format!(" {job} ");
-        self.history.iter().map(String::as_str).filter(|line| line.contains(&name)).collect()
+        self.kept.history.iter().map(String::as_str).filter(|line| line.contains(&name)).collect()
     }
 
     /// How often what happened.
@@ -81,18 +81,18 @@ impl World {
         let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
         let mut count =
             |what, happened: bool| *counts.entry(what).or_default() += u64::from(happened);
-        for job in self.jobs.values() {
+        for job in self.kept.jobs.values() {
             count("succeeded", matches!(job.state, JobState::Succeeded { .. }));
             count("cancelled", matches!(job.state, JobState::Cancelled { .. }));
         }
-        for attempt in self.attempts.values() {
+        for attempt in self.kept.attempts.values() {
             let outcome = attempt.state.outcome();
             count("interrupted", outcome == Some(&Outcome::Interrupted));
             count("lost", outcome == Some(&Outcome::Lost));
             count("resumed", attempt.restore.is_some());
             count("on-demand", attempt.offer.capacity_type == CapacityType::OnDemand);
         }
-        for entry in &self.ledger {
+        for entry in &self.kept.ledger {
             count("waived", entry.kind == LineKind::Waiver);
         }
         counts

@@ -29,7 +29,7 @@ fn every_world_ends_with_every_job_done_and_every_second_paid_once() {
         let mut world = World::new(seed);
         world.run_to_the_end();
         world.check_books();
-        assert!(world.jobs.values().all(|job| job.state.is_terminal()), "a job is still open");
+        assert!(world.kept.jobs.values().all(|job| job.state.is_terminal()), "a job is still open");
         for (what, count) in world.happened() {
             *totals.entry(what).or_default() += count;
         }
@@ -46,7 +46,7 @@ fn one_seed_is_one_history() {
     let history = |seed| {
         let mut world = World::new(seed);
         world.run_to_the_end();
-        world.history
+        world.kept.history.clone()
     };
     assert_eq!(history(7), history(7));
     assert_ne!(history(7), history(8));
@@ -61,7 +61,7 @@ fn deadlines_are_met_when_on_demand_could_have_met_them() {
         println!("seed {seed}");
         let mut world = World::calm(seed);
         world.run_to_the_end();
-        for job in world.jobs.values() {
+        for job in world.kept.jobs.values() {
             if matches!(job.state, JobState::Cancelled { .. }) {
                 continue;
             }
@@ -87,7 +87,7 @@ fn a_budget_is_never_overrun() {
         println!("seed {seed}");
         let mut world = World::with_budgets(seed);
         world.run_steps(3_000);
-        for job in world.jobs.values() {
+        for job in world.kept.jobs.values() {
             let spent: Money = world.spent_on(job.id);
             let budget = job.spec.budget.expect("every job of this world has one");
             assert!(spent <= budget, "{} spent {spent:?} of {budget:?}", job.id);

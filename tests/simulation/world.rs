@@ -1,6 +1,7 @@
 //! A simulated pool and its workers, on virtual time.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,17 +12,11 @@ use spotwise_model::attempt::{Exit, Progress};
 use spotwise_model::id::PoolName;
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::{after, between};
-use spotwise_model::{
-    Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
-    LedgerEntry, Now, Plan,
-};
+use spotwise_model::{AttemptState, InstanceState, JobId, JobState, Plan};
+use spotwise_scheduler::backtest::world::World as VirtualScheduler;
 use spotwise_scheduler::config::Config;
-use spotwise_scheduler::core::{Change, State};
 use spotwise_scheduler::handle::{Command, Orders, Reply, Submit, WorkerId};
-use spotwise_scheduler::intake::{self, Terms};
-use spotwise_scheduler::market::{Catalog, Market, SyntheticOptions, synthetic};
-use spotwise_scheduler::phase::plan::plan_input;
-use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
+use spotwise_scheduler::market::{Catalog, SyntheticOptions, synthetic};
 use spotwise_solver::PoolLimit;
 
 /// Virtual time of one round.
@@ -43,27 +38,28 @@ struct Worker {
 }
 
 pub(crate) struct World {
-    /// Every job that was accepted, as last committed.
-    pub(crate) jobs: BTreeMap<JobId, Job>,
-    /// Every event, in words.
-    pub(crate) history: Vec<String>,
-    pub(crate) state: State,
-    pub(crate) market: Market,
-    config: Config,
-    pool: PoolName,
-    total: PoolLimit,
+    scheduler: VirtualScheduler,
     rng: ChaCha8Rng,
-    now: Timestamp,
     workers: BTreeMap<WorkerId, Worker>,
-    pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
-    pub(crate) instances: BTreeMap<InstanceId, Instance>,
-    pub(crate) ledger: Vec<LedgerEntry>,
     plan: Option<Plan>,
     /// Chance in a thousand that a worker dies in a step.
     deaths: u32,
     cancels: bool,
     /// How many times longer the work is than its spec says.
     underestimate: u64,
+}
+
+impl Deref for World {
+    type Target = VirtualScheduler;
+    fn deref(&self) -> &VirtualScheduler {
+        &self.scheduler
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut VirtualScheduler {
+        &mut self.scheduler
+    }
 }
 
 impl World {
@@ -77,7 +73,8 @@ impl World {
     /// Nobody dies, nobody cancels, the pool is wide.
     pub(crate) fn calm(seed: u64) -> Self {
         let mut world = Self::bare(seed, 0, false);
-        world.total = PoolLimit { cpu_milli: 1_000_000, memory_mib: 10_000_000, ..world.total };
+        world.total =
+            PoolLimit { cpu_milli: 1_000_000, memory_mib: 10_000_000, ..world.total.clone() };
         world.submit_mix(None);
         world
     }
@@ -106,26 +103,18 @@ impl World {
         config.lease = Duration::from_secs(600);
         // A stop takes up to two of its rounds.
         config.default_grace = Duration::from_secs(120);
-        let pool = PoolName::new("local");
+        let total = PoolLimit {
+            pool: PoolName::new("local"),
+            cpu_milli: 16_000,
+            memory_mib: 65_536,
+            gpus: None,
+        };
+        let mut scheduler = VirtualScheduler::new(market, config, total, start);
+        scheduler.keep_history = true;
         Self {
-            jobs: BTreeMap::new(),
-            history: Vec::new(),
-            state: State::default(),
-            market,
-            total: PoolLimit {
-                pool: pool.clone(),
-                cpu_milli: 16_000,
-                memory_mib: 65_536,
-                gpus: None,
-            },
-            config,
-            pool,
+            scheduler,
             rng: ChaCha8Rng::seed_from_u64(seed),
-            now: start,
             workers: BTreeMap::new(),
-            attempts: BTreeMap::new(),
-            instances: BTreeMap::new(),
-            ledger: Vec::new(),
             plan: None,
             deaths,
             cancels,
@@ -175,7 +164,7 @@ impl World {
     pub(crate) fn run_steps(&mut self, steps: u32) {
         for _ in 0..steps {
             self.step();
-            let open = self.jobs.values().any(|job| !job.state.is_terminal());
+            let open = self.kept.jobs.values().any(|job| !job.state.is_terminal());
             if !open && self.state.instances.is_empty() {
                 return;
             }
@@ -193,58 +182,17 @@ impl World {
             }
         }
         let plan = self.plan.take();
-        let now = self.now();
-        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
-        let around = Surroundings {
-            market: &self.market,
-            pool: &self.pool,
-            total: &self.total,
-            config: &self.config,
-        };
-        round::run(&mut draft, plan, around, now);
-        let changes = draft.changes;
-        self.commit(changes);
+        self.round(plan);
         self.check_step();
         self.state.forget_settled();
-        let input = plan_input(&self.state, &self.config, now);
-        let (plan, report) = spotwise_solver::plan(&input);
+        let (plan, report) = spotwise_solver::plan(&self.plan_input());
         assert!(report.checked, "the solver's own audit refused its plan");
         self.plan = Some(plan);
     }
 
-    fn now(&self) -> Now {
-        Now { market: self.now, wall: self.now }
-    }
-
-    /// What the store would keep.
-    fn commit(&mut self, changes: Vec<Change>) {
-        for change in changes {
-            match change {
-                Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
-                Change::Attempt(attempt) => drop(self.attempts.insert(attempt.id, *attempt)),
-                Change::Instance(instance) => drop(self.instances.insert(instance.id, *instance)),
-                Change::Ledger(entries) => self.ledger.extend(entries),
-                Change::Event(event) => {
-                    self.history.push(format!("{} {} {}", event.at, event.job, event.message));
-                }
-                Change::Submission(_) => {}
-            }
-        }
-    }
-
+    /// What a client or a worker says; none where it is refused.
     fn command(&mut self, command: Command) -> Option<Reply> {
-        let terms = Terms {
-            changeover: self.config.policy.changeover,
-            default_grace: self.config.default_grace,
-            max_live_jobs: 1_000,
-        };
-        let now = self.now();
-        let (made, reply) = intake::answer(&mut self.state, command, &terms, now).ok()?;
-        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
-        draft.take(made);
-        let changes = draft.changes;
-        self.commit(changes);
-        Some(reply)
+        self.scheduler.command(command).ok()
     }
 
     fn let_workers_act(&mut self) {
@@ -261,22 +209,21 @@ impl World {
     }
 
     fn start_workers(&mut self) {
-        let launching = self
-            .state
-            .attempts
-            .values()
-            .filter(|a| matches!(a.state, AttemptState::Launching { .. }));
+        let now = self.now;
+        let state = &self.scheduler.state;
+        let attempts = state.attempts.values();
+        let launching = attempts.filter(|a| matches!(a.state, AttemptState::Launching { .. }));
         for attempt in launching {
-            let job = &self.state.jobs[&attempt.id.job];
+            let job = &state.jobs[&attempt.id.job];
             let whole = job.spec.longest_expected_duration().as_secs() * self.underestimate;
             let done = attempt.restore.and_then(|c| c.progress.step).unwrap_or(0);
             for rank in 0..u32::try_from(attempt.nodes.len()).expect("a small gang") {
                 let worker = WorkerId { attempt: attempt.id, rank };
                 self.workers.entry(worker).or_insert_with(|| Worker {
-                    boots_until: after(self.now, BOOT),
+                    boots_until: after(now, BOOT),
                     done,
                     whole,
-                    saved_at: self.now,
+                    saved_at: now,
                     sequence: 0,
                     running: false,
                 });
@@ -315,11 +262,12 @@ impl World {
     fn obey(&mut self, id: WorkerId, step: (u64, u64), orders: Orders) {
         let saves = self.state.jobs[&id.attempt.job].spec.checkpoint.is_some();
         let leaving = orders.reclaim_at.is_some() || orders.stop.is_some();
+        let now = self.now;
         let worker = self.workers.get_mut(&id).expect("it acts");
-        let due = between(worker.saved_at, self.now) >= Duration::from_secs(600);
+        let due = between(worker.saved_at, now) >= Duration::from_secs(600);
         if saves && (due || leaving) {
             worker.sequence += 1;
-            worker.saved_at = self.now;
+            worker.saved_at = now;
             let sequence = worker.sequence;
             self.command(Command::Checkpointed {
                 worker: id,

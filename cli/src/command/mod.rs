@@ -1,6 +1,7 @@
 //! The command line, one file a command.
 
 mod ask;
+mod backtest;
 mod cancel;
 mod completions;
 mod cost;
@@ -96,6 +97,7 @@ pub(crate) enum Task {
     Resubmit(resubmit::Resubmit),
     Cost(cost::Cost),
     Offers(offers::Offers),
+    Backtest(backtest::Backtest),
     Version(version::Version),
     Completions(completions::Completions),
 }
@@ -118,6 +120,7 @@ impl Task {
             Self::Resubmit(command) => Box::pin(command.run(context)).await,
             Self::Cost(command) => command.run(context).await,
             Self::Offers(command) => command.run(context).await,
+            Self::Backtest(command) => command.run(context),
             Self::Version(command) => command.run(context).await,
             Self::Completions(command) => command.run(context),
         }

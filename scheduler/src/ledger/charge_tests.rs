@@ -48,11 +48,11 @@ fn instance(capacity_type: CapacityType, from: i64, to: i64, by: EndedBy) -> Ins
 }
 
 fn half() -> Share {
-    Share { gpus: 1, mig: None, cpu_milli: 8_000, memory_mib: 61_440 }
+    Share { gpus: 1, cpu_milli: 8_000, memory_mib: 61_440, ..Share::default() }
 }
 
 fn whole_machine() -> Share {
-    Share { gpus: 2, mig: None, cpu_milli: 16_000, memory_mib: 122_880 }
+    Share { gpus: 2, cpu_milli: 16_000, memory_mib: 122_880, ..Share::default() }
 }
 
 fn used(job: u64, share: Share, times: [i64; 3], useful: Option<i64>) -> Use {
@@ -210,13 +210,18 @@ fn worlds() -> impl Strategy<Value = (Instance, Vec<Segment>, Vec<Use>, Policy)>
     let share = prop_oneof![
         Just(half()),
         Just(whole_machine()),
-        Just(Share { mig: Some(MigProfile::G2), cpu_milli: 333, memory_mib: 77, gpus: 0 }),
+        Just(Share {
+            mig: Some(MigProfile::G2),
+            cpu_milli: 333,
+            memory_mib: 77,
+            ..Share::default()
+        }),
         Just(Share::default()),
         (0u32..3, 0u64..9_000, 0u64..70_000).prop_map(|(gpus, cpu_milli, memory_mib)| Share {
             gpus,
-            mig: None,
             cpu_milli,
-            memory_mib
+            memory_mib,
+            ..Share::default()
         }),
     ];
     let single = (share, -50i64..5_000, 0i64..400, 0i64..3_000, 0i64..3_000, 0u8..8);

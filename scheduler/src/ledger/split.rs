@@ -4,6 +4,7 @@
 //! Unlike there, the unused part is not given back to the jobs: it is shown as
 //! idle.
 
+use spotwise_model::sharing::WHOLE_GPU;
 use spotwise_model::{Money, NodeShape, Share};
 
 /// Name and version of the method, as it stands in every ledger entry. Another
@@ -26,8 +27,10 @@ const MIB: u128 = UNIT / 10 / 1_024;
 /// What a share of a machine weighs.
 pub fn share_weight(share: &Share) -> u128 {
     let slices = share.mig.map_or(0, |profile| u128::from(profile.compute_slices()));
+    let shared = share.shared.map_or(0, |part| u128::from(part.millionths));
     u128::from(share.gpus) * GPU
         + slices * SLICE
+        + shared * GPU / u128::from(WHOLE_GPU)
         + u128::from(share.cpu_milli) * CPU_MILLI
         + u128::from(share.memory_mib) * MIB
 }
@@ -37,6 +40,7 @@ pub fn machine_weight(shape: &NodeShape) -> u128 {
     share_weight(&Share {
         gpus: shape.gpus,
         mig: None,
+        shared: None,
         cpu_milli: shape.cpu_milli,
         memory_mib: shape.memory_mib,
     })
@@ -80,6 +84,7 @@ fn signed(part: u128, total: Money) -> Money {
 mod tests {
     use proptest::prelude::*;
     use spotwise_model::gpu::MigProfile;
+    use spotwise_model::sharing::SoftSharing;
 
     use super::*;
 
@@ -115,6 +120,13 @@ mod tests {
         let seventh = weight(Share { mig: Some(MigProfile::G1), ..Share::default() });
         assert_eq!(seventh * 7, slices);
         assert_eq!((CPU_MILLI * 1_000, MIB * 1_024 * 9), (GPU / 10, GPU / 10), "no rounding");
+    }
+
+    #[test]
+    fn a_shared_gpu_weighs_its_part() {
+        let turns = SoftSharing::TimeSlicing { jobs: 4 }.of(None);
+        let quarter = share_weight(&Share { shared: Some(turns), ..Share::default() });
+        assert_eq!(quarter * 4, GPU);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 pub use catalog::{Catalog, CatalogError, MachineType, UnknownType};
 pub use error::{MarketError, Place, Problem};
 pub use hazard::{PRIOR, Prior, Spells};
+pub(crate) use replay::each_row;
 pub use replay::{
     ASSUMED_AVAILABLE, COLUMNS, IndexEntry, price_history, read_price_history, read_recording,
     recording,

@@ -61,27 +61,41 @@ pub fn recording(
     let no_start = || MarketError::NoStart { file: name.to_owned() };
     let start = start.or(index.start).ok_or_else(no_start)?;
     let mut listings = Listings::new(name, catalog, &index.on_demand);
+    each_row(name, text, |row, place| {
+        let at = time::after(start, Duration::from_secs(row.seconds));
+        let key = (row.zone, row.instance_type);
+        let row = Row { at, available: row.available, price: row.price };
+        listings.push(key, row, place, "instance_type")
+    })?;
+    listings.market(index.length.map(|length| time::after(start, length)), "")
+}
+
+/// Reads the rows of a recording one after the other; those of one zone and type
+/// must come in the order of time.
+pub(crate) fn each_row(
+    name: &str,
+    text: impl Read,
+    mut take: impl FnMut(RecordedRow, Place) -> Result<(), MarketError>,
+) -> Result<(), MarketError> {
     let mut previous: BTreeMap<(Zone, InstanceType), u64> = BTreeMap::new();
     let mut table = csv::Reader::from_reader(text);
     let malformed = |source| MarketError::Csv { file: name.to_owned(), source };
     let columns = columns(name, table.headers().map_err(malformed)?)?;
     for record in table.records() {
         let record = record.map_err(malformed)?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let place = Place::Line(record.position().map_or(0, csv::Position::line));
         let row = RecordedRow::read(&record, &columns)
-            .map_err(|(column, problem)| value(name, Place::Line(line), column, problem))?;
-        let key = (row.zone, row.instance_type);
-        if let Some(before) = previous.insert(key.clone(), row.seconds)
+            .map_err(|(column, problem)| value(name, place, column, problem))?;
+        let key = (row.zone.clone(), row.instance_type.clone());
+        if let Some(before) = previous.insert(key, row.seconds)
             && before >= row.seconds
         {
             let problem = Problem::OutOfOrder { seconds: row.seconds, previous: before };
-            return Err(value(name, Place::Line(line), "seconds", problem));
+            return Err(value(name, place, "seconds", problem));
         }
-        let at = time::after(start, Duration::from_secs(row.seconds));
-        let row = Row { at, available: row.available, price: row.price };
-        listings.push(key, row, Place::Line(line), "instance_type")?;
+        take(row, place)?;
     }
-    listings.market(index.length.map(|length| time::after(start, length)), "")
+    Ok(())
 }
 
 /// Reads the answer of `aws ec2 describe-spot-price-history`. It says nothing of
@@ -201,12 +215,16 @@ fn columns(file: &str, header: &csv::StringRecord) -> Result<[usize; 5], MarketE
     Ok(places)
 }
 
-struct RecordedRow {
-    seconds: u64,
-    zone: Zone,
-    instance_type: InstanceType,
-    available: u32,
-    price: Option<Price>,
+/// A row of a recording.
+pub(crate) struct RecordedRow {
+    /// Since the recording's start.
+    pub(crate) seconds: u64,
+    pub(crate) zone: Zone,
+    pub(crate) instance_type: InstanceType,
+    /// Instances that can be had.
+    pub(crate) available: u32,
+    /// None where what is there can be no price.
+    pub(crate) price: Option<Price>,
 }
 
 type Wrong = (&'static str, Problem);

@@ -22,6 +22,7 @@ const JUMP: i64 = 1_000;
 #[derive(Clone, Debug)]
 pub struct Market {
     inner: Arc<Inner>,
+    on_demand_available: u32,
 }
 
 #[derive(Debug)]
@@ -129,7 +130,13 @@ impl Market {
             end: end.map_or(last, |end| end.max(last)),
             alarms,
         };
-        Some(Self { inner: Arc::new(inner) })
+        Some(Self { inner: Arc::new(inner), on_demand_available: ON_DEMAND_AVAILABLE })
+    }
+
+    /// The same with so many on-demand machines in each zone and type.
+    #[must_use]
+    pub fn with_on_demand(self, available: u32) -> Self {
+        Self { on_demand_available: available, ..self }
     }
 
     /// Everything on the market at `at`, spot and on-demand, in the order of
@@ -217,7 +224,7 @@ impl Market {
                 (price, available, since, series.spells.hazard_per_hour(at, PRIOR))
             }
             CapacityType::OnDemand | CapacityType::Reserved => {
-                (on_demand, ON_DEMAND_AVAILABLE, self.inner.start, 0.0)
+                (on_demand, self.on_demand_available, self.inner.start, 0.0)
             }
         };
         Quote {

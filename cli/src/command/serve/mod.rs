@@ -1,6 +1,6 @@
 //! `spotwise serve`.
 
-mod policy;
+pub(super) mod policy;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

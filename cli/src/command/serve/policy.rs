@@ -37,14 +37,18 @@ impl<'de> Deserialize<'de> for Span {
 
 /// Reads the operator's settings.
 pub(super) fn read(path: &Path) -> Result<Policy, Failure> {
-    let fail = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-    parse(&text).map_err(fail)
+    read_over(path, Policy::default())
 }
 
-fn parse(text: &str) -> Result<Policy, String> {
+/// Reads the operator's settings; what the file does not say is as in `policy`.
+pub(in crate::command) fn read_over(path: &Path, policy: Policy) -> Result<Policy, Failure> {
+    let fail = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    parse(&text, policy).map_err(fail)
+}
+
+fn parse(text: &str, mut policy: Policy) -> Result<Policy, String> {
     let file: File = serde_saphyr::from_str(text).map_err(|error| yaml_error(&error))?;
-    let mut policy = Policy::default();
     for (field, value) in [
         (&mut policy.changeover, file.changeover),
         (&mut policy.deadline_margin, file.deadline_margin),
@@ -64,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_is_not_said_stays() {
-        let policy = parse("changeover: 2m\n").unwrap();
+        let policy = parse("changeover: 2m\n", Policy::default()).unwrap();
         assert_eq!(policy.changeover, Duration::from_secs(120));
         assert_eq!(policy.minimum_billed, Policy::default().minimum_billed);
     }
@@ -72,9 +76,9 @@ mod tests {
     #[test]
     fn mistakes_are_one_line() {
         for text in ["changover: 2m\n", "changeover: fast\n", "- 1\n"] {
-            let message = parse(text).unwrap_err();
+            let message = parse(text, Policy::default()).unwrap_err();
             assert_eq!(message.lines().count(), 1, "{message}");
         }
-        assert!(parse("changover: 2m\n").unwrap_err().contains("changover"));
+        assert!(parse("changover: 2m\n", Policy::default()).unwrap_err().contains("changover"));
     }
 }

@@ -150,7 +150,12 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
         id,
         instances: vec![InstanceId(1)],
         offer: offer(),
-        share: Share { gpus: 0, mig: Some(MigProfile::G1), cpu_milli: 1_000, memory_mib: 512 },
+        share: Share {
+            mig: Some(MigProfile::G1),
+            cpu_milli: 1_000,
+            memory_mib: 512,
+            ..Share::default()
+        },
         restore: Some(checkpoint(id)),
         why: Why {
             rule: Rule::Cheapest,
