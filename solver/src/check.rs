@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::PoolName;
+use spotwise_model::mig::fit_afresh;
 use spotwise_model::plan::Target;
-use spotwise_model::resources::Free;
+use spotwise_model::resources::{Free, GPU_UNITS};
+use spotwise_model::sharing::SoftSharing;
 use spotwise_model::time::hours;
 use spotwise_model::{
     CapacityType, InstanceId, JobId, Money, NodeShape, Offer, OfferKey, Placement, Plan, Share,
@@ -128,7 +130,7 @@ pub fn check(input: &PlanInput, plan: &Plan) -> Result<(), Vec<Violation>> {
     }
     check_purchases(&offers, plan, &mut wrong);
     check_machines(input, &offers, plan, &mut wrong);
-    check_pools(input, plan, &mut wrong);
+    check_pools(input, &offers, plan, &mut wrong);
     let movable: BTreeSet<JobId> =
         input.running.iter().filter(|r| !r.stopping).map(|r| r.job.id).collect();
     let wrong_moves = plan.moves.keys().filter(|id| !movable.contains(*id));
@@ -181,7 +183,7 @@ fn check_placement(
 
 /// The largest part that a share takes of any resource of a machine.
 fn dominant_part(share: &Share, shape: &NodeShape) -> f64 {
-    let gpus = f64::from(share.gpus) + share.mig.map_or(0.0, |p| 1.0 / f64::from(p.max_per_gpu()));
+    let gpus = share.gpu_units(shape) as f64 / GPU_UNITS as f64;
     let parts = [
         (gpus, f64::from(shape.gpus)),
         (share.cpu_milli as f64, shape.cpu_milli as f64),
@@ -249,29 +251,62 @@ fn check_machines(
     }
 }
 
+/// Whole GPUs, those that are cut and those that are shared are each other's
+/// rest. Slices of one machine are of one profile ([`Free::take`]: attempts have
+/// no seat yet); a GPU is shared in one way, by parts of one size.
 fn new_machine_holds(shape: &NodeShape, shares: &[&Share]) -> bool {
     let sum = |take: fn(&Share) -> u64| shares.iter().map(|s| u128::from(take(s))).sum::<u128>();
-    let profiles: BTreeSet<MigProfile> = shares.iter().filter_map(|share| share.mig).collect();
-    let slices = shares.iter().filter(|share| share.mig.is_some()).count() as u128;
-    let sliced = profiles
-        .first()
-        .map_or(0, |profile| slices.div_ceil(u128::from(profile.max_per_gpu().max(1))));
-    profiles.len() <= 1
-        && sum(|share| share.gpus.into()) + sliced <= u128::from(shape.gpus)
+    let slices = MigProfile::ALL.map(|profile| {
+        let alike = shares.iter().filter(|share| share.mig == Some(profile)).count();
+        u32::try_from(alike).unwrap_or(u32::MAX)
+    });
+    let gpus = sum(|share| share.gpus.into()).checked_add(shared_gpus(shape, shares));
+    let left = gpus.and_then(|gpus| u128::from(shape.gpus).checked_sub(gpus));
+    let left = left.and_then(|left| u32::try_from(left).ok());
+    let two_ways = |share: &Share| share.mig.is_some() && share.shared.is_some();
+    left.is_some_and(|left| fit_afresh(slices, left))
+        && slices.iter().filter(|alike| **alike > 0).count() <= 1
+        && !shares.iter().any(|share| two_ways(share))
         && sum(|share| share.cpu_milli) <= u128::from(shape.cpu_milli)
         && sum(|share| share.memory_mib) <= u128::from(shape.memory_mib)
 }
 
-fn check_pools(input: &PlanInput, plan: &Plan, wrong: &mut Vec<Violation>) {
+/// GPUs that softly shared parts need: each kind and size its own, filled by the
+/// memory of a GPU or by the number of turns. No machine has so many where a part
+/// is more than a GPU.
+fn shared_gpus(shape: &NodeShape, shares: &[&Share]) -> u128 {
+    let mut alike: BTreeMap<SoftSharing, u128> = BTreeMap::new();
+    for shared in shares.iter().filter_map(|share| share.shared) {
+        *alike.entry(shared.sharing).or_insert(0) += 1;
+    }
+    let gpus = alike.into_iter().map(|(sharing, jobs)| {
+        let places = match sharing {
+            SoftSharing::Mps { memory_mib: 0 } => return 1,
+            SoftSharing::Mps { memory_mib } => shape.gpu_memory_mib / memory_mib,
+            SoftSharing::TimeSlicing { jobs } => u64::from(jobs),
+        };
+        if places == 0 { u128::MAX } else { jobs.div_ceil(u128::from(places)) }
+    });
+    gpus.fold(0, u128::saturating_add)
+}
+
+fn check_pools(
+    input: &PlanInput,
+    offers: &BTreeMap<&OfferKey, &Offer>,
+    plan: &Plan,
+    wrong: &mut Vec<Violation>,
+) {
     let mut seen = BTreeSet::new();
     for limit in input.limits.iter().filter(|limit| seen.insert(&limit.pool)) {
-        let (mut cpu, mut memory, mut gpus) = (0_u128, 0_u128, 0.0_f64);
+        let (mut cpu, mut memory, mut gpu_units) = (0_u128, 0_u128, 0_u128);
         for placement in plan.placements.iter().filter(|p| p.offer.pool == limit.pool) {
             let nodes = placement.targets.len() as u128;
             cpu += u128::from(placement.share.cpu_milli) * nodes;
             memory += u128::from(placement.share.memory_mib) * nodes;
-            let slice = placement.share.mig.map_or(0.0, |p| 1.0 / f64::from(p.max_per_gpu()));
-            gpus += (f64::from(placement.share.gpus) + slice) * nodes as f64;
+            // An offer that is unknown is a violation of its own.
+            let shape = offers.get(&placement.offer).map(|offer| &offer.shape);
+            let units = shape.map_or(0, |shape| placement.share.gpu_units(shape));
+            gpu_units += u128::from(units) * nodes;
         }
         let mut short = |resource| {
             wrong.push(Violation::PoolLimit { pool: limit.pool.clone(), resource });
@@ -282,8 +317,8 @@ fn check_pools(input: &PlanInput, plan: &Plan, wrong: &mut Vec<Violation>) {
         if memory > u128::from(limit.memory_mib) {
             short("memory");
         }
-        // Slices are fractions: a millionth of a GPU is rounding.
-        if limit.gpus.is_some_and(|left| gpus > f64::from(left) + 1e-6) {
+        let gpus_left = limit.gpus.map(|gpus| u128::from(gpus) * u128::from(GPU_UNITS));
+        if gpus_left.is_some_and(|left| gpu_units > left) {
             short("gpus");
         }
     }

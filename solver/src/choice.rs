@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use spotwise_model::time::{between, hours};
 use spotwise_model::{CapacityType, OfferKey};
 
+use crate::bands::extra_of;
 use crate::input::{PlanInput, PlanJob};
 use crate::market::{Listing, Market};
 use crate::value::{
@@ -25,7 +26,7 @@ pub(crate) const LEAST_WAIT: f64 = 0.001;
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
     pub(crate) estimate: Estimate,
-    /// Dollars for finishing later than it could.
+    /// Dollars for finishing later than it could, and for the operator's wishes.
     pub(crate) lateness: f64,
 }
 
@@ -81,21 +82,45 @@ pub(crate) fn appraise<'a>(job: &'a PlanJob, input: &PlanInput, market: &Market<
     }
     estimates.sort_by_key(|e| e.listing);
     let net = net(job, &estimates, listings, &input.policy);
-    let standing = standing(job, net.as_ref(), input.now);
     let in_the_past = job.deadline < input.now;
     let time_left = (!in_the_past).then(|| between(input.now, job.deadline));
-    Case { job, nodes: nodes(job), estimates, net, standing, time_left, choices: Vec::new() }
+    let standing = Standing::Ahead;
+    let nodes = nodes(job);
+    let mut case = Case { job, nodes, estimates, net, standing, time_left, choices: Vec::new() };
+    case.standing = standing_of(&case, market, input.now);
+    case
+}
+
+/// How the deadline stands. A job that keeps its progress goes on demand when a
+/// forecast values that below waiting for spot; without a forecast, and for a
+/// job that starts over, the even pace of the deadline decides.
+fn standing_of(case: &Case<'_>, market: &Market<'_>, now: Timestamp) -> Standing {
+    let by_pace = standing(case.job, case.net.as_ref(), now);
+    let spec = &case.job.spec;
+    let open = matches!(by_pace, Standing::Ahead | Standing::Behind) && case.net.is_some();
+    if !open || market.outlooks.is_empty() || !spec.interruptible || !spec.resumable() {
+        return by_pace;
+    }
+    let goes = cheapest_spot(case, &market.listings).and_then(|spot| {
+        let offer = &market.listings.get(spot.listing)?.offer.key;
+        Some(market.outlook(offer)?.goes_on_demand(spot.left, case.time_left?))
+    });
+    match goes {
+        Some(true) => Standing::Behind,
+        Some(false) => Standing::Ahead,
+        None => by_pace,
+    }
 }
 
 /// What a valued job may take now: each with the dollars for finishing later
-/// than it could.
+/// than it could, and for the operator's wishes for its class.
 pub(crate) fn options<'e>(
     case: &'e Case<'_>,
     listings: &[Listing<'_>],
 ) -> Vec<(&'e Estimate, f64)> {
     let allowed = allowed(case, listings);
     let lateness = lateness(case, &allowed, listings);
-    allowed.into_iter().map(|e| (e, lateness(e))).collect()
+    allowed.into_iter().map(|e| (e, lateness(e) + extra_of(case, e, listings))).collect()
 }
 
 /// The spot policy: the estimates that a job may take now, of those that are
@@ -124,11 +149,12 @@ fn allowed<'e>(case: &'e Case<'_>, listings: &[Listing<'_>]) -> Vec<&'e Estimate
         Standing::Behind if case.net.is_none() => possible,
         Standing::Behind => possible.into_iter().filter(|e| in_time(e) || steady(e)).collect(),
         Standing::Ahead => {
-            let later = cheapest_spot(case, listings).map_or(f64::INFINITY, |e| e.alone);
+            let price = |e: &Estimate| e.alone + extra_of(case, e, listings);
+            let later = cheapest_spot(case, listings).map_or(f64::INFINITY, price);
             let now_or_never = |e: &Estimate| {
                 kind(e) == Some(CapacityType::Reserved)
                     || !case.job.spec.interruptible
-                    || e.alone <= later
+                    || price(e) <= later
             };
             possible.into_iter().filter(|e| in_time(e) || (steady(e) && now_or_never(e))).collect()
         }

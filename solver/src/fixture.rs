@@ -142,6 +142,8 @@ pub(crate) fn input(offers: Vec<Offer>, jobs: Vec<PlanJob>) -> PlanInput {
         offers,
         instances: Vec::new(),
         limits: Vec::new(),
+        forecasts: Vec::new(),
+        shares: BTreeMap::new(),
         policy: Policy::default(),
         time_limit: Duration::from_secs(20),
     }

@@ -1,14 +1,18 @@
 //! What a planning round may know.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
-use spotwise_model::id::{Accelerator, PoolName};
+use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
 use spotwise_model::policy::Policy;
 use spotwise_model::resources::Free;
+use spotwise_model::spec::Class;
 use spotwise_model::{InstanceId, JobId, JobSpec, Money, Offer, OfferKey, Share};
+
+use crate::forecast::Forecast;
 
 /// A snapshot of everything a round decides on. Lists are in a fixed order
 /// (jobs by id, offers by key), so that the same snapshot gives the same plan.
@@ -27,10 +31,35 @@ pub struct PlanInput {
     /// What each pool has left over all its offers; a pool that is not listed
     /// has no limit of its own.
     pub limits: Vec<PoolLimit>,
+    /// What is known of the spot markets; where there is none, a job goes by the
+    /// even pace of its deadline.
+    pub forecasts: Vec<Forecast>,
+    /// What each class has run on lately: what the operator's bands are held
+    /// against. A class that is not listed has no band.
+    pub shares: BTreeMap<Class, ClassShare>,
     /// The operator's settings.
     pub policy: Policy,
     /// Longest time the solver may take.
     pub time_limit: Duration,
+}
+
+/// What a class has run on within the policy's window, and runs on now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClassShare {
+    /// Machine-hours on spot.
+    pub spot_hours: f64,
+    /// Machine-hours on demand; reserved ones count as neither.
+    pub on_demand_hours: f64,
+    /// Its live machines by pool.
+    pub machines: BTreeMap<(Zone, InstanceType), u32>,
+}
+
+impl ClassShare {
+    /// The part of the hours that ran on spot; none where nothing ran.
+    pub fn spot_share(&self) -> Option<f64> {
+        let share = self.spot_hours / (self.spot_hours + self.on_demand_hours);
+        (0.0..=1.0).contains(&share).then_some(share)
+    }
 }
 
 /// A job that could start now.

@@ -4,8 +4,10 @@
 //! This crate must never read a clock, draw a random number, do I/O, or act on
 //! what it proposes: planning proposes, the scheduler disposes.
 
+pub mod bands;
 pub mod baseline;
 pub mod check;
+pub mod forecast;
 pub mod graph;
 pub mod horizon;
 pub mod input;
@@ -39,8 +41,10 @@ mod properties;
 #[cfg(test)]
 mod scenarios;
 
+pub use forecast::Forecast;
 pub use check::{Violation, Worth, check, worth};
-pub use input::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
+pub use bands::BandReport;
+pub use input::{ClassShare, PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
 pub use prices::{Prices, Shortage};
 pub use plan::{PlainAnswer, PlanReport, plain_program, plan};
 pub use quote::quote;

@@ -4,18 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::PoolName;
 use spotwise_model::policy::Policy;
-use spotwise_model::resources::Free;
-use spotwise_model::sharing::WHOLE_GPU;
+use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::{CapacityType, InstanceId, NodeShape, Offer, OfferKey, Share};
 
+use crate::bands::{Extras, Wishes};
+use crate::forecast::Outlook;
 use crate::input::{PlanInput, PoolLimit};
-
-/// Units of one GPU: the least number that 1, 2, 3, 4 and 7 slices a GPU
-/// divide, so that shares of a GPU add up in whole numbers.
-pub(crate) const GPU_UNITS: u64 = 84;
 
 /// One usable offer with the machines of it that run already.
 #[derive(Debug)]
@@ -29,6 +25,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) idle: Vec<InstanceId>,
     /// Which of the market's groups it is in.
     pub(crate) group: usize,
+    /// What it costs each class beyond its price.
+    pub(crate) extras: Extras,
 }
 
 impl Listing<'_> {
@@ -62,6 +60,8 @@ impl Listing<'_> {
 pub(crate) struct Market<'a> {
     pub(crate) listings: Vec<Listing<'a>>,
     pub(crate) limits: BTreeMap<&'a PoolName, &'a PoolLimit>,
+    /// What the forecasts say now.
+    pub(crate) outlooks: Vec<Outlook<'a>>,
     /// Listings whose machines are alike, in their order: what a job takes of
     /// one it takes of all.
     pub(crate) groups: Vec<Vec<usize>>,
@@ -74,6 +74,7 @@ impl<'a> Market<'a> {
         let mut by_key: BTreeMap<&OfferKey, usize> = BTreeMap::new();
         let mut listings: Vec<Listing<'a>> = Vec::new();
         let mut groups: Vec<Vec<usize>> = Vec::new();
+        let wishes = Wishes::new(input);
         for offer in input.offers.iter().filter(|offer| usable(offer)) {
             if by_key.contains_key(&offer.key) {
                 continue;
@@ -90,7 +91,8 @@ impl<'a> Market<'a> {
                 None => groups.push(vec![listings.len()]),
             }
             let (used, idle) = (Vec::new(), Vec::new());
-            listings.push(Listing { offer, changeover, used, idle, group });
+            let extras = wishes.on(offer);
+            listings.push(Listing { offer, changeover, used, idle, group, extras });
         }
         let mut seen = BTreeSet::new();
         for instance in &input.instances {
@@ -106,7 +108,15 @@ impl<'a> Market<'a> {
         for limit in &input.limits {
             limits.entry(&limit.pool).or_insert(limit);
         }
-        Self { listings, limits, groups }
+        let outlooks = input.forecasts.iter().map(|f| Outlook::new(f, input.now)).collect();
+        Self { listings, limits, outlooks, groups }
+    }
+}
+
+impl Market<'_> {
+    /// What the forecasts say of an offer; none where there is none of its type.
+    pub(crate) fn outlook(&self, offer: &OfferKey) -> Option<&Outlook<'_>> {
+        self.outlooks.iter().find(|outlook| outlook.is_of(offer))
     }
 }
 
@@ -122,17 +132,10 @@ fn usable(offer: &Offer) -> bool {
         || (0.0..=1_000.0).contains(&offer.hazard_per_hour)
 }
 
-/// GPU units that a share takes.
-pub(crate) fn gpu_units(share: &Share) -> u64 {
-    let slice = share.mig.map_or(0, |profile| GPU_UNITS / u64::from(profile.max_per_gpu().max(1)));
-    let part = share.shared.map_or(0, |shared| u64::from(shared.millionths));
-    u64::from(share.gpus) * GPU_UNITS + slice + part * GPU_UNITS / u64::from(WHOLE_GPU)
-}
-
 /// The part of a machine that `share` takes, by the resource it takes most of.
 pub(crate) fn fraction(share: &Share, shape: &NodeShape) -> f64 {
     let part = |take: u64, of: u64| if of == 0 { 0.0 } else { take as f64 / of as f64 };
-    part(gpu_units(share), u64::from(shape.gpus) * GPU_UNITS)
+    part(share.gpu_units(shape), u64::from(shape.gpus) * GPU_UNITS)
         .max(part(share.cpu_milli, shape.cpu_milli))
         .max(part(share.memory_mib, shape.memory_mib))
         .min(1.0)
@@ -147,23 +150,4 @@ pub(crate) fn most_on_one(free: &Free, share: &Share) -> u32 {
         most += 1;
     }
     most
-}
-
-/// GPU units left on a machine: whole GPUs, and room on one that carries slices
-/// already.
-pub(crate) fn free_gpu_units(free: &Free) -> u64 {
-    const PROFILES: [MigProfile; 6] = [
-        MigProfile::G1,
-        MigProfile::G1Double,
-        MigProfile::G2,
-        MigProfile::G3,
-        MigProfile::G4,
-        MigProfile::G7,
-    ];
-    let whole = u64::from(most_on_one(free, &Share { gpus: 1, ..Share::default() }));
-    let sliced = PROFILES.into_iter().map(|profile| {
-        let share = Share { mig: Some(profile), ..Share::default() };
-        u64::from(most_on_one(free, &share)) * gpu_units(&share)
-    });
-    sliced.fold(whole * GPU_UNITS, u64::max)
 }

@@ -116,10 +116,18 @@ fn back_to_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) ->
     let spot = round.market.listings.get(best.listing)?;
     let two = spot.changeover.max(here.changeover).saturating_mul(2);
     let saving = stay - best.dollars;
-    let worth = saving > LEAST_SAVING * stay && saving > hourly * hours(two);
     let settled = between(running.since, now) >= two;
     let slack = net.meets && after(now, spot.changeover) <= net.latest_start;
-    // Uniform Progress with hysteresis: ahead of the pace of two changeovers on.
-    let ahead = pace_lead(job, &running.progress, after(now, two)) > 0.0;
-    (worth && settled && slack && ahead).then_some(best)
+    let time_left = (job.deadline > now).then(|| between(now, job.deadline));
+    let forecast = round.market.outlook(&spot.offer.key).zip(time_left);
+    let goes = match forecast {
+        Some((outlook, time)) => outlook.goes_back(&spot.offer.key, best.left, time),
+        // Uniform Progress with hysteresis: ahead of the pace of two changeovers on.
+        None => {
+            saving > LEAST_SAVING * stay
+                && saving > hourly * hours(two)
+                && pace_lead(job, &running.progress, after(now, two)) > 0.0
+        }
+    };
+    (goes && settled && slack).then_some(best)
 }

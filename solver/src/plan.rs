@@ -7,6 +7,7 @@ use std::time::Duration;
 use spotwise_model::plan::{Method, Target};
 use spotwise_model::{OfferKey, Placement, Plan, WaitReason};
 
+use crate::bands::{self, BandReport};
 use crate::check::check;
 use crate::decompose::{Scene, ascend, build, improve};
 use crate::explain::{wait_reason, why};
@@ -61,6 +62,9 @@ pub struct PlanReport {
     pub prices: Prices,
     /// The same as figures: what one more machine of an offer would save.
     pub shortages: Vec<Shortage>,
+    /// How the classes stand to the operator's bands, and what that cost; empty
+    /// where nothing is known of what they ran on.
+    pub bands: Vec<BandReport>,
     /// Whether the first answer passed the audit; false where a simpler one
     /// had to stand in.
     pub checked: bool,
@@ -84,9 +88,11 @@ pub fn plan(input: &PlanInput) -> (Plan, PlanReport) {
         bound: decided.bound,
         shortages: shortages(&decided.prices, &round.market.listings),
         prices: decided.prices,
+        bands: Vec::new(),
         checked: true,
     };
     let plan = finish(&round, &decided.draft, decided.method);
+    report.bands = bands::report(&round, &plan.placements);
     let Err(wrong) = check(input, &plan) else { return (plan, report) };
     tracing::error!(?wrong, "a plan failed its audit: greedy stands in");
     report = PlanReport {
@@ -96,9 +102,11 @@ pub fn plan(input: &PlanInput) -> (Plan, PlanReport) {
         ..report
     };
     let plan = finish(&round, &greedy(&round), Method::Greedy);
+    report.bands = bands::report(&round, &plan.placements);
     let Err(wrong) = check(input, &plan) else { return (plan, report) };
     tracing::error!(?wrong, "the greedy plan failed its audit: nothing is placed");
     let nothing = Draft::empty(&round);
+    report.bands = bands::report(&round, &[]);
     report =
         PlanReport { method: Method::Trivial, objective: objective(&round, &nothing), ..report };
     let waits = input.jobs.iter().map(|job| (job.id, WaitReason::Queued)).collect();

@@ -9,9 +9,10 @@
 //! Whoever shares a machine pays no more together than the longest of them
 //! would for the whole, so no set of jobs on a machine beats its price.
 
-use spotwise_model::{OfferKey, Share};
+use spotwise_model::resources::GPU_UNITS;
+use spotwise_model::{NodeShape, OfferKey, Share};
 
-use crate::market::{GPU_UNITS, Listing, gpu_units};
+use crate::market::Listing;
 
 /// GPU units, CPU and memory.
 pub(crate) const RESOURCES: usize = 3;
@@ -77,9 +78,9 @@ pub(crate) fn shortages(prices: &Prices, listings: &[Listing<'_>]) -> Vec<Shorta
         .collect()
 }
 
-/// What a share takes, in the order of the resources.
-pub(crate) fn takes(share: &Share) -> [u64; RESOURCES] {
-    [gpu_units(share), share.cpu_milli, share.memory_mib]
+/// What a share takes of a machine, in the order of the resources.
+pub(crate) fn takes(share: &Share, shape: &NodeShape) -> [u64; RESOURCES] {
+    [share.gpu_units(shape), share.cpu_milli, share.memory_mib]
 }
 
 /// What an empty machine of a listing has.

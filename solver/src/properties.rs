@@ -9,14 +9,14 @@ use spotwise_model::attempt::Progress;
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::{Accelerator, PoolName};
 use spotwise_model::plan::{Method, Target};
-use spotwise_model::resources::Free;
+use spotwise_model::resources::{Free, GPU_UNITS};
+use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{GpuAlternative, GpuRequest};
 use spotwise_model::{Money, NodeShape, Offer};
 
 use crate::check::worth::bound;
 use crate::fixture::{instance, job, on_demand, reserved, running, spec, spot};
 use crate::greedy::greedy;
-use crate::market::{GPU_UNITS, gpu_units};
 use crate::program::solve;
 use crate::room::{Draft, Seat, objective};
 use crate::round::Round;
@@ -55,6 +55,10 @@ prop_compose! {
     }
 }
 
+fn shared(alternative: GpuAlternative, sharing: SoftSharing) -> GpuRequest {
+    GpuRequest::Shared { alternatives: vec![alternative], sharing }
+}
+
 fn any_gpus() -> impl Strategy<Value = GpuRequest> {
     let one = |name: Option<&str>, count| GpuAlternative {
         accelerator: name.map(Accelerator::new),
@@ -67,6 +71,9 @@ fn any_gpus() -> impl Strategy<Value = GpuRequest> {
         GpuRequest::Whole { alternatives: vec![one(Some("V100"), 2), one(Some("A100"), 1)] },
         GpuRequest::Slice { profile: MigProfile::G3, accelerator: None },
         GpuRequest::Slice { profile: MigProfile::G1, accelerator: None },
+        shared(one(Some("A100"), 1), SoftSharing::Mps { memory_mib: 20_480 }),
+        shared(one(None, 1), SoftSharing::Mps { memory_mib: 12_000 }),
+        shared(one(None, 1), SoftSharing::TimeSlicing { jobs: 3 }),
     ])
 }
 
@@ -105,7 +112,7 @@ prop_compose! {
         jobs in vec(any_job(), jobs / 2..=jobs),
         offers in vec(any_offer(), 1..=offers),
         twins in 0..2_usize,
-        machines in vec((0..8_usize, 0..5_u64), 0..3),
+        machines in vec((0..8_usize, 0..5_u64, any_gpus()), 0..3),
         live in vec((any_job(), 0..8_usize, -5..1_i64), 0..3),
         limit in prop::option::weighted(0.3, (0..20_u64, 0..30_u64, prop::option::of(0..4_u32))),
     ) -> PlanInput {
@@ -120,10 +127,17 @@ prop_compose! {
             offer.key.zone = spotwise_model::id::Zone::new(format!("z{i}"));
         }
         let mut input = crate::fixture::input(offers, jobs);
-        for (i, (at, cpu)) in machines.into_iter().enumerate() {
+        for (i, (at, cpu, gpus)) in machines.into_iter().enumerate() {
             if let Some(offer) = input.offers.get(at) {
                 let cpu_milli = (cpu * 1_000).min(offer.shape.cpu_milli);
-                input.instances.push(instance(i as u64 + 1, offer, cpu_milli));
+                let mut machine = instance(i as u64 + 1, offer, cpu_milli);
+                // Something is on its GPUs too, where it goes there at all.
+                let mut on_it = spec(1);
+                (on_it.resources.cpu_milli, on_it.resources.memory_mib) = (0, 0);
+                on_it.resources.gpus = gpus;
+                let share = on_it.share_on(offer.shape.accelerator.as_ref());
+                let _ = share.is_some_and(|share| machine.free.take(&share));
+                input.instances.push(machine);
             }
         }
         for (i, (job, at, since)) in live.into_iter().enumerate() {
@@ -289,10 +303,11 @@ fn pools_hold(round: &Round<'_>, draft: &Draft) -> bool {
         for (ask, seat) in round.asks.iter().zip(&draft.seats) {
             let Some(seat) = seat else { continue };
             let e = ask.want(&ask.pairs[seat.pair]);
-            if round.market.listings[e.listing].offer.key.pool == **name {
+            let offer = round.market.listings[e.listing].offer;
+            if offer.key.pool == **name {
                 cpu += e.share.cpu_milli * u64::from(ask.nodes);
                 memory += e.share.memory_mib * u64::from(ask.nodes);
-                gpus += gpu_units(&e.share) * u64::from(ask.nodes);
+                gpus += e.share.gpu_units(&offer.shape) * u64::from(ask.nodes);
             }
         }
         cpu <= limit.cpu_milli

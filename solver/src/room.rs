@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use spotwise_model::id::PoolName;
 use spotwise_model::plan::Target;
-use spotwise_model::resources::Free;
+use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::{NodeShape, Share};
 
-use crate::market::{GPU_UNITS, Listing, gpu_units};
+use crate::market::Listing;
 use crate::round::{Round, Want};
 
 /// Where a job goes: which of its pairs, and the machine of each node.
@@ -107,7 +107,7 @@ impl Left {
         Self { whole_gpus, cpu_milli: free.cpu_milli(), memory_mib: free.memory_mib() }
     }
 
-    /// Whether that much is there; a slice needs a closer look.
+    /// Whether that much is there; a part of a GPU needs a closer look.
     const fn may_hold(&self, share: &Share) -> bool {
         share.gpus <= self.whole_gpus
             && share.cpu_milli <= self.cpu_milli
@@ -133,12 +133,12 @@ impl Bin {
     }
 
     fn holds(&self, share: &Share) -> bool {
-        self.left.may_hold(share) && (share.mig.is_none() || self.free.clone().take(share))
+        self.left.may_hold(share) && (!share.takes_part() || self.free.clone().take(share))
     }
 
     fn take(&mut self, share: &Share) -> bool {
         let taken = self.free.take(share);
-        self.left = if share.mig.is_some() {
+        self.left = if share.takes_part() {
             Left::of(&self.free)
         } else {
             let taken_gpus = if taken { share.gpus } else { 0 };
@@ -240,11 +240,12 @@ impl<'r, 'a> Room<'r, 'a> {
         let listing = self.round.market.listings.get(want.listing)?;
         let pool = self.pools.get(&listing.offer.key.pool)?;
         let (share, nodes) = (&want.share, u64::from(want.nodes));
+        let units = share.gpu_units(&listing.offer.shape).saturating_mul(nodes);
         if share.cpu_milli.saturating_mul(nodes) > pool.cpu_milli {
             Some("cpus")
         } else if share.memory_mib.saturating_mul(nodes) > pool.memory_mib {
             Some("memory")
-        } else if pool.gpu_units.is_some_and(|left| gpu_units(share).saturating_mul(nodes) > left) {
+        } else if pool.gpu_units.is_some_and(|left| units > left) {
             Some("gpus")
         } else {
             None
@@ -346,7 +347,7 @@ impl<'r, 'a> Room<'r, 'a> {
         let Some(pool) = self.pools.get_mut(&listing.offer.key.pool) else { return };
         pool.cpu_milli = pool.cpu_milli.saturating_sub(share.cpu_milli.saturating_mul(nodes));
         pool.memory_mib = pool.memory_mib.saturating_sub(share.memory_mib.saturating_mul(nodes));
-        let units = gpu_units(share).saturating_mul(nodes);
+        let units = share.gpu_units(&listing.offer.shape).saturating_mul(nodes);
         pool.gpu_units = pool.gpu_units.map(|left| left.saturating_sub(units));
     }
 }

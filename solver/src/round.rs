@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use spotwise_model::Share;
 use spotwise_model::time::hours;
 
+use crate::bands::{extra_of, is_wished};
 use crate::choice::{Case, LEAST_WAIT, MUST_GO_HOURS, appraise, hourly, options, weight};
 use crate::input::{PlanInput, PlanJob};
 use crate::market::{Listing, Market, fraction};
@@ -92,6 +93,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) kinds: Box<[Kind]>,
     /// What it may take now and what is there, in the order of the listings.
     pub(crate) pairs: Box<[Pair]>,
+    /// Whether its pairs carry the operator's wishes.
+    pub(crate) wished: bool,
     stake: Stake,
 }
 
@@ -252,6 +255,8 @@ fn ask<'a>(case: &Case<'a>, market: &Market<'_>) -> Ask<'a> {
         })
     }));
     let first = options.first().map(|(estimate, _)| *estimate);
+    // Waiting carries the most that a wish costs: wishes never make a job wait.
+    let wishes = options.iter().map(|(e, _)| extra_of(case, e, listings)).fold(0.0, f64::max);
     Ask {
         job: case.job,
         nodes: case.nodes,
@@ -259,9 +264,10 @@ fn ask<'a>(case: &Case<'a>, market: &Market<'_>) -> Ask<'a> {
         wait: 0.0,
         kinds: kinds.into(),
         pairs: pairs.into(),
+        wished: is_wished(case),
         stake: Stake {
             must_go: case.must_go(),
-            way_out: case.net.as_ref().map_or(0.0, |net| net.estimate.alone),
+            way_out: case.net.as_ref().map_or(0.0, |net| net.estimate.alone) + wishes,
             hourly: hourly(case, first, listings) * weight(case.job),
         },
     }

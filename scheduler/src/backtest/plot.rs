@@ -88,17 +88,20 @@ fn panel(
         );
         day += day_tick;
     }
-    for (measure, colour) in measures.iter().zip(COLOURS.iter().cycle()) {
+    let position = |(hours, value): (&f64, &f64)| {
+        let x = LEFT + hours / 24.0 / days * inner;
+        format!("{x:.1},{:.1}", bottom - value / high * HEIGHT)
+    };
+    // The first lies on top, and those below are wider: equal lines stay visible.
+    let coloured = measures.iter().zip(COLOURS.iter().cycle()).enumerate();
+    for (at, (measure, colour)) in coloured.collect::<Vec<_>>().into_iter().rev() {
         let points = measure.series.hours.iter().zip(values(&measure.series));
-        let points: Vec<String> = points
-            .map(|(hours, value)| {
-                let x = LEFT + hours / 24.0 / days * inner;
-                format!("{x:.1},{:.1}", bottom - value / high * HEIGHT)
-            })
-            .collect();
+        let points: Vec<String> = points.map(position).collect();
+        let width = 1.5 + at.min(3) as f64;
         let _ = writeln!(
             svg,
-            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>",
+            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" \
+             stroke-linejoin=\"round\" points=\"{}\"/>",
             points.join(" ")
         );
     }
@@ -138,6 +141,46 @@ mod tests {
         assert_eq!(scale(0.0), (1.0, 1.0));
         assert_eq!((rounded(0.1 + 0.2, 0.1), rounded(40.0, 20.0)), ("0.3".into(), "40".into()));
         assert_eq!(scale(f64::NAN), (1.0, 1.0));
+    }
+
+    #[test]
+    fn the_first_lies_on_top_and_covers_no_equal_line() {
+        let svg = plot("equal", &[flat("ours"), flat("theirs")]);
+        let panels: Vec<&str> = svg.split("machines</text>").collect();
+        assert_eq!(panels.len(), 2);
+        for panel in panels {
+            let lines: Vec<&str> = panel.lines().filter(|l| l.starts_with("<polyline")).collect();
+            let [below, top] = lines[..] else { panic!("{lines:?}") };
+            assert!(top.contains(COLOURS[0]) && top.contains("stroke-width=\"1.5\""), "{top}");
+            assert!(
+                below.contains(COLOURS[1]) && below.contains("stroke-width=\"2.5\""),
+                "{below}"
+            );
+        }
+    }
+
+    fn flat(planner: &str) -> Measures {
+        let series =
+            Series { hours: vec![0.0, 24.0], dollars: vec![0.0, 5.0], machines: vec![1.0, 1.0] };
+        Measures {
+            planner: planner.to_owned(),
+            cost_micros: 5_000_000,
+            on_demand_micros: 10_000_000,
+            cost_share: 0.5,
+            jobs: 1,
+            missed: 0,
+            unfinished: 0,
+            machine_hours: 24.0,
+            utilisation: 1.0,
+            spot_share: 1.0,
+            wait_mean_hours: 0.0,
+            wait_p90_hours: 0.0,
+            interruptions: 0,
+            moves: 0,
+            plans: 1,
+            plans_cut_short: 0,
+            series,
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use spotwise_model::{
     Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
     Money, Offer, WaitReason,
 };
-use spotwise_solver::PoolLimit;
+use spotwise_solver::{Forecast, PoolLimit};
 
 use super::change::{Change, SubmissionRecord};
 
@@ -50,6 +50,8 @@ pub struct Seen {
     pub waits: BTreeMap<JobId, WaitReason>,
     /// Everything on the market.
     pub offers: Vec<Offer>,
+    /// What is expected of the spot markets, by pool and machine type.
+    pub forecasts: Vec<Forecast>,
     /// What pools have in all, used or not.
     pub pool_totals: Vec<PoolLimit>,
     /// How the last plan was found, in words.

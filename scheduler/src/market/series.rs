@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::id::{InstanceType, Zone};
@@ -192,6 +193,19 @@ impl Market {
     pub fn next_change(&self, after: Timestamp) -> Option<Timestamp> {
         let changes = &self.inner.changes;
         changes.get(changes.partition_point(|at| *at <= after)).copied()
+    }
+
+    /// Whether a zone had capacity of a machine type, one a step from `from` to
+    /// `to`; none where the market does not know it.
+    pub fn watched(
+        &self,
+        zone: &Zone,
+        instance_type: &InstanceType,
+        (from, to): (Timestamp, Timestamp),
+        step: Duration,
+    ) -> Option<Vec<bool>> {
+        let series = self.inner.series.get(&(zone.clone(), instance_type.clone()))?;
+        Some(series.spells.watched(from, to, step))
     }
 
     /// When its first row begins.

@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod ending;
+pub mod forecast;
 pub mod guard;
 pub mod launch;
 pub mod observe;

@@ -39,6 +39,7 @@ pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
         offers: state.seen.offers.clone(),
         instances: instances(state),
         limits: limits(state),
+        forecasts: state.seen.forecasts.clone(),
         policy: config.policy.clone(),
         time_limit: config.plan_time_limit,
     }

@@ -7,7 +7,7 @@ use spotwise_model::{Now, Plan};
 use spotwise_solver::PoolLimit;
 
 use super::observe::Lead;
-use super::{admit, guard, launch, observe, offers, plan, settle};
+use super::{admit, forecast, guard, launch, observe, offers, plan, settle};
 use crate::config::Config;
 use crate::core::{Change, State};
 use crate::market::Market;
@@ -70,6 +70,7 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     let moved = free(&offers) != free(&draft.state.seen.offers);
     draft.state.seen.offers = offers;
     draft.state.seen.pool_totals = vec![total.clone()];
+    forecast::look(draft.state, market, &available, config.policy.changeover, now.market);
 
     if let Some(plan) = plan {
         draft.take(plan::accept(draft.state, &plan, now));

@@ -50,6 +50,8 @@ fn empty(now: Timestamp) -> PlanInput {
         offers: Vec::new(),
         instances: Vec::new(),
         limits: Vec::new(),
+        forecasts: Vec::new(),
+        shares: Default::default(),
         policy: Policy::default(),
         time_limit: Duration::from_secs(10),
     }

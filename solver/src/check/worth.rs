@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use spotwise_model::plan::Target;
-use spotwise_model::{JobId, Placement, Plan, Share};
+use spotwise_model::resources::GPU_UNITS;
+use spotwise_model::{JobId, NodeShape, Placement, Plan, Share};
 
 use crate::input::PlanInput;
-use crate::market::{GPU_UNITS, Listing, free_gpu_units, gpu_units};
+use crate::market::Listing;
 use crate::prices::{ListingPrice, Prices, RESOURCES};
 use crate::round::{Ask, Pair, Round};
 
@@ -115,9 +116,10 @@ fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Optio
     let listing = round.market.listings.get(pair.listing())?;
     let price = prices.listings.get(pair.listing())?;
     let share = ask.share(pair);
+    let shape = &listing.offer.shape;
     let nodes = f64::from(ask.nodes);
     let part: f64 =
-        part_of(&share, machine(listing)).iter().zip(price.weights).map(|(p, w)| p * w).sum();
+        part_of(&share, shape, machine(listing)).iter().zip(price.weights).map(|(p, w)| p * w).sum();
     let life = round.lifetime(pair.listing(), pair.bucket());
     let opened = if listing.openable() > 0 {
         part * (listing.marginal_price() * life + price.shortage)
@@ -130,10 +132,10 @@ fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Optio
     if holding > 0.0 {
         let mut left = [0_u64; RESOURCES];
         for (_, free) in &listing.used {
-            let one = [free_gpu_units(free), free.cpu_milli(), free.memory_mib()];
+            let one = [free.gpu_units(), free.cpu_milli(), free.memory_mib()];
             left.iter_mut().zip(one).for_each(|(left, one)| *left = left.saturating_add(one));
         }
-        let taken: f64 = part_of(&share, left).iter().zip(price.used).map(|(p, v)| p * v).sum();
+        let taken: f64 = part_of(&share, shape, left).iter().zip(price.used).map(|(p, v)| p * v).sum();
         let shared = running_share(listing, &share, pair.hours()) + taken;
         if shared < opened {
             nodes_opened = (nodes - holding).max(0.0);
@@ -146,7 +148,7 @@ fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Optio
     for ((name, limit), price) in round.market.limits.iter().zip(&prices.pools) {
         if **name == listing.offer.key.pool {
             let gpus = limit.gpus.map_or(u64::MAX, |gpus| u64::from(gpus) * GPU_UNITS);
-            let parts = part_of(&share, [gpus, limit.cpu_milli, limit.memory_mib]);
+            let parts = part_of(&share, shape, [gpus, limit.cpu_milli, limit.memory_mib]);
             dollars += nodes * parts.iter().zip(price).map(|(p, q)| p * q).sum::<f64>();
         }
     }
@@ -160,21 +162,21 @@ fn machine(listing: &Listing<'_>) -> [u64; RESOURCES] {
 
 /// GPUs, CPU and memory of a share as parts of what there is; what is asked of
 /// nothing counts twice the whole, and can never be had.
-fn part_of(share: &Share, all: [u64; RESOURCES]) -> [f64; RESOURCES] {
+fn part_of(share: &Share, shape: &NodeShape, all: [u64; RESOURCES]) -> [f64; RESOURCES] {
     let [gpu, cpu, memory] = all;
     let part = |take: u64, all: u64| match (take, all) {
         (0, _) => 0.0,
         (_, 0) => 2.0,
         (take, all) => take as f64 / all as f64,
     };
-    [part(gpu_units(share), gpu), part(share.cpu_milli, cpu), part(share.memory_mib, memory)]
+    [part(share.gpu_units(shape), gpu), part(share.cpu_milli, cpu), part(share.memory_mib, memory)]
 }
 
 /// Dollars of one node on a machine that others keep running: its largest part.
 fn running_share(listing: &Listing<'_>, share: &Share, hours: f64) -> f64 {
     let [gpu, cpu, memory] = machine(listing);
     let part = |take: u64, all: u64| if all == 0 { 0.0 } else { take as f64 / all as f64 };
-    let largest = part(gpu_units(share), gpu)
+    let largest = part(share.gpu_units(&listing.offer.shape), gpu)
         .max(part(share.cpu_milli, cpu))
         .max(part(share.memory_mib, memory))
         .min(1.0);

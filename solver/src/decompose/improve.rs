@@ -222,7 +222,11 @@ impl<'r, 'a> Table<'r, 'a> {
             pair.map_or(0.0, |pair| self.round.lifetime(pair.listing(), pair.bucket()))
         };
         let takes = |pair: Option<&crate::round::Pair>| {
-            pair.map_or([u64::MAX; RESOURCES], |pair| takes(&ask.share(pair)))
+            let listing = pair.and_then(|pair| self.round.market.listings.get(pair.listing()));
+            let both = pair.zip(listing);
+            both.map_or([u64::MAX; RESOURCES], |(pair, listing)| {
+                takes(&ask.share(pair), &listing.offer.shape)
+            })
         };
         Some(Dealt {
             at,
@@ -342,5 +346,6 @@ impl<'r, 'a> Table<'r, 'a> {
 
 /// Whether a job is one node of whole GPUs: what this module moves.
 fn is_simple(ask: &Ask<'_>) -> bool {
-    ask.nodes == 1 && !ask.pairs.is_empty() && ask.kinds.iter().all(|kind| kind.share.mig.is_none())
+    let whole = ask.kinds.iter().all(|kind| !kind.share.takes_part());
+    ask.nodes == 1 && !ask.pairs.is_empty() && whole
 }

@@ -1,8 +1,9 @@
 //! What every job wants under some prices, and what the prices become by it.
 
 use spotwise_model::Share;
+use spotwise_model::resources::{Free, GPU_UNITS};
 
-use crate::market::{GPU_UNITS, Listing, free_gpu_units};
+use crate::market::Listing;
 use crate::parallel::in_chunks;
 use crate::prices::{ListingPrice, Prices, RESOURCES, dot, parts, takes, whole};
 use crate::round::{Ask, Pair, Round};
@@ -149,7 +150,8 @@ impl<'r, 'a> Scene<'r, 'a> {
         let scope = self.listings.get(pair.listing())?;
         let price = prices.listings.get(pair.listing())?;
         let want = ask.want(pair);
-        let takes = takes(&want.share);
+        let listing = self.round.market.listings.get(pair.listing())?;
+        let takes = takes(&want.share, &listing.offer.shape);
         let nodes = f64::from(ask.nodes);
         let fits = takes.iter().zip(&scope.most).all(|(take, most)| take <= most);
         let one_opened = opened / nodes;
@@ -292,7 +294,8 @@ impl Wishes<'_, '_, '_> {
         let (_, on_used) = scene.special(self.prices, ask, pair, factor * machine)?;
         let nodes = f64::from(ask.nodes);
         *opened += part * factor * (1.0 - on_used / nodes);
-        let takes = takes(&ask.share(pair));
+        let listing = scene.round.market.listings.get(pair.listing())?;
+        let takes = takes(&ask.share(pair), &listing.offer.shape);
         add(demand.used.get_mut(pair.listing())?, parts(takes, scope.left), part * on_used);
         if let Some(pool) = scope.pool {
             let left = *scene.pool_left.get(pool)?;
@@ -329,18 +332,17 @@ impl Demand {
 /// By which resource a group's machines fill up: that which its jobs together
 /// take the largest part of.
 fn weights(round: &Round<'_>) -> Vec<[f64; RESOURCES]> {
-    let shape = |group: &Vec<usize>| {
-        let first = group.first().and_then(|at| round.market.listings.get(*at));
-        first.map_or([0; RESOURCES], whole)
-    };
-    let shapes: Vec<_> = round.market.groups.iter().map(shape).collect();
-    let mut takes_all = vec![[0.0; RESOURCES]; shapes.len()];
+    let first =
+        |group: &Vec<usize>| group.first().and_then(|at| round.market.listings.get(*at));
+    let machines: Vec<_> = round.market.groups.iter().map(first).collect();
+    let mut takes_all = vec![[0.0; RESOURCES]; machines.len()];
     for ask in &round.asks {
         for kind in &ask.kinds {
-            if let (Some(sum), Some(whole)) =
-                (takes_all.get_mut(kind.group), shapes.get(kind.group))
+            if let (Some(sum), Some(Some(machine))) =
+                (takes_all.get_mut(kind.group), machines.get(kind.group))
             {
-                add(sum, parts(takes(&kind.share), *whole), f64::from(ask.nodes));
+                let takes = takes(&kind.share, &machine.offer.shape);
+                add(sum, parts(takes, whole(machine)), f64::from(ask.nodes));
             }
         }
     }
@@ -356,7 +358,7 @@ fn factors(round: &Round<'_>, weights: &[[f64; RESOURCES]]) -> Vec<Box<[f64]>> {
     let of = |ask: &Ask<'_>, share: &Share, group: usize| {
         let listing = round.market.groups.get(group)?.first()?;
         let listing: &Listing<'_> = round.market.listings.get(*listing)?;
-        let parts = parts(takes(share), whole(listing));
+        let parts = parts(takes(share, &listing.offer.shape), whole(listing));
         Some(f64::from(ask.nodes) * dot(weights.get(group)?, &parts))
     };
     let ask = |ask: &Ask<'_>| {
@@ -379,8 +381,8 @@ fn worths(round: &Round<'_>, factors: &[Box<[f64]>]) -> Vec<f64> {
     sums.into_iter().map(|(dollars, n)| if n > 0.0 { dollars / n } else { 0.0 }).collect()
 }
 
-fn left_of(free: &spotwise_model::resources::Free) -> [u64; RESOURCES] {
-    [free_gpu_units(free), free.cpu_milli(), free.memory_mib()]
+fn left_of(free: &Free) -> [u64; RESOURCES] {
+    [free.gpu_units(), free.cpu_milli(), free.memory_mib()]
 }
 
 fn sum(a: [u64; RESOURCES], b: [u64; RESOURCES]) -> [u64; RESOURCES] {

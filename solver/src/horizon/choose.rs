@@ -1,24 +1,35 @@
-//! The choice now: every way to go on, with its expected dollars, looking one
-//! step ahead with what is known of each zone and then into the table.
+//! The choice at one moment: every way to go on, with its expected dollars,
+//! looking one step ahead with what is known of each zone, then into the table.
 
-use super::hazard::{age, level};
+use super::Horizon;
+use super::hazard::level;
 use super::table::{AWAY, ON_DEMAND, SPOT};
-use super::{Horizon, Zone};
+
+/// A zone at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ZoneNow {
+    /// Whether it is available.
+    pub up: bool,
+    /// Steps since that is so, the present one included: at least 1.
+    pub age: usize,
+    /// Dollars a step.
+    pub price: f64,
+}
 
 /// Where a job may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spot {
+pub enum On {
     /// Nowhere.
-    Away,
+    Nothing,
     /// On spot of the zone with this index.
-    Zone(usize),
+    Spot(usize),
     /// On demand.
     OnDemand,
 }
 
-/// What is asked: how a job stands when a step begins.
+/// How a job stands when a step begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Asked {
+pub struct Stand {
     /// Steps to the deadline, this one included.
     pub steps: f64,
     /// Work left, in steps.
@@ -26,14 +37,14 @@ pub struct Asked {
     /// What is left of the changeover where it is, in steps.
     pub changeover_left: f64,
     /// Where it is.
-    pub on: Spot,
+    pub on: On,
 }
 
-/// One way to go on, and what it is worth.
+/// One way to go on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Way {
-    /// Where.
-    pub to: Spot,
+    /// Where to.
+    pub to: On,
     /// Expected dollars until done.
     pub dollars: f64,
 }
@@ -41,59 +52,9 @@ pub struct Way {
 /// Dollars below which two ways are the same: the one named first is taken.
 const SAME: f64 = 1e-9;
 
-impl Horizon {
-    /// Every way to go on from the present step, staying first. `zones` are those
-    /// that it was solved for, as they are now.
-    pub fn options(&self, zones: &[Zone<'_>], asked: Asked) -> Vec<Way> {
-        let now = Now::new(self, zones);
-        let mut options = Vec::with_capacity(zones.len() + 3);
-        let mut add = |to, dollars| options.push(Way { to, dollars });
-        let after = asked.steps - 1.0;
-        let slack = |debt: f64| asked.steps - asked.work - debt - self.terms.changeover;
-        let start = slack(self.terms.changeover);
-        let stay = slack(asked.changeover_left);
-        let on_demand = |slack| {
-            self.terms.on_demand + self.table.expected(after, slack, &now.market, ON_DEMAND)
-        };
-        let is_there = |zone: usize| now.zones.get(zone).is_some_and(|zone| zone.up);
-        match asked.on {
-            Spot::Zone(zone) if is_there(zone) => add(asked.on, now.spot(zone, after, stay)),
-            Spot::OnDemand => add(asked.on, on_demand(stay)),
-            Spot::Zone(_) | Spot::Away => {}
-        }
-        add(Spot::Away, self.table.expected(after, slack(0.0) - 1.0, &now.market, AWAY));
-        if asked.on != Spot::OnDemand {
-            add(Spot::OnDemand, on_demand(start));
-        }
-        for zone in (0..zones.len()).filter(|zone| is_there(*zone)) {
-            if asked.on != Spot::Zone(zone) {
-                add(Spot::Zone(zone), now.spot(zone, after, start));
-            }
-        }
-        options
-    }
-
-    /// The way with the least expected dollars, the first of equals.
-    pub fn best(&self, zones: &[Zone<'_>], asked: Asked) -> Spot {
-        let mut best: Option<Way> = None;
-        for option in self.options(zones, asked) {
-            if best.is_none_or(|best| option.dollars < best.dollars - SAME) {
-                best = Some(option);
-            }
-        }
-        best.map_or(Spot::Away, |best| best.to)
-    }
-}
-
-/// One zone now.
-struct ZoneNow {
-    up: bool,
-    age: usize,
-    price: f64,
-}
-
-/// The market now, and as it may be after one step.
-struct Now<'h> {
+/// The market at one moment, and as it may be after one step.
+#[derive(Clone, Debug)]
+pub struct Moment<'h> {
     horizon: &'h Horizon,
     zones: Vec<ZoneNow>,
     /// By group: classes after a step, with their chances.
@@ -103,38 +64,78 @@ struct Now<'h> {
     part: usize,
 }
 
-impl<'h> Now<'h> {
-    fn new(horizon: &'h Horizon, zones: &[Zone<'_>]) -> Self {
-        let steps = zones.iter().map(|zone| zone.seen.len()).max().unwrap_or(0);
-        let zones: Vec<ZoneNow> = zones
-            .iter()
-            .map(|zone| ZoneNow {
-                up: zone.seen.last().copied().unwrap_or(false),
-                age: age(zone.seen),
-                price: zone.price,
-            })
-            .collect();
-        let any = |group: usize| {
-            let mut of = horizon.groups.get(group).into_iter().flat_map(|group| &group.zones);
-            of.any(|zone| zones.get(*zone).is_some_and(|zone| zone.up))
-        };
+impl<'h> Moment<'h> {
+    pub(super) fn new(horizon: &'h Horizon, zones: Vec<ZoneNow>, now: usize) -> Self {
+        let is_up = |zone: &usize| zones.get(*zone).is_some_and(|zone| zone.up);
+        let any = |group: &usize| horizon.groups[*group].zones.iter().any(is_up);
         let levels = horizon
             .groups
             .iter()
             .map(|group| {
-                let there = group.peers.iter().filter(|peer| any(**peer)).count();
-                level(there, group.peers.len())
+                level(group.peers.iter().filter(|peer| any(peer)).count(), group.peers.len())
             })
             .collect();
-        let part = horizon.hazards.part_of_day(steps);
-        let mut now = Self { horizon, zones, market: Vec::new(), levels, part };
-        now.market = (0..horizon.groups.len())
+        let part = horizon.hazards.part_of_day(now);
+        let mut moment = Self { horizon, zones, market: Vec::new(), levels, part };
+        moment.market = (0..horizon.groups.len())
             .map(|group| {
-                let (up, age) = now.best_of(group, None);
-                now.after_step(group, up, age)
+                let (up, age) = moment.best_of(group, None);
+                moment.after_step(group, up, age)
             })
             .collect();
-        now
+        moment
+    }
+
+    /// Every way to go on, staying first.
+    pub fn ways(&self, stand: Stand) -> Vec<Way> {
+        let mut ways = Vec::with_capacity(self.zones.len() + 3);
+        let mut add = |to| ways.push(Way { to, dollars: self.dollars(stand, to) });
+        let up = |zone: usize| self.zones.get(zone).is_some_and(|zone| zone.up);
+        let stays = match stand.on {
+            On::Spot(zone) => up(zone),
+            On::OnDemand => true,
+            On::Nothing => false,
+        };
+        if stays {
+            add(stand.on);
+        }
+        add(On::Nothing);
+        if stand.on != On::OnDemand {
+            add(On::OnDemand);
+        }
+        for zone in (0..self.zones.len()).filter(|zone| up(*zone)) {
+            if stand.on != On::Spot(zone) {
+                add(On::Spot(zone));
+            }
+        }
+        ways
+    }
+
+    /// The way with the least expected dollars, the first of equals.
+    pub fn best(&self, stand: Stand) -> On {
+        let mut best: Option<Way> = None;
+        for way in self.ways(stand) {
+            if best.is_none_or(|best| way.dollars < best.dollars - SAME) {
+                best = Some(way);
+            }
+        }
+        best.map_or(On::Nothing, |best| best.to)
+    }
+
+    /// Expected dollars until done of one way to go on; without end where it
+    /// cannot be taken.
+    pub fn dollars(&self, stand: Stand, to: On) -> f64 {
+        let Horizon { terms, table, .. } = self.horizon;
+        let debt = if to == stand.on { stand.changeover_left } else { terms.changeover };
+        let after = stand.steps - 1.0;
+        let slack = stand.steps - stand.work - terms.changeover;
+        match to {
+            On::Nothing => table.expected(after, slack - 1.0, &self.market, AWAY),
+            On::OnDemand => {
+                terms.on_demand + table.expected(after, slack - debt, &self.market, ON_DEMAND)
+            }
+            On::Spot(zone) => self.spot(zone, after, slack - debt),
+        }
     }
 
     /// The state of a group as its oldest zone that is there has it; `without`
@@ -166,8 +167,10 @@ impl<'h> Now<'h> {
 
     /// Expected dollars of this step on spot of a zone and of what comes after.
     fn spot(&self, zone: usize, after: f64, slack: f64) -> f64 {
-        let Some(here) = self.zones.get(zone) else { return f64::INFINITY };
-        let group = self.horizon.group_of.get(zone).copied().unwrap_or(0);
+        let there = self.zones.get(zone).filter(|zone| zone.up);
+        let (Some(here), Some(group)) = (there, self.horizon.group_of.get(zone).copied()) else {
+            return f64::INFINITY;
+        };
         let table = &self.horizon.table;
         let classes = &self.horizon.hazards.classes;
         let end = self.end(group, true, here.age);

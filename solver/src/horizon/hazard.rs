@@ -177,8 +177,8 @@ pub(super) fn level(there: usize, of: usize) -> usize {
     }
 }
 
-/// The age of the spell that a history ends with.
-pub(super) fn age(seen: &[bool]) -> usize {
+/// The age of the spell that a history ends with, in steps: at least 1.
+pub fn age(seen: &[bool]) -> usize {
     let last = seen.last().copied().unwrap_or(false);
     seen.iter().rev().take_while(|there| **there == last).count().max(1)
 }

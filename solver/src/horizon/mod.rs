@@ -22,22 +22,21 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use choose::{Asked, Way, Spot};
+pub use choose::{Moment, On, Stand, Way, ZoneNow};
+pub use hazard::age;
 use group::Group;
 use hazard::Hazards;
 use table::Table;
 
-/// Hazards are fitted and the table is solved again after so many hours.
-const REFIT_HOURS: f64 = 3.0;
-
-/// A zone of the spot market, as far as it is known now.
+/// A zone of the spot market, as far as it is known.
 #[derive(Clone, Debug)]
 pub struct Zone<'a> {
-    /// Zones of the same region come and go together.
+    /// Zones of the same region come and go together ([`regions`]).
     pub region: usize,
     /// Dollars a step, now.
     pub price: f64,
     /// Whether it was available, one a step; the last one is the present step.
+    /// Histories end together, and may begin at different times.
     pub seen: &'a [bool],
 }
 
@@ -52,8 +51,8 @@ pub struct Terms {
     pub changeover: f64,
 }
 
-/// The decision process of one machine type in one set of zones, as known at
-/// one moment.
+/// The decision process of one machine type in one set of zones, fitted to what
+/// was known at one moment.
 #[derive(Clone, Debug)]
 pub struct Horizon {
     terms: Terms,
@@ -62,26 +61,49 @@ pub struct Horizon {
     group_of: Vec<usize>,
     hazards: Hazards,
     table: Table,
-    /// Length of history that it was fitted to, in steps.
+    /// Length of the longest history that it was fitted to, in steps.
     fitted_at: usize,
 }
 
 impl Horizon {
     /// Fits the hazards to what has been seen and solves the process for jobs
-    /// with at most so many steps to their deadline and so much slack. The
-    /// histories are of one length; a zone that has not been watched that long
-    /// counts as gone before.
-    pub fn solve(zones: &[Zone<'_>], terms: Terms, steps: usize, slack: f64) -> Self {
+    /// with at most so many steps to their deadline and so much of them to spare.
+    pub fn solve(zones: &[Zone<'_>], terms: Terms, steps: usize, spare: f64) -> Self {
         let fitted_at = zones.iter().map(|zone| zone.seen.len()).max().unwrap_or(0);
         let (groups, group_of) = group::pool(zones, terms.on_demand);
         let hazards = Hazards::fit(&groups, terms.step_seconds);
-        let table = Table::solve(&groups, &hazards, terms, fitted_at, steps, slack);
+        let table = Table::solve(&groups, &hazards, terms, fitted_at, steps, spare);
         Self { terms, groups, group_of, hazards, table, fitted_at }
     }
 
-    /// Whether so much has happened since that it should be solved again.
-    pub fn is_stale(&self, now: usize) -> bool {
-        let age = now.saturating_sub(self.fitted_at) as f64 * self.terms.step_seconds;
-        age >= REFIT_HOURS * 3_600.0
+    /// Hours since it was fitted, at the `now`-th step of the longest history.
+    pub fn hours_old(&self, now: usize) -> f64 {
+        now.saturating_sub(self.fitted_at) as f64 * self.terms.step_seconds / 3_600.0
     }
+
+    /// The process at the `now`-th step of the longest history; `zones` are those
+    /// that it was solved for.
+    pub fn at(&self, zones: Vec<ZoneNow>, now: usize) -> Moment<'_> {
+        Moment::new(self, zones, now)
+    }
+
+    /// Dollars a step on demand.
+    pub fn on_demand(&self) -> f64 {
+        self.terms.on_demand
+    }
+}
+
+/// Numbers the regions of zones: the zone's name less its last letters.
+pub fn regions<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<usize> {
+    let mut known: Vec<&str> = Vec::new();
+    let region = |name: &'a str| name.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let mut number = |name| {
+        let region = region(name);
+        let found = known.iter().position(|one| *one == region);
+        found.unwrap_or_else(|| {
+            known.push(region);
+            known.len() - 1
+        })
+    };
+    names.into_iter().map(&mut number).collect()
 }

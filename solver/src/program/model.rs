@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use good_lp::{Expression, ProblemVariables, Solution, Variable, variable};
 use spotwise_model::Share;
 use spotwise_model::plan::Target;
-use spotwise_model::resources::Free;
+use spotwise_model::resources::{Free, GPU_UNITS};
+use spotwise_model::sharing::SoftSharing;
 
-use crate::market::{GPU_UNITS, Listing, free_gpu_units, gpu_units, most_on_one};
+use crate::market::{Listing, most_on_one};
 use crate::prices::{parts, takes, whole};
 use crate::room::{Draft, is_used};
 use crate::round::{Ask, Pair, Round};
@@ -39,11 +40,23 @@ pub(super) fn classes(round: &Round<'_>) -> Vec<Class> {
             let share = ask.share(pair);
             key.extend([pair.cell() as u64, pair.extra().to_bits()]);
             key.extend([share.gpus.into(), share.cpu_milli, share.memory_mib]);
-            key.extend([gpu_units(&share), pair.hours().to_bits()]);
+            key.extend(part_key(&share));
+            key.push(pair.hours().to_bits());
         }
         by_key.entry(key).or_default().push(*at);
     }
     by_key.into_values().map(|members| Class { members }).collect()
+}
+
+/// What tells parts of a GPU apart. Two profiles, or two kinds of sharing, may
+/// take as much and still not fit the same running machines.
+fn part_key(share: &Share) -> [u64; 3] {
+    let (kind, amount) = match share.shared.map(|shared| shared.sharing) {
+        None => (0, 0),
+        Some(SoftSharing::Mps { memory_mib }) => (1, memory_mib),
+        Some(SoftSharing::TimeSlicing { jobs }) => (2, jobs.into()),
+    };
+    [share.mig.map_or(0, |profile| profile.index() as u64 + 1), kind, amount]
 }
 
 /// The columns of a class on one of its pairs.
@@ -193,7 +206,7 @@ impl Model {
                 }
                 let (nodes, share) = (ask.nodes, &ask.share(pair));
                 let opened = Self::on_opened(column, nodes);
-                let parts = parts(takes(share), whole);
+                let parts = parts(takes(share, shape), whole);
                 for (sum, part) in sums.iter_mut().zip(parts) {
                     sum.add_mul(part, opened.clone());
                 }
@@ -223,7 +236,7 @@ impl Model {
     ) {
         let mut left = [0_u64; 3];
         for (_, free) in &listing.used {
-            let of_one = [free_gpu_units(free), free.cpu_milli(), free.memory_mib()];
+            let of_one = [free.gpu_units(), free.cpu_milli(), free.memory_mib()];
             for (sum, part) in left.iter_mut().zip(of_one) {
                 *sum = sum.saturating_add(part);
             }
@@ -231,7 +244,8 @@ impl Model {
         let mut sums = [(); 3].map(|()| Expression::default());
         for column in columns {
             if let (Some((ask, pair, _)), Some(u)) = (self.lookup(round, column), column.u) {
-                for (sum, part) in sums.iter_mut().zip(parts(takes(&ask.share(pair)), left)) {
+                let takes = takes(&ask.share(pair), &listing.offer.shape);
+                for (sum, part) in sums.iter_mut().zip(parts(takes, left)) {
                     sum.add_mul(part, u);
                 }
             }
@@ -248,8 +262,9 @@ impl Model {
             for column in &self.columns {
                 let Some((ask, pair, _)) = self.lookup(round, column) else { continue };
                 let listing = round.market.listings.get(pair.listing());
-                if listing.is_some_and(|listing| listing.offer.key.pool == **name) {
-                    for (sum, part) in sums.iter_mut().zip(parts(takes(&ask.share(pair)), whole)) {
+                if let Some(listing) = listing.filter(|l| l.offer.key.pool == **name) {
+                    let takes = takes(&ask.share(pair), &listing.offer.shape);
+                    for (sum, part) in sums.iter_mut().zip(parts(takes, whole)) {
                         sum.add_mul(part * f64::from(ask.nodes), column.x);
                     }
                 }

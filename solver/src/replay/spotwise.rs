@@ -2,7 +2,10 @@
 //! hazards of the zones as it goes.
 
 use super::{FIFTHS, Place, Policy, View};
-use crate::horizon::{Asked, Horizon, Spot, Terms, Zone};
+use crate::horizon::{Horizon, On, Stand, Terms, Zone, ZoneNow, age, regions};
+
+/// Hazards are fitted and the table is solved again after so many hours.
+const REFIT_HOURS: f64 = 3.0;
 
 /// Chooses the way with the least expected dollars ([`crate::horizon`]).
 #[derive(Clone, Debug, Default)]
@@ -19,29 +22,50 @@ impl Policy for Spotwise {
 
     fn choose(&mut self, view: &View<'_>) -> Place {
         self.watch(view);
-        let asked = asked(view);
-        let zones = zones(view, &self.seen);
-        let now = zones.iter().map(|zone| zone.seen.len()).max().unwrap_or(0);
-        let stale = self.horizon.as_ref().is_none_or(|horizon| horizon.is_stale(now));
-        let solve = || {
-            let terms = terms(view);
-            let slack = asked.steps - asked.work;
-            Horizon::solve(&zones, terms, view.steps_left, slack)
+        let stand = stand(view);
+        let now = self.seen.iter().map(Vec::len).max().unwrap_or(0);
+        let horizon = match self.horizon.take() {
+            Some(horizon) if horizon.hours_old(now) < REFIT_HOURS => horizon,
+            _ => self.solve(view, stand.steps - stand.work),
         };
-        if stale {
-            self.horizon = Some(solve());
-        }
-        let best = self.horizon.as_ref().map_or(Spot::OnDemand, |h| h.best(&zones, asked));
+        let best = horizon.at(self.zones_now(view), now).best(stand);
+        self.horizon = Some(horizon);
         let choice = match best {
-            Spot::Away => Place::Idle,
-            Spot::Zone(zone) => Place::Spot(zone),
-            Spot::OnDemand => Place::OnDemand,
+            On::Nothing => Place::Idle,
+            On::Spot(zone) => Place::Spot(zone),
+            On::OnDemand => Place::OnDemand,
         };
         if keeps_deadline(view, choice) { choice } else { Place::OnDemand }
     }
 }
 
 impl Spotwise {
+    fn solve(&self, view: &View<'_>, spare: f64) -> Horizon {
+        let regions = regions((0..view.zones()).map(|zone| view.zone_name(zone)));
+        let zones: Vec<Zone<'_>> = self
+            .seen
+            .iter()
+            .zip(regions)
+            .enumerate()
+            .map(|(zone, (seen, region))| Zone { region, price: price(view, zone), seen })
+            .collect();
+        let terms = Terms {
+            step_seconds: f64::from(view.step_seconds()),
+            on_demand: dollars_a_step(view, view.on_demand_micros()),
+            changeover: view.changeover as f64 / FIFTHS as f64,
+        };
+        Horizon::solve(&zones, terms, view.steps_left, spare)
+    }
+
+    fn zones_now(&self, view: &View<'_>) -> Vec<ZoneNow> {
+        let now = |(zone, seen): (usize, &Vec<bool>)| ZoneNow {
+            up: view.spot(zone).available,
+            age: age(seen),
+            price: price(view, zone),
+        };
+        self.seen.iter().enumerate().map(now).collect()
+    }
+
     /// Takes in what has been seen since.
     fn watch(&mut self, view: &View<'_>) {
         self.seen.resize_with(view.zones(), Vec::new);
@@ -66,14 +90,14 @@ fn keeps_deadline(view: &View<'_>, choice: Place) -> bool {
     left == 0 || steps < view.steps_left as u64
 }
 
-fn asked(view: &View<'_>) -> Asked {
+fn stand(view: &View<'_>) -> Stand {
     let steps = |fifths: u64| fifths as f64 / FIFTHS as f64;
     let (on, changeover_left) = match view.on {
-        Place::Idle => (Spot::Away, 0),
-        Place::Spot(zone) => (Spot::Zone(zone), view.changeover_left),
-        Place::OnDemand => (Spot::OnDemand, view.changeover_left),
+        Place::Idle => (On::Nothing, 0),
+        Place::Spot(zone) => (On::Spot(zone), view.changeover_left),
+        Place::OnDemand => (On::OnDemand, view.changeover_left),
     };
-    Asked {
+    Stand {
         steps: view.steps_left as f64,
         work: steps(view.work_left),
         changeover_left: steps(changeover_left),
@@ -81,29 +105,10 @@ fn asked(view: &View<'_>) -> Asked {
     }
 }
 
+fn price(view: &View<'_>, zone: usize) -> f64 {
+    dollars_a_step(view, view.spot(zone).price_micros)
+}
+
 fn dollars_a_step(view: &View<'_>, micros_an_hour: i64) -> f64 {
     micros_an_hour as f64 / 1e6 * f64::from(view.step_seconds()) / 3_600.0
-}
-
-fn terms(view: &View<'_>) -> Terms {
-    Terms {
-        step_seconds: f64::from(view.step_seconds()),
-        on_demand: dollars_a_step(view, view.on_demand_micros()),
-        changeover: view.changeover as f64 / FIFTHS as f64,
-    }
-}
-
-/// The zones as they are now. The region of a zone is its name less the last
-/// letter.
-fn zones<'s>(view: &View<'_>, seen: &'s [Vec<bool>]) -> Vec<Zone<'s>> {
-    let region = |zone: usize| view.zone_name(zone).trim_end_matches(|c: char| c.is_ascii_lowercase());
-    let first_alike = |zone: usize| (0..zone).find(|other| region(*other) == region(zone));
-    seen.iter()
-        .enumerate()
-        .map(|(zone, seen)| Zone {
-            region: first_alike(zone).unwrap_or(zone),
-            price: dollars_a_step(view, view.spot(zone).price_micros),
-            seen,
-        })
-        .collect()
 }

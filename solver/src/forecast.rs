@@ -1,0 +1,89 @@
+//! What the scheduler knows of the spot market of a machine type, and what it
+//! says to a job: wait for spot, or go on demand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::OfferKey;
+use spotwise_model::id::{InstanceType, PoolName, Zone};
+use spotwise_model::time::between;
+
+use crate::horizon::{Horizon, Moment, On, Stand, ZoneNow};
+
+/// The spot market of one machine type in one pool, fitted once in a while and
+/// looked at in every round.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    /// The pool.
+    pub pool: PoolName,
+    /// The machine type.
+    pub instance_type: InstanceType,
+    /// The decision process.
+    pub horizon: Arc<Horizon>,
+    /// Its zones, in its order, as they are now.
+    pub zones: Vec<(Zone, ZoneNow)>,
+    /// Length of a step.
+    pub step: Duration,
+    /// Steps that the process looks ahead.
+    pub steps: usize,
+    /// When the first step of its memory began (market time).
+    pub first: Timestamp,
+}
+
+impl Forecast {
+    /// The step of a time, counted as the process counts: the first is 1.
+    pub fn step_of(&self, time: Timestamp) -> usize {
+        let since = between(self.first, time).as_secs_f64() / self.step.as_secs_f64();
+        since as usize + 1
+    }
+}
+
+/// A forecast at the moment of a round.
+#[derive(Debug)]
+pub(crate) struct Outlook<'a> {
+    forecast: &'a Forecast,
+    moment: Moment<'a>,
+}
+
+impl<'a> Outlook<'a> {
+    pub(crate) fn new(forecast: &'a Forecast, now: Timestamp) -> Self {
+        let zones = forecast.zones.iter().map(|(_, zone)| *zone).collect();
+        Self { forecast, moment: forecast.horizon.at(zones, forecast.step_of(now)) }
+    }
+
+    /// Whether it speaks of that offer.
+    pub(crate) fn is_of(&self, offer: &OfferKey) -> bool {
+        self.forecast.pool == offer.pool && self.forecast.instance_type == offer.instance_type
+    }
+
+    /// Whether a job that has nothing goes on demand now rather than wait for
+    /// spot: with so much work left, so long before its deadline.
+    pub(crate) fn goes_on_demand(&self, left: Duration, time_left: Duration) -> bool {
+        let stand = self.stand(left, time_left, On::Nothing);
+        let ways = [On::OnDemand, On::Nothing].map(|to| self.moment.dollars(stand, to));
+        ways[0] < ways[1]
+    }
+
+    /// Whether a job on demand goes to spot of that offer, which is there.
+    pub(crate) fn goes_back(&self, offer: &OfferKey, left: Duration, time_left: Duration) -> bool {
+        let zone = self.forecast.zones.iter().position(|(zone, _)| *zone == offer.zone);
+        let Some(zone) = zone else { return false };
+        let stand = self.stand(left, time_left, On::OnDemand);
+        let goes = self.moment.dollars(stand, On::Spot(zone));
+        goes < self.moment.dollars(stand, On::OnDemand)
+    }
+
+    /// Deadlines beyond the table's are looked at on its scale: the same part of
+    /// the time is to spare.
+    fn stand(&self, left: Duration, time_left: Duration, on: On) -> Stand {
+        let steps = |span: Duration| span.as_secs_f64() / self.forecast.step.as_secs_f64();
+        let scale = (self.forecast.steps as f64 / steps(time_left).max(1.0)).min(1.0);
+        Stand {
+            steps: steps(time_left) * scale,
+            work: steps(left) * scale,
+            changeover_left: 0.0,
+            on,
+        }
+    }
+}
