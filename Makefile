@@ -4,6 +4,8 @@ CARGO ?= cargo
 # Debian 12 names its libclang by version; elsewhere the newest will do.
 LIBCLANG := $(shell apt-cache show libclang1-14 >/dev/null 2>&1 && echo libclang1-14 || echo libclang1)
 PACKAGES := cmake $(LIBCLANG)
+# Traces and recordings for benchmarks; not part of the repository.
+DATA ?= ../shared/data
 
 .PHONY: demo test check fmt clippy doc unit bench tools build help
 
@@ -37,5 +39,7 @@ unit: tools
 
 test: check unit ## everything that CI runs
 
-bench: tools ## measures speed, as ratios in one run
-	$(CARGO) bench --locked -p spotwise-solver
+bench: tools ## measures planning, MIG and openb; openb reads the folder DATA
+	$(CARGO) bench --locked -p spotwise-solver --bench planning
+	$(CARGO) bench --locked -p spotwise-solver --bench mig
+	$(CARGO) bench --locked -p spotwise-solver --bench openb -- $(DATA)

@@ -103,6 +103,11 @@ pub enum WhyNot {
     Taken,
     /// The budget does not hold it.
     OverBudget,
+    /// It costs no more, but its class has run outside of its spot band, and this
+    /// would lead further away from it.
+    SpotBand,
+    /// It costs no more, but its class runs on too few pools, and most of it here.
+    TooFewPools,
 }
 
 /// Why a job is where it is.

@@ -49,6 +49,9 @@ pub struct Quote {
     pub spot_share: f64,
     /// What it would cost on on-demand alone; none where none holds it.
     pub on_demand_cost: Option<Money>,
+    /// What the job is expected to cost less if its deadline were two hours later;
+    /// none where no forecast says.
+    pub two_more_hours: Option<Money>,
     /// The three next best offers.
     pub alternatives: Vec<Alternative>,
     /// Why it cannot run at all, in words; none where it can.

@@ -9,6 +9,11 @@ use crate::id::Accelerator;
 use crate::mig::MigLayout;
 use crate::sharing::{SharedGpu, SoftSharing};
 
+/// Units of one GPU, to reckon parts of it in whole numbers: MIG's 2, 3, 4 and 7
+/// slices divide it and so do the usual numbers of turns; any other part is
+/// rounded down, by less than two hundred-millionths of a GPU.
+pub const GPU_UNITS: u64 = 84_000_000;
+
 /// What one machine of an offer has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeShape {
@@ -42,6 +47,35 @@ pub struct Share {
     pub cpu_milli: u64,
     /// Main memory in MiB.
     pub memory_mib: u64,
+}
+
+impl Share {
+    /// Whether it takes a part of a GPU: a slice, or a place on one that is shared.
+    pub const fn takes_part(&self) -> bool {
+        self.mig.is_some() || self.shared.is_some()
+    }
+
+    /// Units of a machine's GPUs that it takes: a slice as many as fit beside its
+    /// like, a share by MPS as its memory goes into that of the machine's GPUs,
+    /// one in turns by their number. What [`Free::take`] puts on a GPU adds up to
+    /// [`GPU_UNITS`] at most. What is charged may be more: see
+    /// [`SharedGpu::millionths`].
+    pub fn gpu_units(&self, shape: &NodeShape) -> u64 {
+        let slice = self.mig.map_or(0, |p| GPU_UNITS / u64::from(p.max_per_gpu().max(1)));
+        let part = match self.shared.map(|shared| shared.sharing) {
+            None => 0,
+            Some(SoftSharing::Mps { memory_mib }) => memory_units(memory_mib, shape),
+            Some(SoftSharing::TimeSlicing { jobs }) => GPU_UNITS / u64::from(jobs.max(1)),
+        };
+        (u64::from(self.gpus) * GPU_UNITS).saturating_add(slice).saturating_add(part)
+    }
+}
+
+/// GPU units of so much memory of one GPU; all of them where that is unknown.
+fn memory_units(memory_mib: u64, shape: &NodeShape) -> u64 {
+    let units = u128::from(memory_mib) * u128::from(GPU_UNITS);
+    let part = units.checked_div(shape.gpu_memory_mib.into());
+    part.and_then(|part| u64::try_from(part).ok()).unwrap_or(GPU_UNITS).min(GPU_UNITS)
 }
 
 /// Where on a machine a part of a GPU is.
@@ -109,7 +143,7 @@ impl Free {
         if share.cpu_milli > self.cpu_milli || share.memory_mib > self.memory_mib {
             return false;
         }
-        let takes_part = share.mig.is_some() || share.shared.is_some();
+        let takes_part = share.takes_part();
         let parted = match seat.filter(|seat| seat.gpu < self.shape.gpus) {
             None if takes_part => return false,
             Some(seat) if takes_part => {
@@ -234,6 +268,27 @@ impl Free {
     pub fn untouched_gpus(&self) -> u64 {
         let busy = u64::from(self.whole_gpus) + self.parted.len() as u64;
         u64::from(self.shape.gpus).saturating_sub(busy)
+    }
+
+    /// GPU units left, on untouched GPUs and beside the parts on the others: no
+    /// shares that still fit take more together, by [`Share::gpu_units`].
+    pub fn gpu_units(&self) -> u64 {
+        let beside = |parted: &Parted| match *parted {
+            Parted::Mig(layout) => {
+                let unit = |p: MigProfile| GPU_UNITS / u64::from(p.max_per_gpu().max(1));
+                let taken = layout.instances().map(|(profile, _)| unit(profile)).sum();
+                GPU_UNITS.saturating_sub(taken)
+            }
+            Parted::Mps { used_mib, .. } => {
+                let left = self.shape.gpu_memory_mib.saturating_sub(used_mib);
+                if left == 0 { 0 } else { memory_units(left, &self.shape) }
+            }
+            Parted::TimeSlicing { jobs, taken } => {
+                u64::from(jobs.saturating_sub(taken)) * (GPU_UNITS / u64::from(jobs.max(1)))
+            }
+        };
+        let parted: u64 = self.parted.values().map(beside).sum();
+        self.untouched_gpus() * GPU_UNITS + parted
     }
 
     /// CPU left, in thousandths.

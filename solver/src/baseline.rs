@@ -189,8 +189,8 @@ impl<'a> Room<'a> {
 
     fn pool_holds(&self, pool: &PoolName, share: &Share, nodes: u32) -> bool {
         let nodes = u64::from(nodes);
-        // A slice counts as a whole GPU here: a baseline shares no GPUs.
-        let gpus = u64::from(share.gpus) + u64::from(share.mig.is_some());
+        // A part counts as a whole GPU here: a baseline shares no GPUs.
+        let gpus = u64::from(share.gpus) + u64::from(share.takes_part());
         self.limits.get(pool).is_none_or(|limit| {
             limit.cpu_milli >= share.cpu_milli.saturating_mul(nodes)
                 && limit.memory_mib >= share.memory_mib.saturating_mul(nodes)
@@ -210,7 +210,7 @@ impl<'a> Room<'a> {
         if let Some(limit) = self.limits.get_mut(&offer.key.pool) {
             limit.cpu_milli -= share.cpu_milli * u64::from(count);
             limit.memory_mib -= share.memory_mib * u64::from(count);
-            let gpus = share.gpus + u32::from(share.mig.is_some());
+            let gpus = share.gpus + u32::from(share.takes_part());
             limit.gpus = limit.gpus.map(|have| have - gpus * count);
         }
         let bought = self.bought.entry(offer.key.clone()).or_insert(0);

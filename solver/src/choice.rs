@@ -149,12 +149,16 @@ fn allowed<'e>(case: &'e Case<'_>, listings: &[Listing<'_>]) -> Vec<&'e Estimate
         Standing::Behind if case.net.is_none() => possible,
         Standing::Behind => possible.into_iter().filter(|e| in_time(e) || steady(e)).collect(),
         Standing::Ahead => {
-            let price = |e: &Estimate| e.alone + extra_of(case, e, listings);
-            let later = cheapest_spot(case, listings).map_or(f64::INFINITY, price);
+            let later = cheapest_spot(case, listings);
+            // With the class's wishes or without them: they refuse nothing.
+            let wished = |e: &Estimate| e.alone + extra_of(case, e, listings);
+            let is_later = |e: &Estimate| {
+                later.is_some_and(|later| e.alone > later.alone && wished(e) > wished(later))
+            };
             let now_or_never = |e: &Estimate| {
                 kind(e) == Some(CapacityType::Reserved)
                     || !case.job.spec.interruptible
-                    || price(e) <= later
+                    || !is_later(e)
             };
             possible.into_iter().filter(|e| in_time(e) || (steady(e) && now_or_never(e))).collect()
         }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use spotwise_model::plan::{Alternative, Rule, Target, Why, WhyNot};
 use spotwise_model::spec::GpuRequest;
 use spotwise_model::time::{after, between};
-use spotwise_model::{CapacityType, Money, Offer, WaitReason};
+use spotwise_model::{CapacityType, Money, Offer, Share, WaitReason};
 
+use crate::bands::{is_wished, of_class};
 use crate::choice::{Case, appraise, cheapest_spot};
 use crate::input::PlanJob;
 use crate::market::{Listing, Market};
@@ -98,7 +99,7 @@ fn cheapest_others(
                 offer: listing.offer.key.clone(),
                 expected_cost: e.cost(),
                 finish: e.finish,
-                why_not: Some(why_not(case, e, listing, now, &taken)),
+                why_not: Some(why_not(case, (e, listing), chosen, now, &taken)),
             })
         })
         .collect()
@@ -106,8 +107,8 @@ fn cheapest_others(
 
 fn why_not(
     case: &Case<'_>,
-    e: &Estimate,
-    listing: &Listing<'_>,
+    (e, listing): (&Estimate, &Listing<'_>),
+    chosen: Option<&Estimate>,
     now: jiff::Timestamp,
     taken: impl Fn(&Estimate) -> bool,
 ) -> WhyNot {
@@ -128,7 +129,17 @@ fn why_not(
     } else if taken(e) {
         WhyNot::Taken
     } else {
-        WhyNot::Dearer
+        let wish = of_class(listing, case.job.spec.class);
+        match chosen {
+            Some(chosen) if wish.sum() > 0.0 && is_wished(case) && e.alone <= chosen.alone => {
+                if wish.band >= wish.pool {
+                    WhyNot::SpotBand
+                } else {
+                    WhyNot::TooFewPools
+                }
+            }
+            _ => WhyNot::Dearer,
+        }
     }
 }
 
@@ -210,7 +221,7 @@ pub(crate) fn unschedulable(case: &Case<'_>, offers: &[Offer]) -> String {
     // Where the GPUs would do, CPU and memory are what is short.
     let shares = |offer: &&Offer| {
         job.share_on(offer.shape.accelerator.as_ref())
-            .is_some_and(|share| share.gpus + u32::from(share.mig.is_some()) <= offer.shape.gpus)
+            .is_some_and(|share| offer.shape.holds(&Share { cpu_milli: 0, memory_mib: 0, ..share }))
     };
     let near: Vec<&Offer> = offers.iter().filter(shares).collect();
     if !near.is_empty() {
@@ -263,6 +274,10 @@ fn nearest_gpus(job: &PlanJob, offers: &[Offer]) -> String {
             })
             .map(|offer| offer.shape.gpus)
             .max();
+        if let (Some(1..), GpuRequest::Shared { .. }) = (most, &job.spec.resources.gpus) {
+            texts.insert("no GPU that it may share has so much memory".to_owned());
+            continue;
+        }
         texts.insert(match (most, &wanted.accelerator) {
             (Some(most), Some(name)) => format!("the largest offer with {name} has {most}"),
             (Some(most), None) => format!("the largest offer has {most}"),

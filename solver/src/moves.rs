@@ -9,13 +9,15 @@ use spotwise_model::{CapacityType, JobId};
 
 use crate::choice::listing_of;
 use crate::input::RunningJob;
-use crate::market::fraction;
 use crate::room::Room;
 use crate::round::{Round, Want};
 use crate::value::{Estimate, Net, affordable, estimate, net, nodes, pace_lead};
 
 /// A move back to spot has to save this part of what is left to pay.
 const LEAST_SAVING: f64 = 0.25;
+/// And a move from spot to spot this part. A running machine is older, and safer,
+/// than the hazard of its offer says.
+const LEAST_SAVING_OF_SPOT: f64 = 0.15;
 
 /// The jobs to stop, checkpointed, because they are at risk where they are or
 /// much cheaper elsewhere. Only into what `room`, after the round's placements,
@@ -24,9 +26,11 @@ pub(crate) fn moves(round: &Round<'_>, room: &mut Room<'_, '_>) -> BTreeMap<JobI
     let mut moves = BTreeMap::new();
     for running in round.input.running.iter().filter(|running| !running.stopping) {
         let found = match running.offer.capacity_type {
-            CapacityType::Spot => to_safety(round, running).map(|to| (to, Rule::SafetyNet)),
+            CapacityType::Spot => to_safety(round, running)
+                .map(|to| (to, Rule::SafetyNet))
+                .or_else(|| cheaper_spot(round, room, running).map(|to| (to, Rule::Cheapest))),
             CapacityType::OnDemand => {
-                back_to_spot(round, room, running).map(|to| (to, Rule::Cheapest))
+                cheaper_spot(round, room, running).map(|to| (to, Rule::Cheapest))
             }
             CapacityType::Reserved => None,
         };
@@ -91,43 +95,48 @@ fn to_safety(round: &Round<'_>, running: &RunningJob) -> Option<Estimate> {
     (net.meets && !safe && !nearly_done).then_some(net.estimate)
 }
 
-/// Where a job on on-demand should go: with hysteresis, so that it does not
-/// pay changeovers to and fro.
-fn back_to_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) -> Option<Estimate> {
+/// Where on spot a job should go that runs on dearer machines: with hysteresis,
+/// so that it does not pay changeovers to and fro.
+fn cheaper_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) -> Option<Estimate> {
     let (job, now) = (&running.job, round.input.now);
     if !job.spec.interruptible || !job.spec.resumable() {
         return None;
     }
     let estimates = estimates(round, running);
     let net = net_of(round, running, &estimates)?;
-    let (_, here) = listing_of(&round.market, &running.offer)?;
-    let shape = &here.offer.shape;
-    let share = job.share_on(shape.accelerator.as_ref())?;
-    let hourly =
-        here.offer.price.dollars_per_hour() * fraction(&share, shape) * f64::from(nodes(job));
-    let left = running.progress.left_of(job.duration(shape.accelerator.as_ref()));
-    let stay = hourly * hours(left);
+    let (at, here) = listing_of(&round.market, &running.offer)?;
+    let staying = estimates.iter().find(|e| e.listing == at)?;
+    let hourly = staying.dollars / hours(staying.occupied).max(f64::MIN_POSITIVE);
+    let stay = hourly * hours(staying.occupied.saturating_sub(here.changeover));
     let best = estimates
-        .into_iter()
+        .iter()
+        .filter(|e| e.listing != at)
         .filter(|e| round.market.listings.get(e.listing).is_some_and(|l| l.is_spot()))
         .filter(|e| affordable(job, e))
         .filter(|e| room.fit(&want(running, e)).is_some())
         .min_by(|a, b| a.dollars.total_cmp(&b.dollars))?;
     let spot = round.market.listings.get(best.listing)?;
     let two = spot.changeover.max(here.changeover).saturating_mul(2);
-    let saving = stay - best.dollars;
     let settled = between(running.since, now) >= two;
     let slack = net.meets && after(now, spot.changeover) <= net.latest_start;
-    let time_left = (job.deadline > now).then(|| between(now, job.deadline));
-    let forecast = round.market.outlook(&spot.offer.key).zip(time_left);
-    let goes = match forecast {
-        Some((outlook, time)) => outlook.goes_back(&spot.offer.key, best.left, time),
-        // Uniform Progress with hysteresis: ahead of the pace of two changeovers on.
-        None => {
-            saving > LEAST_SAVING * stay
-                && saving > hourly * hours(two)
-                && pace_lead(job, &running.progress, after(now, two)) > 0.0
+    if !settled || !slack {
+        return None;
+    }
+    let saves = |part: f64| {
+        let saving = stay - best.dollars;
+        saving > part * stay && saving > hourly * hours(two)
+    };
+    let goes = if here.is_spot() {
+        saves(LEAST_SAVING_OF_SPOT)
+    } else {
+        let time_left = (job.deadline > now).then(|| between(now, job.deadline));
+        match round.market.outlook(&spot.offer.key).zip(time_left) {
+            Some((outlook, time)) => outlook.goes_back(&spot.offer.key, best.left, time),
+            // Uniform Progress with hysteresis: ahead of the pace of two changeovers on.
+            None => {
+                saves(LEAST_SAVING) && pace_lead(job, &running.progress, after(now, two)) > 0.0
+            }
         }
     };
-    (goes && settled && slack).then_some(best)
+    goes.then(|| best.clone())
 }

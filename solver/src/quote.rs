@@ -15,6 +15,8 @@ use crate::value::{Estimate, Net, expected_interruptions, kind_allows, rework, s
 
 /// How many other offers a quote names.
 const ALTERNATIVES: usize = 3;
+/// The span of which a quote tells the worth.
+const TWO_HOURS: Duration = Duration::from_secs(7_200);
 /// The standard normal's 90 % point, for many interruptions.
 const NORMAL_P90: f64 = 1.2816;
 
@@ -39,6 +41,7 @@ pub fn quote(input: &PlanInput, job: &PlanJob) -> Quote {
         start,
         spot_share: 0.0,
         on_demand_cost: on_demand.map(Estimate::cost),
+        two_more_hours: more_time(&case, &market, TWO_HOURS),
         alternatives: none.into_iter().take(ALTERNATIVES).collect(),
         unschedulable: None,
     };
@@ -47,6 +50,18 @@ pub fn quote(input: &PlanInput, job: &PlanJob) -> Quote {
         None => quote.unschedulable = Some(unschedulable(&case, &input.offers)),
     }
     quote
+}
+
+/// What so much more time would save a job that can make use of it.
+fn more_time(case: &Case<'_>, market: &Market<'_>, more: Duration) -> Option<Money> {
+    let spec = &case.job.spec;
+    if !spec.interruptible || !spec.resumable() || !case.net.as_ref()?.meets {
+        return None;
+    }
+    let spot = cheapest_spot(case, &market.listings)?;
+    let outlook = market.outlook(&listing(market, spot)?.offer.key)?;
+    let of_machine = outlook.saved_by(spot.left, case.time_left?, more);
+    Some(Money::estimate(of_machine * f64::from(case.nodes)))
 }
 
 fn listing<'m, 'a>(market: &'m Market<'a>, e: &Estimate) -> Option<&'m Listing<'a>> {

@@ -6,6 +6,7 @@ use spotwise_model::attempt::Progress;
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::{InstanceType, PoolName};
 use spotwise_model::plan::{Method, Rule, Target, WhyNot};
+use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::GpuRequest;
 use spotwise_model::time::after;
 use spotwise_model::{
@@ -239,7 +240,16 @@ fn what_no_machine_holds_is_said_in_words() {
         detail(vec![gpu_offer("a", "H100", 4, 9.0)], gpus.clone()),
         "asks 8 x H100; the largest offer with H100 has 4"
     );
-    assert_eq!(detail(both(1, 1), gpus), "asks 8 x H100; no offer has H100");
+    assert_eq!(detail(both(1, 1), gpus.clone()), "asks 8 x H100; no offer has H100");
+    ask_gpus(&mut gpus, "H100", 1);
+    if let GpuRequest::Whole { alternatives } = gpus.resources.gpus {
+        let sharing = SoftSharing::Mps { memory_mib: 99_999 };
+        gpus.resources.gpus = GpuRequest::Shared { alternatives, sharing };
+    }
+    assert_eq!(
+        detail(vec![gpu_offer("a", "H100", 4, 9.0)], gpus),
+        "asks 99999 MiB of a GPU shared by MPS (not isolated); no GPU that it may share has so much memory"
+    );
     assert_eq!(detail(vec![], spec(HOUR)), "no pool offers any machine");
     let mut wide = spec(HOUR);
     wide.resources.cpu_milli = 64_500;

@@ -98,6 +98,8 @@ pub const fn why_not(reason: &WhyNot) -> &'static str {
         WhyNot::NotInterruptible => "the job may not be interrupted",
         WhyNot::Taken => "other jobs took what was free",
         WhyNot::OverBudget => "the budget does not hold it",
+        WhyNot::SpotBand => "costs no more, but its class is outside its spot band",
+        WhyNot::TooFewPools => "costs no more, but most of its class runs there",
     }
 }
 

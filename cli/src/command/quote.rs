@@ -123,8 +123,13 @@ fn headline(job: &JobQuote, now: Option<Timestamp>) -> String {
 }
 
 fn second_line(job: &JobQuote, now: Option<Timestamp>) -> String {
+    // Below a cent there is nothing to tell.
+    let more = match job.two_more_hours_micros {
+        ..10_000 => String::new(),
+        micros => format!(", two more hours of it would save {}", dollars(micros)),
+    };
     format!(
-        "deadline {} ({}), {:.1} interruptions expected",
+        "deadline {} ({}){more}, {:.1} interruptions expected",
         moment_near(&job.deadline, now),
         if job.deadline_source.is_empty() { "given" } else { &job.deadline_source },
         job.expected_interruptions

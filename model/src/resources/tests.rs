@@ -132,6 +132,21 @@ fn a_gpu_is_parted_in_one_way() {
     assert!(!Free::new(&a100x2()).take(&both), "a job takes one kind of part");
 }
 
+#[test]
+fn parts_are_reckoned_by_the_memory_of_the_machine() {
+    let large = NodeShape { gpu_memory_mib: 81_920, ..a100x2() };
+    let half = soft(SoftSharing::Mps { memory_mib: 20_480 });
+    assert_eq!(half.gpu_units(&a100x2()), GPU_UNITS / 2);
+    assert_eq!(half.gpu_units(&large), GPU_UNITS / 4, "though half is charged");
+    let unknown = NodeShape { gpu_memory_mib: 0, ..a100x2() };
+    assert_eq!(half.gpu_units(&unknown), GPU_UNITS);
+    assert_eq!(soft(SoftSharing::TimeSlicing { jobs: 3 }).gpu_units(&large), GPU_UNITS / 3);
+    assert_eq!(slice(MigProfile::G1).gpu_units(&large), GPU_UNITS / 7);
+    let mut free = Free::new(&large);
+    assert!(free.take(&half) && free.take(&slice(MigProfile::G3)));
+    assert_eq!(free.gpu_units(), GPU_UNITS / 4 * 3 + GPU_UNITS / 2);
+}
+
 /// A share that was stored before there was sharing.
 #[test]
 fn a_share_of_an_older_version_is_read() {
@@ -169,6 +184,29 @@ proptest! {
         prop_assert_eq!(holds(&shares), holds(&other));
         other.sort_unstable();
         prop_assert_eq!(holds(&shares), holds(&other));
+    }
+
+    /// What is taken of a machine never takes more units than were left of it.
+    #[test]
+    fn units_left_bound_what_still_fits(
+        shares in prop::collection::vec(any_share(), 0..30),
+        gpu_memory_mib in prop::sample::select(vec![0_u64, 20_481, 40_960, 81_919]),
+    ) {
+        let shape = NodeShape { gpus: 3, gpu_memory_mib, ..a100x2() };
+        let mut free = Free::new(&shape);
+        prop_assert_eq!(free.gpu_units(), 3 * GPU_UNITS);
+        let mut left = Vec::new();
+        for share in shares {
+            left.push(free.gpu_units());
+            if free.take(&share) {
+                let took = share.gpu_units(&shape);
+                // An earlier figure bounds all that came after it.
+                for before in &mut left {
+                    prop_assert!(*before >= took, "{share:?} takes {took} of {before}");
+                    *before -= took;
+                }
+            }
+        }
     }
 
     /// Whatever is taken, at a seat of its own choice or at any other, each

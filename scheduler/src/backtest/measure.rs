@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use spotwise_model::attempt::StopReason;
+use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::time::{between, hours};
 use spotwise_model::{
     CapacityType, Instance, InstanceState, Job, JobState, Money, NodeShape, Outcome, Share,
@@ -146,8 +147,7 @@ fn work_on_demand(job: &Job, machines: &[OnDemand]) -> Option<f64> {
 
 /// The largest part of anything that a share takes; none where it does not fit.
 fn part_of(share: &Share, shape: &NodeShape) -> Option<f64> {
-    let gpus = f64::from(share.gpus)
-        + share.mig.map_or(0.0, |slice| 1.0 / f64::from(slice.max_per_gpu().max(1)));
+    let gpus = share.gpu_units(shape) as f64 / GPU_UNITS as f64;
     let part = |take: f64, of: f64| match (take > 0.0, of > 0.0) {
         (false, _) => 0.0,
         (true, true) => take / of,

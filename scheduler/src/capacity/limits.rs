@@ -9,7 +9,7 @@ use spotwise_solver::PoolLimit;
 use crate::config::Config;
 
 /// The pool's name.
-const POOL: &str = "local";
+pub(crate) const POOL: &str = "local";
 
 /// Real CPUs, memory and GPUs, unless the configuration says less or more.
 /// GPUs are not limited where accelerators are simulated.

@@ -10,6 +10,7 @@ use spotwise_solver::PoolLimit;
 
 use crate::config::Config;
 
+pub(crate) use limits::POOL as LOCAL_POOL;
 pub use local::Local;
 
 /// A pool that workers are launched on.

@@ -2,6 +2,7 @@
 //! here is asynchronous, does I/O or reads a clock.
 
 pub mod change;
+pub mod hours;
 pub mod state;
 
 pub use change::{Change, Event, EventKind, SubmissionRecord};

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
-    Money, Offer, WaitReason,
+    LedgerEntry, Money, Offer, WaitReason,
 };
 use spotwise_solver::{Forecast, PoolLimit};
 
 use super::change::{Change, SubmissionRecord};
+use super::hours::ClassHours;
 
 /// Live jobs and everything of theirs that is not settled. What is over leaves
 /// memory and is read from the store where it is asked for.
@@ -52,6 +53,8 @@ pub struct Seen {
     pub offers: Vec<Offer>,
     /// What is expected of the spot markets, by pool and machine type.
     pub forecasts: Vec<Forecast>,
+    /// What the classes of jobs have been charged for lately.
+    pub class_hours: ClassHours,
     /// What pools have in all, used or not.
     pub pool_totals: Vec<PoolLimit>,
     /// How the last plan was found, in words.
@@ -110,11 +113,22 @@ impl State {
             }
             Change::Ledger(entries) => {
                 self.settled_total += entries.iter().map(|entry| entry.amount).sum();
+                self.count_hours(entries);
             }
             Change::Submission(record) => self.seen.recent_keys.insert(record.clone()),
             Change::Event(event) => {
                 self.last_event += 1;
                 event.number = self.last_event;
+            }
+        }
+    }
+
+    fn count_hours(&mut self, entries: &[LedgerEntry]) {
+        for entry in entries {
+            let job = entry.job().and_then(|job| self.jobs.get(&job));
+            let machine = self.instances.get(&entry.instance);
+            if let (Some(job), Some(machine)) = (job, machine) {
+                self.seen.class_hours.add(job.spec.class, entry, machine.on_demand);
             }
         }
     }

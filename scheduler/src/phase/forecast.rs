@@ -28,8 +28,7 @@ const REFIT_HOURS: f64 = 6.0;
 /// The spot offers of one pool and machine type.
 type Offers<'a> = BTreeMap<(&'a PoolName, &'a InstanceType), Vec<&'a Offer>>;
 
-/// Brings the forecasts up to date, while there are jobs to make use of them.
-/// At most one is fitted in a round, which then takes some hundredths of a second
+/// Brings the forecasts up to date. At most one is fitted in a round, which then takes some hundredths of a second
 /// longer. `available` are the machines of each spot offer, ours included.
 pub fn look(
     state: &mut State,
@@ -38,9 +37,6 @@ pub fn look(
     changeover: Duration,
     now: Timestamp,
 ) {
-    if state.jobs.values().all(|job| job.state.is_terminal()) {
-        return;
-    }
     let mut offers: Offers<'_> = BTreeMap::new();
     let seen = state.seen.offers.iter();
     for offer in seen.filter(|offer| offer.key.capacity_type == CapacityType::Spot) {

@@ -9,5 +9,7 @@ pub mod launch;
 pub mod observe;
 pub mod offers;
 pub mod plan;
+mod pools;
 pub mod round;
 pub mod settle;
+mod shares;

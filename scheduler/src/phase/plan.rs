@@ -10,13 +10,15 @@ use spotwise_model::plan::{Method, Rule, Target, WaitReason};
 use spotwise_model::resources::Free;
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
-    Now, Offer, OfferKey, Placement, Plan, Share,
+    NodeShape, Now, Offer, OfferKey, Placement, Plan,
 };
 use spotwise_solver::graph::{self, Node};
 use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
 
 use super::admit::{self, ArrayLoad};
 use super::ending;
+use super::pools::{self, PoolRoom};
+use super::shares::shares;
 use crate::config::Config;
 use crate::core::{Change, EventKind, State};
 
@@ -40,6 +42,7 @@ pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
         instances: instances(state),
         limits: limits(state),
         forecasts: state.seen.forecasts.clone(),
+        shares: shares(state, &config.policy, now.market),
         policy: config.policy.clone(),
         time_limit: config.plan_time_limit,
     }
@@ -121,19 +124,7 @@ fn free_of(state: &State, instance: &Instance) -> Free {
 
 /// What each pool has left.
 fn limits(state: &State) -> Vec<PoolLimit> {
-    state.seen.pool_totals.iter().map(|total| left_of_pool(state, total)).collect()
-}
-
-fn left_of_pool(state: &State, total: &PoolLimit) -> PoolLimit {
-    let mut left = total.clone();
-    let live = state.attempts.values().filter(|a| a.state.is_live() && a.offer.pool == total.pool);
-    for attempt in live {
-        let nodes = attempt.instances.len() as u64;
-        left.cpu_milli = left.cpu_milli.saturating_sub(attempt.share.cpu_milli * nodes);
-        left.memory_mib = left.memory_mib.saturating_sub(attempt.share.memory_mib * nodes);
-        left.gpus = left.gpus.map(|gpus| gpus.saturating_sub(attempt.share.gpus * nodes as u32));
-    }
-    left
+    pools::left(state).iter().map(PoolRoom::limit).collect()
 }
 
 /// Takes a plan in: placements that still hold, moves, and reasons to wait that
@@ -183,7 +174,7 @@ struct Purchases<'a> {
     bought: BTreeMap<(OfferKey, u32), (Instance, Free)>,
     /// Room on machines that were there before, once looked at.
     existing: BTreeMap<InstanceId, Free>,
-    pools: Vec<PoolLimit>,
+    pools: Vec<PoolRoom>,
     last: u64,
 }
 
@@ -194,7 +185,7 @@ impl<'a> Purchases<'a> {
             offers: state.seen.offers.iter().map(|offer| (&offer.key, offer)).collect(),
             bought: BTreeMap::new(),
             existing: BTreeMap::new(),
-            pools: limits(state),
+            pools: pools::left(state),
             last: state.last_instance,
         }
     }
@@ -203,8 +194,7 @@ impl<'a> Purchases<'a> {
     /// them is not to be had any more.
     fn machines(&mut self, placement: &Placement, now: Now) -> Option<Vec<InstanceId>> {
         let distinct: BTreeSet<&Target> = placement.targets.iter().collect();
-        let nodes = placement.targets.len() as u64;
-        if distinct.len() != placement.targets.len() || !self.pool_holds(placement, nodes) {
+        if distinct.len() != placement.targets.len() || !self.pool_holds(placement) {
             return None;
         }
         let before = (self.bought.clone(), self.existing.clone(), self.last);
@@ -218,7 +208,7 @@ impl<'a> Purchases<'a> {
                 }
             }
         }
-        self.take_from_pool(placement, nodes);
+        self.take_from_pool(placement);
         Some(machines)
     }
 
@@ -259,24 +249,26 @@ impl<'a> Purchases<'a> {
         })
     }
 
-    fn pool_holds(&self, placement: &Placement, nodes: u64) -> bool {
-        let need = |share: &Share| {
-            (share.cpu_milli * nodes, share.memory_mib * nodes, u64::from(share.gpus) * nodes)
+    /// What the machines of a placement have.
+    fn shape(&self, placement: &Placement) -> Option<&'a NodeShape> {
+        let there = |target: &Target| match target {
+            Target::Existing(id) => self.state.instances.get(id).map(|instance| &instance.shape),
+            Target::New(_) => None,
         };
-        let (cpu, memory, gpus) = need(&placement.share);
-        self.pools.iter().filter(|pool| pool.pool == placement.offer.pool).all(|pool| {
-            pool.cpu_milli >= cpu
-                && pool.memory_mib >= memory
-                && pool.gpus.is_none_or(|have| u64::from(have) >= gpus)
-        })
+        let offered = self.offers.get(&placement.offer).map(|offer| &offer.shape);
+        offered.or_else(|| placement.targets.iter().find_map(there))
     }
 
-    fn take_from_pool(&mut self, placement: &Placement, nodes: u64) {
-        for pool in self.pools.iter_mut().filter(|pool| pool.pool == placement.offer.pool) {
-            pool.cpu_milli -= placement.share.cpu_milli * nodes;
-            pool.memory_mib -= placement.share.memory_mib * nodes;
-            pool.gpus = pool.gpus.map(|gpus| gpus - placement.share.gpus * nodes as u32);
-        }
+    fn pool_holds(&self, placement: &Placement) -> bool {
+        let (shape, nodes) = (self.shape(placement), placement.targets.len() as u64);
+        let mut pools = self.pools.iter().filter(|room| *room.pool() == placement.offer.pool);
+        pools.all(|room| room.holds(&placement.share, shape, nodes))
+    }
+
+    fn take_from_pool(&mut self, placement: &Placement) {
+        let (shape, nodes) = (self.shape(placement), placement.targets.len() as u64);
+        let pools = self.pools.iter_mut().filter(|room| *room.pool() == placement.offer.pool);
+        pools.for_each(|room| room.take(&placement.share, shape, nodes));
     }
 
     fn changes(self) -> impl Iterator<Item = Change> {

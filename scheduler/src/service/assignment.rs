@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use spotwise_api::convert::{checkpoint_name, secret_reference, time_text};
 use spotwise_api::v1;
-use spotwise_model::{AttemptId, CapacityType, Job};
+use spotwise_model::sharing::{SoftSharing, WHOLE_GPU};
+use spotwise_model::{AttemptId, CapacityType, Job, Share};
 
 use super::millis;
 use crate::config::Config;
@@ -120,7 +121,27 @@ fn environment(
         };
         env.extend(gang.variables());
     }
+    env.extend(mps_limits(&attempt.share));
     env
+}
+
+/// What CUDA reads where an MPS daemon runs: the job's memory on the GPU that it
+/// sees first, and its part of the GPU's threads, in whole percent, where the
+/// memory of a whole GPU is known. A job that takes turns has no limits to read.
+fn mps_limits(share: &Share) -> BTreeMap<String, String> {
+    let mut limits = BTreeMap::new();
+    if let Some(shared) = share.shared
+        && let SoftSharing::Mps { memory_mib } = shared.sharing
+    {
+        // MPS reads M and MB as MiB.
+        let memory = format!("0={memory_mib}MB");
+        limits.insert("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT".to_owned(), memory);
+        if shared.millionths < WHOLE_GPU {
+            let percent = shared.millionths.div_ceil(WHOLE_GPU / 100).max(1);
+            limits.insert("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE".to_owned(), percent.to_string());
+        }
+    }
+    limits
 }
 
 /// Where a node stands among the others.

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
-use spotwise_model::id::{InstanceType, PoolName, Zone};
+use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
 use spotwise_model::job::{ArrayPlace, DeadlineSource};
 use spotwise_model::plan::{Rule, Why};
+use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{Checkpoint, Format, SecretRef, parse};
 use spotwise_model::{Attempt, AttemptState, JobId, JobState, Money, Now, OfferKey, Share};
 
@@ -116,6 +117,29 @@ fn a_gang_gets_what_torchrun_reads() {
     assert!(!given.env.contains_key("LOCAL_RANK"));
     let first = assignment(&assigned(2), 0, &config(), "sw-1");
     assert_eq!(first.env["MASTER_PORT"], given.env["MASTER_PORT"]);
+}
+
+#[test]
+fn a_job_that_shares_by_mps_is_told_its_limits() {
+    let limits = |sharing: SoftSharing, accelerator| {
+        let mut assigned = assigned(1);
+        let shared = Some(sharing.of(Some(&Accelerator::new(accelerator))));
+        assigned.attempt.share = Share { shared, ..Share::default() };
+        let spec = Arc::make_mut(&mut assigned.job.spec);
+        spec.env.insert("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT".to_owned(), "0=99G".to_owned());
+        let env = assignment(&assigned, 0, &config(), "sw-1").env;
+        let of = |name: &str| env.get(name).cloned();
+        (of("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"), of("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"))
+    };
+    let mps = |memory_mib| SoftSharing::Mps { memory_mib };
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(limits(mps(8_192), "T4"), (text("0=8192MB"), text("50")));
+    assert_eq!(limits(mps(8_192), "L4"), (text("0=8192MB"), text("36")), "rounded up");
+    assert_eq!(limits(mps(8_192), "X9"), (text("0=8192MB"), None), "of an unknown whole");
+    let turns = SoftSharing::TimeSlicing { jobs: 4 };
+    assert_eq!(limits(turns, "T4"), (text("0=99G"), None), "only what its owner set");
+    let alone = assignment(&assigned(1), 0, &config(), "sw-1").env;
+    assert!(!alone.keys().any(|name| name.starts_with("CUDA_MPS")));
 }
 
 #[test]

@@ -82,6 +82,12 @@ impl Service {
         if let Some(cost) = quote.on_demand_cost {
             answer.details.push(format!("on demand alone it would cost {}", cost.human()));
         }
+        if let Some(saved) = quote.two_more_hours.filter(|saved| saved.micros() >= 10_000) {
+            answer.details.push(format!(
+                "with two more hours to its deadline it would cost {} less",
+                saved.human()
+            ));
+        }
         answer.details.extend(deadline_line(job, live.now));
         answer.alternatives.extend(quote.alternatives.iter().map(alternative));
         Ok(())

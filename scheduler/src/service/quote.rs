@@ -5,13 +5,15 @@ use spotwise_api::v1;
 use spotwise_model::attempt::Progress;
 use spotwise_model::job::DeadlineSource;
 use spotwise_model::quote::{Quote, Start};
-use spotwise_model::spec::Deadline;
+use spotwise_model::sharing::SoftSharing;
+use spotwise_model::spec::{Deadline, GpuRequest};
 use spotwise_model::time::{after, between, hours, human};
 use spotwise_model::{CapacityType, Job, JobId, JobSpec, JobState, Money, Now, Offer};
 use spotwise_solver::{PlanInput, PlanJob};
 
 use super::submit::read;
 use super::{Service, ServiceError};
+use crate::capacity::LOCAL_POOL;
 use crate::core::State;
 use crate::phase::{admit, plan};
 
@@ -65,6 +67,7 @@ impl Service {
                 ..State::default()
             };
             part.seen.offers = state.seen.offers.clone();
+            part.seen.forecasts = state.seen.forecasts.clone();
             part.seen.pool_totals = state.seen.pool_totals.clone();
             (part, now)
         };
@@ -105,6 +108,7 @@ fn quote_spec(input: &PlanInput, spec: &JobSpec, now: Now) -> v1::JobQuote {
         finish_p90: offer.map(|_| time_text(quote.finish.p90)).unwrap_or_default(),
         deadline: time_text(deadline),
         deadline_source: spotwise_api::convert::deadline_source(source).to_owned(),
+        two_more_hours_micros: quote.two_more_hours.map(Money::micros).unwrap_or_default(),
         expected_interruptions: listed.map(|o| interruptions(o, spec, &quote, now)).unwrap_or(0.0),
         spot_share: quote.spot_share,
         offer: offer
@@ -155,7 +159,8 @@ pub(super) fn reason(quote: &Quote) -> String {
 }
 
 fn warnings(spec: &JobSpec, quote: &Quote) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let local = quote.offer.as_ref().is_some_and(|offer| offer.pool.as_str() == LOCAL_POOL);
+    let mut warnings = gpu_warnings(&spec.resources.gpus, local);
     if spec.image.is_some() {
         warnings.push(
             "the local pool has no container engine: its command runs without the image".to_owned(),
@@ -191,6 +196,42 @@ fn warnings(spec: &JobSpec, quote: &Quote) -> Vec<String> {
     warnings
 }
 
+/// What a part of a GPU is not.
+fn gpu_warnings(gpus: &GpuRequest, local: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match gpus {
+        GpuRequest::None | GpuRequest::Whole { .. } => {}
+        GpuRequest::Slice { profile, .. } if local => warnings.push(format!(
+            "the local pool applies no MIG layout: no {profile} slice is made for it, it sees \
+             the machine's GPUs as they are"
+        )),
+        GpuRequest::Slice { .. } => {}
+        GpuRequest::Shared { sharing: SoftSharing::Mps { memory_mib }, .. } => {
+            warnings.push(format!(
+                "it shares a GPU with other jobs, each held to its memory ({memory_mib} MiB for \
+                 this one) by MPS, without isolation: they slow each other down, and a fault of \
+                 one can end them all"
+            ));
+            if local {
+                warnings.push(
+                    "the local pool starts no MPS daemon: without one that runs already, nothing \
+                     limits its GPU memory"
+                        .to_owned(),
+                );
+            }
+        }
+        GpuRequest::Shared { sharing: SoftSharing::TimeSlicing { jobs }, .. } => {
+            warnings.push(format!(
+                "it takes turns on a GPU with up to {} other jobs, without isolation: they slow \
+                 each other down, nothing limits their memory, and one that takes too much of it \
+                 makes the others fail",
+                jobs.saturating_sub(1)
+            ));
+        }
+    }
+    warnings
+}
+
 fn total(jobs: Vec<v1::JobQuote>) -> v1::QuoteResponse {
     let sum = |of: fn(&v1::JobQuote) -> i64| {
         let each = jobs.iter().map(|job| of(job).saturating_mul(i64::from(job.elements)));
@@ -201,5 +242,60 @@ fn total(jobs: Vec<v1::JobQuote>) -> v1::QuoteResponse {
         p90_micros: sum(|job| job.p90_micros),
         on_demand_micros: sum(|job| job.on_demand_micros),
         jobs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spotwise_model::OfferKey;
+    use spotwise_model::id::{InstanceType, PoolName, Zone};
+    use spotwise_model::quote::Spread;
+    use spotwise_model::spec::{Format, parse};
+
+    use super::*;
+
+    /// What is said of a job with these resources on a pool.
+    fn warned(resources: &str, pool: &str) -> String {
+        let text = format!("name: a\ncommand: [x]\nresources: {resources}\n");
+        let spec = parse(text.as_bytes(), Format::Yaml).unwrap().jobs.remove(0);
+        let at = jiff::Timestamp::from_second(1_772_323_200).unwrap();
+        let offer = OfferKey {
+            pool: PoolName::new(pool),
+            zone: Zone::new("us-east-1a"),
+            instance_type: InstanceType::new("g4dn.xlarge"),
+            capacity_type: CapacityType::OnDemand,
+        };
+        let quote = Quote {
+            cost: Spread { p50: Money::ZERO, p90: Money::ZERO },
+            finish: Spread { p50: at, p90: at },
+            deadline: at,
+            offer: Some(offer),
+            start: Start::Now,
+            spot_share: 0.0,
+            on_demand_cost: None,
+            two_more_hours: None,
+            alternatives: Vec::new(),
+            unschedulable: None,
+        };
+        warnings(&spec, &quote).join("; ")
+    }
+
+    #[test]
+    fn a_shared_gpu_is_not_sold_as_isolated() {
+        let mps = warned("{gpus: T4, gpu_sharing: {mps: 8GiB}}", "cloud");
+        assert!(mps.contains("without isolation") && mps.contains("8192 MiB"), "{mps}");
+        assert!(!mps.contains("daemon"), "{mps}");
+        let local = warned("{gpus: T4, gpu_sharing: {mps: 8GiB}}", "local");
+        assert!(local.contains("no MPS daemon"), "{local}");
+        let turns = warned("{gpus: T4, gpu_sharing: {time_slicing: 4}}", "local");
+        assert!(turns.contains("up to 3 other jobs, without isolation"), "{turns}");
+        assert_eq!(warned("{gpus: T4}", "local"), "");
+    }
+
+    #[test]
+    fn the_local_pool_cuts_no_gpu() {
+        let local = warned("{mig: \"A100:3g.20gb\"}", "local");
+        assert!(local.contains("no MIG layout"), "{local}");
+        assert_eq!(warned("{mig: \"A100:3g.20gb\"}", "cloud"), "");
     }
 }

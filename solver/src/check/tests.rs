@@ -129,6 +129,73 @@ fn a_pool_is_not_overdrawn() {
     assert_eq!(only(|input, _| input.limits = vec![limit(4_000, 2_047)]), short("memory"));
 }
 
+/// Two GPUs of 40 GiB.
+fn two_gpus() -> NodeShape {
+    crate::fixture::gpu_offer("a", "A100", 2, 1.0).shape
+}
+
+fn mps(memory_mib: u64) -> Share {
+    let shared = SoftSharing::Mps { memory_mib }.of(two_gpus().accelerator.as_ref());
+    Share { shared: Some(shared), ..Share::default() }
+}
+
+fn turns(jobs: u32) -> Share {
+    Share { shared: Some(SoftSharing::TimeSlicing { jobs }.of(None)), ..Share::default() }
+}
+
+fn slice(profile: MigProfile) -> Share {
+    Share { mig: Some(profile), ..Share::default() }
+}
+
+#[test]
+fn a_new_machine_is_parted_gpu_by_gpu() {
+    let gpu = Share { gpus: 1, ..Share::default() };
+    let cases: [(&[Share], bool); 12] = [
+        (&[mps(20_480); 4], true),
+        (&[mps(20_480); 5], false),
+        (&[mps(20_481); 3], false),
+        (&[mps(40_961)], false),
+        (&[mps(20_480), mps(10_000), mps(20_480)], true),
+        (&[mps(20_480), mps(10_000), turns(2)], false),
+        (&[turns(3); 6], true),
+        (&[turns(3); 7], false),
+        (&[turns(3), gpu, mps(1)], false),
+        (&[turns(3), gpu], true),
+        (&[slice(MigProfile::G3), slice(MigProfile::G3), turns(2)], true),
+        (&[slice(MigProfile::G3), slice(MigProfile::G1)], false),
+    ];
+    for (shares, holds) in cases {
+        let all: Vec<&Share> = shares.iter().collect();
+        assert_eq!(new_machine_holds(&two_gpus(), &all), holds, "{shares:?}");
+        let mut free = Free::new(&two_gpus());
+        assert_eq!(shares.iter().all(|share| free.take(share)), holds, "as machines do");
+    }
+}
+
+#[test]
+fn parts_of_gpus_count_against_a_pool() {
+    let placed = |jobs: u64, gpus| {
+        let mut shared = spec(HOUR);
+        shared.resources.cpu_milli = 1;
+        let alternatives =
+            vec![spotwise_model::spec::GpuAlternative { accelerator: None, count: 1 }];
+        let sharing = SoftSharing::TimeSlicing { jobs: 3 };
+        shared.resources.gpus = spotwise_model::spec::GpuRequest::Shared { alternatives, sharing };
+        let jobs = (1..=jobs).map(|id| job(id, shared.clone(), 0, 1)).collect();
+        let mut input = input(vec![crate::fixture::gpu_offer("a", "A100", 2, 1.0)], jobs);
+        let (plan, _) = plan(&input);
+        let (cpu_milli, memory_mib) = (99_999, 99_999);
+        let pool = PoolName::new("pool");
+        input.limits = vec![PoolLimit { pool, cpu_milli, memory_mib, gpus: Some(gpus) }];
+        assert_eq!(plan.placements.len(), input.jobs.len());
+        (check(&input, &plan), crate::plan(&input).0.placements.len())
+    };
+    let short = Violation::PoolLimit { pool: PoolName::new("pool"), resource: "gpus" };
+    assert_eq!(placed(3, 1), (Ok(()), 3));
+    assert_eq!(placed(4, 1), (Err(vec![short.clone()]), 3), "a third more than there is");
+    assert_eq!(placed(1, 0), (Err(vec![short]), 0));
+}
+
 #[test]
 fn spot_is_for_those_who_may_be_interrupted() {
     let wrong = only(|input, plan| {

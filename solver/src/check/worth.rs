@@ -118,8 +118,11 @@ fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Optio
     let share = ask.share(pair);
     let shape = &listing.offer.shape;
     let nodes = f64::from(ask.nodes);
-    let part: f64 =
-        part_of(&share, shape, machine(listing)).iter().zip(price.weights).map(|(p, w)| p * w).sum();
+    let part: f64 = part_of(&share, shape, machine(listing))
+        .iter()
+        .zip(price.weights)
+        .map(|(p, w)| p * w)
+        .sum();
     let life = round.lifetime(pair.listing(), pair.bucket());
     let opened = if listing.openable() > 0 {
         part * (listing.marginal_price() * life + price.shortage)
@@ -135,7 +138,8 @@ fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Optio
             let one = [free.gpu_units(), free.cpu_milli(), free.memory_mib()];
             left.iter_mut().zip(one).for_each(|(left, one)| *left = left.saturating_add(one));
         }
-        let taken: f64 = part_of(&share, shape, left).iter().zip(price.used).map(|(p, v)| p * v).sum();
+        let taken: f64 =
+            part_of(&share, shape, left).iter().zip(price.used).map(|(p, v)| p * v).sum();
         let shared = running_share(listing, &share, pair.hours()) + taken;
         if shared < opened {
             nodes_opened = (nodes - holding).max(0.0);

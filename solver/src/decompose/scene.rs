@@ -332,8 +332,7 @@ impl Demand {
 /// By which resource a group's machines fill up: that which its jobs together
 /// take the largest part of.
 fn weights(round: &Round<'_>) -> Vec<[f64; RESOURCES]> {
-    let first =
-        |group: &Vec<usize>| group.first().and_then(|at| round.market.listings.get(*at));
+    let first = |group: &Vec<usize>| group.first().and_then(|at| round.market.listings.get(*at));
     let machines: Vec<_> = round.market.groups.iter().map(first).collect();
     let mut takes_all = vec![[0.0; RESOURCES]; machines.len()];
     for ask in &round.asks {
