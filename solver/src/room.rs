@@ -128,10 +128,6 @@ impl Bin {
         Self { left: Left::of(&free), free, bucket: 0 }
     }
 
-    fn empty(shape: &NodeShape) -> Self {
-        Self::new(Free::new(shape))
-    }
-
     fn holds(&self, share: &Share) -> bool {
         self.left.may_hold(share) && (!share.takes_part() || self.free.clone().take(share))
     }
@@ -163,7 +159,7 @@ impl Shelf {
     }
 
     fn open(&mut self, shape: &NodeShape) {
-        let bin = Bin::empty(shape);
+        let bin = Bin::new(Free::new(shape));
         self.most = self.most.most(bin.left);
         self.opened.push(bin);
     }

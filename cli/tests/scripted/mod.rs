@@ -128,6 +128,7 @@ impl Jobs for Scripted {
             finish_p90: "2023-02-15T04:40:00Z".into(),
             deadline: "2023-02-16T06:00:00Z".into(),
             deadline_source: "given".into(),
+            two_more_hours_micros: 3_100_000,
             expected_interruptions: 1.24,
             spot_share: 0.85,
             offer: "spot p3.2xlarge in us-east-1c".into(),

@@ -151,8 +151,7 @@ impl<'r, 'a> Scene<'r, 'a> {
         let price = prices.listings.get(pair.listing())?;
         let want = ask.want(pair);
         let listing = self.round.market.listings.get(pair.listing())?;
-        let takes = takes(&want.share, &listing.offer.shape);
-        let nodes = f64::from(ask.nodes);
+        let (nodes, takes) = (f64::from(ask.nodes), takes(&want.share, &listing.offer.shape));
         let fits = takes.iter().zip(&scope.most).all(|(take, most)| take <= most);
         let one_opened = opened / nodes;
         let one_used = if fits && scope.machines_used > 0.0 {
@@ -298,8 +297,8 @@ impl Wishes<'_, '_, '_> {
         let takes = takes(&ask.share(pair), &listing.offer.shape);
         add(demand.used.get_mut(pair.listing())?, parts(takes, scope.left), part * on_used);
         if let Some(pool) = scope.pool {
-            let left = *scene.pool_left.get(pool)?;
-            add(demand.pools.get_mut(pool)?, parts(takes, left), part * nodes);
+            let parts = parts(takes, *scene.pool_left.get(pool)?);
+            add(demand.pools.get_mut(pool)?, parts, part * nodes);
         }
         Some(())
     }
@@ -332,7 +331,7 @@ impl Demand {
 /// By which resource a group's machines fill up: that which its jobs together
 /// take the largest part of.
 fn weights(round: &Round<'_>) -> Vec<[f64; RESOURCES]> {
-    let first = |group: &Vec<usize>| group.first().and_then(|at| round.market.listings.get(*at));
+    let first = |group: &Vec<usize>| round.market.listings.get(*group.first()?);
     let machines: Vec<_> = round.market.groups.iter().map(first).collect();
     let mut takes_all = vec![[0.0; RESOURCES]; machines.len()];
     for ask in &round.asks {
@@ -355,8 +354,8 @@ fn weights(round: &Round<'_>) -> Vec<[f64; RESOURCES]> {
 
 fn factors(round: &Round<'_>, weights: &[[f64; RESOURCES]]) -> Vec<Box<[f64]>> {
     let of = |ask: &Ask<'_>, share: &Share, group: usize| {
-        let listing = round.market.groups.get(group)?.first()?;
-        let listing: &Listing<'_> = round.market.listings.get(*listing)?;
+        let first = *round.market.groups.get(group)?.first()?;
+        let listing: &Listing<'_> = round.market.listings.get(first)?;
         let parts = parts(takes(share, &listing.offer.shape), whole(listing));
         Some(f64::from(ask.nodes) * dot(weights.get(group)?, &parts))
     };
