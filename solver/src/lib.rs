@@ -41,10 +41,10 @@ mod properties;
 #[cfg(test)]
 mod scenarios;
 
-pub use forecast::Forecast;
-pub use check::{Violation, Worth, check, worth};
 pub use bands::BandReport;
+pub use check::{Violation, Worth, check, worth};
+pub use forecast::Forecast;
 pub use input::{ClassShare, PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
-pub use prices::{Prices, Shortage};
 pub use plan::{PlainAnswer, PlanReport, plain_program, plan};
+pub use prices::{Prices, Shortage};
 pub use quote::quote;

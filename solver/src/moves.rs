@@ -133,9 +133,7 @@ fn cheaper_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) ->
         match round.market.outlook(&spot.offer.key).zip(time_left) {
             Some((outlook, time)) => outlook.goes_back(&spot.offer.key, best.left, time),
             // Uniform Progress with hysteresis: ahead of the pace of two changeovers on.
-            None => {
-                saves(LEAST_SAVING) && pace_lead(job, &running.progress, after(now, two)) > 0.0
-            }
+            None => saves(LEAST_SAVING) && pace_lead(job, &running.progress, after(now, two)) > 0.0,
         }
     };
     goes.then(|| best.clone())

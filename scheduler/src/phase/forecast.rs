@@ -102,8 +102,10 @@ fn fit(
         .iter()
         .zip(regions)
         .zip(&seen)
-        .map(|((offer, region), seen)| {
-            Zone { region, price: dollars_a_step(offer.price.dollars_per_hour()), seen }
+        .map(|((offer, region), seen)| Zone {
+            region,
+            price: dollars_a_step(offer.price.dollars_per_hour()),
+            seen,
         })
         .collect();
     let terms = Terms {

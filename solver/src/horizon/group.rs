@@ -106,9 +106,7 @@ fn held(zones: &[Zone<'_>], set: &[usize]) -> Vec<bool> {
                 return false;
             }
             let free = set.iter().copied().filter(|zone| there(*zone, step));
-            on = free.min_by(|a, b| {
-                zones[*a].price.total_cmp(&zones[*b].price).then(a.cmp(b))
-            });
+            on = free.min_by(|a, b| zones[*a].price.total_cmp(&zones[*b].price).then(a.cmp(b)));
             on.is_some()
         })
         .collect()

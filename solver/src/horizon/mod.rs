@@ -23,9 +23,9 @@ mod table;
 mod tests;
 
 pub use choose::{Moment, On, Stand, Way, ZoneNow};
-pub use hazard::age;
 use group::Group;
 use hazard::Hazards;
+pub use hazard::age;
 use table::Table;
 
 /// A zone of the spot market, as far as it is known.

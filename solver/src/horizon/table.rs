@@ -271,9 +271,8 @@ impl<'a> Sweep<'a> {
             })
             .collect();
         let less = |spent: f64| -> Vec<Option<Between>> {
-            let left = |slack: &f64| {
-                (slack - spent > -1e-9).then(|| between(&slacks, slack - spent))
-            };
+            let left =
+                |slack: &f64| (slack - spent > -1e-9).then(|| between(&slacks, slack - spent));
             slacks.iter().map(left).collect()
         };
         let size = (table.places + groups.len()) * slacks.len() * table.states;
@@ -305,9 +304,7 @@ impl<'a> Sweep<'a> {
         let points = self.slacks.len();
         let (places, groups) = (self.places * points, self.groups.len() * points);
         let width = places + groups;
-        for (to, from) in
-            self.expected.chunks_exact_mut(width).zip(before.chunks_exact(places))
-        {
+        for (to, from) in self.expected.chunks_exact_mut(width).zip(before.chunks_exact(places)) {
             to[..places].copy_from_slice(from);
             for lost in to[places..].chunks_exact_mut(points) {
                 lost.copy_from_slice(&from[..points]);
@@ -359,7 +356,8 @@ impl<'a> Sweep<'a> {
         let mut away = vec![0.0_f32; points];
         for (state, out) in row.chunks_exact_mut(self.places * points).enumerate() {
             if is_deadline {
-                let late = |slack: &f64| if steps - slack > self.terms.changeover { NEVER } else { 0.0 };
+                let late =
+                    |slack: &f64| if steps - slack > self.terms.changeover { NEVER } else { 0.0 };
                 for place in out.chunks_exact_mut(points) {
                     place.iter_mut().zip(&self.slacks).for_each(|(d, slack)| *d = late(slack));
                 }

@@ -79,7 +79,8 @@ fn time_to_spare_is_never_a_loss_and_work_never_a_gain() {
     };
     for work in [10.0, 40.0, 90.0] {
         for spare in 2..100 {
-            let (less, more) = (cost(work + f64::from(spare), work), cost(work + f64::from(spare + 1), work));
+            let (less, more) =
+                (cost(work + f64::from(spare), work), cost(work + f64::from(spare + 1), work));
             assert!(more <= less * 1.002, "work {work}, spare {spare}: {less} then {more}");
         }
         assert!(cost(150.0, work) < cost(150.0, work + 5.0));
@@ -101,8 +102,7 @@ fn an_old_spell_is_worth_more_than_a_young_one() {
 #[test]
 fn the_table_expects_what_chance_brings() {
     let mut dice = Dice(42);
-    let seen: Vec<Vec<bool>> =
-        (0..2).map(|_| spells(&mut dice, 2_000, [0.04, 0.05])).collect();
+    let seen: Vec<Vec<bool>> = (0..2).map(|_| spells(&mut dice, 2_000, [0.04, 0.05])).collect();
     let zones = [zone(0, 0.3, &seen[0]), zone(1, 0.4, &seen[1])];
     let horizon = Horizon::solve(&zones, TERMS, 130, 60.0);
     let start = stand(120.0, 90.0, On::Nothing);
@@ -198,12 +198,8 @@ fn classes_hold_every_age_once() {
 #[test]
 fn zones_are_pooled_by_price_and_region() {
     let seen = vec![true; 10];
-    let zones = [
-        zone(0, 0.3, &seen),
-        zone(0, 0.3, &seen),
-        zone(1, 0.6, &seen),
-        zone(2, 0.31, &seen),
-    ];
+    let zones =
+        [zone(0, 0.3, &seen), zone(0, 0.3, &seen), zone(1, 0.6, &seen), zone(2, 0.31, &seen)];
     let (groups, of) = group::pool(&zones, 1.0);
     assert_eq!(groups.len(), 2);
     assert_eq!(of, [0, 0, 1, 0]);
