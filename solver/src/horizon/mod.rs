@@ -5,8 +5,8 @@
 //! the job is, state of the spot market), solved backwards on a table. Spot
 //! capacity comes and goes in spells whose hazard falls with their age; hazards
 //! are fitted per zone with a pooled prior, forget with time, know the hour of
-//! the day, and whether neighbours of the region are there ([`hazard`]). Zones
-//! are told apart as long as the table stays small, and then pooled ([`group`]).
+//! the day, and whether neighbours of the region are there (`hazard`). Zones
+//! are told apart as long as the table stays small, and then pooled (`group`).
 //! A last check that looks at nothing but arithmetic keeps the deadline: what
 //! the table believes never decides whether a job is late.
 //!
