@@ -18,6 +18,7 @@
 mod choose;
 mod group;
 mod hazard;
+mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
