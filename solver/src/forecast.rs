@@ -61,8 +61,7 @@ impl<'a> Outlook<'a> {
     /// spot: with so much work left, so long before its deadline.
     pub(crate) fn goes_on_demand(&self, left: Duration, time_left: Duration) -> bool {
         let stand = self.stand(left, time_left, On::Nothing);
-        let ways = [On::OnDemand, On::Nothing].map(|to| self.moment.dollars(stand, to));
-        ways[0] < ways[1]
+        self.moment.dollars(stand, On::OnDemand) < self.moment.dollars(stand, On::Nothing)
     }
 
     /// Whether a job on demand goes to spot of that offer, which is there.

@@ -12,7 +12,6 @@ use spotwise_model::{CapacityType, Offer, OfferKey};
 use spotwise_solver::Forecast;
 use spotwise_solver::horizon::{Horizon, Terms, Zone, ZoneNow, regions};
 
-use crate::core::State;
 use crate::market::Market;
 
 /// A forecast decides in steps of this length.
@@ -28,21 +27,21 @@ const REFIT_HOURS: f64 = 6.0;
 /// The spot offers of one pool and machine type.
 type Offers<'a> = BTreeMap<(&'a PoolName, &'a InstanceType), Vec<&'a Offer>>;
 
-/// Brings the forecasts up to date. At most one is fitted in a round, which then takes some hundredths of a second
-/// longer. `available` are the machines of each spot offer, ours included.
+/// The forecasts brought up to date. At most one is fitted in a round, which then
+/// takes some hundredths of a second longer. `available` are the machines of each
+/// spot offer, ours included.
 pub fn look(
-    state: &mut State,
+    mut known: Vec<Forecast>,
+    seen: &[Offer],
     market: &Market,
     available: &BTreeMap<OfferKey, u32>,
     changeover: Duration,
     now: Timestamp,
-) {
+) -> Vec<Forecast> {
     let mut offers: Offers<'_> = BTreeMap::new();
-    let seen = state.seen.offers.iter();
-    for offer in seen.filter(|offer| offer.key.capacity_type == CapacityType::Spot) {
+    for offer in seen.iter().filter(|offer| offer.key.capacity_type == CapacityType::Spot) {
         offers.entry((&offer.key.pool, &offer.key.instance_type)).or_default().push(offer);
     }
-    let mut known = std::mem::take(&mut state.seen.forecasts);
     let mut fitted = false;
     let mut forecasts = Vec::with_capacity(offers.len());
     for ((pool, instance_type), offers) in offers {
@@ -60,7 +59,7 @@ pub fn look(
         }
         forecasts.push(forecast);
     }
-    state.seen.forecasts = forecasts;
+    forecasts
 }
 
 /// Whether it is of these zones, and not too old.

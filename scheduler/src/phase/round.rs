@@ -70,7 +70,11 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     let moved = free(&offers) != free(&draft.state.seen.offers);
     draft.state.seen.offers = offers;
     draft.state.seen.pool_totals = vec![total.clone()];
-    forecast::look(draft.state, market, &available, config.policy.changeover, now.market);
+    let seen = &mut draft.state.seen;
+    let known = std::mem::take(&mut seen.forecasts);
+    let changeover = config.policy.changeover;
+    seen.forecasts =
+        forecast::look(known, &seen.offers, market, &available, changeover, now.market);
 
     if let Some(plan) = plan {
         draft.take(plan::accept(draft.state, &plan, now));

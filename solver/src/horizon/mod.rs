@@ -87,11 +87,6 @@ impl Horizon {
     pub fn at(&self, zones: Vec<ZoneNow>, now: usize) -> Moment<'_> {
         Moment::new(self, zones, now)
     }
-
-    /// Dollars a step on demand.
-    pub fn on_demand(&self) -> f64 {
-        self.terms.on_demand
-    }
 }
 
 /// Numbers the regions of zones: the zone's name less its last letters.
