@@ -1,17 +1,23 @@
 //! The typed client of the jobs, cost and system services.
 //!
 //! It hides the transport: callers see messages of [`crate::v1`] and a
-//! [`ClientError`] whose [`kind`](ClientError::kind) they can match on.
+//! [`ClientError`] whose [`kind`](ClientError::kind) they can match on. Where it
+//! knows several schedulers it finds the one that leads, and follows when
+//! another takes over.
 
 mod error;
+mod retry;
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use error::{ClientError, ErrorKind};
+use retry::{Again, BACKOFF, TAKEOVER, unary};
 use tonic::codegen::http::uri::Uri;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Response, Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 use crate::v1;
 use crate::v1::cost_client::CostClient;
@@ -24,50 +30,87 @@ pub const DEFAULT_SERVER: &str = "http://127.0.0.1:7717";
 /// A local scheduler answers a connection in milliseconds; a remote one has
 /// three round trips.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than the longest planning round (5 s) that an answer may wait for.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Waits between tries. Together under a second: a person is watching.
-const BACKOFF: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(600)];
 /// A page of 500 jobs or a report of 10,000 rows is below 8 MiB.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
-/// A connection to one scheduler. Cheap to clone.
+/// A connection to the scheduler that leads. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
+    /// Every scheduler that it knows; never empty.
+    doors: Arc<[Door]>,
+    /// Which of them is asked.
+    at: Arc<AtomicUsize>,
+}
+
+/// One scheduler.
+#[derive(Clone, Debug)]
+struct Door {
     jobs: JobsClient<Channel>,
     cost: CostClient<Channel>,
     system: SystemClient<Channel>,
 }
 
-impl Client {
-    /// Connects to `server`, such as `http://127.0.0.1:7717`; `host:port` alone
-    /// is taken as `http`.
-    ///
-    /// # Errors
-    /// `Invalid` where the address makes no sense, `Unavailable` where nobody
-    /// answers after three tries.
-    pub async fn connect(server: &str) -> Result<Self, ClientError> {
-        let endpoint = endpoint(server)?;
-        let unreachable = |error: tonic::transport::Error| ClientError {
-            kind: ErrorKind::Unavailable,
-            message: format!("no scheduler answers at {server}"),
-            source: Some(Box::new(error)),
-        };
-        for wait in BACKOFF {
-            if let Ok(channel) = endpoint.connect().await {
-                return Ok(Self::over(channel));
-            }
-            tokio::time::sleep(wait).await;
-        }
-        endpoint.connect().await.map(Self::over).map_err(unreachable)
-    }
-
+impl Door {
     fn over(channel: Channel) -> Self {
         Self {
             jobs: JobsClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             cost: CostClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             system: SystemClient::new(channel).max_decoding_message_size(MAX_ANSWER),
         }
+    }
+}
+
+impl Client {
+    /// Connects to `server`, such as `http://127.0.0.1:7717`; `host:port` alone
+    /// is taken as `http`. Several addresses have commas between them: the one
+    /// that leads is found.
+    ///
+    /// # Errors
+    /// `Invalid` where an address makes no sense, `Unavailable` where nobody
+    /// answers after some tries.
+    pub async fn connect(server: &str) -> Result<Self, ClientError> {
+        let endpoints: Vec<Endpoint> = server.split(',').map(endpoint).collect::<Result<_, _>>()?;
+        let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| ClientError {
+            kind: ErrorKind::Unavailable,
+            message: format!("no scheduler answers at {server}"),
+            source: Some(source),
+        };
+        let [only] = endpoints.as_slice() else {
+            let doors = endpoints.iter().map(|each| Door::over(each.connect_lazy())).collect();
+            let client = Self { doors, at: Arc::default() };
+            return match client.info().await {
+                Err(error) if *error.kind() == ErrorKind::Unavailable => {
+                    Err(unreachable(error.into()))
+                }
+                _ => Ok(client),
+            };
+        };
+        let over = |channel| Self { doors: Arc::new([Door::over(channel)]), at: Arc::default() };
+        for wait in BACKOFF {
+            if let Ok(channel) = only.connect().await {
+                return Ok(over(channel));
+            }
+            tokio::time::sleep(wait).await;
+        }
+        only.connect().await.map(over).map_err(|error| unreachable(error.into()))
+    }
+
+    /// Calls the scheduler that answered last; while nobody answers, the others
+    /// in turn.
+    async fn unary<T, F, Fut>(&self, again: Again, call: F) -> Result<T, ClientError>
+    where
+        F: Fn(Door) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        let waits: &[Duration] = if self.doors.len() > 1 { &TAKEOVER } else { &BACKOFF };
+        let door = || {
+            let at = self.at.load(Ordering::Relaxed) % self.doors.len().max(1);
+            self.doors.get(at).expect("a text splits into one part at least").clone()
+        };
+        let next = || {
+            self.at.fetch_add(1, Ordering::Relaxed);
+        };
+        unary(again, waits, next, || call(door())).await
     }
 
     /// Accepts all jobs of a document, or none. Tried again only where the
@@ -77,27 +120,27 @@ impl Client {
         request: v1::SubmitRequest,
     ) -> Result<v1::SubmitResponse, ClientError> {
         let again = Again::only_if(!request.idempotency_key.is_empty());
-        unary(again, || {
-            let (mut jobs, request) = (self.jobs.clone(), request.clone());
-            async move { jobs.submit(request).await }
+        self.unary(again, |mut door| {
+            let request = request.clone();
+            async move { door.jobs.submit(request).await }
         })
         .await
     }
 
     /// What a document would cost. Changes nothing.
     pub async fn quote(&self, request: v1::QuoteRequest) -> Result<v1::QuoteResponse, ClientError> {
-        unary(Again::Yes, || {
-            let (mut jobs, request) = (self.jobs.clone(), request.clone());
-            async move { jobs.quote(request).await }
+        self.unary(Again::Yes, |mut door| {
+            let request = request.clone();
+            async move { door.jobs.quote(request).await }
         })
         .await
     }
 
     /// One job with its attempts and its history: `j17`, `17` or a name.
     pub async fn get(&self, job: &str) -> Result<v1::JobDetail, ClientError> {
-        unary(Again::Yes, || {
-            let (mut jobs, job) = (self.jobs.clone(), job.to_owned());
-            async move { jobs.get(v1::GetJobRequest { job }).await }
+        self.unary(Again::Yes, |mut door| {
+            let job = job.to_owned();
+            async move { door.jobs.get(v1::GetJobRequest { job }).await }
         })
         .await
     }
@@ -107,9 +150,9 @@ impl Client {
         &self,
         request: v1::ListJobsRequest,
     ) -> Result<v1::ListJobsResponse, ClientError> {
-        unary(Again::Yes, || {
-            let (mut jobs, request) = (self.jobs.clone(), request.clone());
-            async move { jobs.list(request).await }
+        self.unary(Again::Yes, |mut door| {
+            let request = request.clone();
+            async move { door.jobs.list(request).await }
         })
         .await
     }
@@ -143,9 +186,9 @@ impl Client {
         &self,
         request: v1::WatchRequest,
     ) -> Result<AnswerStream<v1::Event>, ClientError> {
-        unary(Again::Yes, || {
-            let (mut jobs, request) = (self.jobs.clone(), request.clone());
-            async move { jobs.watch(request).await }
+        self.unary(Again::Yes, |mut door| {
+            let request = request.clone();
+            async move { door.jobs.watch(request).await }
         })
         .await
         .map(AnswerStream)
@@ -156,9 +199,9 @@ impl Client {
         &self,
         request: v1::LogsRequest,
     ) -> Result<AnswerStream<v1::LogChunk>, ClientError> {
-        unary(Again::Yes, || {
-            let (mut jobs, request) = (self.jobs.clone(), request.clone());
-            async move { jobs.logs(request).await }
+        self.unary(Again::Yes, |mut door| {
+            let request = request.clone();
+            async move { door.jobs.logs(request).await }
         })
         .await
         .map(AnswerStream)
@@ -167,9 +210,9 @@ impl Client {
     /// Cancels a job, or with `group` all jobs of its submission. Cancelling
     /// twice is cancelling once, so it is tried again.
     pub async fn cancel(&self, job: &str, group: bool) -> Result<v1::CancelResponse, ClientError> {
-        unary(Again::Yes, || {
-            let (mut jobs, job) = (self.jobs.clone(), job.to_owned());
-            async move { jobs.cancel(v1::CancelRequest { job, group }).await }
+        self.unary(Again::Yes, |mut door| {
+            let job = job.to_owned();
+            async move { door.jobs.cancel(v1::CancelRequest { job, group }).await }
         })
         .await
     }
@@ -181,38 +224,35 @@ impl Client {
         request: v1::ResubmitRequest,
     ) -> Result<v1::SubmitResponse, ClientError> {
         let again = Again::only_if(!request.idempotency_key.is_empty());
-        unary(again, || {
-            let (mut jobs, request) = (self.jobs.clone(), request.clone());
-            async move { jobs.resubmit(request).await }
+        self.unary(again, |mut door| {
+            let request = request.clone();
+            async move { door.jobs.resubmit(request).await }
         })
         .await
     }
 
     /// Why a job waits, or why it is where it is.
     pub async fn explain(&self, job: &str) -> Result<v1::ExplainResponse, ClientError> {
-        unary(Again::Yes, || {
-            let (mut jobs, job) = (self.jobs.clone(), job.to_owned());
-            async move { jobs.explain(v1::ExplainRequest { job }).await }
+        self.unary(Again::Yes, |mut door| {
+            let job = job.to_owned();
+            async move { door.jobs.explain(v1::ExplainRequest { job }).await }
         })
         .await
     }
 
     /// What was paid, and what it would have cost.
     pub async fn cost(&self, query: v1::CostQuery) -> Result<v1::CostReport, ClientError> {
-        unary(Again::Yes, || {
-            let (mut cost, query) = (self.cost.clone(), query.clone());
-            async move { cost.query(query).await }
+        self.unary(Again::Yes, |mut door| {
+            let query = query.clone();
+            async move { door.cost.query(query).await }
         })
         .await
     }
 
     /// The scheduler and the market it sees.
     pub async fn info(&self) -> Result<v1::InfoResponse, ClientError> {
-        unary(Again::Yes, || {
-            let mut system = self.system.clone();
-            async move { system.info(v1::InfoRequest {}).await }
-        })
-        .await
+        self.unary(Again::Yes, |mut door| async move { door.system.info(v1::InfoRequest {}).await })
+            .await
     }
 
     /// Capacity that can be bought now; with `all` also what is taken.
@@ -222,9 +262,9 @@ impl Client {
         all: bool,
     ) -> Result<Vec<v1::OfferView>, ClientError> {
         let request = v1::ListOffersRequest { accelerator: accelerator.to_owned(), all };
-        unary(Again::Yes, || {
-            let (mut system, request) = (self.system.clone(), request.clone());
-            async move { system.list_offers(request).await }
+        self.unary(Again::Yes, |mut door| {
+            let request = request.clone();
+            async move { door.system.list_offers(request).await }
         })
         .await
         .map(|answer| answer.offers)
@@ -264,48 +304,8 @@ fn endpoint(server: &str) -> Result<Endpoint, ClientError> {
     Ok(Endpoint::from(uri).connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
 }
 
-/// Whether a call may be made again after UNAVAILABLE, when nobody knows
-/// whether it had its effect.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
-    Yes,
-    No,
-}
-
-impl Again {
-    const fn only_if(safe: bool) -> Self {
-        if safe { Self::Yes } else { Self::No }
-    }
-}
-
-async fn unary<T, F, Fut>(again: Again, call: F) -> Result<T, ClientError>
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Result<Response<T>, Status>>,
-{
-    let mut waits = BACKOFF.into_iter();
-    loop {
-        let Ok(answer) = tokio::time::timeout(CALL_TIMEOUT, call()).await else {
-            let message = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
-            return Err(ClientError { kind: ErrorKind::Timeout, message, source: None });
-        };
-        let status = match answer {
-            Ok(response) => return Ok(response.into_inner()),
-            Err(status) => status,
-        };
-        let wait =
-            waits.next().filter(|_| again == Again::Yes && status.code() == Code::Unavailable);
-        match wait {
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => return Err(status.into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
     use super::*;
 
     #[test]
@@ -318,23 +318,5 @@ mod tests {
         {
             assert!(endpoint(bad).is_err(), "{bad}");
         }
-    }
-
-    async fn tries(again: Again, code: Code) -> u32 {
-        let tries = AtomicU32::new(0);
-        let answer: Result<(), _> = unary(again, || {
-            tries.fetch_add(1, Ordering::Relaxed);
-            async { Err(Status::new(code, "no")) }
-        })
-        .await;
-        assert!(answer.is_err());
-        tries.into_inner()
-    }
-
-    #[tokio::test]
-    async fn only_safe_calls_are_made_again_and_only_when_nobody_answered() {
-        assert_eq!(tries(Again::Yes, Code::Unavailable).await, 3);
-        assert_eq!(tries(Again::No, Code::Unavailable).await, 1);
-        assert_eq!(tries(Again::Yes, Code::NotFound).await, 1);
     }
 }

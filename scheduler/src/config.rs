@@ -21,8 +21,19 @@ pub struct Config {
     /// How often workers speak up.
     pub heartbeat: Duration,
     /// A worker stops itself when it has not been answered for so long, and the
-    /// scheduler gives it up `LEASE_MARGIN` later.
+    /// scheduler gives it up `LEASE_MARGIN` later. Longer than an outage of the
+    /// database that jobs shall survive; machines that die are known sooner, from
+    /// their pool.
     pub lease: Duration,
+    /// How long a leader leads without renewing its lease: a standby takes over
+    /// so long after it has died.
+    pub term: Duration,
+    /// Where workers and other schedulers reach this one, where that is not the
+    /// address it listens on.
+    pub advertise: Option<String>,
+    /// Where the other schedulers of this database answer: workers turn to them
+    /// when this one is gone.
+    pub peers: Vec<String>,
     /// Grace from SIGTERM to SIGKILL where the job's spec does not say.
     pub default_grace: Duration,
     /// GPU requests may run on CPUs: borrowed names, real processes.
@@ -52,7 +63,10 @@ impl Config {
             speed: 1,
             notice_lead: Duration::from_secs(120),
             heartbeat: Duration::from_millis(500),
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(300),
+            term: Duration::from_secs(3),
+            advertise: None,
+            peers: Vec::new(),
             default_grace: Duration::from_secs(10),
             simulate_accelerators: false,
             cpu_milli: None,

@@ -3,7 +3,9 @@
 //!
 //! A round works on the state in memory; nobody sees it before its commit.
 //! Where the commit fails, the memory is thrown away and read again from the
-//! store: to everyone outside, what was not committed never happened.
+//! store: to everyone outside, what was not committed never happened. While the
+//! store is away, every call is refused at once, nothing is launched or ended,
+//! and what runs goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +15,20 @@ use spotwise_model::id::PoolName;
 use spotwise_model::time::{TimeScale, between};
 use spotwise_model::{JobState, Now, Plan};
 use spotwise_solver::PlanReport;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::core::{Change, State};
 use crate::effects::Effects;
-use crate::handle::{Handle, Message, Question, Refusal, Reply};
+use crate::handle::{Handle, Inbox, Message, Question, Refusal, Reply};
 use crate::intake::{self, Terms};
+use crate::lease::Lease;
 use crate::market::Market;
 use crate::phase::plan;
 use crate::phase::round::{self, Draft, Surroundings};
-use crate::store::{Epoch, Round, Store, StoreError};
+use crate::store::{Loaded, Round, Store, StoreError};
 
 /// Jobs that may be live at once; more are refused as overload.
 const MAX_LIVE_JOBS: usize = 200_000;
@@ -38,8 +41,8 @@ const REPLAN: Duration = Duration::from_secs(1);
 /// The shortest time between two plans (wall time): many jobs submitted at once
 /// are planned together.
 const PLAN_GAP: Duration = Duration::from_millis(100);
-/// Failed commits in a row after which the scheduler gives up and stops.
-const COMMIT_ATTEMPTS: u32 = 5;
+/// The longest pause between two looks at a store that is away (wall time).
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The loop and everything it owns.
 pub struct Driver {
@@ -56,11 +59,11 @@ pub struct Parts {
     /// The loop's own door, for effects that report back.
     pub handle: Handle,
     /// What comes through it.
-    pub inbox: mpsc::Receiver<Message>,
+    pub inbox: Inbox,
     /// Where everything lasts.
     pub store: Store,
-    /// Our term as leader.
-    pub epoch: Epoch,
+    /// Our right to decide and to write.
+    pub lease: Lease,
     /// Prices and availability.
     pub market: Market,
     /// The local pool's name in offers.
@@ -75,10 +78,19 @@ pub struct Parts {
 
 type Answers = Vec<(oneshot::Sender<Result<Reply, Refusal>>, Result<Reply, Refusal>)>;
 
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to.
+    Shutdown,
+    /// Another scheduler leads.
+    Deposed,
+}
+
 /// Why the loop ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
-    /// The store does not take rounds any more.
+    /// The store refuses rounds, and will go on doing so.
     #[error("could not commit a round")]
     Commit(#[source] StoreError),
     /// The state could not be read.
@@ -103,11 +115,17 @@ impl Driver {
 
     async fn load(&mut self) -> Result<(), DriverError> {
         let loaded = self.parts.store.load().await.map_err(DriverError::Load)?;
+        self.take(loaded);
+        Ok(())
+    }
+
+    fn take(&mut self, loaded: Loaded) {
         for row in &loaded.quarantined {
             tracing::warn!(%row, "a stored row could not be read and was left aside");
         }
         self.round = loaded.last_round;
         self.state = loaded.into_state();
+        // Nobody is silent because we were deaf.
         self.state.seen.since = Some(self.now().wall);
         self.news = true;
         tracing::info!(
@@ -115,38 +133,83 @@ impl Driver {
             attempts = self.state.attempts.len(),
             "state loaded"
         );
-        Ok(())
     }
 
     fn now(&self) -> Now {
         self.parts.scale.at(Timestamp::now())
     }
 
-    /// Runs until `shutdown`, or until the store fails for good. Running jobs
-    /// go on without the scheduler: the next one finds them.
-    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), DriverError> {
-        let mut failures = 0;
+    /// Runs until `shutdown`, until another scheduler leads, or until the store
+    /// fails for good. Running jobs go on without the scheduler: the next one
+    /// finds them.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<Ending, DriverError> {
         loop {
             let first = tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return Ok(Ending::Shutdown),
+                () = self.parts.lease.lost() => return Ok(Ending::Deposed),
                 message = self.parts.inbox.recv() => message,
                 () = tokio::time::sleep(TICK) => Some(Message::Wake),
             };
-            let Some(first) = first else { return Ok(()) };
-            match self.one_round(first).await {
-                Ok(()) => failures = 0,
-                Err(error) if error.is_retryable() && failures < COMMIT_ATTEMPTS => {
-                    failures += 1;
-                    tracing::warn!(%error, failures, "round not committed, starting again from the store");
-                    tokio::time::sleep(TICK * failures).await;
-                    self.load().await?;
+            let Some(first) = first else { return Ok(Ending::Shutdown) };
+            let done = if self.parts.lease.holds() {
+                self.one_round(first).await
+            } else {
+                // Another may lead already, and know more than this memory does.
+                refuse(first);
+                Ok(false)
+            };
+            let ending = match done {
+                Ok(true) => None,
+                Ok(false) => self.recover(&shutdown).await?,
+                Err(StoreError::NotLeader { .. }) => Some(Ending::Deposed),
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(error = error.in_full(), "a round was not committed");
+                    self.recover(&shutdown).await?
                 }
                 Err(error) => return Err(DriverError::Commit(error)),
+            };
+            if let Some(ending) = ending {
+                return Ok(ending);
             }
         }
     }
 
-    async fn one_round(&mut self, first: Message) -> Result<(), StoreError> {
+    /// Refuses everything until the store answers and the lease holds, then
+    /// begins again from what is durable.
+    async fn recover(
+        &mut self,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Ending>, DriverError> {
+        let since = std::time::Instant::now();
+        let lease = self.parts.lease.clone();
+        let mut pause = TICK;
+        loop {
+            let store = self.parts.store.clone();
+            let attempt = async {
+                tokio::time::sleep(pause).await;
+                if lease.holds() { Some(store.load().await) } else { None }
+            };
+            let loaded = tokio::select! {
+                () = shutdown.cancelled() => return Ok(Some(Ending::Shutdown)),
+                () = lease.lost() => return Ok(Some(Ending::Deposed)),
+                loaded = attempt => loaded,
+                () = deny(&mut self.parts.inbox) => return Ok(Some(Ending::Shutdown)),
+            };
+            match loaded {
+                Some(Ok(loaded)) => {
+                    self.take(loaded);
+                    tracing::info!(away = ?since.elapsed(), "the store answers again");
+                    return Ok(None);
+                }
+                Some(Err(error)) if !error.is_retryable() => return Err(DriverError::Load(error)),
+                Some(Err(_)) | None => pause = (pause * 2).min(LONGEST_PAUSE),
+            }
+        }
+    }
+
+    /// Answers whether the lease still held after the commit: without it nothing
+    /// is done to the world.
+    async fn one_round(&mut self, first: Message) -> Result<bool, StoreError> {
         let now = self.now();
         let plan = self.finished_plan().await;
         let (answers, questions, changes) = self.work(first, plan, now);
@@ -168,6 +231,9 @@ impl Driver {
             // The asker may have gone.
             let _ = reply.send(answer);
         }
+        if !self.parts.lease.holds() {
+            return Ok(false);
+        }
         // Before what is settled is forgotten: an attempt may have ended and been
         // settled in this very round, and still have processes to clear up.
         self.parts.effects.perform(&self.state, now, &self.parts.handle);
@@ -176,7 +242,7 @@ impl Driver {
             question(&self.state, now);
         }
         self.start_planning(now);
-        Ok(())
+        Ok(true)
     }
 
     /// Takes in what waits in the inbox (commands become changes, questions are
@@ -212,7 +278,7 @@ impl Driver {
                 Message::Wake => {}
             }
             taken += 1;
-            next = if taken < MESSAGES_A_ROUND { self.parts.inbox.try_recv().ok() } else { None };
+            next = if taken < MESSAGES_A_ROUND { self.parts.inbox.try_recv() } else { None };
         }
         let Parts { market, pool, config, .. } = &self.parts;
         let around = Surroundings { market, pool, total: &total, config };
@@ -227,7 +293,7 @@ impl Driver {
             return Ok(());
         }
         self.round += 1;
-        let round = Round { epoch: self.parts.epoch, id: self.round, changes };
+        let round = Round { epoch: self.parts.lease.epoch(), id: self.round, changes };
         self.parts.store.commit(&round).await
     }
 
@@ -279,5 +345,22 @@ impl Driver {
             handle.wake();
             answer
         }));
+    }
+}
+
+/// Refuses what comes in, until every door is closed.
+async fn deny(inbox: &mut Inbox) {
+    while let Some(message) = inbox.recv().await {
+        refuse(message);
+    }
+}
+
+/// Nothing has changed, and the caller may ask again. A question that is
+/// dropped tells its asker so.
+fn refuse(message: Message) {
+    if let Message::Command(_, reply) = message {
+        let why = "its database does not answer, and running jobs go on".to_owned();
+        // The asker may have gone.
+        let _ = reply.send(Err(Refusal::Unavailable(why)));
     }
 }

@@ -95,6 +95,14 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it comes from what runs, and costs money while nobody listens.
+    /// Cancelling saves money; only new work can wait.
+    const fn is_urgent(&self) -> bool {
+        !matches!(self, Self::Submit(_))
+    }
+}
+
 /// Jobs to accept.
 #[derive(Clone, Debug)]
 pub struct Submit {
@@ -213,11 +221,37 @@ pub enum Message {
 /// The door. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
-    messages: mpsc::Sender<Message>,
+    /// What workers and pools say, cancellations, and wakes.
+    first: mpsc::Sender<Message>,
+    /// New work, and questions.
+    second: mpsc::Sender<Message>,
     events: broadcast::Sender<Event>,
 }
 
-/// Commands and questions that may wait for the loop at once; more are refused
+/// The loop's end of the door. What workers say is taken first: a flood of
+/// submissions must not make the scheduler deaf to what runs and costs money.
+pub struct Inbox {
+    first: mpsc::Receiver<Message>,
+    second: mpsc::Receiver<Message>,
+}
+
+impl Inbox {
+    /// The next message; none when every handle is gone.
+    pub async fn recv(&mut self) -> Option<Message> {
+        tokio::select! {
+            biased;
+            Some(message) = self.first.recv() => Some(message),
+            message = self.second.recv() => message,
+        }
+    }
+
+    /// The next message, if one waits.
+    pub fn try_recv(&mut self) -> Option<Message> {
+        self.first.try_recv().or_else(|_| self.second.try_recv()).ok()
+    }
+}
+
+/// Messages of either kind that may wait for the loop at once; more are refused
 /// as overload.
 pub const QUEUE: usize = 4_096;
 /// Events a slow watcher may lag behind before it has to read the store again.
@@ -225,20 +259,22 @@ pub const EVENT_BACKLOG: usize = 1_024;
 
 impl Handle {
     /// A door and the loop's end of it.
-    pub fn new() -> (Self, mpsc::Receiver<Message>) {
-        let (messages, inbox) = mpsc::channel(QUEUE);
+    pub fn new() -> (Self, Inbox) {
+        let (first, urgent) = mpsc::channel(QUEUE);
+        let (second, rest) = mpsc::channel(QUEUE);
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
-        (Self { messages, events }, inbox)
+        (Self { first, second, events }, Inbox { first: urgent, second: rest })
     }
 
     /// Has a command carried out; the answer comes when it is durable.
     pub async fn command(&self, command: Command) -> Result<Reply, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.messages.try_send(Message::Command(command, reply)).map_err(|error| match error {
+        let lane = if command.is_urgent() { &self.first } else { &self.second };
+        lane.try_send(Message::Command(command, reply)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refusal::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => stopping(),
+            mpsc::error::TrySendError::Closed(_) => away(),
         })?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+        answer.await.unwrap_or_else(|_| Err(away()))
     }
 
     /// Asks committed state something.
@@ -252,14 +288,14 @@ impl Handle {
             // The asker may have gone; nobody is left to tell then.
             let _ = reply.send(question(state, now));
         });
-        self.messages.send(Message::Question(question)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())
+        self.second.send(Message::Question(question)).await.map_err(|_| away())?;
+        answer.await.map_err(|_| away())
     }
 
     /// Makes the loop look at the world soon. Never waits; a full inbox will
     /// make it look anyway.
     pub fn wake(&self) {
-        let _ = self.messages.try_send(Message::Wake);
+        let _ = self.first.try_send(Message::Wake);
     }
 
     /// Events from now on. A receiver that lags reads the store and goes on.
@@ -274,8 +310,9 @@ impl Handle {
     }
 }
 
-fn stopping() -> Refusal {
-    Refusal::Unavailable("it is stopping".to_owned())
+/// Nobody answers: it stops, or its database is away.
+fn away() -> Refusal {
+    Refusal::Unavailable("it is stopping, or its database does not answer".to_owned())
 }
 
 /// A step as workers report it, as progress.

@@ -12,6 +12,7 @@ pub mod effects;
 pub mod handle;
 pub mod http;
 pub mod intake;
+pub mod lease;
 pub mod ledger;
 pub mod market;
 pub mod options;

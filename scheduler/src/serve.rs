@@ -1,37 +1,33 @@
 //! Puts the parts together and runs them until told to stop.
 
+mod market;
+
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use spotwise_model::id::PoolName;
-use spotwise_model::time::{TimeScale, add};
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::capacity::Capacity;
 use crate::config::Config;
-use crate::driver::{self, Driver, DriverError};
+use crate::driver::{self, Driver, DriverError, Ending};
 use crate::effects::Effects;
 use crate::handle::Handle;
-use crate::market::{
-    self, Catalog, CatalogError, Market, MarketError, MarketSource, SyntheticOptions,
-};
+use crate::lease::Lease;
+use crate::market::{Catalog, CatalogError, MarketError};
 use crate::options::{MarketChoice, ServeOptions};
-use crate::server::{self, ServerError};
+use crate::server::{self, Doors, Entrance, ServerError};
 use crate::service::{self, Service};
-use crate::store::{Store, StoreError};
+use crate::store::{Campaign, Candidate, Store, StoreError};
 use crate::token::WorkerTokens;
 
-/// A synthetic market has lasted so long when the scheduler first looks at it,
-/// so that spells have a history.
-const PAST: SignedDuration = SignedDuration::from_hours(14 * 24);
-
-/// Under this key a data folder remembers how market time follows ours.
-const TIME_KEY: &str = "time";
+/// A standby asks so many times in one term whether it may lead.
+const CAMPAIGNS: u32 = 6;
 
 /// Why a scheduler could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -70,12 +66,27 @@ impl ServeError {
     }
 }
 
-/// Runs a scheduler until `shutdown`. `ready` hears the address once requests
-/// are answered. Running jobs go on when it stops; the next start finds them.
+/// What a starting scheduler tells whoever started it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// It leads, and answers requests here.
+    Ready(SocketAddr),
+    /// Another scheduler leads; this one watches, and answers here that it does.
+    Standby {
+        /// Where this one listens.
+        address: SocketAddr,
+        /// Where the leader answers.
+        leader: String,
+    },
+}
+
+/// Runs a scheduler until `shutdown`: it leads, or stands by until it may lead.
+/// `announce` hears of each change. Running jobs go on when it stops; the next
+/// leader finds them.
 pub async fn serve(
     options: ServeOptions,
     shutdown: CancellationToken,
-    ready: impl FnOnce(std::net::SocketAddr) + Send,
+    announce: impl FnMut(Announcement) + Send,
 ) -> Result<(), ServeError> {
     let ServeOptions { mut config, market: choice, catalog } = options;
     config.fit_to_speed();
@@ -84,78 +95,153 @@ pub async fn serve(
     config.listen = server::local_address(&listener)?;
     let store = Store::open(&config.database()).await?;
     let catalog = load_catalog(catalog.as_deref())?;
-    let (market, scale) = open_market(&store, &choice, &catalog, config.speed).await?;
-    let config = Arc::new(config);
-    let answer = run(
-        Wired { config, listener, store: store.clone(), market, scale, choice },
-        shutdown,
-        ready,
-    )
-    .await;
-    store.close().await;
-    answer
-}
-
-/// What is known before the loop starts.
-struct Wired {
-    config: Arc<Config>,
-    listener: TcpListener,
-    store: Store,
-    market: Market,
-    scale: TimeScale,
-    choice: MarketChoice,
-}
-
-async fn run(
-    wired: Wired,
-    shutdown: CancellationToken,
-    ready: impl FnOnce(std::net::SocketAddr) + Send,
-) -> Result<(), ServeError> {
-    let Wired { config, listener, store, market, scale, choice } = wired;
     let secret = config.data_dir.join("worker-secret");
     let tokens = WorkerTokens::open(&secret)
         .map_err(|source| ServeError::DataDir { path: secret, source })?;
-    let install = tokens.install();
-    let holder = format!("pid {}", std::process::id());
-    let epoch = store.lead(&holder, Timestamp::now()).await?;
-    let (handle, inbox) = Handle::new();
-    let address = config.listen;
-    let capacity = Arc::new(Capacity::local(&config, &install));
-    let effects =
-        Effects::new(capacity, tokens.clone(), format!("http://{address}"), install.clone());
-    let driver = Driver::new(driver::Parts {
-        handle: handle.clone(),
-        inbox,
-        store: store.clone(),
-        epoch,
-        market: market.clone(),
-        pool: PoolName::new("local"),
-        config: config.clone(),
-        scale,
-        effects,
-    })
-    .await?;
-    let service = Service::new(service::Parts {
-        handle,
-        store,
-        config,
-        tokens,
-        market,
-        market_name: choice.describe(),
-        install,
-        shutdown: shutdown.clone(),
-    });
+    let (entrance, shown) = watch::channel(Entrance::Standby { leader: String::new() });
     // Whichever ends first ends the other.
     let _stop_both = shutdown.clone().drop_guard();
-    let serving = tokio::spawn(server::serve(listener, service, shutdown.clone()));
-    ready(address);
-    tracing::info!(%address, "ready");
-    let looped = driver.run(shutdown.clone()).await;
+    let serving = tokio::spawn(server::serve(listener, shown, shutdown.clone()));
+    let config = Arc::new(config);
+    let mut site =
+        Site { config, store: store.clone(), catalog, choice, tokens, entrance, announce };
+    let answer = site.terms(&shutdown).await;
     shutdown.cancel();
     if let Ok(Err(error)) = serving.await {
         tracing::warn!(%error, "the server did not stop cleanly");
     }
-    Ok(looped?)
+    store.close().await;
+    answer
+}
+
+/// What outlasts a term.
+struct Site<A> {
+    config: Arc<Config>,
+    store: Store,
+    catalog: Catalog,
+    choice: MarketChoice,
+    tokens: WorkerTokens,
+    entrance: watch::Sender<Entrance>,
+    announce: A,
+}
+
+impl<A: FnMut(Announcement) + Send> Site<A> {
+    /// Leads whenever it may.
+    async fn terms(&mut self, shutdown: &CancellationToken) -> Result<(), ServeError> {
+        while let Some(lease) = self.win(shutdown).await? {
+            tracing::info!(epoch = %lease.epoch(), "leads");
+            let ended = self.term(&lease, shutdown).await;
+            self.entrance.send_replace(Entrance::Standby { leader: String::new() });
+            if !matches!(ended, Ok(Ending::Deposed)) {
+                // The next leader need not wait; where this fails, it waits.
+                let _ = self.store.resign(lease.epoch()).await;
+                return ended.map(|_| ());
+            }
+            tracing::warn!(epoch = %lease.epoch(), "another scheduler leads now; standing by");
+        }
+        Ok(())
+    }
+
+    /// Waits for the lease. None on shutdown.
+    async fn win(&mut self, shutdown: &CancellationToken) -> Result<Option<Lease>, ServeError> {
+        let candidate = Candidate { holder: holder(), address: self.address() };
+        let mut seen = None;
+        loop {
+            let asked = Instant::now();
+            match self.store.campaign(&candidate, self.config.term).await {
+                Ok(Campaign::Won(epoch)) if self.store.is_shared() => {
+                    return Ok(Some(Lease::for_a_term(epoch, asked, self.config.term)));
+                }
+                Ok(Campaign::Won(epoch)) => return Ok(Some(Lease::for_ever(epoch))),
+                Ok(Campaign::Lost(incumbent)) => {
+                    if seen.as_ref() != Some(&incumbent) {
+                        let leader = incumbent.address.clone();
+                        self.entrance.send_replace(Entrance::Standby { leader: leader.clone() });
+                        let address = self.config.listen;
+                        (self.announce)(Announcement::Standby { address, leader });
+                        seen = Some(incumbent);
+                    }
+                }
+                Err(error) if error.is_retryable() && seen.is_some() => {
+                    tracing::warn!(error = error.in_full(), "cannot ask who leads");
+                }
+                Err(error) => return Err(error.into()),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(None),
+                () = tokio::time::sleep(self.config.term / CAMPAIGNS) => {}
+            }
+        }
+    }
+
+    /// Leads until told to stop, or until somebody else does.
+    async fn term(
+        &mut self,
+        lease: &Lease,
+        shutdown: &CancellationToken,
+    ) -> Result<Ending, ServeError> {
+        let (config, store) = (self.config.clone(), self.store.clone());
+        // Ends what belongs to this term, such as streams, with it.
+        let over = shutdown.child_token();
+        let _end = over.clone().drop_guard();
+        let (keeper, keep) = (lease.clone(), store.clone());
+        let _keeping = AbortOnDropHandle::new(tokio::spawn(async move {
+            keeper.keep(&keep, config.term).await;
+        }));
+        let config = self.config.clone();
+        let (market, scale) =
+            market::open(&store, &self.choice, &self.catalog, config.speed).await?;
+        let install = self.tokens.install();
+        let (handle, inbox) = Handle::new();
+        let capacity = Arc::new(Capacity::local(&config, &install));
+        let effects =
+            Effects::new(capacity, self.tokens.clone(), self.addresses(), install.clone());
+        let driver = Driver::new(driver::Parts {
+            handle: handle.clone(),
+            inbox,
+            store: store.clone(),
+            lease: lease.clone(),
+            market: market.clone(),
+            pool: PoolName::new("local"),
+            config: config.clone(),
+            scale,
+            effects,
+        })
+        .await?;
+        let service = Service::new(service::Parts {
+            handle,
+            store,
+            config,
+            tokens: self.tokens.clone(),
+            market,
+            market_name: self.choice.describe(),
+            install,
+            shutdown: over.clone(),
+        });
+        self.entrance.send_replace(Entrance::Open(Doors::of(service).await?));
+        let address = self.config.listen;
+        (self.announce)(Announcement::Ready(address));
+        tracing::info!(%address, "ready");
+        Ok(driver.run(over).await?)
+    }
+
+    /// Where this scheduler is reached.
+    fn address(&self) -> String {
+        let own = || format!("http://{}", self.config.listen);
+        self.config.advertise.clone().unwrap_or_else(own)
+    }
+
+    /// Where a worker looks for the leader: here first.
+    fn addresses(&self) -> String {
+        let peers = self.config.peers.iter().cloned();
+        std::iter::once(self.address()).chain(peers).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The name of this process, for people.
+fn holder() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} pid {}", host.trim(), std::process::id())
 }
 
 fn prepare_folders(config: &Config) -> Result<(), ServeError> {
@@ -177,68 +263,6 @@ fn load_catalog(path: Option<&Path>) -> Result<Catalog, ServeError> {
         Some(path) => Catalog::read(path)?,
         None => Catalog::built_in(),
     })
-}
-
-/// What a data folder remembers of market time.
-#[derive(Serialize, Deserialize)]
-struct RememberedTime {
-    /// When a synthetic market was first looked at.
-    origin: Timestamp,
-    /// How market time follows wall time since the last change of speed.
-    scale: TimeScale,
-}
-
-/// The market, and how its time follows ours: as at the first start of this
-/// data folder, so that jobs that ran on meanwhile are charged for it.
-async fn open_market(
-    store: &Store,
-    choice: &MarketChoice,
-    catalog: &Catalog,
-    speed: u32,
-) -> Result<(Market, TimeScale), ServeError> {
-    let wall = Timestamp::now();
-    let remembered: Option<RememberedTime> =
-        store.meta(TIME_KEY).await?.and_then(|text| serde_json::from_str(&text).ok());
-    let first_start = match choice {
-        MarketChoice::Synthetic { start, .. } => start.unwrap_or(wall),
-        MarketChoice::File { .. } => wall,
-    };
-    let origin = remembered.as_ref().map_or(first_start, |time| time.origin);
-    let source = match choice {
-        MarketChoice::Synthetic { seed, turbulence, days, .. } => {
-            let past_days = u32::try_from(PAST.as_hours() / 24).unwrap_or(0);
-            MarketSource::Synthetic(SyntheticOptions {
-                turbulence: *turbulence,
-                days: days.saturating_add(past_days),
-                ..SyntheticOptions::new(*seed, add(origin, -PAST))
-            })
-        }
-        MarketChoice::File { path, .. } if path.extension().is_some_and(|end| end == "json") => {
-            MarketSource::PriceHistory { path: path.clone() }
-        }
-        MarketChoice::File { path, start } => {
-            MarketSource::Recording { path: path.clone(), start: *start }
-        }
-    };
-    let market = market::load(&source, catalog)?;
-    let begin = match choice {
-        MarketChoice::Synthetic { .. } => origin,
-        MarketChoice::File { .. } => market.start(),
-    };
-    let scale = match remembered {
-        Some(time) if time.scale.speed == speed => time.scale,
-        Some(time) => {
-            TimeScale { market_start: time.scale.at(wall).market, wall_start: wall, speed }
-        }
-        None => TimeScale { market_start: begin, wall_start: wall, speed },
-    };
-    let text = serde_json::to_string(&RememberedTime { origin, scale })
-        .expect("times and numbers are JSON");
-    store.set_meta(TIME_KEY, &text).await?;
-    if scale.at(wall).market > market.end() {
-        tracing::warn!("the market's recording is over: its last prices hold from here on");
-    }
-    Ok((market, scale))
 }
 
 impl Config {

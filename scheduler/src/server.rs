@@ -15,7 +15,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -45,6 +45,8 @@ const PING: Duration = Duration::from_secs(20);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Wait after the system has no descriptor left.
 const BREATH: Duration = Duration::from_millis(100);
+/// Where a process is asked whether it lives.
+const ALIVE: &str = "/healthz";
 /// The first bytes of every HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -86,18 +88,26 @@ pub fn local_address(listener: &TcpListener) -> Result<SocketAddr, ServerError> 
     listener.local_addr().map_err(ServerError::NoAddress)
 }
 
-/// Serves until `shutdown`, then lets what is under way finish.
+/// What lies behind the port.
+#[derive(Clone)]
+pub enum Entrance {
+    /// Nothing yet: this scheduler does not lead.
+    Standby {
+        /// Where the leader answers; empty where nobody leads.
+        leader: String,
+    },
+    /// A scheduler that leads.
+    Open(Doors),
+}
+
+/// Serves until `shutdown`, then lets what is under way finish. Each call goes
+/// to what the entrance is at that moment.
 pub async fn serve(
     listener: TcpListener,
-    service: Service,
+    entrance: watch::Receiver<Entrance>,
     shutdown: CancellationToken,
 ) -> Result<(), ServerError> {
-    let doors = Doors {
-        grpc: crate::rpc::routes(&service).await.map_err(ServerError::Reflection)?,
-        http: crate::http::router(service),
-        calls: Arc::new(Semaphore::new(MOST_CALLS)),
-    };
-    let app = doors.app();
+    let app = Porch { entrance, calls: Arc::new(Semaphore::new(MOST_CALLS)) }.app();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -177,15 +187,32 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-/// Both faces behind one entrance.
+/// Both faces of a scheduler that leads.
 #[derive(Clone)]
-struct Doors {
+pub struct Doors {
     grpc: Router,
     http: Router,
-    calls: Arc<Semaphore>,
 }
 
 impl Doors {
+    /// The faces of a service.
+    ///
+    /// # Errors
+    /// The services cannot be described: a defect of the build.
+    pub async fn of(service: Service) -> Result<Self, ServerError> {
+        let grpc = crate::rpc::routes(&service).await.map_err(ServerError::Reflection)?;
+        Ok(Self { grpc, http: crate::http::router(service) })
+    }
+}
+
+/// Where every call comes in.
+#[derive(Clone)]
+struct Porch {
+    entrance: watch::Receiver<Entrance>,
+    calls: Arc<Semaphore>,
+}
+
+impl Porch {
     fn app(self) -> Router {
         let panicked = |_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a call panicked");
@@ -205,7 +232,16 @@ impl Doors {
             return refuse(error);
         }
         let Ok(_call) = self.calls.try_acquire() else { return refuse(ServiceError::Overloaded) };
-        let door = if grpc { self.grpc } else { self.http };
+        let entrance = self.entrance.borrow().clone();
+        let door = match entrance {
+            Entrance::Open(doors) if grpc => doors.grpc,
+            Entrance::Open(doors) => doors.http,
+            // A process that stands by lives, and is not ready.
+            Entrance::Standby { .. } if request.uri().path() == ALIVE => {
+                return "ok\n".into_response();
+            }
+            Entrance::Standby { leader } => return refuse(ServiceError::Standby { leader }),
+        };
         match tokio::time::timeout(ANSWER, door.oneshot(request)).await {
             Ok(Ok(response)) => too_large(response),
             Err(_) => refuse(ServiceError::TimedOut(ANSWER.as_secs())),

@@ -9,6 +9,7 @@ use crate::service::testing::Bench;
 struct Site {
     bench: Bench,
     address: SocketAddr,
+    entrance: watch::Sender<Entrance>,
     serving: tokio::task::JoinHandle<Result<(), ServerError>>,
 }
 
@@ -17,8 +18,10 @@ impl Site {
         let bench = Bench::new().await;
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = local_address(&listener).unwrap();
-        let serving = serve(listener, bench.service.clone(), bench.shutdown.clone());
-        Self { bench, address, serving: tokio::spawn(serving) }
+        let doors = Doors::of(bench.service.clone()).await.unwrap();
+        let (entrance, shown) = watch::channel(Entrance::Open(doors));
+        let serving = serve(listener, shown, bench.shutdown.clone());
+        Self { bench, address, entrance, serving: tokio::spawn(serving) }
     }
 
     /// Sends a request as it is; answers with all that comes back.
@@ -204,4 +207,19 @@ fn grpc_is_known_by_its_content_type() {
         |kind: &str| is_grpc(&Request::builder().header(CONTENT_TYPE, kind).body(()).unwrap());
     assert!(kind("application/grpc") && kind("application/grpc+proto"));
     assert!(!kind("application/json") && !kind(""));
+}
+
+#[tokio::test]
+async fn a_standby_lives_is_not_ready_and_says_who_leads() {
+    let site = Site::new().await;
+    assert_eq!(site.status("GET /readyz", "", "").await, 200);
+    let leader = "http://10.0.0.7:7717".to_owned();
+    site.entrance.send_replace(Entrance::Standby { leader });
+    assert_eq!(site.status("GET /healthz", "", "").await, 200);
+    assert_eq!(site.status("GET /readyz", "", "").await, 503);
+    let refused = site.call("POST /api/v1/jobs", YAML, JOB).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
+    assert!(refused.contains("\"code\":\"standby\"") && refused.contains("10.0.0.7"), "{refused}");
+    let client = Client::connect(&site.address.to_string()).await.unwrap();
+    assert!(matches!(client.info().await.unwrap_err().kind(), ErrorKind::Unavailable));
 }

@@ -37,7 +37,7 @@ pub(crate) async fn live(options: Options, mode: &[&str]) -> Result<()> {
     prctl::set_child_subreaper(true).context("becoming a subreaper")?;
     folder.write_identity(&id.to_string(), options.rank).context("writing worker.json")?;
     let token = options.token.unwrap_or_default();
-    let link = Link::new(server, id.to_string(), options.rank, token)
+    let link = Link::new(&server, id.to_string(), options.rank, token)
         .context("reading the server's address")?;
 
     if let Some(words) = folder.ending().context("reading exit.json")? {

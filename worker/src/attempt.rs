@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::checkpoint::Known;
 use crate::folder::Folder;
 use crate::heartbeat::{Rhythm, beat};
 use crate::link::Link;
@@ -69,8 +70,14 @@ pub(crate) async fn carry_out(
         Sampler::new(assignment.env.get("CUDA_VISIBLE_DEVICES").map(String::as_str)),
         orders_sender.clone(),
     )));
-    let voice =
-        Voice::start(attempt.link.clone(), folder.log(), capture.level(), orders_sender.clone());
+    let known = Known::default();
+    let voice = Voice::start(
+        attempt.link.clone(),
+        folder.log(),
+        capture.level(),
+        orders_sender.clone(),
+        known.clone(),
+    );
     let (asked, sender) = (attempt.asked_to_stop.clone(), orders_sender);
     let _asked = AbortOnDropHandle::new(tokio::spawn(async move {
         asked.cancelled().await;
@@ -78,7 +85,8 @@ pub(crate) async fn carry_out(
         let _ = sender.send(Order::Stop { within: None }).await;
     }));
 
-    let run = Run { attempt: &attempt, assignment: &assignment, progress, capture, voice: &voice };
+    let run =
+        Run { attempt: &attempt, assignment: &assignment, progress, capture, voice: &voice, known };
     let words = Box::pin(run.to_the_end(&mut orders)).await?;
     folder.write_ending(&words).context("writing exit.json")?;
     // Only a restarted worker has to repeat the words before the last.
@@ -111,6 +119,7 @@ struct Run<'a> {
     progress: Arc<Mutex<ProgressLog>>,
     capture: Arc<Capture>,
     voice: &'a Voice,
+    known: Known,
 }
 
 impl Run<'_> {
@@ -123,7 +132,7 @@ impl Run<'_> {
         let prepared = tokio::select! {
             biased;
             () = told_to_end(orders) => None,
-            prepared = prepare(self.assignment, *id, folder, link, &fence) => Some(prepared),
+            prepared = prepare(self.assignment, *id, folder, link, &fence, &self.known) => Some(prepared),
         };
         let words = match prepared {
             None => vec![self.exited(Status::signalled(Signal::SIGTERM as i32), 0)],

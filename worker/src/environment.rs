@@ -141,7 +141,7 @@ mod tests {
         let _in = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let _guard = _in.enter();
         let server = "http://127.0.0.1:1".to_owned();
-        let link = Link::new(server, "j1.1".to_owned(), 1, "tok".to_owned()).unwrap();
+        let link = Link::new(&server, "j1.1".to_owned(), 1, "tok".to_owned()).unwrap();
         let own = [
             ("PATH", "/bin"),
             (TOKEN, "tok"),

@@ -1,5 +1,10 @@
 //! The calls to the scheduler, and what their failures mean.
+//!
+//! There may be several schedulers, of which one leads. A call that is not
+//! answered, or that a standby refuses, sends the next call to the next of them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use spotwise_api::v1::workers_client::WorkersClient;
@@ -43,28 +48,57 @@ impl From<Status> for LinkError {
     }
 }
 
-/// The scheduler, as one attempt and rank sees it.
+/// The schedulers, as one attempt and rank sees them.
 #[derive(Clone)]
 pub(crate) struct Link {
-    client: WorkersClient<Channel>,
+    /// Never empty.
+    clients: Arc<[WorkersClient<Channel>]>,
+    /// Which answered last, or is to be asked next.
+    at: Arc<AtomicUsize>,
     attempt: String,
     rank: u32,
     token: String,
 }
 
 impl Link {
-    /// Connects when first needed.
+    /// Connects when first needed. `servers` are addresses with commas between.
     pub(crate) fn new(
-        server: String,
+        servers: &str,
         attempt: String,
         rank: u32,
         token: String,
     ) -> Result<Self, tonic::transport::Error> {
-        let channel = Endpoint::from_shared(server)?
-            .connect_timeout(CALL_TIMEOUT)
-            .timeout(CALL_TIMEOUT)
-            .connect_lazy();
-        Ok(Self { client: WorkersClient::new(channel), attempt, rank, token })
+        let client = |server: &str| {
+            let channel = Endpoint::from_shared(server.trim().to_owned())?
+                .connect_timeout(CALL_TIMEOUT)
+                .timeout(CALL_TIMEOUT)
+                .connect_lazy();
+            Ok(WorkersClient::new(channel))
+        };
+        let clients: Result<Arc<[_]>, _> = servers.split(',').map(client).collect();
+        Ok(Self { clients: clients?, at: Arc::default(), attempt, rank, token })
+    }
+
+    /// Calls the scheduler that answered last; where it does not answer, the
+    /// next call goes to another.
+    async fn call<T, F>(
+        &self,
+        call: impl FnOnce(WorkersClient<Channel>) -> F,
+    ) -> Result<T, LinkError>
+    where
+        F: Future<Output = Result<T, LinkError>>,
+    {
+        let at = self.at.load(Ordering::Relaxed);
+        let count = self.clients.len();
+        let client =
+            self.clients.get(at % count.max(1)).expect("a text splits into one part at least");
+        let answer = call(client.clone()).await;
+        if matches!(answer, Err(LinkError::Away(_))) {
+            // Several calls at once that fail alike turn to the next one once.
+            let next = at.wrapping_add(1);
+            let _ = self.at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        answer
     }
 
     /// The attempt, as printed.
@@ -86,7 +120,8 @@ impl Link {
             handle: std::process::id().to_string(),
             address,
         };
-        Ok(self.client.clone().register(request).await?.into_inner())
+        self.call(|mut client| async move { Ok(client.register(request).await?.into_inner()) })
+            .await
     }
 
     /// Renews the lease; an answer later than `limit` is none.
@@ -104,10 +139,13 @@ impl Link {
             usage,
         });
         request.set_timeout(limit.min(CALL_TIMEOUT));
-        match tokio::time::timeout(limit, self.client.clone().heartbeat(request)).await {
-            Ok(answer) => Ok(answer?.into_inner()),
-            Err(_) => Err(LinkError::Away("no answer in time".to_owned())),
-        }
+        self.call(|mut client| async move {
+            match tokio::time::timeout(limit, client.heartbeat(request)).await {
+                Ok(answer) => Ok(answer?.into_inner()),
+                Err(_) => Err(LinkError::Away("no answer in time".to_owned())),
+            }
+        })
+        .await
     }
 
     /// Says that something happened. Who speaks is filled in here.
@@ -115,8 +153,11 @@ impl Link {
         report.attempt.clone_from(&self.attempt);
         report.rank = self.rank;
         report.token.clone_from(&self.token);
-        self.client.clone().report(report).await?;
-        Ok(())
+        self.call(|mut client| async move {
+            client.report(report).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Hands over output that begins at `offset`; answers what is stored.
@@ -128,7 +169,10 @@ impl Link {
             offset,
             data,
         };
-        Ok(self.client.clone().append_log(request).await?.into_inner().stored)
+        self.call(
+            |mut client| async move { Ok(client.append_log(request).await?.into_inner().stored) },
+        )
+        .await
     }
 }
 

@@ -8,7 +8,7 @@ use spotwise_api::v1::Assignment;
 use spotwise_model::AttemptId;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{CheckpointId, Committer, Restored, Store, restore};
+use crate::checkpoint::{CheckpointId, Committer, Known, Restored, Store, restore};
 use crate::environment;
 use crate::folder::{Folder, inside};
 use crate::link::Link;
@@ -37,6 +37,7 @@ pub(crate) async fn prepare(
     folder: &Folder,
     link: &Link,
     fence: &CancellationToken,
+    known: &Known,
 ) -> Result<Prepared, String> {
     if assignment.command.is_empty() {
         return Err("the job has no command".to_owned());
@@ -61,10 +62,11 @@ pub(crate) async fn prepare(
         let store = Store::open(&settings.store, attempt.job).map_err(failed)?;
         let assigned = CheckpointId::assigned(assignment.restore.as_ref()).map_err(failed)?;
         restored = restore(&store, assigned, &folder.restoring(), &dir).await.map_err(failed)?;
+        known.restored(restored.loaded, assignment.addresses.len() > 1);
         if link.rank() == 0 {
-            let keep = settings.keep;
-            let new = Committer::new(store, attempt, dir.clone(), keep, fence.clone()).await;
-            committer = Some(new.map_err(failed)?);
+            let (fence, known) = (fence.clone(), known.clone());
+            let new = Committer::new(store, attempt, dir.clone(), settings.keep, fence, known);
+            committer = Some(new.await.map_err(failed)?);
         }
     }
     let own = environment::of_this_process();

@@ -1,7 +1,7 @@
 //! The command as a process: its own group, tied to this worker, reaped with
 //! everything that it leaves behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, PipeReader};
 use std::os::unix::process::CommandExt;
@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp};
 
 use crate::tree;
 
 /// How long the kill of all descendants is tried. Longer than this lives only
 /// what hangs in the kernel.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-const KILL_PAUSE: Duration = Duration::from_millis(20);
+const KILL_PAUSE: Duration = Duration::from_millis(5);
 
 /// How the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,12 @@ impl Process {
     /// Reaps every child that has ended, adopted ones too; answers how the
     /// command itself ended, once.
     pub(crate) fn reap(&self) -> Option<Status> {
+        self.reap_all().0
+    }
+
+    /// The same, and whether no child is left, adopted ones included. Then
+    /// there is no descendant either: what loses its parent becomes our child.
+    fn reap_all(&self) -> (Option<Status>, bool) {
         let mut ended = None;
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -106,11 +112,12 @@ impl Process {
                 Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.pid => {
                     ended = Some(Status::signalled(signal as i32));
                 }
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return ended,
+                Ok(WaitStatus::StillAlive) => return (ended, false),
+                Err(Errno::ECHILD) => return (ended, true),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => {
                     tracing::warn!(%error, "ended processes cannot be reaped");
-                    return ended;
+                    return (ended, false);
                 }
             }
         }
@@ -119,30 +126,35 @@ impl Process {
     /// Kills and reaps until nothing is left below this worker.
     pub(crate) async fn kill_the_rest(&self) {
         let end = Instant::now() + KILL_PATIENCE;
-        loop {
-            self.reap();
-            match kill_descendants() {
-                0 => break,
-                left if Instant::now() >= end => {
-                    tracing::warn!(left, "processes of the command do not die");
-                    break;
-                }
-                _ => tokio::time::sleep(KILL_PAUSE).await,
+        // Only the kernel knows: a list of processes that start others and end
+        // is out of date before it is read.
+        while !self.reap_all().1 {
+            let alive = kill_descendants();
+            if Instant::now() >= end {
+                tracing::warn!(alive, "processes of the command do not die");
+                break;
             }
+            tokio::time::sleep(KILL_PAUSE).await;
         }
-        self.reap();
     }
 }
 
-/// SIGKILL to every descendant that lives; answers how many there were.
+/// SIGKILL to every descendant that lives, and to their groups: no process can
+/// start another one in its group while the group is being killed. Answers how
+/// many there were.
 fn kill_descendants() -> usize {
     let own = std::process::id().cast_signed();
-    let mut alive = 0;
-    for process in tree::descendants(own).into_iter().filter(|process| !process.zombie) {
-        alive += 1;
+    let mut alive = tree::descendants(own);
+    alive.retain(|process| !process.zombie);
+    let groups: BTreeSet<i32> = alive.iter().map(|process| process.group).collect();
+    // A signal to group 1 would go to everybody.
+    for group in groups.into_iter().filter(|group| *group > 1 && *group != getpgrp().as_raw()) {
+        note_failure(Signal::SIGKILL, killpg(Pid::from_raw(group), Signal::SIGKILL));
+    }
+    for process in &alive {
         note_failure(Signal::SIGKILL, kill(Pid::from_raw(process.pid), Signal::SIGKILL));
     }
-    alive
+    alive.len()
 }
 
 fn note_failure(signal: Signal, sent: nix::Result<()>) {

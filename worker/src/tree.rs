@@ -16,6 +16,8 @@ pub(crate) struct Process {
     pub(crate) pid: i32,
     /// Its parent's.
     pub(crate) parent: i32,
+    /// That of its process group.
+    pub(crate) group: i32,
     /// Ended, and only waiting to be reaped.
     pub(crate) zombie: bool,
     /// User and system time, in ticks of 10 ms.
@@ -83,6 +85,7 @@ fn parse(pid: i32, stat: &str) -> Option<Process> {
     Some(Process {
         pid,
         parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
         zombie: matches!(state, "Z" | "X"),
         ticks: number(11)?.saturating_add(number(12)?),
     })
@@ -95,7 +98,7 @@ mod tests {
     #[test]
     fn a_name_with_brackets_does_not_confuse() {
         let stat = "42 (a) Z 9 (b) S 7 42 42 0 -1 4194304 10 0 0 0 250 50 0 0 20 0 1 0 5 0 0";
-        let expected = Process { pid: 42, parent: 7, zombie: false, ticks: 300 };
+        let expected = Process { pid: 42, parent: 7, group: 42, zombie: false, ticks: 300 };
         assert_eq!(parse(42, stat), Some(expected));
         assert_eq!(parse(42, "42 (x) Z"), None);
     }

@@ -8,6 +8,7 @@ use spotwise_api::v1::{ReportRequest, StartFailed};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::checkpoint::Known;
 use crate::folder::Folder;
 use crate::link::{Backoff, Link, LinkError};
 use crate::output::Level;
@@ -32,10 +33,11 @@ impl Voice {
         log: PathBuf,
         level: watch::Receiver<Level>,
         orders: mpsc::Sender<Order>,
+        known: Known,
     ) -> Self {
         let (reports, receiver) = mpsc::unbounded_channel();
         let shipping = AbortOnDropHandle::new(tokio::spawn(ship(link.clone(), log, level)));
-        let saying = AbortOnDropHandle::new(tokio::spawn(say(link, receiver, orders)));
+        let saying = AbortOnDropHandle::new(tokio::spawn(say(link, receiver, orders, known)));
         Self { shipping, saying, reports }
     }
 
@@ -70,7 +72,7 @@ pub(crate) async fn repeat(link: Link, folder: &Folder, words: Vec<ReportRequest
     let (_sender, level) = watch::channel(Level { bytes, drained: true, closed: true });
     // One report at most says that it is superseded, and nobody has to act on it.
     let (orders, _orders) = mpsc::channel(1);
-    Voice::start(link, folder.log(), level, orders).finish(words).await;
+    Voice::start(link, folder.log(), level, orders, Known::default()).finish(words).await;
 }
 
 /// The report of an attempt whose command was not started by this worker.
@@ -85,12 +87,20 @@ async fn say(
     link: Link,
     mut reports: mpsc::UnboundedReceiver<ReportRequest>,
     orders: mpsc::Sender<Order>,
+    known: Known,
 ) {
     while let Some(report) = reports.recv().await {
+        let sequence = report.checkpoint.as_ref().map(|checkpoint| checkpoint.sequence);
+        if sequence.is_some_and(|sequence| !known.saying(sequence)) {
+            continue;
+        }
         let mut backoff = Backoff::new();
         loop {
             match link.report(report.clone()).await {
-                Ok(()) => break,
+                Ok(()) => {
+                    sequence.into_iter().for_each(|sequence| known.heard(sequence));
+                    break;
+                }
                 Err(LinkError::Away(_)) => tokio::time::sleep(backoff.pause()).await,
                 Err(LinkError::Superseded(message)) => {
                     tracing::info!(message, "reports are over");

@@ -25,7 +25,7 @@ impl IntoResponse for Refused {
         let mut response = (status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.0.kind() == Kind::Unavailable {
+        if matches!(self.0.kind(), Kind::Overloaded | Kind::Unavailable) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -55,6 +55,7 @@ const fn http_status(kind: Kind) -> StatusCode {
         Kind::Exists | Kind::Conflict => StatusCode::CONFLICT,
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::TimedOut => StatusCode::REQUEST_TIMEOUT,
+        Kind::Overloaded => StatusCode::TOO_MANY_REQUESTS,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn answers_carry_the_type_of_problems() {
         let response = Refused(ServiceError::Overloaded).into_response();
-        assert_eq!(response.status(), 503);
+        assert_eq!(response.status(), 429);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
         assert_eq!(response.headers()[RETRY_AFTER], "1");
     }

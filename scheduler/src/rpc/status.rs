@@ -38,7 +38,7 @@ const fn grpc_code(kind: Kind) -> Code {
         Kind::Conflict => Code::FailedPrecondition,
         Kind::Forbidden => Code::PermissionDenied,
         Kind::TimedOut => Code::DeadlineExceeded,
-        Kind::Unavailable => Code::Unavailable,
+        Kind::Overloaded | Kind::Unavailable => Code::Unavailable,
         Kind::Internal => Code::Internal,
     }
 }

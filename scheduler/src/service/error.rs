@@ -60,6 +60,12 @@ pub enum ServiceError {
     /// The scheduler stops, or its store does not answer.
     #[error("the scheduler is not available: {0}")]
     Unavailable(String),
+    /// Another scheduler leads.
+    #[error("this scheduler stands by; {}", whom(leader))]
+    Standby {
+        /// Where the leader answers; empty where nobody leads.
+        leader: String,
+    },
     /// A defect. Its cause is logged where it is answered and never sent.
     #[error("internal error while {doing}; the scheduler's log has the cause")]
     Internal {
@@ -92,7 +98,9 @@ pub enum Kind {
     Forbidden,
     /// Too slow.
     TimedOut,
-    /// Later.
+    /// Later, and less often.
+    Overloaded,
+    /// Later, or elsewhere.
     Unavailable,
     /// A defect.
     Internal,
@@ -129,7 +137,8 @@ impl ServiceError {
             Self::Conflict { .. } => Kind::Conflict,
             Self::Forbidden(_) => Kind::Forbidden,
             Self::TimedOut(_) => Kind::TimedOut,
-            Self::Overloaded | Self::Unavailable(_) => Kind::Unavailable,
+            Self::Overloaded => Kind::Overloaded,
+            Self::Unavailable(_) | Self::Standby { .. } => Kind::Unavailable,
             Self::Internal { .. } => Kind::Internal,
         }
     }
@@ -148,6 +157,7 @@ impl ServiceError {
             Self::TimedOut(_) => "timed_out",
             Self::Overloaded => "overloaded",
             Self::Unavailable(_) => "unavailable",
+            Self::Standby { .. } => "standby",
             Self::Internal { .. } => "internal",
         }
     }
@@ -171,7 +181,7 @@ impl ServiceError {
 
     /// Whether the same call may succeed later.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.kind(), Kind::Unavailable | Kind::TimedOut)
+        matches!(self.kind(), Kind::Overloaded | Kind::Unavailable | Kind::TimedOut)
     }
 
     /// Tells the log of a defect, once: where it is answered.
@@ -179,6 +189,14 @@ impl ServiceError {
         if let Self::Internal { doing, source } = self {
             tracing::error!(error = source.as_ref(), "internal error while {doing}");
         }
+    }
+}
+
+fn whom(leader: &str) -> String {
+    if leader.is_empty() {
+        "nobody leads at the moment, try again in a second".to_owned()
+    } else {
+        format!("ask the one that leads, {leader}")
     }
 }
 

@@ -50,6 +50,14 @@ pub enum StoreError {
         /// Which.
         path: PathBuf,
     },
+    /// A database that cannot be used.
+    #[error("cannot use {location}: {why}")]
+    Unsuitable {
+        /// Which, without its password.
+        location: String,
+        /// What is wrong, and the remedy.
+        why: &'static str,
+    },
     /// The file or its lock cannot be reached.
     #[error("cannot open {}", path.display())]
     Open {

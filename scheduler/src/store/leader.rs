@@ -1,11 +1,17 @@
-//! Who leads, and which round was committed last.
+//! Who leads, for how long, and which round was committed last.
+//!
+//! Leadership is a row: holder, epoch, end. Whoever finds the end passed may
+//! take it, with the next epoch; only the database's own clock is asked. Every
+//! commit proves in its own transaction that its epoch is still the newest, so
+//! that a leader that slept through the end of its lease cannot write.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::database::{Database, Row, Statement, Transaction};
+use super::database::{Database, Kind, Row, Statement, Transaction};
 
 const TABLE: &str = "leader";
 
@@ -20,16 +26,35 @@ impl fmt::Display for Epoch {
     }
 }
 
+/// Who wants to lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name, for people.
+    pub holder: String,
+    /// Where it answers, such as `http://10.0.0.7:7717`.
+    pub address: String,
+}
+
+/// How a bid for the lease went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Campaign {
+    /// The candidate leads, for the term it asked for.
+    Won(Epoch),
+    /// Somebody else leads still.
+    Lost(Candidate),
+}
+
 /// What a round is to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub enum Turn {
     /// Not seen yet: its rows may be written.
     Next,
     /// Written already: the answer to an earlier commit was lost.
     Repeated,
 }
 
-/// Begins a new epoch: whoever led before is refused from now on.
+/// Begins a new epoch, whoever led before: that one is refused from now on. The
+/// lease has ended already, so that any candidate may follow.
 pub(super) async fn lead(
     database: &Database,
     holder: &str,
@@ -38,15 +63,90 @@ pub(super) async fn lead(
     let mut transaction = database.write().await?;
     let statement = Statement::new(
         TABLE,
-        "INSERT INTO leader (id, epoch, holder, since_us, round, round_epoch)
-         VALUES (1, 1, $1, $2, 0, 0)
-         ON CONFLICT (id) DO UPDATE SET epoch = leader.epoch + 1,
-             holder = excluded.holder, since_us = excluded.since_us",
+        "INSERT INTO leader (id, epoch, holder, since_us, round, round_epoch, expires_us)
+         VALUES (1, 1, $1, $2, 0, 0, 0)
+         ON CONFLICT (id) DO UPDATE SET epoch = leader.epoch + 1, holder = excluded.holder,
+             since_us = excluded.since_us, expires_us = 0, address = ''",
     );
     transaction.execute(statement.bind(holder).bind(wall)).await?;
-    let epoch = standing(&mut transaction).await?.map_or(0, |standing| standing.epoch);
+    let epoch = standing(&mut transaction).await?.map_or(0, |standing| standing.epoch.0);
     transaction.commit().await?;
     Ok(Epoch(epoch))
+}
+
+/// Takes the lease for `term`, if nobody holds it. Whoever has opened an SQLite
+/// file holds its lock, and so no other leader can be alive.
+pub(super) async fn campaign(
+    database: &Database,
+    candidate: &Candidate,
+    term: Duration,
+) -> Result<Campaign, StoreError> {
+    let kind = database.kind();
+    let mut transaction = database.write().await?;
+    let mut bid = Statement::new(
+        TABLE,
+        "INSERT INTO leader
+             (id, epoch, holder, address, round, round_epoch, since_us, expires_us)
+         VALUES (1, 1, ",
+    );
+    bid.push_value(candidate.holder.as_str()).push(", ").push_value(candidate.address.as_str());
+    bid.push(", 0, 0, ").push(clock(kind)).push(", ");
+    until(&mut bid, kind, term);
+    bid.push(
+        ") ON CONFLICT (id) DO UPDATE SET epoch = leader.epoch + 1, holder = excluded.holder,
+            address = excluded.address, since_us = excluded.since_us,
+            expires_us = excluded.expires_us",
+    );
+    if kind == Kind::Postgres {
+        bid.push(" WHERE leader.expires_us <= excluded.since_us");
+    }
+    let won = transaction.execute(bid).await? == 1;
+    let standing = standing(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(match standing {
+        Some(standing) if won => Campaign::Won(standing.epoch),
+        Some(standing) => Campaign::Lost(standing.incumbent),
+        None => Campaign::Lost(Candidate { holder: String::new(), address: String::new() }),
+    })
+}
+
+/// Leads for another `term` from now on.
+pub(super) async fn renew(
+    database: &Database,
+    epoch: Epoch,
+    term: Duration,
+) -> Result<(), StoreError> {
+    let mut statement = Statement::new(TABLE, "UPDATE leader SET expires_us = ");
+    until(&mut statement, database.kind(), term);
+    statement.push(" WHERE id = 1 AND epoch = ").push_value(epoch.0);
+    let mut transaction = database.write().await?;
+    if transaction.execute(statement).await? == 0 {
+        return Err(StoreError::NotLeader { epoch });
+    }
+    transaction.commit().await
+}
+
+/// Gives the lease back: the next candidate need not wait for its end.
+pub(super) async fn resign(database: &Database, epoch: Epoch) -> Result<(), StoreError> {
+    let statement =
+        Statement::new(TABLE, "UPDATE leader SET expires_us = 0 WHERE id = 1 AND epoch = $1");
+    let mut transaction = database.write().await?;
+    transaction.execute(statement.bind(epoch.0)).await?;
+    transaction.commit().await
+}
+
+/// The database's clock, in microseconds since 1970. One of the few things that
+/// the two databases say differently.
+const fn clock(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+        Kind::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+    }
+}
+
+fn until(statement: &mut Statement, kind: Kind, term: Duration) {
+    let micros = i64::try_from(term.as_micros()).unwrap_or(i64::MAX / 2);
+    statement.push(clock(kind)).push(" + ").push_value(micros);
 }
 
 /// Takes the round's number, where the epoch still leads. First in its
@@ -67,13 +167,7 @@ pub(super) async fn take_turn(
     let Some(standing) = standing(transaction).await? else {
         return Err(StoreError::NotLeader { epoch });
     };
-    if standing.epoch != epoch.0 {
-        Err(StoreError::NotLeader { epoch })
-    } else if (standing.round, standing.round_epoch) == (round, epoch.0) {
-        Ok(Turn::Repeated)
-    } else {
-        Err(StoreError::OldRound { round, last: standing.round })
-    }
+    standing.turn(epoch, round)
 }
 
 /// The last round that was committed, by whomever; 0 before the first.
@@ -81,22 +175,51 @@ pub(super) async fn last_round(transaction: &mut Transaction) -> Result<u64, Sto
     Ok(standing(transaction).await?.map_or(0, |standing| standing.round))
 }
 
-/// The one row.
-struct Standing {
-    epoch: u64,
-    round: u64,
-    round_epoch: u64,
+/// The one row: who leads, and what was committed last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The newest leadership.
+    pub epoch: Epoch,
+    /// The last round that was committed.
+    pub round: u64,
+    /// By which leadership.
+    pub round_epoch: Epoch,
+    /// Who leads.
+    pub incumbent: Candidate,
+}
+
+impl Standing {
+    /// What a round of this epoch and number is: the rule of every commit.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLeader`] for any epoch but the newest, and
+    /// [`StoreError::OldRound`] for a number that was passed.
+    pub const fn turn(&self, epoch: Epoch, round: u64) -> Result<Turn, StoreError> {
+        if self.epoch.0 != epoch.0 {
+            Err(StoreError::NotLeader { epoch })
+        } else if round > self.round {
+            Ok(Turn::Next)
+        } else if round == self.round && self.round_epoch.0 == epoch.0 {
+            Ok(Turn::Repeated)
+        } else {
+            Err(StoreError::OldRound { round, last: self.round })
+        }
+    }
 }
 
 /// None before the first leader.
 async fn standing(transaction: &mut Transaction) -> Result<Option<Standing>, StoreError> {
-    let statement = Statement::new(TABLE, "SELECT id, epoch, round, round_epoch FROM leader");
+    let statement = Statement::new(
+        TABLE,
+        "SELECT id, epoch, round, round_epoch, holder, address FROM leader",
+    );
     let rows = transaction.fetch(statement).await?;
     let read = |row: &Row| {
         Ok(Standing {
-            epoch: row.unsigned("epoch")?,
+            epoch: Epoch(row.unsigned("epoch")?),
             round: row.unsigned("round")?,
-            round_epoch: row.unsigned("round_epoch")?,
+            round_epoch: Epoch(row.unsigned("round_epoch")?),
+            incumbent: Candidate { holder: row.text("holder")?, address: row.text("address")? },
         })
     };
     rows.first().map(read).transpose()

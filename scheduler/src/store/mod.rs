@@ -15,6 +15,7 @@ mod jobs;
 mod leader;
 mod ledger;
 mod load;
+mod location;
 mod meta;
 mod open;
 mod submissions;
@@ -22,37 +23,49 @@ mod submissions;
 mod tests;
 
 use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::{Attempt, Job, JobId, LedgerEntry};
 
 pub use commit::Round;
+pub use database::Kind;
 pub use error::StoreError;
 pub use jobs::JobFilter;
-pub use leader::Epoch;
+pub use leader::{Campaign, Candidate, Epoch, Standing, Turn};
 pub use ledger::LedgerFilter;
 pub use load::Loaded;
+pub use location::{Location, LocationError, Server};
 
 use crate::core::{Event, SubmissionRecord};
 use database::Database;
 
-/// The database of one scheduler. Cheap to clone.
+/// The database, as one scheduler sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     database: Database,
     /// Held, never read: it keeps a second scheduler out. Dropped last.
-    _lock: Arc<File>,
+    _lock: Option<Arc<File>>,
 }
 
 impl Store {
-    /// Opens the database file, making it where there is none, and brings its
-    /// schema up to date. No other scheduler can open it until this and its
-    /// clones are dropped.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let (database, lock) = open::open(path).await?;
-        Ok(Self { database, _lock: Arc::new(lock) })
+    /// Opens the database and brings its schema up to date. A file is made where
+    /// there is none, and no other scheduler can open it until this and its
+    /// clones are dropped; a server takes several schedulers, of which one leads.
+    pub async fn open(location: impl Into<Location>) -> Result<Self, StoreError> {
+        let (database, lock) = open::open(&location.into()).await?;
+        Ok(Self { database, _lock: lock.map(Arc::new) })
+    }
+
+    /// Which database it is.
+    pub const fn kind(&self) -> Kind {
+        self.database.kind()
+    }
+
+    /// Whether other schedulers may use the same database.
+    pub fn is_shared(&self) -> bool {
+        self.kind() == Kind::Postgres
     }
 
     /// Ends all connections after what is under way, and folds the write-ahead
@@ -64,6 +77,26 @@ impl Store {
     /// Begins a new epoch: the commits of every earlier one are refused.
     pub async fn lead(&self, holder: &str, wall: Timestamp) -> Result<Epoch, StoreError> {
         leader::lead(&self.database, holder, wall).await
+    }
+
+    /// Takes the lease for `term`, unless somebody else holds it.
+    pub async fn campaign(
+        &self,
+        candidate: &Candidate,
+        term: Duration,
+    ) -> Result<Campaign, StoreError> {
+        leader::campaign(&self.database, candidate, term).await
+    }
+
+    /// Leads for another `term`; [`StoreError::NotLeader`] where another has
+    /// taken over.
+    pub async fn renew(&self, epoch: Epoch, term: Duration) -> Result<(), StoreError> {
+        leader::renew(&self.database, epoch, term).await
+    }
+
+    /// Ends a leadership before its lease does.
+    pub async fn resign(&self, epoch: Epoch) -> Result<(), StoreError> {
+        leader::resign(&self.database, epoch).await
     }
 
     /// Writes a round, all of it or nothing; durable when this returns. The

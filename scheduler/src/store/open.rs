@@ -1,63 +1,61 @@
-//! Opening the file: what it must be, who may use it, and its schema.
+//! Opening a store: what it must be, who may use it, and its schema.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::SqlitePool;
 
-use super::StoreError;
+use super::database::postgres::{self, Postgres};
+use super::database::sqlite::{self, Sqlite};
 use super::database::Database;
+use super::location::Server;
+use super::{Location, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
-
-/// How long a statement waits for a lock that somebody else holds: a backup or
-/// a shell, as no second scheduler gets here.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Enough for the pages and calls of a few people beside the loop.
-const READERS: u32 = 4;
 
 /// What the first bytes of every SQLite database are.
 const HEADER: &[u8; 16] = b"SQLite format 3\0";
 
-/// Opens the database, makes it where there is none, and brings its schema up
-/// to date. The file that comes with it is locked for as long as it is held.
-pub(super) async fn open(path: &Path) -> Result<(Database, File), StoreError> {
-    let lock = lock(path)?;
-    check_file(path)?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY_TIMEOUT)
-        .foreign_keys(true);
-    let writer = pool(1, options.clone()).await?;
-    check_owner(&writer, path).await?;
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    MIGRATIONS.run(&writer).await.map_err(|error| StoreError::of_migration(error, known))?;
-    // The journal's mode is changed only now that the file is known to be ours.
-    writer.close().await;
-    let options = options.journal_mode(SqliteJournalMode::Wal);
-    let writer = pool(1, options.clone()).await?;
-    let readers = pool(READERS, options.pragma("query_only", "ON")).await?;
-    Ok((Database { writer, readers }, lock))
+/// Opens the database and brings its schema up to date. A file is made where
+/// there is none, and the one that comes with it is locked for as long as it is
+/// held.
+pub(super) async fn open(location: &Location) -> Result<(Database, Option<File>), StoreError> {
+    match location {
+        Location::Sqlite(path) => {
+            let (file, lock) = open_file(path).await?;
+            Ok((Database::Sqlite(file), Some(lock)))
+        }
+        Location::Postgres(server) => Ok((Database::Postgres(open_server(server).await?), None)),
+    }
 }
 
-/// Connections that last as long as the pool.
-async fn pool(size: u32, options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
-    SqlitePoolOptions::new()
-        .max_connections(size)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_with(options)
-        .await
-        .map_err(|e| StoreError::of("(open)", e))
+async fn open_file(path: &Path) -> Result<(Sqlite, File), StoreError> {
+    let lock = lock(path)?;
+    check_file(path)?;
+    let writer = sqlite::pool(1, sqlite::options(path)).await?;
+    check_owner(&writer, path).await?;
+    MIGRATIONS.run(&writer).await.map_err(|error| StoreError::of_migration(error, known()))?;
+    // The journal's mode is changed only now that the file is known to be ours.
+    writer.close().await;
+    Ok((Sqlite::open(path).await?, lock))
+}
+
+async fn open_server(server: &Server) -> Result<Postgres, StoreError> {
+    let mut connection = postgres::connect_to_migrate(server.options()).await?;
+    postgres::check(&mut connection, server).await?;
+    // Two schedulers that start together take turns here: the migrations hold an
+    // advisory lock, which ends with this connection at the latest.
+    let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
+    migrated.map_err(|error| StoreError::of_migration(error, known()))?;
+    postgres::disconnect(connection).await;
+    Ok(Postgres::open(server.options()))
+}
+
+/// The newest schema of this program.
+fn known() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// Takes the lock beside the database, or says who is in the way. The system

@@ -13,6 +13,7 @@ use spotwise_api::v1::{CheckpointCommitted, Progress};
 use spotwise_model::AttemptId;
 use tokio_util::sync::CancellationToken;
 
+use super::known::Known;
 use super::manifest::{FileEntry, Manifest};
 use super::scan::{Found, Snapshot, scan};
 use super::store::{Store, shard_path};
@@ -30,6 +31,7 @@ pub(crate) struct Committer {
     folder: PathBuf,
     keep: usize,
     fence: CancellationToken,
+    known: Known,
     next: u32,
     /// What is known to be saved already.
     saved: Snapshot,
@@ -45,13 +47,14 @@ impl Committer {
         folder: PathBuf,
         keep: u32,
         fence: CancellationToken,
+        known: Known,
     ) -> Result<Self, CheckpointError> {
         let own = store.list().await?.into_iter().filter(|id| id.attempt == attempt);
         let next = own.map(|id| id.sequence).max().unwrap_or(0).saturating_add(1);
         let looked = folder.clone();
         let saved = blocking(move || scan(&looked)).await?;
         let keep = usize::try_from(keep.max(1)).unwrap_or(usize::MAX);
-        Ok(Self { store, attempt, folder, keep, fence, next, saved, last: None })
+        Ok(Self { store, attempt, folder, keep, fence, known, next, saved, last: None })
     }
 
     /// The newest checkpoint of this attempt.
@@ -160,8 +163,9 @@ impl Committer {
         Ok(FileEntry { path: found.path.clone(), size: found.size, sha256 })
     }
 
-    /// Keeps the newest whole ones, the one just written among them. What is
-    /// older, or older and not whole, goes. Newer attempts are not touched.
+    /// Keeps the newest whole ones, the one just written among them, and what
+    /// the scheduler may ask for. What is older, or older and not whole, goes.
+    /// Newer attempts are not touched.
     async fn prune(&self, newest: CheckpointId) -> Result<(), CheckpointError> {
         let mut kept = 1;
         let older = self.store.list().await?.into_iter().rev().filter(|id| *id < newest);
@@ -175,7 +179,7 @@ impl Committer {
                 };
             if whole {
                 kept += 1;
-            } else {
+            } else if self.known.release(id, self.attempt) {
                 self.store.remove(id).await?;
             }
         }

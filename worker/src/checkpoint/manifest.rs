@@ -5,13 +5,18 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use spotwise_api::v1::Progress;
 use spotwise_model::AttemptId;
 
+use super::commit::hex;
 use super::{CheckpointError, CheckpointId, MOST_BYTES, MOST_FILES};
 
-/// The layout that this build writes and reads.
-const FORMAT: u32 = 1;
+/// The layout that this build writes: the manifest carries a hash of itself.
+const FORMAT: u32 = 2;
+
+/// As before, without that hash; read so that a job survives an update.
+const UNSEALED: u32 = 1;
 
 /// 10,000 files with names of ordinary length take 2 MiB.
 pub(super) const MOST_MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
@@ -41,6 +46,10 @@ pub(super) struct Manifest {
     step: u64,
     total_steps: u64,
     files: Vec<FileEntry>,
+    /// Of the manifest without this field: a name that lost one bit is no less
+    /// torn than a shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
 }
 
 impl Manifest {
@@ -50,24 +59,45 @@ impl Manifest {
         progress: &Progress,
         files: Vec<FileEntry>,
     ) -> Result<Self, CheckpointError> {
-        let manifest = Self {
+        let mut manifest = Self {
             format: FORMAT,
             attempt: id.attempt,
             sequence: id.sequence,
             step: progress.step,
             total_steps: progress.total_steps,
             files,
+            sha256: None,
         };
         manifest.check(id).map_err(CheckpointError::Refused)?;
+        manifest.sha256 = Some(manifest.seal()?);
         Ok(manifest)
     }
 
     /// Reads the manifest that lies in the folder of `id`.
     pub(super) fn parse(bytes: &[u8], id: CheckpointId) -> Result<Self, CheckpointError> {
+        let manifest = Self::read(bytes, id)?;
+        let sealed = match &manifest.sha256 {
+            None => manifest.format == UNSEALED,
+            Some(seal) => manifest.format == FORMAT && *seal == manifest.seal()?,
+        };
+        // One spelling each, so that not one bit of it can change unseen.
+        if sealed && manifest.to_bytes()? == bytes {
+            Ok(manifest)
+        } else {
+            Err(CheckpointError::Bad("its manifest is not what was written".to_owned()))
+        }
+    }
+
+    fn read(bytes: &[u8], id: CheckpointId) -> Result<Self, CheckpointError> {
         let manifest: Self = serde_json::from_slice(bytes)
             .map_err(|error| CheckpointError::Bad(format!("its manifest: {error}")))?;
         manifest.check(id).map_err(CheckpointError::Bad)?;
         Ok(manifest)
+    }
+
+    fn seal(&self) -> Result<String, CheckpointError> {
+        let unsealed = Self { sha256: None, ..self.clone() };
+        Ok(hex(&Sha256::digest(unsealed.to_bytes()?)))
     }
 
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
@@ -88,8 +118,8 @@ impl Manifest {
     }
 
     fn check(&self, id: CheckpointId) -> Result<(), String> {
-        if self.format != FORMAT {
-            return Err(format!("its format is {}, not {FORMAT}", self.format));
+        if ![UNSEALED, FORMAT].contains(&self.format) {
+            return Err(format!("its format is {}, not {UNSEALED} or {FORMAT}", self.format));
         }
         if self.id() != id {
             return Err(format!("its manifest is that of {}", self.id()));
@@ -147,7 +177,7 @@ mod tests {
         let good = Manifest::new(id(), &Progress::default(), vec![file("a", 1)]).unwrap();
         let mut value = serde_json::to_value(good).unwrap();
         change(&mut value);
-        Manifest::parse(value.to_string().as_bytes(), id()).unwrap_err().to_string()
+        Manifest::read(value.to_string().as_bytes(), id()).unwrap_err().to_string()
     }
 
     #[test]
@@ -160,8 +190,21 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_of_the_format_before_is_read_but_not_one_that_lost_its_seal() {
+        let new = Manifest::new(id(), &Progress::default(), vec![file("a", 1)]).unwrap();
+        let with = |format, sha256: Option<String>| Manifest { format, sha256, ..new.clone() };
+        let read = |it: &Manifest| Manifest::parse(&it.to_bytes().unwrap(), id());
+        let old = with(UNSEALED, None);
+        assert!(!String::from_utf8(old.to_bytes().unwrap()).unwrap().contains("\n  \"sha256\""));
+        assert_eq!(read(&old).unwrap(), old);
+        assert!(read(&with(FORMAT, None)).is_err());
+        assert!(read(&with(UNSEALED, new.sha256.clone())).is_err());
+        assert!(read(&with(FORMAT, Some("0a".repeat(32)))).is_err());
+    }
+
+    #[test]
     fn hostile_manifests_are_refused() {
-        refused(|it| it["format"] = 2.into());
+        refused(|it| it["format"] = 3.into());
         refused(|it| it["attempt"] = "j17.1".into());
         refused(|it| it["attempt"] = "j18.2".into());
         refused(|it| it["sequence"] = 4.into());

@@ -10,6 +10,7 @@
 //! names. Node 0 writes; every node of a gang restores what it wrote.
 
 mod commit;
+mod known;
 mod manifest;
 mod restore;
 mod scan;
@@ -24,6 +25,7 @@ use spotwise_api::v1::CheckpointName;
 use spotwise_model::AttemptId;
 
 pub(crate) use commit::Committer;
+pub(crate) use known::Known;
 pub(crate) use restore::{Restored, restore};
 pub(crate) use store::Store;
 

@@ -73,6 +73,9 @@ async fn load(
     id: CheckpointId,
     staging: &Path,
 ) -> Result<Option<Manifest>, CheckpointError> {
+    if id.attempt.job != store.job() {
+        return Err(CheckpointError::Bad("it is that of another job".to_owned()));
+    }
     let Some(manifest) = store.manifest(id).await? else { return Ok(None) };
     if !store.is_whole(&manifest).await {
         return Err(CheckpointError::Bad("a shard is missing or has another size".to_owned()));

@@ -1,7 +1,8 @@
 //! The folder of one job's checkpoints in an object store.
 
 use std::fs;
-use std::path::Path as FilePath;
+use std::io;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -11,12 +12,13 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use spotwise_model::JobId;
 
 use super::manifest::{MOST_MANIFEST_BYTES, Manifest};
-use super::{CheckpointError, CheckpointId, at};
+use super::{CheckpointError, CheckpointId, at, blocking};
 
 /// Where the checkpoints of one job are.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
+    root: PathBuf,
     job: JobId,
 }
 
@@ -32,7 +34,22 @@ impl Store {
         // under a temporary name and renames; with this it also syncs the file
         // and its folder.
         let objects = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-        Ok(Self { objects: Arc::new(objects.with_automatic_cleanup(true)), job })
+        let objects = Arc::new(objects.with_automatic_cleanup(true));
+        Ok(Self { objects, root: PathBuf::from(folder), job })
+    }
+
+    /// The same store, behind something that a test puts before it.
+    #[cfg(test)]
+    pub(super) fn behind(
+        self,
+        wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
+    ) -> Self {
+        Self { objects: wrap(self.objects), ..self }
+    }
+
+    /// Whose checkpoints these are.
+    pub(super) const fn job(&self) -> JobId {
+        self.job
     }
 
     /// The objects.
@@ -101,7 +118,14 @@ impl Store {
         for object in objects {
             self.objects.delete(&object.location).await?;
         }
-        Ok(())
+        // What a killed worker was writing is no object, and listed nowhere,
+        // but takes its space.
+        let folder = self.root.join(id.to_string());
+        blocking(move || match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(at(&folder)),
+        })
+        .await
     }
 }
 

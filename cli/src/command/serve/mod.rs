@@ -4,13 +4,15 @@ pub(super) mod policy;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use spotwise_scheduler::config::{Config, DEFAULT_PORT};
+use spotwise_scheduler::market::read_egress;
 use spotwise_scheduler::options::{MarketChoice, ServeOptions};
-use spotwise_scheduler::serve::serve;
+use spotwise_scheduler::serve::{Announcement, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +55,10 @@ pub(crate) struct Serve {
     /// Machine types, shapes and on-demand prices; by default those built in
     #[arg(long, value_name = "FILE", help_heading = "Market")]
     catalog: Option<PathBuf>,
+    /// What moving data between regions costs: a table (.csv) with from_region, to_region
+    /// and price_usd_per_gb; $0.02/GB where it says nothing
+    #[arg(long, value_name = "FILE", help_heading = "Market")]
+    egress: Option<PathBuf>,
     /// How long before it is taken back a local machine is told so (wall time)
     #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = duration, help_heading = "Local pool")]
     notice_lead: Duration,
@@ -72,6 +78,19 @@ pub(crate) struct Serve {
     /// Memory of this machine to use, such as 8GB; by default all
     #[arg(long, value_name = "SIZE", value_parser = memory, help_heading = "Local pool")]
     memory: Option<u64>,
+    /// Where workers and other schedulers reach this one, if not at --listen
+    #[arg(long, value_name = "URL", help_heading = "Several schedulers")]
+    advertise: Option<String>,
+    /// Where another scheduler of the same database answers; may be given again
+    #[arg(long = "peer", value_name = "URL", help_heading = "Several schedulers")]
+    peers: Vec<String>,
+    /// A leader that has died is replaced after this time
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = term, help_heading = "Several schedulers")]
+    leader_term: Duration,
+    /// A worker that no scheduler answers for so long saves its work and stops; longer
+    /// than outages that jobs shall survive
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = worker_lease)]
+    worker_lease: Duration,
     /// The operator's settings, YAML
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -104,11 +123,17 @@ impl Serve {
         worker::log_to_stderr();
         note(one_line(&summary(&options)));
         let output = context.output;
-        let ready = move |address: SocketAddr| {
+        let announce = move |news: Announcement| {
+            let line = match news {
+                Announcement::Ready(address) => format!("{READY}http://{address}"),
+                Announcement::Standby { address, leader } => {
+                    format!("standing by on http://{address}; {leader} leads")
+                }
+            };
             // Whoever started us may have stopped listening; that is no reason to end.
-            let _ = output.line(format!("{READY}http://{address}"));
+            let _ = output.line(one_line(&line));
         };
-        serve(options, stop_on_signals(), ready).await.map_err(|error| {
+        serve(options, stop_on_signals(), announce).await.map_err(|error| {
             let exit = if error.is_configuration() { Exit::Usage } else { Exit::Failed };
             Failure::new(exit, chain(&error))
         })
@@ -141,6 +166,15 @@ impl Serve {
         config.listen = self.listen;
         config.speed = self.speed;
         config.notice_lead = self.notice_lead;
+        config.lease = self.worker_lease;
+        config.term = self.leader_term;
+        for (flag, url) in self.peers.iter().map(|url| ("--peer", url)).chain(
+            self.advertise.iter().map(|url| ("--advertise", url)),
+        ) {
+            scheduler_url(flag, url)?;
+        }
+        config.peers.clone_from(&self.peers);
+        config.advertise.clone_from(&self.advertise);
         config.simulate_accelerators = match self.simulate_accelerators {
             Simulate::Auto => !has_gpu(),
             Simulate::True => true,
@@ -150,6 +184,11 @@ impl Serve {
         config.memory_mib = self.memory;
         if let Some(path) = &self.policy {
             config.policy = policy::read(path)?;
+        }
+        if let Some(path) = &self.egress {
+            let egress = read_egress(path)
+                .map_err(|error| Failure::usage(format!("--egress: {}", chain(&error))))?;
+            config.policy.egress = Arc::new(egress);
         }
         Ok(ServeOptions { config, market, catalog: self.catalog })
     }
@@ -243,6 +282,33 @@ fn has_gpu() -> bool {
 fn turbulence(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.01..=1_000.0).contains(&value) { Ok(value) } else { Err("from 0.01 to 1000".to_owned()) }
+}
+
+/// One scheduler's address; a list would be cut at its commas.
+fn scheduler_url(flag: &str, url: &str) -> Result<(), Failure> {
+    let good = url.strip_prefix("http://").is_some_and(|rest| {
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+    });
+    if good { return Ok(()) }
+    Err(Failure::usage(format!("{flag} {url}: write an address such as http://127.0.0.1:{DEFAULT_PORT}")))
+}
+
+/// At least long enough for three renewals on a busy database.
+fn term(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(1), Duration::from_secs(600))
+}
+
+fn worker_lease(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(5), Duration::from_secs(24 * 3_600))
+}
+
+fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let value = duration(text)?;
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(format!("from {} s to {} s", least.as_secs(), most.as_secs()))
 }
 
 /// CPUs with at most three decimals, in thousandths.

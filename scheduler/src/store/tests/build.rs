@@ -11,7 +11,7 @@ use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::job::DeadlineSource;
 use spotwise_model::ledger::LineKind;
-use spotwise_model::plan::{Alternative, Rule, Why, WhyNot};
+use spotwise_model::plan::{Alternative, Rule, Why, WhyNot, Wished};
 use spotwise_model::spec::{
     Checkpoint, Class, Dependency, GpuAlternative, GpuRequest, Input, Output, Resources, Retries,
     SecretRef, Work,
@@ -69,6 +69,7 @@ pub(super) fn spec(name: &str) -> JobSpec {
             grace: Duration::from_secs(30),
             resumable: true,
             keep: 2,
+            bytes: None,
         }),
         interruptible: true,
         retries: Retries { errors: 3, interruptions: None },
@@ -81,6 +82,7 @@ pub(super) fn spec(name: &str) -> JobSpec {
         array: None,
         inputs: vec![Input { from: "code".to_owned(), to: "src".to_owned() }],
         outputs: vec![Output { path: "model.bin".to_owned() }],
+        data: None,
     }
 }
 
@@ -103,6 +105,7 @@ pub(super) fn job(id: u64) -> Job {
         spent: Money::ZERO,
         cancel_asked: None,
         not_before: None,
+        quoted: None,
         state: JobState::Waiting {
             since: at(1_000),
             why: WaitReason::CheaperLater {
@@ -162,6 +165,8 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
             expected_cost: Money::from_micros(77),
             finish: at(9_000),
             slack: Duration::from_secs(60),
+            wished: Wished::default(),
+            transfer: Money::ZERO,
             alternatives: vec![Alternative {
                 offer: offer(),
                 expected_cost: Money::from_micros(-1),

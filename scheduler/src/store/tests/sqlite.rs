@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::build::*;
 use super::{suite, suite_reads};
 use crate::core::Change;
-use crate::store::database::Statement;
+use crate::store::database::{Database, Statement};
 use crate::store::{Round, Store, StoreError};
 
 macro_rules! on_sqlite {
@@ -59,6 +59,13 @@ async fn fresh() -> (TempDir, PathBuf, Store) {
     let path = folder.path().join("spotwise.db");
     let store = Store::open(&path).await.unwrap();
     (folder, path, store)
+}
+
+fn writer(store: &Store) -> &sqlx::SqlitePool {
+    match &store.database {
+        Database::Sqlite(file) => &file.writer,
+        Database::Postgres(_) => panic!("a file"),
+    }
 }
 
 async fn refusal(path: &Path) -> StoreError {
@@ -209,7 +216,7 @@ async fn a_database_that_is_held_too_long_is_busy_and_retryable() {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
     let other = sqlx::SqlitePool::connect_with(options).await.unwrap();
     let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    let mut writer = store.database.writer.acquire().await.unwrap();
+    let mut writer = writer(&store).acquire().await.unwrap();
     sqlx::query("PRAGMA busy_timeout = 1").execute(&mut *writer).await.unwrap();
     drop(writer);
     let error = store.lead("a", at(1)).await.unwrap_err();
@@ -223,7 +230,7 @@ async fn a_full_disk_is_retryable_and_harmless() {
     let (_folder, _, store) = fresh().await;
     let epoch = put(&store, vec![job(1).into()]).await.unwrap();
     let pages = async |sql: &'static str| {
-        let mut writer = store.database.writer.acquire().await.unwrap();
+        let mut writer = writer(&store).acquire().await.unwrap();
         sqlx::query(sql).execute(&mut *writer).await.unwrap();
     };
     pages("PRAGMA max_page_count = 1").await;

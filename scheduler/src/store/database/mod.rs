@@ -1,0 +1,118 @@
+//! The connections, behind one type: SQLite or PostgreSQL. All that knows which
+//! database it is, is in this folder and in `open`; the tables' files speak SQL
+//! that both share, through [`Statement`], [`Transaction`] and [`Row`]. Where
+//! they differ, a statement's two texts stand side by side, by [`Kind`].
+
+pub(super) mod postgres;
+mod row;
+pub(super) mod sqlite;
+mod statement;
+
+pub(super) use row::Row;
+pub(super) use statement::{Insert, Statement, Value};
+
+use super::StoreError;
+use postgres::Postgres;
+use sqlite::Sqlite;
+
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file, and one scheduler.
+    Sqlite,
+    /// A server, and as many schedulers as like to wait.
+    Postgres,
+}
+
+/// A few connections that write, and a few that read beside them.
+#[derive(Clone)]
+pub(super) enum Database {
+    /// A file.
+    Sqlite(Sqlite),
+    /// A server.
+    Postgres(Postgres),
+}
+
+impl Database {
+    /// Which database it is.
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Sqlite(_) => Kind::Sqlite,
+            Self::Postgres(_) => Kind::Postgres,
+        }
+    }
+
+    /// A transaction that writes.
+    pub(super) async fn write(&self) -> Result<Transaction, StoreError> {
+        Ok(match self {
+            Self::Sqlite(file) => Transaction::Sqlite(file.write().await?),
+            Self::Postgres(server) => Transaction::Postgres(server.write().await?),
+        })
+    }
+
+    /// A transaction that sees one moment and writes nothing.
+    pub(super) async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        Ok(match self {
+            Self::Sqlite(file) => Transaction::Sqlite(file.snapshot().await?),
+            Self::Postgres(server) => Transaction::Postgres(server.snapshot().await?),
+        })
+    }
+
+    /// The rows of one query.
+    pub(super) async fn fetch(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite(file) => file.fetch(statement).await,
+            Self::Postgres(server) => server.fetch(statement).await,
+        }
+    }
+
+    /// The first row of one query.
+    pub(super) async fn fetch_first(
+        &self,
+        statement: Statement,
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.fetch(statement).await?.into_iter().next())
+    }
+
+    /// Ends all connections.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(file) => file.close().await,
+            Self::Postgres(server) => server.close().await,
+        }
+    }
+}
+
+/// All or nothing. Undone when it is dropped before its commit.
+pub(super) enum Transaction {
+    /// On a file.
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    /// On a server.
+    Postgres(postgres::Session),
+}
+
+impl Transaction {
+    /// Runs a statement; answers how many rows it touched.
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(inner) => sqlite::execute(inner, statement).await,
+            Self::Postgres(session) => session.execute(statement).await,
+        }
+    }
+
+    /// The rows of one query.
+    pub(super) async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite(inner) => sqlite::fetch(&mut **inner, statement).await,
+            Self::Postgres(session) => session.fetch(statement).await,
+        }
+    }
+
+    /// Makes it durable. An error leaves open whether it is.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(inner) => sqlite::commit(inner).await,
+            Self::Postgres(session) => session.commit().await,
+        }
+    }
+}

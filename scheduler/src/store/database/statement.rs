@@ -1,0 +1,179 @@
+//! Statements: one SQL text with `$n` for both databases, and its arguments.
+
+use super::super::StoreError;
+use super::Transaction;
+
+/// An argument. PostgreSQL wants a type for its nulls too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Value {
+    Int(Option<i64>),
+    Text(Option<String>),
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Int(Some(number))
+    }
+}
+
+impl From<u64> for Value {
+    /// Numbers are given out one by one from 1 and stay far below the end of
+    /// `i64`; a limit beyond it means "no limit".
+    fn from(number: u64) -> Self {
+        Self::Int(Some(i64::try_from(number).unwrap_or(i64::MAX)))
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self::Int(Some(i64::from(number)))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Int(Some(i64::from(truth)))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl From<jiff::Timestamp> for Value {
+    fn from(time: jiff::Timestamp) -> Self {
+        Self::Int(Some(time.as_microsecond()))
+    }
+}
+
+/// SQL with its arguments. Text comes from this program only: what a user wrote
+/// can be nothing but an argument.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Statement {
+    table: &'static str,
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Statement {
+    /// A statement; the table's name is for errors.
+    pub(in crate::store) fn new(table: &'static str, sql: &'static str) -> Self {
+        Self { table, sql: sql.to_owned(), values: Vec::new() }
+    }
+
+    /// Gives the next of the arguments that the text names.
+    pub(in crate::store) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Adds to the text.
+    pub(in crate::store) fn push(&mut self, sql: &'static str) -> &mut Self {
+        self.sql.push_str(sql);
+        self
+    }
+
+    /// Adds an argument to the text.
+    pub(in crate::store) fn push_value(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.values.push(value.into());
+        self.sql.push('$');
+        self.sql.push_str(&self.values.len().to_string());
+        self
+    }
+
+    /// Adds `(a, b, c)` to the text, each an argument.
+    pub(in crate::store) fn push_list<V: Into<Value>>(
+        &mut self,
+        values: impl IntoIterator<Item = V>,
+    ) -> &mut Self {
+        let mut separator = "(";
+        for value in values {
+            self.push(separator).push_value(value);
+            separator = ", ";
+        }
+        self.push(if separator == "(" { "(NULL)" } else { ")" })
+    }
+
+    /// The text and its arguments. Checks their number, which SQLite would not (a
+    /// missing one is NULL there).
+    pub(super) fn into_parts(self) -> Result<(String, Vec<Value>), StoreError> {
+        let (named, given) = (arguments_named(&self.sql), self.values.len());
+        if named != given {
+            return Err(StoreError::Arguments { table: self.table, named, given });
+        }
+        Ok((self.sql, self.values))
+    }
+
+    /// The table's name, for errors.
+    pub(super) const fn table(&self) -> &'static str {
+        self.table
+    }
+}
+
+/// The highest `$n` of a text. No text of ours has `$` in a literal.
+fn arguments_named(sql: &str) -> usize {
+    let number = |rest: &str| {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        rest.get(..digits).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    };
+    sql.split('$').skip(1).map(number).max().unwrap_or(0)
+}
+
+/// Rows per statement: a text for each of these sizes is prepared once and used
+/// again. 100 rows of the widest table are 1,300 arguments, and SQLite takes
+/// 32,766.
+const BATCHES: [usize; 3] = [100, 10, 1];
+
+/// How rows of a table are added.
+pub(in crate::store) struct Insert {
+    pub(in crate::store) table: &'static str,
+    pub(in crate::store) columns: &'static [&'static str],
+    /// `ON CONFLICT ...`; empty where a row that exists already is an error.
+    pub(in crate::store) on_conflict: &'static str,
+}
+
+impl Insert {
+    /// Adds the rows, many at a time. No two of them may have the same key.
+    pub(in crate::store) async fn run(
+        &self,
+        transaction: &mut Transaction,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<(), StoreError> {
+        let mut rows = rows.into_iter();
+        while rows.len() > 0 {
+            let size = BATCHES.into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
+            let mut statement = Statement::new(self.table, "INSERT INTO ");
+            statement.push(self.table).push(" (");
+            for (at, column) in self.columns.iter().enumerate() {
+                statement.push(if at == 0 { "" } else { ", " }).push(column);
+            }
+            statement.push(") VALUES ");
+            for (at, row) in rows.by_ref().take(size).enumerate() {
+                statement.push(if at == 0 { "" } else { ", " }).push_list(row);
+            }
+            statement.push(" ").push(self.on_conflict);
+            transaction.execute(statement).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::arguments_named;
+
+    #[test]
+    fn arguments_are_counted_by_the_highest_number() {
+        assert_eq!(arguments_named("SELECT 1"), 0);
+        assert_eq!(arguments_named("a = $1 AND b = $12 AND c = $2"), 12);
+        assert_eq!(arguments_named("$1,$2)"), 2);
+    }
+}

@@ -1,0 +1,184 @@
+//! Where the store is: a file, or a PostgreSQL server.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+
+/// Where a store is. Shown without its password.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// An SQLite file, made where there is none.
+    Sqlite(PathBuf),
+    /// A database of a PostgreSQL server.
+    Postgres(Server),
+}
+
+/// A database of a PostgreSQL server, and how to reach it. Neither form of
+/// printing shows the password.
+#[derive(Clone)]
+pub struct Server {
+    options: PgConnectOptions,
+    password_in_url: bool,
+}
+
+/// Why a text is not the place of a database. Never quotes the text, which may
+/// hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LocationError {
+    /// Nothing was said.
+    #[error("the database is empty: give a path, or postgres://USER@HOST/DATABASE")]
+    Empty,
+    /// Another scheme.
+    #[error("databases of the kind {scheme}:// are unknown: give a path, or postgres://USER@HOST/DATABASE")]
+    UnknownScheme {
+        /// The one that was given.
+        scheme: String,
+    },
+    /// A parameter that is not known; drivers would pass over it.
+    #[error("the database URL has an unknown parameter `{name}`: known are {}", PARAMETERS.join(", "))]
+    UnknownParameter {
+        /// Its name.
+        name: String,
+    },
+    /// Not a URL, or a value that cannot be.
+    #[error("the database URL cannot be read: write postgres://USER@HOST:PORT/DATABASE, with %XX for special characters")]
+    Malformed,
+}
+
+/// What may follow the `?` of a URL.
+const PARAMETERS: [&str; 9] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "port",
+    "user",
+    "dbname",
+    "application_name",
+];
+
+impl Server {
+    /// How to connect.
+    pub(super) const fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// Whether the URL itself held a password: whoever lists the processes of
+    /// the machine sees it on a command line.
+    pub const fn has_password_in_url(&self) -> bool {
+        self.password_in_url
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &self.options;
+        let database = options.get_database().unwrap_or(options.get_username());
+        write!(f, "postgres://{}@", options.get_username())?;
+        match options.get_socket() {
+            Some(socket) => write!(f, "{}/{database}", socket.display()),
+            None => write!(f, "{}:{}/{database}", options.get_host(), options.get_port()),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({self})")
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "{}", path.display()),
+            Self::Postgres(server) => write!(f, "{server}"),
+        }
+    }
+}
+
+impl From<&Path> for Location {
+    fn from(path: &Path) -> Self {
+        Self::Sqlite(path.to_owned())
+    }
+}
+
+impl From<PathBuf> for Location {
+    fn from(path: PathBuf) -> Self {
+        Self::Sqlite(path)
+    }
+}
+
+impl From<&PathBuf> for Location {
+    fn from(path: &PathBuf) -> Self {
+        Self::Sqlite(path.clone())
+    }
+}
+
+impl From<&Self> for Location {
+    fn from(location: &Self) -> Self {
+        location.clone()
+    }
+}
+
+impl FromStr for Location {
+    type Err = LocationError;
+
+    /// A URL where there is a scheme, else a path.
+    fn from_str(text: &str) -> Result<Self, LocationError> {
+        if text.is_empty() {
+            return Err(LocationError::Empty);
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            // Else a mistake would make a file whose name shows the password.
+            let meant = ["postgres:", "postgresql:"].iter().any(|start| text.starts_with(start));
+            return if meant || text.contains("password=") {
+                Err(LocationError::Malformed)
+            } else {
+                Ok(Self::Sqlite(PathBuf::from(text)))
+            };
+        };
+        match scheme {
+            "postgres" | "postgresql" => postgres(text, rest).map(Self::Postgres),
+            "sqlite" | "file" => Ok(Self::Sqlite(PathBuf::from(rest))),
+            _ if is_scheme(scheme) => {
+                Err(LocationError::UnknownScheme { scheme: scheme.to_owned() })
+            }
+            _ => Ok(Self::Sqlite(PathBuf::from(text))),
+        }
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+fn postgres(url: &str, rest: &str) -> Result<Server, LocationError> {
+    // In front of the host these stand for a password that is not escaped: what
+    // follows is part of it.
+    let end = rest.split_once('?').map_or("", |(_, end)| end);
+    if rest.contains('#') || end.contains('@') {
+        return Err(LocationError::Malformed);
+    }
+    // The driver would write unknown parameters to the log, with their values.
+    for parameter in end.split('&').filter(|parameter| !parameter.is_empty()) {
+        let name = parameter.split('=').next().unwrap_or_default();
+        if name != "password" && !PARAMETERS.contains(&name) {
+            return Err(LocationError::UnknownParameter { name: name.to_owned() });
+        }
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    let password_in_url =
+        user.contains(':') || end.split('&').any(|p| p.starts_with("password="));
+    // The driver's words may quote the URL.
+    let options = url.parse::<PgConnectOptions>().map_err(|_| LocationError::Malformed)?;
+    // Statements hold names and commands of jobs: they belong to no log.
+    let options = options.disable_statement_logging();
+    Ok(Server { options, password_in_url })
+}
