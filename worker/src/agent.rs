@@ -51,7 +51,7 @@ pub(crate) async fn live(options: Options, mode: &[&str]) -> Result<()> {
         let lost = vec![voice::start_failed(
             "lost: the worker was restarted, and a command is never started twice",
         )];
-        folder.write_ending(&lost).context("writing exit.json")?;
+        folder.keep_ending(&lost);
         voice::repeat(link, &folder, lost).await;
         return Ok(());
     }

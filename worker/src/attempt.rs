@@ -88,7 +88,7 @@ pub(crate) async fn carry_out(
     let run =
         Run { attempt: &attempt, assignment: &assignment, progress, capture, voice: &voice, known };
     let words = Box::pin(run.to_the_end(&mut orders)).await?;
-    folder.write_ending(&words).context("writing exit.json")?;
+    folder.keep_ending(&words);
     // Only a restarted worker has to repeat the words before the last.
     let last = words.into_iter().next_back();
     // Orders still come with every heartbeat, and must not stop them.
@@ -137,10 +137,10 @@ impl Run<'_> {
         let words = match prepared {
             None => vec![self.exited(Status::signalled(Signal::SIGTERM as i32), 0)],
             Some(Err(message)) => vec![start_failed(message)],
-            Some(Ok(prepared)) => {
-                folder.mark_started().context("marking the start")?;
-                Box::pin(self.command(prepared, &mut supervisor, orders, fence)).await?
-            }
+            Some(Ok(prepared)) => match folder.mark_started() {
+                Ok(()) => Box::pin(self.command(prepared, &mut supervisor, orders, fence)).await?,
+                Err(error) => vec![start_failed(format!("marking the start: {error}"))],
+            },
         };
         self.capture.close();
         Ok(words)

@@ -79,9 +79,15 @@ impl Folder {
         }
     }
 
-    /// Keeps the last words until they are heard.
-    pub(crate) fn write_ending(&self, reports: &[ReportRequest]) -> io::Result<()> {
-        write_durable(&self.root.join("exit.json"), &serde_json::to_vec(reports)?)
+    /// Keeps the last words until they are heard. Where there is no room for
+    /// them, this worker can still say them, and only a restarted one cannot.
+    pub(crate) fn keep_ending(&self, reports: &[ReportRequest]) {
+        let kept = serde_json::to_vec(reports)
+            .map_err(io::Error::from)
+            .and_then(|bytes| write_durable(&self.root.join("exit.json"), &bytes));
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the last words are not kept");
+        }
     }
 
     /// The command's working folder, where the inputs are.

@@ -3,8 +3,8 @@
 mod support;
 
 use nix::sys::signal::Signal;
-use spotwise_api::v1::{InputFile, Notice, StopOrder};
-use support::{Bench, eventually, is_alive, read};
+use spotwise_api::v1::{InputFile, Notice};
+use support::{Bench, read};
 
 #[tokio::test]
 async fn a_command_runs_and_everything_is_reported() {
@@ -75,23 +75,6 @@ async fn a_gang_waits_until_it_is_complete() {
 }
 
 #[tokio::test]
-async fn a_command_that_ignores_sigterm_is_killed_with_its_children() {
-    let bench = Bench::new("trap '' TERM; sleep 600 & setsid sleep 600 & echo kids $! ready; while :; do sleep 1; done").await;
-    bench.change(|it| it.grace_ms = 300);
-    let mut worker = bench.worker("j17.1");
-    bench.until_logged("ready").await;
-    let kid = bench.log().split_whitespace().nth(1).unwrap().to_owned();
-    assert!(is_alive(&kid));
-    bench.fake.with(|it| {
-        it.stop = Some(StopOrder { reason: "cancelled".to_owned(), kill_in_ms: 60_000 });
-    });
-    worker.ended().await;
-    let exit = bench.exit();
-    assert_eq!((exit.code, exit.signal), (137, 9));
-    assert!(!is_alive(&kid), "what left the group is killed too");
-}
-
-#[tokio::test]
 async fn sigterm_to_the_worker_is_passed_on() {
     let bench =
         Bench::new("trap 'echo saved; exit 75' TERM; echo ready; while :; do sleep 0.05; done")
@@ -127,42 +110,4 @@ async fn a_notice_is_written_signalled_and_leaves_time_to_save() {
     let log = bench.log();
     assert!(log.contains("warned") && log.contains("\"action\":\"terminate\""), "{log}");
     assert_eq!(bench.checkpoints().len(), 1, "saved before the reclaim");
-}
-
-#[tokio::test]
-async fn output_held_open_by_an_escaped_child_does_not_hang_the_end() {
-    let bench = Bench::new("setsid sleep 600 & exit 3").await;
-    bench.worker("j17.1").ended().await;
-    assert_eq!(bench.exit().code, 3);
-}
-
-#[tokio::test]
-async fn a_flood_of_output_stays_bounded() {
-    let bench =
-        Bench::new("yes 0123456789012345678901234567890 | head -c 60000000; echo; echo done >&2")
-            .await;
-    bench.worker("j17.1").ended().await;
-    assert_eq!(bench.exit().code, 0);
-    let log = bench.log();
-    assert!(log.len() < 17 * 1024 * 1024, "{}", log.len());
-    assert!(log.ends_with("[spotwise: output beyond 16 MiB dropped]\n"));
-    assert!(bench.fake.with(|it| it.largest_chunk) <= 256 * 1024);
-}
-
-#[tokio::test]
-async fn a_short_outage_changes_nothing_and_loses_no_output() {
-    let bench = Bench::new(
-        "echo before; while [ ! -e $SPOTWISE_INPUT_DIR/go ]; do sleep 0.05; done; echo after",
-    )
-    .await;
-    let mut worker = bench.worker("j17.1");
-    bench.until_logged("before").await;
-    bench.fake.with(|it| it.away = true);
-    std::fs::write(worker.folder.join("work/go"), "").unwrap();
-    eventually("the spooled end", || worker.folder.join("exit.json").exists()).await;
-    assert!(worker.is_running(), "it waits to be heard");
-    bench.fake.with(|it| it.away = false);
-    assert_eq!(worker.ended().await, 0);
-    assert_eq!(bench.log(), "before\nafter\n");
-    assert_eq!(bench.exit().code, 0);
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,7 @@ use spotwise_api::v1::workers_server::{Workers, WorkersServer};
 use spotwise_api::v1::*;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
@@ -112,11 +114,57 @@ impl Workers for Fake {
     }
 }
 
+/// A scheduler's process, as it were: all of it can die at once.
+pub struct Server {
+    runtime: Option<Runtime>,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Answers at `address`, such as that of one that has died.
+    pub fn start(fake: &Fake, address: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let workers = WorkersServer::new(fake.clone());
+        runtime.spawn(async move {
+            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+            let server = tonic::transport::Server::builder().add_service(workers);
+            server.serve_with_incoming(incoming).await.unwrap();
+        });
+        Self { runtime: Some(runtime), address }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its connections break off; answers where it was.
+    pub fn die(&mut self) -> SocketAddr {
+        self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.die();
+    }
+}
+
+/// Any free port of this machine.
+pub fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
 /// A scheduler, and the folders of its job.
 pub struct Bench {
     pub fake: Fake,
     pub dir: TempDir,
-    url: String,
+    pub server: Server,
+    /// What the worker is told: addresses with commas between.
+    pub url: String,
 }
 
 impl Bench {
@@ -124,11 +172,7 @@ impl Bench {
     pub async fn new(script: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let fake = Fake::default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let server =
-            tonic::transport::Server::builder().add_service(WorkersServer::new(fake.clone()));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let server = Server::start(&fake, anywhere());
         fake.with(|it| {
             it.assignment = Assignment {
                 ready: true,
@@ -150,7 +194,7 @@ impl Bench {
                 ..Assignment::default()
             };
         });
-        Self { fake, dir, url }
+        Self { url: server.url(), fake, dir, server }
     }
 
     pub fn change(&self, change: impl FnOnce(&mut Assignment)) {
@@ -162,8 +206,16 @@ impl Bench {
     }
 
     pub fn worker(&self, attempt: &str) -> Worker {
+        self.worker_under(&[], attempt)
+    }
+
+    /// The same, started by another program, which ends with the worker's code.
+    pub fn worker_under(&self, starter: &[&str], attempt: &str) -> Worker {
         let folder = self.folder(attempt);
-        let child = Command::new(env!("CARGO_BIN_EXE_spotwise-worker"))
+        let worker = env!("CARGO_BIN_EXE_spotwise-worker");
+        let all: Vec<_> = starter.iter().copied().chain([worker]).collect();
+        let child = Command::new(all[0])
+            .args(&all[1..])
             .args(["--server", &self.url, "--attempt", attempt, "--rank", "0", "--dir"])
             .arg(&folder)
             .env("SPOTWISE_WORKER_TOKEN", TOKEN)
@@ -235,6 +287,13 @@ impl Worker {
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
         nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// The most memory that it has had, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = read(Path::new(&format!("/proc/{}/status", self.child.id())));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -1,5 +1,7 @@
 //! A checkpoint that is torn anywhere, by anything, is never loaded.
 
+#![allow(clippy::print_stdout)] // Figures, and what was skipped and why.
+
 use super::*;
 
 const PARTS: [&str; 3] = ["00000.shard", "00001.shard", "manifest.json"];
@@ -16,7 +18,7 @@ async fn pair() -> Bench {
     bench
 }
 
-/// Every way to tear a part at every byte: cut there, one bit turned, one byte
+/// Every way to tear a part at every byte: cut there, a bit turned, one byte
 /// or all the rest zero; and one byte too many.
 fn tears(whole: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut tears = vec![("one more byte".to_owned(), [whole, b"\n"].concat())];
@@ -24,7 +26,7 @@ fn tears(whole: &[u8]) -> Vec<(String, Vec<u8>)> {
         tears.push((format!("cut at {at}"), whole[..at].to_vec()));
         let rest = vec![0; whole.len() - at];
         tears.push((format!("zeros from {at}"), [&whole[..at], &rest].concat()));
-        for flip in [0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, whole[at]] {
+        for flip in [0x01, 0x20, 0x80, whole[at]] {
             let mut torn = whole.to_vec();
             torn[at] ^= flip;
             tears.push((format!("byte {at} turned by {flip:#04x}"), torn));
