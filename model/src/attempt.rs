@@ -161,6 +161,9 @@ pub enum AttemptState {
     },
     /// Over; not yet in the ledger.
     Ended {
+        /// When its machines became its own; none in documents of before.
+        #[serde(default)]
+        placed: Option<Now>,
         /// When it began to run, if it did.
         started: Option<Now>,
         /// When it ended.
@@ -170,6 +173,9 @@ pub enum AttemptState {
     },
     /// Over, and its charges are in the ledger.
     Settled {
+        /// When its machines became its own; none in documents of before.
+        #[serde(default)]
+        placed: Option<Now>,
         /// When it began to run, if it did.
         started: Option<Now>,
         /// When it ended.
@@ -209,6 +215,16 @@ impl AttemptState {
         match self {
             Self::Ended { outcome, .. } | Self::Settled { outcome, .. } => Some(outcome),
             _ => None,
+        }
+    }
+
+    /// Since when its machines are its own, where that is known.
+    pub const fn placed(&self) -> Option<Now> {
+        match self {
+            Self::Planned { at } => Some(*at),
+            Self::Launching { since, .. } => Some(*since),
+            Self::Running { launched, .. } => Some(*launched),
+            Self::Ended { placed, .. } | Self::Settled { placed, .. } => *placed,
         }
     }
 
@@ -263,7 +279,8 @@ impl AttemptState {
     pub fn end(self, now: Now, outcome: Outcome) -> Result<Self, InvalidTransition> {
         match self {
             Self::Planned { .. } | Self::Launching { .. } | Self::Running { .. } => {
-                Ok(Self::Ended { started: self.started(), at: now, outcome })
+                let placed = self.placed();
+                Ok(Self::Ended { placed, started: self.started(), at: now, outcome })
             }
             other => other.refuse("ended"),
         }
@@ -272,7 +289,9 @@ impl AttemptState {
     /// Its charges are written.
     pub fn settle(self) -> Result<Self, InvalidTransition> {
         match self {
-            Self::Ended { started, at, outcome } => Ok(Self::Settled { started, at, outcome }),
+            Self::Ended { placed, started, at, outcome } => {
+                Ok(Self::Settled { placed, started, at, outcome })
+            }
             other => other.refuse("settled"),
         }
     }

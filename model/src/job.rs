@@ -15,6 +15,7 @@ use crate::attempt::{CheckpointRef, Progress};
 use crate::id::{AttemptId, JobId};
 use crate::money::Money;
 use crate::plan::WaitReason;
+use crate::quote::Quoted;
 use crate::spec::JobSpec;
 
 /// Why a job may not run although it could.
@@ -268,6 +269,10 @@ pub struct Job {
     pub cancel_asked: Option<Timestamp>,
     /// Not placed again before this market time (after a failure).
     pub not_before: Option<Timestamp>,
+    /// What it was expected to cost when the planner saw it first; none before
+    /// that, and for jobs that are older than this record.
+    #[serde(default)]
+    pub quoted: Option<Quoted>,
     /// Where it is.
     pub state: JobState,
 }

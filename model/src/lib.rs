@@ -6,6 +6,7 @@
 //! I/O, read a clock, draw a random number or be asynchronous.
 
 pub mod attempt;
+pub mod egress;
 pub mod gpu;
 pub mod id;
 pub mod instance;

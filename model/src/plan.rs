@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{InstanceId, JobId};
 use crate::money::Money;
 use crate::offer::OfferKey;
+use crate::quote::Quoted;
 use crate::resources::Share;
 
 /// Why a waiting job waits.
@@ -122,8 +123,25 @@ pub struct Why {
     /// The deadline's distance beyond the latest start on on-demand; zero when
     /// there is none left.
     pub slack: Duration,
+    /// What it is expected to cost more than without the operator's wishes for its
+    /// class.
+    #[serde(default)]
+    pub wished: Wished,
+    /// Of the expected cost: bringing its data to the offer's region.
+    #[serde(default)]
+    pub transfer: Money,
     /// The cheapest other offers, at most five, cheapest first.
     pub alternatives: Vec<Alternative>,
+}
+
+/// What the operator's wishes for a class cost a choice: expected dollars of the
+/// bill until the job is done, beyond what it would have taken without them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wished {
+    /// For the spot share.
+    pub band: Money,
+    /// For more pools.
+    pub pools: Money,
 }
 
 /// What decided a placement.
@@ -198,6 +216,10 @@ pub struct Plan {
     /// Jobs to stop, checkpointed, because they go on better elsewhere or are
     /// at risk where they are.
     pub moves: BTreeMap<JobId, Rule>,
+    /// What the jobs that it looked at for the first time were expected to cost
+    /// and when to finish, each alone on the market of the plan.
+    #[serde(default)]
+    pub quotes: BTreeMap<JobId, Quoted>,
     /// How it was found.
     pub method: Method,
 }
@@ -210,6 +232,7 @@ impl Plan {
             purchases: BTreeMap::new(),
             waits: BTreeMap::new(),
             moves: BTreeMap::new(),
+            quotes: BTreeMap::new(),
             method: Method::Trivial,
         }
     }

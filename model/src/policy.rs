@@ -2,10 +2,12 @@
 //! and how much of each class runs on spot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::egress::Egress;
 use crate::spec::Class;
 
 /// The longest [`Policy::band_window`]: a month. The scheduler remembers no more.
@@ -38,6 +40,10 @@ pub struct Policy {
     /// What a machine-hour more on the fullest pool of a class with too few of
     /// them costs a choice, as a part of the offer's on-demand price.
     pub pool_price_share: f64,
+    /// What moving data between regions costs: from a price table, not from the
+    /// settings.
+    #[serde(skip)]
+    pub egress: Arc<Egress>,
 }
 
 impl Default for Policy {
@@ -52,6 +58,7 @@ impl Default for Policy {
             band_price_share: 0.05,
             least_pools: 3,
             pool_price_share: 0.02,
+            egress: Arc::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spotwise_model::id::PoolName;
-use spotwise_model::plan::{Rule, Target, WaitReason, Why};
+use spotwise_model::plan::{Rule, Target, WaitReason, Why, Wished};
 use spotwise_model::resources::Free;
 use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, Money, Offer, OfferKey, Placement, Plan, Share};
@@ -273,6 +273,8 @@ fn why(input: &PlanInput, job: &PlanJob, offer: &Offer, rule: Rule) -> Why {
         expected_cost: expected(input, job, offer),
         finish,
         slack: between(finish, job.deadline),
+        wished: Wished::default(),
+        transfer: Money::ZERO,
         alternatives: Vec::new(),
     }
 }

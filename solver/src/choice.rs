@@ -26,8 +26,8 @@ pub(crate) const LEAST_WAIT: f64 = 0.001;
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
     pub(crate) estimate: Estimate,
-    /// Dollars for finishing later than it could, and for the operator's wishes.
-    pub(crate) lateness: f64,
+    /// Dollars beyond its machines': see [`options`].
+    pub(crate) extra: f64,
 }
 
 /// One job of the round.
@@ -64,7 +64,7 @@ impl Case<'_> {
 pub(crate) fn assess<'a>(job: &'a PlanJob, input: &PlanInput, market: &Market<'_>) -> Case<'a> {
     let mut case = appraise(job, input, market);
     let options = options(&case, &market.listings).into_iter();
-    case.choices = options.map(|(e, lateness)| Choice { estimate: e.clone(), lateness }).collect();
+    case.choices = options.map(|(e, extra)| Choice { estimate: e.clone(), extra }).collect();
     case
 }
 
@@ -113,14 +113,15 @@ fn standing_of(case: &Case<'_>, market: &Market<'_>, now: Timestamp) -> Standing
 }
 
 /// What a valued job may take now: each with the dollars for finishing later
-/// than it could, and for the operator's wishes for its class.
+/// than it could, for the operator's wishes for its class, and for moving its data.
 pub(crate) fn options<'e>(
     case: &'e Case<'_>,
     listings: &[Listing<'_>],
 ) -> Vec<(&'e Estimate, f64)> {
     let allowed = allowed(case, listings);
     let lateness = lateness(case, &allowed, listings);
-    allowed.into_iter().map(|e| (e, lateness(e) + extra_of(case, e, listings))).collect()
+    let extra = |e: &Estimate| lateness(e) + extra_of(case, e, listings) + e.transfer;
+    allowed.into_iter().map(|e| (e, extra(e))).collect()
 }
 
 /// The spot policy: the estimates that a job may take now, of those that are

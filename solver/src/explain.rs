@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use spotwise_model::plan::{Alternative, Rule, Target, Why, WhyNot};
+use spotwise_model::plan::{Alternative, Rule, Target, Why, WhyNot, Wished};
 use spotwise_model::spec::GpuRequest;
 use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, Money, Offer, Share, WaitReason};
 
-use crate::bands::{is_wished, of_class};
+use crate::bands::{is_wished, of_class, paid_more};
 use crate::choice::{Case, appraise, cheapest_spot};
 use crate::input::PlanJob;
 use crate::market::{Listing, Market};
@@ -32,11 +32,14 @@ pub(crate) fn why(
     let taken = |e: &Estimate| {
         ask.pair_on(e.listing).is_some_and(|pair| room.fit(&ask.want(pair)).is_none())
     };
+    let paid = paid_more(round, ask, pair);
     Some(Why {
         rule: rule(&round.market, &case, chosen, targets),
         expected_cost: chosen.cost(),
         finish: chosen.finish,
         slack: between(round.input.now, ask.latest_start),
+        wished: Wished { band: Money::estimate(paid.band), pools: Money::estimate(paid.pool) },
+        transfer: Money::estimate(chosen.transfer),
         alternatives: cheapest_others(
             &round.market,
             &case,

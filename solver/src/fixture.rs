@@ -53,6 +53,7 @@ pub(crate) fn spec(seconds: u64) -> JobSpec {
             grace: Duration::from_secs(30),
             resumable: true,
             keep: 2,
+            bytes: None,
         }),
         interruptible: true,
         retries: Retries { errors: 3, interruptions: None },
@@ -65,6 +66,7 @@ pub(crate) fn spec(seconds: u64) -> JobSpec {
         array: None,
         inputs: Vec::new(),
         outputs: Vec::new(),
+        data: None,
     }
 }
 
@@ -84,6 +86,7 @@ pub(crate) fn job(id: u64, spec: JobSpec, submitted: i64, deadline: i64) -> Plan
         saved: Progress::default(),
         measured: None,
         budget_left: None,
+        quoted: false,
     }
 }
 

@@ -79,6 +79,9 @@ pub struct PlanJob {
     pub measured: Option<Duration>,
     /// What its budget still holds; none without a budget.
     pub budget_left: Option<Money>,
+    /// Whether it has its quote: a plan quotes the jobs that it sees for the
+    /// first time.
+    pub quoted: bool,
 }
 
 /// A job that runs now.

@@ -28,6 +28,7 @@ mod program;
 mod quote;
 mod room;
 mod round;
+mod scarcity;
 mod value;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use bands::BandReport;
 pub use check::{Violation, Worth, check, worth};
 pub use forecast::Forecast;
 pub use input::{ClassShare, PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
-pub use plan::{PlainAnswer, PlanReport, plain_program, plan};
+pub use plan::{PlainAnswer, PlanReport, plain_program, plan, plan_until};
 pub use prices::{Prices, Shortage};
 pub use quote::quote;
+pub use scarcity::{LaterPrices, Scarcity};

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use spotwise_model::egress::Egress;
 use spotwise_model::id::PoolName;
 use spotwise_model::policy::Policy;
 use spotwise_model::resources::{Free, GPU_UNITS};
@@ -27,6 +28,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) group: usize,
     /// What it costs each class beyond its price.
     pub(crate) extras: Extras,
+    /// What moving data between regions costs.
+    pub(crate) egress: &'a Egress,
 }
 
 impl Listing<'_> {
@@ -41,6 +44,11 @@ impl Listing<'_> {
             CapacityType::Reserved => 0.0,
             CapacityType::Spot | CapacityType::OnDemand => self.offer.price.dollars_per_hour(),
         }
+    }
+
+    /// Dollars for bringing so many bytes here from a region.
+    pub(crate) fn fetch(&self, region: &str, bytes: u64) -> f64 {
+        self.egress.dollars(region, self.offer.key.zone.region(), bytes)
     }
 
     pub(crate) fn is_spot(&self) -> bool {
@@ -92,7 +100,8 @@ impl<'a> Market<'a> {
             }
             let (used, idle) = (Vec::new(), Vec::new());
             let extras = wishes.on(offer);
-            listings.push(Listing { offer, changeover, used, idle, group, extras });
+            let egress = &*input.policy.egress;
+            listings.push(Listing { offer, changeover, used, idle, group, extras, egress });
         }
         let mut seen = BTreeSet::new();
         for instance in &input.instances {

@@ -1,14 +1,18 @@
 //! Running jobs that go on better elsewhere.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use spotwise_model::attempt::Progress;
 use spotwise_model::plan::Rule;
+use spotwise_model::resources::Free;
 use spotwise_model::time::{after, between, hours};
 use spotwise_model::{CapacityType, JobId};
 
+use crate::bands::Elsewhere;
 use crate::choice::listing_of;
-use crate::input::RunningJob;
+use crate::input::{PlanJob, RunningJob};
+use crate::market::Listing;
 use crate::room::Room;
 use crate::round::{Round, Want};
 use crate::value::{Estimate, Net, affordable, estimate, net, nodes, pace_lead};
@@ -96,7 +100,9 @@ fn to_safety(round: &Round<'_>, running: &RunningJob) -> Option<Estimate> {
 }
 
 /// Where on spot a job should go that runs on dearer machines: with hysteresis,
-/// so that it does not pay changeovers to and fro.
+/// so that it does not pay changeovers to and fro. It is reckoned as it will be
+/// when it starts again: with the operator's wishes for its class on both sides,
+/// and with whole machines, since it may find none that runs already.
 fn cheaper_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) -> Option<Estimate> {
     let (job, now) = (&running.job, round.input.now);
     if !job.spec.interruptible || !job.spec.resumable() {
@@ -105,26 +111,27 @@ fn cheaper_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) ->
     let estimates = estimates(round, running);
     let net = net_of(round, running, &estimates)?;
     let (at, here) = listing_of(&round.market, &running.offer)?;
-    let staying = estimates.iter().find(|e| e.listing == at)?;
-    let hourly = staying.dollars / hours(staying.occupied).max(f64::MIN_POSITIVE);
-    let stay = hourly * hours(staying.occupied.saturating_sub(here.changeover));
+    let wishes = Elsewhere::new(round, running);
+    let staying = stay(round, running, estimates.iter().find(|e| e.listing == at)?, here, &wishes);
     let best = estimates
         .iter()
         .filter(|e| e.listing != at)
         .filter(|e| round.market.listings.get(e.listing).is_some_and(|l| l.is_spot()))
         .filter(|e| affordable(job, e))
         .filter(|e| room.fit(&want(running, e)).is_some())
-        .min_by(|a, b| a.dollars.total_cmp(&b.dollars))?;
+        .map(|e| (e, going(round, running, e, &wishes)))
+        .min_by(|(_, a), (_, b)| a.total_cmp(b));
+    let (best, going) = best?;
     let spot = round.market.listings.get(best.listing)?;
     let two = spot.changeover.max(here.changeover).saturating_mul(2);
     let settled = between(running.since, now) >= two;
     let slack = net.meets && after(now, spot.changeover) <= net.latest_start;
-    if !settled || !slack {
+    if !settled || !slack || going >= staying.dollars {
         return None;
     }
     let saves = |part: f64| {
-        let saving = stay - best.dollars;
-        saving > part * stay && saving > hourly * hours(two)
+        let saving = staying.dollars - going;
+        saving > part * staying.dollars && saving > staying.hourly * hours(two)
     };
     let goes = if here.is_spot() {
         saves(LEAST_SAVING_OF_SPOT)
@@ -138,3 +145,59 @@ fn cheaper_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) ->
     };
     goes.then(|| best.clone())
 }
+
+/// What it costs a job to go on where it is.
+struct Staying {
+    /// Of its machines, an hour.
+    hourly: f64,
+    /// Until it is done, with what its class wishes.
+    dollars: f64,
+}
+
+/// Alone on its machines it pays for all of them, beside others for its part.
+/// Its data is there already.
+fn stay(
+    round: &Round<'_>,
+    running: &RunningJob,
+    e: &Estimate,
+    here: &Listing<'_>,
+    wishes: &Elsewhere<'_>,
+) -> Staying {
+    let all = if is_beside_others(round, running, e, here) { e.dollars } else { e.alone };
+    let hourly = (all - e.transfer) / hours(e.occupied).max(f64::MIN_POSITIVE);
+    // It is up already.
+    let span = e.occupied.saturating_sub(here.changeover);
+    let wished = wishes.stay(e.listing) * machine_hours(&running.job, e, span);
+    let again = e.transfer - e.first_transfer;
+    Staying { hourly, dollars: hourly * hours(span) + again + wished }
+}
+
+/// Whole machines, its data, and its checkpoint from where it is.
+fn going(round: &Round<'_>, running: &RunningJob, e: &Estimate, wishes: &Elsewhere<'_>) -> f64 {
+    let job = &running.job;
+    let saved = job.spec.checkpoint.as_ref().and_then(|checkpoint| checkpoint.bytes);
+    let there = round.market.listings.get(e.listing).zip(saved);
+    let taken = there.map_or(0.0, |(there, bytes)| there.fetch(running.offer.zone.region(), bytes));
+    e.alone + taken + wishes.go(e.listing) * machine_hours(job, e, e.occupied)
+}
+
+/// Whether its machines have other work too.
+fn is_beside_others(
+    round: &Round<'_>,
+    running: &RunningJob,
+    e: &Estimate,
+    here: &Listing<'_>,
+) -> bool {
+    let mut alone = Free::new(&here.offer.shape);
+    let fits = alone.take(&e.share);
+    let mut own = round.input.instances.iter().filter(|i| running.instances.contains(&i.id));
+    fits && own.any(|instance| instance.free != alone)
+}
+
+/// Hours of whole machines that a job takes in a span.
+fn machine_hours(job: &PlanJob, e: &Estimate, span: Duration) -> f64 {
+    hours(span) * f64::from(nodes(job)) * e.fraction
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,10 @@ use crate::moves::moves;
 use crate::parallel::in_chunks;
 use crate::prices::{Prices, Shortage, shortages};
 use crate::program::{columns, solve};
+use crate::quote::first_quotes;
 use crate::room::{Draft, Room, Seat, objective};
 use crate::round::{Ask, Pair, Round};
+use crate::scarcity::Scarcity;
 
 /// Relative difference below which two objectives are equal: HiGHS works to
 /// 1e-6.
@@ -62,6 +64,8 @@ pub struct PlanReport {
     pub prices: Prices,
     /// The same as figures: what one more machine of an offer would save.
     pub shortages: Vec<Shortage>,
+    /// What later machines cost: it is in the objective.
+    pub scarcity: Scarcity,
     /// How the classes stand to the operator's bands, and what that cost; empty
     /// where nothing is known of what they ran on.
     pub bands: Vec<BandReport>,
@@ -74,11 +78,23 @@ pub struct PlanReport {
 /// waits of the plan, and the plan passes [`check`]. The same input gives the
 /// same plan as long as the solver's time does not run out.
 pub fn plan(input: &PlanInput) -> (Plan, PlanReport) {
-    let round = Round::new(input);
-    let by_greedy = greedy(&round);
-    let greedy_objective = objective(&round, &by_greedy);
+    plan_until(input, &|| false)
+}
+
+/// The same, for a caller with a clock: once `enough` says so, nothing further is
+/// tried and the best plan so far is it. A caller whose `enough` depends on the
+/// time may get another plan from the same input.
+pub fn plan_until(input: &PlanInput, enough: &dyn Fn() -> bool) -> (Plan, PlanReport) {
+    plan_round(&Round::new(input), enough)
+}
+
+/// Decides a round as it is stated.
+pub(crate) fn plan_round(round: &Round<'_>, enough: &dyn Fn() -> bool) -> (Plan, PlanReport) {
+    let input = round.input;
+    let by_greedy = greedy(round);
+    let greedy_objective = objective(round, &by_greedy);
     let candidates = round.pairs();
-    let decided = decide(&round, by_greedy, greedy_objective);
+    let decided = decide(round, by_greedy, greedy_objective, enough);
     let mut report = PlanReport {
         method: decided.method,
         objective: decided.objective,
@@ -88,11 +104,13 @@ pub fn plan(input: &PlanInput) -> (Plan, PlanReport) {
         bound: decided.bound,
         shortages: shortages(&decided.prices, &round.market.listings),
         prices: decided.prices,
+        scarcity: round.scarcity.clone(),
         bands: Vec::new(),
         checked: true,
     };
-    let plan = finish(&round, &decided.draft, decided.method);
-    report.bands = bands::report(&round, &plan.placements);
+    let mut plan = finish(round, &decided.draft, decided.method);
+    plan.quotes = first_quotes(round, &plan.placements);
+    report.bands = bands::report(round, &plan.placements);
     let Err(wrong) = check(input, &plan) else { return (plan, report) };
     tracing::error!(?wrong, "a plan failed its audit: greedy stands in");
     report = PlanReport {
@@ -101,14 +119,14 @@ pub fn plan(input: &PlanInput) -> (Plan, PlanReport) {
         checked: false,
         ..report
     };
-    let plan = finish(&round, &greedy(&round), Method::Greedy);
-    report.bands = bands::report(&round, &plan.placements);
+    let plan = finish(round, &greedy(round), Method::Greedy);
+    report.bands = bands::report(round, &plan.placements);
     let Err(wrong) = check(input, &plan) else { return (plan, report) };
     tracing::error!(?wrong, "the greedy plan failed its audit: nothing is placed");
-    let nothing = Draft::empty(&round);
-    report.bands = bands::report(&round, &[]);
+    let nothing = Draft::empty(round);
+    report.bands = bands::report(round, &[]);
     report =
-        PlanReport { method: Method::Trivial, objective: objective(&round, &nothing), ..report };
+        PlanReport { method: Method::Trivial, objective: objective(round, &nothing), ..report };
     let waits = input.jobs.iter().map(|job| (job.id, WaitReason::Queued)).collect();
     (Plan { waits, ..Plan::empty() }, report)
 }
@@ -123,7 +141,12 @@ struct Decided {
     prices: Prices,
 }
 
-fn decide(round: &Round<'_>, by_greedy: Draft, greedy_objective: f64) -> Decided {
+fn decide(
+    round: &Round<'_>,
+    by_greedy: Draft,
+    greedy_objective: f64,
+    enough: &dyn Fn() -> bool,
+) -> Decided {
     let mut best = Decided {
         draft: by_greedy,
         objective: greedy_objective,
@@ -141,18 +164,20 @@ fn decide(round: &Round<'_>, by_greedy: Draft, greedy_objective: f64) -> Decided
         let method = Method::Proven { gap: 0.0 };
         return Decided { method, bound: greedy_objective, ..best };
     }
-    if round.input.time_limit < LEAST_TIME {
+    if round.input.time_limit < LEAST_TIME || enough() {
         return best;
     }
     let scene = Scene::new(round);
-    let priced = ascend(round, &scene);
+    let priced = ascend(round, &scene, enough);
     best.bound = priced.bound;
     best.take(round, build(round, &scene, &priced.prices));
-    if gap(best.objective, best.bound) > ENOUGH && round.pairs() <= MOST_IMPROVED {
-        let better = improve(round, &scene, &best.draft);
+    if gap(best.objective, best.bound) > ENOUGH && round.pairs() <= MOST_IMPROVED && !enough() {
+        let better = improve(round, &scene, &best.draft, enough);
         best.take(round, better);
     }
-    by_program(round, &mut best);
+    if !enough() {
+        by_program(round, &mut best);
+    }
     let gap = gap(best.objective, best.bound);
     best.method = if gap <= MOST_GAP {
         Method::Proven { gap }

@@ -1,22 +1,29 @@
 //! What a job would cost and when it would be done, were it alone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::quote::{Quote, Spread, Start};
+use spotwise_model::quote::{Quote, Quoted, Spread, Start};
 use spotwise_model::time::{after, between, hours, whole_second};
-use spotwise_model::{CapacityType, Money};
+use spotwise_model::{CapacityType, JobId, Money, Placement};
 
-use crate::choice::{Case, assess, cheapest_spot};
+use crate::choice::{Case, Choice, assess, cheapest_spot};
 use crate::explain::{alternatives, unschedulable};
 use crate::input::{PlanInput, PlanJob};
 use crate::market::{Listing, Market};
+use crate::parallel::in_chunks;
+use crate::round::Round;
 use crate::value::{Estimate, Net, expected_interruptions, kind_allows, rework, stretched};
 
 /// How many other offers a quote names.
 const ALTERNATIVES: usize = 3;
 /// The span of which a quote tells the worth.
 const TWO_HOURS: Duration = Duration::from_secs(7_200);
+/// Jobs that wait and are quoted in one plan: on 1,000 offers well below a second.
+const MOST_WAITING: usize = 2_000;
+/// Least number of jobs that are worth a thread.
+const LEAST_CHUNK: usize = 64;
 /// The standard normal's 90 % point, for many interruptions.
 const NORMAL_P90: f64 = 1.2816;
 
@@ -26,30 +33,66 @@ const NORMAL_P90: f64 = 1.2816;
 pub fn quote(input: &PlanInput, job: &PlanJob) -> Quote {
     let market = Market::new(input);
     let case = assess(job, input, &market);
-    let (chosen, start) = choose(&case, &market);
-    let none = alternatives(&market, &case, chosen, input.now, |_| false);
-    let on_demand = case.net.as_ref().map(|net| &net.estimate).or_else(|| {
-        cheapest(
-            case.estimates.iter().filter(|e| listing(&market, e).is_some_and(|l| !l.is_spot())),
-        )
-    });
-    let mut quote = Quote {
-        cost: Spread { p50: Money::ZERO, p90: Money::ZERO },
-        finish: Spread { p50: job.deadline, p90: job.deadline },
-        deadline: job.deadline,
-        offer: None,
-        start,
-        spot_share: 0.0,
-        on_demand_cost: on_demand.map(Estimate::cost),
-        two_more_hours: more_time(&case, &market, TWO_HOURS),
-        alternatives: none.into_iter().take(ALTERNATIVES).collect(),
-        unschedulable: None,
-    };
-    match chosen.and_then(|e| Some((e, listing(&market, e)?))) {
-        Some((e, listing)) => forecast(&case, e, listing, input.now, &mut quote),
-        None => quote.unschedulable = Some(unschedulable(&case, &input.offers)),
+    let (chosen, mut quote) = figures(&case, &market, input.now);
+    let others = alternatives(&market, &case, chosen, input.now, |_| false);
+    quote.alternatives = others.into_iter().take(ALTERNATIVES).collect();
+    if quote.offer.is_none() {
+        quote.unschedulable = Some(unschedulable(&case, &input.offers));
     }
     quote
+}
+
+/// Quotes for the jobs of a round that have none yet: all that it places, and of
+/// those that wait so many that a flood of jobs does not hold up the plan. The
+/// others wait for the next plan, which is their first look at the market too.
+pub(crate) fn first_quotes(round: &Round<'_>, placements: &[Placement]) -> BTreeMap<JobId, Quoted> {
+    let placed: BTreeSet<JobId> = placements.iter().map(|placement| placement.job).collect();
+    let fresh = || round.asks.iter().map(|ask| ask.job).filter(|job| !job.quoted);
+    let mut jobs: Vec<&PlanJob> = fresh().filter(|job| placed.contains(&job.id)).collect();
+    jobs.extend(fresh().filter(|job| !placed.contains(&job.id)).take(MOST_WAITING));
+    let now = round.input.now;
+    let quoted = in_chunks(&jobs, LEAST_CHUNK, |_, jobs| {
+        let quoted = jobs.iter().filter_map(|job| {
+            let case = assess(job, round.input, &round.market);
+            Some((job.id, figures(&case, &round.market, now).1.keep(now)?))
+        });
+        quoted.collect::<Vec<_>>()
+    });
+    quoted.into_iter().flatten().collect()
+}
+
+/// The figures of a quote, and what it would run on.
+fn figures<'c>(
+    case: &'c Case<'_>,
+    market: &Market<'_>,
+    now: Timestamp,
+) -> (Option<&'c Estimate>, Quote) {
+    let (chosen, start) = choose(case, market);
+    let on_demand = case.net.as_ref().map(|net| &net.estimate).or_else(|| {
+        cheapest(case.estimates.iter().filter(|e| listing(market, e).is_some_and(|l| !l.is_spot())))
+    });
+    let deadline = case.job.deadline;
+    let nothing = Spread { p50: Money::ZERO, p90: Money::ZERO };
+    let mut quote = Quote {
+        expected_cost: Money::ZERO,
+        cost: nothing,
+        machines: (Money::ZERO, nothing),
+        finish: Spread { p50: deadline, p90: deadline },
+        deadline,
+        offer: None,
+        start,
+        transfer: Money::ZERO,
+        interruptions: 0.0,
+        spot_share: 0.0,
+        on_demand_cost: on_demand.map(Estimate::cost),
+        two_more_hours: more_time(case, market, TWO_HOURS),
+        alternatives: Vec::new(),
+        unschedulable: None,
+    };
+    if let Some((e, listing)) = chosen.and_then(|e| Some((e, listing(market, e)?))) {
+        forecast(case, e, listing, now, &mut quote);
+    }
+    (chosen, quote)
 }
 
 /// What so much more time would save a job that can make use of it.
@@ -75,10 +118,7 @@ fn cheapest<'e>(estimates: impl Iterator<Item = &'e Estimate>) -> Option<&'e Est
 /// What the job would take: the best that it may take now, else spot that it
 /// waits for, else the cheapest that holds it.
 fn choose<'c>(case: &'c Case<'_>, market: &Market<'_>) -> (Option<&'c Estimate>, Start) {
-    let best = case
-        .choices
-        .iter()
-        .min_by(|a, b| (a.lateness + a.estimate.alone).total_cmp(&(b.lateness + b.estimate.alone)));
+    let best = case.choices.iter().min_by(|a, b| all_of(a).total_cmp(&all_of(b)));
     if let Some(best) = best {
         return (Some(&best.estimate), Start::Now);
     }
@@ -93,6 +133,11 @@ fn choose<'c>(case: &'c Case<'_>, market: &Market<'_>) -> (Option<&'c Estimate>,
         .iter()
         .filter(|e| listing(market, e).is_some_and(|listing| kind_allows(case.job, listing)));
     (cheapest(suitable), Start::WhenFree)
+}
+
+/// Moving its data is in both.
+fn all_of(choice: &Choice) -> f64 {
+    choice.extra + choice.estimate.alone - choice.estimate.transfer
 }
 
 fn forecast(
@@ -115,22 +160,35 @@ fn forecast(
             .saturating_add(stretched(each, interruptions));
         with_net(job.deadline, now, span, hourly, net)
     };
-    let (p50, p90) = (outcome(poisson(expected, 0.5)), outcome(poisson(expected, 0.9)));
+    let (most, usual) = (poisson(expected, 0.9), poisson(expected, 0.5));
+    let (p50, p90) = (outcome(usual), outcome(most));
     // A start that waits may never get its spot: then on-demand does it all.
     let p90 = match (quote.start, net) {
         (Start::Later { latest }, Some(net)) => {
             let done = after(latest, net.estimate.left.saturating_add(net.changeover));
-            (p90.0.max(net.estimate.alone), p90.1.max(done))
+            (p90.0.max(net.machines()), p90.1.max(done))
         }
         _ => p90,
     };
-    quote.cost = Spread { p50: Money::estimate(p50.0), p90: Money::estimate(p90.0.max(p50.0)) };
+    let mean = with_net(job.deadline, now, e.occupied, hourly, net).0;
+    let moved = |interruptions: f64| e.first_transfer * (1.0 + interruptions);
+    let p90 = (p90.0.max(p50.0), p90.1);
+    let spread = |usual: f64, most: f64| Spread {
+        p50: Money::estimate(p50.0 + usual),
+        p90: Money::estimate(p90.0 + most),
+    };
+    quote.expected_cost = Money::estimate(mean + e.transfer);
+    let of_net = net.map_or(0.0, |net| net.estimate.transfer);
+    quote.cost = spread(moved(usual), moved(most).max(of_net));
+    quote.machines = (Money::estimate(mean), spread(0.0, 0.0));
+    quote.transfer = Money::estimate(moved(usual));
     quote.finish = Spread { p50: p50.1, p90: p90.1.max(p50.1) };
     quote.offer = Some(listing.offer.key.clone());
     quote.spot_share = match listing.offer.key.capacity_type {
         CapacityType::Spot => spot_share(job.deadline, now, e.occupied, net),
         CapacityType::OnDemand | CapacityType::Reserved => 0.0,
     };
+    quote.interruptions = expected * quote.spot_share;
 }
 
 /// Dollars and finish of a span on spot; where it would be late, on-demand
@@ -146,7 +204,7 @@ fn with_net(
     match net {
         Some(net) if finish > deadline => {
             let spot = hourly * hours(between(now, net.latest_start));
-            (spot + net.estimate.alone, deadline)
+            (spot + net.machines(), deadline)
         }
         _ => (hourly * hours(span), finish),
     }
@@ -185,7 +243,9 @@ fn poisson(mean: f64, level: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::fixture::{HOUR, at, gpu_offer, input, job, on_demand, spec, spot};
+    use crate::plan;
     use spotwise_model::plan::WhyNot;
+    use spotwise_model::spec::DataPlace;
 
     #[test]
     fn poisson_quantiles_are_the_tabled_ones() {
@@ -230,5 +290,66 @@ mod tests {
             quote.unschedulable.as_deref(),
             Some("asks 8 x H100; the largest offer with H100 has 4")
         );
+    }
+
+    fn far(id: u64, bytes: u64) -> PlanJob {
+        let mut spec = spec(10 * HOUR);
+        spec.data = Some(DataPlace { region: "us-east-1".to_owned(), bytes });
+        job(id, spec, 0, 400)
+    }
+
+    #[test]
+    fn data_elsewhere_is_in_the_quote_and_changes_the_choice() {
+        let (near, away) = (spot("us-east-1a", 1.2, 1), spot("us-west-2a", 1.0, 1));
+        let mut input = input(vec![near, away, on_demand("us-west-2a", 3.0, 1)], vec![]);
+        for offer in &mut input.offers {
+            offer.hazard_per_hour = 0.0;
+        }
+        let small = quote(&input, &far(1, 50_000_000_000));
+        assert_eq!(small.offer.unwrap().zone.region(), "us-west-2");
+        assert_eq!(small.transfer, Money::estimate(1.0), "50 GB at 2 cents");
+        assert_eq!(small.cost.p50, Money::estimate(10.1 + 1.0));
+        let large = quote(&input, &far(1, 160_000_000_000));
+        assert_eq!(large.offer.as_ref().unwrap().zone.region(), "us-east-1");
+        assert_eq!(large.transfer, Money::ZERO);
+        assert_eq!(large.alternatives[0].expected_cost, Money::estimate(10.1 + 3.2));
+        input.jobs = vec![far(1, 50_000_000_000), far(2, 160_000_000_000)];
+        input.policy.least_pools = 0;
+        let (decided, report) = plan(&input);
+        let regions: Vec<_> =
+            decided.placements.iter().map(|p| p.offer.zone.region().to_owned()).collect();
+        assert_eq!(regions, ["us-west-2", "us-east-1"]);
+        assert_eq!(decided.placements[0].why.transfer, Money::estimate(1.0));
+        assert!((report.objective - (10.1 + 1.0 + 12.12)).abs() < 1e-4, "{}", report.objective);
+    }
+
+    #[test]
+    fn every_expected_start_moves_the_data_again() {
+        let mut input = input(vec![spot("us-west-2a", 1.0, 1)], vec![]);
+        input.offers[0].hazard_per_hour = 0.1;
+        let quoted = quote(&input, &far(1, 50_000_000_000));
+        assert!((quoted.interruptions - 1.0).abs() < 1e-9);
+        assert_eq!(quoted.transfer, Money::estimate(2.0), "one start, one restart");
+        assert_eq!(quoted.expected_cost, quoted.machines.0 + Money::estimate(2.0));
+        let kept = quoted.keep(input.now).unwrap();
+        assert_eq!(kept.expected_cost, quoted.machines.0, "the ledger has no line for it");
+    }
+
+    #[test]
+    fn a_plan_quotes_each_job_that_it_sees_for_the_first_time() {
+        let seen = PlanJob { quoted: true, ..job(3, spec(HOUR), 0, 40) };
+        let fresh = [job(1, spec(10 * HOUR), 0, 40), job(2, spec(HOUR), 0, 40)];
+        let mut wants = spec(HOUR);
+        crate::fixture::ask_gpus(&mut wants, "H100", 8);
+        let nowhere = job(4, wants, 0, 40);
+        let jobs = fresh.iter().cloned().chain([seen, nowhere]).collect();
+        let input = input(vec![spot("a", 1.0, 1), on_demand("a", 3.0, 1)], jobs);
+        let quotes = plan(&input).0.quotes;
+        assert_eq!(quotes.keys().copied().collect::<Vec<_>>(), [JobId(1), JobId(2)]);
+        for asked in &fresh {
+            assert_eq!(Some(quotes[&asked.id]), quote(&input, asked).keep(input.now));
+        }
+        let mean = quotes[&JobId(1)].expected_cost;
+        assert!(mean > quotes[&JobId(1)].cost.p50 && mean < quotes[&JobId(1)].cost.p90);
     }
 }

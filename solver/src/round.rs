@@ -21,6 +21,8 @@ use crate::choice::{Case, LEAST_WAIT, MUST_GO_HOURS, appraise, hourly, options, 
 use crate::input::{PlanInput, PlanJob};
 use crate::market::{Listing, Market, fraction};
 use crate::parallel::in_chunks;
+use crate::scarcity::{self, Later, LaterPrices, Scarcity};
+use crate::value::{Estimate, Standing};
 
 /// Lifetimes within this ratio count as one (as the longest of them).
 const BUCKET_RATIO: f64 = 1.25;
@@ -72,6 +74,10 @@ impl Pair {
     pub(crate) fn extra(&self) -> f64 {
         f64::from(self.extra)
     }
+
+    pub(crate) fn charge(&mut self, dollars: f64) {
+        self.extra += dollars as f32;
+    }
 }
 
 /// What a job takes of each machine of a group of listings.
@@ -95,6 +101,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) pairs: Box<[Pair]>,
     /// Whether its pairs carry the operator's wishes.
     pub(crate) wished: bool,
+    /// What it may take later.
+    pub(crate) later: Later,
     stake: Stake,
 }
 
@@ -102,8 +110,12 @@ pub(crate) struct Ask<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Stake {
     must_go: bool,
+    /// Whether it waits for spot where it gets none, rather than go on demand now.
+    may_wait: bool,
     /// Dollars of its way out on on-demand.
     way_out: f64,
+    /// The most that the operator's wishes cost it.
+    wishes: f64,
     /// Dollars an hour of its machines, by its weight.
     hourly: f64,
 }
@@ -129,24 +141,39 @@ pub(crate) struct Round<'a> {
     pub(crate) lifetimes: Vec<Vec<f64>>,
     /// The fixed order of greedy: priority, then least slack, then id.
     pub(crate) order: Vec<usize>,
+    /// What later machines cost; pairs and waits have it in them.
+    pub(crate) scarcity: Scarcity,
 }
 
 impl<'a> Round<'a> {
     pub(crate) fn new(input: &'a PlanInput) -> Self {
+        Self::priced(input, scarcity::price)
+    }
+
+    /// With the prices of later machines that are given.
+    pub(crate) fn priced(
+        input: &'a PlanInput,
+        price: impl Fn(&PlanInput, &Market<'_>, &[Ask<'_>]) -> Scarcity,
+    ) -> Self {
         let market = Market::new(input);
         let mut seen = BTreeSet::new();
         let jobs: Vec<&PlanJob> = input.jobs.iter().filter(|job| seen.insert(job.id)).collect();
         let (mut asks, longest) = value(&jobs, input, &market);
         let lifetimes = settle_buckets(&mut asks, &longest);
+        let scarcity = price(input, &market, &asks);
+        let later = scarcity.prices();
         for ask in &mut asks {
-            ask.wait = wait_cost(ask, &market, &lifetimes);
+            if let Some(later) = later {
+                later.charge(ask, &market);
+            }
+            ask.wait = wait_cost(ask, &market, &lifetimes, later);
         }
         let mut order: Vec<usize> = (0..asks.len()).collect();
         order.sort_by_cached_key(|at| {
             asks.get(*at)
                 .map(|ask| (std::cmp::Reverse(ask.job.spec.priority), ask.latest_start, ask.job.id))
         });
-        Self { input, market, asks, lifetimes, order }
+        Self { input, market, asks, lifetimes, order, scarcity }
     }
 
     /// Hours that a machine of a listing is kept for a bucket.
@@ -168,6 +195,11 @@ impl<'a> Round<'a> {
 }
 
 impl Ask<'_> {
+    /// Dollars an hour of its machines, by its weight.
+    pub(crate) const fn hourly(&self) -> f64 {
+        self.stake.hourly
+    }
+
     /// What a pair takes.
     pub(crate) fn want(&self, pair: &Pair) -> Want {
         Want {
@@ -208,7 +240,7 @@ fn value<'a>(
     let parts = in_chunks(jobs, LEAST_CHUNK.max(jobs.len().div_ceil(MOST_CHUNKS)), |_, jobs| {
         let mut longest = none();
         let asks: Vec<Ask<'a>> =
-            jobs.iter().map(|job| ask(&appraise(job, input, market), market)).collect();
+            jobs.iter().map(|job| ask(&appraise(job, input, market), market, input.now)).collect();
         for pair in asks.iter().flat_map(|ask| &ask.pairs) {
             if let Some(life) =
                 longest.get_mut(pair.listing()).and_then(|l| l.get_mut(pair.bucket()))
@@ -230,7 +262,7 @@ fn value<'a>(
 }
 
 /// Keeps of a valued job what deciding needs.
-fn ask<'a>(case: &Case<'a>, market: &Market<'_>) -> Ask<'a> {
+fn ask<'a>(case: &Case<'a>, market: &Market<'_>, now: Timestamp) -> Ask<'a> {
     let listings = &market.listings;
     let mut kinds: Vec<Kind> = Vec::new();
     let options = options(case, listings);
@@ -265,12 +297,21 @@ fn ask<'a>(case: &Case<'a>, market: &Market<'_>) -> Ask<'a> {
         kinds: kinds.into(),
         pairs: pairs.into(),
         wished: is_wished(case),
+        later: Later::of(case, market, now),
         stake: Stake {
             must_go: case.must_go(),
+            may_wait: may_wait(case, &options, listings),
+            wishes,
             way_out: case.net.as_ref().map_or(0.0, |net| net.estimate.alone) + wishes,
             hourly: hourly(case, first, listings) * weight(case.job),
         },
     }
+}
+
+/// A job behind its pace that may go on demand now does, where it gets no spot.
+fn may_wait(case: &Case<'_>, options: &[(&Estimate, f64)], listings: &[Listing<'_>]) -> bool {
+    let stays = |e: &Estimate| listings.get(e.listing).is_some_and(|l| !l.is_spot());
+    case.standing == Standing::Ahead || !options.iter().any(|(e, _)| stays(e))
 }
 
 /// Numbers the buckets that are used from 0, and answers their lifetimes.
@@ -305,8 +346,14 @@ fn settle_buckets(asks: &mut [Ask<'_>], longest: &Longest) -> Vec<Vec<f64>> {
 /// What leaving a job waiting costs: its way out on on-demand, and more the
 /// more it matters. A job that must go gains by anything that it may take;
 /// another takes nothing dearer than its way out. Where there is no choice,
-/// waiting is no one's fault and costs nothing.
-fn wait_cost(ask: &Ask<'_>, market: &Market<'_>, lifetimes: &[Vec<f64>]) -> f64 {
+/// waiting is no one's fault and costs nothing. Where later machines have prices, a
+/// job that can wait for them loses no more than its cheapest later start.
+fn wait_cost(
+    ask: &Ask<'_>,
+    market: &Market<'_>,
+    lifetimes: &[Vec<f64>],
+    later: Option<&LaterPrices>,
+) -> f64 {
     if ask.pairs.is_empty() {
         return 0.0;
     }
@@ -314,12 +361,14 @@ fn wait_cost(ask: &Ask<'_>, market: &Market<'_>, lifetimes: &[Vec<f64>]) -> f64 
         let lives = lifetimes.get(pair.listing());
         lives.and_then(|lives| lives.get(pair.bucket())).copied().unwrap_or(0.0)
     };
-    if ask.stake.must_go {
-        let dearest = ask.pairs.iter().map(|pair| {
-            let price = market.listings.get(pair.listing()).map_or(0.0, Listing::marginal_price);
-            pair.extra() + price * f64::from(ask.nodes) * life(pair)
-        });
-        return dearest.fold(0.0, f64::max) + ask.stake.hourly * MUST_GO_HOURS + LEAST_WAIT;
+    let dearest = ask.pairs.iter().map(|pair| {
+        let price = market.listings.get(pair.listing()).map_or(0.0, Listing::marginal_price);
+        pair.extra() + price * f64::from(ask.nodes) * life(pair)
+    });
+    let dearest = dearest.fold(0.0, f64::max);
+    let Stake { must_go, may_wait, way_out, wishes, hourly } = ask.stake;
+    if must_go {
+        return dearest + hourly * MUST_GO_HOURS + LEAST_WAIT;
     }
     // As much longer as its bucket makes any of its choices.
     let longer = ask
@@ -328,5 +377,10 @@ fn wait_cost(ask: &Ask<'_>, market: &Market<'_>, lifetimes: &[Vec<f64>]) -> f64 
         .map(|pair| life(pair) / pair.hours().max(f64::MIN_POSITIVE))
         .filter(|ratio| *ratio <= BUCKET_RATIO)
         .fold(1.0, f64::max);
-    ask.stake.way_out * longer + ask.stake.hourly + LEAST_WAIT
+    let out = way_out * longer;
+    let starts = later.filter(|_| may_wait);
+    let starts = starts.and_then(|later| later.later_start(ask.nodes, &ask.later));
+    // A machine that nobody else wants is taken, whatever later ones may cost.
+    let waits = starts.map_or(out, |dollars| ((dollars + wishes) * longer).max(dearest).min(out));
+    waits + hourly + LEAST_WAIT
 }

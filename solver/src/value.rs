@@ -29,10 +29,15 @@ pub(crate) struct Estimate {
     pub(crate) left: Duration,
     /// Expected time on the machines: changeovers, work, and work lost.
     pub(crate) occupied: Duration,
-    /// What the job is expected to be charged, in dollars.
+    /// What the job is expected to be charged, in dollars; with `transfer`.
     pub(crate) dollars: f64,
-    /// Dollars if it had its machines to itself; nothing on reserved ones.
+    /// Dollars if it had its machines to itself, nothing for reserved ones; with
+    /// `transfer`.
     pub(crate) alone: f64,
+    /// Dollars for bringing its data there at each expected start.
+    pub(crate) transfer: f64,
+    /// The same for the first start alone.
+    pub(crate) first_transfer: f64,
     /// Expected end of the work.
     pub(crate) finish: Timestamp,
 }
@@ -99,14 +104,19 @@ pub(crate) fn estimate_of(
         .saturating_add(stretched(lost, interruptions))
         .min(HORIZON);
     let machines = hours(occupied) * f64::from(nodes(job));
+    let data = job.spec.data.as_ref();
+    let first_transfer = data.map_or(0.0, |data| listing.fetch(&data.region, data.bytes));
+    let transfer = first_transfer * (1.0 + interruptions);
     Estimate {
         listing: at,
         share: need.share,
         fraction: need.fraction,
         left,
         occupied,
-        dollars: listing.offer.price.dollars_per_hour() * machines * need.fraction,
-        alone: listing.marginal_price() * machines,
+        dollars: listing.offer.price.dollars_per_hour() * machines * need.fraction + transfer,
+        alone: listing.marginal_price() * machines + transfer,
+        transfer,
+        first_transfer,
         finish: whole_second(after(now, occupied)),
     }
 }
@@ -160,6 +170,13 @@ pub(crate) struct Net {
     pub(crate) latest_start: Timestamp,
     /// Whether it can meet the deadline.
     pub(crate) meets: bool,
+}
+
+impl Net {
+    /// Dollars of its machines: without moving data.
+    pub(crate) const fn machines(&self) -> f64 {
+        self.estimate.alone - self.estimate.transfer
+    }
 }
 
 /// Finds the net among a job's estimates. Those that its budget does not hold

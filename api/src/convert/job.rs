@@ -112,7 +112,7 @@ pub(crate) mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn job(state: JobState) -> Job {
+    pub(crate) fn job(state: JobState) -> Job {
         let spec = JobSpec {
             name: "infer".to_owned(),
             title: None,
@@ -142,6 +142,7 @@ pub(crate) mod tests {
             array: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
+            data: None,
         };
         Job {
             id: JobId(17),
@@ -161,6 +162,7 @@ pub(crate) mod tests {
             spent: Money::from_micros(30),
             cancel_asked: None,
             not_before: None,
+            quoted: None,
             state,
         }
     }

@@ -5,6 +5,7 @@ mod attempt;
 mod job;
 mod offer;
 mod problem;
+mod quote;
 mod words;
 mod worker;
 
@@ -15,6 +16,7 @@ pub use attempt::attempt_summary;
 pub use job::{JobFigures, deadline_source, job_summary};
 pub use offer::{alternative, alternative_of, offer_view};
 pub use problem::{ERROR_CODE_KEY, ERROR_FIELD_KEY, PROBLEM_TYPE_PREFIX, Problem};
+pub use quote::{cost_ratio, quote_review, transfer};
 pub use words::{fail_reason, hold_reason, rule, wait_reason, why, why_not};
 pub use worker::{checkpoint_name, exit, restored, secret_reference, step, stop_reason};
 

@@ -99,6 +99,8 @@ pub(super) fn table(report: &CostReport, total: &CostRow) -> Grid {
     let names = parts.iter().zip(&used).filter(|(_, used)| **used);
     columns.extend(names.map(|((name, _), _)| format!(">{name}")));
     columns.extend([">ON DEMAND", ">SAVED", ">VS OD"].map(str::to_owned));
+    let quoted = report.rows.iter().any(|row| row.quoted_micros != 0);
+    columns.extend(quoted.then(|| ">QUOTED".to_owned()));
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut grid = Grid::new(&columns);
     let mut add = |keys: Vec<String>, row: &CostRow| {
@@ -109,6 +111,10 @@ pub(super) fn table(report: &CostReport, total: &CostRow) -> Grid {
         cells.push(exact(row.on_demand_micros));
         cells.push(exact(row.on_demand_micros.saturating_sub(row.total_micros)));
         cells.push(saving(row.total_micros, row.on_demand_micros));
+        cells.extend(quoted.then(|| match row.quoted_micros {
+            0 => "-".to_owned(),
+            micros => exact(micros),
+        }));
         grid.row(cells);
     };
     for row in &report.rows {
@@ -146,6 +152,17 @@ fn notes(report: &CostReport, total: &CostRow) -> Vec<String> {
         "deadlines: {} met, {} missed",
         report.deadlines_met, report.deadlines_missed
     ));
+    if let Some(quotes) = report.quotes.filter(|quotes| quotes.jobs > 0) {
+        let done = match quotes.jobs {
+            1 => "1 job that is done:".to_owned(),
+            jobs => format!("{jobs} jobs that are done:"),
+        };
+        notes.push(format!(
+            "quotes of {done} half cost at most {:.2} times what was expected, nine of ten at \
+             most {:.2} times",
+            quotes.median_ratio, quotes.p90_ratio
+        ));
+    }
     if report.unsettled_micros != 0 {
         notes.push(format!(
             "not in the table: {} on live machines, not yet settled",

@@ -1,11 +1,11 @@
 //! `spotwise get`.
 
 use clap::Args;
-use spotwise_api::v1::{AttemptSummary, JobDetail, JobSummary};
+use spotwise_api::v1::{AttemptSummary, JobDetail, JobSummary, QuoteReview};
 
 use super::Context;
 use crate::exit::{Exit, Failure};
-use crate::format::{dollars, moment, percent, span};
+use crate::format::{count, dollars, moment, percent, saving, seconds, span};
 use crate::output::{Grid, Output};
 use crate::text::one_line;
 
@@ -73,6 +73,10 @@ fn facts(job: &JobSummary, detail: &JobDetail) -> Grid {
         micros => format!(" of a budget of {}", dollars(micros)),
     };
     fact("spent", format!("{}{budget}", dollars(job.spent_micros)));
+    if let Some(quote) = &detail.quote {
+        fact("quoted", quoted(quote));
+        fact("came to", came_to(quote));
+    }
     fact(
         "tries",
         format!("{}, {} interrupted, {} failed", job.attempts, job.interruptions, job.errors),
@@ -82,6 +86,39 @@ fn facts(job: &JobSummary, detail: &JobDetail) -> Grid {
     fact("tags", tags.join(", "));
     fact("outputs", detail.outputs.clone());
     grid
+}
+
+/// What the planner expected when it looked at the job first.
+fn quoted(quote: &QuoteReview) -> String {
+    format!(
+        "{} expected (p50 {}, p90 {}), done by {} (p90 {}), {:.1} interruptions",
+        dollars(quote.expected_micros),
+        dollars(quote.p50_micros),
+        dollars(quote.p90_micros),
+        moment(&quote.finish_p50),
+        moment(&quote.finish_p90),
+        quote.expected_interruptions
+    )
+}
+
+/// What came of it; empty while the job is not over.
+fn came_to(quote: &QuoteReview) -> String {
+    if quote.finished.is_empty() {
+        return String::new();
+    }
+    let cost = match saving(quote.actual_micros, quote.expected_micros) {
+        deviation if quote.r#final && !deviation.is_empty() => format!(" ({deviation})"),
+        _ if quote.r#final => String::new(),
+        _ => " so far".to_owned(),
+    };
+    let late = quote.finish_late_seconds;
+    let when = match late {
+        0 => "when expected".to_owned(),
+        1.. => format!("{} later than expected", seconds(late)),
+        _ => format!("{} earlier than expected", seconds(-late)),
+    };
+    let interruptions = count(quote.actual_interruptions as usize, "interruption");
+    format!("{}{cost}, ended {when}, {interruptions}", dollars(quote.actual_micros))
 }
 
 fn attempts(attempts: &[AttemptSummary]) -> Grid {

@@ -100,6 +100,9 @@ impl Ps {
             text.push_str(&format!("\nand more: --limit shows more than {}", self.limit));
         }
         text.push_str(&format!("\n{}", output.dim(&status_line(&info))));
+        for cost in info.bands.iter().flat_map(|band| &band.costs) {
+            text.push_str(&format!("\n{}", output.dim(&crate::text::one_line(cost))));
+        }
         Ok(text)
     }
 }

@@ -111,8 +111,12 @@ fn headline(job: &JobQuote, now: Option<Timestamp>) -> String {
         }
         (offer, _) => format!("starts now on {offer}"),
     };
+    let moved = match job.transfer.as_str() {
+        "" => String::new(),
+        moved => format!("; {moved}"),
+    };
     format!(
-        "{each}est. {} (p90 {}), {start}, finish {} (p90 {}), spot {}, vs on-demand {}",
+        "{each}est. {} (p90 {}{moved}), {start}, finish {} (p90 {}), spot {}, vs on-demand {}",
         dollars(job.p50_micros),
         dollars(job.p90_micros),
         moment_near(&job.finish_p50, now),

@@ -109,6 +109,41 @@ fn attempt(id: &str, outcome: &str, from: u64, to: u64) -> AttemptSummary {
     }
 }
 
+fn review() -> QuoteReview {
+    QuoteReview {
+        quoted_at: "2023-02-15T00:00:00Z".into(),
+        expected_micros: 3_100_000,
+        p50_micros: 3_000_000,
+        p90_micros: 4_200_000,
+        finish_p50: "2023-02-15T02:40:00Z".into(),
+        finish_p90: "2023-02-15T04:00:00Z".into(),
+        expected_interruptions: 0.6,
+        r#final: true,
+        actual_micros: 3_217_654,
+        actual_interruptions: 1,
+        finished: "2023-02-15T03:00:00Z".into(),
+        cost_ratio: 1.038,
+        finish_late_seconds: 1_200,
+    }
+}
+
+/// Critical is above its ceiling.
+fn band() -> ClassBand {
+    ClassBand {
+        class: "critical".into(),
+        spot_share: Some(0.45),
+        spot_ceiling: 0.3,
+        pools: 2,
+        least_pools: 3,
+        dearer_jobs: 2,
+        ceiling_micros_per_week: 212_000_000,
+        costs: vec![
+            "the spot ceiling on critical costs $212.00 a week: 2 live jobs pay more".into(),
+        ],
+        ..ClassBand::default()
+    }
+}
+
 #[tonic::async_trait]
 impl Jobs for Scripted {
     async fn submit(&self, _: Request<SubmitRequest>) -> Answer<SubmitResponse> {
@@ -135,6 +170,9 @@ impl Jobs for Scripted {
             reason: "would start now on spot p3.2xlarge in us-east-1c".into(),
             alternatives: vec![],
             warnings: vec!["no checkpoint".into()],
+            expected_micros: 51_000_000,
+            transfer_micros: 3_200_000,
+            transfer: "$3.20 of it for moving 160 GB from us-east-1".into(),
         };
         Ok(Response::new(QuoteResponse { jobs: vec![quote], ..QuoteResponse::default() }))
     }
@@ -164,6 +202,7 @@ impl Jobs for Scripted {
             ],
             events: vec![event],
             deadline_source: "given".into(),
+            quote: Some(review()),
             ..JobDetail::default()
         }))
     }
@@ -206,6 +245,7 @@ impl Jobs for Scripted {
                 alternative("on-demand", 9_000_000, "dearer"),
             ],
             slack_seconds: 7_500,
+            band: Some(band()),
         }))
     }
 }
@@ -221,6 +261,7 @@ impl Cost for Scripted {
             lost_work_micros: lost,
             waiver_micros: waiver,
             on_demand_micros: 3 * compute,
+            quoted_micros: if keys.contains(&"docs") { 1_200_000 } else { 0 },
             ..CostRow::default()
         };
         let wrong = i64::from(group_by == ["wrong"]);
@@ -236,6 +277,7 @@ impl Cost for Scripted {
             deadlines_met: 2,
             deadlines_missed: 0,
             as_of: "2023-02-15T08:40:00Z".into(),
+            quotes: Some(QuoteQuality { jobs: 2, median_ratio: 0.97, p90_ratio: 1.31 }),
             group_by,
         }))
     }
@@ -252,6 +294,7 @@ impl System for Scripted {
             simulated_accelerators: true,
             jobs_active: 1,
             spent_micros: 3_217_654,
+            bands: vec![band()],
             ..InfoResponse::default()
         }))
     }

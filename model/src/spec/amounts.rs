@@ -5,7 +5,7 @@ use super::error::{Problem, Under, shown};
 use super::read::TextOr;
 use super::{GpuAlternative, GpuRequest, Resources};
 use crate::gpu::MigProfile;
-use crate::id::Accelerator;
+use crate::id::{Accelerator, Zone};
 use crate::sharing::SoftSharing;
 
 /// More than any machine has; it catches a slip of the finger.
@@ -14,6 +14,8 @@ const MAX_ALTERNATIVES: usize = 16;
 const MAX_CPUS: u64 = 4_096;
 const MAX_MEMORY_MIB: u64 = 64 * 1024 * 1024;
 const MAX_NODES: u32 = 1_000;
+/// Ten petabytes; it catches a slip of the unit.
+const MAX_BYTES: u128 = 10_000_000_000_000_000;
 /// More than 64 jobs in turns on one GPU are more switching than work.
 const MAX_TURNS: u32 = 64;
 
@@ -176,18 +178,7 @@ fn cpus(text: &str) -> Result<u64, Problem> {
 }
 
 fn memory(text: &str) -> Result<u64, Problem> {
-    const UNITS: [(&str, u128); 6] = [
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("TiB", 1 << 40),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("TB", 1_000_000_000_000),
-    ];
-    let thousandths = UNITS.iter().find_map(|(unit, bytes)| {
-        decimal(text.strip_suffix(unit)?.trim_end_matches(' '), 3).map(|n| n * bytes)
-    });
-    let thousandths = thousandths.ok_or_else(|| {
+    let thousandths = thousandths_of_bytes(text).ok_or_else(|| {
         let message = format!(
             "{} is not memory with a unit: write such as 16GB, 512MB or 64GiB",
             shown(text)
@@ -199,6 +190,48 @@ fn memory(text: &str) -> Result<u64, Problem> {
         return Err(Problem::new("out_of_range", "must be above 0 and at most 64TiB"));
     }
     Ok(u64::try_from(mib).expect("at most 64 TiB"))
+}
+
+/// What is stored or moved, in bytes.
+pub(super) fn bytes(text: &str) -> Result<u64, Problem> {
+    let thousandths = thousandths_of_bytes(text).ok_or_else(|| {
+        let message =
+            format!("{} is not a size with a unit: write such as 160GB or 512MB", shown(text));
+        Problem::new("invalid_size", message)
+    })?;
+    let bytes = thousandths.div_ceil(1_000);
+    if bytes == 0 || bytes > MAX_BYTES {
+        return Err(Problem::new("out_of_range", "must be above 0 and at most 10000TB"));
+    }
+    Ok(u64::try_from(bytes).expect("at most ten petabytes"))
+}
+
+/// `us-east-1`: the name of a region, not of a zone in it.
+pub(super) fn region(text: &str) -> Result<String, Problem> {
+    let plain = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let invalid = |message: String| Err(Problem::new("invalid_region", message));
+    if !plain {
+        return invalid(format!("{} is not a region such as us-east-1", shown(text)));
+    }
+    match Zone::new(text).region() {
+        region if region == text => Ok(text.to_owned()),
+        region => invalid(format!("{} is a zone: write its region {region}", shown(text))),
+    }
+}
+
+fn thousandths_of_bytes(text: &str) -> Option<u128> {
+    const UNITS: [(&str, u128); 6] = [
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+    ];
+    UNITS.iter().find_map(|(unit, bytes)| {
+        decimal(text.strip_suffix(unit)?.trim_end_matches(' '), 3).map(|n| n * bytes)
+    })
 }
 
 /// A plain decimal scaled by 10^`places`: `0.5` with 3 is 500. At most 12

@@ -102,6 +102,9 @@ pub(super) struct JobDocument {
     pub(super) inputs: Option<Vec<InputDocument>>,
     /// Files or folders collected at the end, relative to the working folder.
     pub(super) outputs: Option<Vec<TextOr<OutputDocument>>>,
+    /// Where the data lies that every start reads, and how much that is: capacity
+    /// in another region pays for moving it. It fetches nothing: `inputs` does.
+    pub(super) data: Option<DataDocument>,
 }
 
 /// What each node takes.
@@ -172,6 +175,9 @@ pub(super) struct CheckpointDocument {
     /// How many to keep, 2 to 100. Default: 3.
     #[schemars(range(min = 2, max = 100))]
     pub(super) keep: Option<u32>,
+    /// Size of one checkpoint, such as `12GB`: what a move to another region takes
+    /// along. Default: not counted.
+    pub(super) size: Option<String>,
 }
 
 /// How often a job may be tried again.
@@ -209,6 +215,18 @@ pub(super) struct InputDocument {
     pub(super) from: String,
     /// Where it appears, relative to the working folder.
     pub(super) to: String,
+}
+
+/// Data in one region.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Data")]
+pub(super) struct DataDocument {
+    /// The region, such as `us-east-1`.
+    pub(super) region: String,
+    /// What one start of the job reads, over all its nodes: `160GB`; GB is 1000^3
+    /// bytes.
+    pub(super) size: String,
 }
 
 /// A file or folder collected at the end.
@@ -271,7 +289,7 @@ mod tests {
     #[test]
     fn the_schema_explains_every_field() {
         let schema = json_schema();
-        for name in ["Job", "Resources", "Work", "Checkpoint", "Retries", "Array", "Input"] {
+        for name in ["Job", "Resources", "Work", "Checkpoint", "Retries", "Array", "Input", "Data"] {
             let properties = schema["$defs"][name]["properties"].as_object().unwrap();
             for (field, property) in properties {
                 assert!(property["description"].is_string(), "{name}.{field}");

@@ -101,7 +101,8 @@ fn the_smallest_job_gets_the_defaults() {
             interval: Duration::from_secs(900),
             grace: Duration::from_secs(30),
             resumable: true,
-            keep: 3
+            keep: 3,
+            bytes: None,
         }
     );
 }
@@ -270,4 +271,13 @@ proptest! {
         let json = canonical(&read(PIPELINE));
         survives(&mutate([TRAINING, PIPELINE, &json][which], &edits));
     }
+}
+
+#[test]
+fn data_and_checkpoints_have_a_size_in_bytes() {
+    let job = one("data: {region: eu-west-2, size: 160.5GB}\ncheckpoint: {size: 2GiB}");
+    let data = job.data.unwrap();
+    assert_eq!((data.region.as_str(), data.bytes), ("eu-west-2", 160_500_000_000));
+    assert_eq!(job.checkpoint.unwrap().bytes, Some(2 << 30));
+    assert_eq!(one("").data, None);
 }

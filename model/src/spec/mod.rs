@@ -125,6 +125,9 @@ pub struct JobSpec {
     pub inputs: Vec<Input>,
     /// Files collected at the end.
     pub outputs: Vec<Output>,
+    /// Where the data lies that every start reads; none where that is not said.
+    #[serde(default)]
+    pub data: Option<DataPlace>,
 }
 
 impl JobSpec {
@@ -305,6 +308,20 @@ pub struct Checkpoint {
     pub resumable: bool,
     /// How many to keep; at least 2.
     pub keep: u32,
+    /// Size of one, in bytes: what a move to another region takes along. None
+    /// where it is not said.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+}
+
+/// Data in one region of a provider. A start elsewhere pays for moving it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataPlace {
+    /// The region, such as `us-east-1`.
+    pub region: String,
+    /// What one start of the job reads of it, over all its nodes, in bytes;
+    /// above 0.
+    pub bytes: u64,
 }
 
 /// How often a job may be tried again.

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{JobDocument, Number, PipelineDocument};
+use super::document::{DataDocument, JobDocument, Number, PipelineDocument};
 use super::error::{Problem, Under};
 use super::tree::{Entry, Node, Value};
 use super::{
-    Class, JobSpec, Retries, SpecError, Work, amounts, json, many, paths, text, work, yaml,
+    Class, DataPlace, JobSpec, Retries, SpecError, Work, amounts, json, many, paths, text, work,
+    yaml,
 };
 
 /// The largest document, in bytes: 64 KiB.
@@ -197,6 +198,14 @@ fn job(document: JobDocument, allowance: &mut usize) -> Result<JobSpec, Problem>
         array,
         inputs: paths::inputs(document.inputs.unwrap_or_default()).under("inputs")?,
         outputs: paths::outputs(document.outputs.unwrap_or_default()).under("outputs")?,
+        data: document.data.as_ref().map(data).transpose().under("data")?,
         name,
+    })
+}
+
+fn data(document: &DataDocument) -> Result<DataPlace, Problem> {
+    Ok(DataPlace {
+        region: amounts::region(&document.region).under("region")?,
+        bytes: amounts::bytes(&document.size).under("size")?,
     })
 }

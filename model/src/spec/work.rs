@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::amounts::accelerator;
+use super::amounts::{accelerator, bytes};
 use super::document::{CheckpointDocument, Number, RetriesDocument, Scalar, WorkDocument};
 use super::error::{Problem, Under, shown};
 use super::read::TextOr;
@@ -174,6 +174,7 @@ pub(super) fn checkpoint(document: CheckpointDocument) -> Result<Checkpoint, Pro
         grace,
         resumable: document.resumable.unwrap_or(true),
         keep,
+        bytes: document.size.map(|text| bytes(&text)).transpose().under("size")?,
     })
 }
 

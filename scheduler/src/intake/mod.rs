@@ -46,7 +46,10 @@ pub fn answer(state: &mut State, command: Command, terms: &Terms, now: Now) -> A
         Command::StartFailed { worker, message } => {
             worker::give_up(state, worker, now, Outcome::LaunchFailed { error: message })
         }
-        Command::LaunchFailed { worker, message } => {
+        Command::LaunchFailed { worker, message, retryable: true } => {
+            worker::put_off(state, worker, message, now)
+        }
+        Command::LaunchFailed { worker, message, retryable: false } => {
             worker::give_up(state, worker, now, Outcome::LaunchFailed { error: message })
         }
         Command::LaunchUnknown { worker } => worker::launch_unknown(state, worker),

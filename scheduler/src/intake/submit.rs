@@ -141,6 +141,7 @@ impl<'a> Expansion<'a> {
                 spent: Money::ZERO,
                 cancel_asked: None,
                 not_before: None,
+                quoted: None,
                 state: JobState::Waiting {
                     since: self.now.market,
                     why: FIRST_WAIT,

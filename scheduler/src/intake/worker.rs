@@ -217,6 +217,12 @@ pub(super) fn give_up(state: &State, worker: WorkerId, now: Now, outcome: Outcom
     Ok((ending::end(state, attempt, outcome, now), Reply::Noted))
 }
 
+/// The pool cannot launch it now: no failure of the job.
+pub(super) fn put_off(state: &State, worker: WorkerId, error: String, now: Now) -> Answer {
+    let (_, attempt) = live(state, worker)?;
+    Ok((ending::put_off(state, attempt, error, now), Reply::Noted))
+}
+
 /// A dead worker is a lost attempt, unless it had told us how the command ended.
 pub(super) fn gone(state: &State, worker: WorkerId, now: Now) -> Answer {
     let (_, attempt) = live(state, worker)?;

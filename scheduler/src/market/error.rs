@@ -128,6 +128,12 @@ pub enum Problem {
         /// What was there.
         text: String,
     },
+    /// Not a number at all.
+    #[error("`{text}` is not a price in dollars per GB such as 0.02")]
+    NotPricePerGb {
+        /// What was there.
+        text: String,
+    },
     /// Not a name of a zone or a machine type.
     #[error("`{text}` {}", super::catalog::NAME_RULE)]
     NotName {

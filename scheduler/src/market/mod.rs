@@ -5,6 +5,7 @@
 //! for (but for [`Market::segments`], which prices the past).
 
 mod catalog;
+mod egress;
 mod error;
 mod hazard;
 mod replay;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 pub use catalog::{Catalog, CatalogError, MachineType, UnknownType};
+pub use egress::{EGRESS_COLUMNS, read_egress};
 pub use error::{MarketError, Place, Problem};
 pub use hazard::{PRIOR, Prior, Spells};
 pub(crate) use replay::each_row;

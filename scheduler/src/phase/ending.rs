@@ -13,6 +13,9 @@ use crate::core::{Change, EventKind, State};
 
 /// The longest wait after failures.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(3_600);
+/// The longest wait for a pool that refuses: capacity comes back within minutes,
+/// and every try is an attempt.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(900);
 /// Exit code of a command that saved its state and asks to be run again
 /// (`EX_TEMPFAIL` of sysexits.h).
 pub const EXIT_REQUEUE: i32 = 75;
@@ -41,6 +44,29 @@ pub fn order_stop(attempt: &Attempt, order: StopOrder, words: &str) -> Vec<Chang
 
 /// Ends a live attempt and moves its job on.
 pub fn end(state: &State, attempt: &Attempt, outcome: Outcome, now: Now) -> Vec<Change> {
+    conclude(state, attempt, outcome, move_on, now)
+}
+
+/// Ends an attempt that its pool could not launch for now: too many calls, no
+/// capacity. That is no failure of the job, which waits for a while.
+pub fn put_off(state: &State, attempt: &Attempt, error: String, now: Now) -> Vec<Change> {
+    let later = |job: &mut Job, outcome: &Outcome, now: Now| match outcome {
+        Outcome::LaunchFailed { .. } if job.cancel_asked.is_none() => {
+            job.state = after_refusal(job, now).ok()?;
+            None
+        }
+        other => move_on(job, other, now),
+    };
+    conclude(state, attempt, Outcome::LaunchFailed { error }, later, now)
+}
+
+fn conclude(
+    state: &State,
+    attempt: &Attempt,
+    outcome: Outcome,
+    then: impl Fn(&mut Job, &Outcome, Now) -> Option<Change>,
+    now: Now,
+) -> Vec<Change> {
     let Some(job) = state.jobs.get(&attempt.id.job) else { return Vec::new() };
     let outcome = overruled(attempt, outcome);
     let mut ended = attempt.clone();
@@ -52,7 +78,7 @@ pub fn end(state: &State, attempt: &Attempt, outcome: Outcome, now: Now) -> Vec<
         if matches!(outcome, Outcome::Succeeded) { done(&job) } else { job.saved_progress() };
     let (kind, message) = describe(&ended, &outcome);
     let mut changes = vec![Change::event(job.id, Some(attempt.id), now.market, kind, message)];
-    changes.extend(move_on(&mut job, &outcome, now));
+    changes.extend(then(&mut job, &outcome, now));
     changes.push(ended.into());
     changes.push(job.into());
     changes
@@ -151,6 +177,15 @@ fn after_error(job: &mut Job, last: &str, now: Now) -> Next {
     }
     let doubled = FIRST_BACKOFF.saturating_mul(1 << (job.errors - 1).min(16));
     let until = after(now.market, doubled.min(LONGEST_BACKOFF));
+    job.not_before = Some(until);
+    job.state.clone().wait(now.market, WaitReason::Backoff { until })
+}
+
+/// Waits longer with every attempt that came to nothing without its fault.
+fn after_refusal(job: &mut Job, now: Now) -> Next {
+    let blameless = job.attempts.saturating_sub(job.errors + job.interruptions).max(1);
+    let doubled = FIRST_BACKOFF.saturating_mul(1 << (blameless - 1).min(16));
+    let until = after(now.market, doubled.min(LONGEST_REFUSAL));
     job.not_before = Some(until);
     job.state.clone().wait(now.market, WaitReason::Backoff { until })
 }

@@ -14,6 +14,10 @@ use super::observe::BUDGET_STOP_MARGIN;
 use crate::config::Config;
 use crate::core::{Change, State};
 
+/// By the next round at the latest this much more is spent (wall time): market
+/// time moves in whole seconds.
+const NEXT_LOOK: Duration = Duration::from_secs(1);
+
 /// Orders attempts to end that are over budget or over time, or whose gang is
 /// broken. `accrued` is what each unsettled attempt has cost so far.
 pub fn guard(
@@ -72,7 +76,8 @@ fn offence(
 /// its machines have now (or had at launch, where the offer is gone).
 fn cost_of_stopping(state: &State, job: &Job, attempt: &Attempt, config: &Config) -> Money {
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
-    let market: Duration = (grace + BUDGET_STOP_MARGIN).saturating_mul(config.speed);
+    let market: Duration =
+        (grace + BUDGET_STOP_MARGIN + NEXT_LOOK).saturating_mul(config.speed);
     let offer = state.seen.offers.iter().find(|offer| offer.key == attempt.offer);
     let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
     let price: i64 = machines

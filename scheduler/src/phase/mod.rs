@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod ending;
+pub mod follow;
 pub mod forecast;
 pub mod guard;
 pub mod launch;
@@ -12,4 +13,4 @@ pub mod plan;
 mod pools;
 pub mod round;
 pub mod settle;
-mod shares;
+pub(crate) mod shares;

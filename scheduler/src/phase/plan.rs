@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use spotwise_api::convert as words;
 use spotwise_model::attempt::{NodeReport, StopOrder, StopReason};
 use spotwise_model::plan::{Method, Rule, Target, WaitReason};
+use spotwise_model::quote::Quoted;
 use spotwise_model::resources::Free;
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
@@ -58,6 +59,8 @@ pub fn plan_job(state: &State, job: &Job, deadlines: &BTreeMap<JobId, Timestamp>
         saved: job.saved_progress(),
         measured: job.measured,
         budget_left: admit::budget_left(state, job),
+        // What has run before is no forecast of the whole any more.
+        quoted: job.quoted.is_some() || job.attempts > 0,
     }
 }
 
@@ -151,7 +154,30 @@ pub fn accept(state: &State, plan: &Plan, now: Now) -> Vec<Change> {
     for (id, reason) in &plan.waits {
         changes.extend(wait(state, *id, reason, now));
     }
+    keep_quotes(state, plan, &mut changes);
     changes
+}
+
+/// Stores a plan's quotes with their jobs, in the change that a job has anyway
+/// where it has one. A job keeps the first that it gets.
+fn keep_quotes(state: &State, plan: &Plan, changes: &mut Vec<Change>) {
+    let fresh = |id: &JobId| {
+        let job = state.jobs.get(id)?;
+        (job.quoted.is_none() && !job.state.is_terminal()).then_some(job)
+    };
+    let mut left: BTreeMap<JobId, Quoted> =
+        plan.quotes.iter().filter(|(id, _)| fresh(id).is_some()).map(|(id, q)| (*id, *q)).collect();
+    for change in changes.iter_mut() {
+        if let Change::Job(job) = change
+            && let Some(quoted) = left.remove(&job.id)
+        {
+            job.quoted = Some(quoted);
+        }
+    }
+    changes.extend(left.into_iter().filter_map(|(id, quoted)| {
+        let job = Job { quoted: Some(quoted), ..fresh(&id)?.clone() };
+        Some(job.into())
+    }));
 }
 
 /// How a plan was found, in words.
@@ -335,3 +361,7 @@ fn wait(state: &State, id: JobId, reason: &WaitReason, now: Now) -> Vec<Change> 
         None => Vec::new(),
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -150,14 +150,8 @@ fn bill(
 }
 
 fn usage(job: &Job, attempt: &Attempt, bought: Timestamp, now: Timestamp) -> Use {
-    let placed = match &attempt.state {
-        AttemptState::Planned { at } => at.market,
-        AttemptState::Launching { since, .. } => since.market,
-        AttemptState::Running { launched, .. } => launched.market,
-        // The launch is not kept beyond the end: an attempt that ended had its
-        // machine from the purchase, or from its first sign of life.
-        AttemptState::Ended { .. } | AttemptState::Settled { .. } => bought,
-    };
+    // Documents of before do not say: then it had its machine from the purchase.
+    let placed = attempt.state.placed().map_or(bought, |at| at.market);
     let ended = attempt.state.ended().map_or(now, |at| at.market);
     Use {
         attempt: attempt.id,

@@ -17,7 +17,7 @@ use crate::ledger::{machine_weight, share_weight};
 /// The classes that ran within the policy's window or run now. What is settled
 /// comes from the ledger's entries since this scheduler started: after a restart
 /// the window fills anew.
-pub(super) fn shares(
+pub(crate) fn shares(
     state: &State,
     policy: &Policy,
     now: Timestamp,
@@ -84,7 +84,7 @@ fn part(attempt: &Attempt, machine: &Instance) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use spotwise_model::attempt::{Certainty, NodeReport, Progress};
@@ -92,7 +92,7 @@ mod tests {
     use spotwise_model::instance::EndedBy;
     use spotwise_model::job::DeadlineSource;
     use spotwise_model::ledger::LineKind;
-    use spotwise_model::plan::{Rule, WaitReason, Why};
+    use spotwise_model::plan::{Rule, WaitReason, Why, Wished};
     use spotwise_model::spec::{Format, parse};
     use spotwise_model::{
         AttemptId, Job, JobId, JobState, LedgerEntry, Money, NodeShape, Now, OfferKey, Outcome,
@@ -104,15 +104,15 @@ mod tests {
 
     const HOUR: i64 = 3_600;
 
-    fn at(hour: i64) -> Timestamp {
+    pub(crate) fn at(hour: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 / HOUR * HOUR + hour * HOUR).unwrap()
     }
 
-    fn now(hour: i64) -> Now {
+    pub(crate) fn now(hour: i64) -> Now {
         Now { market: at(hour), wall: at(hour) }
     }
 
-    fn job(id: u64, class: &str) -> Job {
+    pub(crate) fn job(id: u64, class: &str) -> Job {
         let text = format!("name: x\ncommand: [x]\nclass: {class}\nwork: {{duration: 1h}}\n");
         let spec = parse(text.as_bytes(), Format::Yaml).unwrap().jobs.remove(0);
         Job {
@@ -133,11 +133,12 @@ mod tests {
             spent: Money::ZERO,
             cancel_asked: None,
             not_before: None,
+            quoted: None,
             state: JobState::Waiting { since: at(0), why: WaitReason::Queued, why_since: at(0) },
         }
     }
 
-    fn machine(id: u64, zone: &str, capacity_type: CapacityType) -> Instance {
+    pub(crate) fn machine(id: u64, zone: &str, capacity_type: CapacityType) -> Instance {
         Instance {
             id: InstanceId(id),
             offer: OfferKey {
@@ -154,7 +155,12 @@ mod tests {
     }
 
     /// On that many of the eight CPUs of each machine.
-    fn attempt(job: u64, machines: &[&Instance], cpus: u64, state: AttemptState) -> Attempt {
+    pub(crate) fn attempt(
+        job: u64,
+        machines: &[&Instance],
+        cpus: u64,
+        state: AttemptState,
+    ) -> Attempt {
         Attempt {
             id: AttemptId { job: JobId(job), number: 1 },
             instances: machines.iter().map(|machine| machine.id).collect(),
@@ -167,6 +173,8 @@ mod tests {
                 expected_cost: Money::ZERO,
                 finish: at(9),
                 slack: Duration::ZERO,
+                wished: Wished::default(),
+                transfer: Money::ZERO,
                 alternatives: Vec::new(),
             },
             hold: Money::ZERO,
@@ -177,7 +185,7 @@ mod tests {
         }
     }
 
-    fn state_of(changes: Vec<Change>) -> State {
+    pub(crate) fn state_of(changes: Vec<Change>) -> State {
         let mut state = State::default();
         for mut change in changes {
             state.apply(&mut change);

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
 use spotwise_model::job::{ArrayPlace, DeadlineSource};
-use spotwise_model::plan::{Rule, Why};
+use spotwise_model::plan::{Rule, Why, Wished};
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{Checkpoint, Format, SecretRef, parse};
 use spotwise_model::{Attempt, AttemptState, JobId, JobState, Money, Now, OfferKey, Share};
@@ -25,6 +25,7 @@ fn assigned(nodes: u32) -> Assigned {
         grace: Duration::from_secs(30),
         resumable: true,
         keep: 2,
+        bytes: None,
     });
     let id = AttemptId { job: JobId(17), number: 2 };
     let job = Job {
@@ -45,6 +46,7 @@ fn assigned(nodes: u32) -> Assigned {
         spent: Money::ZERO,
         cancel_asked: None,
         not_before: None,
+        quoted: None,
         state: JobState::Active { since: at, attempt: id },
     };
     let attempt = Attempt {
@@ -63,6 +65,8 @@ fn assigned(nodes: u32) -> Assigned {
             expected_cost: Money::ZERO,
             finish: at,
             slack: Duration::ZERO,
+            wished: Wished::default(),
+            transfer: Money::ZERO,
             alternatives: Vec::new(),
         },
         hold: Money::ZERO,

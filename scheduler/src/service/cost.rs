@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use spotwise_api::convert::{parse_time, time_text};
+use spotwise_api::convert::{cost_ratio, parse_time, time_text};
 use spotwise_api::v1;
 use spotwise_model::ledger::LineKind;
 use spotwise_model::{AttemptId, InstanceId, Job, JobId, LedgerEntry, Money};
@@ -24,10 +24,13 @@ impl Service {
         let period = check(&query)?;
         let mut entries = self.parts.store.ledger(&period).await?;
         entries.retain(|entry| passes(&query.filters, |name| value_of(entry, name)));
-        let (rows, total) = add_up(&entries, &query.group_by)?;
+        let (mut rows, total) = add_up(&entries, &query.group_by)?;
         let live = self.all_live().await?;
         let jobs: BTreeSet<JobId> = entries.iter().filter_map(LedgerEntry::job).collect();
         let outcomes = self.outcomes(&jobs, &live).await?;
+        if whole_jobs(&query) {
+            quote_rows(&mut rows, &entries, &query.group_by, &outcomes.quoted);
+        }
         Ok(v1::CostReport {
             rows,
             total: Some(total),
@@ -37,6 +40,7 @@ impl Service {
             deadlines_met: outcomes.met,
             deadlines_missed: outcomes.missed,
             as_of: time_text(live.now.market),
+            quotes: Some(quality(outcomes.ratios)),
             group_by: query.group_by,
         })
     }
@@ -51,7 +55,12 @@ impl Service {
         for id in jobs {
             match live.state.jobs.get(id) {
                 Some(job) => outcomes.count(job),
-                None => self.parts.store.job(*id).await?.iter().for_each(|j| outcomes.count(j)),
+                None => {
+                    for job in self.parts.store.job(*id).await?.iter() {
+                        outcomes.count(job);
+                        outcomes.review(job);
+                    }
+                }
             }
         }
         Ok(outcomes)
@@ -75,9 +84,21 @@ struct Outcomes {
     interruptions: u32,
     met: u32,
     missed: u32,
+    /// What the settled ones were expected to cost.
+    quoted: BTreeMap<JobId, Money>,
+    /// Actual by expected cost of the same.
+    ratios: Vec<f64>,
 }
 
 impl Outcomes {
+    /// Takes in a job that nothing more is charged to.
+    fn review(&mut self, job: &Job) {
+        if let (Some(quoted), Some(ratio)) = (job.quoted, cost_ratio(job)) {
+            self.quoted.insert(job.id, quoted.expected_cost);
+            self.ratios.push(ratio);
+        }
+    }
+
     fn count(&mut self, job: &Job) {
         self.interruptions = self.interruptions.saturating_add(job.interruptions);
         match job.met_deadline() {
@@ -123,6 +144,49 @@ fn value_of(entry: &LedgerEntry, name: &str) -> String {
         "instance_type" => entry.offer.instance_type.to_string(),
         "capacity_type" => entry.offer.capacity_type.to_string(),
         label => entry.dimensions.get(label).cloned().unwrap_or_default(),
+    }
+}
+
+/// Whether the rows of a report have jobs whole: neither a time nor a dimension of
+/// single charges cuts them.
+fn whole_jobs(query: &v1::CostQuery) -> bool {
+    const OF_CHARGES: [&str; 6] =
+        ["attempt", "kind", "pool", "zone", "instance_type", "capacity_type"];
+    let mut names = query.group_by.iter().chain(query.filters.keys());
+    let cut = names.any(|name| OF_CHARGES.contains(&name.as_str()));
+    !cut && query.since.is_empty() && query.until.is_empty()
+}
+
+/// Adds to each row what its jobs were expected to cost, where that is known of all.
+fn quote_rows(
+    rows: &mut [v1::CostRow],
+    entries: &[LedgerEntry],
+    group_by: &[String],
+    quoted: &BTreeMap<JobId, Money>,
+) {
+    let mut jobs: BTreeMap<Vec<String>, BTreeSet<Option<JobId>>> = BTreeMap::new();
+    for entry in entries {
+        let keys = group_by.iter().map(|name| value_of(entry, name)).collect();
+        jobs.entry(keys).or_default().insert(entry.job());
+    }
+    for row in rows {
+        let of_row = jobs.get(&row.keys).into_iter().flatten();
+        let known: Option<Vec<Money>> = of_row.map(|job| quoted.get(&(*job)?).copied()).collect();
+        row.quoted_micros = known.unwrap_or_default().into_iter().sum::<Money>().micros();
+    }
+}
+
+/// The least ratio that so many of them stay within: the nearest rank.
+fn quality(mut ratios: Vec<f64>) -> v1::QuoteQuality {
+    ratios.sort_by(f64::total_cmp);
+    let rank = |part: usize| {
+        let rank = (ratios.len() * part).div_ceil(10).max(1);
+        ratios.get(rank - 1).copied().unwrap_or_default()
+    };
+    v1::QuoteQuality {
+        jobs: u32::try_from(ratios.len()).unwrap_or(u32::MAX),
+        median_ratio: rank(5),
+        p90_ratio: rank(9),
     }
 }
 
@@ -204,6 +268,7 @@ impl Sums {
             network_micros: of(LineKind::Network),
             on_demand_micros: self.on_demand.micros(),
             machine_seconds: machine_seconds(self.used),
+            quoted_micros: 0,
         }
     }
 }

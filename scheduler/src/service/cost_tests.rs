@@ -81,3 +81,49 @@ fn a_period_that_ends_before_it_begins_is_refused() {
     let twice = v1::CostQuery { group_by: vec!["job".into(), "job".into()], ..Default::default() };
     assert_eq!(check(&twice).unwrap_err().field(), "group_by");
 }
+
+#[test]
+fn a_row_has_a_quote_where_all_its_jobs_are_done_and_quoted() {
+    let entries = [
+        entry(1, LineKind::Compute, 100, "ml"),
+        entry(2, LineKind::Compute, 41, "ml"),
+        entry(3, LineKind::Compute, 7, "web"),
+        entry(0, LineKind::Idle, 7, ""),
+    ];
+    let quoted = BTreeMap::from([1, 2].map(|id| (JobId(id), Money::from_micros(60))));
+    let by = |names: &[&str]| {
+        let group_by: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let (mut rows, _) = add_up(&entries, &group_by).unwrap();
+        quote_rows(&mut rows, &entries, &group_by, &quoted);
+        rows.into_iter().map(|row| (row.keys.join("/"), row.quoted_micros)).collect::<Vec<_>>()
+    };
+    let named = |rows: &[(&str, i64)]| -> Vec<(String, i64)> {
+        rows.iter().map(|(name, quoted)| ((*name).to_owned(), *quoted)).collect()
+    };
+    assert_eq!(by(&["Team"]), named(&[("ml", 120), ("", 0), ("web", 0)]));
+    assert_eq!(by(&["job"]), named(&[("j1", 60), ("j2", 60), ("", 0), ("j3", 0)]));
+    assert_eq!(by(&[]), named(&[("", 0)]), "one of them is not known");
+}
+
+#[test]
+fn a_report_that_cuts_jobs_has_no_quotes() {
+    let query = |by: &str| v1::CostQuery { group_by: vec![by.to_owned()], ..Default::default() };
+    assert!(whole_jobs(&query("model")) && whole_jobs(&query("Team")));
+    for by in ["kind", "zone", "attempt", "capacity_type"] {
+        assert!(!whole_jobs(&query(by)), "{by}");
+    }
+    let since = "2023-02-14T00:00:00Z".to_owned();
+    assert!(!whole_jobs(&v1::CostQuery { since, ..query("model") }));
+}
+
+#[test]
+fn the_quality_of_quotes_is_told_by_ranks() {
+    let of = |ratios: &[f64]| {
+        let quality = quality(ratios.to_vec());
+        (quality.jobs, quality.median_ratio, quality.p90_ratio)
+    };
+    assert_eq!(of(&[]), (0, 0.0, 0.0));
+    assert_eq!(of(&[1.5]), (1, 1.5, 1.5));
+    let ten: Vec<f64> = (1..=10).rev().map(f64::from).collect();
+    assert_eq!(of(&ten), (10, 5.0, 9.0));
+}

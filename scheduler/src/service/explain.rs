@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use spotwise_api::convert::{
-    alternative, alternative_of, fail_reason, hold_reason, rule, time_text, wait_reason,
+    alternative, alternative_of, fail_reason, hold_reason, rule, time_text, transfer, wait_reason,
 };
 use spotwise_api::v1;
 use spotwise_model::policy::Policy;
 use spotwise_model::time::human;
 use spotwise_model::{Attempt, Job, JobState, Now, WaitReason};
 
+use super::bands::{bands, why_dearer};
 use super::live::Live;
 use super::quote::reason;
 use super::{Service, ServiceError};
+use crate::core::State;
 
 impl Service {
     /// Why a job waits, why it is where it is and what else it could have cost,
@@ -23,6 +25,7 @@ impl Service {
     ) -> Result<v1::ExplainResponse, ServiceError> {
         let (job, live) = self.job(self.job_id(&request.job).await?).await?;
         let mut answer = v1::ExplainResponse {
+            band: self.band_of(&job).await?,
             slack_seconds: slack(&job, &live, &self.parts.config.policy).unwrap_or_default(),
             job: Some(live.row(&job)),
             ..v1::ExplainResponse::default()
@@ -42,6 +45,7 @@ impl Service {
                 answer.since = time_text(*since);
                 if let Some(attempt) = live.state.live_attempt(job.id) {
                     explain_active(&job, attempt, live.now, &mut answer);
+                    answer.details.extend(answer.band.iter().flat_map(|band| band.costs.clone()));
                 } else {
                     answer.headline = "its last attempt has just ended".to_owned();
                 }
@@ -54,6 +58,17 @@ impl Service {
             }
         }
         Ok(answer)
+    }
+
+    /// How the job's class stands to the operator's wishes.
+    async fn band_of(&self, job: &Job) -> Result<Option<v1::ClassBand>, ServiceError> {
+        if job.state.is_terminal() {
+            return Ok(None);
+        }
+        let (config, class) = (self.parts.config.clone(), job.spec.class.name());
+        let seen = move |state: &State, now: Now| bands(state, &config.policy, now.market);
+        let all = self.parts.handle.ask(seen).await?;
+        Ok(all.into_iter().find(|band| band.class == class))
     }
 
     async fn explain_waiting(
@@ -71,8 +86,9 @@ impl Service {
         answer.details.push(reason(&quote));
         if let Some(offer) = quote.offer.as_ref() {
             answer.details.push(format!(
-                "{} expected until it is done, {} in nine of ten cases; done by {}",
+                "{} expected until it is done{}, {} in nine of ten cases; done by {}",
                 quote.cost.p50.human(),
+                of_it(&transfer(quote.transfer, job.spec.data.as_ref())),
                 quote.cost.p90.human(),
                 time_text(quote.finish.p50)
             ));
@@ -97,10 +113,14 @@ impl Service {
 fn explain_active(job: &Job, attempt: &Attempt, now: Now, answer: &mut v1::ExplainResponse) {
     let why = &attempt.why;
     answer.headline = format!("it is on {}: {}", attempt.offer, rule(why.rule));
+    let moved = transfer(why.transfer, job.spec.data.as_ref());
+    let dearer = why_dearer(job.spec.class, attempt).map(|text| separated(&moved, &text));
+    let dearer = dearer.unwrap_or_default();
     answer.details.push(format!(
-        "when it was placed: {} expected until done, done by {}, {} of slack before on demand \
+        "when it was placed: {} expected until done{}, done by {}, {} of slack before on demand \
          becomes necessary",
         why.expected_cost.human(),
+        of_it(&format!("{moved}{dearer}")),
         time_text(why.finish),
         human(why.slack)
     ));
@@ -115,6 +135,15 @@ fn explain_active(job: &Job, attempt: &Attempt, now: Now, answer: &mut v1::Expla
     answer.details.extend(deadline_line(job, now));
     answer.alternatives.push(alternative_of(&attempt.offer, why.expected_cost, why.finish, ""));
     answer.alternatives.extend(why.alternatives.iter().map(alternative));
+}
+
+/// Behind a sum: ` (…)`, or nothing.
+fn of_it(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" ({text})") }
+}
+
+fn separated(before: &str, text: &str) -> String {
+    if before.is_empty() { text.to_owned() } else { format!(", {text}") }
 }
 
 fn deadline_line(job: &Job, now: Now) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use spotwise_api::convert::{attempt_summary, deadline_source};
+use spotwise_api::convert::{attempt_summary, deadline_source, quote_review};
 use spotwise_api::v1;
 use spotwise_model::{AttemptId, Job, JobId, JobState, Money};
 
@@ -31,6 +31,11 @@ impl Service {
             events: self.last_events(id).await?,
             outputs: self.outputs(&job).await,
             deadline_source: deadline_source(job.deadline_source).to_owned(),
+            quote: quote_review(
+                &job,
+                job.spent.saturating_add(live.accrued_by(id)),
+                !live.state.jobs.contains_key(&id),
+            ),
             job: Some(live.row(&job)),
         })
     }

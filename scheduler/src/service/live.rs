@@ -40,7 +40,8 @@ impl Live {
         self.accrued.iter().map(|(id, amount)| (*id, *amount))
     }
 
-    fn accrued_by(&self, id: JobId) -> Money {
+    /// Charges of a job that are not settled.
+    pub(super) fn accrued_by(&self, id: JobId) -> Money {
         self.state.attempts_of(id).map(|attempt| self.accrued_on(attempt.id)).sum()
     }
 

@@ -2,6 +2,7 @@
 //! what came in, asks the loop or the store, and answers in wire types.
 
 pub mod assignment;
+mod bands;
 mod cost;
 mod error;
 mod explain;

@@ -1,14 +1,14 @@
 //! What a document would cost, before anything is accepted.
 
-use spotwise_api::convert::{alternative, time_text};
+use spotwise_api::convert::{alternative, time_text, transfer};
 use spotwise_api::v1;
 use spotwise_model::attempt::Progress;
 use spotwise_model::job::DeadlineSource;
 use spotwise_model::quote::{Quote, Start};
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{Deadline, GpuRequest};
-use spotwise_model::time::{after, between, hours, human};
-use spotwise_model::{CapacityType, Job, JobId, JobSpec, JobState, Money, Now, Offer};
+use spotwise_model::time::{after, between, human};
+use spotwise_model::{Job, JobId, JobSpec, JobState, Money, Now};
 use spotwise_solver::{PlanInput, PlanJob};
 
 use super::submit::read;
@@ -49,6 +49,7 @@ impl Service {
             saved: job.saved_progress(),
             measured: job.measured,
             budget_left: admit::budget_left(state, job),
+            quoted: true,
         };
         tokio::task::spawn_blocking(move || spotwise_solver::quote(&input, &asked))
             .await
@@ -87,10 +88,10 @@ fn quote_spec(input: &PlanInput, spec: &JobSpec, now: Now) -> v1::JobQuote {
         saved: Progress::default(),
         measured: None,
         budget_left: spec.budget,
+        quoted: true,
     };
     let quote = spotwise_solver::quote(input, &job);
     let offer = quote.offer.as_ref();
-    let listed = offer.and_then(|key| input.offers.iter().find(|offer| offer.key == *key));
     let elements = spec.array.as_ref().map_or(1, |array| array.elements.len());
     v1::JobQuote {
         name: spec.name.clone(),
@@ -108,8 +109,11 @@ fn quote_spec(input: &PlanInput, spec: &JobSpec, now: Now) -> v1::JobQuote {
         finish_p90: offer.map(|_| time_text(quote.finish.p90)).unwrap_or_default(),
         deadline: time_text(deadline),
         deadline_source: spotwise_api::convert::deadline_source(source).to_owned(),
+        expected_micros: quote.expected_cost.micros(),
+        transfer_micros: quote.transfer.micros(),
+        transfer: transfer(quote.transfer, spec.data.as_ref()),
         two_more_hours_micros: quote.two_more_hours.map(Money::micros).unwrap_or_default(),
-        expected_interruptions: listed.map(|o| interruptions(o, spec, &quote, now)).unwrap_or(0.0),
+        expected_interruptions: quote.interruptions,
         spot_share: quote.spot_share,
         offer: offer
             .filter(|_| quote.start == Start::Now)
@@ -131,14 +135,6 @@ fn deadline(spec: &JobSpec, now: Now) -> (jiff::Timestamp, DeadlineSource) {
             (after(now.market, span), DeadlineSource::Derived)
         }
     }
-}
-
-fn interruptions(offer: &Offer, spec: &JobSpec, quote: &Quote, now: Now) -> f64 {
-    if offer.key.capacity_type != CapacityType::Spot {
-        return 0.0;
-    }
-    let span = hours(between(now.market, quote.finish.p50)) * quote.spot_share;
-    offer.hazard_per_hour * f64::from(spec.resources.nodes.max(1)) * span
 }
 
 /// When and where it would start, in words.
@@ -247,10 +243,10 @@ fn total(jobs: Vec<v1::JobQuote>) -> v1::QuoteResponse {
 
 #[cfg(test)]
 mod tests {
-    use spotwise_model::OfferKey;
     use spotwise_model::id::{InstanceType, PoolName, Zone};
     use spotwise_model::quote::Spread;
     use spotwise_model::spec::{Format, parse};
+    use spotwise_model::{CapacityType, OfferKey};
 
     use super::*;
 
@@ -266,11 +262,15 @@ mod tests {
             capacity_type: CapacityType::OnDemand,
         };
         let quote = Quote {
+            expected_cost: Money::ZERO,
             cost: Spread { p50: Money::ZERO, p90: Money::ZERO },
+            machines: (Money::ZERO, Spread { p50: Money::ZERO, p90: Money::ZERO }),
             finish: Spread { p50: at, p90: at },
             deadline: at,
             offer: Some(offer),
             start: Start::Now,
+            transfer: Money::ZERO,
+            interruptions: 0.0,
             spot_share: 0.0,
             on_demand_cost: None,
             two_more_hours: None,

@@ -2,8 +2,9 @@
 
 use spotwise_api::convert::{offer_view, time_text};
 use spotwise_api::v1;
-use spotwise_model::{JobState, Money, Offer};
+use spotwise_model::{JobState, Money, Now, Offer};
 
+use super::bands::bands;
 use super::{Service, ServiceError, limits};
 use crate::core::State;
 use crate::phase::offers::held;
@@ -12,8 +13,11 @@ impl Service {
     /// What runs here, and how it is going.
     pub async fn info(&self) -> Result<v1::InfoResponse, ServiceError> {
         let live = self.all_live().await?;
-        let last_plan =
-            self.parts.handle.ask(|state: &State, _| state.seen.last_plan.clone()).await?;
+        let config = self.parts.config.clone();
+        let seen = move |state: &State, now: Now| {
+            (state.seen.last_plan.clone(), bands(state, &config.policy, now.market))
+        };
+        let (last_plan, bands) = self.parts.handle.ask(seen).await?;
         let count = |wanted: fn(&JobState) -> bool| {
             let jobs = live.state.jobs.values().filter(|job| wanted(&job.state));
             u32::try_from(jobs.count()).unwrap_or(u32::MAX)
@@ -32,6 +36,7 @@ impl Service {
             spent_micros: live.state.settled_total.saturating_add(accrued).micros(),
             last_event: live.state.last_event,
             last_plan,
+            bands,
         })
     }
 

@@ -91,6 +91,7 @@ fn job(id: u64, now: Timestamp, shapes: &[JobSpec], numbers: &mut Numbers) -> Pl
         saved: Progress::default(),
         measured: None,
         budget_left: None,
+        quoted: true,
     }
 }
 

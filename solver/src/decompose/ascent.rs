@@ -34,25 +34,30 @@ pub(crate) struct Priced {
     pub(crate) bound: f64,
 }
 
-/// Finds prices that prove a high bound. The work depends on the sizes alone.
-pub(crate) fn ascend(round: &Round<'_>, scene: &Scene<'_, '_>) -> Priced {
+/// Finds prices that prove a high bound. The work depends on the sizes alone,
+/// unless `enough` ends it: then the best so far is it.
+pub(crate) fn ascend(
+    round: &Round<'_>,
+    scene: &Scene<'_, '_>,
+    enough: &dyn Fn() -> bool,
+) -> Priced {
     let asking = alike_together(round, scene);
     let start = scene.start();
     let pairs = round.pairs() as f64;
     if pairs <= SMALL {
-        return climb(scene, start, &asking, SMALL_STEPS, COARSE);
+        return climb(scene, start, &asking, SMALL_STEPS, COARSE, enough);
     }
     let budget = PAIRS_A_SECOND * round.input.time_limit.as_secs_f64().min(MOST_SECONDS);
     let steps =
         |pairs: f64, (least, most): (f64, f64)| (budget / pairs.max(1.0)).clamp(least, most) as u32;
     let stride = asking.len().div_ceil(SAMPLE).max(1);
     if stride == 1 {
-        return climb(scene, start, &asking, steps(pairs, COARSE_STEPS), COARSE);
+        return climb(scene, start, &asking, steps(pairs, COARSE_STEPS), COARSE, enough);
     }
     let sample: Vec<usize> = asking.iter().copied().step_by(stride).collect();
     let few = steps(pairs / stride as f64, COARSE_STEPS);
-    let near = climb(scene, start, &sample, few, COARSE);
-    climb(scene, near.prices, &asking, steps(pairs, FINE_STEPS), FINE)
+    let near = climb(scene, start, &sample, few, COARSE, enough);
+    climb(scene, near.prices, &asking, steps(pairs, FINE_STEPS), FINE, enough)
 }
 
 /// The jobs that have pairs, like ones side by side: every n-th of them is a
@@ -79,6 +84,7 @@ fn climb(
     asking: &[usize],
     steps: u32,
     lengths: (f64, f64),
+    enough: &dyn Fn() -> bool,
 ) -> Priced {
     let parts = scene.asking as f64 / asking.len().max(1) as f64;
     let shrink = (lengths.1 / lengths.0).powf(1.0 / f64::from(steps.max(2) - 1));
@@ -100,6 +106,12 @@ fn climb(
         }
         scene.step(&mut prices, &demand, length);
         length *= shrink;
+        if enough() {
+            break;
+        }
+    }
+    if average.count <= 0.0 {
+        return best.unwrap_or(Priced { prices, bound: 0.0 });
     }
     let middle = average.prices();
     let demand = scene.demand(&middle, asking, parts, length);

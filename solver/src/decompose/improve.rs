@@ -18,11 +18,19 @@ const NEIGHBOURS: usize = 64;
 /// Pairs of machines tried in a second of the round's time, and at most.
 const TRIES_A_SECOND: f64 = 25_000.0;
 const MOST_TRIES: f64 = 100_000.0;
+/// Tries after which the caller is asked whether that is enough: some
+/// milliseconds.
+const ASKED_EVERY: usize = 128;
 /// Dollars below which a change is rounding.
 const LEAST_GAIN: f64 = 1e-6;
 
 /// Improves a draft as long as that goes and the round's size and time allow.
-pub(crate) fn improve(round: &Round<'_>, scene: &Scene<'_, '_>, draft: &Draft) -> Draft {
+pub(crate) fn improve(
+    round: &Round<'_>,
+    scene: &Scene<'_, '_>,
+    draft: &Draft,
+    enough: &dyn Fn() -> bool,
+) -> Draft {
     // What one pool has left over all its machines is not looked at here.
     if !round.market.limits.is_empty() {
         return draft.clone();
@@ -32,7 +40,7 @@ pub(crate) fn improve(round: &Round<'_>, scene: &Scene<'_, '_>, draft: &Draft) -
     let mut tries = (TRIES_A_SECOND * seconds).min(MOST_TRIES) as usize;
     let mut pass = 1;
     while tries > 0 {
-        if !table.pass(pass, &mut tries) {
+        if !table.pass(pass, &mut tries, enough) {
             if !table.waiting.widen() {
                 break;
             }
@@ -128,7 +136,7 @@ impl<'r, 'a> Table<'r, 'a> {
     /// Tries each machine with those of like lifetime in its group; whether
     /// anything got better. Two machines that the last pass left alone are passed
     /// by.
-    fn pass(&mut self, pass: u32, tries: &mut usize) -> bool {
+    fn pass(&mut self, pass: u32, tries: &mut usize, enough: &dyn Fn() -> bool) -> bool {
         let mut better = false;
         let group_of = |machine: &Machine| {
             self.round.market.listings.get(machine.listing).map(|listing| listing.group)
@@ -152,6 +160,10 @@ impl<'r, 'a> Table<'r, 'a> {
                         continue;
                     }
                     *tries -= 1;
+                    if (*tries).is_multiple_of(ASKED_EVERY) && enough() {
+                        *tries = 0;
+                        return better;
+                    }
                     better |= self.deal(*first, *second, pass).is_some();
                 }
             }

@@ -96,6 +96,7 @@ fn row_12_durations_have_units() {
         ("work: {steps: 5, steps_per_hour: 0}", "invalid_number", "work.steps_per_hour"),
         ("checkpoint: {grace: 2h}", "out_of_range", "checkpoint.grace"),
         ("checkpoint: {keep: 1}", "out_of_range", "checkpoint.keep"),
+        ("checkpoint: {size: 0GB}", "out_of_range", "checkpoint.size"),
         ("checkpoint: {resumable: \"true\"}", "invalid_boolean", "checkpoint.resumable"),
         ("interruptible: yes", "invalid_boolean", "interruptible"),
     ]);
@@ -371,5 +372,22 @@ fn rows_71_and_72_priorities_and_tags_are_bounded() {
         (&many, "out_of_range", "tags"),
         ("retries: {errors: 101}", "out_of_range", "retries.errors"),
         ("retries: {interruptions: many}", "invalid_number", "retries.interruptions"),
+    ]);
+}
+
+#[test]
+fn data_lies_in_a_region_and_has_a_size_with_its_unit() {
+    table(&[
+        ("data: {region: us-east-1}", "missing_field", "data.size"),
+        ("data: {size: 160GB}", "missing_field", "data.region"),
+        ("data: {region: us-east-1, size: 160}", "invalid_size", "data.size"),
+        ("data: {region: us-east-1, size: -1GB}", "invalid_size", "data.size"),
+        ("data: {region: us-east-1, size: 0GB}", "out_of_range", "data.size"),
+        ("data: {region: us-east-1, size: 10001TB}", "out_of_range", "data.size"),
+        ("data: {region: us-east-1a, size: 160GB}", "invalid_region", "data.region"),
+        ("data: {region: \"US East\", size: 160GB}", "invalid_region", "data.region"),
+        ("data: {region: \"\", size: 160GB}", "invalid_region", "data.region"),
+        ("data: {region: us-east-1, gb: 160}", "unknown_field", "data.gb"),
+        ("data: us-east-1", "invalid_type", "data"),
     ]);
 }
