@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use spotwise_model::policy::Policy;
 
+use crate::store::Location;
+
 /// What one scheduler runs with. The command line fills it in.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Folder of everything that lasts: database, logs, checkpoints, outputs.
     pub data_dir: PathBuf,
+    /// The database; none for a file in the data folder.
+    pub database: Option<Location>,
     /// Where gRPC and REST listen, on one port. Loopback only until
     /// authentication exists.
     pub listen: SocketAddr,
@@ -36,6 +40,8 @@ pub struct Config {
     pub peers: Vec<String>,
     /// Grace from SIGTERM to SIGKILL where the job's spec does not say.
     pub default_grace: Duration,
+    /// Who starts workers.
+    pub pool: Pool,
     /// GPU requests may run on CPUs: borrowed names, real processes.
     pub simulate_accelerators: bool,
     /// CPUs of this machine to use, in thousandths; none for all of them.
@@ -50,6 +56,16 @@ pub struct Config {
     pub worker_program: PathBuf,
 }
 
+/// Where jobs run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pool {
+    /// Processes on this machine, started by the scheduler.
+    #[default]
+    Local,
+    /// Workers that somebody else starts.
+    Outside,
+}
+
 /// From the worker's own stop to the scheduler's giving it up: covers SIGKILL
 /// after the grace and the drift of two clocks over one lease.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
@@ -59,6 +75,7 @@ impl Config {
     pub fn new(data_dir: PathBuf, worker_program: PathBuf) -> Self {
         Self {
             data_dir,
+            database: None,
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
             speed: 1,
             notice_lead: Duration::from_secs(120),
@@ -68,6 +85,7 @@ impl Config {
             advertise: None,
             peers: Vec::new(),
             default_grace: Duration::from_secs(10),
+            pool: Pool::Local,
             simulate_accelerators: false,
             cpu_milli: None,
             memory_mib: None,
@@ -97,9 +115,10 @@ impl Config {
         self.data_dir.join("work")
     }
 
-    /// The database.
-    pub fn database(&self) -> PathBuf {
-        self.data_dir.join("spotwise.db")
+    /// Where the database is.
+    pub fn database(&self) -> Location {
+        let file = || self.data_dir.join("spotwise.db").into();
+        self.database.clone().unwrap_or_else(file)
     }
 }
 

@@ -333,7 +333,9 @@ impl Driver {
         let handle = self.parts.handle.clone();
         self.planning = Some(tokio::task::spawn_blocking(move || {
             let begun = std::time::Instant::now();
-            let answer = spotwise_solver::plan(&input);
+            // What follows the last question takes the rest of the limit.
+            let most = input.time_limit.mul_f64(0.75);
+            let answer = spotwise_solver::plan_until(&input, &|| begun.elapsed() >= most);
             tracing::debug!(
                 jobs = input.jobs.len(),
                 running = input.running.len(),

@@ -193,7 +193,7 @@ impl<A: FnMut(Announcement) + Send> Site<A> {
             market::open(&store, &self.choice, &self.catalog, config.speed).await?;
         let install = self.tokens.install();
         let (handle, inbox) = Handle::new();
-        let capacity = Arc::new(Capacity::local(&config, &install));
+        let capacity = Arc::new(Capacity::of(&config, &install));
         let effects =
             Effects::new(capacity, self.tokens.clone(), self.addresses(), install.clone());
         let driver = Driver::new(driver::Parts {

@@ -6,3 +6,5 @@ mod chaos;
 mod examples;
 mod inputs;
 mod main_job;
+mod outages;
+mod two_schedulers;

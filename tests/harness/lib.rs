@@ -1,6 +1,8 @@
 //! What end-to-end tests share: the real binaries, a scheduler in a folder of
 //! its own, and a plain REST client.
 
+pub mod proxy;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -70,16 +72,28 @@ pub struct Scheduler {
 impl Scheduler {
     /// Starts one and waits until it answers.
     pub fn start(folder: &Path, arguments: &[&str]) -> Result<Self> {
-        let port = free_port()?;
-        let mut scheduler = Self {
+        let mut scheduler = Self::on_port(free_port()?, folder, arguments);
+        scheduler.restart()?;
+        Ok(scheduler)
+    }
+
+    /// Starts one that may have to stand by.
+    pub fn start_beside(folder: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut scheduler = Self::on_port(free_port()?, folder, arguments);
+        scheduler.spawn()?;
+        scheduler.wait_for("/healthz", START)?;
+        Ok(scheduler)
+    }
+
+    /// One that will listen on this port; not started yet.
+    pub fn on_port(port: u16, folder: &Path, arguments: &[&str]) -> Self {
+        Self {
             url: format!("http://127.0.0.1:{port}"),
             folder: folder.to_path_buf(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
             port,
             child: None,
-        };
-        scheduler.restart()?;
-        Ok(scheduler)
+        }
     }
 
     /// Its data folder.
@@ -89,11 +103,17 @@ impl Scheduler {
 
     /// Starts it again, on the same folder and port.
     pub fn restart(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.wait_for("/readyz", START)
+    }
+
+    /// Starts it without waiting.
+    pub fn spawn(&mut self) -> Result<()> {
         self.kill();
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.folder.join("serve.log"))?;
+            .open(self.log_file())?;
         let child = spotwise()
             .arg("serve")
             .args(["--data-dir", &self.folder.display().to_string()])
@@ -105,13 +125,19 @@ impl Scheduler {
             .spawn()
             .context("the scheduler does not start")?;
         self.child = Some(child);
-        self.wait_until_ready()
+        Ok(())
     }
 
-    fn wait_until_ready(&mut self) -> Result<()> {
+    /// Whether it answers 200 on this path.
+    pub fn answers(&self, path: &str) -> bool {
+        http("GET", &format!("{}{path}", self.url), None).is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Waits until it answers 200 on this path.
+    pub fn wait_for(&mut self, path: &str, limit: Duration) -> Result<()> {
         let begun = Instant::now();
-        while begun.elapsed() < START {
-            if http("GET", &format!("{}/readyz", self.url), None).is_ok_and(|r| r.status == 200) {
+        while begun.elapsed() < limit {
+            if self.answers(path) {
                 return Ok(());
             }
             if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten()) {
@@ -119,12 +145,27 @@ impl Scheduler {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        bail!("the scheduler does not answer: {}", self.log())
+        bail!("the scheduler does not answer 200 on {path}: {}", self.log())
     }
 
     /// What it has printed.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join("serve.log")).unwrap_or_default()
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join(format!("serve-{}.log", self.port))
+    }
+
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<i32> {
+        self.child.as_ref().and_then(|child| i32::try_from(child.id()).ok())
+    }
+
+    /// SIGSTOP, SIGCONT or another signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) -> Result<()> {
+        let pid = self.pid().context("it does not run")?;
+        Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)?)
     }
 
     /// SIGKILL, and waits for its end.
@@ -229,7 +270,8 @@ pub fn workers(folder: &Path) -> Vec<(i32, String)> {
     found
 }
 
-fn free_port() -> Result<u16> {
+/// A port that nobody listens on.
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 

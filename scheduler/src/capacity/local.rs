@@ -173,6 +173,9 @@ impl Local {
         Command::new(&self.program)
             .args(["worker", "--server", server, "--attempt", &attempt, "--rank", &rank, "--dir"])
             .arg(folder)
+            // For the scheduler only: a job could read its worker's environment.
+            .env_remove("SPOTWISE_DATABASE_URL")
+            .env_remove("PGPASSWORD")
             .env("SPOTWISE_WORKER_TOKEN", token)
             .env(mark::INSTALL, &self.install)
             .env(mark::ATTEMPT, &attempt)

@@ -4,20 +4,24 @@
 mod limits;
 mod local;
 mod mark;
+mod outside;
 
 use spotwise_model::AttemptId;
 use spotwise_solver::PoolLimit;
 
-use crate::config::Config;
+use crate::config::{Config, Pool};
 
 pub(crate) use limits::POOL as LOCAL_POOL;
 pub use local::Local;
+pub use outside::Outside;
 
 /// A pool that workers are launched on.
 #[derive(Debug)]
 pub enum Capacity {
     /// Processes on this machine.
     Local(Local),
+    /// Workers that somebody else starts.
+    Outside(Outside),
 }
 
 /// One worker to launch.
@@ -69,9 +73,13 @@ pub struct Found {
 }
 
 impl Capacity {
-    /// This machine. `install` marks every process as this installation's.
-    pub fn local(config: &Config, install: &str) -> Self {
-        Self::Local(Local::new(config, install))
+    /// What the configuration asks for. `install` marks every process of this
+    /// machine as this installation's.
+    pub fn of(config: &Config, install: &str) -> Self {
+        match config.pool {
+            Pool::Local => Self::Local(Local::new(config, install)),
+            Pool::Outside => Self::Outside(Outside::new(config)),
+        }
     }
 
     /// Launches a worker, unless it runs already.
@@ -82,6 +90,7 @@ impl Capacity {
     pub async fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
         match self {
             Self::Local(local) => local.launch(launch).await,
+            Self::Outside(_) => Ok(()),
         }
     }
 
@@ -90,6 +99,7 @@ impl Capacity {
     pub async fn kill(&self, attempt: AttemptId) {
         match self {
             Self::Local(local) => local.kill(attempt).await,
+            Self::Outside(_) => {}
         }
     }
 
@@ -98,6 +108,7 @@ impl Capacity {
     pub async fn list(&self) -> Vec<Found> {
         match self {
             Self::Local(local) => local.list().await,
+            Self::Outside(_) => Vec::new(),
         }
     }
 
@@ -105,6 +116,7 @@ impl Capacity {
     pub fn total(&self) -> PoolLimit {
         match self {
             Self::Local(local) => local.total(),
+            Self::Outside(outside) => outside.total(),
         }
     }
 
@@ -119,6 +131,7 @@ impl Capacity {
     ) -> usize {
         match self {
             Self::Local(local) => local.reap_strays(install, is_live).await,
+            Self::Outside(_) => 0,
         }
     }
 }

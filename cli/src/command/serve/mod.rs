@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use spotwise_scheduler::config::{Config, DEFAULT_PORT};
+use spotwise_scheduler::config::{Config, DEFAULT_PORT, Pool};
 use spotwise_scheduler::market::read_egress;
 use spotwise_scheduler::options::{MarketChoice, ServeOptions};
 use spotwise_scheduler::serve::{Announcement, serve};
+use spotwise_scheduler::store::Location;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,10 @@ pub(crate) struct Serve {
     /// if it exists here, else $XDG_DATA_HOME/spotwise
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// A path, or postgres://USER@HOST/DATABASE with its password in the file that
+    /// PGPASSFILE names. Default: spotwise.db in the data folder
+    #[arg(long, value_name = "URL|PATH", env = "SPOTWISE_DATABASE_URL", hide_env_values = true)]
+    database: Option<String>,
     /// Where gRPC and REST listen; this machine only, there is no authentication yet
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)))]
     listen: SocketAddr,
@@ -72,6 +77,9 @@ pub(crate) struct Serve {
         hide_possible_values = true
     )]
     simulate_accelerators: Simulate,
+    /// Workers are started by somebody else: for load tests
+    #[arg(long, hide = true)]
+    outside_workers: bool,
     /// CPUs of this machine to use; by default all
     #[arg(long, value_name = "N", value_parser = cpus, help_heading = "Local pool")]
     cpus: Option<u64>,
@@ -163,6 +171,7 @@ impl Serve {
             Failure::usage("neither XDG_DATA_HOME nor HOME is set: name a folder with --data-dir")
         })?;
         let mut config = Config::new(absolute(&data_dir)?, program);
+        config.database = self.database.as_deref().map(location).transpose()?;
         config.listen = self.listen;
         config.speed = self.speed;
         config.notice_lead = self.notice_lead;
@@ -180,6 +189,7 @@ impl Serve {
             Simulate::True => true,
             Simulate::False => false,
         };
+        config.pool = if self.outside_workers { Pool::Outside } else { Pool::Local };
         config.cpu_milli = self.cpus;
         config.memory_mib = self.memory;
         if let Some(path) = &self.policy {
@@ -250,7 +260,23 @@ fn stop_on_signals() -> CancellationToken {
     stop
 }
 
-fn default_data_dir() -> Option<PathBuf> {
+/// Where a database is. What is wrong is said without quoting it: it may hold a
+/// password.
+pub(super) fn location(text: &str) -> Result<Location, Failure> {
+    let location: Location =
+        text.parse().map_err(|error| Failure::usage(format!("--database: {error}")))?;
+    match location {
+        Location::Sqlite(path) => Ok(absolute(&path)?.into()),
+        Location::Postgres(server) => {
+            if server.has_password_in_url() {
+                note("the database URL holds a password: put it into the file that PGPASSFILE names");
+            }
+            Ok(Location::Postgres(server))
+        }
+    }
+}
+
+pub(super) fn default_data_dir() -> Option<PathBuf> {
     let here = PathBuf::from(".spotwise");
     if here.is_dir() {
         return Some(here);
@@ -264,7 +290,7 @@ fn default_data_dir() -> Option<PathBuf> {
 /// Workers run in other folders: paths must not depend on this one.
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path)
-        .map_err(|error| Failure::usage(format!("--data-dir {}: {error}", path.display())))
+        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
 fn readable(flag: &str, path: &Path) -> Result<(), Failure> {

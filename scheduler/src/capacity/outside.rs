@@ -1,0 +1,27 @@
+//! Workers that somebody else starts: they know the secret of the data folder,
+//! hear of their attempts as events, and register like any worker. Nothing of
+//! theirs can be listed or killed from here; a lease that ends is all that is
+//! known of them. Made for load tests of the control plane.
+
+use spotwise_solver::PoolLimit;
+
+use super::limits;
+use crate::config::Config;
+
+/// A pool whose machines are not ours.
+#[derive(Debug)]
+pub struct Outside {
+    total: PoolLimit,
+}
+
+impl Outside {
+    /// As large as the configuration says.
+    pub fn new(config: &Config) -> Self {
+        Self { total: limits::of_this_machine(config) }
+    }
+
+    /// What the pool has in all.
+    pub fn total(&self) -> PoolLimit {
+        self.total.clone()
+    }
+}
