@@ -3,7 +3,9 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # Debian 12 names its libclang by version; elsewhere the newest will do.
 LIBCLANG := $(shell apt-cache show libclang1-14 >/dev/null 2>&1 && echo libclang1-14 || echo libclang1)
-PACKAGES := cmake $(LIBCLANG)
+# The tests of the store run on a PostgreSQL of their own; any version that is there will do.
+POSTGRES := $(if $(or $(SPOTWISE_TEST_POSTGRES_BIN),$(wildcard /usr/lib/postgresql/*/bin/initdb)),,postgresql)
+PACKAGES := cmake $(LIBCLANG) $(POSTGRES)
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
@@ -12,9 +14,11 @@ DATA ?= ../shared/data
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-tools: ## installs what the build needs and this machine lacks (Debian: cmake, libclang)
+tools: ## installs what the build needs and this machine lacks (Debian: cmake, libclang, PostgreSQL)
 	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then echo "installing$$missing"; \
+	  mkdir -p /etc/postgresql-common/createcluster.d && \
+	  echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/spotwise.conf; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
 build: tools ## the release binaries

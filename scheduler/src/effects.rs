@@ -153,7 +153,7 @@ async fn report(handle: &Handle, worker: WorkerId, error: &LaunchError) {
     let command = if error.unknown {
         Command::LaunchUnknown { worker }
     } else {
-        Command::LaunchFailed { worker, message: error.to_string() }
+        Command::LaunchFailed { worker, message: error.to_string(), retryable: error.retryable }
     };
     // Refused when the attempt has ended meanwhile: that is fine.
     let _ = handle.command(command).await;

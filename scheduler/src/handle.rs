@@ -82,6 +82,8 @@ pub enum Command {
         worker: WorkerId,
         /// Why.
         message: String,
+        /// Whether the same may go through later: too many calls, no capacity.
+        retryable: bool,
     },
     /// The answer of a launch call was lost.
     LaunchUnknown {

@@ -49,6 +49,7 @@ pub fn spotwise() -> Command {
     command
         .env("PATH", format!("{}:{path}", folder.display()))
         .env_remove("SPOTWISE_SERVER")
+        .env_remove("SPOTWISE_DATABASE_URL")
         .env_remove("SPOTWISE_PROFILE")
         .env("NO_COLOR", "1");
     command

@@ -4,6 +4,9 @@
 #![allow(clippy::print_stdout, reason = "a test reports its figures")]
 
 mod books;
+mod chaos;
+mod named;
+mod regressions;
 mod world;
 
 use std::collections::BTreeMap;
@@ -96,4 +99,45 @@ fn a_budget_is_never_overrun() {
         world.check_books();
     }
     assert!(stopped > 0, "no budget was ever used up");
+}
+
+/// `make simulate`: worlds that try to break every promise.
+#[test]
+fn no_world_breaks_a_promise() {
+    let (base, seeds) = (number("SEED_BASE", 1), number("SEEDS", 200));
+    if number("TRACE", 0) > 0 {
+        return show(base);
+    }
+    let report = chaos::runner::run(base, seeds, number("DAYS", 30));
+    println!("{}\n{}", report.line(), report.table());
+    if let Some((recipe, what)) = report.broken.first() {
+        for (recipe, what) in &report.broken {
+            println!("seed {}: {what}", recipe.seed);
+        }
+        println!("seed {} breaks: {what}\n{}", recipe.seed, chaos::runner::replay(recipe));
+        let (least, what) = chaos::runner::shrink(recipe);
+        println!("the smallest that breaks: {what}\n{}", chaos::runner::replay(&least));
+        panic!("{} of {seeds} worlds broke a promise", report.broken.len());
+    }
+    if seeds >= 100 {
+        assert!(report.silent().is_empty(), "never fired: {:?}", report.silent());
+    }
+}
+
+/// One world with the trace of its last events.
+fn show(seed: u64) {
+    let mut recipe = chaos::sim::Recipe::of(seed, number("DAYS", 30));
+    recipe.submissions = number("JOBS", recipe.submissions as u64) as usize;
+    recipe.nodes = number("NODES", recipe.nodes as u64) as usize;
+    if let Ok(names) = std::env::var("FAULTS") {
+        let named = |kind: &&chaos::faults::Kind| names.split(',').any(|name| name == kind.name());
+        recipe.kinds = chaos::faults::Kind::ALL.iter().filter(named).copied().collect();
+    }
+    let mut sim = chaos::sim::Sim::new(recipe, true);
+    let verdict = sim.run();
+    for line in sim.trace.iter().flatten() {
+        println!("{line}");
+    }
+    println!("{verdict:?}\n{:?}", sim.tally);
+    assert_eq!(verdict, Ok(()));
 }

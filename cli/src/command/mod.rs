@@ -5,6 +5,7 @@ mod backtest;
 mod cancel;
 mod completions;
 mod cost;
+mod db;
 mod demo;
 mod explain;
 mod get;
@@ -97,6 +98,7 @@ pub(crate) enum Task {
     Resubmit(resubmit::Resubmit),
     Cost(cost::Cost),
     Offers(offers::Offers),
+    Db(db::Db),
     Backtest(backtest::Backtest),
     Version(version::Version),
     Completions(completions::Completions),
@@ -120,6 +122,7 @@ impl Task {
             Self::Resubmit(command) => Box::pin(command.run(context)).await,
             Self::Cost(command) => command.run(context).await,
             Self::Offers(command) => command.run(context).await,
+            Self::Db(command) => Box::pin(command.run(context)).await,
             Self::Backtest(command) => command.run(context),
             Self::Version(command) => command.run(context).await,
             Self::Completions(command) => command.run(context),

@@ -10,7 +10,7 @@ use super::document::{FORMAT, decode, encode};
 
 const TABLE: &str = "attempts";
 
-const ATTEMPTS: Insert = Insert {
+const ATTEMPTS: Insert<'static> = Insert {
     table: TABLE,
     columns: &["job", "number", "state", "live", "format", "document"],
     on_conflict: "ON CONFLICT (job, number) DO UPDATE SET state = excluded.state, \
@@ -27,7 +27,7 @@ pub(super) async fn write(
     ATTEMPTS.run(transaction, rows?).await
 }
 
-fn columns(attempt: &Attempt) -> Result<Vec<Value>, StoreError> {
+pub(super) fn columns(attempt: &Attempt) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         attempt.id.job.0.into(),
         attempt.id.number.into(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use spotwise_model::{Attempt, AttemptId, Instance, InstanceId, Job, JobId, LedgerEntry};
+use tracing::warn;
 
 use super::database::Database;
 use super::leader::{self, Turn};
@@ -20,9 +21,30 @@ pub struct Round<'a> {
     pub changes: &'a [Change],
 }
 
-/// Writes a round in one transaction.
+/// How often a round is begun again at once when it was in the way of another
+/// transaction: nobody else writes these tables for long.
+const TRIES: u32 = 4;
+
+/// Writes a round. Its number makes it safe to begin again.
 pub(super) async fn commit(database: &Database, round: &Round<'_>) -> Result<(), StoreError> {
     let batch = Batch::of(round.changes);
+    for _ in 1..TRIES {
+        match attempt(database, round, &batch).await {
+            Err(error) if error.is_contention() => {
+                warn!(error = error.in_full(), "a round is begun again");
+            }
+            answer => return answer,
+        }
+    }
+    attempt(database, round, &batch).await
+}
+
+/// Writes a round in one transaction.
+async fn attempt(
+    database: &Database,
+    round: &Round<'_>,
+    batch: &Batch<'_>,
+) -> Result<(), StoreError> {
     let mut transaction = database.write().await?;
     if leader::take_turn(&mut transaction, round.epoch, round.id).await? == Turn::Repeated {
         return Ok(());

@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use sqlx::error::ErrorKind;
 use sqlx::migrate::MigrateError;
 
 use super::Epoch;
+use super::fault::Fault;
 
 /// Why the store did not do what was asked. Nothing has been written then,
 /// except where [`StoreError::is_retryable`] says that asking again tells.
@@ -24,6 +24,16 @@ pub enum StoreError {
     )]
     NewerSchema {
         /// In the file.
+        found: i64,
+        /// In this program.
+        known: i64,
+    },
+    /// An older spotwise has written it.
+    #[error(
+        "the database has schema {found}, and this spotwise needs schema {known}: run `spotwise db migrate`"
+    )]
+    OlderSchema {
+        /// In the file; 0 where it is empty.
         found: i64,
         /// In this program.
         known: i64,
@@ -215,27 +225,21 @@ impl StoreError {
         text
     }
 
-    /// Sorts a driver's error. SQLite's primary result code is the low byte of
-    /// the extended one.
+    /// Whether the same transaction may succeed at once: it was in the way of
+    /// another one, and nothing of it is written.
+    pub(super) fn is_contention(&self) -> bool {
+        matches!(self, Self::Busy { source, .. } if Fault::of(source) == Fault::Contention)
+    }
+
+    /// Sorts a driver's error.
     pub(super) fn of(table: &'static str, source: sqlx::Error) -> Self {
-        let database = match &source {
-            sqlx::Error::Database(error) => error,
-            sqlx::Error::Io(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => return Self::Unavailable { table, source },
-            _ => return Self::Database { table, source },
-        };
-        if !matches!(database.kind(), ErrorKind::Other) {
-            return Self::Conflict { table, source };
-        }
-        let code = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0);
-        match code & 0xff {
-            SQLITE_BUSY | SQLITE_LOCKED => Self::Busy { table, source },
-            SQLITE_FULL => Self::DiskFull { table, source },
-            SQLITE_CORRUPT | SQLITE_NOTADB => Self::Corrupt { table, source },
-            SQLITE_NOMEM | SQLITE_IOERR | SQLITE_CANTOPEN => Self::Unavailable { table, source },
-            _ => Self::Database { table, source },
+        match Fault::of(&source) {
+            Fault::Conflict => Self::Conflict { table, source },
+            Fault::Busy | Fault::Contention => Self::Busy { table, source },
+            Fault::DiskFull => Self::DiskFull { table, source },
+            Fault::Corrupt => Self::Corrupt { table, source },
+            Fault::Unavailable => Self::Unavailable { table, source },
+            Fault::Other => Self::Database { table, source },
         }
     }
 
@@ -256,13 +260,3 @@ impl StoreError {
         }
     }
 }
-
-// https://www.sqlite.org/rescode.html
-const SQLITE_BUSY: i32 = 5;
-const SQLITE_LOCKED: i32 = 6;
-const SQLITE_NOMEM: i32 = 7;
-const SQLITE_IOERR: i32 = 10;
-const SQLITE_CORRUPT: i32 = 11;
-const SQLITE_FULL: i32 = 13;
-const SQLITE_CANTOPEN: i32 = 14;
-const SQLITE_NOTADB: i32 = 26;

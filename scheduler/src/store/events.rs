@@ -8,7 +8,7 @@ use crate::core::Event;
 
 const TABLE: &str = "events";
 
-const EVENTS: Insert = Insert {
+const EVENTS: Insert<'static> = Insert {
     table: TABLE,
     columns: &["number", "job", "attempt", "at_us", "kind", "message"],
     on_conflict: "",
@@ -23,7 +23,7 @@ pub(super) async fn write(
     EVENTS.run(transaction, rows?).await
 }
 
-fn columns(event: &Event) -> Result<Vec<Value>, StoreError> {
+pub(super) fn columns(event: &Event) -> Result<Vec<Value>, StoreError> {
     if event.number == 0 {
         return Err(StoreError::Invalid {
             what: format!("an event of {} without number", event.job),
@@ -65,7 +65,7 @@ pub(super) async fn list(
     database.fetch(statement).await?.iter().map(read).collect()
 }
 
-fn read(row: &Row) -> Result<Event, StoreError> {
+pub(super) fn read(row: &Row) -> Result<Event, StoreError> {
     let job = JobId(row.unsigned("job")?);
     let number = row.optional("attempt")?.map(u32::try_from).transpose();
     let number = number.map_err(|e| row.bad("attempt", e))?;

@@ -10,7 +10,7 @@ use super::document::{FORMAT, decode, encode};
 
 const TABLE: &str = "instances";
 
-const INSTANCES: Insert = Insert {
+const INSTANCES: Insert<'static> = Insert {
     table: TABLE,
     columns: &["id", "state", "settled", "format", "document"],
     on_conflict: "ON CONFLICT (id) DO UPDATE SET state = excluded.state, \
@@ -26,7 +26,7 @@ pub(super) async fn write(
     INSTANCES.run(transaction, rows?).await
 }
 
-fn columns(instance: &Instance) -> Result<Vec<Value>, StoreError> {
+pub(super) fn columns(instance: &Instance) -> Result<Vec<Value>, StoreError> {
     let (state, settled) = match instance.state {
         InstanceState::Live { .. } => ("live", false),
         InstanceState::Noticed { .. } => ("noticed", false),

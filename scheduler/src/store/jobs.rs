@@ -12,7 +12,7 @@ use super::document::{FORMAT, decode, encode};
 const TABLE: &str = "jobs";
 
 /// What a job was submitted with never changes: only the rest is overwritten.
-const JOBS: Insert = Insert {
+const JOBS: Insert<'static> = Insert {
     table: TABLE,
     columns: &[
         "id",
@@ -35,7 +35,7 @@ const JOBS: Insert = Insert {
         document = excluded.document",
 };
 
-const TAGS: Insert = Insert {
+const TAGS: Insert<'static> = Insert {
     table: "job_tags",
     columns: &["job", "key", "value"],
     on_conflict: "ON CONFLICT (job, key) DO NOTHING",
@@ -76,7 +76,7 @@ pub(super) async fn write(
     TAGS.run(transaction, tags.collect()).await
 }
 
-fn columns(job: &Job) -> Result<Vec<Value>, StoreError> {
+pub(super) fn columns(job: &Job) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         job.id.0.into(),
         job.group.0.into(),

@@ -209,10 +209,8 @@ impl Standing {
 
 /// None before the first leader.
 async fn standing(transaction: &mut Transaction) -> Result<Option<Standing>, StoreError> {
-    let statement = Statement::new(
-        TABLE,
-        "SELECT id, epoch, round, round_epoch, holder, address FROM leader",
-    );
+    let statement =
+        Statement::new(TABLE, "SELECT id, epoch, round, round_epoch, holder, address FROM leader");
     let rows = transaction.fetch(statement).await?;
     let read = |row: &Row| {
         Ok(Standing {

@@ -11,7 +11,7 @@ const TABLE: &str = "ledger";
 
 /// No `ON CONFLICT`: a charge that exists already is an error, never doubled
 /// and never overwritten.
-const LEDGER: Insert = Insert {
+const LEDGER: Insert<'static> = Insert {
     table: TABLE,
     columns: &[
         "instance",
@@ -53,7 +53,7 @@ pub(super) async fn write(
     LEDGER.run(transaction, rows?).await
 }
 
-fn columns(entry: &LedgerEntry) -> Result<Vec<Value>, StoreError> {
+pub(super) fn columns(entry: &LedgerEntry) -> Result<Vec<Value>, StoreError> {
     let (job, number) = match entry.attempt {
         Some(attempt) => (attempt.job.0.into(), attempt.number.into()),
         None => (Value::Int(None), Value::Int(None)),
@@ -116,7 +116,7 @@ async fn fetch(
     database.fetch(statement).await?.iter().map(read).collect()
 }
 
-fn read(row: &Row) -> Result<LedgerEntry, StoreError> {
+pub(super) fn read(row: &Row) -> Result<LedgerEntry, StoreError> {
     let (instance, sequence) = (InstanceId(row.unsigned("instance")?), row.unsigned("sequence")?);
     decode(row, format_args!("{instance}/{sequence}"))
 }

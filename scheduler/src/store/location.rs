@@ -13,7 +13,7 @@ pub enum Location {
     /// An SQLite file, made where there is none.
     Sqlite(PathBuf),
     /// A database of a PostgreSQL server.
-    Postgres(Server),
+    Postgres(Box<Server>),
 }
 
 /// A database of a PostgreSQL server, and how to reach it. Neither form of
@@ -32,7 +32,9 @@ pub enum LocationError {
     #[error("the database is empty: give a path, or postgres://USER@HOST/DATABASE")]
     Empty,
     /// Another scheme.
-    #[error("databases of the kind {scheme}:// are unknown: give a path, or postgres://USER@HOST/DATABASE")]
+    #[error(
+        "databases of the kind {scheme}:// are unknown: give a path, or postgres://USER@HOST/DATABASE"
+    )]
     UnknownScheme {
         /// The one that was given.
         scheme: String,
@@ -44,7 +46,9 @@ pub enum LocationError {
         name: String,
     },
     /// Not a URL, or a value that cannot be.
-    #[error("the database URL cannot be read: write postgres://USER@HOST:PORT/DATABASE, with %XX for special characters")]
+    #[error(
+        "the database URL cannot be read: write postgres://USER@HOST:PORT/DATABASE, with %XX for special characters"
+    )]
     Malformed,
 }
 
@@ -143,7 +147,7 @@ impl FromStr for Location {
             };
         };
         match scheme {
-            "postgres" | "postgresql" => postgres(text, rest).map(Self::Postgres),
+            "postgres" | "postgresql" => postgres(text, rest).map(Box::new).map(Self::Postgres),
             "sqlite" | "file" => Ok(Self::Sqlite(PathBuf::from(rest))),
             _ if is_scheme(scheme) => {
                 Err(LocationError::UnknownScheme { scheme: scheme.to_owned() })
@@ -174,11 +178,70 @@ fn postgres(url: &str, rest: &str) -> Result<Server, LocationError> {
     }
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-    let password_in_url =
-        user.contains(':') || end.split('&').any(|p| p.starts_with("password="));
+    let password_in_url = user.contains(':') || end.split('&').any(|p| p.starts_with("password="));
     // The driver's words may quote the URL.
     let options = url.parse::<PgConnectOptions>().map_err(|_| LocationError::Malformed)?;
     // Statements hold names and commands of jobs: they belong to no log.
     let options = options.disable_statement_logging();
     Ok(Server { options, password_in_url })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_is_a_path_or_a_url() {
+        for (text, shown) in [
+            ("spotwise.db", "spotwise.db"),
+            ("/a b/c", "/a b/c"),
+            ("sqlite:///a/b.db", "/a/b.db"),
+            ("postgres://ann@db.example/jobs", "postgres://ann@db.example:5432/jobs"),
+            ("postgresql://ann@db:1/jobs?sslmode=verify-full", "postgres://ann@db:1/jobs"),
+            ("postgres:///jobs?host=/run/pg&port=5432&user=ann", "postgres://ann@/run/pg/jobs"),
+        ] {
+            assert_eq!(text.parse::<Location>().unwrap().to_string(), shown, "{text}");
+        }
+    }
+
+    /// Neither an error nor any way of printing tells the password.
+    #[test]
+    fn a_password_is_never_shown() {
+        for url in [
+            "postgres://ann:hunter2@db/jobs",
+            "postgresql://ann:hunter2@db:77/jobs?sslmode=require",
+            "postgres:///jobs?host=db&user=ann&password=hunter2",
+            "postgres://ann:hunter2@db/jobs?colour=red",
+            "postgres://ann:a?hunter2&b=c@db/jobs",
+            "postgres://ann:a#hunter2@db/jobs",
+            "postgres://ann:hunter2@db:port/jobs",
+            "postgres://ann:hunter2@db/jobs?sslmode=hunter2",
+            "postgre://ann:hunter2@db/jobs",
+            "postgres:ann:hunter2@db/jobs",
+            "host=db user=ann password=hunter2",
+        ] {
+            let shown = match url.parse::<Location>() {
+                Ok(Location::Postgres(server)) => {
+                    assert!(server.has_password_in_url(), "{url}");
+                    format!("{server} {server:?} {:?}", Location::Postgres(server.clone()))
+                }
+                Ok(file) => panic!("{url} is taken for the file {file}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_remedy() {
+        for (text, expected) in [
+            ("", "give a path"),
+            ("mysql://db/jobs", "mysql://"),
+            ("postgres://db/jobs?colour=red", "`colour`"),
+            ("postgres://db:port/jobs", "%XX"),
+        ] {
+            let error = text.parse::<Location>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

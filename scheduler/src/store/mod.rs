@@ -5,11 +5,14 @@
 //! anything: no transition, no clock, no policy.
 
 mod attempts;
+mod backup;
+mod check;
 mod commit;
 mod database;
 mod document;
 mod error;
 mod events;
+mod fault;
 mod instances;
 mod jobs;
 mod leader;
@@ -19,6 +22,7 @@ mod location;
 mod meta;
 mod open;
 mod submissions;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +33,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_model::{Attempt, Job, JobId, LedgerEntry};
 
+pub use backup::{BackupError, BackupReport, RESTORED_AT, backup, restore};
+pub use check::{CheckReport, Finding, check};
 pub use commit::Round;
 pub use database::Kind;
 pub use error::StoreError;
@@ -37,6 +43,7 @@ pub use leader::{Campaign, Candidate, Epoch, Standing, Turn};
 pub use ledger::LedgerFilter;
 pub use load::Loaded;
 pub use location::{Location, LocationError, Server};
+pub use open::{Migrated, migrate};
 
 use crate::core::{Event, SubmissionRecord};
 use database::Database;

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqlitePool;
 
 use super::database::postgres::{self, Postgres};
 use super::database::sqlite::{self, Sqlite};
-use super::database::Database;
+use super::database::{Database, Kind, Statement};
 use super::location::Server;
 use super::{Location, StoreError};
 
@@ -53,8 +53,85 @@ async fn open_server(server: &Server) -> Result<Postgres, StoreError> {
     Ok(Postgres::open(server.options()))
 }
 
+/// Opens a database of exactly this program's schema without changing it; a
+/// scheduler may use it meanwhile.
+pub(super) async fn open_to_read(location: &Location) -> Result<Database, StoreError> {
+    let database = match location {
+        Location::Sqlite(path) => {
+            if !path.exists() {
+                let source = ErrorKind::NotFound.into();
+                return Err(StoreError::Open { path: path.clone(), source });
+            }
+            check_file(path)?;
+            Database::Sqlite(Sqlite::open_to_read(path).await?)
+        }
+        Location::Postgres(server) => Database::Postgres(Postgres::open(server.options())),
+    };
+    match schema(&database).await? {
+        Some(found) if found == known() => Ok(database),
+        Some(found) if found > known() => Err(StoreError::NewerSchema { found, known: known() }),
+        found => Err(StoreError::OlderSchema { found: found.unwrap_or(0), known: known() }),
+    }
+}
+
+/// The schemas before and after a migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// Before; 0 for an empty database.
+    pub from: i64,
+    /// After.
+    pub to: i64,
+}
+
+/// Brings the schema up to date, or says what that would do.
+pub async fn migrate(location: &Location, dry_run: bool) -> Result<Migrated, StoreError> {
+    let before = match location {
+        Location::Sqlite(path) if !path.exists() => 0,
+        Location::Sqlite(path) => {
+            check_file(path)?;
+            version(Database::Sqlite(Sqlite::open_to_read(path).await?)).await?
+        }
+        Location::Postgres(server) => {
+            version(Database::Postgres(Postgres::open(server.options()))).await?
+        }
+    };
+    if before > known() {
+        return Err(StoreError::NewerSchema { found: before, known: known() });
+    }
+    if !dry_run {
+        let (database, _lock) = open(location).await?;
+        database.close().await;
+    }
+    Ok(Migrated { from: before, to: known() })
+}
+
+async fn version(database: Database) -> Result<i64, StoreError> {
+    let found = schema(&database).await?;
+    database.close().await;
+    Ok(found.unwrap_or(0))
+}
+
+/// The schema of a database; none before the first migration.
+pub(super) async fn schema(database: &Database) -> Result<Option<i64>, StoreError> {
+    let sql = match database.kind() {
+        Kind::Sqlite => {
+            "SELECT COUNT(*) AS number FROM sqlite_master WHERE name = '_sqlx_migrations'"
+        }
+        Kind::Postgres => {
+            "SELECT COUNT(*) AS number FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')"
+        }
+    };
+    let there = database.fetch_first(Statement::new("schema", sql)).await?;
+    if there.map_or(Ok(0), |row| row.int("number"))? == 0 {
+        return Ok(None);
+    }
+    let newest = "SELECT MAX(version) AS version FROM _sqlx_migrations";
+    let row = database.fetch_first(Statement::new("schema", newest)).await?;
+    row.map_or(Ok(None), |row| row.optional_int("version"))
+}
+
 /// The newest schema of this program.
-fn known() -> i64 {
+pub(super) fn known() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 

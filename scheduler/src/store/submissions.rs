@@ -7,7 +7,7 @@ use crate::core::SubmissionRecord;
 
 const TABLE: &str = "submissions";
 
-const SUBMISSIONS: Insert =
+const SUBMISSIONS: Insert<'static> =
     Insert { table: TABLE, columns: &["key", "document_hash", "jobs", "at_us"], on_conflict: "" };
 
 /// Adds the records. A key that exists already is an error.

@@ -86,7 +86,7 @@ impl Database {
 /// All or nothing. Undone when it is dropped before its commit.
 pub(super) enum Transaction {
     /// On a file.
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Sqlite(sqlite::Session),
     /// On a server.
     Postgres(postgres::Session),
 }
@@ -95,7 +95,7 @@ impl Transaction {
     /// Runs a statement; answers how many rows it touched.
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
         match self {
-            Self::Sqlite(inner) => sqlite::execute(inner, statement).await,
+            Self::Sqlite(session) => session.execute(statement).await,
             Self::Postgres(session) => session.execute(statement).await,
         }
     }
@@ -103,7 +103,7 @@ impl Transaction {
     /// The rows of one query.
     pub(super) async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Sqlite(inner) => sqlite::fetch(&mut **inner, statement).await,
+            Self::Sqlite(session) => session.fetch(statement).await,
             Self::Postgres(session) => session.fetch(statement).await,
         }
     }
@@ -111,7 +111,7 @@ impl Transaction {
     /// Makes it durable. An error leaves open whether it is.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(inner) => sqlite::commit(inner).await,
+            Self::Sqlite(session) => session.commit().await,
             Self::Postgres(session) => session.commit().await,
         }
     }

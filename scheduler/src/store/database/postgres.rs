@@ -130,9 +130,8 @@ pub(in crate::store) async fn check(
     connection: &mut PgConnection,
     server: &Server,
 ) -> Result<(), StoreError> {
-    let unsuitable = |why: &'static str| {
-        Err(StoreError::Unsuitable { location: server.to_string(), why })
-    };
+    let unsuitable =
+        |why: &'static str| Err(StoreError::Unsuitable { location: server.to_string(), why });
     let row: (String, bool, i64, bool) = sqlx::query_as(
         "SELECT current_setting('server_encoding'), pg_is_in_recovery(),
              (SELECT count(*) FROM information_schema.tables

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteExecutor, SqliteJournalMode, SqlitePool,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
     SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Sqlite as Driver};
@@ -39,18 +40,28 @@ impl Sqlite {
         Ok(Self { writer, readers })
     }
 
-    /// It holds the write lock from the start: one that began by reading could
-    /// not wait for the lock later.
-    pub(super) async fn write(&self) -> Result<sqlx::Transaction<'static, Driver>, StoreError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| StoreError::of("(begin)", e))
+    /// Opens a file that exists, beside whoever writes it, and changes nothing.
+    pub(in crate::store) async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let options = options(path).create_if_missing(false).pragma("query_only", "ON");
+        let readers = pool(READERS, options).await?;
+        Ok(Self { writer: readers.clone(), readers })
     }
 
-    pub(super) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, Driver>, StoreError> {
-        self.readers.begin().await.map_err(|e| StoreError::of("(begin)", e))
+    /// It holds the write lock from the start: one that began by reading could
+    /// not wait for the lock later.
+    pub(super) async fn write(&self) -> Result<Session, StoreError> {
+        Session::begin(&self.writer, "BEGIN IMMEDIATE").await
+    }
+
+    pub(super) async fn snapshot(&self) -> Result<Session, StoreError> {
+        Session::begin(&self.readers, "BEGIN").await
     }
 
     pub(super) async fn fetch(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        fetch(&self.readers, statement).await
+        let table = statement.table();
+        let rows = query(statement)?.fetch_all(&self.readers).await;
+        let rows = rows.map_err(|e| StoreError::of(table, e))?;
+        Ok(rows.into_iter().map(|row| Row::of_sqlite(table, row)).collect())
     }
 
     pub(super) async fn close(&self) {
@@ -85,28 +96,67 @@ pub(in crate::store) async fn pool(
         .map_err(|e| StoreError::of("(open)", e))
 }
 
-pub(super) async fn execute(
-    connection: &mut sqlx::SqliteConnection,
-    statement: Statement,
-) -> Result<u64, StoreError> {
-    let table = statement.table();
-    let done = query(statement)?.execute(connection).await;
-    done.map(|done| done.rows_affected()).map_err(|e| StoreError::of(table, e))
+/// A transaction. Its connection goes back to its pool only after a commit;
+/// otherwise it is closed, which undoes everything. A full disk may end a
+/// transaction behind the driver's back, and the next one would be refused.
+pub(in crate::store) struct Session {
+    connection: Option<PoolConnection<Driver>>,
 }
 
-pub(super) async fn fetch(
-    executor: impl SqliteExecutor<'_>,
-    statement: Statement,
-) -> Result<Vec<Row>, StoreError> {
-    let table = statement.table();
-    let rows = query(statement)?.fetch_all(executor).await.map_err(|e| StoreError::of(table, e))?;
-    Ok(rows.into_iter().map(|row| Row::of_sqlite(table, row)).collect())
+impl Session {
+    async fn begin(pool: &SqlitePool, how: &'static str) -> Result<Self, StoreError> {
+        let connection = pool.acquire().await.map_err(|e| StoreError::of("(connect)", e))?;
+        let mut session = Self { connection: Some(connection) };
+        let begun = sqlx::raw_sql(how).execute(session.connection()?).await;
+        session.heard("(begin)", begun)?;
+        Ok(session)
+    }
+
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
+        let table = statement.table();
+        let done = query(statement)?.execute(self.connection()?).await;
+        self.heard(table, done).map(|done| done.rows_affected())
+    }
+
+    pub(super) async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        let table = statement.table();
+        let rows = query(statement)?.fetch_all(self.connection()?).await;
+        let rows = self.heard(table, rows)?;
+        Ok(rows.into_iter().map(|row| Row::of_sqlite(table, row)).collect())
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        let done = sqlx::raw_sql("COMMIT").execute(self.connection()?).await;
+        self.heard("(commit)", done)?;
+        drop(self.connection.take());
+        Ok(())
+    }
+
+    fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        let failed = || StoreError::Invalid { what: "in a transaction that has failed".into() };
+        self.connection.as_deref_mut().ok_or_else(failed)
+    }
+
+    fn heard<T>(
+        &mut self,
+        table: &'static str,
+        answer: Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
+        answer.map_err(|error| {
+            self.hang_up();
+            StoreError::of(table, error)
+        })
+    }
+
+    fn hang_up(&mut self) {
+        drop(self.connection.take().map(PoolConnection::detach));
+    }
 }
 
-pub(super) async fn commit(
-    transaction: sqlx::Transaction<'static, Driver>,
-) -> Result<(), StoreError> {
-    transaction.commit().await.map_err(|e| StoreError::of("(commit)", e))
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.hang_up();
+    }
 }
 
 fn query(

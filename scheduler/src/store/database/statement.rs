@@ -133,14 +133,14 @@ fn arguments_named(sql: &str) -> usize {
 const BATCHES: [usize; 3] = [100, 10, 1];
 
 /// How rows of a table are added.
-pub(in crate::store) struct Insert {
+pub(in crate::store) struct Insert<'a> {
     pub(in crate::store) table: &'static str,
-    pub(in crate::store) columns: &'static [&'static str],
+    pub(in crate::store) columns: &'a [&'static str],
     /// `ON CONFLICT ...`; empty where a row that exists already is an error.
     pub(in crate::store) on_conflict: &'static str,
 }
 
-impl Insert {
+impl Insert<'_> {
     /// Adds the rows, many at a time. No two of them may have the same key.
     pub(in crate::store) async fn run(
         &self,

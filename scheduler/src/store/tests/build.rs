@@ -194,13 +194,23 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
 }
 
 pub(super) fn settled(job: u64, number: u32) -> Attempt {
-    let state = AttemptState::Settled { started: None, at: now(1_500), outcome: Outcome::Lost };
+    let state = AttemptState::Settled {
+        placed: None,
+        started: None,
+        at: now(1_500),
+        outcome: Outcome::Lost,
+    };
     attempt(job, number).with_state(state)
 }
 
 pub(super) fn ended(job: u64, number: u32) -> Attempt {
     let outcome = Outcome::Stopped { reason: StopReason::Budget };
-    attempt(job, number).with_state(AttemptState::Ended { started: None, at: now(1_500), outcome })
+    attempt(job, number).with_state(AttemptState::Ended {
+        placed: None,
+        started: None,
+        at: now(1_500),
+        outcome,
+    })
 }
 
 pub(super) fn instance(id: u64) -> Instance {

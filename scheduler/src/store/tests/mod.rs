@@ -1,6 +1,11 @@
-//! The store's tests: `suite` runs on any database, `sqlite` on the file.
+//! The store's tests: `both` runs the suites on either database.
 
+mod backups;
+mod both;
 mod build;
+mod crashes;
+mod postgres;
+mod rates;
 mod sqlite;
 mod suite;
 mod suite_reads;

@@ -1,4 +1,4 @@
-//! The suite on SQLite, and what is about the file.
+//! What is about the file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,55 +6,11 @@ use spotwise_model::JobId;
 use tempfile::TempDir;
 
 use super::build::*;
-use super::{suite, suite_reads};
 use crate::core::Change;
 use crate::store::database::{Database, Statement};
 use crate::store::{Round, Store, StoreError};
 
-macro_rules! on_sqlite {
-    ($($suite:ident { $($name:ident,)+ })+) => {
-        $($(
-            #[tokio::test]
-            async fn $name() {
-                let (_folder, _, store) = fresh().await;
-                $suite::$name(&store).await;
-            }
-        )+)+
-    };
-}
-
-on_sqlite! {
-    suite {
-    loads_what_was_committed,
-    reads_what_was_committed,
-    an_empty_store_has_nothing,
-    what_is_settled_stays_out_of_memory,
-    the_last_value_of_a_round_counts,
-    a_job_never_has_two_live_attempts,
-    a_repeated_round_changes_nothing,
-    a_round_number_of_an_earlier_leader_is_not_a_repeat,
-    only_the_newest_leader_commits,
-    nobody_commits_before_anybody_leads,
-    a_doubled_charge_undoes_its_whole_round,
-    what_no_phase_may_write_is_refused,
-    a_commit_that_is_given_up_is_all_or_nothing,
-    a_large_round_is_written_whole,
-    arguments_are_counted,
-    }
-    suite_reads {
-    pages_join_without_gap_or_overlap,
-    filters_narrow_together,
-    texts_are_never_patterns_or_sql,
-    a_group_is_what_was_submitted_together,
-    events_are_read_on_from_a_number,
-    neighbouring_periods_add_up,
-    a_value_set_twice_is_the_second,
-    a_bad_row_is_set_aside_and_the_rest_loads,
-    a_bad_row_is_named_where_it_is_asked_for,
-    }
-}
-
-async fn fresh() -> (TempDir, PathBuf, Store) {
+pub(super) async fn fresh() -> (TempDir, PathBuf, Store) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spotwise.db");
     let store = Store::open(&path).await.unwrap();
@@ -211,7 +167,7 @@ async fn a_kill_within_a_round_leaves_the_round_before() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_held_too_long_is_busy_and_retryable() {
+async fn sqlite_busy() {
     let (_folder, path, store) = fresh().await;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
     let other = sqlx::SqlitePool::connect_with(options).await.unwrap();

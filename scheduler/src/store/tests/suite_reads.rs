@@ -149,7 +149,7 @@ async fn spoil(store: &Store, statement: Statement) {
     transaction.commit().await.unwrap();
 }
 
-pub(super) async fn a_bad_row_is_set_aside_and_the_rest_loads(store: &Store) {
+pub(super) async fn poison_row(store: &Store) {
     let mut changes: Vec<Change> = (1..=4).map(|id| job(id).into()).collect();
     changes.extend((1..=4).map(|id| attempt(id, 1).into()));
     changes.extend([instance(1).into(), instance(2).into()]);

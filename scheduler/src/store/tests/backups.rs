@@ -1,0 +1,291 @@
+//! Backup, restore and check, from either database to either.
+
+use std::path::{Path, PathBuf};
+
+use spotwise_test_postgres::{Database as TestDatabase, shared};
+use tempfile::TempDir;
+
+use super::build::*;
+use crate::core::Change;
+use crate::store::backup::{BackupError, RESTORED_AT, backup, restore};
+use crate::store::check::check;
+use crate::store::database::{Database, Kind, Statement, Value};
+use crate::store::tables::TABLES;
+use crate::store::{Location, Round, Store, StoreError, open};
+
+/// A database that is not there yet.
+struct Place {
+    location: Location,
+    _folder: Option<TempDir>,
+    _database: Option<TestDatabase>,
+}
+
+fn place(kind: Kind) -> Place {
+    match kind {
+        Kind::Sqlite => {
+            let folder = tempfile::tempdir().unwrap();
+            let location = folder.path().join("spotwise.db").into();
+            Place { location, _folder: Some(folder), _database: None }
+        }
+        Kind::Postgres => {
+            let database = shared().database();
+            let location = database.url().parse().unwrap();
+            Place { location, _folder: None, _database: Some(database) }
+        }
+    }
+}
+
+/// One row at least in every table, texts that are hard to carry among them.
+async fn fill(location: &Location, jobs: u64) {
+    let store = Store::open(location).await.unwrap();
+    let mut paid = job(1);
+    paid.spent = spotwise_model::Money::from_micros(1_000);
+    let mut entry = charge(1, 0, Some(1), 1_000);
+    entry.price = spotwise_model::Price::from_micros_per_hour(60_000);
+    let mut changes: Vec<Change> = vec![
+        Change::Submission(record("schlüssel ' \" \\ \n", &[1])),
+        paid.into(),
+        gone(1).settle().into(),
+        attempt(1, 1).into(),
+        Change::Ledger(vec![entry]),
+        Change::Event(event(1, 1, Some(1))),
+        Change::Event(event(2, 1, None)),
+    ];
+    changes.extend((2..=jobs).map(|id| job(id).into()));
+    put(&store, changes).await.unwrap();
+    store.set_meta("time", "{}").await.unwrap();
+    store.close().await;
+}
+
+async fn rows(location: &Location) -> Vec<Vec<Value>> {
+    let database = open::open_to_read(location).await.unwrap();
+    let mut transaction = database.snapshot().await.unwrap();
+    let mut all = Vec::new();
+    for table in TABLES.iter().filter(|table| table.name != "leader") {
+        let mut last: Option<Vec<Value>> = None;
+        loop {
+            let page = table.page(&mut transaction, last.as_deref()).await.unwrap();
+            let Some((values, _)) = page.last() else { break };
+            last = Some(values.clone());
+            all.extend(page.into_iter().map(|(values, _)| values));
+        }
+    }
+    drop(transaction);
+    database.close().await;
+    all.retain(|values| values.first() != Some(&Value::from(RESTORED_AT)));
+    all
+}
+
+async fn there_and_back(from: Kind, to: Kind) {
+    let (source, target, folder) = (place(from), place(to), tempfile::tempdir().unwrap());
+    fill(&source.location, 1_200).await;
+    let file = folder.path().join("backup");
+    let made = backup(&source.location, &file, false, at(50)).await.unwrap();
+    assert_eq!((made.rows["jobs"], made.rows["ledger"], made.round), (1_200, 1, 1));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    let again = backup(&source.location, &file, false, at(50)).await;
+    assert!(matches!(again, Err(BackupError::Exists { .. })), "{again:?}");
+    backup(&source.location, &file, true, at(50)).await.unwrap();
+
+    let put_in = restore(&target.location, &file, at(60)).await.unwrap();
+    assert_eq!(put_in, made);
+    let expected = rows(&source.location).await;
+    assert!(expected.len() > 1_200);
+    assert_eq!(rows(&target.location).await, expected);
+    assert_eq!(check(&target.location).await.unwrap().findings, []);
+    let twice = restore(&target.location, &file, at(60)).await;
+    assert!(matches!(twice, Err(BackupError::NotEmpty { table: "jobs", .. })), "{twice:?}");
+
+    let store = Store::open(&target.location).await.unwrap();
+    assert_eq!(store.meta(RESTORED_AT).await.unwrap().as_deref(), Some("60000000"));
+    let source = Store::open(&source.location).await.unwrap();
+    let mut old = source.lead("old", at(70)).await.unwrap();
+    for _ in 0..9 {
+        old = source.lead("old", at(70)).await.unwrap();
+    }
+    assert!(store.lead("new", at(70)).await.unwrap() > old);
+    let refused = store.commit(&Round { epoch: old, id: 99, changes: &[] }).await;
+    assert!(matches!(refused, Err(StoreError::NotLeader { .. })), "{refused:?}");
+    source.close().await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_backup_of_sqlite_is_restored_on_sqlite() {
+    there_and_back(Kind::Sqlite, Kind::Sqlite).await;
+}
+
+#[tokio::test]
+async fn a_backup_of_sqlite_is_restored_on_postgresql() {
+    there_and_back(Kind::Sqlite, Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_backup_of_postgresql_is_restored_on_sqlite() {
+    there_and_back(Kind::Postgres, Kind::Sqlite).await;
+}
+
+#[tokio::test]
+async fn a_backup_of_postgresql_is_restored_on_postgresql() {
+    there_and_back(Kind::Postgres, Kind::Postgres).await;
+}
+
+/// A file with a byte changed, cut or added anywhere is refused, and no database
+/// is made.
+#[tokio::test]
+async fn a_broken_backup_is_refused_and_changes_nothing() {
+    let (source, folder) = (place(Kind::Sqlite), tempfile::tempdir().unwrap());
+    let store = Store::open(&source.location).await.unwrap();
+    put(&store, vec![job(1).into(), Change::Event(event(1, 1, None))]).await.unwrap();
+    store.close().await;
+    drop(store);
+    let file = folder.path().join("backup");
+    backup(&source.location, &file, false, at(50)).await.unwrap();
+    let whole = std::fs::read(&file).unwrap();
+    let mut broken: Vec<Vec<u8>> = Vec::new();
+    for place in (0..whole.len()).step_by(17) {
+        broken.push(whole[..place].to_vec());
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1;
+        broken.push(flipped);
+    }
+    broken.push([&whole[..], b"\n"].concat());
+    broken.push([&whole[..], &whole[..]].concat());
+    let (bad, target) = (folder.path().join("bad"), folder.path().join("new.db"));
+    for bytes in &broken {
+        std::fs::write(&bad, bytes).unwrap();
+        refused(&target, &bad).await;
+    }
+    restore(&target.clone().into(), &file, at(60)).await.unwrap();
+}
+
+async fn refused(target: &Path, bad: &PathBuf) {
+    let answer = restore(&target.into(), bad, at(60)).await;
+    let text = std::fs::read_to_string(bad).unwrap_or_default();
+    assert!(
+        matches!(answer, Err(BackupError::Damaged { .. } | BackupError::Newer { .. })),
+        "{answer:?}: {text}"
+    );
+    assert!(!target.exists());
+}
+
+/// The list of tables says what the schema says.
+#[tokio::test]
+async fn every_column_is_backed_up() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let place = place(kind);
+        let store = Store::open(&place.location).await.unwrap();
+        let sql = match kind {
+            Kind::Sqlite => {
+                "SELECT t.name || '.' || c.name AS key FROM sqlite_master AS t, pragma_table_info(t.name) AS c
+                 WHERE t.type = 'table' AND t.name <> '_sqlx_migrations'"
+            }
+            Kind::Postgres => {
+                "SELECT CAST(table_name || '.' || column_name AS TEXT) AS key FROM information_schema.columns
+                 WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations'"
+            }
+        };
+        let found = store.database.fetch(Statement::new("(schema)", sql)).await.unwrap();
+        let mut found: Vec<String> = found.iter().map(|row| row.text("key").unwrap()).collect();
+        let names = |table: &'static crate::store::tables::Table| {
+            table.columns.iter().map(|column| format!("{}.{}", table.name, column.name()))
+        };
+        let mut known: Vec<String> = TABLES.iter().flat_map(names).collect();
+        found.sort();
+        known.sort();
+        assert_eq!(found, known, "{kind:?}");
+        store.close().await;
+    }
+}
+
+/// Each of these is seen, by its table.
+const FAULTS: [(&str, &str); 12] = [
+    ("job_tags", "INSERT INTO job_tags (job, key, value) VALUES (9999, 'a', 'b')"),
+    ("events", "UPDATE events SET job = 9999 WHERE number = 1"),
+    ("ledger", "UPDATE ledger SET instance = 9999"),
+    ("ledger", "UPDATE ledger SET amount_micros = 5"),
+    (
+        "ledger",
+        "UPDATE ledger SET document = replace(document, '\"sequence\":0', '\"sequence\":1'), sequence = 1",
+    ),
+    ("jobs", "UPDATE jobs SET spent_micros = 7 WHERE id = 1"),
+    ("jobs", "UPDATE jobs SET state = 'failed' WHERE id = 2"),
+    ("jobs", "UPDATE jobs SET document = '{' WHERE id = 3"),
+    ("jobs", "UPDATE jobs SET format = 99 WHERE id = 3"),
+    ("attempts", "UPDATE attempts SET live = 0"),
+    ("instances", "UPDATE instances SET settled = 0"),
+    ("submissions", "UPDATE submissions SET jobs = 'x'"),
+];
+
+#[tokio::test]
+async fn a_check_finds_every_planted_fault() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let sound = place(kind);
+        fill(&sound.location, 20).await;
+        let report = check(&sound.location).await.unwrap();
+        assert_eq!((report.found, report.rows["jobs"]), (0, 20), "{:?}", report.findings);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("backup");
+        backup(&sound.location, &file, false, at(50)).await.unwrap();
+        for (table, sql) in FAULTS {
+            let spoilt = place(kind);
+            restore(&spoilt.location, &file, at(60)).await.unwrap();
+            plant(&spoilt.location, sql).await;
+            let report = check(&spoilt.location).await.unwrap();
+            assert!(report.findings.iter().any(|f| f.table == table), "{sql}: {report:?}");
+        }
+    }
+}
+
+async fn plant(location: &Location, sql: &'static str) {
+    match location {
+        Location::Sqlite(path) => {
+            let options =
+                sqlx::sqlite::SqliteConnectOptions::new().filename(path).foreign_keys(false);
+            let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+            assert!(sqlx::query(sql).execute(&pool).await.unwrap().rows_affected() > 0);
+            pool.close().await;
+        }
+        Location::Postgres(server) => {
+            let pool = sqlx::PgPool::connect_with(server.options().clone()).await.unwrap();
+            let mut connection = pool.acquire().await.unwrap();
+            let off = "SET session_replication_role = replica";
+            sqlx::raw_sql(off).execute(&mut *connection).await.unwrap();
+            let done = sqlx::raw_sql(sql).execute(&mut *connection).await.unwrap();
+            assert!(done.rows_affected() > 0);
+            drop(connection);
+            pool.close().await;
+        }
+    }
+}
+
+/// A page of the file that is not what it was.
+#[tokio::test]
+async fn a_check_finds_a_damaged_page() {
+    let place = place(Kind::Sqlite);
+    fill(&place.location, 1_200).await;
+    let Location::Sqlite(path) = &place.location else { panic!("a file") };
+    let mut bytes = std::fs::read(path).unwrap();
+    // Within an index: every row of its table is still there.
+    let text = b"jobs_by_state";
+    assert!(bytes.windows(text.len()).any(|window| window == text));
+    let middle = bytes.len() / 2 / 4_096 * 4_096;
+    bytes[middle..middle + 4_096].fill(0);
+    std::fs::write(path, bytes).unwrap();
+    let seen = match check(&place.location).await {
+        Ok(report) => report.found > 0,
+        Err(error) => matches!(error, StoreError::Corrupt { .. }),
+    };
+    assert!(seen);
+}
+
+#[tokio::test]
+async fn a_backup_is_made_beside_a_running_scheduler() {
+    let (place, folder) = (place(Kind::Sqlite), tempfile::tempdir().unwrap());
+    let store = Store::open(&place.location).await.unwrap();
+    assert!(matches!(store.database, Database::Sqlite(_)));
+    put(&store, vec![job(1).into()]).await.unwrap();
+    let report = backup(&place.location, &folder.path().join("b"), false, at(50)).await.unwrap();
+    assert_eq!(report.rows["jobs"], 1);
+    put(&store, vec![job(2).into()]).await.unwrap();
+}

@@ -1,0 +1,158 @@
+//! Those who submit: each with a key, lost answers, and up to five tries.
+
+use rand::RngExt;
+use spotwise_model::JobId;
+use spotwise_model::spec::{Dependency, Format, Submission, canonical, parse};
+use spotwise_scheduler::handle::{Command, Submit};
+
+use super::faults::Kind;
+use super::jobs::{self, Nature};
+use super::sim::{Caller, Event, Heard, Sim};
+use super::time::{DAY, HOUR, MINUTE, Ms, SECOND};
+
+const TRIES: u32 = 5;
+
+/// One submission and whoever makes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) name: String,
+    pub(crate) nature: Nature,
+    document: Submission,
+    hash: String,
+    pub(crate) key: String,
+    tries: u32,
+    asked: Option<u64>,
+    /// The answer, once it came.
+    pub(crate) accepted: Option<Vec<JobId>>,
+    pub(crate) refused: Option<String>,
+    /// Whether another document goes under the same key.
+    pub(crate) impostor: bool,
+}
+
+impl Sim {
+    pub(crate) fn enlist_clients(&mut self) {
+        for number in 0..self.recipe.submissions {
+            let at = self.rng.random_range(0..self.recipe.days * DAY);
+            let at = at - at % (self.rng.random_range(1..6) * HOUR);
+            let at = at + self.rng.random_range(0..10 * MINUTE);
+            self.enlist(number, at);
+        }
+    }
+
+    fn enlist(&mut self, number: usize, at: Ms) {
+        let (text, nature) = jobs::invent(&mut self.rng, number);
+        let key = format!("key-{number}");
+        let client = client(number, &text, nature, key);
+        let twins = if self.recipe.kinds.contains(&Kind::SameKeyBurst) && self.rng.random_range(0..12) == 0 {
+            63
+        } else {
+            0
+        };
+        let place = self.clients.len();
+        self.clients.push(client.clone());
+        self.at(at, Event::Client(place));
+        if twins > 0 {
+            self.fired.note(Kind::SameKeyBurst.name());
+        }
+        for _ in 0..twins {
+            let place = self.clients.len();
+            self.clients.push(client.clone());
+            let at = at + self.rng.random_range(0..200);
+            self.at(at, Event::Client(place));
+        }
+        if self.recipe.kinds.contains(&Kind::KeyReused) && self.rng.random_range(0..15) == 0 {
+            let mut other = client;
+            other.hash = format!("{}-other", other.hash);
+            other.impostor = true;
+            let place = self.clients.len();
+            self.clients.push(other);
+            // Long after, so that the first has been accepted.
+            self.at(at + HOUR, Event::Client(place));
+        }
+    }
+
+    pub(crate) fn client_acts(&mut self, number: usize) {
+        let client = &self.clients[number];
+        if client.accepted.is_some() || client.refused.is_some() || client.tries >= TRIES {
+            return;
+        }
+        let twin = self.clients.iter().find(|c| c.key == client.key && !c.impostor);
+        if client.impostor && twin.is_none_or(|twin| twin.accepted.is_none()) {
+            return;
+        }
+        let tables = &self.store.tables;
+        let known = tables.submissions.get(&client.key);
+        let named: Vec<JobId> = client
+            .document
+            .jobs
+            .iter()
+            .flat_map(|job| &job.after)
+            .filter_map(|after| match after {
+                Dependency::Id(id) => Some(*id),
+                Dependency::Name(_) => None,
+            })
+            .collect();
+        let submit = Submit {
+            submission: client.document.clone(),
+            document_hash: client.hash.clone(),
+            key: Some(client.key.clone()),
+            known: known.map(|record| (record.document_hash.clone(), record.jobs.clone())),
+            ended_parents: tables.outcomes(&named),
+        };
+        let tries = client.tries;
+        let id = self.send(tries as usize, Caller::Client(number), Command::Submit(submit));
+        let client = &mut self.clients[number];
+        client.tries += 1;
+        client.asked = Some(id);
+        // No answer by then: once more, by the same key.
+        let pause = 10 * SECOND << tries.min(6);
+        self.later(pause, Event::Client(number));
+    }
+
+    pub(crate) fn client_hears(&mut self, number: usize, id: u64, heard: Heard) {
+        // Operators do not wait for their answers.
+        let Some(client) = self.clients.get_mut(number).filter(|c| c.asked == Some(id)) else {
+            return;
+        };
+        match heard {
+            Heard::Submitted { jobs, replayed } => {
+                if replayed {
+                    self.fired.note("submission_replayed");
+                }
+                client.accepted = Some(jobs);
+            }
+            Heard::KeyReused => {
+                client.refused = Some("key reused".to_owned());
+                if client.impostor {
+                    self.note(Kind::KeyReused);
+                }
+            }
+            Heard::Refused(why) => client.refused = Some(why),
+            _ => {}
+        }
+    }
+
+    /// The submission that a job of this name is of.
+    pub(crate) fn submission_of(&self, job: &str) -> Option<&Client> {
+        let name = job.trim_end_matches(['a', 'b']);
+        self.clients.iter().find(|client| client.name == name)
+    }
+}
+
+fn client(number: usize, text: &str, nature: Nature, key: String) -> Client {
+    let document = parse(text.as_bytes(), Format::Yaml)
+        .unwrap_or_else(|error| panic!("a document of the simulator is refused: {error:?}\n{text}"));
+    let _ = canonical;
+    Client {
+        name: format!("s{number}"),
+        nature,
+        hash: format!("hash-{number}"),
+        document,
+        key,
+        tries: 0,
+        asked: None,
+        accepted: None,
+        refused: None,
+        impostor: false,
+    }
+}

@@ -1,0 +1,122 @@
+//! The simulated cloud: workers by name, lies, and a meter of its own.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use spotwise_model::instance::EndedBy;
+use spotwise_model::{AttemptId, CapacityType, Instance, InstanceId, InstanceState, OfferKey};
+use spotwise_scheduler::handle::WorkerId;
+
+use super::crew::{Pid, Worker};
+use super::place::Place;
+use super::time::Ms;
+
+/// How far a time in the books may lie from the cloud's own: a leader may be
+/// stopped for as long as its lease between its decision and its commit.
+const CLOSE: i64 = 4;
+
+/// What the pool has been told, and what it does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cloud {
+    pub(crate) workers: BTreeMap<Pid, Worker>,
+    /// By name: the token of a launch.
+    pub(crate) named: BTreeMap<WorkerId, Pid>,
+    /// Of another installation.
+    pub(crate) foreign: BTreeMap<Pid, WorkerId>,
+    pub(crate) machines: BTreeMap<InstanceId, Machine>,
+    last: Pid,
+    pub(crate) throttled_until: Ms,
+    pub(crate) empty_until: Ms,
+    pub(crate) blind_until: Ms,
+    /// Deaths from that time on are not shown while the list lags.
+    pub(crate) blind_since: Ms,
+    pub(crate) kills_late_until: Ms,
+}
+
+/// A machine as the cloud sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    offer: OfferKey,
+    /// The second at which it was bought.
+    since: i64,
+    reclaim_at: Option<Timestamp>,
+    pub(crate) closed: Option<(i64, EndedBy)>,
+}
+
+impl Cloud {
+    pub(crate) fn next_pid(&mut self) -> Pid {
+        self.last += 1;
+        self.last
+    }
+
+    pub(crate) fn by_name(&self, place: WorkerId) -> Option<&Worker> {
+        self.workers.get(self.named.get(&place)?)
+    }
+
+    /// Takes note of what was committed about a machine, by the cloud's clock.
+    pub(crate) fn follow(&mut self, machine: &Instance, now: Timestamp) -> Result<(), String> {
+        let (id, now) = (machine.id, now.as_second());
+        match machine.state {
+            InstanceState::Live { since } => {
+                let since = since.as_second();
+                if (since - now).abs() > CLOSE {
+                    return Err(format!("{id} is bought at {now} and booked from {since}"));
+                }
+                let offer = machine.offer.clone();
+                let bought = Machine { offer, since, reclaim_at: None, closed: None };
+                if self.machines.insert(id, bought).is_some() {
+                    return Err(format!("{id} is bought twice"));
+                }
+            }
+            InstanceState::Noticed { reclaim_at, .. } => {
+                let known = self.machines.get_mut(&id).ok_or(format!("{id} was never bought"))?;
+                known.reclaim_at = Some(reclaim_at);
+            }
+            InstanceState::Ended { since, at, by, settled } => {
+                let known = self.machines.get_mut(&id).ok_or(format!("{id} was never bought"))?;
+                let at = at.as_second();
+                match known.closed {
+                    Some(closed) if closed == (at, by) => {}
+                    Some(closed) => return Err(format!("{id} ended {closed:?} and then {at} {by:?}")),
+                    None if settled => {}
+                    None => {}
+                }
+                if known.closed.is_none() {
+                    let mine = match by {
+                        EndedBy::Provider => known.reclaim_at.map_or(i64::MIN, Timestamp::as_second),
+                        EndedBy::Us => now,
+                    };
+                    if (at - mine).abs() > CLOSE || since.as_second() != known.since {
+                        return Err(format!("{id} ends at {mine} and is booked to {at} {by:?}"));
+                    }
+                    known.closed = Some((at, by));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the provider bills for a machine that is gone: micro-dollars. EC2's
+    /// rules: whole seconds, a minute at least, and nothing for a spot machine
+    /// that the provider takes back within its first hour.
+    pub(crate) fn bill(&self, id: InstanceId, place: &Place) -> Option<i64> {
+        let machine = self.machines.get(&id)?;
+        let (at, by) = machine.closed?;
+        let spot = machine.offer.capacity_type == CapacityType::Spot;
+        if spot && by == EndedBy::Provider && at - machine.since < 3_600 {
+            return Some(0);
+        }
+        Some(place.bill(&machine.offer, machine.since, at.max(machine.since + 60)))
+    }
+
+    /// Whether the list shows that a worker is gone.
+    pub(crate) fn shows(&self, now: Ms, died_at: Ms) -> bool {
+        now >= self.blind_until || died_at < self.blind_since
+    }
+
+    /// Every worker of an attempt, dead or alive.
+    pub(crate) fn of_attempt(&self, attempt: AttemptId) -> Vec<Pid> {
+        let of = self.workers.iter().filter(|(_, worker)| worker.place.attempt == attempt);
+        of.map(|(pid, _)| *pid).collect()
+    }
+}

@@ -1,0 +1,231 @@
+//! Faults that come by themselves, from time to time.
+
+use rand::RngExt;
+use spotwise_model::{InstanceId, JobId};
+use spotwise_scheduler::handle::{Command, WorkerId};
+
+use super::crew::{Phase, Pid, Task, Worker};
+use super::faults::Kind;
+use super::jobs::Nature;
+use super::node::TERM;
+use super::sim::{Caller, Event, Sim};
+use super::time::{HOUR, MINUTE, SECOND};
+
+impl Sim {
+    pub(crate) fn inject(&mut self) {
+        if !self.is_stormy() {
+            return;
+        }
+        let next = self.rng.random_range(MINUTE..3 * HOUR);
+        self.later(next, Event::Inject);
+        let kinds: Vec<Kind> = self.recipe.kinds.iter().copied().collect();
+        let kind = kinds[self.rng.random_range(0..kinds.len())];
+        match kind {
+            Kind::Throttled => self.cloud.throttled_until = self.now + 30 * MINUTE,
+            Kind::NoCapacity => {
+                let span = self.rng.random_range(MINUTE..6 * HOUR);
+                self.cloud.empty_until = self.now + span;
+            }
+            Kind::ListLag => {
+                self.cloud.blind_since = self.now;
+                self.cloud.blind_until = self.now + self.rng.random_range(0..300) * SECOND;
+                // Something to be blind to.
+                self.on_a_worker(Self::die);
+            }
+            Kind::SlowKill => {
+                self.note(kind);
+                self.cloud.kills_late_until = self.now + HOUR;
+            }
+            Kind::NoticeNever => self.lose_machine(kind),
+            Kind::ProcessDeath => {
+                if self.on_a_worker(Self::die) {
+                    self.note(kind);
+                }
+            }
+            Kind::CommandOutlives => {
+                if self.on_a_worker(Self::die_alone) {
+                    self.note(kind);
+                }
+            }
+            Kind::StrayOurs => self.stray(),
+            Kind::StrayForeign => {
+                self.note(kind);
+                let pid = self.cloud.next_pid();
+                let place = WorkerId {
+                    attempt: spotwise_model::AttemptId { job: JobId(1 + pid % 40), number: 1 },
+                    rank: 0,
+                };
+                self.cloud.foreign.insert(pid, place);
+            }
+            Kind::Partition | Kind::PartitionOneWay | Kind::LateReport => self.cut(kind),
+            Kind::StoreOutage => self.store_goes(),
+            Kind::RenewalDelayed => self.delay_renewals(),
+            Kind::CrashIdle | Kind::Restart => {
+                if let Some(node) = self.leading() {
+                    self.note(kind);
+                    self.crash(node);
+                }
+            }
+            Kind::PauseIdle => {
+                if let Some(node) = self.leading() {
+                    self.note(kind);
+                    self.pause(node);
+                }
+            }
+            Kind::CrashBeforeCommit
+            | Kind::CrashBeforeAnswers
+            | Kind::CrashBeforeEffects
+            | Kind::CrashMidEffects
+            | Kind::PauseBeforeCommit
+            | Kind::PauseBeforeEffects => self.armed = Some(kind),
+            Kind::Cancel => self.cancel_some_job(),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn leading(&self) -> Option<usize> {
+        self.nodes.iter().position(|node| node.up && !node.paused && node.leader.is_some())
+    }
+
+    fn running(&self) -> Vec<Pid> {
+        let there = self.cloud.workers.iter().filter(|(_, w)| w.alive && w.phase != Phase::Gone);
+        there.map(|(pid, _)| *pid).collect()
+    }
+
+    fn on_a_worker(&mut self, what: impl Fn(&mut Self, Pid)) -> bool {
+        let pids = self.running();
+        if pids.is_empty() {
+            return false;
+        }
+        let pid = pids[self.rng.random_range(0..pids.len())];
+        self.say(|| format!("worker {pid} is struck"));
+        what(self, pid);
+        true
+    }
+
+    fn lose_machine(&mut self, kind: Kind) {
+        let machines: Vec<InstanceId> =
+            self.store.tables.live_machines().map(|machine| machine.id).collect();
+        if !machines.is_empty() {
+            self.note(kind);
+            let machine = machines[self.rng.random_range(0..machines.len())];
+            self.machine_gone(machine);
+        }
+    }
+
+    /// A command of an attempt that nobody knows any more, or never did.
+    fn stray(&mut self) {
+        self.note(Kind::StrayOurs);
+        let pid = self.cloud.next_pid();
+        let job = JobId(1_000_000 + pid);
+        let place = WorkerId { attempt: spotwise_model::AttemptId { job, number: 1 }, rank: 0 };
+        let mut worker = Worker::new(place, self.now, 30 * SECOND);
+        worker.task = Some(Task {
+            restore: None,
+            done: 0,
+            whole: 1_000 * HOUR,
+            saves_every: None,
+            grace: 10 * SECOND,
+            nature: Nature { length_percent: 100, ..Nature::default() },
+        });
+        worker.start(self.now);
+        worker.alive = false;
+        worker.words.clear();
+        self.cloud.workers.insert(pid, worker);
+        self.pool_changed();
+    }
+
+    fn cut(&mut self, kind: Kind) {
+        let pids = self.running();
+        if pids.is_empty() {
+            return;
+        }
+        let pid = pids[self.rng.random_range(0..pids.len())];
+        let span = match self.rng.random_range(0..3) {
+            0 => self.rng.random_range(SECOND..MINUTE),
+            1 => self.rng.random_range(MINUTE..10 * MINUTE),
+            _ => self.rng.random_range(10 * MINUTE..2 * HOUR),
+        };
+        let until = self.now + span;
+        self.note(kind);
+        self.say(|| format!("worker {pid} for {} s", span / SECOND));
+        let now = self.now;
+        let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
+        match kind {
+            Kind::LateReport => worker.reports_after = until,
+            _ => {
+                // It spoke a moment ago, as it does twice a second.
+                if worker.next_beat < crate::chaos::time::Ms::MAX {
+                    worker.answered = worker.answered.max(now);
+                }
+                worker.deaf_until = until;
+                if kind == Kind::Partition {
+                    worker.mute_until = until;
+                }
+            }
+        }
+        self.heard_of(pid);
+        self.set_wake(pid);
+    }
+
+    /// The heartbeat of a moment ago, on the other side.
+    fn heard_of(&mut self, pid: Pid) {
+        let Some(worker) = self.cloud.workers.get(&pid) else { return };
+        let key = (worker.place.attempt, worker.place.rank);
+        let wall = crate::chaos::time::at(self.start, self.now);
+        let Some(node) = self.leading() else { return };
+        if let Some(leader) = &mut self.nodes[node].leader
+            && let Some(heard) = leader.state.seen.heartbeats.get_mut(&key)
+        {
+            *heard = (*heard).max(wall);
+        }
+    }
+
+    fn store_goes(&mut self) {
+        if self.store_away {
+            return;
+        }
+        self.note(Kind::StoreOutage);
+        self.store_away = true;
+        self.tally.away_since.get_or_insert(self.now);
+        let span = match self.rng.random_range(0..3) {
+            0 => self.rng.random_range(200..2 * SECOND),
+            1 => self.rng.random_range(SECOND..2 * MINUTE),
+            _ => self.rng.random_range(MINUTE..30 * MINUTE),
+        };
+        if let Some(node) = self.holder {
+            self.stop_renewing(node);
+        }
+        self.later(span, Event::StoreBack);
+    }
+
+    fn delay_renewals(&mut self) {
+        if let (Some(node), 2) = (self.leading(), self.nodes.len()) {
+            self.note(Kind::RenewalDelayed);
+            self.stop_renewing(node);
+            let span = self.rng.random_range(0..2 * TERM);
+            self.later(span, Event::RenewalsBack(node));
+        }
+    }
+
+    fn cancel_some_job(&mut self) {
+        let open: Vec<JobId> = self
+            .store
+            .tables
+            .jobs
+            .values()
+            .filter(|job| !job.state.is_terminal())
+            .map(|job| job.id)
+            .collect();
+        if open.is_empty() {
+            return;
+        }
+        let job = open[self.rng.random_range(0..open.len())];
+        self.note(Kind::Cancel);
+        self.say(|| format!("{job} is to be cancelled"));
+        let group = self.rng.random_range(0..4) == 0;
+        for node in 0..self.nodes.len() {
+            self.send(node, Caller::Client(usize::MAX), Command::Cancel { job, group });
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What schedulers expect of the spot markets. Fitting it takes a hundred times
+//! longer than everything else in a simulated month, and it bears on choices
+//! only, never on what must hold: all worlds share one fit, kept fresh.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use spotwise_model::Now;
+use spotwise_model::time::{after, between};
+use spotwise_scheduler::config::Config;
+use spotwise_scheduler::core::State;
+use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
+use spotwise_solver::{Forecast, PoolLimit};
+
+use super::faults::Kinds;
+use super::place::Place;
+use super::time::{self, DAY};
+
+struct Outlook {
+    forecasts: Vec<Forecast>,
+    /// From the first step to the fit.
+    memory: Duration,
+}
+
+/// The common outlook, as if it were fitted at `now`.
+pub(crate) fn at(now: Timestamp, config: &Config, total: &PoolLimit) -> Vec<Forecast> {
+    static OUTLOOK: OnceLock<Outlook> = OnceLock::new();
+    let outlook = OUTLOOK.get_or_init(|| fit(config, total));
+    let first = now.checked_sub(outlook.memory).unwrap_or(now);
+    outlook.forecasts.iter().map(|f| Forecast { first, ..f.clone() }).collect()
+}
+
+/// One machine type is fitted a round.
+fn fit(config: &Config, total: &PoolLimit) -> Outlook {
+    let start: Timestamp = "2026-01-05T00:00:00Z".parse().expect("a fixed time");
+    let place =
+        Place::invented(&mut ChaCha8Rng::seed_from_u64(1), start, 5, 5 * DAY, &Kinds::new());
+    let mut state = State::default();
+    let at = time::at(start, 4 * DAY);
+    for round in 0..8 {
+        let now = after(at, Duration::from_secs(round));
+        let mut draft = Draft { state: &mut state, changes: Vec::new() };
+        let around = Surroundings { market: &place.market, pool: &total.pool, total, config };
+        round::run(&mut draft, None, around, Now { market: now, wall: now });
+    }
+    let forecasts = state.seen.forecasts;
+    let memory = forecasts.first().map_or(Duration::ZERO, |f| between(f.first, at));
+    Outlook { forecasts, memory }
+}

@@ -1,0 +1,396 @@
+//! What happens in the pool: launches, kills, looks, reaping, machines that go,
+//! and the workers' wakes.
+
+use std::collections::BTreeSet;
+
+use rand::RngExt;
+use spotwise_model::attempt::StopReason;
+use spotwise_model::{AttemptId, InstanceId};
+use spotwise_scheduler::handle::{Assigned, Command, WorkerId};
+
+use super::crew::{Phase, Pid, Task, Word, Worker};
+use super::faults::Kind;
+use super::jobs::Nature;
+use super::node::Leader;
+use super::sim::{Caller, Event, Heard, Request, Sim};
+use super::time::{self, MINUTE, Ms, SECOND};
+
+/// A worker turns to the other scheduler, or asks again, after this.
+const TURN: Ms = 700;
+
+/// What a worker runs. How its command behaves is not in the documents.
+pub(crate) fn task(assigned: &Assigned) -> Task {
+    let spec = &assigned.job.spec;
+    let checkpoint = spec.checkpoint.as_ref();
+    let restored = assigned.restore.and_then(|c| c.progress.step).unwrap_or(0);
+    Task {
+        restore: assigned.restore.map(|c| (c.attempt, c.sequence)),
+        done: restored * SECOND,
+        whole: time::millis(spec.longest_expected_duration()),
+        saves_every: checkpoint.map(|c| time::millis(c.interval)),
+        grace: checkpoint.map_or(10 * SECOND, |c| time::millis(c.grace)),
+        nature: Nature::default(),
+    }
+}
+
+impl Sim {
+    /// A launch call of a scheduler reaches the pool. The same name is the same
+    /// worker: a command is never started twice.
+    pub(crate) fn launch(&mut self, node: usize, incarnation: u64, worker: WorkerId) {
+        let message = |text: &str| {
+            let message = text.to_owned();
+            Command::LaunchFailed { worker, message, retryable: true }
+        };
+        let known = self.cloud.by_name(worker).map(|known| (known.alive, known.started));
+        let answer = match known {
+            Some((true, _)) => None,
+            Some((false, true)) => Some(Command::LaunchFailed {
+                worker,
+                message: "lost: a command is never started twice".to_owned(),
+                retryable: false,
+            }),
+            _ if self.now < self.cloud.throttled_until => {
+                self.note(Kind::Throttled);
+                Some(message("throttled: rate exceeded"))
+            }
+            _ if self.now < self.cloud.empty_until => {
+                self.note(Kind::NoCapacity);
+                Some(message("insufficient capacity"))
+            }
+            _ if worker.rank > 0 && self.strikes(Kind::PartialGang, 20) => {
+                Some(message("insufficient capacity for the rest of the gang"))
+            }
+            _ if self.strikes(Kind::ErrorBeforeEffect, 30) => Some(Command::LaunchUnknown { worker }),
+            _ => {
+                self.spawn(worker);
+                self.strikes(Kind::ExecuteAndTimeout, 20).then_some(Command::LaunchUnknown { worker })
+            }
+        };
+        if let Some(command) = answer {
+            self.tell(node, incarnation, command);
+        }
+    }
+
+    fn spawn(&mut self, place: WorkerId) {
+        let pid = self.cloud.next_pid();
+        let boot = match self.rng.random_range(0..20) {
+            0 => self.rng.random_range(MINUTE..3 * MINUTE),
+            _ => self.rng.random_range(2 * SECOND..30 * SECOND),
+        };
+        let lease = time::millis(self.config.lease);
+        let worker = Worker::new(place, self.now + boot, lease);
+        self.say(|| format!("{} rank {} is worker {pid}", place.attempt, place.rank));
+        self.cloud.workers.insert(pid, worker);
+        self.cloud.named.insert(place, pid);
+        self.tally.workers += 1;
+        self.set_wake(pid);
+    }
+
+    /// What the process that acted learns about its pool goes into its own loop.
+    fn tell(&mut self, node: usize, incarnation: u64, command: Command) {
+        let alive = self.nodes.get(node).is_some_and(|n| n.up && n.incarnation == incarnation);
+        if alive {
+            self.send(node, Caller::Pool, command);
+        }
+    }
+
+    pub(crate) fn kill(&mut self, attempt: AttemptId) {
+        for pid in self.cloud.of_attempt(attempt) {
+            if self.cloud.workers[&pid].exists() {
+                self.say(|| format!("worker {pid} of {attempt} is killed"));
+                self.die(pid);
+            }
+        }
+    }
+
+    /// A worker and its command are gone.
+    pub(crate) fn die(&mut self, pid: Pid) {
+        if self.cloud.workers.get(&pid).is_some_and(|w| w.running_since.is_some()) {
+            self.command_over(pid);
+        }
+        let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
+        worker.alive = false;
+        worker.running_since = None;
+        worker.phase = Phase::Gone;
+        worker.words.clear();
+        worker.died_at = Some(self.now);
+        self.pool_changed();
+    }
+
+    /// The worker dies, what it started runs on.
+    pub(crate) fn die_alone(&mut self, pid: Pid) {
+        let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
+        worker.count(self.now);
+        worker.alive = false;
+        worker.words.clear();
+        worker.died_at = Some(self.now);
+        self.set_wake(pid);
+        self.pool_changed();
+    }
+
+    pub(crate) fn machine_gone(&mut self, machine: InstanceId) {
+        let on: Vec<Pid> = self.workers_on(machine);
+        if !on.is_empty() {
+            self.say(|| format!("{machine} is taken back with {on:?}"));
+        }
+        for pid in on {
+            self.die(pid);
+        }
+    }
+
+    pub(crate) fn workers_on(&self, machine: InstanceId) -> Vec<Pid> {
+        let on = self.cloud.workers.iter().filter(|(_, worker)| {
+            let attempt = self.store.tables.attempts.get(&worker.place.attempt);
+            let place = attempt.and_then(|a| a.instances.get(worker.place.rank as usize));
+            worker.exists() && place == Some(&machine)
+        });
+        on.map(|(pid, _)| *pid).collect()
+    }
+
+    /// The pool's list, as `effects` looks at it: workers that died without a
+    /// word.
+    pub(crate) fn look(&mut self, node: usize, leader: &Leader) {
+        let mut gone = Vec::new();
+        let mut hidden = false;
+        for attempt in leader.state.attempts.values().filter(|a| a.state.is_live()) {
+            for rank in 0..attempt.nodes.len() as u32 {
+                let place = WorkerId { attempt: attempt.id, rank };
+                let Some(worker) = self.cloud.by_name(place).filter(|w| !w.alive) else { continue };
+                if self.cloud.shows(self.now, worker.died_at.unwrap_or(0)) {
+                    gone.push(place);
+                } else {
+                    hidden = true;
+                }
+            }
+        }
+        if hidden {
+            self.note(Kind::ListLag);
+            let until = self.cloud.blind_until;
+            self.tick_by(node, until);
+        }
+        let incarnation = self.nodes[node].incarnation;
+        for worker in gone {
+            self.tell(node, incarnation, Command::WorkerGone { worker });
+        }
+    }
+
+    /// Ends what runs of ours although its worker is gone and its attempt over,
+    /// or its command started: `capacity::local::is_stray`.
+    pub(crate) fn reap(&mut self, leader: &Leader) {
+        let live: BTreeSet<AttemptId> =
+            leader.state.attempts.values().filter(|a| a.state.is_live()).map(|a| a.id).collect();
+        let strays: Vec<Pid> = self
+            .cloud
+            .workers
+            .iter()
+            .filter(|(_, w)| !w.alive && w.running_since.is_some())
+            .filter(|(_, w)| !live.contains(&w.place.attempt) || w.started)
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in strays {
+            self.fired.note("reaped");
+            self.say(|| format!("stray {pid} is reaped"));
+            self.die(pid);
+        }
+    }
+
+    pub(crate) fn set_wake(&mut self, pid: Pid) {
+        let now = self.now;
+        let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
+        worker.wake += 1;
+        let (number, at) = (worker.wake, worker.next(now));
+        if at < Ms::MAX {
+            self.at(at, Event::Wake(pid, number));
+        }
+    }
+
+    pub(crate) fn wake_worker(&mut self, pid: Pid, number: u64) {
+        let now = self.now;
+        let leave_after = self.leaves_after(pid);
+        let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
+        if worker.wake != number || !worker.exists() {
+            return;
+        }
+        let ran = worker.running_since.is_some();
+        if worker.alive && worker.next_beat < Ms::MAX && now >= worker.answered + worker.lease {
+            worker.lease_lost(now, leave_after);
+            self.fired.note("worker_stopped_itself");
+            self.say(|| format!("worker {pid}: nobody answers, it stops"));
+        }
+        let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
+        match worker.phase {
+            Phase::Boot if worker.boots_at <= now => {
+                worker.phase = Phase::Register;
+                worker.words.push_back(Word::Register);
+            }
+            Phase::Prepare { until } if until <= now => self.start_command(pid),
+            Phase::Run | Phase::Warned { .. } => worker.run(now, leave_after),
+            Phase::Stopping { leaves, kill_at } if leaves.min(kill_at) <= now => worker.leave(now),
+            Phase::Say { since } if now >= since + 2 * time::HOUR => self.die(pid),
+            _ => {}
+        }
+        let over = self.cloud.workers.get(&pid).is_some_and(|w| ran && w.running_since.is_none());
+        if over {
+            self.command_over(pid);
+        }
+        self.speak(pid);
+        self.set_wake(pid);
+    }
+
+    fn leaves_after(&mut self, pid: Pid) -> Ms {
+        let grace = self.cloud.workers.get(&pid).and_then(|w| w.task).map_or(10 * SECOND, |t| t.grace);
+        self.rng.random_range(100..grace + grace / 4)
+    }
+
+    /// Says the next word, and a heartbeat where it is due.
+    pub(crate) fn speak(&mut self, pid: Pid) {
+        let now = self.now;
+        let Some(worker) = self.cloud.workers.get_mut(&pid).filter(|w| w.alive) else { return };
+        if worker.asked.is_some_and(|(_, made)| now >= made + super::crew::SAY_AGAIN) {
+            worker.asked = None;
+            worker.speaks_to += 1;
+        }
+        if worker.next_beat <= now {
+            worker.next_beat = now + worker.pause;
+            worker.count(now);
+            let id = self.ask(pid, Word::Heartbeat);
+            if let Some(worker) = self.cloud.workers.get_mut(&pid) {
+                worker.beat = Some((id, now));
+            }
+        }
+        let Some(worker) = self.cloud.workers.get(&pid) else { return };
+        if let (Some(word), None) = (worker.words.front().copied(), worker.asked)
+            && now >= worker.reports_after
+        {
+            let id = self.ask(pid, word);
+            if let Some(worker) = self.cloud.workers.get_mut(&pid) {
+                worker.asked = Some((id, now));
+            }
+        }
+    }
+
+    fn ask(&mut self, pid: Pid, word: Word) -> u64 {
+        let worker = &self.cloud.workers[&pid];
+        let (command, to, mute) = (worker.command(word), worker.speaks_to, now_before(self.now, worker.mute_until));
+        if mute || self.strikes(Kind::RequestLost, 500) {
+            return self.next_request();
+        }
+        self.send(to, Caller::Worker(pid), command)
+    }
+
+    /// Whether an answer to this caller gets lost.
+    pub(crate) fn reply_is_lost(&mut self, caller: Caller) -> bool {
+        match caller {
+            Caller::Pool => true,
+            Caller::Worker(pid) => {
+                let deaf = self.cloud.workers.get(&pid).is_some_and(|w| self.now < w.deaf_until);
+                deaf || self.strikes(Kind::ReplyLost, 500)
+            }
+            Caller::Client(_) => self.strikes(Kind::ReplyLost, 20),
+        }
+    }
+
+    pub(crate) fn worker_hears(&mut self, pid: Pid, id: u64, made: Ms, heard: Heard) {
+        let now = self.now;
+        let leave_after = self.leaves_after(pid);
+        let ready = now + self.rng.random_range(500..5 * SECOND);
+        let nature = self.nature_of(pid);
+        let Some(worker) = self.cloud.workers.get_mut(&pid).filter(|w| w.alive) else { return };
+        let ran = worker.running_since.is_some();
+        let report = worker.asked.is_some_and(|(asked, _)| asked == id);
+        let beat = worker.beat.is_some_and(|(asked, _)| asked == id);
+        if !report && !beat {
+            return;
+        }
+        match heard {
+            Heard::Fenced => {
+                if matches!(worker.words.front(), Some(Word::Exited { .. })) {
+                    self.fired.note("late_result_refused");
+                }
+                self.say(|| format!("worker {pid} is superseded"));
+                if ran {
+                    self.command_over(pid);
+                }
+                let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
+                worker.superseded();
+                worker.died_at = Some(now);
+                self.pool_changed();
+                return;
+            }
+            Heard::Unavailable => {
+                worker.speaks_to += 1;
+                if report {
+                    worker.asked = None;
+                    worker.reports_after = now + TURN;
+                } else {
+                    worker.next_beat = now + TURN;
+                }
+                self.set_wake(pid);
+                return;
+            }
+            Heard::Assigned(Some(mut task)) if worker.phase == Phase::Register => {
+                task.nature = nature;
+                worker.assigned(task, made, ready);
+            }
+            Heard::Assigned(None) => {
+                worker.asked = None;
+                worker.reports_after = now + SECOND;
+                self.set_wake(pid);
+                return;
+            }
+            Heard::Orders { notice, stop } => {
+                worker.answered = worker.answered.max(made);
+                if let Some(reclaim_in) = notice {
+                    worker.noticed(now, reclaim_in);
+                }
+                if let Some(within) = stop {
+                    worker.told_to_stop(now, within, leave_after);
+                }
+            }
+            _ => {}
+        }
+        if report {
+            let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
+            worker.asked = None;
+            if let Some(Word::Exited { .. }) = worker.words.pop_front() {
+                worker.alive = false;
+                worker.phase = Phase::Gone;
+                worker.died_at = Some(now);
+            }
+        }
+        if self.cloud.workers.get(&pid).is_some_and(|w| ran && w.running_since.is_none()) {
+            self.command_over(pid);
+        }
+        self.speak(pid);
+        self.set_wake(pid);
+    }
+
+    fn nature_of(&self, pid: Pid) -> Nature {
+        let job = self.cloud.workers.get(&pid).map(|w| w.place.attempt.job);
+        let job = job.and_then(|job| self.store.tables.jobs.get(&job));
+        job.and_then(|job| self.submission_of(&job.spec.name)).map_or_else(Nature::default, |c| c.nature)
+    }
+
+    /// An order was committed: the worker hears of it with its next heartbeat,
+    /// which is never far.
+    pub(crate) fn hint(&mut self, attempt: AttemptId, _reason: StopReason) {
+        for pid in self.cloud.of_attempt(attempt) {
+            let soon = self.now + self.rng.random_range(50..600);
+            if let Some(worker) = self.cloud.workers.get_mut(&pid)
+                && worker.next_beat < Ms::MAX
+            {
+                worker.next_beat = worker.next_beat.min(soon);
+                self.set_wake(pid);
+            }
+        }
+    }
+
+    /// Answers that a request reached nobody.
+    pub(crate) fn refused(&mut self, request: &Request) {
+        self.later(5, Event::Answer(request.caller, request.id, request.made, Heard::Unavailable));
+    }
+}
+
+const fn now_before(now: Ms, until: Ms) -> bool {
+    now < until
+}

@@ -1,0 +1,210 @@
+//! Many worlds: on all cores, with one line and one table for all of them; a
+//! world that breaks a promise is made smaller until it cannot be.
+
+use std::io::{IsTerminal, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::faults::{Fired, Kind};
+use super::oracle::Tally;
+use super::sim::{Recipe, Sim};
+use super::time::SECOND;
+
+/// What many worlds came to.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) seeds: u64,
+    pub(crate) days: u64,
+    pub(crate) fired: Fired,
+    tallies: Vec<Tally>,
+    /// The broken worlds and what was broken.
+    pub(crate) broken: Vec<(Recipe, String)>,
+}
+
+/// What is wrong with a world; none where every promise was kept.
+pub(crate) fn judge(recipe: &Recipe) -> (Option<String>, Fired, Tally) {
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        let mut sim = Sim::new(recipe.clone(), false);
+        let verdict = sim.run();
+        (verdict.err(), std::mem::take(&mut sim.fired), std::mem::take(&mut sim.tally))
+    }));
+    run.unwrap_or_else(|panic| {
+        let words = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        (Some(format!("panic: {}", words.unwrap_or_default())), Fired::default(), Tally::default())
+    })
+}
+
+/// Runs the worlds of these seeds, on every core.
+pub(crate) fn run(base: u64, seeds: u64, days: u64) -> Report {
+    let next = AtomicU64::new(base);
+    let report = Mutex::new(Report { seeds, days, ..Report::default() });
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= base + seeds {
+                        return;
+                    }
+                    let recipe = Recipe::of(seed, days);
+                    let (broken, fired, tally) = judge(&recipe);
+                    let mut report = report.lock().expect("no thread panics with it");
+                    report.fired.add(&fired);
+                    report.tallies.push(tally);
+                    report.broken.extend(broken.map(|what| (recipe, what)));
+                    report.progress();
+                }
+            });
+        }
+    });
+    let mut report = report.into_inner().expect("no thread panics with it");
+    report.broken.sort_by_key(|(recipe, _)| recipe.seed);
+    report
+}
+
+impl Report {
+    #[allow(clippy::print_stderr, reason = "progress for whoever watches")]
+    fn progress(&self) {
+        if std::io::stderr().is_terminal() {
+            let (done, broken) = (self.tallies.len(), self.broken.len());
+            eprint!("\r{done} of {} worlds, {broken} broken", self.seeds);
+            let _ = std::io::stderr().flush();
+        }
+    }
+
+    fn sum(&self, of: impl Fn(&Tally) -> u64) -> u64 {
+        self.tallies.iter().map(of).sum()
+    }
+
+    fn most(&self, of: impl Fn(&Tally) -> u64) -> u64 {
+        self.tallies.iter().map(of).max().unwrap_or(0)
+    }
+
+    /// The line of figures.
+    pub(crate) fn line(&self) -> String {
+        let fired = |kinds: &[Kind]| -> u64 { kinds.iter().map(|k| self.fired.of(k.name())).sum() };
+        let mut recoveries: Vec<u64> =
+            self.tallies.iter().flat_map(|tally| tally.recoveries.iter().copied()).collect();
+        recoveries.sort_unstable();
+        let p99 = recoveries.get(recoveries.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(0);
+        let breaks = |what: &str| self.broken.iter().filter(|(_, b)| b.contains(what)).count();
+        let failing = self.broken.first().map_or("none".to_owned(), |(r, _)| r.seed.to_string());
+        format!(
+            "sim: seeds={} simulated_days={} jobs={} attempts={} workers={} rounds={} interruptions={} \
+             injected{{exec_and_timeout={}, crash={}, pause={}, partition={}, store={}, notice={}, \
+             capacity={}}} lost={} double_run_overlap_s={} orphan_resource_s(max)={} \
+             double_charged_s={} uncharged_s={} budget_overrun_uUSD={} p99_recovery_s={:.1} \
+             failing_seed={failing}",
+            self.seeds,
+            self.seeds * self.days,
+            self.sum(|t| t.jobs),
+            self.sum(|t| t.attempts),
+            self.sum(|t| t.workers),
+            self.sum(|t| t.rounds),
+            self.sum(|t| t.interruptions),
+            fired(&[Kind::ExecuteAndTimeout]),
+            fired(&[
+                Kind::CrashIdle,
+                Kind::CrashBeforeCommit,
+                Kind::CrashBeforeAnswers,
+                Kind::CrashBeforeEffects,
+                Kind::CrashMidEffects,
+                Kind::Restart
+            ]),
+            fired(&[Kind::PauseIdle, Kind::PauseBeforeCommit, Kind::PauseBeforeEffects]),
+            fired(&[Kind::Partition, Kind::PartitionOneWay]),
+            fired(&[Kind::StoreOutage, Kind::CommitError, Kind::CommitAnswerLost]),
+            fired(&[
+                Kind::NoticeNever,
+                Kind::NoticeLate,
+                Kind::NoticeTwice,
+                Kind::NoticeWithdrawn,
+                Kind::WrongInstance
+            ]),
+            fired(&[Kind::NoCapacity, Kind::Throttled, Kind::IceAllPools, Kind::MassReclaim]),
+            breaks("lost"),
+            self.sum(|t| t.double_run) / SECOND,
+            self.most(|t| t.longest_orphan) / SECOND,
+            self.sum(|t| t.double_charged),
+            self.sum(|t| t.uncharged),
+            self.most(|t| t.overrun.unsigned_abs()),
+            p99 as f64 / SECOND as f64,
+        )
+    }
+
+    /// How often everything has happened.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::new();
+        for (what, times) in &self.fired.0 {
+            text.push_str(&format!("{times:>9}  {what}\n"));
+        }
+        text
+    }
+
+    /// Faults that no world had.
+    pub(crate) fn silent(&self) -> Vec<Kind> {
+        Kind::ALL.iter().copied().filter(|kind| self.fired.of(kind.name()) == 0).collect()
+    }
+}
+
+/// The smallest world that still breaks: fewer days, fewer kinds of fault, fewer
+/// submissions, one scheduler.
+pub(crate) fn shrink(recipe: &Recipe) -> (Recipe, String) {
+    let (broken, ..) = judge(recipe);
+    let mut least = (recipe.clone(), broken.unwrap_or_default());
+    let mut tries = 0;
+    loop {
+        let smaller = smaller(&least.0).into_iter().find_map(|candidate| {
+            tries += 1;
+            if tries > 150 {
+                return None;
+            }
+            judge(&candidate).0.map(|what| (candidate, what))
+        });
+        match smaller {
+            Some(found) => least = found,
+            None => return least,
+        }
+    }
+}
+
+fn smaller(recipe: &Recipe) -> Vec<Recipe> {
+    let mut candidates = Vec::new();
+    for days in [recipe.days / 2, recipe.days.saturating_sub(1)] {
+        if days >= 1 && days < recipe.days {
+            candidates.push(Recipe { days, ..recipe.clone() });
+        }
+    }
+    for submissions in [recipe.submissions / 2, recipe.submissions.saturating_sub(1)] {
+        if submissions >= 1 && submissions < recipe.submissions {
+            candidates.push(Recipe { submissions, ..recipe.clone() });
+        }
+    }
+    if recipe.nodes > 1 {
+        candidates.push(Recipe { nodes: 1, ..recipe.clone() });
+    }
+    for kind in &recipe.kinds {
+        let mut kinds = recipe.kinds.clone();
+        kinds.remove(kind);
+        candidates.push(Recipe { kinds, ..recipe.clone() });
+    }
+    candidates
+}
+
+/// The one command that shows a world again.
+pub(crate) fn replay(recipe: &Recipe) -> String {
+    let kinds: Vec<&str> = recipe.kinds.iter().map(|kind| kind.name()).collect();
+    format!(
+        "make simulate SEEDS=1 SEED_BASE={} DAYS={} JOBS={} NODES={} FAULTS={} TRACE=1",
+        recipe.seed,
+        recipe.days,
+        recipe.submissions,
+        recipe.nodes,
+        if kinds.is_empty() { "none".to_owned() } else { kinds.join(",") }
+    )
+}

@@ -1,0 +1,285 @@
+//! One seeded world: an event heap ordered by time and sequence, and everything
+//! that lives on it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use spotwise_model::id::PoolName;
+use spotwise_model::{AttemptId, InstanceId, JobId};
+use spotwise_scheduler::config::Config;
+use spotwise_scheduler::handle::{Command, WorkerId};
+use spotwise_solver::PoolLimit;
+
+use super::clients::Client;
+use super::cloud::Cloud;
+use super::crew::Pid;
+use super::faults::{Fired, Kind, Kinds};
+use super::node::Node;
+use super::oracle::Tally;
+use super::place::Place;
+use super::store::Store;
+use super::time::{self, DAY, Ms, SECOND};
+
+/// What makes a world: the same of these, the same history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Recipe {
+    pub(crate) seed: u64,
+    /// Days with faults and submissions; then it is calm.
+    pub(crate) days: u64,
+    pub(crate) submissions: usize,
+    pub(crate) kinds: Kinds,
+    /// Schedulers: 1 or 2.
+    pub(crate) nodes: usize,
+}
+
+/// Time after the last fault in which everything has to come to an end.
+const CALM: Ms = 12 * DAY;
+/// Lines of a trace that are kept.
+const TRACE_LINES: usize = 400;
+
+/// Who made a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Worker(Pid),
+    Client(usize),
+    /// The scheduler itself, about its pool.
+    Pool,
+}
+
+/// Something on its way to a scheduler.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    pub(crate) caller: Caller,
+    pub(crate) made: Ms,
+    pub(crate) command: Command,
+}
+
+/// What a caller hears.
+#[derive(Clone, Debug)]
+pub(crate) enum Heard {
+    Assigned(Option<super::crew::Task>),
+    Orders { notice: Option<Ms>, stop: Option<Ms> },
+    Submitted { jobs: Vec<JobId>, replayed: bool },
+    Cancelled,
+    Noted,
+    Fenced,
+    Unavailable,
+    KeyReused,
+    Refused(String),
+}
+
+#[derive(Debug)]
+pub(crate) enum Event {
+    Tick(usize, u64),
+    Deliver(usize, Request),
+    Answer(Caller, u64, Ms, Heard),
+    Wake(Pid, u64),
+    Client(usize),
+    Launch(usize, u64, WorkerId),
+    Kill(AttemptId),
+    MachineGone(InstanceId),
+    Campaign(usize),
+    Boot(usize),
+    Resume(usize, u64),
+    /// The store answers again.
+    StoreBack,
+    /// Renewals get through again.
+    RenewalsBack(usize),
+    Inject,
+}
+
+pub(crate) struct Sim {
+    pub(crate) recipe: Recipe,
+    pub(crate) start: Timestamp,
+    pub(crate) now: Ms,
+    pub(crate) rng: ChaCha8Rng,
+    heap: BTreeMap<(Ms, u64), Event>,
+    sequence: u64,
+    pub(crate) place: Place,
+    pub(crate) config: Config,
+    pub(crate) total: PoolLimit,
+    pub(crate) store: Store,
+    pub(crate) store_away: bool,
+    pub(crate) nodes: Vec<Node>,
+    /// Who holds the lease, and until when; none while it is being renewed.
+    pub(crate) holder: Option<usize>,
+    pub(crate) expires: Option<Ms>,
+    /// A fault waits for the next round of the leader that writes.
+    pub(crate) armed: Option<Kind>,
+    pub(crate) cloud: Cloud,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) fired: Fired,
+    pub(crate) tally: Tally,
+    pub(crate) failure: Option<String>,
+    pub(crate) trace: Option<VecDeque<String>>,
+    requests: u64,
+    /// Fits its own forecasts: slow, so that few worlds do.
+    pub(crate) fits_forecasts: bool,
+}
+
+impl Sim {
+    pub(crate) fn new(recipe: Recipe, tracing: bool) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
+        let starts = ["2026-01-05T00:00:00Z", "2028-02-27T03:00:00Z", "2026-03-06T22:00:00Z"];
+        let start: Timestamp =
+            starts[rng.random_range(0..starts.len())].parse().expect("a fixed time");
+        let span = recipe.days * DAY + CALM;
+        let place = Place::invented(&mut rng, start, recipe.days, span, &recipe.kinds);
+        let mut config = Config::new(PathBuf::from("."), PathBuf::from("."));
+        config.lease = Duration::from_secs([90, 300, 300, 300][rng.random_range(0..4)]);
+        // Decisions are a function of the world, not of this machine's speed.
+        config.plan_time_limit = Duration::from_secs(3_600);
+        let total = PoolLimit {
+            pool: PoolName::new("local"),
+            cpu_milli: [16_000, 64_000][rng.random_range(0..2)],
+            memory_mib: 1_000_000,
+            gpus: None,
+        };
+        let nodes = (0..recipe.nodes).map(|_| Node::default()).collect();
+        let mut sim = Self {
+            start,
+            now: 0,
+            rng,
+            heap: BTreeMap::new(),
+            sequence: 0,
+            place,
+            config,
+            total,
+            store: Store::default(),
+            store_away: false,
+            nodes,
+            holder: None,
+            expires: Some(0),
+            armed: None,
+            cloud: Cloud::default(),
+            clients: Vec::new(),
+            fired: Fired::default(),
+            tally: Tally::default(),
+            failure: None,
+            trace: tracing.then(VecDeque::new),
+            requests: 0,
+            fits_forecasts: recipe.seed % 100 == 0,
+            recipe,
+        };
+        for node in 0..sim.nodes.len() {
+            sim.at(node as Ms, Event::Boot(node));
+        }
+        sim.enlist_clients();
+        if !sim.recipe.kinds.is_empty() {
+            let first = sim.rng.random_range(0..2 * time::HOUR);
+            sim.at(first, Event::Inject);
+        }
+        sim
+    }
+
+    /// Runs to the end of its faults, and on until everything is over.
+    pub(crate) fn run(&mut self) -> Result<(), String> {
+        let end = self.recipe.days * DAY + CALM;
+        while self.failure.is_none() {
+            let Some(((at, _), event)) = self.heap.pop_first() else { break };
+            if at > end {
+                break;
+            }
+            self.now = at;
+            self.happen(event);
+            if at > self.recipe.days * DAY && self.is_over() {
+                break;
+            }
+        }
+        if self.failure.is_none() {
+            self.check_the_end();
+        }
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Tick(node, incarnation) => self.tick(node, incarnation),
+            Event::Deliver(node, request) => self.deliver(node, request),
+            Event::Answer(caller, id, made, heard) => match caller {
+                Caller::Worker(pid) => self.worker_hears(pid, id, made, heard),
+                Caller::Client(client) => self.client_hears(client, id, heard),
+                Caller::Pool => {}
+            },
+            Event::Wake(pid, number) => self.wake_worker(pid, number),
+            Event::Client(client) => self.client_acts(client),
+            Event::Launch(node, incarnation, worker) => self.launch(node, incarnation, worker),
+            Event::Kill(attempt) => self.kill(attempt),
+            Event::MachineGone(machine) => self.machine_gone(machine),
+            Event::Campaign(node) => self.campaign(node),
+            Event::Boot(node) => self.boot(node),
+            Event::Resume(node, incarnation) => self.resume(node, incarnation),
+            Event::StoreBack => self.store_back(),
+            Event::RenewalsBack(node) => self.renew(node),
+            Event::Inject => self.inject(),
+        }
+    }
+
+    /// Whether faults still happen.
+    pub(crate) fn is_stormy(&self) -> bool {
+        self.now < self.recipe.days * DAY
+    }
+
+    /// Whether a fault of this kind happens now, one time in `odds`.
+    pub(crate) fn strikes(&mut self, kind: Kind, odds: u32) -> bool {
+        let strikes = self.is_stormy()
+            && self.recipe.kinds.contains(&kind)
+            && self.rng.random_range(0..odds) == 0;
+        if strikes {
+            self.note(kind);
+        }
+        strikes
+    }
+
+    pub(crate) fn note(&mut self, kind: Kind) {
+        self.fired.note(kind.name());
+        self.say(|| format!("FAULT {kind}"));
+    }
+
+    pub(crate) fn at(&mut self, at: Ms, event: Event) {
+        self.sequence += 1;
+        self.heap.insert((at.max(self.now), self.sequence), event);
+    }
+
+    pub(crate) fn later(&mut self, span: Ms, event: Event) {
+        self.at(self.now.saturating_add(span), event);
+    }
+
+    /// Sends a command to a scheduler. Answers its number.
+    pub(crate) fn send(&mut self, node: usize, caller: Caller, command: Command) -> u64 {
+        let id = self.next_request();
+        let request = Request { id, caller, made: self.now, command };
+        let latency = self.rng.random_range(1..40);
+        self.later(latency, Event::Deliver(node % self.nodes.len(), request));
+        id
+    }
+
+    pub(crate) fn next_request(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
+    }
+
+    pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
+        let Some(trace) = &mut self.trace else { return };
+        let at = time::at(self.start, self.now);
+        trace.push_back(format!("{at} {}", what()));
+        if trace.len() > TRACE_LINES {
+            trace.pop_front();
+        }
+    }
+
+    pub(crate) fn fail(&mut self, what: String) {
+        self.say(|| format!("BROKEN {what}"));
+        self.failure.get_or_insert(what);
+    }
+
+    /// The cloud's own time.
+    pub(crate) fn cloud_time(&self) -> Timestamp {
+        time::at(self.start, self.now / SECOND * SECOND)
+    }
+}

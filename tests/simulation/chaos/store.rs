@@ -1,0 +1,169 @@
+//! A store in memory: rounds are committed whole or not at all, and only by the
+//! newest epoch.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use spotwise_model::{
+    Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
+    LedgerEntry,
+};
+use spotwise_scheduler::core::{Change, State, SubmissionRecord};
+
+use spotwise_scheduler::store::{Candidate, Epoch, Standing, StoreError, Turn};
+
+/// All that lasts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(crate) instances: BTreeMap<InstanceId, Instance>,
+    pub(crate) ledger: BTreeMap<(InstanceId, u32), LedgerEntry>,
+    pub(crate) submissions: BTreeMap<String, SubmissionRecord>,
+    pub(crate) last_event: u64,
+}
+
+/// The store, and who leads.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pub(crate) tables: Tables,
+    /// The very row, and the very rule, of the real store.
+    pub(crate) standing: Standing,
+    /// Rounds that were written.
+    pub(crate) rounds: u64,
+    /// Rounds of an epoch that was over.
+    pub(crate) refused: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let incumbent = Candidate { holder: String::new(), address: String::new() };
+        let standing =
+            Standing { epoch: Epoch(0), round: 0, round_epoch: Epoch(0), incumbent };
+        Self { tables: Tables::default(), standing, rounds: 0, refused: 0 }
+    }
+}
+
+impl Store {
+    /// Begins the next epoch.
+    pub(crate) fn lead(&mut self) -> Epoch {
+        self.standing.epoch.0 += 1;
+        self.standing.epoch
+    }
+
+    /// Writes a round.
+    pub(crate) fn commit(
+        &mut self,
+        epoch: Epoch,
+        round: u64,
+        changes: &[Change],
+    ) -> Result<(), StoreError> {
+        match self.standing.turn(epoch, round) {
+            Ok(Turn::Repeated) => return Ok(()),
+            Ok(Turn::Next) => {}
+            Err(refused) => {
+                self.refused += 1;
+                return Err(refused);
+            }
+        }
+        self.standing.round = round;
+        self.standing.round_epoch = epoch;
+        self.rounds += 1;
+        for change in changes {
+            self.tables.write(change);
+        }
+        Ok(())
+    }
+}
+
+impl Tables {
+    fn write(&mut self, change: &Change) {
+        match change {
+            Change::Job(job) => drop(self.jobs.insert(job.id, (**job).clone())),
+            Change::Attempt(attempt) => {
+                self.attempts.insert(attempt.id, (**attempt).clone());
+            }
+            Change::Instance(machine) => {
+                self.instances.insert(machine.id, (**machine).clone());
+            }
+            Change::Ledger(entries) => {
+                for entry in entries {
+                    let key = (entry.instance, entry.sequence);
+                    let before = self.ledger.insert(key, entry.clone());
+                    // The primary key of the real table refuses it.
+                    assert!(before.is_none(), "{key:?} is charged twice");
+                }
+            }
+            Change::Submission(record) => {
+                let before = self.submissions.insert(record.key.clone(), record.clone());
+                assert!(before.is_none(), "the key {} is used twice", record.key);
+            }
+            Change::Event(event) => {
+                assert_eq!(event.number, self.last_event + 1, "events have no gaps");
+                self.last_event = event.number;
+            }
+        }
+    }
+
+    /// What a starting scheduler reads: as `store::load` does, through the very
+    /// documents that the real tables hold.
+    pub(crate) fn load(&self) -> State {
+        let settled = |a: &&Attempt| !matches!(a.state, AttemptState::Settled { .. });
+        let attempts: BTreeMap<AttemptId, Attempt> =
+            self.attempts.values().filter(settled).map(|a| (a.id, stored(a))).collect();
+        let busy = |id: &JobId| {
+            let all = AttemptId { job: *id, number: 0 }..=AttemptId { job: *id, number: u32::MAX };
+            attempts.range(all).next().is_some()
+        };
+        let unfinished = |job: &&Job| !job.state.is_terminal() || busy(&job.id);
+        let jobs: BTreeMap<JobId, Job> =
+            self.jobs.values().filter(unfinished).map(|job| (job.id, stored(job))).collect();
+        let open = |i: &&Instance| !matches!(i.state, InstanceState::Ended { settled: true, .. });
+        let instances = self.instances.values().filter(open).map(|i| (i.id, stored(i))).collect();
+        let mut ended_parents = BTreeMap::new();
+        for parent in jobs.values().filter(|j| !j.state.is_terminal()).flat_map(|j| &j.after) {
+            if !jobs.contains_key(parent)
+                && let Some(job) = self.jobs.get(parent).filter(|job| job.state.is_terminal())
+            {
+                let succeeded = matches!(job.state, JobState::Succeeded { .. });
+                ended_parents.insert(*parent, succeeded);
+            }
+        }
+        State {
+            jobs,
+            attempts,
+            instances,
+            ended_parents,
+            last_job: self.jobs.keys().next_back().map_or(0, |id| id.0),
+            last_instance: self.instances.keys().next_back().map_or(0, |id| id.0),
+            last_event: self.last_event,
+            settled_total: self.ledger.values().map(|entry| entry.amount).sum(),
+            ..State::default()
+        }
+    }
+
+    /// What of `named` is over, and how it ended: what the service looks up.
+    pub(crate) fn outcomes(&self, named: &[JobId]) -> Vec<(JobId, bool)> {
+        let ended = named.iter().filter_map(|id| {
+            let job = self.jobs.get(id).filter(|job| job.state.is_terminal())?;
+            Some((*id, matches!(job.state, JobState::Succeeded { .. })))
+        });
+        ended.collect()
+    }
+
+    /// The last moment that any table names.
+    pub(crate) fn live_machines(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values().filter(|machine| !machine.ended())
+    }
+}
+
+/// A value as it comes back from its document.
+fn stored<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+    let text = serde_json::to_string(value).expect("what is stored can be written");
+    serde_json::from_str(&text).expect("what was written can be read")
+}
+
+/// A second of the market.
+pub(crate) fn second(at: Timestamp) -> i64 {
+    at.as_second()
+}

@@ -1,0 +1,29 @@
+//! Worlds that once broke a promise. Each stays, with its story.
+
+use crate::chaos::runner::judge;
+use crate::chaos::sim::Recipe;
+
+/// Seed, days, and what was wrong.
+const STORIES: &[(u64, u64, &str)] = &[
+    (1, 30, "a pool without capacity used up the retries of the job"),
+    (32, 30, "a job placed on a machine that was there before paid from the machine's purchase"),
+    (25, 30, "a stop for the budget came a second too late: 54 micro-dollars too much"),
+];
+
+#[test]
+fn what_was_broken_once_stays_whole() {
+    for (seed, days, story) in STORIES {
+        let (broken, ..) = judge(&Recipe::of(*seed, *days));
+        assert_eq!(broken, None, "seed {seed}: {story}");
+    }
+}
+
+#[test]
+fn one_seed_is_one_history_of_everything() {
+    let history = |seed| {
+        let (broken, fired, tally) = judge(&Recipe::of(seed, 5));
+        (broken, fired.0, tally.rounds, tally.charged)
+    };
+    assert_eq!(history(7), history(7));
+    assert_ne!(history(7), history(8));
+}
