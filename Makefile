@@ -9,7 +9,7 @@ PACKAGES := cmake $(LIBCLANG) $(POSTGRES)
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
-.PHONY: demo test check fmt clippy doc unit bench tools build help
+.PHONY: demo test simulate check fmt clippy doc unit bench tools build help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -42,6 +42,10 @@ unit: tools
 	$(CARGO) test --locked --workspace --quiet
 
 test: check unit ## everything that CI runs
+
+simulate: tools ## worlds that try to break every promise: SEEDS=, DAYS=, SEED_BASE=; TRACE=1 shows one of them
+	SEEDS=$(or $(SEEDS),200) DAYS=$(or $(DAYS),30) SEED_BASE=$(or $(SEED_BASE),1) TRACE=$(or $(TRACE),0) \
+	  $(CARGO) test --locked -p spotwise-tests --test simulation no_world_breaks_a_promise -- --nocapture
 
 bench: tools ## measures planning, MIG and openb; openb reads the folder DATA
 	$(CARGO) bench --locked -p spotwise-solver --bench planning

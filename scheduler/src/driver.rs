@@ -64,6 +64,8 @@ pub struct Parts {
     pub store: Store,
     /// Our right to decide and to write.
     pub lease: Lease,
+    /// Numbers of jobs up to this one are taken, whatever the store says.
+    pub last_job: u64,
     /// Prices and availability.
     pub market: Market,
     /// The local pool's name in offers.
@@ -125,6 +127,7 @@ impl Driver {
         }
         self.round = loaded.last_round;
         self.state = loaded.into_state();
+        self.state.last_job = self.state.last_job.max(self.parts.last_job);
         // Nobody is silent because we were deaf.
         self.state.seen.since = Some(self.now().wall);
         self.news = true;

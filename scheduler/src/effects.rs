@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::time::between;
-use spotwise_model::{Attempt, AttemptId, AttemptState, Now};
+use spotwise_model::{AttemptId, Now};
 use spotwise_solver::PoolLimit;
 use tokio::task::JoinSet;
 
 use crate::capacity::{Capacity, Launch, LaunchError};
 use crate::core::State;
 use crate::handle::{Command, Handle, WorkerId};
+use crate::phase::follow::{Asked, Effect};
 use crate::token::WorkerTokens;
 
 /// How often the pool is asked what runs (wall time).
@@ -27,8 +28,7 @@ pub struct Effects {
     tokens: WorkerTokens,
     server: String,
     install: String,
-    requested: BTreeSet<WorkerId>,
-    killed: BTreeSet<AttemptId>,
+    asked: Asked,
     looked: Option<Timestamp>,
     reaped: Option<Timestamp>,
     tasks: JoinSet<()>,
@@ -47,8 +47,7 @@ impl Effects {
             tokens,
             server,
             install,
-            requested: BTreeSet::new(),
-            killed: BTreeSet::new(),
+            asked: Asked::default(),
             looked: None,
             reaped: None,
             tasks: JoinSet::new(),
@@ -63,15 +62,12 @@ impl Effects {
     /// Brings the pool to what the committed state says.
     pub fn perform(&mut self, state: &State, now: Now, handle: &Handle) {
         while self.tasks.try_join_next().is_some() {}
-        for attempt in state.attempts.values() {
-            match &attempt.state {
-                AttemptState::Launching { .. } => self.launch(attempt, handle),
-                AttemptState::Ended { .. } | AttemptState::Settled { .. } => self.clear_up(attempt),
-                AttemptState::Planned { .. } | AttemptState::Running { .. } => {}
+        for effect in self.asked.next(state, now) {
+            match effect {
+                Effect::Launch(worker) => self.launch(worker, handle),
+                Effect::Kill(attempt) => self.kill(attempt),
             }
         }
-        self.requested.retain(|worker| state.attempts.contains_key(&worker.attempt));
-        self.killed.retain(|attempt| state.attempts.contains_key(attempt));
         if due(self.looked, LOOK, now) {
             self.looked = Some(now.wall);
             self.look(state, handle);
@@ -82,34 +78,24 @@ impl Effects {
         }
     }
 
-    fn launch(&mut self, attempt: &Attempt, handle: &Handle) {
-        for (rank, node) in (0u32..).zip(&attempt.nodes) {
-            let worker = WorkerId { attempt: attempt.id, rank };
-            if node.registered.is_some() || !self.requested.insert(worker) {
-                continue;
+    fn launch(&mut self, worker: WorkerId, handle: &Handle) {
+        let order = Launch {
+            attempt: worker.attempt,
+            rank: worker.rank,
+            token: self.tokens.token(worker),
+            server: self.server.clone(),
+        };
+        let (capacity, handle) = (self.capacity.clone(), handle.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = capacity.launch(&order).await {
+                report(&handle, worker, &error).await;
             }
-            let order = Launch {
-                attempt: attempt.id,
-                rank,
-                token: self.tokens.token(worker),
-                server: self.server.clone(),
-            };
-            let (capacity, handle) = (self.capacity.clone(), handle.clone());
-            self.tasks.spawn(async move {
-                if let Err(error) = capacity.launch(&order).await {
-                    report(&handle, worker, &error).await;
-                }
-            });
-        }
+        });
     }
 
-    /// Makes sure that nothing of an attempt that did not end by itself is left.
-    fn clear_up(&mut self, attempt: &Attempt) {
-        let by_itself = attempt.nodes.iter().all(|node| node.exited.is_some());
-        if !by_itself && self.killed.insert(attempt.id) {
-            let (capacity, id) = (self.capacity.clone(), attempt.id);
-            self.tasks.spawn(async move { capacity.kill(id).await });
-        }
+    fn kill(&mut self, attempt: AttemptId) {
+        let capacity = self.capacity.clone();
+        self.tasks.spawn(async move { capacity.kill(attempt).await });
     }
 
     /// Tells the loop of workers that died without a word.

@@ -1,6 +1,7 @@
 //! Puts the parts together and runs them until told to stop.
 
 mod market;
+mod restored;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use crate::market::{Catalog, CatalogError, MarketError};
 use crate::options::{MarketChoice, ServeOptions};
 use crate::server::{self, Doors, Entrance, ServerError};
 use crate::service::{self, Service};
-use crate::store::{Campaign, Candidate, Store, StoreError};
+use crate::store::{Campaign, Candidate, RESTORED_AT, Store, StoreError};
 use crate::token::WorkerTokens;
 
 /// A standby asks so many times in one term whether it may lead.
@@ -59,6 +60,14 @@ pub enum ServeError {
 }
 
 impl ServeError {
+    /// Whether the database was away, so that the same may succeed later.
+    fn is_retryable(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Driver(DriverError::Load(error)) => error.is_retryable(),
+            _ => false,
+        }
+    }
+
     /// Whether the operator has to change an option or a file, rather than the
     /// machine having failed.
     pub const fn is_configuration(&self) -> bool {
@@ -132,12 +141,19 @@ impl<A: FnMut(Announcement) + Send> Site<A> {
             tracing::info!(epoch = %lease.epoch(), "leads");
             let ended = self.term(&lease, shutdown).await;
             self.entrance.send_replace(Entrance::Standby { leader: String::new() });
-            if !matches!(ended, Ok(Ending::Deposed)) {
-                // The next leader need not wait; where this fails, it waits.
-                let _ = self.store.resign(lease.epoch()).await;
-                return ended.map(|_| ());
+            if matches!(ended, Ok(Ending::Deposed)) {
+                tracing::warn!(epoch = %lease.epoch(), "another scheduler leads now; standing by");
+                continue;
             }
-            tracing::warn!(epoch = %lease.epoch(), "another scheduler leads now; standing by");
+            // The next leader need not wait; where this fails, it waits.
+            let _ = self.store.resign(lease.epoch()).await;
+            match ended {
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(%error, "the term ended before it began; trying again");
+                    tokio::time::sleep(self.config.term / CAMPAIGNS).await;
+                }
+                ended => return ended.map(|_| ()),
+            }
         }
         Ok(())
     }
@@ -196,7 +212,12 @@ impl<A: FnMut(Announcement) + Send> Site<A> {
         let capacity = Arc::new(Capacity::of(&config, &install));
         let effects =
             Effects::new(capacity, self.tokens.clone(), self.addresses(), install.clone());
+        let last_job = match store.meta(RESTORED_AT).await? {
+            Some(_) => restored::highest_job(&config),
+            None => 0,
+        };
         let driver = Driver::new(driver::Parts {
+            last_job,
             handle: handle.clone(),
             inbox,
             store: store.clone(),

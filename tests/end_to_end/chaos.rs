@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spotwise_model::ledger::LineKind;
 use spotwise_model::{AttemptId, InstanceId, JobId, LedgerEntry, Money, Price};
-use spotwise_scheduler::store::{LedgerFilter, Store};
+use spotwise_scheduler::store::{LedgerFilter, Location, Store};
 use spotwise_tests::{Scheduler, workers};
 
 const SCHEDULER_KILLS: u32 = 50;
@@ -35,10 +35,23 @@ fn short_job(name: &str, log: &Path) -> String {
 }
 
 #[test]
-fn kill9_scheduler_loop() {
+fn kill9_scheduler_loop_on_sqlite() {
     let folder = tempfile::tempdir().expect("a folder");
-    let log = folder.path().join("lines");
-    let mut scheduler = Scheduler::start(folder.path(), &ARGUMENTS).expect("it starts");
+    let database = folder.path().join("spotwise.db").display().to_string();
+    kill9_scheduler_loop(folder.path(), &database);
+}
+
+#[test]
+fn kill9_scheduler_loop_on_postgresql() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = spotwise_test_postgres::shared().database();
+    kill9_scheduler_loop(folder.path(), &database.url());
+}
+
+fn kill9_scheduler_loop(folder: &Path, database: &str) {
+    let log = folder.join("lines");
+    let arguments = [&["--database", database][..], &ARGUMENTS].concat();
+    let mut scheduler = Scheduler::start(folder, &arguments).expect("it starts");
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let mut accepted: BTreeMap<String, String> = BTreeMap::new();
     let (mut unanswered, mut replayed) = (0, 0);
@@ -85,8 +98,8 @@ fn kill9_scheduler_loop() {
     assert_eq!(states.len(), accepted.len(), "jobs that nobody was told of");
     let doubled = started_twice(&log);
     assert!(doubled.is_empty(), "started twice: {doubled:?}");
-    wait_until_settled(&mut scheduler);
-    let books = books(folder.path());
+    wait_until_settled(&mut scheduler, database);
+    let books = books(database);
     println!(
         "scheduler killed {SCHEDULER_KILLS} times: {} jobs accepted, {unanswered} answers lost and \
          asked again, 0 lost, 0 run twice, {} machines charged, 0 lost, 0 doubled, {} in all",
@@ -121,13 +134,12 @@ fn started_twice(log: &Path) -> Vec<String> {
 
 /// Ends the scheduler when nothing is left to charge: a machine that the market
 /// is taking back lives on for the lead of its notice after its last job.
-fn wait_until_settled(scheduler: &mut Scheduler) {
+fn wait_until_settled(scheduler: &mut Scheduler, database: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     for _ in 0..20 {
         scheduler.kill();
-        let database = scheduler.folder().join("spotwise.db");
         let open = runtime.block_on(async {
-            let store = Store::open(&database).await.expect("its database");
+            let store = open(database).await;
             let open = store.load().await.expect("its state").into_state().instances.len();
             store.close().await;
             open
@@ -141,6 +153,11 @@ fn wait_until_settled(scheduler: &mut Scheduler) {
     panic!("machines are still not settled");
 }
 
+async fn open(database: &str) -> Store {
+    let location: Location = database.parse().expect("a place");
+    Store::open(location).await.expect("its database")
+}
+
 struct Books {
     machines: usize,
     total: Money,
@@ -148,10 +165,10 @@ struct Books {
 
 /// Reads the ledger as the scheduler left it: every attempt's machines are
 /// charged, each without gap or overlap, and jobs carry what was charged.
-fn books(folder: &Path) -> Books {
+fn books(database: &str) -> Books {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     runtime.block_on(async {
-        let store = Store::open(&folder.join("spotwise.db")).await.expect("its database");
+        let store = open(database).await;
         let entries = store.ledger(&LedgerFilter::default()).await.expect("its ledger");
         let mut machines: BTreeMap<InstanceId, Vec<&LedgerEntry>> = BTreeMap::new();
         let mut spent: BTreeMap<JobId, Money> = BTreeMap::new();

@@ -169,11 +169,8 @@ fn lease_lock_cancel() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = shared().database();
     let network = Proxy::start(Target::Unix(shared().socket())).expect("a proxy");
-    let far = format!(
-        "postgres://spotwise@{}/{}?sslmode=disable",
-        network.address(),
-        database.name()
-    );
+    let far =
+        format!("postgres://spotwise@{}/{}?sslmode=disable", network.address(), database.name());
     let near = database.url();
     let market = ["--market", "synthetic", "--speed", "60"];
     let start = |url: &str| {

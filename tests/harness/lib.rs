@@ -111,10 +111,7 @@ impl Scheduler {
     /// Starts it without waiting.
     pub fn spawn(&mut self) -> Result<()> {
         self.kill();
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_file())?;
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file())?;
         let child = spotwise()
             .arg("serve")
             .args(["--data-dir", &self.folder.display().to_string()])

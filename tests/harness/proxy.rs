@@ -129,8 +129,7 @@ impl Shared {
         std::thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];
             while let Ok(count @ 1..) = from.read(&mut buffer) {
-                let lost =
-                    self.is(Network::Stalled) || (answers && self.is(Network::NoAnswers));
+                let lost = self.is(Network::Stalled) || (answers && self.is(Network::NoAnswers));
                 if lost {
                     self.swallowed.fetch_add(count as u64, Ordering::SeqCst);
                     // What was lost is lost: the rest of this connection is noise.

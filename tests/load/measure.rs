@@ -62,7 +62,12 @@ impl Measure {
             calls.micros.sort_unstable();
             let count = calls.micros.len();
             let at = |share: f64| {
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index below the length")]
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    clippy::cast_precision_loss,
+                    reason = "an index below the length"
+                )]
                 let index = ((count as f64 * share) as usize).min(count.saturating_sub(1));
                 calls.micros.get(index).map_or(Value::Null, |us| json!(*us as f64 / 1_000.0))
             };

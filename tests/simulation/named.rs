@@ -63,13 +63,17 @@ fn crash_each_step() {
 
 #[test]
 fn fail_each_step() {
-    worlds(500, 1, &[
-        Kind::ErrorBeforeEffect,
-        Kind::PartialGang,
-        Kind::CommitError,
-        Kind::CommitAnswerLost,
-        Kind::StoreOutage,
-    ]);
+    worlds(
+        500,
+        1,
+        &[
+            Kind::ErrorBeforeEffect,
+            Kind::PartialGang,
+            Kind::CommitError,
+            Kind::CommitAnswerLost,
+            Kind::StoreOutage,
+        ],
+    );
 }
 
 #[test]
@@ -100,13 +104,17 @@ fn reaper_orphan() {
 
 #[test]
 fn leader_flap() {
-    let fired = worlds(1_100, 2, &[
-        Kind::RenewalDelayed,
-        Kind::PauseIdle,
-        Kind::PauseBeforeCommit,
-        Kind::PauseBeforeEffects,
-        Kind::StoreOutage,
-    ]);
+    let fired = worlds(
+        1_100,
+        2,
+        &[
+            Kind::RenewalDelayed,
+            Kind::PauseIdle,
+            Kind::PauseBeforeCommit,
+            Kind::PauseBeforeEffects,
+            Kind::StoreOutage,
+        ],
+    );
     assert!(fired.of("old_epoch_refused") > 0, "no old leader ever tried to write");
 }
 
@@ -119,13 +127,17 @@ fn worker_late_result() {
 
 #[test]
 fn notice_never_late_twice_withdrawn_wrong_instance() {
-    worlds(1_300, 1, &[
-        Kind::NoticeNever,
-        Kind::NoticeLate,
-        Kind::NoticeTwice,
-        Kind::NoticeWithdrawn,
-        Kind::WrongInstance,
-    ]);
+    worlds(
+        1_300,
+        1,
+        &[
+            Kind::NoticeNever,
+            Kind::NoticeLate,
+            Kind::NoticeTwice,
+            Kind::NoticeWithdrawn,
+            Kind::WrongInstance,
+        ],
+    );
 }
 
 #[test]
@@ -156,13 +168,17 @@ fn duplicate_stop_event() {
 
 #[test]
 fn cancel_during_recovery() {
-    let fired = worlds(1_900, 2, &[
-        Kind::Cancel,
-        Kind::ProcessDeath,
-        Kind::NoticeNever,
-        Kind::CrashBeforeAnswers,
-        Kind::ExecuteAndTimeout,
-    ]);
+    let fired = worlds(
+        1_900,
+        2,
+        &[
+            Kind::Cancel,
+            Kind::ProcessDeath,
+            Kind::NoticeNever,
+            Kind::CrashBeforeAnswers,
+            Kind::ExecuteAndTimeout,
+        ],
+    );
     assert!(fired.of("job_cancelled") > 0);
 }
 

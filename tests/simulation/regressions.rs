@@ -8,6 +8,8 @@ const STORIES: &[(u64, u64, &str)] = &[
     (1, 30, "a pool without capacity used up the retries of the job"),
     (32, 30, "a job placed on a machine that was there before paid from the machine's purchase"),
     (25, 30, "a stop for the budget came a second too late: 54 micro-dollars too much"),
+    (27, 30, "one machine of a gang went, and the next attempt began while the others still ran"),
+    (44, 30, "a move that a worker did not hear of was taken for done before its lease was over"),
 ];
 
 #[test]

@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
-use spotwise_model::attempt::{Certainty, CheckpointRef, Exit, Outcome, Progress, StopReason};
+use spotwise_model::attempt::{
+    Certainty, CheckpointRef, Exit, Outcome, Progress, StopOrder, StopReason,
+};
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptId, AttemptState, Job, Now};
 
 use super::{Answer, Terms};
 use crate::core::{Change, EventKind, State};
 use crate::handle::{Assigned, Orders, Refusal, Reply, WorkerId, progress_of_step};
-use crate::phase::ending;
+use crate::phase::ending::{self, EXIT_REQUEUE};
 
 /// Share of the work that must have been done in this attempt before its speed
 /// is believed: 2 %.
@@ -230,7 +232,23 @@ pub(super) fn gone(state: &State, worker: WorkerId, now: Now) -> Answer {
     if node.exited.is_some() {
         return Ok((Vec::new(), Reply::Noted));
     }
+    let running = attempt.nodes.iter().filter(|node| node.exited.is_none()).count();
+    if running > 1 {
+        return Ok((lose_member(attempt, worker, now)?, Reply::Noted));
+    }
     Ok((ending::end(state, attempt, Outcome::Lost, now), Reply::Noted))
+}
+
+/// The rest of its gang still runs: it is stopped first, so that nothing of this
+/// attempt runs beside the next one.
+fn lose_member(attempt: &Attempt, worker: WorkerId, now: Now) -> Result<Vec<Change>, Refusal> {
+    let mut attempt = attempt.clone();
+    // No failure of the command: the job goes on when the rest has ended.
+    node_mut(&mut attempt, worker)?.exited = Some((now, Exit::Code(EXIT_REQUEUE)));
+    let order = StopOrder { reason: StopReason::GangBroken, at: now, reclaim_wall: None };
+    let mut changes = vec![attempt.clone().into()];
+    changes.extend(ending::order_stop(&attempt, order, "a member of its gang is gone"));
+    Ok(changes)
 }
 
 pub(super) fn launch_unknown(state: &State, worker: WorkerId) -> Answer {

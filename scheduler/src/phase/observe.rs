@@ -51,7 +51,16 @@ fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Optio
 /// Longest time that an attempt may take to end after an order of ours.
 fn longest_stop(state: &State, attempt: &Attempt, reason: StopReason, config: &Config) -> Duration {
     let commit = if reason == StopReason::Budget { BUDGET_STOP_MARGIN } else { STOP_TIMEOUT };
-    grace(state, attempt, config) + commit
+    let own = grace(state, attempt, config) + commit;
+    match reason {
+        // Another attempt follows: a worker that the order does not reach stops
+        // by itself when its lease is over, and every answer after the order
+        // carries it.
+        StopReason::Moved | StopReason::GangBroken | StopReason::Interrupted => {
+            own.max(config.lease + LEASE_MARGIN)
+        }
+        StopReason::Budget | StopReason::Cancelled | StopReason::TimedOut => own,
+    }
 }
 
 fn grace(state: &State, attempt: &Attempt, config: &Config) -> Duration {

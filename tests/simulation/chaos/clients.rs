@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use spotwise_model::JobId;
-use spotwise_model::spec::{Dependency, Format, Submission, canonical, parse};
+use spotwise_model::spec::{Dependency, Format, Submission, parse};
 use spotwise_scheduler::handle::{Command, Submit};
 
 use super::faults::Kind;
@@ -43,7 +43,9 @@ impl Sim {
         let (text, nature) = jobs::invent(&mut self.rng, number);
         let key = format!("key-{number}");
         let client = client(number, &text, nature, key);
-        let twins = if self.recipe.kinds.contains(&Kind::SameKeyBurst) && self.rng.random_range(0..12) == 0 {
+        let twins = if self.recipe.kinds.contains(&Kind::SameKeyBurst)
+            && self.rng.random_range(0..12) == 0
+        {
             63
         } else {
             0
@@ -140,9 +142,9 @@ impl Sim {
 }
 
 fn client(number: usize, text: &str, nature: Nature, key: String) -> Client {
-    let document = parse(text.as_bytes(), Format::Yaml)
-        .unwrap_or_else(|error| panic!("a document of the simulator is refused: {error:?}\n{text}"));
-    let _ = canonical;
+    let document = parse(text.as_bytes(), Format::Yaml).unwrap_or_else(|error| {
+        panic!("a document of the simulator is refused: {error:?}\n{text}")
+    });
     Client {
         name: format!("s{number}"),
         nature,

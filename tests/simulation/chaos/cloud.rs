@@ -77,13 +77,17 @@ impl Cloud {
                 let at = at.as_second();
                 match known.closed {
                     Some(closed) if closed == (at, by) => {}
-                    Some(closed) => return Err(format!("{id} ended {closed:?} and then {at} {by:?}")),
+                    Some(closed) => {
+                        return Err(format!("{id} ended {closed:?} and then {at} {by:?}"));
+                    }
                     None if settled => {}
                     None => {}
                 }
                 if known.closed.is_none() {
                     let mine = match by {
-                        EndedBy::Provider => known.reclaim_at.map_or(i64::MIN, Timestamp::as_second),
+                        EndedBy::Provider => {
+                            known.reclaim_at.map_or(i64::MIN, Timestamp::as_second)
+                        }
                         EndedBy::Us => now,
                     };
                     if (at - mine).abs() > CLOSE || since.as_second() != known.since {

@@ -30,8 +30,11 @@ impl Recipe {
     pub(crate) fn of(seed: u64, days: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
         let share = rng.random_range(1..=4);
-        let kinds: Kinds =
-            Kind::ALL.iter().copied().filter(|_| rng.random_range(0..4) < share).collect::<BTreeSet<_>>();
+        let kinds: Kinds = Kind::ALL
+            .iter()
+            .copied()
+            .filter(|_| rng.random_range(0..4) < share)
+            .collect::<BTreeSet<_>>();
         let submissions = usize::try_from(days).expect("few days") * 3 / 2 + 6;
         let nodes = if seed % 3 == 0 { 1 } else { 2 };
         Self { seed, days, submissions, kinds, nodes }

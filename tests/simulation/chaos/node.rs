@@ -15,7 +15,7 @@ use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
 use spotwise_scheduler::store::{Epoch, StoreError};
 
 use super::faults::Kind;
-use super::sim::{Caller, Event, Heard, Request, Sim};
+use super::sim::{Event, Heard, Request, Sim};
 use super::time::{self, HOUR, MINUTE, Ms, SECOND};
 
 /// A lease lasts so long without a renewal, and is renewed three times in it;
@@ -181,10 +181,10 @@ impl Sim {
         let mut draft = Draft { state: &mut leader.state, changes: Vec::new() };
         let mut answers = Vec::new();
         for mut request in std::mem::take(&mut self.nodes[node].inbox) {
-            let command = std::mem::replace(&mut request.command, Command::Cancel {
-                job: spotwise_model::JobId(0),
-                group: false,
-            });
+            let command = std::mem::replace(
+                &mut request.command,
+                Command::Cancel { job: spotwise_model::JobId(0), group: false },
+            );
             let answer = intake::answer(draft.state, command, &terms, now).map(|(made, reply)| {
                 draft.take(made);
                 reply
@@ -193,8 +193,7 @@ impl Sim {
         }
         let seen = &mut draft.state.seen;
         let stale = leader.outlook_at.is_none_or(|at| self.now > at + 5 * HOUR);
-        if !self.fits_forecasts && (stale || seen.forecasts.is_empty())
-        {
+        if !self.fits_forecasts && (stale || seen.forecasts.is_empty()) {
             leader.outlook_at = Some(self.now);
             seen.forecasts = super::outlook::at(now.market, &self.config, &self.total);
         }
@@ -214,12 +213,17 @@ impl Sim {
     /// Carries a round through the stages that are left.
     fn carry_on(&mut self, node: usize, mut pending: Pending) {
         if pending.stage == Stage::Commit {
-            if self.struck(node, &mut pending, &[Kind::CrashBeforeCommit, Kind::PauseBeforeCommit]) {
+            if self.struck(node, &mut pending, &[Kind::CrashBeforeCommit, Kind::PauseBeforeCommit])
+            {
                 return;
             }
             if let Err(deposed) = self.commit(node, &pending) {
                 for (request, answer) in pending.answers {
-                    let heard = if answer.is_ok() { Heard::Unavailable } else { heard(answer, pending.now) };
+                    let heard = if answer.is_ok() {
+                        Heard::Unavailable
+                    } else {
+                        heard(answer, pending.now)
+                    };
                     self.answer(&request, heard);
                 }
                 if deposed {
@@ -238,7 +242,10 @@ impl Sim {
             for (request, answer) in std::mem::take(&mut pending.answers) {
                 self.answer(&request, heard(answer, pending.now));
             }
-            let held = self.nodes[node].leader.as_ref().is_some_and(|l| l.until.is_none_or(|u| self.now < u));
+            let held = self.nodes[node]
+                .leader
+                .as_ref()
+                .is_some_and(|l| l.until.is_none_or(|u| self.now < u));
             if !held {
                 if let Some(leader) = &mut self.nodes[node].leader {
                     leader.deaf = true;
@@ -249,7 +256,11 @@ impl Sim {
             let leader = self.nodes[node].leader.as_mut().expect("it leads");
             pending.effects = leader.asked.next(&leader.state, pending.now);
             pending.stage = Stage::Act;
-            if self.struck(node, &mut pending, &[Kind::CrashBeforeEffects, Kind::PauseBeforeEffects]) {
+            if self.struck(
+                node,
+                &mut pending,
+                &[Kind::CrashBeforeEffects, Kind::PauseBeforeEffects],
+            ) {
                 return;
             }
         }
@@ -349,7 +360,8 @@ impl Sim {
                 }
                 Effect::Kill(attempt) => {
                     let late = self.now < self.cloud.kills_late_until;
-                    let span = if late { span + self.rng.random_range(0..5 * MINUTE) } else { span };
+                    let span =
+                        if late { span + self.rng.random_range(0..5 * MINUTE) } else { span };
                     self.later(span, Event::Kill(attempt));
                 }
             }
@@ -485,7 +497,11 @@ impl Sim {
         let costs = accrued(state, &self.place.market, &self.config.policy, self.clock());
         let seconds = live.iter().filter_map(|attempt| {
             let job = state.jobs.get(&attempt.id.job)?;
-            let all: i64 = state.attempts_of(job.id).filter_map(|a| costs.get(&a.id)).map(|m| m.micros()).sum();
+            let all: i64 = state
+                .attempts_of(job.id)
+                .filter_map(|a| costs.get(&a.id))
+                .map(|m| m.micros())
+                .sum();
             let left = job.spec.budget?.micros() - job.spent.micros() - all;
             let offer = state.seen.offers.iter().find(|offer| offer.key == attempt.offer)?;
             let rate = offer.price.micros_per_hour() * attempt.nodes.len() as i64;
@@ -687,9 +703,4 @@ fn heard(answer: Result<Reply, Refusal>, now: Now) -> Heard {
         Err(Refusal::Unavailable(_) | Refusal::Overloaded) => Heard::Unavailable,
         Err(other) => Heard::Refused(other.to_string()),
     }
-}
-
-/// Requests of a scheduler to itself need no answer.
-pub(crate) const fn is_own(caller: Caller) -> bool {
-    matches!(caller, Caller::Pool)
 }

@@ -51,7 +51,10 @@ impl Sim {
                     if let Some(before) = before.filter(|before| before.state.is_terminal())
                         && before.state != job.state
                     {
-                        broken.push(format!("{} was {:?} and is {:?}", job.id, before.state, job.state));
+                        broken.push(format!(
+                            "{} was {:?} and is {:?}",
+                            job.id, before.state, job.state
+                        ));
                     }
                 }
                 Change::Attempt(attempt) => {
@@ -85,7 +88,11 @@ impl Sim {
                         self.fail(what);
                     }
                     if let InstanceState::Noticed { at, reclaim_at, .. } = machine.state {
-                        self.on_notice(machine, time::moment(self.start, at), time::moment(self.start, reclaim_at));
+                        self.on_notice(
+                            machine,
+                            time::moment(self.start, at),
+                            time::moment(self.start, reclaim_at),
+                        );
                     }
                 }
                 Change::Attempt(attempt) => {
@@ -116,7 +123,12 @@ impl Sim {
             if moment >= reclaim_at {
                 break;
             }
-            let quote = self.place.market.quote(&offer.zone, &offer.instance_type, offer.capacity_type, next);
+            let quote = self.place.market.quote(
+                &offer.zone,
+                &offer.instance_type,
+                offer.capacity_type,
+                next,
+            );
             let there = quote.map_or(0, |quote| quote.available);
             if there > available && self.recipe.kinds.contains(&Kind::NoticeWithdrawn) {
                 self.note(Kind::NoticeWithdrawn);
@@ -128,7 +140,13 @@ impl Sim {
         }
         let goes = if self.strikes(Kind::NoticeLate, 8) { self.now + SECOND } else { reclaim_at };
         if self.strikes(Kind::WrongInstance, 8) {
-            let others: Vec<_> = self.store.tables.live_machines().filter(|m| m.offer == *offer && m.id != id).map(|m| m.id).collect();
+            let others: Vec<_> = self
+                .store
+                .tables
+                .live_machines()
+                .filter(|m| m.offer == *offer && m.id != id)
+                .map(|m| m.id)
+                .collect();
             if let Some(other) = others.first() {
                 self.at(reclaim_at, Event::MachineGone(*other));
             }
@@ -201,7 +219,9 @@ impl Sim {
                 self.fail(format!("{} starts while {whose} (worker {other}) runs", place.attempt));
             } else {
                 self.tally.abandoned_overlap += 1;
-                self.say(|| format!("{} starts while an abandoned command of {whose} runs", place.attempt));
+                self.say(|| {
+                    format!("{} starts while an abandoned command of {whose} runs", place.attempt)
+                });
             }
         }
         if let Some(worker) = self.cloud.workers.get_mut(&pid) {
@@ -234,7 +254,10 @@ impl Sim {
         let settled = |a: &spotwise_model::Attempt| matches!(a.state, AttemptState::Settled { .. });
         tables.jobs.values().all(|j| j.state.is_terminal() || is_out_of_money(j))
             && tables.attempts.values().all(settled)
-            && tables.instances.values().all(|i| matches!(i.state, InstanceState::Ended { settled: true, .. }))
+            && tables
+                .instances
+                .values()
+                .all(|i| matches!(i.state, InstanceState::Ended { settled: true, .. }))
             && self.cloud.workers.values().all(|w| !w.exists())
     }
 
@@ -255,13 +278,17 @@ impl Sim {
             if !job.state.is_terminal() && !held {
                 broken.push(format!("{} is still {:?}", job.id, job.state));
             }
-            let cancelled = matches!(job.state, JobState::Cancelled { .. } | JobState::Succeeded { .. } | JobState::Failed { .. });
+            let cancelled = matches!(
+                job.state,
+                JobState::Cancelled { .. } | JobState::Succeeded { .. } | JobState::Failed { .. }
+            );
             if job.cancel_asked.is_some() && !cancelled {
                 broken.push(format!("{} was to be cancelled and is {}", job.id, job.state.name()));
             }
         }
         for job in tables.jobs.values() {
-            let failed = matches!(job.state, JobState::Failed { why: FailReason::Errors { .. }, .. });
+            let failed =
+                matches!(job.state, JobState::Failed { why: FailReason::Errors { .. }, .. });
             let nature = self.submission_of(&job.spec.name).map(|client| client.nature);
             let faulty = nature.is_some_and(|n| n.exits_at_once.is_some() || n.fails_late);
             if failed && !faulty {
@@ -279,7 +306,10 @@ impl Sim {
             }
         }
         if self.tally.longest_orphan > ORPHAN_BOUND {
-            broken.push(format!("something was nobody's for {} s", self.tally.longest_orphan / SECOND));
+            broken.push(format!(
+                "something was nobody's for {} s",
+                self.tally.longest_orphan / SECOND
+            ));
         }
         for what in broken {
             self.fail(what);
@@ -309,7 +339,12 @@ impl Sim {
         }
         for job in self.store.tables.jobs.values() {
             if job.spent.micros() != spent.get(&job.id).copied().unwrap_or(0) {
-                broken.push(format!("{}: spent {:?}, ledger {:?}", job.id, job.spent, spent.get(&job.id)));
+                broken.push(format!(
+                    "{}: spent {:?}, ledger {:?}",
+                    job.id,
+                    job.spent,
+                    spent.get(&job.id)
+                ));
             }
         }
         for what in broken {
@@ -349,11 +384,35 @@ impl Sim {
     }
 
     fn count(&mut self) {
+        let jumped = self.place.jumps.iter().filter(|jump| {
+            let at = time::at(self.start, **jump);
+            self.store.tables.instances.values().any(|machine| {
+                let ended = match machine.state {
+                    InstanceState::Ended { at, .. } => at,
+                    _ => at,
+                };
+                (machine.since()..ended).contains(&at)
+            })
+        });
+        for _ in 0..jumped.count() {
+            self.fired.note(Kind::PriceJump.name());
+        }
+        let dry = self.place.droughts.iter().filter(|(from, to)| {
+            let (from, to) = (time::at(self.start, *from), time::at(self.start, *to));
+            let meant = |job: &spotwise_model::Job| {
+                job.submitted < to && job.state.ended().is_none_or(|ended| ended > from)
+            };
+            self.store.tables.jobs.values().any(meant)
+        });
+        for _ in 0..dry.count() {
+            self.fired.note(Kind::IceAllPools.name());
+        }
         let tables = &self.store.tables;
         self.tally.jobs = tables.jobs.len() as u64;
         self.tally.attempts = tables.attempts.len() as u64;
         let outcome = |wanted: fn(&Outcome) -> bool| {
-            tables.attempts.values().filter(|a| a.state.outcome().is_some_and(wanted)).count() as u64
+            tables.attempts.values().filter(|a| a.state.outcome().is_some_and(wanted)).count()
+                as u64
         };
         self.tally.interruptions = outcome(|o| matches!(o, Outcome::Interrupted));
         for job in tables.jobs.values() {

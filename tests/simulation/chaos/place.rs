@@ -45,7 +45,8 @@ impl Place {
     ) -> Self {
         let times = |rng: &mut ChaCha8Rng, on: bool, every: u64| -> Vec<Ms> {
             let count = if on { (days / every).max(1) } else { 0 };
-            let mut times: Vec<Ms> = (0..count).map(|_| rng.random_range(HOUR..days * DAY)).collect();
+            let mut times: Vec<Ms> =
+                (0..count).map(|_| rng.random_range(HOUR..days * DAY)).collect();
             times.sort_unstable();
             times
         };
@@ -83,26 +84,6 @@ impl Place {
         }
         let market = Market::new(listings, None).expect("it has rows");
         Self { market, spot, on_demand, reclaims, droughts, jumps }
-    }
-
-    /// A market that happened. The meter's table is read off its quotes.
-    pub(crate) fn recorded(market: Market) -> Self {
-        let mut spot: BTreeMap<(Zone, InstanceType), Steps> = BTreeMap::new();
-        let mut on_demand = BTreeMap::new();
-        let mut at = Some(market.start());
-        while let Some(moment) = at {
-            for quote in market.quotes(moment) {
-                if quote.capacity_type == CapacityType::Spot {
-                    let steps = spot.entry((quote.zone, quote.instance_type)).or_default();
-                    push(steps, moment.as_second(), quote.price.micros_per_hour());
-                } else {
-                    on_demand.insert(quote.instance_type, quote.price.micros_per_hour());
-                }
-            }
-            at = market.next_change(moment);
-        }
-        let none = Vec::new;
-        Self { market, spot, on_demand, reclaims: none(), droughts: Vec::new(), jumps: none() }
     }
 
     /// What whole seconds of an offer cost, each stretch of one price rounded

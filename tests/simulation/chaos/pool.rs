@@ -12,7 +12,7 @@ use super::crew::{Phase, Pid, Task, Word, Worker};
 use super::faults::Kind;
 use super::jobs::Nature;
 use super::node::Leader;
-use super::sim::{Caller, Event, Heard, Request, Sim};
+use super::sim::{Caller, Event, Heard, Sim};
 use super::time::{self, MINUTE, Ms, SECOND};
 
 /// A worker turns to the other scheduler, or asks again, after this.
@@ -60,10 +60,13 @@ impl Sim {
             _ if worker.rank > 0 && self.strikes(Kind::PartialGang, 20) => {
                 Some(message("insufficient capacity for the rest of the gang"))
             }
-            _ if self.strikes(Kind::ErrorBeforeEffect, 30) => Some(Command::LaunchUnknown { worker }),
+            _ if self.strikes(Kind::ErrorBeforeEffect, 30) => {
+                Some(Command::LaunchUnknown { worker })
+            }
             _ => {
                 self.spawn(worker);
-                self.strikes(Kind::ExecuteAndTimeout, 20).then_some(Command::LaunchUnknown { worker })
+                self.strikes(Kind::ExecuteAndTimeout, 20)
+                    .then_some(Command::LaunchUnknown { worker })
             }
         };
         if let Some(command) = answer {
@@ -238,7 +241,8 @@ impl Sim {
     }
 
     fn leaves_after(&mut self, pid: Pid) -> Ms {
-        let grace = self.cloud.workers.get(&pid).and_then(|w| w.task).map_or(10 * SECOND, |t| t.grace);
+        let grace =
+            self.cloud.workers.get(&pid).and_then(|w| w.task).map_or(10 * SECOND, |t| t.grace);
         self.rng.random_range(100..grace + grace / 4)
     }
 
@@ -271,7 +275,8 @@ impl Sim {
 
     fn ask(&mut self, pid: Pid, word: Word) -> u64 {
         let worker = &self.cloud.workers[&pid];
-        let (command, to, mute) = (worker.command(word), worker.speaks_to, now_before(self.now, worker.mute_until));
+        let (command, to, mute) =
+            (worker.command(word), worker.speaks_to, now_before(self.now, worker.mute_until));
         if mute || self.strikes(Kind::RequestLost, 500) {
             return self.next_request();
         }
@@ -368,7 +373,8 @@ impl Sim {
     fn nature_of(&self, pid: Pid) -> Nature {
         let job = self.cloud.workers.get(&pid).map(|w| w.place.attempt.job);
         let job = job.and_then(|job| self.store.tables.jobs.get(&job));
-        job.and_then(|job| self.submission_of(&job.spec.name)).map_or_else(Nature::default, |c| c.nature)
+        job.and_then(|job| self.submission_of(&job.spec.name))
+            .map_or_else(Nature::default, |c| c.nature)
     }
 
     /// An order was committed: the worker hears of it with its next heartbeat,
@@ -383,11 +389,6 @@ impl Sim {
                 self.set_wake(pid);
             }
         }
-    }
-
-    /// Answers that a request reached nobody.
-    pub(crate) fn refused(&mut self, request: &Request) {
-        self.later(5, Event::Answer(request.caller, request.id, request.made, Heard::Unavailable));
     }
 }
 

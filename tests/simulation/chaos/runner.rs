@@ -91,7 +91,8 @@ impl Report {
         let mut recoveries: Vec<u64> =
             self.tallies.iter().flat_map(|tally| tally.recoveries.iter().copied()).collect();
         recoveries.sort_unstable();
-        let p99 = recoveries.get(recoveries.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(0);
+        let p99 =
+            recoveries.get(recoveries.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(0);
         let breaks = |what: &str| self.broken.iter().filter(|(_, b)| b.contains(what)).count();
         let failing = self.broken.first().map_or("none".to_owned(), |(r, _)| r.seed.to_string());
         format!(

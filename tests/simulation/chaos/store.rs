@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
     LedgerEntry,
@@ -38,8 +37,7 @@ pub(crate) struct Store {
 impl Default for Store {
     fn default() -> Self {
         let incumbent = Candidate { holder: String::new(), address: String::new() };
-        let standing =
-            Standing { epoch: Epoch(0), round: 0, round_epoch: Epoch(0), incumbent };
+        let standing = Standing { epoch: Epoch(0), round: 0, round_epoch: Epoch(0), incumbent };
         Self { tables: Tables::default(), standing, rounds: 0, refused: 0 }
     }
 }
@@ -161,9 +159,4 @@ impl Tables {
 fn stored<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
     let text = serde_json::to_string(value).expect("what is stored can be written");
     serde_json::from_str(&text).expect("what was written can be read")
-}
-
-/// A second of the market.
-pub(crate) fn second(at: Timestamp) -> i64 {
-    at.as_second()
 }
