@@ -382,4 +382,21 @@ mod tests {
         assert!(ended.settle().unwrap().settle().is_err());
         assert!(planned.settle().is_err());
     }
+
+    #[test]
+    fn it_is_remembered_since_when_it_had_its_machines() {
+        let launching = AttemptState::Planned { at: now(1) }.launch(now(2)).unwrap();
+        let running = launching.clone().run(now(3)).unwrap();
+        for (live, started) in [(launching, None), (running, Some(now(3)))] {
+            let ended = live.end(now(4), Outcome::Lost).unwrap();
+            for state in [ended.clone(), ended.settle().unwrap()] {
+                assert_eq!((state.placed(), state.started()), (Some(now(2)), started), "{state:?}");
+            }
+        }
+        let before = serde_json::json!({
+            "state": "ended", "started": null, "at": now(4), "outcome": {"outcome": "lost"},
+        });
+        let read: AttemptState = serde_json::from_value(before).unwrap();
+        assert_eq!(read.placed(), None, "documents of before do not say");
+    }
 }

@@ -34,6 +34,9 @@ use crate::store::{Loaded, Round, Store, StoreError};
 const MAX_LIVE_JOBS: usize = 200_000;
 /// Messages taken into one round, so that a flood cannot starve the phases.
 const MESSAGES_A_ROUND: usize = 4_096;
+/// Changes after which no further message joins a round: its commit stays well
+/// within the time limits of the database.
+const CHANGES_A_ROUND: usize = 10_000;
 /// The world is looked at so often when nobody calls (wall time).
 const TICK: Duration = Duration::from_millis(100);
 /// A plan is made anew at least so often while there is work (wall time).
@@ -281,7 +284,8 @@ impl Driver {
                 Message::Wake => {}
             }
             taken += 1;
-            next = if taken < MESSAGES_A_ROUND { self.parts.inbox.try_recv() } else { None };
+            let full = taken >= MESSAGES_A_ROUND || draft.changes.len() >= CHANGES_A_ROUND;
+            next = if full { None } else { self.parts.inbox.try_recv() };
         }
         let Parts { market, pool, config, .. } = &self.parts;
         let around = Surroundings { market, pool, total: &total, config };

@@ -31,10 +31,12 @@ fn counting(name: &str, log: &Path, seconds: u32) -> String {
     )
 }
 
-/// Attempts by job, with the first and last moment (ns) at which each wrote.
-fn lives(log: &Path) -> BTreeMap<String, (u64, u64)> {
+/// Attempts, with the first and last moment (ns) at which each wrote.
+type Lives = BTreeMap<String, (u64, u64)>;
+
+fn lives(log: &Path) -> Lives {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    let mut lives: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut lives = Lives::new();
     for line in text.lines() {
         let mut words = line.split(' ').skip(1);
         let (Some(attempt), Some(Ok(at))) = (words.next(), words.next().map(str::parse)) else {
@@ -186,7 +188,7 @@ fn submit_same_key_race() {
 
 /// Runs one long job whose worker reaches the scheduler through a network that
 /// breaks for longer than the worker's lease. Answers the lives of its attempts.
-fn partition(how: Network) -> (Vec<(String, (u64, u64))>, u64) {
+fn partition(how: Network) -> (Lives, u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("lines");
     let port = free_port().expect("a port");
@@ -209,11 +211,12 @@ fn partition(how: Network) -> (Vec<(String, (u64, u64))>, u64) {
     network.set(Network::Whole);
     let states = scheduler.wait_for_all(LIMIT).expect("all end");
     assert!(states.values().all(|state| state == "succeeded"), "{states:?}");
-    (lives(&log).into_iter().collect(), swallowed)
+    (lives(&log), swallowed)
 }
 
-fn assert_apart(lives: &[(String, (u64, u64))]) {
+fn assert_apart(lives: Lives) {
     assert!(lives.len() >= 2, "nobody was replaced: {lives:?}");
+    let lives: Vec<_> = lives.into_iter().collect();
     for pair in lives.windows(2) {
         let ((old, (_, ended)), (new, (begun, _))) = (&pair[0], &pair[1]);
         assert!(ended < begun, "{old} still wrote after {new} had begun");
@@ -223,14 +226,14 @@ fn assert_apart(lives: &[(String, (u64, u64))]) {
 #[test]
 fn worker_partition() {
     let (lives, _) = partition(Network::Cut);
-    assert_apart(&lives);
+    assert_apart(lives);
 }
 
 #[test]
 fn worker_partition_oneway() {
     let (lives, swallowed) = partition(Network::NoAnswers);
     assert!(swallowed > 0, "no answer was lost");
-    assert_apart(&lives);
+    assert_apart(lives);
 }
 
 /// A scheduler that is asked while it starts refuses, and loses nothing.
@@ -265,7 +268,10 @@ fn restore_old_backup() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("lines");
     let file = folder.path().join("backup.jsonl").display().to_string();
-    let mut scheduler = Scheduler::start(folder.path(), &MARKET).expect("it starts");
+    // Workers find the scheduler where it was.
+    let port = free_port().expect("a port");
+    let mut scheduler = Scheduler::on_port(port, folder.path(), &MARKET);
+    scheduler.restart().expect("it starts");
     let kept = scheduler.submit(&counting("kept", &log, 40), "kept").expect("accepted").remove(0);
     until("it runs", || lives(&log).len() == 1);
     scheduler.kill();
@@ -280,7 +286,8 @@ fn restore_old_backup() {
     let url = server.url();
     database(&["restore", "--database", &url, &file]);
     let arguments = [&["--database", &url][..], &MARKET].concat();
-    let scheduler = Scheduler::start(folder.path(), &arguments).expect("it starts");
+    let mut scheduler = Scheduler::on_port(port, folder.path(), &arguments);
+    scheduler.restart().expect("it starts");
     let again = scheduler.submit(&counting("lost", &log, 2), "lost").expect("accepted").remove(0);
     assert_ne!(again, lost, "the number of a job that is gone was given again");
     let states = scheduler.wait_for_all(LIMIT).expect("all end");

@@ -5,9 +5,11 @@
 //! scheduler that falls behind shows it. With `--work` it plays the workers of a
 //! scheduler that was started with `--outside-workers`: registers each placed
 //! attempt, says that it has started, sends heartbeats, and ends it.
+//! `spotwise-load suite` makes the table of `docs/benchmarks.md`.
 
 mod measure;
 mod submit;
+mod suite;
 mod work;
 
 use std::path::PathBuf;
@@ -61,8 +63,13 @@ struct Options {
 }
 
 fn main() -> Result<()> {
-    let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut arguments = std::env::args().peekable();
+    if arguments.by_ref().nth(1).is_some_and(|first| first == "suite") {
+        let words = std::iter::once("suite".to_owned()).chain(arguments);
+        return runtime.block_on(suite::run(&suite::Suite::parse_from(words)));
+    }
+    let options = Options::parse();
     let line = runtime.block_on(run(Arc::new(options)))?;
     #[allow(clippy::print_stdout, reason = "the answer of a program")]
     {

@@ -39,7 +39,7 @@ pub(crate) async fn submit(
 
 /// A small job as a pipeline would queue it: a quarter of a CPU for a minute.
 fn document(number: u64, batch: u32) -> String {
-    let array = if batch > 1 { format!("array: {{count: {batch}}}\n") } else { String::new() };
+    let array = if batch > 1 { format!("array: {{size: {batch}}}\n") } else { String::new() };
     format!(
         "name: load-{number}\nclass: inference\ndeadline: 12h\nwork: {{duration: 1m}}\n\
          resources: {{cpus: 0.25, memory: 64MB}}\n{array}command: [infer, --shard, '{number}']\n"

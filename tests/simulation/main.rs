@@ -104,7 +104,7 @@ fn a_budget_is_never_overrun() {
 /// `make simulate`: worlds that try to break every promise.
 #[test]
 fn no_world_breaks_a_promise() {
-    let (base, seeds) = (number("SEED_BASE", 1), number("SEEDS", 60));
+    let (base, seeds) = (number("SEED_BASE", 1), number("SEEDS", 24));
     if number("TRACE", 0) > 0 {
         return show(base);
     }

@@ -11,7 +11,7 @@ const DAYS: u64 = 12;
 /// done.
 fn worlds(base: u64, nodes: usize, kinds: &[Kind]) -> crate::chaos::faults::Fired {
     let mut all = crate::chaos::faults::Fired::default();
-    for seed in base..base + 12 {
+    for seed in base..base + 48 {
         let recipe = Recipe {
             seed,
             days: DAYS,

@@ -34,6 +34,10 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// A process that escaped may hold the output open; it gets no longer than this.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// Exit code of a command that saved its state and asks to be run again
+/// (`EX_TEMPFAIL` of sysexits.h); its job pays no error for it.
+const EXIT_REQUEUE: i32 = 75;
+
 /// Checkpoints are never looked for more often.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -131,13 +135,14 @@ impl Run<'_> {
         let Attempt { id, folder, link, .. } = self.attempt;
         let prepared = tokio::select! {
             biased;
-            () = told_to_end(orders) => None,
-            prepared = prepare(self.assignment, *id, folder, link, &fence, &self.known) => Some(prepared),
+            order = told_to_end(orders) => Err(order),
+            prepared = prepare(self.assignment, *id, folder, link, &fence, &self.known) => Ok(prepared),
         };
         let words = match prepared {
-            None => vec![self.exited(Status::signalled(Signal::SIGTERM as i32), 0)],
-            Some(Err(message)) => vec![start_failed(message)],
-            Some(Ok(prepared)) => match folder.mark_started() {
+            Err(Order::LeaseLost | Order::Superseded) => Vec::new(),
+            Err(_) => vec![self.exited(Status::signalled(Signal::SIGTERM as i32), 0)],
+            Ok(Err(message)) => vec![start_failed(message)],
+            Ok(Ok(prepared)) => match folder.mark_started() {
                 Ok(()) => Box::pin(self.command(prepared, &mut supervisor, orders, fence)).await?,
                 Err(error) => vec![start_failed(format!("marking the start: {error}"))],
             },
@@ -215,7 +220,11 @@ impl Run<'_> {
                 () = finish => {}
             }
         }
-        words.push(self.exited(status, outputs));
+        // What this worker itself has killed for want of a lease, or because there
+        // is a newer attempt, is no failure of the job: its scheduler finds it lost.
+        if supervisor.may_save() || matches!(status.code, 0 | EXIT_REQUEUE) {
+            words.push(self.exited(status, outputs));
+        }
         Ok(words)
     }
 
@@ -289,11 +298,11 @@ impl Run<'_> {
 
 /// Before the start: anything that ends an attempt. A notice is repeated by
 /// every heartbeat, and so is heard again when the command runs.
-async fn told_to_end(orders: &mut mpsc::Receiver<Order>) {
+async fn told_to_end(orders: &mut mpsc::Receiver<Order>) -> Order {
     loop {
         match orders.recv().await {
             Some(Order::Notice { .. }) => {}
-            Some(_) => return,
+            Some(order) => return order,
             None => std::future::pending().await,
         }
     }

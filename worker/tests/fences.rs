@@ -34,6 +34,29 @@ async fn a_lost_lease_ends_the_command_and_saves_nothing() {
     assert!(bench.checkpoints().is_empty());
 }
 
+/// The job would pay an error for what its worker did: the attempt is lost.
+#[tokio::test]
+async fn a_command_killed_for_a_lost_lease_is_not_said_to_have_failed() {
+    let bench = Bench::new(FOREVER).await;
+    bench.change(|it| {
+        it.lease_ms = 1_500;
+        it.grace_ms = 200;
+    });
+    let mut worker = bench.worker("j17.1");
+    bench.until_logged("ready").await;
+    let pid = pid(&bench);
+    bench.fake.with(|it| it.away = true);
+    eventually("the end of the command", || !is_alive(&pid)).await;
+    eventually("the spooled end", || worker.folder.join("exit.json").exists()).await;
+    bench.fake.with(|it| it.away = false);
+    assert_eq!(worker.ended().await, 0);
+    assert!(bench.exits().is_empty(), "{:?}", bench.exits());
+    // Nor does a worker that is started again say so, or start anything.
+    assert_eq!(bench.worker("j17.1").ended().await, 0);
+    assert!(bench.exits().is_empty(), "{:?}", bench.exits());
+    assert_eq!(bench.started().len(), 1);
+}
+
 #[tokio::test]
 async fn a_superseded_attempt_is_killed_at_once() {
     let bench = Bench::new(FOREVER).await;

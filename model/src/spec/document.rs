@@ -289,7 +289,8 @@ mod tests {
     #[test]
     fn the_schema_explains_every_field() {
         let schema = json_schema();
-        for name in ["Job", "Resources", "Work", "Checkpoint", "Retries", "Array", "Input", "Data"] {
+        for name in ["Job", "Resources", "Work", "Checkpoint", "Retries", "Array", "Input", "Data"]
+        {
             let properties = schema["$defs"][name]["properties"].as_object().unwrap();
             for (field, property) in properties {
                 assert!(property["description"].is_string(), "{name}.{field}");

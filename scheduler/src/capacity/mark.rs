@@ -25,17 +25,32 @@ pub(super) struct Marked {
     born: u64,
 }
 
-/// Every process of the installation that lives, this one left out. What lies
-/// below a marked process is ours even if it has lost its environment.
+/// Every process of the installation that lives, this one left out.
 pub(super) fn find(install: &str) -> Vec<Marked> {
     let own = std::process::id().cast_signed();
+    let living = pids().filter(|pid| *pid != own).filter_map(|pid| {
+        let Stat { parent, born, .. } = stat(pid).filter(|stat| !stat.zombie)?;
+        Some(Living { pid, parent, born, mark: mark_of(pid, install) })
+    });
+    ours(living)
+}
+
+/// A process, and its mark where that is the installation's.
+struct Living {
+    pid: i32,
+    parent: i32,
+    born: u64,
+    mark: Option<(AttemptId, u32)>,
+}
+
+/// What lies below a marked process is ours even if it has lost its environment.
+fn ours(living: impl Iterator<Item = Living>) -> Vec<Marked> {
     let mut found: BTreeMap<i32, Marked> = BTreeMap::new();
     let mut children: BTreeMap<i32, Vec<(i32, u64)>> = BTreeMap::new();
-    for pid in pids().filter(|pid| *pid != own) {
-        let Some(stat) = stat(pid).filter(|stat| !stat.zombie) else { continue };
-        children.entry(stat.parent).or_default().push((pid, stat.born));
-        if let Some((attempt, rank)) = mark_of(pid, install) {
-            found.insert(pid, Marked { pid, attempt, rank, born: stat.born });
+    for Living { pid, parent, born, mark } in living {
+        children.entry(parent).or_default().push((pid, born));
+        if let Some((attempt, rank)) = mark {
+            found.insert(pid, Marked { pid, attempt, rank, born });
         }
     }
     let mut open: Vec<Marked> = found.values().copied().collect();
@@ -101,7 +116,82 @@ fn pids() -> impl Iterator<Item = i32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What an environment says of its mark: each of the three values as text,
+    /// if it is there, among whatever else.
+    fn environments() -> impl Strategy<Value = ([Option<&'static str>; 3], Vec<u8>)> {
+        let pick =
+            |of: &'static [&'static str]| prop::option::weighted(0.9, prop::sample::select(of));
+        let values = (
+            pick(&["here", "here", "here", "here2", "her", "Here", "there", "", " here", "here "]),
+            pick(&["j1.2", "j1.2", "j7.1", "j1", "k1.2", "", "j1.2x", "j-1.2"]),
+            pick(&["0", "3", "3", "", "-1", "x", "99999999999"]),
+        );
+        let noise: &[&[u8]] = &[
+            b"PATH=/bin",
+            b"XSPOTWISE_INSTALL=here",
+            b"SPOTWISE_INSTALLED=here",
+            b"A=SPOTWISE_INSTALL=here",
+            b"SPOTWISE_INSTALL",
+            b"SPOTWISE_RANK_=1",
+            b"B=\xff\xfe",
+            b"",
+        ];
+        let noise = prop::sample::subsequence(noise, 0..=noise.len());
+        (values, noise).prop_flat_map(|((install, attempt, rank), noise)| {
+            let told = [install, attempt, rank];
+            let named = [INSTALL, ATTEMPT, RANK].into_iter().zip(told);
+            let mut entries: Vec<Vec<u8>> = noise.iter().map(|entry| entry.to_vec()).collect();
+            entries.extend(
+                named.filter_map(|(name, value)| Some(format!("{name}={}", value?).into_bytes())),
+            );
+            let entries = Just(entries).prop_shuffle();
+            entries.prop_map(move |entries| (told, entries.join(&0)))
+        })
+    }
+
+    /// The attempt and rank of a whole mark of `here`, told without parsing.
+    fn expected(told: [Option<&str>; 3]) -> Option<(AttemptId, u32)> {
+        let [Some("here"), Some(attempt @ ("j1.2" | "j7.1")), Some(rank @ ("0" | "3"))] = told
+        else {
+            return None;
+        };
+        Some((attempt.parse().unwrap(), if rank == "3" { 3 } else { 0 }))
+    }
+
+    /// More where `PROPTEST_CASES` says so.
+    fn cases() -> ProptestConfig {
+        ProptestConfig::with_cases(ProptestConfig::default().cases.max(10_000))
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+
+        /// Random process trees of this and other installations: found is what has
+        /// a whole mark of ours or lies below such a process, and nothing else.
+        #[test]
+        fn reaper_foreign(tree in prop::collection::vec((environments(), 0usize..64), 1..12)) {
+            // The parent of each is an earlier one, or init.
+            let parents: Vec<usize> =
+                tree.iter().enumerate().map(|(index, (_, any))| any % (index + 1)).collect();
+            let living = tree.iter().zip(&parents).zip(1..).map(|(((env, _), parent), number)| {
+                let (pid, parent) = (number + 100, i32::try_from(*parent).unwrap() + 100);
+                Living { pid, parent, born: 7, mark: parse(&env.1, "here") }
+            });
+            let found: BTreeMap<i32, (AttemptId, u32)> =
+                ours(living).into_iter().map(|it| (it.pid, (it.attempt, it.rank))).collect();
+            let mut nearest: Vec<Option<(AttemptId, u32)>> = vec![None];
+            for ((env, _), parent) in tree.iter().zip(&parents) {
+                nearest.push(expected(env.0).or(nearest[*parent]));
+            }
+            let wanted: BTreeMap<i32, (AttemptId, u32)> =
+                (100..).zip(nearest).filter_map(|(pid, mark)| Some((pid, mark?))).collect();
+            prop_assert_eq!(found, wanted);
+        }
+    }
 
     #[test]
     fn only_the_whole_mark_counts() {

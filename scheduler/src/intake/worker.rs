@@ -281,3 +281,7 @@ fn node_mut(
 fn fenced(worker: WorkerId) -> Refusal {
     Refusal::Fenced { attempt: worker.attempt }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

@@ -311,3 +311,7 @@ fn moment(second: i64) -> Timestamp {
 #[cfg(test)]
 #[path = "charge_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "price_tests.rs"]
+mod price_tests;

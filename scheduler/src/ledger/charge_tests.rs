@@ -145,8 +145,10 @@ fn an_attempt_that_never_started_pays_for_startup() {
     assert_eq!(entries[1].kind, LineKind::LostWork);
 }
 
+/// AWS's table for Linux, which is all that runs here: who ended it, within the
+/// first hour or after it, below the minimum or above it.
 #[test]
-fn the_billing_table() {
+fn billing_table() {
     use CapacityType::{OnDemand, Spot};
     use EndedBy::{Provider, Us};
     // Capacity, who ended it, after how long; seconds billed, of them given back.
@@ -157,14 +159,20 @@ fn the_billing_table() {
         (Spot, Us, 61, 61, false),
         (Spot, Us, 3_599, 3_599, false),
         (Spot, Us, 3_600, 3_600, false),
+        (Spot, Us, 9_000, 9_000, false),
+        (Spot, Provider, 0, 60, true),
         (Spot, Provider, 30, 60, true),
+        (Spot, Provider, 60, 60, true),
         (Spot, Provider, 61, 61, true),
         (Spot, Provider, 3_599, 3_599, true),
         (Spot, Provider, 3_600, 3_600, false),
         (Spot, Provider, 9_000, 9_000, false),
         (OnDemand, Us, 30, 60, false),
+        (OnDemand, Us, 61, 61, false),
+        (OnDemand, Us, 3_600, 3_600, false),
         (OnDemand, Provider, 30, 60, false),
         (OnDemand, Provider, 3_599, 3_599, false),
+        (OnDemand, Provider, 3_600, 3_600, false),
     ] {
         let machine = instance(capacity, 1_000, 1_000 + lived, by);
         let uses = vec![used(1, half(), [1_000, 1_010, 1_000 + lived], None)];

@@ -93,6 +93,7 @@ mod tests {
 
     /// The table of the catalogue, where it is at hand.
     #[test]
+    #[allow(clippy::print_stdout)] // What was skipped and why.
     fn the_catalogues_table_is_read_whole() {
         let data = std::env::var("SPOTWISE_TEST_DATA").unwrap_or_else(|_| {
             concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").to_owned()

@@ -89,15 +89,26 @@ fn conclude(
 fn overruled(attempt: &Attempt, outcome: Outcome) -> Outcome {
     match (attempt.stop, outcome) {
         (_, Outcome::Succeeded) => Outcome::Succeeded,
-        // The gang is broken because a member failed: that failure counts.
+        // Where the gang is broken because a member failed, that failure counts;
+        // how the rest ends that was then told to does not.
         (
-            Some(StopOrder { reason: StopReason::GangBroken, .. }),
+            Some(StopOrder { reason: StopReason::GangBroken, at, .. }),
             failed @ Outcome::Failed { .. },
-        ) => failed,
+        ) if failed_by(attempt, at) => failed,
         (Some(StopOrder { reason: StopReason::Interrupted, .. }), _) => Outcome::Interrupted,
         (Some(order), _) => Outcome::Stopped { reason: order.reason },
         (None, outcome) => outcome,
     }
+}
+
+/// Whether a member had failed by then.
+fn failed_by(attempt: &Attempt, then: Now) -> bool {
+    let mut exits = attempt.nodes.iter().filter_map(|node| node.exited);
+    exits.any(|(at, exit)| at.wall <= then.wall && is_failure(exit))
+}
+
+const fn is_failure(exit: Exit) -> bool {
+    !matches!(exit, Exit::Code(0 | EXIT_REQUEUE))
 }
 
 fn done(job: &Job) -> spotwise_model::attempt::Progress {
@@ -203,7 +214,7 @@ fn after_interruption(job: &mut Job, now: Now) -> Next {
 
 /// How an attempt ended whose every node has: by its first failure, if any.
 pub fn outcome_of(exits: &[(Now, Exit)]) -> Outcome {
-    let failures = exits.iter().filter(|(_, exit)| !matches!(exit, Exit::Code(0 | EXIT_REQUEUE)));
+    let failures = exits.iter().filter(|(_, exit)| is_failure(*exit));
     match failures.min_by_key(|(at, _)| at.wall) {
         Some((_, exit)) => Outcome::Failed { exit: *exit },
         None if exits.iter().any(|(_, exit)| *exit == Exit::Code(EXIT_REQUEUE)) => {
@@ -212,3 +223,7 @@ pub fn outcome_of(exits: &[(Now, Exit)]) -> Outcome {
         None => Outcome::Succeeded,
     }
 }
+
+#[cfg(test)]
+#[path = "ending_tests.rs"]
+mod tests;

@@ -91,3 +91,7 @@ impl Asked {
 fn is_due(last: Option<&Timestamp>, pause: Option<Duration>, now: Now) -> bool {
     last.is_none_or(|last| pause.is_some_and(|pause| between(*last, now.wall) >= pause))
 }
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

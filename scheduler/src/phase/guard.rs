@@ -76,8 +76,7 @@ fn offence(
 /// its machines have now (or had at launch, where the offer is gone).
 fn cost_of_stopping(state: &State, job: &Job, attempt: &Attempt, config: &Config) -> Money {
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
-    let market: Duration =
-        (grace + BUDGET_STOP_MARGIN + NEXT_LOOK).saturating_mul(config.speed);
+    let market: Duration = (grace + BUDGET_STOP_MARGIN + NEXT_LOOK).saturating_mul(config.speed);
     let offer = state.seen.offers.iter().find(|offer| offer.key == attempt.offer);
     let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
     let price: i64 = machines
@@ -108,3 +107,7 @@ pub fn release(state: &State, config: &Config, now: Now) -> Vec<Change> {
 pub fn is_bounded(job: &Job) -> bool {
     job.spec.budget.is_some() || job.spec.timeout.is_some() || job.spec.resources.nodes > 1
 }
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

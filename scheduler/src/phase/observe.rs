@@ -141,3 +141,7 @@ fn notice(state: &State, instance: &Instance, lead: Lead, now: Now) -> Vec<Chang
     }
     changes
 }
+
+#[cfg(test)]
+#[path = "observe_tests.rs"]
+mod tests;

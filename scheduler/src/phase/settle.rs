@@ -185,3 +185,7 @@ fn dimensions(job: &Job) -> BTreeMap<String, String> {
     }
     dimensions
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

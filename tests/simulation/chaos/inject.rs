@@ -187,6 +187,7 @@ impl Sim {
         }
         self.note(Kind::StoreOutage);
         self.store_away = true;
+        self.nobody_leads();
         self.tally.away_since.get_or_insert(self.now);
         let span = match self.rng.random_range(0..3) {
             0 => self.rng.random_range(200..2 * SECOND),

@@ -148,15 +148,16 @@ impl Sim {
     fn get_ready(&mut self, leader: &mut Leader) -> bool {
         let holds = leader.until.is_none_or(|until| self.now < until);
         if !holds || self.store_away {
+            if leader.epoch == self.store.standing.epoch {
+                self.nobody_leads();
+            }
             leader.deaf |= !holds;
             return !leader.deaf && holds;
         }
         if leader.deaf {
             self.load(leader);
         }
-        if let Some(since) = self.tally.away_since.take() {
-            self.tally.recoveries.push(self.now - since);
-        }
+        self.somebody_leads();
         true
     }
 
@@ -300,7 +301,8 @@ impl Sim {
         leader.round += 1;
         let (epoch, round) = (leader.epoch, leader.round);
         let decided = time::moment(self.start, pending.now.wall);
-        if self.now > decided + TERM {
+        // Where another leads by now, the store has to refuse it.
+        if self.now > decided + TERM && self.store.standing.epoch == epoch {
             self.fired.note("old_round_thrown_away");
             self.forget(node);
             return Err(false);
@@ -336,6 +338,7 @@ impl Sim {
 
     /// Its memory is not to be trusted any more.
     fn forget(&mut self, node: usize) {
+        self.nobody_leads();
         if let Some(leader) = &mut self.nodes[node].leader {
             leader.deaf = true;
         }
@@ -611,6 +614,8 @@ impl Sim {
         if place.up {
             return;
         }
+        self.back_again();
+        let place = &mut self.nodes[node];
         place.up = true;
         place.paused = false;
         self.campaign(node);
@@ -619,6 +624,7 @@ impl Sim {
     pub(crate) fn crash(&mut self, node: usize) {
         self.say(|| format!("node {node} dies"));
         self.stop_renewing(node);
+        self.nobody_leads();
         self.tally.away_since.get_or_insert(self.now);
         let place = &mut self.nodes[node];
         place.up = false;
@@ -637,6 +643,7 @@ impl Sim {
     /// The process stands still for longer than its lease, mostly.
     pub(crate) fn pause(&mut self, node: usize) {
         self.say(|| format!("node {node} stands still"));
+        self.nobody_leads();
         self.tally.away_since.get_or_insert(self.now);
         self.stop_renewing(node);
         let place = &mut self.nodes[node];
@@ -656,6 +663,8 @@ impl Sim {
         if place.incarnation != incarnation || !place.paused {
             return;
         }
+        self.back_again();
+        let place = &mut self.nodes[node];
         place.paused = false;
         place.tick_at = None;
         let pending = place.suspended.take();
@@ -669,7 +678,17 @@ impl Sim {
         self.campaign(node);
     }
 
+    /// A scheduler or the store is about to be there again: where nobody could
+    /// lead until now, the time to recover begins.
+    fn back_again(&mut self) {
+        let able = !self.store_away && self.nodes.iter().any(|node| node.up && !node.paused);
+        if let (false, Some(since)) = (able, &mut self.tally.away_since) {
+            *since = self.now;
+        }
+    }
+
     pub(crate) fn store_back(&mut self) {
+        self.back_again();
         self.store_away = false;
         self.say(|| "the store is back".to_owned());
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();

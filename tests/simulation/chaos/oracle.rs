@@ -24,19 +24,29 @@ pub(crate) struct Tally {
     pub(crate) workers: u64,
     pub(crate) leaders: u64,
     pub(crate) away_since: Option<Ms>,
-    /// From the loss of the leader or the store to the next round.
+    /// After the loss of the leader or the store: from when a scheduler and the
+    /// store were there (again) to the next round.
     pub(crate) recoveries: Vec<Ms>,
     pub(crate) longest_orphan: Ms,
-    pub(crate) double_run: Ms,
-    /// Commands without their worker that still ran beside a replacement.
-    pub(crate) abandoned_overlap: u64,
+    /// Commands without their worker beside which a replacement runs, and since when.
+    abandoned: BTreeMap<Pid, Ms>,
+    /// The longest time that such a command ran on.
+    pub(crate) longest_overlap: Ms,
     pub(crate) overrun: i64,
+    /// Over a budget by what its machines cost while nobody led.
+    pub(crate) overrun_away: i64,
+    forgiven: BTreeMap<JobId, i64>,
+    /// Since when no round can be written, and the times before.
+    gap_since: Option<Ms>,
+    gaps: Vec<(Ms, Ms)>,
     pub(crate) attempts: u64,
     pub(crate) interruptions: u64,
     pub(crate) jobs: u64,
     pub(crate) charged: i64,
-    pub(crate) double_charged: u64,
-    pub(crate) uncharged: u64,
+    /// Micro-dollars that the ledger has and the meter has not.
+    pub(crate) overcharged: i64,
+    /// Micro-dollars that the meter has and the ledger has not.
+    pub(crate) uncharged: i64,
 }
 
 impl Sim {
@@ -182,7 +192,11 @@ impl Sim {
                     .map(|a| a.hold.micros())
                     .sum();
                 let over = job.spent.micros() + held - budget.micros();
-                if over > 0 {
+                let forgiven = self.tally.forgiven.get(&id).copied().unwrap_or(0);
+                if over > forgiven && over <= self.cost_of_absence(&attempts) {
+                    self.tally.forgiven.insert(id, over);
+                    self.tally.overrun_away = self.tally.overrun_away.max(over);
+                } else if over > forgiven {
                     broken.push(format!(
                         "{id}: {} spent and {held} held of a budget of {}",
                         job.spent.micros(),
@@ -195,6 +209,35 @@ impl Sim {
         for what in broken {
             self.fail(what);
         }
+    }
+
+    /// No round can be written from now on.
+    pub(crate) fn nobody_leads(&mut self) {
+        self.tally.gap_since.get_or_insert(self.now);
+    }
+
+    /// Rounds are written again.
+    pub(crate) fn somebody_leads(&mut self) {
+        if let Some(since) = self.tally.gap_since.take() {
+            self.tally.gaps.push((since, self.now));
+        }
+        if let Some(since) = self.tally.away_since.take() {
+            self.tally.recoveries.push(self.now - since);
+        }
+    }
+
+    /// What the machines of these attempts cost at most in that part of the last
+    /// hour in which nobody could stop them: micro-dollars.
+    fn cost_of_absence(&self, attempts: &[&spotwise_model::Attempt]) -> i64 {
+        let from = self.now.saturating_sub(time::HOUR);
+        let gaps = self.tally.gaps.iter().filter(|(_, to)| *to > from);
+        // A second more for each: looks come once in a second.
+        let away: Ms = gaps.map(|(since, to)| to - from.max(*since) + SECOND).sum();
+        let rates = attempts
+            .iter()
+            .map(|attempt| self.place.on_demand_price(&attempt.offer) * attempt.nodes.len() as i64);
+        let rate = rates.max().unwrap_or(0);
+        rate * i64::try_from(away.div_ceil(SECOND)).unwrap_or(i64::MAX) / 3_600 + 1
     }
 
     /// A command is about to run: no other of its job may.
@@ -218,7 +261,7 @@ impl Sim {
             if alive {
                 self.fail(format!("{} starts while {whose} (worker {other}) runs", place.attempt));
             } else {
-                self.tally.abandoned_overlap += 1;
+                self.tally.abandoned.entry(other).or_insert(now);
                 self.say(|| {
                     format!("{} starts while an abandoned command of {whose} runs", place.attempt)
                 });
@@ -234,6 +277,10 @@ impl Sim {
         let Some(worker) = self.cloud.workers.get(&pid) else { return };
         if !worker.alive {
             self.pool_changed();
+        }
+        if let Some(since) = self.tally.abandoned.remove(&pid) {
+            let overlap = self.now.saturating_sub(since);
+            self.tally.longest_overlap = self.tally.longest_overlap.max(overlap);
         }
         let Some(worker) = self.cloud.workers.get(&pid) else { return };
         let attempt = self.store.tables.attempts.get(&worker.place.attempt);
@@ -329,8 +376,12 @@ impl Sim {
         let mut broken = Vec::new();
         for id in self.cloud.machines.keys() {
             let booked = booked.remove(id).unwrap_or(0);
-            match self.cloud.bill(*id, &self.place) {
-                Some(bill) if bill == booked => self.tally.charged += bill,
+            let bill = self.cloud.bill(*id, &self.place);
+            let error = booked - bill.unwrap_or(0);
+            self.tally.overcharged += error.max(0);
+            self.tally.uncharged += (-error).max(0);
+            match bill {
+                Some(bill) if error == 0 => self.tally.charged += bill,
                 bill => broken.push(format!("{id}: booked {booked}, the cloud says {bill:?}")),
             }
         }

@@ -110,7 +110,7 @@ impl Place {
         total
     }
 
-    fn on_demand_price(&self, offer: &OfferKey) -> i64 {
+    pub(crate) fn on_demand_price(&self, offer: &OfferKey) -> i64 {
         self.on_demand.get(&offer.instance_type).copied().unwrap_or(0)
     }
 }

@@ -93,14 +93,17 @@ impl Report {
         recoveries.sort_unstable();
         let p99 =
             recoveries.get(recoveries.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(0);
+        // A world stops where it breaks, so that seconds of it would be too few.
         let breaks = |what: &str| self.broken.iter().filter(|(_, b)| b.contains(what)).count();
         let failing = self.broken.first().map_or("none".to_owned(), |(r, _)| r.seed.to_string());
         format!(
             "sim: seeds={} simulated_days={} jobs={} attempts={} workers={} rounds={} interruptions={} \
              injected{{exec_and_timeout={}, crash={}, pause={}, partition={}, store={}, notice={}, \
-             capacity={}}} lost={} double_run_overlap_s={} orphan_resource_s(max)={} \
-             double_charged_s={} uncharged_s={} budget_overrun_uUSD={} p99_recovery_s={:.1} \
-             failing_seed={failing}",
+             capacity={}}} worlds{{broken={}, lost={}, double_run={}, charged_twice={}}} \
+             orphan_resource_s(max)={} abandoned_overlap_s(max)={} charged_USD={:.2} \
+             overcharged_uUSD={} uncharged_uUSD={} budget_overrun_uUSD(max)={} \
+             budget_overrun_while_nobody_led_uUSD(max)={} \
+             p99_recovery_s={:.1} of {} failing_seed={failing}",
             self.seeds,
             self.seeds * self.days,
             self.sum(|t| t.jobs),
@@ -128,13 +131,19 @@ impl Report {
                 Kind::WrongInstance
             ]),
             fired(&[Kind::NoCapacity, Kind::Throttled, Kind::IceAllPools, Kind::MassReclaim]),
-            breaks("lost"),
-            self.sum(|t| t.double_run) / SECOND,
+            self.broken.len(),
+            breaks("is lost"),
+            breaks("starts while"),
+            breaks("charged twice"),
             self.most(|t| t.longest_orphan) / SECOND,
-            self.sum(|t| t.double_charged),
-            self.sum(|t| t.uncharged),
+            self.most(|t| t.longest_overlap) / SECOND,
+            self.sum(|t| t.charged.unsigned_abs()) as f64 / 1e6,
+            self.sum(|t| t.overcharged.unsigned_abs()),
+            self.sum(|t| t.uncharged.unsigned_abs()),
             self.most(|t| t.overrun.unsigned_abs()),
+            self.most(|t| t.overrun_away.unsigned_abs()),
             p99 as f64 / SECOND as f64,
+            recoveries.len(),
         )
     }
 

@@ -177,9 +177,12 @@ impl Serve {
         config.notice_lead = self.notice_lead;
         config.lease = self.worker_lease;
         config.term = self.leader_term;
-        for (flag, url) in self.peers.iter().map(|url| ("--peer", url)).chain(
-            self.advertise.iter().map(|url| ("--advertise", url)),
-        ) {
+        for (flag, url) in self
+            .peers
+            .iter()
+            .map(|url| ("--peer", url))
+            .chain(self.advertise.iter().map(|url| ("--advertise", url)))
+        {
             scheduler_url(flag, url)?;
         }
         config.peers.clone_from(&self.peers);
@@ -269,7 +272,9 @@ pub(super) fn location(text: &str) -> Result<Location, Failure> {
         Location::Sqlite(path) => Ok(absolute(&path)?.into()),
         Location::Postgres(server) => {
             if server.has_password_in_url() {
-                note("the database URL holds a password: put it into the file that PGPASSFILE names");
+                note(
+                    "the database URL holds a password: put it into the file that PGPASSFILE names",
+                );
             }
             Ok(Location::Postgres(server))
         }
@@ -316,8 +321,12 @@ fn scheduler_url(flag: &str, url: &str) -> Result<(), Failure> {
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
     });
-    if good { return Ok(()) }
-    Err(Failure::usage(format!("{flag} {url}: write an address such as http://127.0.0.1:{DEFAULT_PORT}")))
+    if good {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{flag} {url}: write an address such as http://127.0.0.1:{DEFAULT_PORT}"
+    )))
 }
 
 /// At least long enough for three renewals on a busy database.

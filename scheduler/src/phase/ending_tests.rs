@@ -1,0 +1,87 @@
+use spotwise_model::time::between;
+use spotwise_model::{AttemptState, CapacityType};
+
+use super::*;
+use crate::phase::shares::tests::{at, attempt, job, machine, now, state_of};
+
+/// A job of two allowed failures whose attempt runs, or is being launched.
+fn world(attempts: u32, running: AttemptState) -> (State, Attempt) {
+    let box_ = machine(1, "a", CapacityType::Spot);
+    let live = attempt(1, &[&box_], 8, running);
+    let mut owner = job(1, "training");
+    owner.attempts = attempts;
+    owner.state = JobState::Active { since: at(0), attempt: live.id };
+    (state_of(vec![owner.into(), box_.into(), live.clone().into()]), live)
+}
+
+fn launching() -> AttemptState {
+    AttemptState::Planned { at: now(1) }.launch(now(1)).unwrap()
+}
+
+fn job_after(mut state: State, changes: Vec<Change>) -> Job {
+    for mut change in changes {
+        state.apply(&mut change);
+    }
+    state.jobs.into_values().next().unwrap()
+}
+
+#[test]
+fn a_pool_without_capacity_costs_a_job_no_retry_and_is_asked_ever_less_often() {
+    let mut waits = Vec::new();
+    for attempts in 1..=40 {
+        let (state, live) = world(attempts, launching());
+        let after = job_after(state.clone(), put_off(&state, &live, "no capacity".into(), now(1)));
+        assert_eq!((after.errors, after.interruptions), (0, 0), "after {attempts} refusals");
+        let JobState::Waiting { why: WaitReason::Backoff { until }, .. } = after.state else {
+            panic!("after {attempts} refusals: {:?}", after.state);
+        };
+        assert_eq!(after.not_before, Some(until));
+        waits.push(between(at(1), until));
+    }
+    assert_eq!(waits[..3], [30, 60, 120].map(Duration::from_secs));
+    assert!(waits.is_sorted());
+    assert_eq!(waits.last(), Some(&LONGEST_REFUSAL));
+}
+
+#[test]
+fn a_worker_that_cannot_start_is_a_failure_of_its_job() {
+    let (state, live) = world(1, launching());
+    let error = Outcome::LaunchFailed { error: "no such program".to_owned() };
+    let first = job_after(state.clone(), end(&state, &live, error.clone(), now(1)));
+    assert_eq!(first.errors, 1);
+    assert!(matches!(first.state, JobState::Waiting { .. }), "one failure is allowed");
+    let mut tried = state;
+    tried.jobs.get_mut(&live.id.job).unwrap().errors = 1;
+    let last = job_after(tried.clone(), end(&tried, &live, error, now(1)));
+    assert!(matches!(last.state, JobState::Failed { .. }), "{:?}", last.state);
+}
+
+#[test]
+fn a_cancelled_job_that_cannot_be_launched_is_cancelled() {
+    let (mut state, live) = world(1, launching());
+    state.jobs.get_mut(&live.id.job).unwrap().cancel_asked = Some(at(1));
+    let after = job_after(state.clone(), put_off(&state, &live, "no capacity".into(), now(1)));
+    assert!(matches!(after.state, JobState::Cancelled { .. }), "{:?}", after.state);
+}
+
+/// The rest of a gang is told to end when a member is gone; that a command does
+/// not outlive SIGTERM is no failure of its own.
+#[test]
+fn a_broken_gang_counts_only_failures_of_before_the_order() {
+    let order = StopOrder { reason: StopReason::GangBroken, at: now(3), reclaim_wall: None };
+    let ran = AttemptState::Running { launched: now(1), since: now(1) };
+    let ends = |first: (Now, Exit), second: (Now, Exit)| {
+        let (mut state, mut live) = world(1, ran.clone());
+        let mut second_node = live.nodes[0].clone();
+        live.nodes[0].exited = Some(first);
+        second_node.exited = Some(second);
+        live.nodes.push(second_node);
+        live.stop = Some(order);
+        state.attempts.insert(live.id, live.clone());
+        let outcome = outcome_of(&[first, second]);
+        job_after(state.clone(), end(&state, &live, outcome, now(5))).errors
+    };
+    let (gone, killed) = (Exit::Code(EXIT_REQUEUE), Exit::Signal(15));
+    assert_eq!(ends((now(3), gone), (now(4), killed)), 0, "it was told to end");
+    assert_eq!(ends((now(2), Exit::Code(1)), (now(4), killed)), 1, "it failed first");
+}
