@@ -10,6 +10,8 @@ const STORIES: &[(u64, u64, &str)] = &[
     (25, 30, "a stop for the budget came a second too late: 54 micro-dollars too much"),
     (27, 30, "one machine of a gang went, and the next attempt began while the others still ran"),
     (44, 30, "a move that a worker did not hear of was taken for done before its lease was over"),
+    (1071, 30, "how a gang's member ended that was told to stop counted as an error of the job"),
+    (1229, 30, "a key that was used meanwhile ended the scheduler"),
 ];
 
 #[test]

@@ -209,9 +209,16 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the very same call may succeed later. For a commit this includes
-    /// the lost answer: the round's number tells whether it was written.
-    pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::DiskFull { .. } | Self::Unavailable { .. })
+    /// the lost answer: the round's number tells whether it was written. A key
+    /// that was used meanwhile is found when it is looked up again.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::DiskFull { .. }
+                | Self::Unavailable { .. }
+                | Self::Conflict { table: "submissions", .. }
+        )
     }
 
     /// The error and its causes, in one line.

@@ -107,7 +107,7 @@ impl Sim {
         client.tries += 1;
         client.asked = Some(id);
         // No answer by then: once more, by the same key.
-        let pause = 10 * SECOND << tries.min(6);
+        let pause = (10 * SECOND) << tries.min(6);
         self.later(pause, Event::Client(number));
     }
 

@@ -37,16 +37,8 @@ impl Sim {
                 self.cloud.kills_late_until = self.now + HOUR;
             }
             Kind::NoticeNever => self.lose_machine(kind),
-            Kind::ProcessDeath => {
-                if self.on_a_worker(Self::die) {
-                    self.note(kind);
-                }
-            }
-            Kind::CommandOutlives => {
-                if self.on_a_worker(Self::die_alone) {
-                    self.note(kind);
-                }
-            }
+            Kind::ProcessDeath => self.note_if(kind, Self::die),
+            Kind::CommandOutlives => self.note_if(kind, Self::die_alone),
             Kind::StrayOurs => self.stray(),
             Kind::StrayForeign => {
                 self.note(kind);
@@ -90,6 +82,12 @@ impl Sim {
     fn running(&self) -> Vec<Pid> {
         let there = self.cloud.workers.iter().filter(|(_, w)| w.alive && w.phase != Phase::Gone);
         there.map(|(pid, _)| *pid).collect()
+    }
+
+    fn note_if(&mut self, kind: Kind, what: impl Fn(&mut Self, Pid)) {
+        if self.on_a_worker(what) {
+            self.note(kind);
+        }
     }
 
     fn on_a_worker(&mut self, what: impl Fn(&mut Self, Pid)) -> bool {

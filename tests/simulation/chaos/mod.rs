@@ -36,7 +36,7 @@ impl Recipe {
             .filter(|_| rng.random_range(0..4) < share)
             .collect::<BTreeSet<_>>();
         let submissions = usize::try_from(days).expect("few days") * 3 / 2 + 6;
-        let nodes = if seed % 3 == 0 { 1 } else { 2 };
+        let nodes = if seed.is_multiple_of(3) { 1 } else { 2 };
         Self { seed, days, submissions, kinds, nodes }
     }
 }

@@ -312,6 +312,13 @@ impl Sim {
             return Err(false);
         }
         let newest = self.store.standing.epoch == epoch;
+        if newest && self.store.tables.has_key_of(&pending.changes) {
+            // It was looked up before its twin was committed, and taken in after
+            // the memory of that was lost. The client asks again.
+            self.fired.note("used_key_refused");
+            self.forget(node);
+            return Err(false);
+        }
         if newest {
             self.check_round(&pending.changes);
         }

@@ -72,6 +72,11 @@ impl Sim {
                     if before.is_some_and(|b| !b.state.is_live()) && attempt.state.is_live() {
                         broken.push(format!("{} lives again", attempt.id));
                     }
+                    let heard =
+                        |a: &spotwise_model::Attempt| (a.nodes.clone(), a.checkpoint, a.progress);
+                    if before.is_some_and(|b| !b.state.is_live() && heard(b) != heard(attempt)) {
+                        broken.push(format!("{} is over and was heard", attempt.id));
+                    }
                     if attempt.state.is_live() {
                         now_live.insert(attempt.id.job, attempt.id);
                     }
@@ -186,6 +191,9 @@ impl Sim {
                 broken.push(format!("{id} is {} and has {live} live attempts", job.state.name()));
             }
             if let Some(budget) = job.spec.budget {
+                if attempts.iter().any(|a| a.state.is_live() && a.hold.micros() <= 0) {
+                    broken.push(format!("{id} has a budget and runs without a hold"));
+                }
                 let held: i64 = attempts
                     .iter()
                     .filter(|a| !matches!(a.state, AttemptState::Settled { .. }))
@@ -461,11 +469,9 @@ impl Sim {
         let tables = &self.store.tables;
         self.tally.jobs = tables.jobs.len() as u64;
         self.tally.attempts = tables.attempts.len() as u64;
-        let outcome = |wanted: fn(&Outcome) -> bool| {
-            tables.attempts.values().filter(|a| a.state.outcome().is_some_and(wanted)).count()
-                as u64
-        };
-        self.tally.interruptions = outcome(|o| matches!(o, Outcome::Interrupted));
+        let outcomes = tables.attempts.values().filter_map(|attempt| attempt.state.outcome());
+        self.tally.interruptions =
+            outcomes.filter(|outcome| matches!(outcome, Outcome::Interrupted)).count() as u64;
         for job in tables.jobs.values() {
             self.fired.note(match job.state {
                 JobState::Succeeded { .. } => "job_succeeded",

@@ -295,7 +295,7 @@ impl Sim {
         }
     }
 
-    pub(crate) fn worker_hears(&mut self, pid: Pid, id: u64, made: Ms, heard: Heard) {
+    pub(crate) fn worker_hears(&mut self, pid: Pid, id: u64, made: Ms, heard: &Heard) {
         let now = self.now;
         let leave_after = self.leaves_after(pid);
         let ready = now + self.rng.random_range(500..5 * SECOND);
@@ -333,7 +333,8 @@ impl Sim {
                 self.set_wake(pid);
                 return;
             }
-            Heard::Assigned(Some(mut task)) if worker.phase == Phase::Register => {
+            Heard::Assigned(Some(task)) if worker.phase == Phase::Register => {
+                let mut task = *task;
                 task.nature = nature;
                 worker.assigned(task, made, ready);
             }
@@ -346,10 +347,10 @@ impl Sim {
             Heard::Orders { notice, stop } => {
                 worker.answered = worker.answered.max(made);
                 if let Some(reclaim_in) = notice {
-                    worker.noticed(now, reclaim_in);
+                    worker.noticed(now, *reclaim_in);
                 }
                 if let Some(within) = stop {
-                    worker.told_to_stop(now, within, leave_after);
+                    worker.told_to_stop(now, *within, leave_after);
                 }
             }
             _ => {}

@@ -163,7 +163,7 @@ impl Sim {
             failure: None,
             trace: tracing.then(VecDeque::new),
             requests: 0,
-            fits_forecasts: recipe.seed % 100 == 0,
+            fits_forecasts: recipe.seed.is_multiple_of(100),
             recipe,
         };
         for node in 0..sim.nodes.len() {
@@ -202,7 +202,7 @@ impl Sim {
             Event::Tick(node, incarnation) => self.tick(node, incarnation),
             Event::Deliver(node, request) => self.deliver(node, request),
             Event::Answer(caller, id, made, heard) => match caller {
-                Caller::Worker(pid) => self.worker_hears(pid, id, made, heard),
+                Caller::Worker(pid) => self.worker_hears(pid, id, made, &heard),
                 Caller::Client(client) => self.client_hears(client, id, heard),
                 Caller::Pool => {}
             },

@@ -75,6 +75,14 @@ impl Store {
 }
 
 impl Tables {
+    /// Whether a key of a new submission is in the table: the real one refuses
+    /// the round.
+    pub(crate) fn has_key_of(&self, changes: &[Change]) -> bool {
+        changes.iter().any(|change| {
+            matches!(change, Change::Submission(new) if self.submissions.contains_key(&new.key))
+        })
+    }
+
     fn write(&mut self, change: &Change) {
         match change {
             Change::Job(job) => drop(self.jobs.insert(job.id, (**job).clone())),
