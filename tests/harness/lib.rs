@@ -220,7 +220,15 @@ impl Scheduler {
     pub fn wait_for_all(&self, limit: Duration) -> Result<BTreeMap<String, String>> {
         let begun = Instant::now();
         loop {
-            let states = self.states()?;
+            // A 503 asks to come again: the database may have ended our connections.
+            let states = match self.states() {
+                Ok(states) => states,
+                Err(error) if begun.elapsed() < limit && error.to_string().starts_with("503") => {
+                    std::thread::sleep(Duration::from_millis(100));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let open = |state: &String| ["waiting", "active", "held"].contains(&state.as_str());
             if !states.values().any(open) {
                 return Ok(states);
