@@ -5,7 +5,7 @@ CARGO ?= cargo
 LIBCLANG := $(shell apt-cache show libclang1-14 >/dev/null 2>&1 && echo libclang1-14 || echo libclang1)
 # The tests of the store run on a PostgreSQL of their own; any version that is there will do.
 POSTGRES := $(if $(or $(SPOTWISE_TEST_POSTGRES_BIN),$(wildcard /usr/lib/postgresql/*/bin/initdb)),,postgresql)
-PACKAGES := cmake $(LIBCLANG) $(POSTGRES)
+PACKAGES := cmake $(LIBCLANG) $(POSTGRES) libfaketime
 # A simulated world takes one second of processor time instead of three.
 OPTIMISED := --config 'profile.dev.package.spotwise-scheduler.opt-level=1'
 # Traces and recordings for benchmarks; not part of the repository.
@@ -16,7 +16,7 @@ DATA ?= ../shared/data
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-tools: ## installs what the build needs and this machine lacks (Debian: cmake, libclang, PostgreSQL)
+tools: ## installs what the build needs and this machine lacks (Debian: cmake, libclang, PostgreSQL, libfaketime)
 	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then echo "installing$$missing"; \
 	  mkdir -p /etc/postgresql-common/createcluster.d && \

@@ -7,7 +7,6 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, InstanceId};
@@ -16,6 +15,7 @@ use crate::offer::OfferKey;
 use crate::plan::Why;
 pub use crate::progress::{CheckpointRef, Progress};
 use crate::resources::Share;
+pub use crate::stop::{Fuse, StopOrder, StopReason};
 use crate::time::Now;
 
 /// Whether we know what became of a launch call.
@@ -27,35 +27,6 @@ pub enum Certainty {
     /// The call was made and its answer was lost: asked again with the same
     /// token, never retried blind.
     Unknown,
-}
-
-/// Why we ended an attempt ourselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StopReason {
-    /// Its owner cancelled the job.
-    Cancelled,
-    /// The job's budget is used up.
-    Budget,
-    /// It ran longer than its `timeout`.
-    TimedOut,
-    /// The planner moves it to another offer.
-    Moved,
-    /// The provider takes its capacity back.
-    Interrupted,
-    /// Another member of its gang is gone.
-    GangBroken,
-}
-
-/// A durable order to end an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StopOrder {
-    /// Why.
-    pub reason: StopReason,
-    /// When it was given.
-    pub at: Now,
-    /// Wall time at which the capacity is gone, where the provider sets one.
-    pub reclaim_wall: Option<Timestamp>,
 }
 
 /// How a process ended.
@@ -275,12 +246,14 @@ impl AttemptState {
         }
     }
 
-    /// It is over. Every live state may end.
+    /// It is over. Every live state may end; that its command had begun may have
+    /// been heard only after its end.
     pub fn end(self, now: Now, outcome: Outcome) -> Result<Self, InvalidTransition> {
         match self {
             Self::Planned { .. } | Self::Launching { .. } | Self::Running { .. } => {
                 let placed = self.placed();
-                Ok(Self::Ended { placed, started: self.started(), at: now, outcome })
+                let late = |at: Now| if at.wall > now.wall { now } else { at };
+                Ok(Self::Ended { placed, started: self.started().map(late), at: now, outcome })
             }
             other => other.refuse("ended"),
         }
@@ -333,6 +306,10 @@ pub struct Attempt {
     pub state: AttemptState,
     /// An order to end, once given. It is never taken back.
     pub stop: Option<StopOrder>,
+    /// Until when its money lasts; none for a job without a budget, and in
+    /// documents of before.
+    #[serde(default)]
+    pub fuse: Option<Fuse>,
     /// How far the job is in this attempt.
     pub progress: Progress,
     /// The last checkpoint this attempt committed.
@@ -349,13 +326,17 @@ impl Attempt {
         self
     }
 
-    /// Orders it to end. The first reason stays, but a provider's deadline
-    /// is added to an order that has none.
+    /// Orders it to end. The first reason stays, unless the new one is more
+    /// urgent ([`StopReason::tightens`]); a provider's deadline stays in any
+    /// case, and is added to an order that has none.
     #[must_use]
     pub fn order_stop(mut self, order: StopOrder) -> Self {
         match &mut self.stop {
             None => self.stop = Some(order),
             Some(standing) => {
+                if order.reason.tightens(standing.reason) {
+                    (standing.reason, standing.at) = (order.reason, order.at);
+                }
                 standing.reclaim_wall = standing.reclaim_wall.or(order.reclaim_wall);
             }
         }
@@ -365,6 +346,8 @@ impl Attempt {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn now(second: i64) -> Now {
@@ -393,6 +376,8 @@ mod tests {
                 assert_eq!((state.placed(), state.started()), (Some(now(2)), started), "{state:?}");
             }
         }
+        let heard_late = AttemptState::Running { launched: now(2), since: now(9) };
+        assert_eq!(heard_late.end(now(4), Outcome::Lost).unwrap().started(), Some(now(4)));
         let before = serde_json::json!({
             "state": "ended", "started": null, "at": now(4), "outcome": {"outcome": "lost"},
         });

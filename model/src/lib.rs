@@ -22,6 +22,7 @@ pub mod quote;
 pub mod resources;
 pub mod sharing;
 pub mod spec;
+pub mod stop;
 pub mod time;
 
 pub use attempt::{Attempt, AttemptState, Outcome};

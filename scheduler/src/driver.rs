@@ -8,19 +8,19 @@
 //! and what runs goes on.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use spotwise_model::id::PoolName;
 use spotwise_model::time::{TimeScale, between};
 use spotwise_model::{JobState, Now, Plan};
-use spotwise_solver::PlanReport;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::core::{Change, State};
+use crate::duty::Duty;
 use crate::effects::Effects;
 use crate::handle::{Handle, Inbox, Message, Question, Refusal, Reply};
 use crate::intake::{self, Terms};
@@ -44,6 +44,9 @@ const REPLAN: Duration = Duration::from_secs(1);
 /// The shortest time between two plans (wall time): many jobs submitted at once
 /// are planned together.
 const PLAN_GAP: Duration = Duration::from_millis(100);
+/// The longest time that the planner rests after a plan (wall time); else it rests
+/// as long as the plan took, so that half of a core is left to whoever submits.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 /// The longest pause between two looks at a store that is away (wall time).
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -51,9 +54,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub struct Driver {
     state: State,
     round: u64,
-    planning: Option<JoinHandle<(Plan, PlanReport)>>,
+    planning: Option<JoinHandle<(Plan, Duration)>>,
     planned_at: Option<Timestamp>,
     news: bool,
+    phases: Duty,
+    planner: Duty,
     parts: Parts,
 }
 
@@ -112,6 +117,8 @@ impl Driver {
             planning: None,
             planned_at: None,
             news: true,
+            phases: Duty::default(),
+            planner: Duty::default(),
             parts,
         };
         driver.load().await?;
@@ -142,7 +149,13 @@ impl Driver {
     }
 
     fn now(&self) -> Now {
-        self.parts.scale.at(Timestamp::now())
+        self.parts.scale.at(crate::clock::now())
+    }
+
+    /// How long nobody has to call before the world is looked at.
+    fn pause(&self) -> Duration {
+        let rest = self.phases.rest(Instant::now());
+        if rest.is_zero() { TICK } else { rest.min(TICK) }
     }
 
     /// Runs until `shutdown`, until another scheduler leads, or until the store
@@ -150,11 +163,12 @@ impl Driver {
     /// finds them.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<Ending, DriverError> {
         loop {
+            let pause = self.pause();
             let first = tokio::select! {
                 () = shutdown.cancelled() => return Ok(Ending::Shutdown),
                 () = self.parts.lease.lost() => return Ok(Ending::Deposed),
                 message = self.parts.inbox.recv() => message,
-                () = tokio::time::sleep(TICK) => Some(Message::Wake),
+                () = tokio::time::sleep(pause) => Some(Message::Wake),
             };
             let Some(first) = first else { return Ok(Ending::Shutdown) };
             let done = if self.parts.lease.holds() {
@@ -186,7 +200,7 @@ impl Driver {
         &mut self,
         shutdown: &CancellationToken,
     ) -> Result<Option<Ending>, DriverError> {
-        let since = std::time::Instant::now();
+        let since = Instant::now();
         let lease = self.parts.lease.clone();
         let mut pause = TICK;
         loop {
@@ -217,8 +231,14 @@ impl Driver {
     /// is done to the world.
     async fn one_round(&mut self, first: Message) -> Result<bool, StoreError> {
         let now = self.now();
-        let plan = self.finished_plan().await;
-        let (answers, questions, changes) = self.work(first, plan, now);
+        let (answers, questions, mut changes) = self.take_in(first, now);
+        let begun = Instant::now();
+        let looks = self.phases.rest(begun).is_zero();
+        if looks {
+            let plan = self.finished_plan().await;
+            self.look(plan, &mut changes, now);
+        }
+        let looked = begun.elapsed();
         if let Err(error) = self.commit(&changes).await {
             let text = error.to_string();
             for (reply, answer) in answers {
@@ -240,26 +260,26 @@ impl Driver {
         if !self.parts.lease.holds() {
             return Ok(false);
         }
-        // Before what is settled is forgotten: an attempt may have ended and been
-        // settled in this very round, and still have processes to clear up.
-        self.parts.effects.perform(&self.state, now, &self.parts.handle);
-        self.state.forget_settled();
+        let again = Instant::now();
+        if looks {
+            // Before what is settled is forgotten: an attempt may have ended and been
+            // settled in this very round, and still have processes to clear up.
+            self.parts.effects.perform(&self.state, now, &self.parts.handle);
+            self.state.forget_settled();
+        }
         for question in questions {
             question(&self.state, now);
         }
-        self.start_planning(now);
+        if looks {
+            self.start_planning(now);
+            self.phases.done(Instant::now(), looked + again.elapsed());
+        }
         Ok(true)
     }
 
-    /// Takes in what waits in the inbox (commands become changes, questions are
-    /// kept until the round is durable), then runs the phases.
-    fn work(
-        &mut self,
-        first: Message,
-        plan: Option<Plan>,
-        now: Now,
-    ) -> (Answers, Vec<Question>, Vec<Change>) {
-        let total = self.parts.effects.total();
+    /// Takes in what waits in the inbox: commands become changes, questions are
+    /// kept until the round is durable.
+    fn take_in(&mut self, first: Message, now: Now) -> (Answers, Vec<Question>, Vec<Change>) {
         let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
         let terms = Terms {
             changeover: self.parts.config.policy.changeover,
@@ -287,12 +307,21 @@ impl Driver {
             let full = taken >= MESSAGES_A_ROUND || draft.changes.len() >= CHANGES_A_ROUND;
             next = if full { None } else { self.parts.inbox.try_recv() };
         }
+        let changes = draft.changes;
+        self.news |= !changes.is_empty();
+        (answers, questions, changes)
+    }
+
+    /// Runs the phases.
+    fn look(&mut self, plan: Option<Plan>, changes: &mut Vec<Change>, now: Now) {
+        let total = self.parts.effects.total();
+        let made = changes.len();
+        let mut draft = Draft { state: &mut self.state, changes: std::mem::take(changes) };
         let Parts { market, pool, config, .. } = &self.parts;
         let around = Surroundings { market, pool, total: &total, config };
         let moved = round::run(&mut draft, plan, around, now);
-        let changes = draft.changes;
-        self.news |= moved || !changes.is_empty();
-        (answers, questions, changes)
+        *changes = draft.changes;
+        self.news |= moved || changes.len() > made;
     }
 
     async fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
@@ -310,7 +339,8 @@ impl Driver {
             return None;
         }
         match self.planning.take()?.await {
-            Ok((plan, _)) => {
+            Ok((plan, took)) => {
+                self.planner.done(Instant::now(), took.min(LONGEST_REST));
                 self.state.seen.last_plan = plan::method_words(&plan);
                 Some(plan)
             }
@@ -327,7 +357,11 @@ impl Driver {
         let due = (self.news && age >= PLAN_GAP) || age >= REPLAN;
         let open =
             |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
-        if self.planning.is_some() || !due || !self.state.jobs.values().any(|job| open(&job.state))
+        let rests = !self.planner.rest(Instant::now()).is_zero();
+        if self.planning.is_some()
+            || rests
+            || !due
+            || !self.state.jobs.values().any(|job| open(&job.state))
         {
             return;
         }
@@ -339,20 +373,21 @@ impl Driver {
         }
         let handle = self.parts.handle.clone();
         self.planning = Some(tokio::task::spawn_blocking(move || {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             // What follows the last question takes the rest of the limit.
             let most = input.time_limit.mul_f64(0.75);
-            let answer = spotwise_solver::plan_until(&input, &|| begun.elapsed() >= most);
+            let (plan, report) = spotwise_solver::plan_until(&input, &|| begun.elapsed() >= most);
+            let took = begun.elapsed();
             tracing::debug!(
                 jobs = input.jobs.len(),
                 running = input.running.len(),
                 offers = input.offers.len(),
-                took = ?begun.elapsed(),
-                report = ?answer.1,
+                ?took,
+                ?report,
                 "planned"
             );
             handle.wake();
-            answer
+            (plan, took)
         }));
     }
 }

@@ -4,10 +4,12 @@
 //! A command is answered when what it changed is durable. A question sees
 //! committed state only.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use spotwise_model::attempt::{CheckpointRef, Exit, Progress, StopReason};
 use spotwise_model::spec::Submission;
-use spotwise_model::{AttemptId, JobId, Now};
+use spotwise_model::{AttemptId, Job, JobId, Now};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::core::{Event, State};
@@ -65,6 +67,16 @@ pub enum Command {
         /// Whose.
         worker: WorkerId,
         /// How.
+        exit: Exit,
+        /// The last step and total, if known.
+        step: Option<(u64, u64)>,
+    },
+    /// A worker has ended its command by itself, since its money was over and
+    /// nobody had told it a later time.
+    OutOfMoney {
+        /// Which.
+        worker: WorkerId,
+        /// How the command ended then.
         exit: Exit,
         /// The last step and total, if known.
         step: Option<(u64, u64)>,
@@ -136,6 +148,8 @@ pub enum Reply {
     Submitted {
         /// In the order of the document, arrays expanded.
         jobs: Vec<JobId>,
+        /// What this call has made: the very jobs, so that nobody asks for them again.
+        made: Vec<Job>,
         /// True for a repeated call.
         replayed: bool,
     },
@@ -156,13 +170,15 @@ pub enum Reply {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assigned {
     /// The job as it stands.
-    pub job: spotwise_model::Job,
+    pub job: Job,
     /// The attempt.
     pub attempt: spotwise_model::Attempt,
     /// Where to resume from.
     pub restore: Option<CheckpointRef>,
     /// Addresses of the gang, by rank.
     pub addresses: Vec<String>,
+    /// How long its money lasts from the call on; none without a budget.
+    pub money_lasts: Option<Duration>,
 }
 
 /// What a worker shall do.
@@ -172,6 +188,8 @@ pub struct Orders {
     pub reclaim_at: Option<Timestamp>,
     /// The attempt has to end: why, and by when at the latest (wall time).
     pub stop: Option<(StopReason, Timestamp)>,
+    /// How long its money lasts from the call on; none without a budget.
+    pub money_lasts: Option<Duration>,
 }
 
 /// Why a command was refused. Nothing has changed then.

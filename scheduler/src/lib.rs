@@ -5,9 +5,11 @@
 
 pub mod backtest;
 pub mod capacity;
+mod clock;
 pub mod config;
 pub mod core;
 pub mod driver;
+mod duty;
 pub mod effects;
 pub mod handle;
 pub mod http;

@@ -71,16 +71,20 @@ pub(crate) fn assess<'a>(job: &'a PlanJob, input: &PlanInput, market: &Market<'_
 /// Values one job on everything; what it may take of it is left open.
 pub(crate) fn appraise<'a>(job: &'a PlanJob, input: &PlanInput, market: &Market<'_>) -> Case<'a> {
     let listings = &market.listings;
-    let mut estimates: Vec<Estimate> = Vec::with_capacity(listings.len());
+    // By listing: an estimate is too large to be sorted by moving it about.
+    let mut places: Vec<Option<Estimate>> = vec![None; listings.len()];
     for group in &market.groups {
         let mut members = group.iter().filter_map(|at| Some((*at, listings.get(*at)?))).peekable();
         let first = members.peek().map(|(_, first)| &first.offer.shape);
         if let Some(need) = first.and_then(|shape| need(job, &job.saved, shape)) {
-            let of_one = |(at, listing)| estimate_of(job, &need, at, listing, input.now);
-            estimates.extend(members.map(of_one));
+            for (at, listing) in members {
+                if let Some(place) = places.get_mut(at) {
+                    *place = Some(estimate_of(job, &need, at, listing, input.now));
+                }
+            }
         }
     }
-    estimates.sort_by_key(|e| e.listing);
+    let estimates: Vec<Estimate> = places.into_iter().flatten().collect();
     let net = net(job, &estimates, listings, &input.policy);
     let in_the_past = job.deadline < input.now;
     let time_left = (!in_the_past).then(|| between(input.now, job.deadline));

@@ -9,7 +9,7 @@ use crate::prices::Prices;
 use crate::{PlanInput, check, plan, worth};
 
 #[path = "../benches/rounds/mod.rs"]
-mod rounds;
+pub(crate) mod rounds;
 
 /// Plans a round and answers the gap between its cost and its bound, both
 /// reckoned without the code that made them.

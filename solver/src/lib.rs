@@ -38,6 +38,8 @@ mod fixture;
 #[cfg(test)]
 mod large;
 #[cfg(test)]
+mod pathological;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod scenarios;

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use spotwise_model::attempt::{Outcome, StopReason};
 use spotwise_model::ledger::LineKind;
 use spotwise_model::{AttemptId, InstanceId, JobId, LedgerEntry, Money, Price};
 use spotwise_scheduler::store::{LedgerFilter, Location, Store};
@@ -96,10 +97,10 @@ fn kill9_scheduler_loop(folder: &Path, database: &str) {
     let failed: Vec<_> = states.iter().filter(|(_, state)| *state != "succeeded").collect();
     assert!(failed.is_empty(), "not done: {failed:?}");
     assert_eq!(states.len(), accepted.len(), "jobs that nobody was told of");
-    let doubled = started_twice(&log);
-    assert!(doubled.is_empty(), "started twice: {doubled:?}");
     wait_until_settled(&mut scheduler, database);
-    let books = books(database);
+    let (books, interrupted) = books(database);
+    let doubled = started_twice(&log, &interrupted);
+    assert!(doubled.is_empty(), "started twice: {doubled:?}");
     println!(
         "scheduler killed {SCHEDULER_KILLS} times: {} jobs accepted, {unanswered} answers lost and \
          asked again, 0 lost, 0 run twice, {} machines charged, 0 lost, 0 doubled, {} in all",
@@ -121,20 +122,27 @@ fn post(url: &str, document: &str, key: &str) -> Option<String> {
     json["jobs"][0]["id"].as_str().map(str::to_owned)
 }
 
-/// Attempts, and jobs, that began more than once.
-fn started_twice(log: &Path) -> Vec<String> {
+/// Attempts that began more than once, and jobs that began more often than the
+/// market took their machines away and once.
+fn started_twice(log: &Path, interrupted: &BTreeMap<JobId, u32>) -> Vec<String> {
     let text = std::fs::read_to_string(log).expect("jobs have written");
-    let mut begun: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut attempts: BTreeMap<AttemptId, u32> = BTreeMap::new();
+    let mut jobs: BTreeMap<JobId, u32> = BTreeMap::new();
     for attempt in text.lines().filter_map(|line| line.strip_prefix("start ")) {
-        let job = attempt.split('.').next().expect("j17.2");
-        *begun.entry(job).or_default() += 1;
+        let attempt: AttemptId = attempt.parse().expect("j17.2");
+        *attempts.entry(attempt).or_default() += 1;
+        *jobs.entry(attempt.job).or_default() += 1;
     }
-    begun.iter().filter(|(_, times)| **times > 1).map(|(job, n)| format!("{job} x {n}")).collect()
+    let again = attempts.into_iter().filter(|(_, n)| *n > 1).map(|(id, n)| format!("{id} x {n}"));
+    let may = |id: &JobId| 1 + interrupted.get(id).copied().unwrap_or_default();
+    let often =
+        jobs.into_iter().filter(|(id, n)| *n > may(id)).map(|(id, n)| format!("{id} x {n}"));
+    again.chain(often).collect()
 }
 
 /// Ends the scheduler when nothing is left to charge: a machine that the market
 /// is taking back lives on for the lead of its notice after its last job.
-fn wait_until_settled(scheduler: &mut Scheduler, database: &str) {
+pub(super) fn wait_until_settled(scheduler: &mut Scheduler, database: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     for _ in 0..20 {
         scheduler.kill();
@@ -153,19 +161,20 @@ fn wait_until_settled(scheduler: &mut Scheduler, database: &str) {
     panic!("machines are still not settled");
 }
 
-async fn open(database: &str) -> Store {
+pub(super) async fn open(database: &str) -> Store {
     let location: Location = database.parse().expect("a place");
     Store::open(location).await.expect("its database")
 }
 
-struct Books {
-    machines: usize,
-    total: Money,
+pub(super) struct Books {
+    pub(super) machines: usize,
+    pub(super) total: Money,
 }
 
 /// Reads the ledger as the scheduler left it: every attempt's machines are
-/// charged, each without gap or overlap, and jobs carry what was charged.
-fn books(database: &str) -> Books {
+/// charged, each without gap or overlap, and jobs carry what was charged. Also how
+/// often the market took a job's machine away.
+pub(super) fn books(database: &str) -> (Books, BTreeMap<JobId, u32>) {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     runtime.block_on(async {
         let store = open(database).await;
@@ -182,19 +191,30 @@ fn books(database: &str) -> Books {
             check_machine(*id, entries);
         }
         let mut used: BTreeSet<InstanceId> = BTreeSet::new();
+        let mut interrupted = BTreeMap::new();
         let last = store.load().await.expect("its state").into_state().last_job;
         for number in 1..=last {
             let job = store.job(JobId(number)).await.expect("readable").expect("no gaps");
             assert_eq!(job.spent, spent.remove(&job.id).unwrap_or_default(), "{}", job.id);
             for attempt in store.attempts(job.id).await.expect("readable") {
+                if attempt.state.outcome().is_some_and(taken_away) {
+                    *interrupted.entry(job.id).or_default() += 1;
+                }
                 used.extend(attempt.instances);
             }
         }
         let charged: BTreeSet<InstanceId> = machines.keys().copied().collect();
         assert_eq!(used, charged, "machines used, and machines charged");
         assert!(spent.is_empty(), "charges of no job: {spent:?}");
-        Books { machines: charged.len(), total: entries.iter().map(|entry| entry.amount).sum() }
+        let total = entries.iter().map(|entry| entry.amount).sum();
+        (Books { machines: charged.len(), total }, interrupted)
     })
+}
+
+/// By the market, and not because nobody had heard of it.
+fn taken_away(outcome: &Outcome) -> bool {
+    let reason = StopReason::Interrupted;
+    matches!(outcome, Outcome::Interrupted) || *outcome == Outcome::Stopped { reason }
 }
 
 /// A machine's charges come to its price times its time, once: a gap, an

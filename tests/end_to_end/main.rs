@@ -3,8 +3,10 @@
 #![allow(clippy::print_stdout, reason = "a test reports its figures")]
 
 mod chaos;
+mod clocks;
 mod examples;
 mod inputs;
 mod main_job;
 mod outages;
 mod two_schedulers;
+mod upgrades;

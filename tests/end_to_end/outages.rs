@@ -9,8 +9,9 @@ use spotwise_test_postgres::{Server, shared};
 use spotwise_tests::proxy::{Network, Proxy, Target};
 use spotwise_tests::{Body, Scheduler, free_port, http, spotwise, text, workers};
 
-const LIMIT: Duration = Duration::from_secs(240);
-const MARKET: [&str; 6] = ["--market", "synthetic", "--speed", "60", "--notice-lead", "5s"];
+pub(super) const LIMIT: Duration = Duration::from_secs(240);
+pub(super) const MARKET: [&str; 6] =
+    ["--market", "synthetic", "--speed", "60", "--notice-lead", "5s"];
 
 /// How long PostgreSQL is away. The catalogue says 120 s; half a minute shows
 /// the same, as every limit of ours is shorter than that but the worker's lease.
@@ -32,9 +33,9 @@ fn counting(name: &str, log: &Path, seconds: u32) -> String {
 }
 
 /// Attempts, with the first and last moment (ns) at which each wrote.
-type Lives = BTreeMap<String, (u64, u64)>;
+pub(super) type Lives = BTreeMap<String, (u64, u64)>;
 
-fn lives(log: &Path) -> Lives {
+pub(super) fn lives(log: &Path) -> Lives {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let mut lives = Lives::new();
     for line in text.lines() {
@@ -48,7 +49,7 @@ fn lives(log: &Path) -> Lives {
     lives
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < LIMIT, "still waiting until {what}");

@@ -27,7 +27,16 @@ pub fn workspace() -> PathBuf {
 pub fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
+        let mut build = Command::new(env!("CARGO"));
+        // What cargo says to this test of its own package would make build scripts
+        // that look at it run again, and half of the dependencies with them.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                build.env_remove(&name);
+            }
+        }
+        let status = build
             // The whole workspace: with the same features as this test's own build
             // nothing is compiled twice.
             .args(["build", "--locked", "--quiet", "--workspace", "--bins"])
@@ -43,9 +52,14 @@ pub fn programs() -> &'static Path {
 
 /// The `spotwise` program, with `spotwise-example` on its PATH.
 pub fn spotwise() -> Command {
-    let folder = programs();
+    prepared(&programs().join("spotwise"))
+}
+
+/// The same for any build of it.
+fn prepared(program: &Path) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(folder.join("spotwise"));
+    let folder = programs();
+    let mut command = Command::new(program);
     command
         .env("PATH", format!("{}:{path}", folder.display()))
         .env_remove("SPOTWISE_SERVER")
@@ -66,6 +80,8 @@ pub struct Scheduler {
     pub url: String,
     folder: PathBuf,
     arguments: Vec<String>,
+    environment: BTreeMap<String, String>,
+    program: Option<PathBuf>,
     port: u16,
     child: Option<Child>,
 }
@@ -92,9 +108,21 @@ impl Scheduler {
             url: format!("http://127.0.0.1:{port}"),
             folder: folder.to_path_buf(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
+            environment: BTreeMap::new(),
+            program: None,
             port,
             child: None,
         }
+    }
+
+    /// From its next start on: a variable of its environment.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// From its next start on: another build of it; none for the one under test.
+    pub fn set_program(&mut self, program: Option<PathBuf>) {
+        self.program = program;
     }
 
     /// Its data folder.
@@ -112,7 +140,9 @@ impl Scheduler {
     pub fn spawn(&mut self) -> Result<()> {
         self.kill();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file())?;
-        let child = spotwise()
+        let mut command = self.program.as_deref().map_or_else(spotwise, prepared);
+        let child = command
+            .envs(&self.environment)
             .arg("serve")
             .args(["--data-dir", &self.folder.display().to_string()])
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
@@ -164,6 +194,15 @@ impl Scheduler {
     pub fn signal(&self, signal: nix::sys::signal::Signal) -> Result<()> {
         let pid = self.pid().context("it does not run")?;
         Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)?)
+    }
+
+    /// SIGTERM; waits until it has ended by itself.
+    pub fn end(&mut self) -> Result<()> {
+        self.signal(nix::sys::signal::Signal::SIGTERM)?;
+        let mut child = self.child.take().context("it runs")?;
+        let status = child.wait()?;
+        ensure!(status.success(), "it ended with {status}: {}", self.log());
+        Ok(())
     }
 
     /// SIGKILL, and waits for its end.

@@ -4,9 +4,11 @@
 #![allow(clippy::print_stdout, reason = "a test reports its figures")]
 
 mod books;
+mod budgets;
 mod chaos;
 mod named;
 mod regressions;
+mod steps;
 mod world;
 
 use std::collections::BTreeMap;

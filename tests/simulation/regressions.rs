@@ -11,6 +11,10 @@ const STORIES: &[(u64, u64, &str)] = &[
     (27, 30, "one machine of a gang went, and the next attempt began while the others still ran"),
     (44, 30, "a move that a worker did not hear of was taken for done before its lease was over"),
     (1071, 30, "how a gang's member ended that was told to stop counted as an error of the job"),
+    (1048, 30, "a budget ended while no scheduler led, and the worker did not know"),
+    (1161, 30, "the same: 194,557 micro-dollars in five minutes"),
+    (1389, 30, "the same, by a commit that failed: 582 micro-dollars"),
+    (1517, 30, "a machine on notice was not stopped when the budget ended before it went"),
     (1229, 30, "a key that was used meanwhile ended the scheduler"),
 ];
 

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::checkpoint::Known;
 use crate::folder::Folder;
-use crate::heartbeat::{Rhythm, beat};
+use crate::heartbeat::{Rhythm, beat, money};
 use crate::link::Link;
 use crate::output::Capture;
 use crate::prepare::{Prepared, prepare};
@@ -64,6 +64,9 @@ pub(crate) async fn carry_out(
 ) -> Result<()> {
     let folder = &attempt.folder;
     let (orders_sender, mut orders) = mpsc::channel(16);
+    if let Some(lasts_ms) = assignment.money_lasts_ms {
+        let _ = orders_sender.try_send(money(lasts_ms, answered));
+    }
     let progress = Arc::new(Mutex::new(ProgressLog::new(folder.progress())));
     let capture = Arc::new(Capture::create(&folder.log()).context("creating the log")?);
     let _beat = AbortOnDropHandle::new(tokio::spawn(beat(
@@ -135,12 +138,15 @@ impl Run<'_> {
         let Attempt { id, folder, link, .. } = self.attempt;
         let prepared = tokio::select! {
             biased;
-            order = told_to_end(orders) => Err(order),
+            order = told_to_end(orders, &mut supervisor) => Err(order),
             prepared = prepare(self.assignment, *id, folder, link, &fence, &self.known) => Ok(prepared),
         };
         let words = match prepared {
             Err(Order::LeaseLost | Order::Superseded) => Vec::new(),
-            Err(_) => vec![self.exited(Status::signalled(Signal::SIGTERM as i32), 0)],
+            Err(_) => {
+                let status = Status::signalled(Signal::SIGTERM as i32);
+                vec![self.exited(status, 0, supervisor.out_of_money())]
+            }
             Ok(Err(message)) => vec![start_failed(message)],
             Ok(Ok(prepared)) => match folder.mark_started() {
                 Ok(()) => Box::pin(self.command(prepared, &mut supervisor, orders, fence)).await?,
@@ -200,6 +206,7 @@ impl Run<'_> {
 
         let mut words = Vec::new();
         let mut outputs = 0;
+        let mut out_of_money = supervisor.out_of_money() && status.code != 0;
         if supervisor.may_save() {
             let store = output_store.filter(|_| status.code == 0);
             let finish = async {
@@ -216,14 +223,14 @@ impl Run<'_> {
             };
             tokio::select! {
                 biased;
-                () = fenced(orders, &fence) => {}
+                over = fenced(orders, &fence, supervisor) => out_of_money |= over,
                 () = finish => {}
             }
         }
         // What this worker itself has killed for want of a lease, or because there
         // is a newer attempt, is no failure of the job: its scheduler finds it lost.
-        if supervisor.may_save() || matches!(status.code, 0 | EXIT_REQUEUE) {
-            words.push(self.exited(status, outputs));
+        if out_of_money || supervisor.may_save() || matches!(status.code, 0 | EXIT_REQUEUE) {
+            words.push(self.exited(status, outputs, out_of_money));
         }
         Ok(words)
     }
@@ -282,12 +289,15 @@ impl Run<'_> {
         collected.files
     }
 
-    fn exited(&self, status: Status, outputs: u32) -> ReportRequest {
+    fn exited(&self, status: Status, outputs: u32, out_of_money: bool) -> ReportRequest {
         let progress =
             self.progress.lock().unwrap_or_else(PoisonError::into_inner).refresh(SystemTime::now());
         let Status { code, signal } = status;
-        let exited = Exited { code, signal, progress, outputs };
-        ReportRequest { exited: Some(exited), ..ReportRequest::default() }
+        let exited = Some(Exited { code, signal, progress, outputs });
+        if out_of_money {
+            return ReportRequest { out_of_money: exited, ..ReportRequest::default() };
+        }
+        ReportRequest { exited, ..ReportRequest::default() }
     }
 
     fn say(&self, report: ReportRequest) {
@@ -298,26 +308,48 @@ impl Run<'_> {
 
 /// Before the start: anything that ends an attempt. A notice is repeated by
 /// every heartbeat, and so is heard again when the command runs.
-async fn told_to_end(orders: &mut mpsc::Receiver<Order>) -> Order {
-    loop {
-        match orders.recv().await {
-            Some(Order::Notice { .. }) => {}
-            Some(order) => return order,
-            None => std::future::pending().await,
+async fn told_to_end(orders: &mut mpsc::Receiver<Order>, supervisor: &mut Supervisor) -> Order {
+    while !supervisor.out_of_money() {
+        let wake = supervisor.next();
+        tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                Some(Order::Notice { .. }) => {}
+                Some(order @ Order::Money { .. }) => drop(supervisor.order(order, Instant::now())),
+                Some(order) => return order,
+                None => std::future::pending().await,
+            },
+            () = sleep_until(wake) => drop(supervisor.wake(Instant::now())),
         }
     }
+    Order::Stop { within: None }
 }
 
-/// After the end: what forbids to write checkpoints and outputs.
-async fn fenced(orders: &mut mpsc::Receiver<Order>, fence: &CancellationToken) {
+/// After the end: what forbids to write checkpoints and outputs. True where it is
+/// that the budget pays for no more.
+async fn fenced(
+    orders: &mut mpsc::Receiver<Order>,
+    fence: &CancellationToken,
+    supervisor: &mut Supervisor,
+) -> bool {
     loop {
-        match orders.recv().await {
-            Some(Order::LeaseLost | Order::Superseded) => {
-                fence.cancel();
-                return;
-            }
-            Some(Order::Stop { .. } | Order::Notice { .. }) => {}
-            None => std::future::pending().await,
+        let last = supervisor.last_save();
+        let over = tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                Some(Order::LeaseLost | Order::Superseded) => Some(false),
+                Some(order @ Order::Money { .. }) => {
+                    supervisor.order(order, Instant::now());
+                    None
+                }
+                Some(Order::Stop { .. } | Order::Notice { .. }) => None,
+                None => std::future::pending().await,
+            },
+            () = sleep_until(last) => Some(true),
+        };
+        if let Some(over) = over {
+            fence.cancel();
+            return over;
         }
     }
 }

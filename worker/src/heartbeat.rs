@@ -56,7 +56,7 @@ pub(crate) async fn beat(
                 if answer.lease_ms > 0 {
                     rhythm.lease = Duration::from_millis(answer.lease_ms.into()).max(SHORTEST);
                 }
-                for order in orders_of(answer) {
+                for order in orders_of(answer, begun) {
                     if orders.send(order).await.is_err() {
                         return;
                     }
@@ -74,7 +74,10 @@ pub(crate) async fn beat(
     }
 }
 
-fn orders_of(answer: HeartbeatResponse) -> Vec<Order> {
+/// `asked` is when the call was made.
+fn orders_of(answer: HeartbeatResponse, asked: Instant) -> Vec<Order> {
+    // First: an order to stop may only shorten what the money leaves.
+    let money = answer.money_lasts_ms.map(|lasts| money(lasts, asked));
     let notice = answer.notice.map(|notice| Order::Notice {
         reclaim_in: Duration::from_millis(notice.reclaim_in_ms.into()),
         action: notice.action,
@@ -82,5 +85,11 @@ fn orders_of(answer: HeartbeatResponse) -> Vec<Order> {
     let stop = answer
         .stop
         .map(|stop| Order::Stop { within: Some(Duration::from_millis(stop.kill_in_ms.into())) });
-    notice.into_iter().chain(stop).collect()
+    money.into_iter().chain(notice).chain(stop).collect()
+}
+
+/// How long the money lasts, counted from when the call was `asked`: the answer
+/// was given later, so that no clock has to agree with another.
+pub(crate) fn money(lasts_ms: u32, asked: Instant) -> Order {
+    Order::Money { until: asked + Duration::from_millis(lasts_ms.into()) }
 }

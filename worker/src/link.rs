@@ -18,6 +18,11 @@ use tonic::{Code, Request, Status};
 /// A call that is not answered in this time is made again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection on which a call waits for so long is asked for a sign of life, and
+/// given up where none comes for as long again: what a network has swallowed never
+/// comes, and every further call would wait for it in vain.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+
 /// Why a call did not go through.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
@@ -72,6 +77,8 @@ impl Link {
             let channel = Endpoint::from_shared(server.trim().to_owned())?
                 .connect_timeout(CALL_TIMEOUT)
                 .timeout(CALL_TIMEOUT)
+                .http2_keep_alive_interval(SIGN_OF_LIFE)
+                .keep_alive_timeout(SIGN_OF_LIFE)
                 .connect_lazy();
             Ok(WorkersClient::new(channel))
         };

@@ -14,6 +14,10 @@ const SAVE_TIME: Duration = Duration::from_secs(2);
 /// SIGKILL comes at the latest this long before the reclaim.
 const KILL_MARGIN: Duration = Duration::from_secs(1);
 
+/// From the end of the grace to the end of the budget: the scheduler reckons with
+/// 5 s, of which one is left for the kill.
+const BUDGET_SAVE: Duration = Duration::from_secs(4);
+
 /// The longest grace after a lost lease. The scheduler gives the attempt up 5 s
 /// after the lease; 2 s are left for the drift of two clocks and for the kill.
 const LEASE_GRACE: Duration = Duration::from_secs(3);
@@ -32,6 +36,12 @@ pub(crate) enum Order {
         reclaim_in: Duration,
         /// `terminate`.
         action: String,
+    },
+    /// The job's budget pays until then: a stop that the worker gives itself. A
+    /// later word takes the place of an earlier one.
+    Money {
+        /// When to begin.
+        until: Instant,
     },
     /// Nobody has answered for a whole lease: a replacement may start soon.
     LeaseLost,
@@ -73,12 +83,21 @@ pub(crate) struct Supervisor {
     signal_on_notice: bool,
     phase: Phase,
     may_save: bool,
+    money: Option<Instant>,
+    out_of_money: bool,
 }
 
 impl Supervisor {
     /// A command that runs.
     pub(crate) const fn new(grace: Duration, signal_on_notice: bool) -> Self {
-        Self { grace, signal_on_notice, phase: Phase::Running, may_save: true }
+        Self {
+            grace,
+            signal_on_notice,
+            phase: Phase::Running,
+            may_save: true,
+            money: None,
+            out_of_money: false,
+        }
     }
 
     /// Takes an order. Orders are repeated by every heartbeat: the earliest
@@ -90,6 +109,10 @@ impl Supervisor {
                 self.stop(now, now + grace)
             }
             Order::Notice { reclaim_in, action } => self.notice(reclaim_in, action, now),
+            Order::Money { until } => {
+                self.money = Some(until);
+                self.wake(now)
+            }
             Order::LeaseLost => {
                 self.may_save = false;
                 self.stop(now, now + self.grace.min(LEASE_GRACE))
@@ -103,6 +126,10 @@ impl Supervisor {
 
     /// What is due at `now`.
     pub(crate) fn wake(&mut self, now: Instant) -> Vec<Action> {
+        if let Some(until) = self.money_left().filter(|until| now >= *until) {
+            self.out_of_money = true;
+            return self.stop(now, until + self.grace);
+        }
         match self.phase {
             Phase::Warned { term_at, kill_at } if now >= term_at => self.stop(now, kill_at),
             Phase::Stopping { kill_at } if now >= kill_at => self.kill(),
@@ -111,12 +138,30 @@ impl Supervisor {
     }
 
     /// When to wake.
-    pub(crate) const fn next(&self) -> Option<Instant> {
-        match self.phase {
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let due = match self.phase {
             Phase::Warned { term_at, .. } => Some(term_at),
             Phase::Stopping { kill_at } => Some(kill_at),
             Phase::Running | Phase::Killed | Phase::Over => None,
-        }
+        };
+        due.into_iter().chain(self.money_left()).min()
+    }
+
+    /// When it has to stop by itself for want of money, where it has not yet.
+    fn money_left(&self) -> Option<Instant> {
+        let ends = matches!(self.phase, Phase::Killed | Phase::Over);
+        self.money.filter(|_| !ends && !self.out_of_money)
+    }
+
+    /// Whether it has stopped by itself for want of money.
+    pub(crate) const fn out_of_money(&self) -> bool {
+        self.out_of_money
+    }
+
+    /// When what is left to do after the command has to be over: then the budget
+    /// is.
+    pub(crate) fn last_save(&self) -> Option<Instant> {
+        Some(self.money? + self.grace + BUDGET_SAVE)
     }
 
     /// The command has ended.
@@ -258,6 +303,60 @@ mod tests {
         assert_eq!(it.order(Order::LeaseLost, t), [Action::Terminate]);
         assert_eq!(it.next(), Some(t + LEASE_GRACE));
         assert!(!it.may_save());
+    }
+
+    #[test]
+    fn money_that_is_over_stops_in_the_grace_and_may_be_saved() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, false);
+        assert_eq!(it.order(Order::Money { until: t + secs(60) }, t), []);
+        assert_eq!(it.order(Order::Money { until: t + secs(90) }, t + secs(50)), []);
+        assert_eq!(it.wake(t + secs(60)), [], "it was told a later time");
+        assert_eq!(it.next(), Some(t + secs(90)));
+        assert_eq!(it.order(Order::Money { until: t + secs(80) }, t + secs(60)), []);
+        assert!(!it.out_of_money());
+        assert_eq!(it.wake(t + secs(80)), [Action::Terminate]);
+        assert!(it.out_of_money() && it.may_save());
+        assert_eq!(it.order(Order::Money { until: t + secs(900) }, t + secs(81)), [], "too late");
+        assert_eq!(it.next(), Some(t + secs(90)));
+        assert_eq!(it.wake(t + secs(90)), [Action::Kill]);
+    }
+
+    #[test]
+    fn money_ends_before_the_reclaim_and_before_a_slow_stop() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, false);
+        it.order(notice(120), t);
+        it.order(Order::Money { until: t + secs(20) }, t);
+        assert_eq!(it.wake(t + secs(20)), [Action::Terminate]);
+        assert_eq!(it.next(), Some(t + secs(30)));
+        let mut it = Supervisor::new(GRACE, false);
+        it.order(Order::Stop { within: None }, t);
+        assert_eq!(it.order(Order::Money { until: t - secs(5) }, t), []);
+        assert_eq!(it.next(), Some(t + secs(5)), "counted from when the money was over");
+    }
+
+    #[test]
+    fn a_command_that_has_ended_needs_no_money() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, false);
+        it.exited();
+        assert_eq!(it.order(Order::Money { until: t }, t), []);
+        assert!(!it.out_of_money() && it.next().is_none());
+        assert_eq!(it.last_save(), Some(t + GRACE + BUDGET_SAVE));
+    }
+
+    /// A second order, sooner than the notice: `a_notice…` the other way round.
+    #[test]
+    fn a_stop_during_a_notice_comes_first() {
+        let t = Instant::now();
+        let mut it = Supervisor::new(GRACE, false);
+        it.order(notice(120), t);
+        let stop = Order::Stop { within: Some(GRACE) };
+        assert_eq!(it.order(stop, t + secs(3)), [Action::Terminate]);
+        assert_eq!(it.next(), Some(t + secs(13)));
+        assert_eq!(it.order(notice(110), t + secs(10)), [], "the notice is repeated");
+        assert_eq!(it.next(), Some(t + secs(13)));
     }
 
     #[test]

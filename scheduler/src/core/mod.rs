@@ -1,9 +1,11 @@
 //! The pure heart of the control plane: the state, and the changes to it. Nothing
 //! here is asynchronous, does I/O or reads a clock.
 
+pub mod attempts;
 pub mod change;
 pub mod hours;
 pub mod state;
 
+pub use attempts::Attempts;
 pub use change::{Change, Event, EventKind, SubmissionRecord};
 pub use state::State;

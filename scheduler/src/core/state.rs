@@ -10,6 +10,7 @@ use spotwise_model::{
 };
 use spotwise_solver::{Forecast, PoolLimit};
 
+use super::attempts::Attempts;
 use super::change::{Change, SubmissionRecord};
 use super::hours::ClassHours;
 
@@ -20,7 +21,7 @@ pub struct State {
     /// Jobs that are not over, or whose last charges are still to come.
     pub jobs: BTreeMap<JobId, Job>,
     /// Their attempts that are not settled.
-    pub attempts: BTreeMap<AttemptId, Attempt>,
+    pub attempts: Attempts,
     /// Machines that are not settled.
     pub instances: BTreeMap<InstanceId, Instance>,
     /// How parents ended that live jobs still name: true for success.
@@ -104,9 +105,7 @@ impl State {
                 self.last_job = self.last_job.max(job.id.0);
                 self.jobs.insert(job.id, (**job).clone());
             }
-            Change::Attempt(attempt) => {
-                self.attempts.insert(attempt.id, (**attempt).clone());
-            }
+            Change::Attempt(attempt) => self.attempts.insert((**attempt).clone()),
             Change::Instance(instance) => {
                 self.last_instance = self.last_instance.max(instance.id.0);
                 self.instances.insert(instance.id, (**instance).clone());
@@ -135,7 +134,7 @@ impl State {
 
     /// Lets go of what is over and settled. Called between rounds.
     pub fn forget_settled(&mut self) {
-        self.attempts.retain(|_, a| !matches!(a.state, AttemptState::Settled { .. }));
+        self.attempts.retain(|a| !matches!(a.state, AttemptState::Settled { .. }));
         self.instances
             .retain(|_, i| !matches!(i.state, InstanceState::Ended { settled: true, .. }));
         let busy: BTreeSet<JobId> = self.attempts.keys().map(|id| id.job).collect();
@@ -191,7 +190,7 @@ impl State {
 
     /// The unsettled attempts on an instance.
     pub fn attempts_on(&self, instance: InstanceId) -> impl Iterator<Item = &Attempt> {
-        self.attempts.values().filter(move |a| a.instances.contains(&instance))
+        self.attempts.on(instance)
     }
 
     /// The newest progress of a live attempt, stored or not.

@@ -4,6 +4,8 @@
 mod submit;
 mod worker;
 
+pub use submit::check_deadlines;
+
 use std::time::Duration;
 
 use spotwise_model::attempt::{Outcome, StopOrder, StopReason};
@@ -43,6 +45,9 @@ pub fn answer(state: &mut State, command: Command, terms: &Terms, now: Now) -> A
             worker::checkpointed(state, worker, sequence, bytes, step, now)
         }
         Command::Exited { worker, exit, step } => worker::exited(state, worker, exit, step, now),
+        Command::OutOfMoney { worker, exit, step } => {
+            worker::out_of_money(state, worker, exit, step, now)
+        }
         Command::StartFailed { worker, message } => {
             worker::give_up(state, worker, now, Outcome::LaunchFailed { error: message })
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::job::{ArrayPlace, DeadlineSource};
-use spotwise_model::spec::{Array, Deadline, Dependency, JobSpec};
+use spotwise_model::spec::{Array, Deadline, Dependency, JobSpec, check_deadline};
 use spotwise_model::time::after;
 use spotwise_model::{Job, JobId, JobState, Money, Now};
 use spotwise_solver::graph;
@@ -22,6 +22,7 @@ pub(super) fn submit(state: &mut State, request: &Submit, terms: &Terms, now: No
         return answer;
     }
     let specs = &request.submission.jobs;
+    check_deadlines(specs, now.market)?;
     if let Some(cycle) = graph::cycle(specs.iter().map(|s| (s.name.clone(), names_after(s)))) {
         let cycle = cycle.join(" -> ");
         return Err(invalid(
@@ -41,9 +42,9 @@ pub(super) fn submit(state: &mut State, request: &Submit, terms: &Terms, now: No
     let jobs = Expansion::new(state, request, now).run(terms.changeover)?;
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
     let mut changes: Vec<Change> = Vec::with_capacity(jobs.len() * 2 + 1);
-    for job in jobs {
-        changes.push(Change::event(job.id, None, now.market, EventKind::Submitted, welcome(&job)));
-        changes.push(job.into());
+    for job in &jobs {
+        changes.push(Change::event(job.id, None, now.market, EventKind::Submitted, welcome(job)));
+        changes.push(job.clone().into());
     }
     if let Some(key) = &request.key {
         changes.push(Change::Submission(SubmissionRecord {
@@ -53,7 +54,20 @@ pub(super) fn submit(state: &mut State, request: &Submit, terms: &Terms, now: No
             at: now.market,
         }));
     }
-    Ok((changes, Reply::Submitted { jobs: ids, replayed: false }))
+    Ok((changes, Reply::Submitted { jobs: ids, made: jobs, replayed: false }))
+}
+
+/// Refuses deadlines that cannot be met whatever is bought.
+pub fn check_deadlines(specs: &[JobSpec], now: Timestamp) -> Result<(), Refusal> {
+    for (index, spec) in specs.iter().enumerate() {
+        let several = specs.len() > 1;
+        check_deadline(spec, now).map_err(|error| Refusal::Invalid {
+            code: error.code,
+            field: if several { format!("jobs[{index}].{}", error.field) } else { error.field },
+            message: error.message,
+        })?;
+    }
+    Ok(())
 }
 
 /// The answer to a key that was used before.
@@ -63,7 +77,8 @@ fn replay(state: &State, request: &Submit) -> Option<Answer> {
     let stored = request.known.as_ref().map(|(hash, jobs)| (hash, jobs));
     let (hash, jobs) = recent.or(stored)?;
     Some(if *hash == request.document_hash {
-        Ok((Vec::new(), Reply::Submitted { jobs: jobs.clone(), replayed: true }))
+        let (jobs, made) = (jobs.clone(), Vec::new());
+        Ok((Vec::new(), Reply::Submitted { jobs, made, replayed: true }))
     } else {
         Err(Refusal::KeyReused)
     })

@@ -45,6 +45,7 @@ pub(super) fn register(
                 .iter()
                 .map(|n| n.address.clone().unwrap_or_default())
                 .collect(),
+            money_lasts: money_lasts(&attempt, now),
             attempt: attempt.clone(),
         })
     });
@@ -61,7 +62,7 @@ pub(super) fn heartbeat(
     now: Now,
 ) -> Answer {
     let (job, attempt) = live(state, worker)?;
-    let orders = orders(job, attempt, terms);
+    let orders = Orders { money_lasts: money_lasts(attempt, now), ..orders(job, attempt, terms) };
     let progress = progress_of_step(step).map(|p| with_total(p, job));
     state.seen.heartbeats.insert((worker.attempt, worker.rank), now.wall);
     if let Some(progress) = progress {
@@ -80,6 +81,12 @@ fn with_total(progress: Progress, job: &Job) -> Progress {
     }
 }
 
+/// From this round on. The worker counts it from its call: earlier, but for the
+/// moment that a round takes to gather its messages.
+fn money_lasts(attempt: &Attempt, now: Now) -> Option<Duration> {
+    attempt.fuse.map(|fuse| between(now.wall, fuse.burns))
+}
+
 /// What an attempt shall do, from its standing order.
 fn orders(job: &Job, attempt: &Attempt, terms: &Terms) -> Orders {
     let Some(order) = attempt.stop else { return Orders::default() };
@@ -91,6 +98,7 @@ fn orders(job: &Job, attempt: &Attempt, terms: &Terms) -> Orders {
     Orders {
         reclaim_at: order.reclaim_wall,
         stop: by_us.then(|| (order.reason, after(order.at.wall, grace + allowance))),
+        money_lasts: None,
     }
 }
 
@@ -200,6 +208,29 @@ pub(super) fn exited(
     Ok((vec![attempt.into(), job.into()], Reply::Noted))
 }
 
+/// Its money was over before we said so: that is a stop for the budget.
+pub(super) fn out_of_money(
+    state: &mut State,
+    worker: WorkerId,
+    exit: Exit,
+    step: Option<(u64, u64)>,
+    now: Now,
+) -> Answer {
+    // It did not come to the end of its work, whatever its command answered.
+    let exit = if exit == Exit::Code(0) { Exit::Code(EXIT_REQUEUE) } else { exit };
+    let (mut changes, reply) = exited(state, worker, exit, step, now)?;
+    let order = StopOrder { reason: StopReason::Budget, at: now, reclaim_wall: None };
+    let heard = changes.iter().find_map(|change| match change {
+        Change::Attempt(attempt) => Some(attempt.clone()),
+        _ => None,
+    });
+    if let Some(attempt) = heard {
+        let words = "its worker was not told that its budget still pays for it";
+        changes.extend(ending::order_stop(&attempt, order, words));
+    }
+    Ok((changes, reply))
+}
+
 /// Takes progress in, and learns from it how long the whole work takes here.
 fn note_progress(job: &mut Job, attempt: &mut Attempt, progress: Progress, now: Now) {
     attempt.progress = progress;
@@ -285,3 +316,7 @@ fn fenced(worker: WorkerId) -> Refusal {
 #[cfg(test)]
 #[path = "worker_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "money_tests.rs"]
+mod money_tests;

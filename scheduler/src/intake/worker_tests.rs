@@ -90,3 +90,54 @@ fn a_refusal_of_the_pool_is_no_failure_unless_it_is_for_good() {
         assert!(!state.attempts[&id].state.is_live());
     }
 }
+
+/// Attempt 1 was lost on a machine that another job still uses, so that its
+/// charges are open and it is still in memory; attempt 2 runs elsewhere.
+fn replaced() -> (State, WorkerId) {
+    let shared = machine(1, "a", CapacityType::Spot);
+    let other = machine(2, "a", CapacityType::Spot);
+    let runs = |hour| AttemptState::Running { launched: now(hour), since: now(hour) };
+    let old = attempt(1, &[&shared], 4, runs(0).end(now(1), Outcome::Lost).unwrap());
+    let mut new = attempt(1, &[&other], 4, runs(2));
+    new.id.number = 2;
+    new.progress = Progress::of_step(70, Some(100));
+    let beside = attempt(2, &[&shared], 4, runs(0));
+    let mut owner = job(1, "training");
+    owner.state = JobState::Active { since: at(2), attempt: new.id };
+    owner.progress = new.progress;
+    let worker = WorkerId { attempt: old.id, rank: 0 };
+    let things = vec![owner.into(), job(2, "training").into(), shared.into(), other.into()];
+    let attempts = [old, new, beside].map(Change::from);
+    (state_of(things.into_iter().chain(attempts).collect()), worker)
+}
+
+/// The fence. In the simulator no late word finds its attempt in memory, unless
+/// its machine is shared or on notice: what is settled is forgotten at once.
+#[test]
+fn an_attempt_that_is_over_is_heard_no_more() {
+    let step = Some((90, 100));
+    let message = "late".to_owned();
+    let (_, worker) = replaced();
+    let words = [
+        Command::Register { worker, handle: "9".to_owned(), address: String::new() },
+        Command::Heartbeat { worker, step },
+        Command::Started { worker, restored: None, rejected_checkpoints: 0 },
+        Command::Checkpointed { worker, sequence: 1, bytes: 1, step },
+        Command::Exited { worker, exit: Exit::Code(0), step },
+        Command::Exited { worker, exit: Exit::Code(1), step },
+        Command::StartFailed { worker, message: message.clone() },
+        Command::LaunchFailed { worker, message: message.clone(), retryable: true },
+        Command::LaunchFailed { worker, message, retryable: false },
+        Command::LaunchUnknown { worker },
+        Command::WorkerGone { worker },
+    ];
+    for word in words {
+        let said = format!("{word:?}");
+        let (mut state, _) = replaced();
+        let before = state.clone();
+        let answer = answer(&mut state, word, &terms(), now(3));
+        assert_eq!(answer, Err(Refusal::Fenced { attempt: worker.attempt }), "{said}");
+        assert_eq!(state.seen.heartbeats, before.seen.heartbeats, "{said}");
+        assert_eq!(state.seen.progress, before.seen.progress, "{said}");
+    }
+}

@@ -70,7 +70,9 @@ fn conclude(
     let Some(job) = state.jobs.get(&attempt.id.job) else { return Vec::new() };
     let outcome = overruled(attempt, outcome);
     let mut ended = attempt.clone();
-    let Ok(next) = ended.state.end(now, outcome.clone()) else { return Vec::new() };
+    // What is heard later than its money lasted had stopped by itself.
+    let at = attempt.fuse.map_or(now, |fuse| fuse.end_by(now));
+    let Ok(next) = ended.state.end(at, outcome.clone()) else { return Vec::new() };
     ended.state = next;
     ended.progress = state.progress_of(attempt);
     let mut job = job.clone();

@@ -1,3 +1,4 @@
+use spotwise_model::attempt::Fuse;
 use spotwise_model::time::between;
 use spotwise_model::{AttemptState, CapacityType};
 
@@ -77,11 +78,35 @@ fn a_broken_gang_counts_only_failures_of_before_the_order() {
         second_node.exited = Some(second);
         live.nodes.push(second_node);
         live.stop = Some(order);
-        state.attempts.insert(live.id, live.clone());
+        state.attempts.insert(live.clone());
         let outcome = outcome_of(&[first, second]);
         job_after(state.clone(), end(&state, &live, outcome, now(5))).errors
     };
     let (gone, killed) = (Exit::Code(EXIT_REQUEUE), Exit::Signal(15));
     assert_eq!(ends((now(3), gone), (now(4), killed)), 0, "it was told to end");
     assert_eq!(ends((now(2), Exit::Code(1)), (now(4), killed)), 1, "it failed first");
+}
+
+/// Nobody led from hour 2 to hour 5, and its money lasted until hour 3: its worker
+/// had stopped by then, and its job pays for no more.
+#[test]
+fn what_is_heard_later_than_its_money_lasted_had_ended_by_then() {
+    let ran = AttemptState::Running { launched: now(1), since: now(1) };
+    let ended = |fuse: Option<Fuse>, outcome: Outcome| {
+        let (mut state, mut live) = world(1, ran.clone());
+        live.fuse = fuse;
+        state.attempts.insert(live.clone());
+        let changes = end(&state, &live, outcome, now(5));
+        let ended = changes.into_iter().find_map(|change| match change {
+            Change::Attempt(attempt) => attempt.state.ended(),
+            _ => None,
+        });
+        ended.unwrap()
+    };
+    let fuse = |hour| Some(Fuse { burns: now(hour).wall, over: now(hour) });
+    for outcome in [Outcome::Lost, Outcome::Succeeded, Outcome::Interrupted] {
+        assert_eq!(ended(fuse(3), outcome.clone()), now(3));
+        assert_eq!(ended(fuse(6), outcome.clone()), now(5), "it had money");
+        assert_eq!(ended(None, outcome), now(5), "it has no budget");
+    }
 }

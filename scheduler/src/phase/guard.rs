@@ -4,29 +4,35 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use spotwise_model::attempt::{Exit, StopOrder, StopReason};
+use spotwise_model::attempt::{Exit, Fuse, StopOrder, StopReason};
 use spotwise_model::instance::EndedBy;
-use spotwise_model::time::between;
-use spotwise_model::{Attempt, AttemptId, InstanceState, Job, Money, Now, Price};
+use spotwise_model::time::{after, between};
+use spotwise_model::{Attempt, AttemptId, Instance, InstanceState, Job, Money, Now, Price};
 
 use super::ending::{self, EXIT_REQUEUE};
 use super::observe::BUDGET_STOP_MARGIN;
-use crate::config::Config;
+use super::settle::ROUNDING;
+use crate::config::{Config, LEASE_MARGIN};
 use crate::core::{Change, State};
 
 /// By the next round at the latest this much more is spent (wall time): market
 /// time moves in whole seconds.
 const NEXT_LOOK: Duration = Duration::from_secs(1);
+/// No money lasts longer than this: ten years.
+const MOST_SECONDS: u64 = 315_360_000;
+/// Workers are told of more time in steps that are not smaller (wall time).
+const LEAST_GAIN: Duration = Duration::from_secs(5);
 
 /// Orders attempts to end that are over budget or over time, or whose gang is
-/// broken. `accrued` is what each unsettled attempt has cost so far.
+/// broken, and those with a less urgent order to end sooner. `accrued` is what
+/// each unsettled attempt has cost so far.
 pub fn guard(
     state: &State,
     accrued: &BTreeMap<AttemptId, Money>,
     config: &Config,
     now: Now,
 ) -> Vec<Change> {
-    let live = state.attempts.values().filter(|a| a.state.is_live() && a.stop.is_none());
+    let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
     live.filter_map(|attempt| {
         let job = state.jobs.get(&attempt.id.job)?;
         let (reason, words) = offence(state, job, attempt, accrued, config, now)?;
@@ -37,6 +43,7 @@ pub fn guard(
     .collect()
 }
 
+/// The first reason to end it that is more urgent than the order it may have.
 fn offence(
     state: &State,
     job: &Job,
@@ -45,60 +52,156 @@ fn offence(
     config: &Config,
     now: Now,
 ) -> Option<(StopReason, String)> {
+    let news = |reason: StopReason| {
+        attempt.stop.is_none_or(|standing| reason.tightens(standing.reason)).then_some(reason)
+    };
     if let (Some(timeout), Some(started)) = (job.spec.timeout, attempt.state.started())
         && between(started.market, now.market) >= timeout
+        && let Some(reason) = news(StopReason::TimedOut)
     {
         let words =
             format!("it has run for its timeout of {}", spotwise_model::time::human(timeout));
-        return Some((StopReason::TimedOut, words));
+        return Some((reason, words));
     }
     let failed = |exit: &Exit| !matches!(exit, Exit::Code(0 | EXIT_REQUEUE));
     let mut exits = attempt.nodes.iter().filter_map(|node| node.exited.map(|(_, exit)| exit));
-    if attempt.nodes.len() > 1 && exits.any(|exit| failed(&exit)) {
-        return Some((StopReason::GangBroken, "a member of its gang failed".to_owned()));
+    if attempt.nodes.len() > 1
+        && exits.any(|exit| failed(&exit))
+        && let Some(reason) = news(StopReason::GangBroken)
+    {
+        return Some((reason, "a member of its gang failed".to_owned()));
     }
+    let reason = news(StopReason::Budget)?;
     let budget = job.spec.budget?;
-    let running: Money =
-        state.attempts_of(job.id).filter_map(|a| accrued.get(&a.id)).copied().sum();
     let stopping = cost_of_stopping(state, job, attempt, config);
-    (job.spent + running + stopping >= budget).then(|| {
+    let used = job.spent + running(state, job, accrued);
+    let over = used + stopping >= budget && !costs_nothing(state, attempt, config);
+    over.then(|| {
         let words = format!(
             "its budget of {} is used up: {} spent, {} to stop it cleanly",
             budget.human(),
-            (job.spent + running).human(),
+            used.human(),
             stopping.human()
         );
-        (StopReason::Budget, words)
+        (reason, words)
     })
+}
+
+/// What all attempts of a job have cost that is not settled.
+fn running(state: &State, job: &Job, accrued: &BTreeMap<AttemptId, Money>) -> Money {
+    state.attempts_of(job.id).filter_map(|attempt| accrued.get(&attempt.id)).copied().sum()
 }
 
 /// What the attempt costs at most from the order to its end, at the price that
 /// its machines have now (or had at launch, where the offer is gone).
 fn cost_of_stopping(state: &State, job: &Job, attempt: &Attempt, config: &Config) -> Money {
+    let market = (longest_ending(job, config) + NEXT_LOOK).saturating_mul(config.speed);
+    price(state, attempt).charge(market.as_secs())
+}
+
+/// From the first sign to stop for the budget to the end (wall time).
+fn longest_ending(job: &Job, config: &Config) -> Duration {
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
-    let market: Duration = (grace + BUDGET_STOP_MARGIN + NEXT_LOOK).saturating_mul(config.speed);
+    grace + BUDGET_STOP_MARGIN
+}
+
+/// Of all machines of an attempt.
+fn price(state: &State, attempt: &Attempt) -> Price {
     let offer = state.seen.offers.iter().find(|offer| offer.key == attempt.offer);
     let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
-    let price: i64 = machines
-        .map(|machine| offer.map_or(machine.launch_price, |offer| offer.price).micros_per_hour())
-        .sum();
-    Price::from_micros_per_hour(price).charge(market.as_secs())
+    let price = machines
+        .map(|machine| offer.map_or(machine.launch_price, |offer| offer.price).micros_per_hour());
+    Price::from_micros_per_hour(price.sum())
+}
+
+/// Says of every live attempt of a job with a budget until when its money lasts
+/// if nobody leads from now on: its workers stop by themselves then. It costs as
+/// much as a stop that the next round would order.
+pub fn fuses(
+    state: &State,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Vec<Change> {
+    let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
+    live.filter_map(|attempt| {
+        let job = state.jobs.get(&attempt.id.job)?;
+        let fuse = fuse(state, job, attempt, accrued, config, now)?;
+        let news = attempt.fuse.is_none_or(|standing| is_news(standing, fuse, now));
+        news.then(|| Attempt { fuse: Some(fuse), ..attempt.clone() }.into())
+    })
+    .collect()
+}
+
+fn fuse(
+    state: &State,
+    job: &Job,
+    attempt: &Attempt,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Option<Fuse> {
+    let budget = job.spec.budget?;
+    let speed = config.speed.max(1);
+    if costs_nothing(state, attempt, config) {
+        // Its provider ends it, and for nothing.
+        let reclaim = attempt.stop.and_then(|order| order.reclaim_wall)?;
+        let wall = after(reclaim, LEASE_MARGIN);
+        let left = between(now.wall, wall).saturating_mul(speed);
+        return Some(Fuse { burns: wall, over: Now { wall, market: after(now.market, left) } });
+    }
+    let hourly = price(state, attempt).micros_per_hour();
+    let ending = longest_ending(job, config);
+    let machines = i64::try_from(attempt.instances.len()).ok()?;
+    let left = budget - job.spent - running(state, job, accrued);
+    let left = left.micros().saturating_sub(machines.saturating_mul(ROUNDING));
+    let seconds = i128::from(left) * 3_600 / i128::from(hourly.max(1));
+    let lasts = Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(MOST_SECONDS));
+    let ending_market = ending.saturating_mul(speed);
+    let lasts = lasts.saturating_sub(ending_market);
+    let burns = after(now.wall, lasts / speed);
+    let over = Now {
+        wall: after(burns, ending),
+        market: after(now.market, lasts.saturating_add(ending_market)),
+    };
+    Some(Fuse { burns, over })
+}
+
+/// Whether workers are told of it. Less time, at once: its price has risen. More
+/// time (it fell, or others pay their part of the machine) before the old one is
+/// over, and not with every round. A fuse that has burnt stays as it is: what it
+/// has stopped does not go on.
+fn is_news(standing: Fuse, fuse: Fuse, now: Now) -> bool {
+    let left = between(now.wall, standing.burns);
+    let gained = between(standing.burns, fuse.burns);
+    !left.is_zero() && (fuse.burns < standing.burns || gained > left / 2 + LEAST_GAIN)
+}
+
+/// Whether its provider takes all of its machines back within their free first
+/// time.
+fn costs_nothing(state: &State, attempt: &Attempt, config: &Config) -> bool {
+    let mut machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
+    !attempt.instances.is_empty() && machines.all(|machine| is_left_to_provider(machine, config))
+}
+
+/// A machine that the provider takes back within its free first time is left to
+/// it: its own interruption makes it free, ours would not.
+fn is_left_to_provider(instance: &Instance, config: &Config) -> bool {
+    match instance.state {
+        InstanceState::Noticed { since, reclaim_at, .. } => {
+            between(since, reclaim_at) < config.policy.interruption_waiver
+        }
+        InstanceState::Live { .. } | InstanceState::Ended { .. } => false,
+    }
 }
 
 /// Ends machines that nobody uses any more. It looks at what is, not at what
-/// ended: two jobs of one machine may end in the same round. A machine that the
-/// provider takes back within its free first time is left to it: its own
-/// interruption makes it free, ours would not.
+/// ended: two jobs of one machine may end in the same round.
 pub fn release(state: &State, config: &Config, now: Now) -> Vec<Change> {
     let idle = state.instances.values().filter(|instance| {
-        let free = match instance.state {
-            InstanceState::Live { .. } => false,
-            InstanceState::Noticed { since, reclaim_at, .. } => {
-                between(since, reclaim_at) < config.policy.interruption_waiver
-            }
-            InstanceState::Ended { .. } => return false,
-        };
-        !free && !state.attempts_on(instance.id).any(|attempt| attempt.state.is_live())
+        !instance.ended()
+            && !is_left_to_provider(instance, config)
+            && !state.attempts_on(instance.id).any(|attempt| attempt.state.is_live())
     });
     idle.map(|instance| instance.clone().end(now.market, EndedBy::Us).into()).collect()
 }

@@ -85,3 +85,140 @@ fn what_is_not_bounded_is_not_stopped() {
     assert!(!is_bounded(owner));
     assert!(guard(&state, &costs, &config, now).is_empty());
 }
+
+/// The machine is taken back at second 4,120; its attempt was told at 4,000. A
+/// machine that is younger than an hour then would be free.
+fn on_notice(state: &mut State, bought_at: u64, speed: u32) {
+    let told = later(4_000, speed);
+    let bought = later(bought_at, speed).market;
+    let reclaim = later(4_120, speed);
+    for machine in state.instances.values_mut() {
+        machine.state =
+            InstanceState::Noticed { since: bought, at: told.market, reclaim_at: reclaim.market };
+    }
+    let order =
+        StopOrder { reason: StopReason::Interrupted, at: told, reclaim_wall: Some(reclaim.wall) };
+    let noticed = state.attempts.values().next().unwrap().clone().order_stop(order);
+    state.apply(&mut noticed.into());
+}
+
+fn ordered(changes: Vec<Change>) -> Option<StopOrder> {
+    changes.into_iter().find_map(|change| match change {
+        Change::Attempt(attempt) => attempt.stop,
+        _ => None,
+    })
+}
+
+/// One micro-dollar a second, and money for 4,060 seconds: a minute less than the
+/// notice leaves.
+#[test]
+fn a_machine_on_notice_is_stopped_when_the_budget_ends_before_it() {
+    let (mut state, market) = world(4_060, 3_600);
+    on_notice(&mut state, 0, 1);
+    let config = Config::new("/data".into(), "spotwise".into());
+    let look = |second| {
+        let now = later(second, 1);
+        let costs = accrued(&state, &market, &Policy::default(), now);
+        ordered(guard(&state, &costs, &config, now))
+    };
+    let begin = 4_060 - (config.default_grace + BUDGET_STOP_MARGIN + NEXT_LOOK).as_secs();
+    assert_eq!(look(begin - 1), None, "there is money left");
+    let order = look(begin).expect("it is stopped");
+    assert_eq!(order.reason, StopReason::Budget);
+    assert_eq!(order.at, later(begin, 1));
+    assert_eq!(order.reclaim_wall, Some(later(4_120, 1).wall), "its machine goes all the same");
+}
+
+#[test]
+fn a_machine_that_its_provider_gives_for_free_is_not_stopped() {
+    let (mut state, market) = world(1, 3_600);
+    on_notice(&mut state, 1_000, 1);
+    let config = Config::new("/data".into(), "spotwise".into());
+    let now = later(4_010, 1);
+    let costs = accrued(&state, &market, &Policy::default(), now);
+    assert!(costs.values().any(|cost| *cost > Money::from_micros(1)), "else nothing is tested");
+    assert_eq!(guard(&state, &costs, &config, now), []);
+    let told = fuse_of(fuses(&state, &costs, &config, now)).unwrap();
+    assert!(told.burns > later(4_120, 1).wall, "nor by its own worker");
+}
+
+#[test]
+fn a_timeout_and_a_cancellation_are_not_overtaken_by_a_budget() {
+    for reason in [StopReason::TimedOut, StopReason::Cancelled, StopReason::Budget] {
+        let (mut state, market) = world(1, 3_600);
+        let order = StopOrder { reason, at: later(5, 1), reclaim_wall: None };
+        let stopped = state.attempts.values().next().unwrap().clone().order_stop(order);
+        state.apply(&mut stopped.into());
+        let config = Config::new("/data".into(), "spotwise".into());
+        let costs = accrued(&state, &market, &Policy::default(), later(9, 1));
+        assert_eq!(guard(&state, &costs, &config, later(9, 1)), [], "{reason:?}");
+    }
+}
+
+fn fuse_of(changes: Vec<Change>) -> Option<Fuse> {
+    changes.into_iter().find_map(|change| match change {
+        Change::Attempt(attempt) => attempt.fuse,
+        _ => None,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The last word that a worker hears is at `heard`; then nobody leads. What it
+    /// costs up to its own end is within the budget, and not a second is given
+    /// away but the one of rounding.
+    #[test]
+    fn a_worker_that_is_told_nothing_more_ends_before_its_budget_does(
+        micros_per_hour in 360_000i64..40_000_000,
+        seconds in 70i64..2_000,
+        heard in 0u64..2_000,
+        fast in any::<bool>(),
+    ) {
+        let config = Config {
+            speed: if fast { 60 } else { 1 },
+            ..Config::new("/data".into(), "spotwise".into())
+        };
+        let speed = u64::from(config.speed);
+        let heard = heard.min(seconds.cast_unsigned());
+        let budget = seconds * i64::from(config.speed) * micros_per_hour / 3_600;
+        let (state, market) = world(budget, micros_per_hour);
+        let cost = |now: Now| accrued(&state, &market, &Policy::default(), now);
+        let now = later(heard, config.speed);
+        let told = fuse_of(fuses(&state, &cost(now), &config, now)).expect("it has a budget");
+        let own = config.default_grace + BUDGET_STOP_MARGIN;
+        prop_assert_eq!(told.over.wall, after(told.burns, own));
+        if told.burns > now.wall {
+            let paid: Money = cost(told.over).into_values().sum();
+            prop_assert!(paid.micros() <= budget, "{paid:?} of {budget}");
+            let more = Now { market: after(told.over.market, Duration::from_secs(2 * speed)), ..now };
+            let paid: Money = cost(more).into_values().sum();
+            prop_assert!(paid.micros() > budget, "{paid:?} of {budget}: there was more");
+        }
+    }
+}
+
+#[test]
+fn workers_hear_at_once_of_less_and_in_time_of_more() {
+    let fuse = |second| {
+        let burns = later(second, 1).wall;
+        Fuse { burns, over: Now { wall: burns, market: burns } }
+    };
+    let news = |standing, next, now| is_news(fuse(standing), fuse(next), later(now, 1));
+    assert!(news(1_000, 999, 0));
+    assert!(!news(1_000, 1_000, 0));
+    assert!(!news(1_000, 1_400, 0), "it can wait");
+    assert!(news(1_000, 1_400, 300) && news(1_000, 1_600, 0));
+    assert!(!news(1_000, 1_001, 999), "not with every round");
+    assert!(!news(1_000, 5_000, 1_000), "what has stopped does not go on");
+}
+
+#[test]
+fn what_has_no_budget_has_no_fuse() {
+    let (mut state, market) = world(1_000_000, 3_600);
+    let config = Config::new("/data".into(), "spotwise".into());
+    let owner = state.jobs.values_mut().next().unwrap();
+    Arc::make_mut(&mut owner.spec).budget = None;
+    let costs = accrued(&state, &market, &Policy::default(), later(9, 1));
+    assert_eq!(fuses(&state, &costs, &config, later(9, 1)), []);
+}

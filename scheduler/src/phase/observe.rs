@@ -8,7 +8,7 @@ use spotwise_model::instance::EndedBy;
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptState, CapacityType, Instance, InstanceState, Now, OfferKey};
 
-use super::ending;
+use super::ending::{self, EXIT_REQUEUE};
 use crate::config::{Config, LEASE_MARGIN};
 use crate::core::{Change, State};
 
@@ -25,9 +25,30 @@ pub const BUDGET_STOP_MARGIN: Duration = Duration::from_secs(5);
 /// machines are gone, or that do not obey.
 pub fn observe(state: &State, config: &Config, now: Now) -> Vec<Change> {
     let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
-    live.filter_map(|attempt| Some((attempt, verdict(state, attempt, config, now)?)))
-        .flat_map(|(attempt, outcome)| ending::end(state, attempt, outcome, now))
-        .collect()
+    live.flat_map(|attempt| match verdict(state, attempt, config, now) {
+        Some(outcome) => ending::end(state, attempt, outcome, now),
+        None => lose_the_silent(attempt, &silent(state, attempt, config, now), now),
+    })
+    .collect()
+}
+
+/// The commands of others of its gang run: they are stopped first, so that nothing of this
+/// attempt runs beside the next one.
+fn lose_the_silent(attempt: &Attempt, silent: &[u32], now: Now) -> Vec<Change> {
+    if silent.is_empty() {
+        return Vec::new();
+    }
+    let mut attempt = attempt.clone();
+    for (rank, node) in (0u32..).zip(&mut attempt.nodes) {
+        if silent.contains(&rank) {
+            // No failure of the command: the job goes on when the rest has ended.
+            node.exited = Some((now, Exit::Code(EXIT_REQUEUE)));
+        }
+    }
+    let order = StopOrder { reason: StopReason::GangBroken, at: now, reclaim_wall: None };
+    let mut changes = vec![attempt.clone().into()];
+    changes.extend(ending::order_stop(&attempt, order, "a member of its gang is silent"));
+    changes
 }
 
 fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Option<Outcome> {
@@ -38,14 +59,28 @@ fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Optio
     if attempt.instances.iter().any(|id| state.instances.get(id).is_none_or(Instance::ended)) {
         return Some(Outcome::Interrupted);
     }
-    if let Some(order) = attempt.stop {
-        let by_us = after(order.at.wall, longest_stop(state, attempt, order.reason, config));
-        let last = order.reclaim_wall.map_or(by_us, |reclaim| after(reclaim, LEASE_MARGIN));
-        if now.wall >= last {
-            return Some(Outcome::Stopped { reason: order.reason });
-        }
+    if let Some(order) = attempt.stop
+        && now.wall >= last_moment(state, attempt, order, config)
+    {
+        return Some(Outcome::Stopped { reason: order.reason });
     }
-    silent(state, attempt, config, now).then_some(Outcome::Lost)
+    let silent = silent(state, attempt, config, now);
+    let works = (0u32..).zip(&attempt.nodes).any(|(rank, node)| {
+        node.started.is_some() && node.exited.is_none() && !silent.contains(&rank)
+    });
+    (!silent.is_empty() && !works).then_some(Outcome::Lost)
+}
+
+/// When an attempt with an order has ended at the latest (wall time): with its
+/// machine, and before that where nothing follows it.
+fn last_moment(state: &State, attempt: &Attempt, order: StopOrder, config: &Config) -> Timestamp {
+    let by_us = after(order.at.wall, longest_stop(state, attempt, order.reason, config));
+    let Some(reclaim) = order.reclaim_wall else { return by_us };
+    let by_provider = after(reclaim, LEASE_MARGIN);
+    match order.reason {
+        StopReason::Moved | StopReason::GangBroken | StopReason::Interrupted => by_provider,
+        StopReason::Budget | StopReason::Cancelled | StopReason::TimedOut => by_us.min(by_provider),
+    }
 }
 
 /// Longest time that an attempt may take to end after an order of ours.
@@ -69,13 +104,15 @@ fn grace(state: &State, attempt: &Attempt, config: &Config) -> Duration {
     own.unwrap_or(config.default_grace)
 }
 
-/// A worker that has not spoken for longer than its lease, its grace and a
-/// margin has stopped itself by now: only then may a replacement start.
-fn silent(state: &State, attempt: &Attempt, config: &Config, now: Now) -> bool {
+/// The ranks whose workers have not spoken for longer than their lease, their
+/// grace and a margin, and so have stopped themselves by now: only then may a
+/// replacement start.
+fn silent(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Vec<u32> {
     let patience = config.lease + grace(state, attempt, config) + LEASE_MARGIN;
     let begun = state.seen.since.unwrap_or(now.wall);
-    (0u32..).zip(&attempt.nodes).filter(|(_, node)| node.exited.is_none()).any(|(rank, node)| {
-        let heard = state.seen.heartbeats.get(&(attempt.id, rank)).copied();
+    let ranks = (0u32..).zip(&attempt.nodes).filter(|(_, node)| node.exited.is_none());
+    let silent = ranks.filter(|(rank, node)| {
+        let heard = state.seen.heartbeats.get(&(attempt.id, *rank)).copied();
         match (&attempt.state, heard.or(node.registered.map(|r| r.wall))) {
             (AttemptState::Planned { .. }, _) => false,
             (AttemptState::Launching { since, .. }, None) => {
@@ -83,7 +120,8 @@ fn silent(state: &State, attempt: &Attempt, config: &Config, now: Now) -> bool {
             }
             (_, last) => between(last.unwrap_or(begun).max(begun), now.wall) > patience,
         }
-    })
+    });
+    silent.map(|(rank, _)| rank).collect()
 }
 
 /// Gives notice to machines that the market takes back, and ends those whose

@@ -80,3 +80,48 @@ fn silence_is_no_end_before_lease_and_grace_are_over() {
     state.seen.since = Some(second(150).wall);
     assert_eq!(ends(&state, &config).0, 150 + patience + 1);
 }
+
+/// The order of seed 1517: a budget that ends before a notice does.
+#[test]
+fn an_attempt_on_notice_that_is_stopped_for_its_budget_ends_before_its_machine() {
+    let config = Config::new("/data".into(), "spotwise".into());
+    let budget = 100 + (config.default_grace + BUDGET_STOP_MARGIN).as_secs();
+    let reason = StopReason::Budget;
+    let state = ordered(reason, Some(second(220).wall));
+    assert_eq!(ends(&state, &config), (budget, Outcome::Stopped { reason }));
+    let state = ordered(reason, Some(second(103).wall));
+    assert_eq!(ends(&state, &config).0, 103 + LEASE_MARGIN.as_secs(), "nor after it");
+}
+
+/// Seed 2231: one member was dead and its pool did not show it; the whole attempt
+/// was taken for lost while the others ran.
+#[test]
+fn the_rest_of_a_gang_is_stopped_when_one_member_is_silent() {
+    let config = Config::new("/data".into(), "spotwise".into());
+    let machines = [machine(1, "a", CapacityType::Spot), machine(2, "a", CapacityType::Spot)];
+    let runs = AttemptState::Running { launched: second(0), since: second(0) };
+    let mut live = attempt(1, &[&machines[0], &machines[1]], 8, runs);
+    live.nodes.iter_mut().for_each(|node| node.started = Some(second(0)));
+    let [one, two] = machines.clone();
+    let owner: Job = job(1, "training");
+    let mut state = state_of(vec![owner.into(), one.into(), two.into(), live.clone().into()]);
+    state.seen.since = Some(second(0).wall);
+    let patience = (config.lease + config.default_grace + LEASE_MARGIN).as_secs();
+    let late = second(patience + 1);
+    state.seen.heartbeats.insert((live.id, 1), late.wall);
+    let changes = observe(&state, &config, late);
+    assert_eq!(changes.len(), 3, "its exit, the order, and a line: {changes:?}");
+    for mut change in changes {
+        state.apply(&mut change);
+    }
+    let broken = &state.attempts[&live.id];
+    assert!(broken.state.is_live(), "the other runs");
+    assert_eq!(broken.nodes[0].exited, Some((late, Exit::Code(EXIT_REQUEUE))));
+    assert_eq!(broken.nodes[1].exited, None);
+    assert_eq!(broken.stop.map(|order| order.reason), Some(StopReason::GangBroken));
+    assert_eq!(observe(&state, &config, late), [], "once");
+    // Where nobody speaks the whole is lost.
+    state.apply(&mut live.into());
+    state.seen.heartbeats.clear();
+    assert_eq!(ends(&state, &config), (patience + 1, Outcome::Lost));
+}

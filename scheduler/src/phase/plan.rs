@@ -332,6 +332,7 @@ fn place(
         hold,
         state: AttemptState::Planned { at: now },
         stop: None,
+        fuse: None,
         progress: job.saved_progress(),
         checkpoint: None,
     };

@@ -56,9 +56,10 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     draft.take(guard::release(draft.state, config, now));
     draft.take(settle::settle(draft.state, market, &config.policy, now));
     draft.take(settle::free_holds(draft.state, market, &config.policy, now));
-    if draft.state.jobs.values().any(guard::is_bounded) {
-        let accrued = settle::accrued(draft.state, market, &config.policy, now);
-        draft.take(guard::guard(draft.state, &accrued, config, now));
+    let bounded = draft.state.jobs.values().any(guard::is_bounded);
+    let accrued = bounded.then(|| settle::accrued(draft.state, market, &config.policy, now));
+    if let Some(accrued) = &accrued {
+        draft.take(guard::guard(draft.state, accrued, config, now));
     }
     draft.take(admit::admit(draft.state, now));
 
@@ -81,5 +82,9 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
         draft.state.seen.waits.extend(plan.waits);
     }
     draft.take(launch::launch(draft.state, now));
+    if let Some(accrued) = &accrued {
+        // What was placed just now is told too.
+        draft.take(guard::fuses(draft.state, accrued, config, now));
+    }
     moved
 }

@@ -75,6 +75,10 @@ fn settle_attempts(state: &State, settled: &[&Instance], now: Now) -> Vec<Change
         .collect()
 }
 
+/// What rounding may add to a charge while its machine goes on, with every change
+/// of the price and every line of it: micro-dollars a machine.
+pub(super) const ROUNDING: i64 = 20;
+
 /// Lowers what ended attempts hold to what they have cost: the machine may stay
 /// for a while (a noticed one is left to its provider), the job need not wait
 /// for that to spend the rest of its budget.
@@ -92,7 +96,9 @@ pub fn free_holds(state: &State, market: &Market, policy: &Policy, now: Now) -> 
         .into_iter()
         .filter_map(|attempt| {
             let cost = costs.get(&attempt.id).copied().unwrap_or_default();
-            (cost < attempt.hold).then(|| Attempt { hold: cost, ..attempt.clone() }.into())
+            let machines = i64::try_from(attempt.instances.len()).unwrap_or(1);
+            let hold = cost + Money::from_micros(machines.saturating_mul(ROUNDING));
+            (hold < attempt.hold).then(|| Attempt { hold, ..attempt.clone() }.into())
         })
         .collect()
 }

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use spotwise_model::attempt::Exit;
 use spotwise_model::{CapacityType, Price};
 
@@ -69,4 +70,49 @@ fn an_attempt_that_never_started_pays_from_when_it_was_placed_too() {
     state.apply(&mut second.clone().into());
     let costs = accrued(&state, &market(), &Policy::default(), now(4));
     assert_eq!(costs[&second.id], dollars(30));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// A machine on notice goes on when its attempt has ended. Its whole charge is
+    /// rounded once more then, and split anew: seed 2028 was 1 over its budget.
+    #[test]
+    fn what_an_ended_attempt_holds_pays_for_it_however_its_machine_goes_on(
+        micros_per_hour in 100_000i64..40_000_000,
+        cpus in 1u64..8,
+        begun in 0u64..600,
+        ran in 1u64..20_000,
+        on in 0u64..300,
+    ) {
+        let second = |second: u64| {
+            let at = spotwise_model::time::after(at(0), std::time::Duration::from_secs(second));
+            Now { market: at, wall: at }
+        };
+        let mut bought = machine(1, "a", CapacityType::Spot);
+        bought.launch_price = Price::from_micros_per_hour(micros_per_hour);
+        let row = Row { at: at(0), available: 9, price: Some(bought.launch_price) };
+        let market = Market::new(vec![Listing {
+            zone: bought.offer.zone.clone(),
+            instance_type: bought.offer.instance_type.clone(),
+            shape: bought.shape.clone(),
+            on_demand: bought.on_demand,
+            rows: vec![row],
+        }], None).unwrap();
+        let ran_from = AttemptState::Running { launched: second(0), since: second(begun) };
+        let end = second(begun + ran);
+        let over = ran_from.end(end, Outcome::Interrupted).unwrap();
+        let mut over = attempt(1, &[&bought], cpus, over);
+        over.hold = Money::from_micros(i64::MAX / 4);
+        let id = over.id;
+        let mut state = state_of(vec![job(1, "training").into(), over.into(), bought.into()]);
+        for mut change in free_holds(&state, &market, &Policy::default(), end) {
+            state.apply(&mut change);
+        }
+        let held = state.attempts[&id].hold;
+        let cost = |now| accrued(&state, &market, &Policy::default(), now)[&id];
+        let then = cost(second(begun + ran + on));
+        prop_assert!(then <= held, "{then:?} of {held:?}");
+        prop_assert!(held <= cost(end) + Money::from_micros(ROUNDING), "no more than that");
+    }
 }

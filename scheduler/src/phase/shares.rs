@@ -180,6 +180,7 @@ pub(crate) mod tests {
             hold: Money::ZERO,
             state,
             stop: None,
+            fuse: None,
             progress: Progress::default(),
             checkpoint: None,
         }

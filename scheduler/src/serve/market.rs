@@ -33,7 +33,7 @@ pub(super) async fn open(
     catalog: &Catalog,
     speed: u32,
 ) -> Result<(Market, TimeScale), ServeError> {
-    let wall = Timestamp::now();
+    let wall = crate::clock::now();
     let remembered: Option<RememberedTime> =
         store.meta(TIME_KEY).await?.and_then(|text| serde_json::from_str(&text).ok());
     let first_start = match choice {

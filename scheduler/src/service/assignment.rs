@@ -40,7 +40,7 @@ pub fn assignment(
     config: &Config,
     install: &str,
 ) -> v1::Assignment {
-    let Assigned { job, attempt, restore, addresses } = assigned;
+    let Assigned { job, attempt, restore, addresses, money_lasts } = assigned;
     let spec = &job.spec;
     let grace = spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
     let input = |input: &spotwise_model::spec::Input| v1::InputFile {
@@ -67,6 +67,7 @@ pub fn assignment(
         // SIGUSR1 ends a command that does not expect it, and no spec asks for
         // it yet.
         signal_on_notice: false,
+        money_lasts_ms: money_lasts.map(millis),
     }
 }
 

@@ -72,12 +72,13 @@ fn assigned(nodes: u32) -> Assigned {
         hold: Money::ZERO,
         state: AttemptState::Planned { at: now },
         stop: None,
+        fuse: None,
         progress: Progress::default(),
         checkpoint: None,
         nodes: Vec::new(),
     };
     let addresses = (0..nodes).map(|n| format!("10.0.0.{n}")).collect();
-    Assigned { job, attempt, restore: None, addresses }
+    Assigned { job, attempt, restore: None, addresses, money_lasts: None }
 }
 
 /// A job that is over after so many attempts.

@@ -296,3 +296,7 @@ fn machine_seconds(mut used: Vec<(InstanceId, Timestamp, Timestamp)>) -> u64 {
 #[cfg(test)]
 #[path = "cost_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "period_tests.rs"]
+mod period_tests;

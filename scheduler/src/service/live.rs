@@ -119,7 +119,7 @@ fn part(state: &State, ids: &[JobId]) -> State {
     let mut part = counters(state);
     for id in ids {
         part.jobs.extend(state.jobs.get(id).map(|job| (*id, job.clone())));
-        part.attempts.extend(state.attempts_of(*id).map(|a| (a.id, a.clone())));
+        part.attempts.extend(state.attempts_of(*id).cloned());
         part.seen.waits.extend(state.seen.waits.get(id).map(|why| (*id, why.clone())));
     }
     for id in part.attempts.keys() {
@@ -129,15 +129,10 @@ fn part(state: &State, ids: &[JobId]) -> State {
         part.attempts.values().flat_map(|attempt| attempt.instances.iter().copied()).collect();
     let known = |id: &InstanceId| Some((*id, state.instances.get(id)?.clone()));
     part.instances = machines.iter().filter_map(known).collect();
-    if machines.is_empty() {
-        return part;
-    }
-    for attempt in state.attempts.values() {
-        if attempt.instances.iter().any(|id| machines.contains(id)) {
-            let job = attempt.id.job;
-            part.jobs.extend(state.jobs.get(&job).map(|found| (job, found.clone())));
-            part.attempts.insert(attempt.id, attempt.clone());
-        }
+    for attempt in machines.iter().flat_map(|machine| state.attempts_on(*machine)) {
+        let job = attempt.id.job;
+        part.jobs.extend(state.jobs.get(&job).map(|found| (job, found.clone())));
+        part.attempts.insert(attempt.clone());
     }
     part
 }

@@ -15,6 +15,7 @@ use super::submit::read;
 use super::{Service, ServiceError};
 use crate::capacity::LOCAL_POOL;
 use crate::core::State;
+use crate::intake;
 use crate::phase::{admit, plan};
 
 /// Work on spot that is not saved is worth a warning from this length on.
@@ -27,7 +28,8 @@ impl Service {
         request: v1::QuoteRequest,
     ) -> Result<v1::QuoteResponse, ServiceError> {
         let submission = read(&request.document, &request.format)?;
-        let now = self.check_deadlines(&submission).await?;
+        let now = self.parts.handle.ask(|_, now| now).await?;
+        intake::check_deadlines(&submission.jobs, now.market)?;
         let input = self.market_input().await?;
         let quoting = move || {
             let jobs = submission.jobs.iter().map(|spec| quote_spec(&input, spec, now));

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
+use spotwise_api::convert::{JobFigures, job_summary};
 use spotwise_api::v1;
 use spotwise_model::spec::{self, Dependency, Submission};
-use spotwise_model::{JobId, JobState, Now};
+use spotwise_model::{JobId, JobState};
 
 use super::{Service, ServiceError, limits};
 use crate::handle::{Command, Reply, Submit};
@@ -56,36 +57,21 @@ impl Service {
             None => None,
         };
         let known = known.map(|record| (record.document_hash, record.jobs));
-        // A repeated call is answered even when its deadline has passed since.
-        let ended_parents = if known.is_none() {
-            self.check_deadlines(&submission).await?;
-            self.ended_parents(&submission).await?
-        } else {
-            Vec::new()
+        let ended_parents = match known {
+            None => self.ended_parents(&submission).await?,
+            Some(_) => Vec::new(),
         };
         let submit = Submit { submission, document_hash, key, known, ended_parents };
         match self.parts.handle.command(Command::Submit(submit)).await? {
-            Reply::Submitted { jobs, replayed } => {
+            Reply::Submitted { made, replayed: false, .. } => {
+                let row = |job| job_summary(job, &JobFigures::default());
+                Ok(v1::SubmitResponse { jobs: made.iter().map(row).collect(), replayed: false })
+            }
+            Reply::Submitted { jobs, replayed, .. } => {
                 Ok(v1::SubmitResponse { jobs: self.rows(&jobs).await?, replayed })
             }
             other => Err(unexpected(&other)),
         }
-    }
-
-    pub(super) async fn check_deadlines(
-        &self,
-        submission: &Submission,
-    ) -> Result<Now, ServiceError> {
-        let now = self.parts.handle.ask(|_, now| now).await?;
-        for (index, spec) in submission.jobs.iter().enumerate() {
-            spec::check_deadline(spec, now.market).map_err(|mut error| {
-                if submission.jobs.len() > 1 {
-                    error.field = format!("jobs[{index}].{}", error.field);
-                }
-                error
-            })?;
-        }
-        Ok(now)
     }
 
     /// How the earlier jobs that a submission names by number ended, where they

@@ -53,7 +53,7 @@ impl Service {
             other => return Err(unexpected(&other)),
         };
         let lease = self.parts.config.lease;
-        if orders == Orders::default() {
+        if orders.reclaim_at.is_none() && orders.stop.is_none() {
             return Ok(orders_from(orders, lease, Timestamp::UNIX_EPOCH));
         }
         let wall = self.parts.handle.ask(|_, now| now.wall).await?;
@@ -104,14 +104,14 @@ impl Service {
 
 /// Exactly one thing is reported a call.
 fn reported(worker: WorkerId, request: &v1::ReportRequest) -> Result<Command, ServiceError> {
-    let set = (&request.started, &request.checkpoint, &request.exited, &request.start_failed);
-    match set {
-        (Some(started), None, None, None) => Ok(Command::Started {
+    let v1::ReportRequest { started, checkpoint, exited, start_failed, out_of_money, .. } = request;
+    match (started, checkpoint, exited, start_failed, out_of_money) {
+        (Some(started), None, None, None, None) => Ok(Command::Started {
             worker,
             restored: restored(started.restored.as_ref())?,
             rejected_checkpoints: started.rejected_checkpoints,
         }),
-        (None, Some(checkpoint), None, None) => {
+        (None, Some(checkpoint), None, None, None) => {
             if checkpoint.sequence == 0 {
                 let message = "checkpoints are numbered from 1";
                 return Err(ServiceError::invalid("out_of_range", "checkpoint.sequence", message));
@@ -123,16 +123,22 @@ fn reported(worker: WorkerId, request: &v1::ReportRequest) -> Result<Command, Se
                 step: step(checkpoint.progress.as_ref()),
             })
         }
-        (None, None, Some(exited), None) => Ok(Command::Exited {
+        (None, None, Some(exited), None, None) => Ok(Command::Exited {
             worker,
             exit: exit(exited)?,
             step: step(exited.progress.as_ref()),
         }),
-        (None, None, None, Some(failed)) => {
+        (None, None, None, Some(failed), None) => {
             Ok(Command::StartFailed { worker, message: shown(&failed.message) })
         }
+        (None, None, None, None, Some(exited)) => Ok(Command::OutOfMoney {
+            worker,
+            exit: exit(exited)?,
+            step: step(exited.progress.as_ref()),
+        }),
         _ => {
-            let message = "set exactly one of started, checkpoint, exited and start_failed";
+            let message =
+                "set exactly one of started, checkpoint, exited, start_failed and out_of_money";
             Err(ServiceError::invalid("invalid_value", "report", message))
         }
     }
@@ -155,12 +161,13 @@ fn orders_from(orders: Orders, lease: Duration, wall: Timestamp) -> v1::Heartbea
             reason: stop_reason(reason).to_owned(),
             kill_in_ms: left(by),
         }),
+        money_lasts_ms: orders.money_lasts.map(millis),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use spotwise_model::attempt::StopReason;
+    use spotwise_model::attempt::{Exit, StopReason};
 
     use super::*;
 
@@ -175,16 +182,23 @@ mod tests {
         assert!(matches!(reported(worker(), &started), Ok(Command::Started { .. })));
         let both = v1::ReportRequest { exited: Some(v1::Exited::default()), ..started };
         assert_eq!(reported(worker(), &both).unwrap_err().field(), "report");
+        let exited = v1::Exited { code: 143, signal: 15, ..Default::default() };
+        let over = v1::ReportRequest { out_of_money: Some(exited), ..Default::default() };
+        let said = reported(worker(), &over);
+        assert!(matches!(said, Ok(Command::OutOfMoney { exit: Exit::Signal(15), .. })));
         assert!(reported(worker(), &v1::ReportRequest::default()).is_err());
     }
 
     #[test]
     fn orders_count_from_now() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let orders =
-            Orders { reclaim_at: Some(at(130)), stop: Some((StopReason::Cancelled, at(90))) };
+        let orders = Orders {
+            reclaim_at: Some(at(130)),
+            stop: Some((StopReason::Cancelled, at(90))),
+            money_lasts: Some(Duration::from_secs(7)),
+        };
         let answer = orders_from(orders, Duration::from_secs(30), at(100));
-        assert_eq!(answer.lease_ms, 30_000);
+        assert_eq!((answer.lease_ms, answer.money_lasts_ms), (30_000, Some(7_000)));
         assert_eq!(answer.notice.unwrap().reclaim_in_ms, 30_000);
         assert_eq!(answer.stop.unwrap().kill_in_ms, 0, "a moment that has passed is now");
     }

@@ -61,7 +61,7 @@ impl Loaded {
         let mut broken = BTreeSet::new();
         for row in rows {
             match self.sort_out(attempts::read(row)) {
-                Some(attempt) => drop(self.state.attempts.insert(attempt.id, attempt)),
+                Some(attempt) => self.state.attempts.insert(attempt),
                 None => broken.extend(row.unsigned("job").map(JobId)),
             }
         }
@@ -72,9 +72,10 @@ impl Loaded {
         }
         let Self { state, quarantined, .. } = self;
         let jobs = &state.jobs;
-        state.attempts.retain(|id, _| {
-            let kept = jobs.contains_key(&id.job);
+        state.attempts.retain(|attempt| {
+            let kept = jobs.contains_key(&attempt.id.job);
             if !kept {
+                let id = attempt.id;
                 quarantined.push(format!("table attempts, row {id}: its job is set aside"));
             }
             kept

@@ -52,6 +52,7 @@ use database::Database;
 #[derive(Clone)]
 pub struct Store {
     database: Database,
+    lookups: Arc<submissions::Lookups>,
     /// Held, never read: it keeps a second scheduler out. Dropped last.
     _lock: Option<Arc<File>>,
 }
@@ -62,7 +63,7 @@ impl Store {
     /// clones are dropped; a server takes several schedulers, of which one leads.
     pub async fn open(location: impl Into<Location>) -> Result<Self, StoreError> {
         let (database, lock) = open::open(&location.into()).await?;
-        Ok(Self { database, _lock: lock.map(Arc::new) })
+        Ok(Self { database, lookups: Arc::default(), _lock: lock.map(Arc::new) })
     }
 
     /// Which database it is.
@@ -160,7 +161,7 @@ impl Store {
 
     /// What an idempotency key stands for.
     pub async fn submission(&self, key: &str) -> Result<Option<SubmissionRecord>, StoreError> {
-        submissions::find(&self.database, key).await
+        self.lookups.find(&self.database, key).await
     }
 
     /// A value that was set by name.

@@ -2,6 +2,8 @@
 //! and stops itself when nobody answers. The rules are those of the `worker`
 //! crate (`heartbeat`, `supervise`, `voice`).
 
+mod own_stops;
+
 use std::collections::VecDeque;
 
 use spotwise_model::AttemptId;
@@ -11,9 +13,7 @@ use spotwise_scheduler::handle::{Command, WorkerId};
 use super::jobs::Nature;
 use super::time::{HOUR, Ms, SECOND};
 
-/// The longest grace after a lost lease, and the time to save before a reclaim:
-/// `worker::supervise`.
-const LEASE_GRACE: Ms = 3 * SECOND;
+/// The time to save before a reclaim: `worker::supervise`.
 const SAVE_TIME: Ms = 2 * SECOND;
 const KILL_MARGIN: Ms = SECOND;
 /// A report that was not answered is said again.
@@ -30,8 +30,17 @@ pub(crate) enum Word {
     Register,
     Heartbeat,
     Started,
-    Checkpoint { sequence: u32, done: Ms },
-    Exited { exit: Exit },
+    Checkpoint {
+        sequence: u32,
+        done: Ms,
+    },
+    Exited {
+        exit: Exit,
+    },
+    /// It stopped its command by itself for want of money.
+    OutOfMoney {
+        exit: Exit,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +77,8 @@ pub(crate) struct Task {
     pub(crate) whole: Ms,
     pub(crate) saves_every: Option<Ms>,
     pub(crate) grace: Ms,
+    /// How long its money lasts, counted from its call.
+    pub(crate) money_lasts: Option<Ms>,
     pub(crate) nature: Nature,
 }
 
@@ -85,6 +96,11 @@ pub(crate) struct Worker {
     pub(crate) died_at: Option<Ms>,
     /// Since when the command runs.
     pub(crate) running_since: Option<Ms>,
+    /// When its command had ended, while the worker was there.
+    pub(crate) ran_until: Option<Ms>,
+    /// It stops by itself then, unless it is told a later time.
+    pub(crate) money: Option<Ms>,
+    out_of_money: bool,
     /// When the last call that was answered was made.
     pub(crate) answered: Ms,
     pub(crate) lease: Ms,
@@ -121,6 +137,9 @@ impl Worker {
             started: false,
             died_at: None,
             running_since: None,
+            ran_until: None,
+            money: None,
+            out_of_money: false,
             answered: boots_at,
             lease,
             pause: lease / 3,
@@ -165,6 +184,10 @@ impl Worker {
             Word::Exited { exit } => {
                 Command::Exited { worker, exit, step: self.started.then(|| steps(done)).flatten() }
             }
+            Word::OutOfMoney { exit } => {
+                let step = self.started.then(|| steps(done)).flatten();
+                Command::OutOfMoney { worker, exit, step }
+            }
         }
     }
 
@@ -188,7 +211,7 @@ impl Worker {
             Phase::Stopping { leaves, kill_at } => leaves.min(kill_at),
             Phase::Say { since } => since + PATIENCE,
         };
-        own.min(say).min(self.next_beat).min(lease)
+        own.min(say).min(self.next_beat).min(lease).min(self.money_left().unwrap_or(Ms::MAX))
     }
 
     /// When a command without its worker is done.
@@ -209,8 +232,9 @@ impl Worker {
     pub(crate) fn assigned(&mut self, task: Task, made: Ms, ready_at: Ms) {
         self.task = Some(task);
         self.answered = made;
-        self.next_beat = made + self.pause;
+        self.told_of_money(made, task.money_lasts);
         self.phase = Phase::Prepare { until: ready_at };
+        self.beats(made);
     }
 
     /// Starts the command.
@@ -319,14 +343,6 @@ impl Worker {
         }
     }
 
-    /// Nobody has answered for a whole lease.
-    pub(crate) fn lease_lost(&mut self, now: Ms, leave_after: Ms) {
-        self.may_save = false;
-        self.next_beat = Ms::MAX;
-        let grace = self.task.map_or(LEASE_GRACE, |task| task.grace.min(LEASE_GRACE));
-        self.stop(now, now + grace, leave_after);
-    }
-
     /// A newer attempt has taken its place.
     pub(crate) fn superseded(&mut self) {
         self.may_save = false;
@@ -338,8 +354,13 @@ impl Worker {
 
     pub(crate) fn ended(&mut self, exit: Exit, now: Ms) {
         self.count(now);
-        self.running_since = None;
-        if self.alive && !self.may_save && exit != Exit::Code(0) {
+        if self.running_since.take().is_some() && self.alive {
+            self.ran_until = Some(now);
+        }
+        if self.alive && self.out_of_money && exit != Exit::Code(0) {
+            self.phase = Phase::Say { since: now };
+            self.words.push_back(Word::OutOfMoney { exit });
+        } else if self.alive && !self.may_save && exit != Exit::Code(0) {
             // It ended its command itself: that is no failure of the job. The
             // pool will say that it is gone.
             self.alive = false;

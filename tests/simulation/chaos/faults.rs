@@ -101,6 +101,8 @@ kinds! {
     SameKeyBurst => "same_key_burst",
     /// A job is cancelled.
     Cancel => "cancel",
+    /// The store goes away shortly before a budget ends.
+    AwayAtTheEnd => "away_when_money_ends",
 }
 
 impl fmt::Display for Kind {

@@ -1,7 +1,8 @@
 //! Faults that come by themselves, from time to time.
 
 use rand::RngExt;
-use spotwise_model::{InstanceId, JobId};
+use spotwise_model::attempt::Fuse;
+use spotwise_model::{AttemptId, InstanceId, JobId};
 use spotwise_scheduler::handle::{Command, WorkerId};
 
 use super::crew::{Phase, Pid, Task, Worker};
@@ -9,7 +10,10 @@ use super::faults::Kind;
 use super::jobs::Nature;
 use super::node::TERM;
 use super::sim::{Caller, Event, Sim};
-use super::time::{HOUR, MINUTE, SECOND};
+use super::time::{HOUR, MINUTE, Ms, SECOND};
+
+/// An outage for the end of a budget begins at most so long before it.
+const AT_THE_END: Ms = 30 * SECOND;
 
 impl Sim {
     pub(crate) fn inject(&mut self) {
@@ -124,6 +128,7 @@ impl Sim {
             whole: 1_000 * HOUR,
             saves_every: None,
             grace: 10 * SECOND,
+            money_lasts: None,
             nature: Nature { length_percent: 100, ..Nature::default() },
         });
         worker.start(self.now);
@@ -196,6 +201,25 @@ impl Sim {
             self.stop_renewing(node);
         }
         self.later(span, Event::StoreBack);
+    }
+
+    /// The end of a budget is known ahead: an outage may begin just before it.
+    pub(crate) fn expect_the_end(&mut self, attempt: AttemptId, fuse: Fuse) {
+        if self.is_stormy() && self.recipe.kinds.contains(&Kind::AwayAtTheEnd) {
+            let before = self.rng.random_range(0..AT_THE_END);
+            let burns = crate::chaos::time::moment(self.start, fuse.burns);
+            self.at(burns.saturating_sub(before), Event::MoneyEnds(attempt));
+        }
+    }
+
+    /// Unless it has ended, or has more money by now.
+    pub(crate) fn away_at_the_end(&mut self, attempt: AttemptId) {
+        let known = self.store.tables.attempts.get(&attempt).filter(|a| a.state.is_live());
+        let Some(fuse) = known.and_then(|attempt| attempt.fuse) else { return };
+        let burns = crate::chaos::time::moment(self.start, fuse.burns);
+        if burns < self.now + AT_THE_END && self.strikes(Kind::AwayAtTheEnd, 2) {
+            self.store_goes();
+        }
     }
 
     fn delay_renewals(&mut self) {

@@ -110,6 +110,15 @@ impl Place {
         total
     }
 
+    /// Micro-dollars an hour in that second.
+    pub(crate) fn price_at(&self, offer: &OfferKey, second: i64) -> i64 {
+        let key = (offer.zone.clone(), offer.instance_type.clone());
+        let steps = self.spot.get(&key).filter(|_| offer.capacity_type == CapacityType::Spot);
+        let Some(steps) = steps else { return self.on_demand_price(offer) };
+        let before = steps.iter().rev().find(|(from, _)| *from <= second);
+        before.or_else(|| steps.first()).map_or(0, |(_, price)| *price)
+    }
+
     pub(crate) fn on_demand_price(&self, offer: &OfferKey) -> i64 {
         self.on_demand.get(&offer.instance_type).copied().unwrap_or(0)
     }

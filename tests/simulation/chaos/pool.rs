@@ -1,19 +1,20 @@
 //! What happens in the pool: launches, kills, looks, reaping, machines that go,
 //! and the workers' wakes.
 
+mod launch;
+
 use std::collections::BTreeSet;
 
 use rand::RngExt;
-use spotwise_model::attempt::StopReason;
 use spotwise_model::{AttemptId, InstanceId};
 use spotwise_scheduler::handle::{Assigned, Command, WorkerId};
 
-use super::crew::{Phase, Pid, Task, Word, Worker};
+use super::crew::{Phase, Pid, Task, Word};
 use super::faults::Kind;
 use super::jobs::Nature;
 use super::node::Leader;
 use super::sim::{Caller, Event, Heard, Sim};
-use super::time::{self, MINUTE, Ms, SECOND};
+use super::time::{self, Ms, SECOND};
 
 /// A worker turns to the other scheduler, or asks again, after this.
 const TURN: Ms = 700;
@@ -29,74 +30,12 @@ pub(crate) fn task(assigned: &Assigned) -> Task {
         whole: time::millis(spec.longest_expected_duration()),
         saves_every: checkpoint.map(|c| time::millis(c.interval)),
         grace: checkpoint.map_or(10 * SECOND, |c| time::millis(c.grace)),
+        money_lasts: assigned.money_lasts.map(time::millis),
         nature: Nature::default(),
     }
 }
 
 impl Sim {
-    /// A launch call of a scheduler reaches the pool. The same name is the same
-    /// worker: a command is never started twice.
-    pub(crate) fn launch(&mut self, node: usize, incarnation: u64, worker: WorkerId) {
-        let message = |text: &str| {
-            let message = text.to_owned();
-            Command::LaunchFailed { worker, message, retryable: true }
-        };
-        let known = self.cloud.by_name(worker).map(|known| (known.alive, known.started));
-        let answer = match known {
-            Some((true, _)) => None,
-            Some((false, true)) => Some(Command::LaunchFailed {
-                worker,
-                message: "lost: a command is never started twice".to_owned(),
-                retryable: false,
-            }),
-            _ if self.now < self.cloud.throttled_until => {
-                self.note(Kind::Throttled);
-                Some(message("throttled: rate exceeded"))
-            }
-            _ if self.now < self.cloud.empty_until => {
-                self.note(Kind::NoCapacity);
-                Some(message("insufficient capacity"))
-            }
-            _ if worker.rank > 0 && self.strikes(Kind::PartialGang, 20) => {
-                Some(message("insufficient capacity for the rest of the gang"))
-            }
-            _ if self.strikes(Kind::ErrorBeforeEffect, 30) => {
-                Some(Command::LaunchUnknown { worker })
-            }
-            _ => {
-                self.spawn(worker);
-                self.strikes(Kind::ExecuteAndTimeout, 20)
-                    .then_some(Command::LaunchUnknown { worker })
-            }
-        };
-        if let Some(command) = answer {
-            self.tell(node, incarnation, command);
-        }
-    }
-
-    fn spawn(&mut self, place: WorkerId) {
-        let pid = self.cloud.next_pid();
-        let boot = match self.rng.random_range(0..20) {
-            0 => self.rng.random_range(MINUTE..3 * MINUTE),
-            _ => self.rng.random_range(2 * SECOND..30 * SECOND),
-        };
-        let lease = time::millis(self.config.lease);
-        let worker = Worker::new(place, self.now + boot, lease);
-        self.say(|| format!("{} rank {} is worker {pid}", place.attempt, place.rank));
-        self.cloud.workers.insert(pid, worker);
-        self.cloud.named.insert(place, pid);
-        self.tally.workers += 1;
-        self.set_wake(pid);
-    }
-
-    /// What the process that acted learns about its pool goes into its own loop.
-    fn tell(&mut self, node: usize, incarnation: u64, command: Command) {
-        let alive = self.nodes.get(node).is_some_and(|n| n.up && n.incarnation == incarnation);
-        if alive {
-            self.send(node, Caller::Pool, command);
-        }
-    }
-
     pub(crate) fn kill(&mut self, attempt: AttemptId) {
         for pid in self.cloud.of_attempt(attempt) {
             if self.cloud.workers[&pid].exists() {
@@ -221,6 +160,13 @@ impl Sim {
             self.say(|| format!("worker {pid}: nobody answers, it stops"));
         }
         let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
+        if worker.alive && worker.money_left().is_some_and(|until| until <= now) {
+            worker.money_over(now, leave_after);
+            let when = if self.is_led() { "money_over" } else { "money_over_while_nobody_led" };
+            self.fired.note(when);
+            self.say(|| format!("worker {pid}: its money is over, it stops"));
+        }
+        let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
         match worker.phase {
             Phase::Boot if worker.boots_at <= now => {
                 worker.phase = Phase::Register;
@@ -255,7 +201,7 @@ impl Sim {
             worker.speaks_to += 1;
         }
         if worker.next_beat <= now {
-            worker.next_beat = now + worker.pause;
+            worker.beats(now);
             worker.count(now);
             let id = self.ask(pid, Word::Heartbeat);
             if let Some(worker) = self.cloud.workers.get_mut(&pid) {
@@ -309,7 +255,10 @@ impl Sim {
         }
         match heard {
             Heard::Fenced => {
-                if matches!(worker.words.front(), Some(Word::Exited { .. })) {
+                if matches!(
+                    worker.words.front(),
+                    Some(Word::Exited { .. } | Word::OutOfMoney { .. })
+                ) {
                     self.fired.note("late_result_refused");
                 }
                 self.say(|| format!("worker {pid} is superseded"));
@@ -344,8 +293,9 @@ impl Sim {
                 self.set_wake(pid);
                 return;
             }
-            Heard::Orders { notice, stop } => {
+            Heard::Orders { notice, stop, money_lasts } => {
                 worker.answered = worker.answered.max(made);
+                worker.told_of_money(made, *money_lasts);
                 if let Some(reclaim_in) = notice {
                     worker.noticed(now, *reclaim_in);
                 }
@@ -358,7 +308,7 @@ impl Sim {
         if report {
             let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
             worker.asked = None;
-            if let Some(Word::Exited { .. }) = worker.words.pop_front() {
+            if let Some(Word::Exited { .. } | Word::OutOfMoney { .. }) = worker.words.pop_front() {
                 worker.alive = false;
                 worker.phase = Phase::Gone;
                 worker.died_at = Some(now);
@@ -380,7 +330,7 @@ impl Sim {
 
     /// An order was committed: the worker hears of it with its next heartbeat,
     /// which is never far.
-    pub(crate) fn hint(&mut self, attempt: AttemptId, _reason: StopReason) {
+    pub(crate) fn hint(&mut self, attempt: AttemptId) {
         for pid in self.cloud.of_attempt(attempt) {
             let soon = self.now + self.rng.random_range(50..600);
             if let Some(worker) = self.cloud.workers.get_mut(&pid)

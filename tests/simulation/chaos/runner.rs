@@ -102,7 +102,7 @@ impl Report {
              capacity={}}} worlds{{broken={}, lost={}, double_run={}, charged_twice={}}} \
              orphan_resource_s(max)={} abandoned_overlap_s(max)={} charged_USD={:.2} \
              overcharged_uUSD={} uncharged_uUSD={} budget_overrun_uUSD(max)={} \
-             budget_overrun_while_nobody_led_uUSD(max)={} \
+             budget_overrun_by_a_rise_uUSD(max)={} \
              p99_recovery_s={:.1} of {} failing_seed={failing}",
             self.seeds,
             self.seeds * self.days,
@@ -141,7 +141,7 @@ impl Report {
             self.sum(|t| t.overcharged.unsigned_abs()),
             self.sum(|t| t.uncharged.unsigned_abs()),
             self.most(|t| t.overrun.unsigned_abs()),
-            self.most(|t| t.overrun_away.unsigned_abs()),
+            self.most(|t| t.overrun_by_rise.unsigned_abs()),
             p99 as f64 / SECOND as f64,
             recoveries.len(),
         )

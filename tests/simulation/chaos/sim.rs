@@ -63,7 +63,7 @@ pub(crate) struct Request {
 #[derive(Clone, Debug)]
 pub(crate) enum Heard {
     Assigned(Option<super::crew::Task>),
-    Orders { notice: Option<Ms>, stop: Option<Ms> },
+    Orders { notice: Option<Ms>, stop: Option<Ms>, money_lasts: Option<Ms> },
     Submitted { jobs: Vec<JobId>, replayed: bool },
     Cancelled,
     Noted,
@@ -91,6 +91,8 @@ pub(crate) enum Event {
     /// Renewals get through again.
     RenewalsBack(usize),
     Inject,
+    /// The money of this attempt is about to be over.
+    MoneyEnds(AttemptId),
 }
 
 pub(crate) struct Sim {
@@ -217,6 +219,7 @@ impl Sim {
             Event::StoreBack => self.store_back(),
             Event::RenewalsBack(node) => self.renew(node),
             Event::Inject => self.inject(),
+            Event::MoneyEnds(attempt) => self.away_at_the_end(attempt),
         }
     }
 

@@ -7,7 +7,7 @@ use spotwise_model::{
     Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
     LedgerEntry,
 };
-use spotwise_scheduler::core::{Change, State, SubmissionRecord};
+use spotwise_scheduler::core::{Attempts, Change, State, SubmissionRecord};
 
 use spotwise_scheduler::store::{Candidate, Epoch, Standing, StoreError, Turn};
 
@@ -115,8 +115,7 @@ impl Tables {
     /// documents that the real tables hold.
     pub(crate) fn load(&self) -> State {
         let settled = |a: &&Attempt| !matches!(a.state, AttemptState::Settled { .. });
-        let attempts: BTreeMap<AttemptId, Attempt> =
-            self.attempts.values().filter(settled).map(|a| (a.id, stored(a))).collect();
+        let attempts: Attempts = self.attempts.values().filter(settled).map(stored).collect();
         let busy = |id: &JobId| {
             let all = AttemptId { job: *id, number: 0 }..=AttemptId { job: *id, number: u32::MAX };
             attempts.range(all).next().is_some()

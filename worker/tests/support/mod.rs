@@ -27,6 +27,7 @@ pub struct Script {
     pub assignment: Assignment,
     pub notice: Option<Notice>,
     pub stop: Option<StopOrder>,
+    pub money_lasts_ms: Option<u32>,
     pub superseded: bool,
     pub away: bool,
     pub heartbeats: u32,
@@ -85,6 +86,7 @@ impl Workers for Fake {
                 lease_ms: script.assignment.lease_ms,
                 notice: script.notice.clone(),
                 stop: script.stop.clone(),
+                money_lasts_ms: script.money_lasts_ms,
             }
         })
     }

@@ -92,6 +92,14 @@ pub(super) enum Transaction {
 }
 
 impl Transaction {
+    /// Which database it is.
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Sqlite(_) => Kind::Sqlite,
+            Self::Postgres(_) => Kind::Postgres,
+        }
+    }
+
     /// Runs a statement; answers how many rows it touched.
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
         match self {

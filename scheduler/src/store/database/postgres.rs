@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, Postgres as Driver};
 
 use super::super::StoreError;
 use super::super::location::Server;
+use super::statement::Argument;
 use super::{Row, Statement, Value};
 
 /// One writes rounds, one renews the lease beside it, one is for people.
@@ -267,11 +268,15 @@ async fn within<T>(
 fn query(
     statement: Statement,
 ) -> Result<sqlx::query::Query<'static, Driver, PgArguments>, StoreError> {
-    let (sql, values) = statement.into_parts()?;
+    let (sql, arguments) = statement.into_parts()?;
     let query = sqlx::query(AssertSqlSafe(sql));
-    Ok(values.into_iter().fold(query, |query, value| match value {
-        Value::Int(number) => query.bind(number),
-        Value::Text(text) => query.bind(text.map(without_nul)),
+    Ok(arguments.into_iter().fold(query, |query, argument| match argument {
+        Argument::One(Value::Int(number)) => query.bind(number),
+        Argument::One(Value::Text(text)) => query.bind(text.map(without_nul)),
+        Argument::Ints(numbers) => query.bind(numbers),
+        Argument::Texts(texts) => {
+            query.bind(texts.into_iter().map(|text| text.map(without_nul)).collect::<Vec<_>>())
+        }
     }))
 }
 

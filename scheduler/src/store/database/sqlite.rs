@@ -11,6 +11,7 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, Sqlite as Driver};
 
 use super::super::StoreError;
+use super::statement::Argument;
 use super::{Row, Statement, Value};
 
 /// How long a statement waits for a lock that somebody else holds: a backup or
@@ -162,10 +163,13 @@ impl Drop for Session {
 fn query(
     statement: Statement,
 ) -> Result<sqlx::query::Query<'static, Driver, SqliteArguments>, StoreError> {
-    let (sql, values) = statement.into_parts()?;
+    let (sql, arguments) = statement.into_parts()?;
     let query = sqlx::query(AssertSqlSafe(sql));
-    Ok(values.into_iter().fold(query, |query, value| match value {
-        Value::Int(number) => query.bind(number),
-        Value::Text(text) => query.bind(text),
-    }))
+    arguments.into_iter().try_fold(query, |query, argument| match argument {
+        Argument::One(Value::Int(number)) => Ok(query.bind(number)),
+        Argument::One(Value::Text(text)) => Ok(query.bind(text)),
+        Argument::Ints(_) | Argument::Texts(_) => {
+            Err(StoreError::Invalid { what: "SQLite has no columns as arguments".to_owned() })
+        }
+    })
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::attempt::{CheckpointRef, Exit, NodeReport, Progress, StopOrder, StopReason};
+use spotwise_model::attempt::{
+    CheckpointRef, Exit, Fuse, NodeReport, Progress, StopOrder, StopReason,
+};
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
 use spotwise_model::instance::EndedBy;
@@ -181,6 +183,7 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
             at: now(1_300),
             reclaim_wall: Some(at(1_400)),
         }),
+        fuse: Some(Fuse { burns: at(5_000), over: now(5_015) }),
         progress: Progress::of_step(60, Some(200)),
         checkpoint: Some(checkpoint(id)),
         nodes: vec![NodeReport {

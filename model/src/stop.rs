@@ -1,0 +1,98 @@
+//! Why and when an attempt has to end before its command is done.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::time::Now;
+
+/// Why we ended an attempt ourselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// Its owner cancelled the job.
+    Cancelled,
+    /// The job's budget is used up.
+    Budget,
+    /// It ran longer than its `timeout`.
+    TimedOut,
+    /// The planner moves it to another offer.
+    Moved,
+    /// The provider takes its capacity back.
+    Interrupted,
+    /// Another member of its gang is gone.
+    GangBroken,
+}
+
+impl StopReason {
+    /// Whether an order for this reason takes the place of one that stands. An
+    /// attempt on notice works on until its machine goes, and one that moves or
+    /// whose gang is broken may be waited for until its lease is over: neither
+    /// may spend what its budget does not have, nor what its owner has cancelled.
+    pub const fn tightens(self, standing: Self) -> bool {
+        match standing {
+            Self::Interrupted => matches!(self, Self::Cancelled | Self::TimedOut | Self::Budget),
+            Self::Moved | Self::GangBroken => matches!(self, Self::Cancelled | Self::Budget),
+            Self::Cancelled | Self::TimedOut | Self::Budget => false,
+        }
+    }
+}
+
+/// A durable order to end an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopOrder {
+    /// Why.
+    pub reason: StopReason,
+    /// When it was given.
+    pub at: Now,
+    /// Wall time at which the capacity is gone, where the provider sets one.
+    pub reclaim_wall: Option<Timestamp>,
+}
+
+/// Until when the budget pays for an attempt at today's price. Its workers know
+/// it and stop by themselves where nobody tells them a later time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fuse {
+    /// Wall time at which a worker begins to stop its command.
+    pub burns: Timestamp,
+    /// By then nothing of it runs any more: the grace and the last save are over.
+    pub over: Now,
+}
+
+impl Fuse {
+    /// When something has ended of which one hears only now: what was not heard of
+    /// in time had stopped by itself.
+    pub fn end_by(self, now: Now) -> Now {
+        if self.over.wall < now.wall { self.over } else { now }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [StopReason; 6] = [
+        StopReason::Cancelled,
+        StopReason::Budget,
+        StopReason::TimedOut,
+        StopReason::Moved,
+        StopReason::Interrupted,
+        StopReason::GangBroken,
+    ];
+
+    #[test]
+    fn no_two_orders_take_each_others_place() {
+        for one in ALL {
+            for other in ALL {
+                assert!(!(one.tightens(other) && other.tightens(one)), "{one:?} {other:?}");
+            }
+            assert!(!one.tightens(one), "repeating an order changes nothing: {one:?}");
+        }
+    }
+
+    #[test]
+    fn a_budget_ends_what_would_go_on_and_leaves_what_ends_anyway() {
+        let tightened = ALL.into_iter().filter(|standing| StopReason::Budget.tightens(*standing));
+        let expected = [StopReason::Moved, StopReason::Interrupted, StopReason::GangBroken];
+        assert_eq!(tightened.collect::<Vec<_>>(), expected);
+    }
+}

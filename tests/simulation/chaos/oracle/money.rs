@@ -1,0 +1,104 @@
+//! Budgets: nobody spends more than his own. What is forgiven is a rise of the
+//! price after the last word that a worker could hear of it.
+
+use spotwise_model::time::between;
+use spotwise_model::{Attempt, Job, JobId, Money};
+
+use super::super::sim::Sim;
+use super::super::time::{self, Ms, SECOND};
+
+/// From the last word of a leader to the worker's ear.
+const HEARING: Ms = SECOND;
+/// A leader that is there for less than this has told nobody anything.
+const TELLING: Ms = 5 * SECOND;
+/// How exact the end of a command is in the books: whole seconds, and the way of
+/// an order.
+const EXACT: Ms = 2 * SECOND;
+
+/// By how much a job is over its budget: micro-dollars, negative where it is not.
+pub(super) fn over_budget(job: &Job, budget: Money, attempts: &[&Attempt]) -> i64 {
+    let open = attempts
+        .iter()
+        .filter(|a| !matches!(a.state, spotwise_model::AttemptState::Settled { .. }));
+    let held: i64 = open.map(|a| a.hold.micros()).sum();
+    job.spent.micros() + held - budget.micros()
+}
+
+impl Sim {
+    /// No round can be written from now on.
+    pub(crate) fn nobody_leads(&mut self) {
+        self.tally.gap_since.get_or_insert(self.now);
+    }
+
+    /// Rounds are written again.
+    pub(crate) fn somebody_leads(&mut self) {
+        if let Some(since) = self.tally.gap_since.take() {
+            self.tally.gaps.push((since, self.now));
+        }
+        if let Some(since) = self.tally.away_since.take() {
+            self.tally.recoveries.push(self.now - since);
+        }
+    }
+
+    /// Whether rounds can be written.
+    pub(crate) fn is_led(&self) -> bool {
+        self.tally.gap_since.is_none()
+    }
+
+    /// What a budget is exceeded by, against what rises of the price explain.
+    pub(super) fn judge_overrun(&mut self, id: JobId, over: i64, explained: i64) -> Option<String> {
+        if over <= explained {
+            self.tally.overrun_by_rise = self.tally.overrun_by_rise.max(over);
+            return None;
+        }
+        self.tally.overrun = self.tally.overrun.max(over);
+        Some(format!(
+            "{id}: {over} over its budget, of which rises of the price explain {explained}"
+        ))
+    }
+
+    /// What these attempts cost more since the price rose unheard, in all:
+    /// micro-dollars.
+    pub(super) fn cost_of_rises(&self, attempts: &[&Attempt]) -> i64 {
+        attempts.iter().map(|attempt| self.cost_of_rise(attempt)).sum()
+    }
+
+    fn cost_of_rise(&self, attempt: &Attempt) -> i64 {
+        let (Some(ended), Some(fuse)) = (attempt.state.ended(), attempt.fuse) else { return 0 };
+        let end = time::moment(self.start, ended.wall);
+        let stopping = time::millis(between(fuse.burns, fuse.over.wall)) + HEARING;
+        let mut from = end.saturating_sub(stopping);
+        let open = self.tally.gap_since.map(|since| (since, self.now));
+        for (since, to) in self.tally.gaps.iter().copied().chain(open).rev() {
+            if since <= end && to + TELLING >= from {
+                from = from.min(since);
+            }
+        }
+        let second = |moment: Ms| time::at(self.start, moment).as_second();
+        let (from, to) = (second(from.saturating_sub(HEARING)), ended.market.as_second());
+        let cost = self.place.bill(&attempt.offer, from, to);
+        let known = self.place.price_at(&attempt.offer, from) * (to - from).max(0) / 3_600;
+        let more = (cost - known - 1).max(0);
+        more * attempt.nodes.len() as i64
+    }
+
+    /// The books say that an attempt ended before they heard of it. Then its
+    /// commands have, where their workers lived.
+    pub(super) fn runs_on_no_money(&self, attempt: &Attempt) -> Option<String> {
+        let (ended, fuse) = (attempt.state.ended()?, attempt.fuse?);
+        if ended != fuse.over {
+            return None;
+        }
+        let over = time::moment(self.start, ended.wall) + EXACT;
+        let burns = time::moment(self.start, fuse.burns);
+        let worker = self.cloud.of_attempt(attempt.id).into_iter().find(|pid| {
+            let worker = &self.cloud.workers[pid];
+            let ran_until = worker.running_since.map(|_| self.now).or(worker.ran_until);
+            // What it was told before a rise of the price is not its fault.
+            let told = worker.money.is_some_and(|money| money > burns + EXACT);
+            worker.alive && !told && ran_until.is_some_and(|until| until > over)
+        })?;
+        let past = self.now.saturating_sub(over) / SECOND;
+        Some(format!("worker {worker} of {} ran on without money ({past} s ago)", attempt.id))
+    }
+}
