@@ -10,12 +10,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use spotwise_model::id::PoolName;
-use spotwise_model::time::{TimeScale, between};
-use spotwise_model::{JobState, Now, Plan};
+use spotwise_model::time::TimeScale;
+use spotwise_model::{JobState, Now};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -28,6 +26,7 @@ use crate::lease::Lease;
 use crate::market::Market;
 use crate::phase::plan;
 use crate::phase::round::{self, Draft, Surroundings};
+use crate::planner::Planner;
 use crate::store::{Loaded, Round, Store, StoreError};
 
 /// Jobs that may be live at once; more are refused as overload.
@@ -39,14 +38,6 @@ const MESSAGES_A_ROUND: usize = 4_096;
 const CHANGES_A_ROUND: usize = 10_000;
 /// The world is looked at so often when nobody calls (wall time).
 const TICK: Duration = Duration::from_millis(100);
-/// A plan is made anew at least so often while there is work (wall time).
-const REPLAN: Duration = Duration::from_secs(1);
-/// The shortest time between two plans (wall time): many jobs submitted at once
-/// are planned together.
-const PLAN_GAP: Duration = Duration::from_millis(100);
-/// The longest time that the planner rests after a plan (wall time); else it rests
-/// as long as the plan took, so that half of a core is left to whoever submits.
-const LONGEST_REST: Duration = Duration::from_secs(2);
 /// The longest pause between two looks at a store that is away (wall time).
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -54,11 +45,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub struct Driver {
     state: State,
     round: u64,
-    planning: Option<JoinHandle<(Plan, Duration)>>,
-    planned_at: Option<Timestamp>,
     news: bool,
     phases: Duty,
-    planner: Duty,
+    planner: Planner,
     parts: Parts,
 }
 
@@ -114,11 +103,9 @@ impl Driver {
         let mut driver = Self {
             state: State::default(),
             round: 0,
-            planning: None,
-            planned_at: None,
             news: true,
             phases: Duty::default(),
-            planner: Duty::default(),
+            planner: Planner::default(),
             parts,
         };
         driver.load().await?;
@@ -235,8 +222,7 @@ impl Driver {
         let begun = Instant::now();
         let looks = self.phases.rest(begun).is_zero();
         if looks {
-            let plan = self.finished_plan().await;
-            self.look(plan, &mut changes, now);
+            self.look(&mut changes, now);
         }
         let looked = begun.elapsed();
         if let Err(error) = self.commit(&changes).await {
@@ -313,7 +299,11 @@ impl Driver {
     }
 
     /// Runs the phases.
-    fn look(&mut self, plan: Option<Plan>, changes: &mut Vec<Change>, now: Now) {
+    fn look(&mut self, changes: &mut Vec<Change>, now: Now) {
+        let plan = self.planner.finished();
+        if let Some(plan) = &plan {
+            self.state.seen.last_plan = plan::method_words(plan);
+        }
         let total = self.parts.effects.total();
         let made = changes.len();
         let mut draft = Draft { state: &mut self.state, changes: std::mem::take(changes) };
@@ -333,62 +323,16 @@ impl Driver {
         self.parts.store.commit(&round).await
     }
 
-    /// The plan that was being made, once it is ready.
-    async fn finished_plan(&mut self) -> Option<Plan> {
-        if !self.planning.as_ref().is_some_and(JoinHandle::is_finished) {
-            return None;
-        }
-        match self.planning.take()?.await {
-            Ok((plan, took)) => {
-                self.planner.done(Instant::now(), took.min(LONGEST_REST));
-                self.state.seen.last_plan = plan::method_words(&plan);
-                Some(plan)
-            }
-            Err(error) => {
-                tracing::error!(%error, "the planner failed; the next round asks it again");
-                None
-            }
-        }
-    }
-
-    /// Has the solver work on a snapshot beside the loop, one at a time.
     fn start_planning(&mut self, now: Now) {
-        let age = self.planned_at.map_or(Duration::MAX, |at| between(at, now.wall));
-        let due = (self.news && age >= PLAN_GAP) || age >= REPLAN;
         let open =
             |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
-        let rests = !self.planner.rest(Instant::now()).is_zero();
-        if self.planning.is_some()
-            || rests
-            || !due
-            || !self.state.jobs.values().any(|job| open(&job.state))
+        if self.planner.is_due(self.news, now)
+            && self.state.jobs.values().any(|job| open(&job.state))
         {
-            return;
+            self.news = false;
+            let input = plan::plan_input(&self.state, &self.parts.config, now);
+            self.planner.begin(input, &self.parts.handle, now);
         }
-        let input = plan::plan_input(&self.state, &self.parts.config, now);
-        self.news = false;
-        self.planned_at = Some(now.wall);
-        if input.jobs.is_empty() && input.running.is_empty() {
-            return;
-        }
-        let handle = self.parts.handle.clone();
-        self.planning = Some(tokio::task::spawn_blocking(move || {
-            let begun = Instant::now();
-            // What follows the last question takes the rest of the limit.
-            let most = input.time_limit.mul_f64(0.75);
-            let (plan, report) = spotwise_solver::plan_until(&input, &|| begun.elapsed() >= most);
-            let took = begun.elapsed();
-            tracing::debug!(
-                jobs = input.jobs.len(),
-                running = input.running.len(),
-                offers = input.offers.len(),
-                ?took,
-                ?report,
-                "planned"
-            );
-            handle.wake();
-            (plan, took)
-        }));
     }
 }
 

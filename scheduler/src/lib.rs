@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod market;
 pub mod options;
 pub mod phase;
+mod planner;
 pub mod rpc;
 pub mod serve;
 pub mod server;

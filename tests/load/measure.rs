@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     List,
     /// A worker's heartbeat.
     Heartbeat,
+    /// The event of a placement; its latency says nothing.
+    Place,
     /// From a placement's event to its attempt running.
     Start,
     /// A report of the end of a command.

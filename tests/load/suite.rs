@@ -177,7 +177,7 @@ async fn queue(site: &mut Site, batches: u64, size: u32) -> Result<String> {
 /// The figures of a run in one line.
 fn words(report: &Value) -> String {
     let mut parts = Vec::new();
-    for kind in ["submit", "start", "heartbeat", "end", "list"] {
+    for kind in ["submit", "place", "start", "heartbeat", "end", "list"] {
         let of = &report[kind];
         if of.is_null() {
             continue;
@@ -185,13 +185,15 @@ fn words(report: &Value) -> String {
         let refused: u64 = of["refused"]
             .as_object()
             .map_or(0, |refused| refused.values().filter_map(Value::as_u64).sum());
-        let mut part = format!(
-            "{kind}: {} done, {}/s, p50 {:.1} ms, p99 {:.1} ms",
-            of["done"],
-            of["per_second"],
-            of["p50_ms"].as_f64().unwrap_or_default(),
-            of["p99_ms"].as_f64().unwrap_or_default()
-        );
+        let mut part = format!("{kind}: {} done, {}/s", of["done"], of["per_second"]);
+        // A placement is something that happens, not a call that is answered.
+        if kind != "place" {
+            part += &format!(
+                ", p50 {:.1} ms, p99 {:.1} ms",
+                of["p50_ms"].as_f64().unwrap_or_default(),
+                of["p99_ms"].as_f64().unwrap_or_default()
+            );
+        }
         if refused > 0 {
             part += &format!(", {refused} refused");
         }

@@ -42,6 +42,7 @@ pub(crate) async fn work(
         }
         let attempt = event.attempt.parse().context("an event names its attempt")?;
         number += 1;
+        measure.note(Kind::Place, Instant::now(), None);
         let player = Player {
             client: WorkersClient::new(pick(channels, number)),
             token: tokens.token(WorkerId { attempt, rank: 0 }),

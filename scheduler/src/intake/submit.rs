@@ -137,12 +137,14 @@ impl<'a> Expansion<'a> {
         let array = spec.array.as_ref();
         let size = array.map_or(1, |array| array.elements.len());
         let mut jobs = Vec::with_capacity(size);
+        // Without the list of elements: a copy of that for each of them would be square.
+        let alone = JobSpec { array: None, ..spec.clone() };
         for index in 0..size {
             jobs.push(Job {
                 id: JobId(self.next),
                 group: self.group,
                 array: array.map(|array| place(array, first, index)),
-                spec: Arc::new(element(spec, array, index)),
+                spec: Arc::new(element(&alone, array, index)),
                 submitted: self.now.market,
                 deadline,
                 deadline_source,
@@ -271,10 +273,9 @@ fn place(array: &Array, first: JobId, index: usize) -> ArrayPlace {
     }
 }
 
-/// The spec of one element: its variables in its environment, no array left.
-fn element(spec: &JobSpec, array: Option<&Array>, index: usize) -> JobSpec {
-    let mut spec = spec.clone();
-    spec.array = None;
+/// The spec of one element: its variables in its environment.
+fn element(alone: &JobSpec, array: Option<&Array>, index: usize) -> JobSpec {
+    let mut spec = alone.clone();
     if let Some(variables) = array.and_then(|array| array.elements.get(index)) {
         spec.env.extend(variables.clone());
     }

@@ -1,0 +1,109 @@
+//! Has the solver work on a snapshot beside the loop, one at a time, and rest
+//! between two plans.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use spotwise_model::time::between;
+use spotwise_model::{Now, Plan};
+use spotwise_solver::PlanInput;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use crate::duty::Duty;
+use crate::handle::Handle;
+
+/// A plan is made anew at least so often while there is work (wall time).
+const REPLAN: Duration = Duration::from_secs(1);
+/// The shortest time between two plans (wall time): many jobs submitted at once
+/// are planned together.
+const PLAN_GAP: Duration = Duration::from_millis(100);
+/// The longest time that it rests after a plan (wall time); else it rests as long
+/// as the plan took.
+const LONGEST_REST: Duration = Duration::from_secs(2);
+/// The share of its limit after which no step is begun that could be left out: what
+/// follows takes the rest.
+const LAST_STEP: f64 = 0.75;
+/// How much it gives way to other threads, as `nice` counts: where both want a core,
+/// whoever submits, and whoever reports what runs, gets three quarters of it.
+const NICE: i32 = 5;
+
+/// The plan under way, and when the next one is due.
+#[derive(Default)]
+pub(crate) struct Planner {
+    running: Option<oneshot::Receiver<Made>>,
+    begun: Option<Timestamp>,
+    rest: Duty,
+}
+
+struct Made {
+    plan: Plan,
+    took: Duration,
+}
+
+impl Planner {
+    /// The plan that was being made, once it is ready.
+    pub(crate) fn finished(&mut self) -> Option<Plan> {
+        let answer = self.running.as_mut()?.try_recv();
+        if !matches!(answer, Err(TryRecvError::Empty)) {
+            self.running = None;
+        }
+        match answer {
+            Ok(Made { plan, took }) => {
+                self.rest.done(Instant::now(), took.min(LONGEST_REST));
+                Some(plan)
+            }
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => {
+                tracing::error!("the planner failed; the next round asks it again");
+                None
+            }
+        }
+    }
+
+    /// Whether to plan now; `news` is whether anything has changed since it last was.
+    pub(crate) fn is_due(&self, news: bool, now: Now) -> bool {
+        let age = self.begun.map_or(Duration::MAX, |at| between(at, now.wall));
+        let rests = !self.rest.rest(Instant::now()).is_zero();
+        self.running.is_none() && !rests && ((news && age >= PLAN_GAP) || age >= REPLAN)
+    }
+
+    /// Begins a plan, unless there is nothing to plan, and wakes the loop when it
+    /// is ready.
+    pub(crate) fn begin(&mut self, input: PlanInput, handle: &Handle, now: Now) {
+        self.begun = Some(now.wall);
+        if input.jobs.is_empty() && input.running.is_empty() {
+            return;
+        }
+        let (sender, receiver) = oneshot::channel();
+        let handle = handle.clone();
+        let work = move || {
+            // Threads that it starts give way like it. Refused only to raise.
+            let _ = rustix::process::nice(NICE);
+            let made = make(&input);
+            // The loop may have ended.
+            let _ = sender.send(made);
+            handle.wake();
+        };
+        match std::thread::Builder::new().name("planner".to_owned()).spawn(work) {
+            Ok(_) => self.running = Some(receiver),
+            Err(error) => tracing::error!(%error, "no thread for the planner; asked again"),
+        }
+    }
+}
+
+fn make(input: &PlanInput) -> Made {
+    let begun = Instant::now();
+    let most = input.time_limit.mul_f64(LAST_STEP);
+    let (plan, report) = spotwise_solver::plan_until(input, &|| begun.elapsed() >= most);
+    let took = begun.elapsed();
+    tracing::debug!(
+        jobs = input.jobs.len(),
+        running = input.running.len(),
+        offers = input.offers.len(),
+        ?took,
+        ?report,
+        "planned"
+    );
+    Made { plan, took }
+}
