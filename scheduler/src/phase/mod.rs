@@ -10,7 +10,7 @@ pub mod launch;
 pub mod observe;
 pub mod offers;
 pub mod plan;
-mod pools;
+pub(crate) mod pools;
 pub mod round;
 pub mod settle;
 pub(crate) mod shares;

@@ -3,6 +3,7 @@
 
 use spotwise_model::id::PoolName;
 use spotwise_model::resources::GPU_UNITS;
+use spotwise_model::spec::Resources;
 use spotwise_model::{Attempt, NodeShape, Share};
 use spotwise_solver::PoolLimit;
 
@@ -31,6 +32,27 @@ pub(super) fn left(state: &State) -> Vec<PoolRoom> {
         room
     };
     state.seen.pool_totals.iter().map(room_of).collect()
+}
+
+/// Why a job waits for ever, however little else runs: no pool has what all its
+/// nodes need together. None where one has.
+pub(crate) fn too_small(totals: &[PoolLimit], resources: &Resources) -> Option<String> {
+    let nodes = u64::from(resources.nodes);
+    let cpu_milli = resources.cpu_milli.saturating_mul(nodes);
+    let memory_mib = resources.memory_mib.saturating_mul(nodes);
+    let holds = |pool: &PoolLimit| pool.cpu_milli >= cpu_milli && pool.memory_mib >= memory_mib;
+    let largest = totals.iter().max_by_key(|pool| (pool.cpu_milli, pool.memory_mib))?;
+    let cpus = |milli: u64| milli as f64 / 1_000.0;
+    (!totals.iter().any(holds)).then(|| {
+        format!(
+            "it needs {} CPUs and {memory_mib} MiB, and pool `{}` has {} CPUs and {} MiB in all; \
+             ask for less, or let the scheduler use more (serve --cpus, --memory)",
+            cpus(cpu_milli),
+            largest.pool,
+            cpus(largest.cpu_milli),
+            largest.memory_mib
+        )
+    })
 }
 
 /// What the machines of an attempt have.
@@ -93,6 +115,7 @@ mod tests {
     use spotwise_model::gpu::MigProfile;
     use spotwise_model::id::Accelerator;
     use spotwise_model::sharing::SoftSharing;
+    use spotwise_model::spec::GpuRequest;
 
     use super::*;
 
@@ -145,5 +168,21 @@ mod tests {
         assert!(room.holds(&whole, None, 1) && !room.holds(&whole, None, 2));
         room.take(&whole, None, 5);
         assert!(!room.holds(&turns, Some(&t4()), 1));
+    }
+
+    #[test]
+    fn a_job_larger_than_every_pool_is_told_that_it_waits_for_ever() {
+        let pool = PoolName::new("pool");
+        let total = PoolLimit { pool, cpu_milli: 8_000, memory_mib: 9_000, gpus: None };
+        let asks = |cpu_milli, nodes| Resources {
+            gpus: GpuRequest::None,
+            cpu_milli,
+            memory_mib: 1_000,
+            nodes,
+        };
+        assert_eq!(too_small(std::slice::from_ref(&total), &asks(8_000, 1)), None);
+        let why = too_small(&[total], &asks(3_000, 3)).expect("three nodes need nine");
+        assert!(why.starts_with("it needs 9 CPUs and 3000 MiB, and pool `pool` has 8"), "{why}");
+        assert_eq!(too_small(&[], &asks(3_000, 3)), None, "no pool is known yet");
     }
 }

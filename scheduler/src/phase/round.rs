@@ -3,11 +3,11 @@
 //! virtual time.
 
 use spotwise_model::id::PoolName;
-use spotwise_model::{Now, Plan};
+use spotwise_model::{JobId, Now, Plan, WaitReason};
 use spotwise_solver::PoolLimit;
 
 use super::observe::Lead;
-use super::{admit, forecast, guard, launch, observe, offers, plan, settle};
+use super::{admit, forecast, guard, launch, observe, offers, plan, pools, settle};
 use crate::config::Config;
 use crate::core::{Change, State};
 use crate::market::Market;
@@ -42,6 +42,15 @@ impl Draft<'_> {
             self.changes.push(change);
         }
     }
+}
+
+/// The reason to wait, unless the job waits for ever.
+fn for_ever(state: &State, job: JobId, reason: WaitReason) -> WaitReason {
+    let spec = state.jobs.get(&job).map(|job| &job.spec);
+    let full = matches!(reason, WaitReason::PoolFull { .. });
+    spec.filter(|_| full)
+        .and_then(|spec| pools::too_small(&state.seen.pool_totals, &spec.resources))
+        .map_or(reason, |detail| WaitReason::Unschedulable { detail })
 }
 
 /// Runs every phase. True where the market's free capacity has changed.
@@ -79,7 +88,11 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
 
     if let Some(plan) = plan {
         draft.take(plan::accept(draft.state, &plan, now));
-        draft.state.seen.waits.extend(plan.waits);
+        let state = &mut *draft.state;
+        for (id, reason) in plan.waits {
+            let reason = for_ever(state, id, reason);
+            state.seen.waits.insert(id, reason);
+        }
     }
     draft.take(launch::launch(draft.state, now));
     if let Some(accrued) = &accrued {

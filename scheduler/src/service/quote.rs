@@ -9,14 +9,14 @@ use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{Deadline, GpuRequest};
 use spotwise_model::time::{after, between, human};
 use spotwise_model::{Job, JobId, JobSpec, JobState, Money, Now};
-use spotwise_solver::{PlanInput, PlanJob};
+use spotwise_solver::{PlanInput, PlanJob, PoolLimit};
 
 use super::submit::read;
 use super::{Service, ServiceError};
 use crate::capacity::LOCAL_POOL;
 use crate::core::State;
 use crate::intake;
-use crate::phase::{admit, plan};
+use crate::phase::{admit, plan, pools};
 
 /// Work on spot that is not saved is worth a warning from this length on.
 const LONG_WITHOUT_CHECKPOINT: std::time::Duration = std::time::Duration::from_secs(3_600);
@@ -28,11 +28,12 @@ impl Service {
         request: v1::QuoteRequest,
     ) -> Result<v1::QuoteResponse, ServiceError> {
         let submission = read(&request.document, &request.format)?;
-        let now = self.parts.handle.ask(|_, now| now).await?;
+        let ask = |state: &State, now: Now| (state.seen.pool_totals.clone(), now);
+        let (totals, now) = self.parts.handle.ask(ask).await?;
         intake::check_deadlines(&submission.jobs, now.market)?;
         let input = self.market_input().await?;
         let quoting = move || {
-            let jobs = submission.jobs.iter().map(|spec| quote_spec(&input, spec, now));
+            let jobs = submission.jobs.iter().map(|spec| quote_spec(&input, &totals, spec, now));
             total(jobs.collect())
         };
         tokio::task::spawn_blocking(quoting)
@@ -79,7 +80,7 @@ impl Service {
     }
 }
 
-fn quote_spec(input: &PlanInput, spec: &JobSpec, now: Now) -> v1::JobQuote {
+fn quote_spec(input: &PlanInput, totals: &[PoolLimit], spec: &JobSpec, now: Now) -> v1::JobQuote {
     let (deadline, source) = deadline(spec, now);
     let job = PlanJob {
         // No job has this number: they begin with 1.
@@ -94,6 +95,8 @@ fn quote_spec(input: &PlanInput, spec: &JobSpec, now: Now) -> v1::JobQuote {
     };
     let quote = spotwise_solver::quote(input, &job);
     let offer = quote.offer.as_ref();
+    let too_small = pools::too_small(totals, &spec.resources);
+    let too_small = too_small.map(|why| format!("it would wait for ever: {why}"));
     let elements = spec.array.as_ref().map_or(1, |array| array.elements.len());
     v1::JobQuote {
         name: spec.name.clone(),
@@ -123,7 +126,7 @@ fn quote_spec(input: &PlanInput, spec: &JobSpec, now: Now) -> v1::JobQuote {
             .unwrap_or_default(),
         reason: reason(&quote),
         alternatives: quote.alternatives.iter().map(alternative).collect(),
-        warnings: warnings(spec, &quote),
+        warnings: too_small.into_iter().chain(warnings(spec, &quote)).collect(),
     }
 }
 

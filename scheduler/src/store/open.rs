@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use sqlx::Connection;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqlitePool;
 
@@ -36,10 +37,22 @@ async fn open_file(path: &Path) -> Result<(Sqlite, File), StoreError> {
     check_file(path)?;
     let writer = sqlite::pool(1, sqlite::options(path)).await?;
     check_owner(&writer, path).await?;
-    MIGRATIONS.run(&writer).await.map_err(|error| StoreError::of_migration(error, known()))?;
+    migrate_file(&writer).await?;
     // The journal's mode is changed only now that the file is known to be ours.
     writer.close().await;
     Ok((Sqlite::open(path).await?, lock))
+}
+
+/// All migrations in one transaction, which holds the write lock from the start: a
+/// commit that outlives whoever began it (the lock beside the file ends with its
+/// holder, a statement under way ends later) is waited for, and then seen.
+async fn migrate_file(writer: &SqlitePool) -> Result<(), StoreError> {
+    let failed = |error| StoreError::of("schema", error);
+    let mut connection = writer.acquire().await.map_err(failed)?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let migrated = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
+    migrated.map_err(|error| StoreError::of_migration(error, known()))?;
+    transaction.commit().await.map_err(failed)
 }
 
 async fn open_server(server: &Server) -> Result<Postgres, StoreError> {
