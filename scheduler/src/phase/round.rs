@@ -44,13 +44,10 @@ impl Draft<'_> {
     }
 }
 
-/// The reason to wait, unless the job waits for ever.
-fn for_ever(state: &State, job: JobId, reason: WaitReason) -> WaitReason {
-    let spec = state.jobs.get(&job).map(|job| &job.spec);
-    let full = matches!(reason, WaitReason::PoolFull { .. });
-    spec.filter(|_| full)
-        .and_then(|spec| pools::too_small(&state.seen.pool_totals, &spec.resources))
-        .map_or(reason, |detail| WaitReason::Unschedulable { detail })
+/// Why a job that waits for room in its pool would wait for ever.
+fn for_ever(state: &State, job: JobId, reason: &WaitReason) -> Option<String> {
+    let job = state.jobs.get(&job).filter(|_| matches!(reason, WaitReason::PoolFull { .. }))?;
+    pools::too_small(&state.seen.pool_totals, &job.spec.resources)
 }
 
 /// Runs every phase. True where the market's free capacity has changed.
@@ -86,13 +83,14 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     seen.forecasts =
         forecast::look(known, &seen.offers, market, &available, changeover, now.market);
 
-    if let Some(plan) = plan {
-        draft.take(plan::accept(draft.state, &plan, now));
-        let state = &mut *draft.state;
-        for (id, reason) in plan.waits {
-            let reason = for_ever(state, id, reason);
-            state.seen.waits.insert(id, reason);
+    if let Some(mut plan) = plan {
+        for (id, reason) in &mut plan.waits {
+            if let Some(detail) = for_ever(draft.state, *id, reason) {
+                *reason = WaitReason::Unschedulable { detail };
+            }
         }
+        draft.take(plan::accept(draft.state, &plan, now));
+        draft.state.seen.waits.extend(plan.waits);
     }
     draft.take(launch::launch(draft.state, now));
     if let Some(accrued) = &accrued {
