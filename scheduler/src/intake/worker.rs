@@ -265,21 +265,11 @@ pub(super) fn gone(state: &State, worker: WorkerId, now: Now) -> Answer {
     }
     let running = attempt.nodes.iter().filter(|node| node.exited.is_none()).count();
     if running > 1 {
-        return Ok((lose_member(attempt, worker, now)?, Reply::Noted));
+        let words = "a member of its gang is gone";
+        let changes = ending::lose_members(attempt, &[worker.rank], words, now);
+        return Ok((changes, Reply::Noted));
     }
     Ok((ending::end(state, attempt, Outcome::Lost, now), Reply::Noted))
-}
-
-/// The rest of its gang still runs: it is stopped first, so that nothing of this
-/// attempt runs beside the next one.
-fn lose_member(attempt: &Attempt, worker: WorkerId, now: Now) -> Result<Vec<Change>, Refusal> {
-    let mut attempt = attempt.clone();
-    // No failure of the command: the job goes on when the rest has ended.
-    node_mut(&mut attempt, worker)?.exited = Some((now, Exit::Code(EXIT_REQUEUE)));
-    let order = StopOrder { reason: StopReason::GangBroken, at: now, reclaim_wall: None };
-    let mut changes = vec![attempt.clone().into()];
-    changes.extend(ending::order_stop(&attempt, order, "a member of its gang is gone"));
-    Ok(changes)
 }
 
 pub(super) fn launch_unknown(state: &State, worker: WorkerId) -> Answer {

@@ -42,6 +42,22 @@ pub fn order_stop(attempt: &Attempt, order: StopOrder, words: &str) -> Vec<Chang
     vec![stopped.into(), event]
 }
 
+/// Takes some of a gang's workers for ended, and stops the rest first, so that nothing
+/// of this attempt runs beside the next one.
+pub fn lose_members(attempt: &Attempt, ranks: &[u32], words: &str, now: Now) -> Vec<Change> {
+    let mut attempt = attempt.clone();
+    for (rank, node) in (0u32..).zip(&mut attempt.nodes) {
+        if ranks.contains(&rank) {
+            // No failure of the command: the job goes on when the rest has ended.
+            node.exited = Some((now, Exit::Code(EXIT_REQUEUE)));
+        }
+    }
+    let order = StopOrder { reason: StopReason::GangBroken, at: now, reclaim_wall: None };
+    let mut changes = vec![attempt.clone().into()];
+    changes.extend(order_stop(&attempt, order, words));
+    changes
+}
+
 /// Ends a live attempt and moves its job on.
 pub fn end(state: &State, attempt: &Attempt, outcome: Outcome, now: Now) -> Vec<Change> {
     conclude(state, attempt, outcome, move_on, now)

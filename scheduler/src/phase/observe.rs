@@ -8,7 +8,7 @@ use spotwise_model::instance::EndedBy;
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptState, CapacityType, Instance, InstanceState, Now, OfferKey};
 
-use super::ending::{self, EXIT_REQUEUE};
+use super::ending;
 use crate::config::{Config, LEASE_MARGIN};
 use crate::core::{Change, State};
 
@@ -27,28 +27,12 @@ pub fn observe(state: &State, config: &Config, now: Now) -> Vec<Change> {
     let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
     live.flat_map(|attempt| match verdict(state, attempt, config, now) {
         Some(outcome) => ending::end(state, attempt, outcome, now),
-        None => lose_the_silent(attempt, &silent(state, attempt, config, now), now),
+        None => match silent(state, attempt, config, now).as_slice() {
+            [] => Vec::new(),
+            silent => ending::lose_members(attempt, silent, "a member of its gang is silent", now),
+        },
     })
     .collect()
-}
-
-/// The commands of others of its gang run: they are stopped first, so that nothing of this
-/// attempt runs beside the next one.
-fn lose_the_silent(attempt: &Attempt, silent: &[u32], now: Now) -> Vec<Change> {
-    if silent.is_empty() {
-        return Vec::new();
-    }
-    let mut attempt = attempt.clone();
-    for (rank, node) in (0u32..).zip(&mut attempt.nodes) {
-        if silent.contains(&rank) {
-            // No failure of the command: the job goes on when the rest has ended.
-            node.exited = Some((now, Exit::Code(EXIT_REQUEUE)));
-        }
-    }
-    let order = StopOrder { reason: StopReason::GangBroken, at: now, reclaim_wall: None };
-    let mut changes = vec![attempt.clone().into()];
-    changes.extend(ending::order_stop(&attempt, order, "a member of its gang is silent"));
-    changes
 }
 
 fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Option<Outcome> {

@@ -1,6 +1,7 @@
 use spotwise_model::Job;
 
 use super::*;
+use crate::phase::ending::EXIT_REQUEUE;
 use crate::phase::shares::tests::{at, attempt, job, machine, state_of};
 
 fn second(second: u64) -> Now {
