@@ -6,7 +6,7 @@ use std::time::Duration;
 use spotwise_model::plan::Method;
 
 use crate::prices::Prices;
-use crate::{PlanInput, check, plan, worth};
+use crate::{PlanInput, check, plain_program, plan, worth};
 
 #[path = "../benches/rounds/mod.rs"]
 pub(crate) mod rounds;
@@ -64,6 +64,16 @@ fn prices_that_are_none_prove_nothing() {
     assert_eq!(with(|prices| prices.listings.truncate(1)), None);
     let cheaper = with(|prices| prices.listings.iter_mut().for_each(|l| l.shortage = 0.0));
     assert!(cheaper < with(|_| ()), "nothing is scarce without prices");
+}
+
+#[test]
+fn a_program_that_runs_out_of_time_says_what_it_proved() {
+    let input =
+        PlanInput { time_limit: Duration::from_secs(2), ..rounds::round(100, 20, 20_261_121) };
+    let answer = plain_program(&input);
+    let bound = answer.bound.expect("HiGHS has solved the relaxation");
+    assert!(bound > 0.9 * answer.objective, "{answer:?}");
+    assert!(bound < answer.objective, "proven in two seconds: a larger round is wanted here");
 }
 
 #[test]

@@ -10,11 +10,12 @@
 
 mod model;
 
+use std::collections::HashMap;
+use std::fmt::Debug;
 use std::time::Duration;
 
-use good_lp::solvers::SolutionStatus;
-use good_lp::solvers::highs::{HighsParallelType, highs};
-use good_lp::{Solution, SolverModel, WithInitialSolution};
+use good_lp::solvers::highs::{HighsProblem, highs};
+use good_lp::{SolverModel, Variable};
 
 use crate::room::Draft;
 use crate::round::Round;
@@ -31,13 +32,15 @@ const EXACT_GAP: f64 = 1e-6;
 /// read for here: valuing, building, packing; and HiGHS looks at its own clock
 /// between steps only (0.1 s late at 15,000 columns).
 const SOLVER_PART: f64 = 0.5;
+/// HiGHS's number for a feasible solution.
+const FEASIBLE: i64 = 2;
 
 /// What the program found.
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// Which pair of each ask; none where it waits.
     pub(crate) pairs: Vec<Option<usize>>,
-    /// No plan costs less than this; none where the time ran out.
+    /// No plan costs less than this; none where HiGHS proved nothing yet.
     pub(crate) bound: Option<f64>,
 }
 
@@ -58,36 +61,54 @@ pub(crate) fn solve(round: &Round<'_>, start: &Draft, reached: f64) -> Option<An
     }
     let model = Model::new(round);
     let gap = if size <= EXACT_COLUMNS { EXACT_GAP } else { EXACT_GAP.max(LARGE_GAP * reached) };
-    let initial = model.values_of(round, start);
-    let mut problem = model
-        .variables
-        .clone()
-        .minimise(model.objective.clone())
-        .using(highs)
-        .set_parallel(HighsParallelType::Off)
-        .set_threads(1)
-        .set_option("random_seed", 0)
-        .set_time_limit(limit.as_secs_f64())
-        // HiGHS measures a relative gap against an objective without its
-        // constant part, the waiting: only an absolute one means anything.
-        .set_option("mip_rel_gap", 0.0)
-        .set_option("mip_abs_gap", gap)
-        .with_initial_solution(initial);
+    let mut problem = model.variables.clone().minimise(model.objective.clone()).using(highs);
     for row in model.rows(round) {
         problem.add_constraint(row);
     }
-    let solution = match problem.solve() {
-        Ok(solution) => solution,
+    let order: Vec<Variable> = model.variables.iter_variables_with_def().map(|(v, _)| v).collect();
+    let start: HashMap<Variable, f64> = model.values_of(round, start).into_iter().collect();
+    let start: Vec<f64> = order.iter().map(|v| start.get(v).copied().unwrap_or(0.0)).collect();
+    let (values, dual_bound) = match run(problem, &start, limit, gap) {
+        Ok(found) => found?,
         Err(error) => {
-            tracing::debug!(%error, "the integer program has no answer");
+            tracing::debug!(?error, "the integer program has no answer");
             return None;
         }
     };
-    let value = solution.eval(&model.objective);
-    let proven = !matches!(solution.status(), SolutionStatus::TimeLimit);
+    let values: HashMap<Variable, f64> = order.into_iter().zip(values).collect();
     let waiting: f64 = round.asks.iter().map(|ask| ask.wait).sum();
     Some(Answer {
-        pairs: model.read(round, &solution),
-        bound: proven.then_some(value + waiting - gap),
+        pairs: model.read(round, &values),
+        bound: dual_bound.is_finite().then_some(dual_bound + waiting - EXACT_GAP),
     })
+}
+
+/// Values of the columns and what HiGHS proved; none where it has no values.
+///
+/// `good_lp` tells no bound where the time ran out, so HiGHS is asked itself.
+fn run(
+    problem: HighsProblem,
+    start: &[f64],
+    limit: Duration,
+    gap: f64,
+) -> Result<Option<(Vec<f64>, f64)>, Box<dyn Debug>> {
+    fn told<E: Debug + 'static>(error: E) -> Box<dyn Debug> {
+        Box::new(error)
+    }
+    let mut program = problem.try_into_inner().map_err(told)?;
+    program.try_set_option("output_flag", false).map_err(told)?;
+    program.try_set_option("parallel", "off").map_err(told)?;
+    program.try_set_option("threads", 1).map_err(told)?;
+    program.try_set_option("random_seed", 0).map_err(told)?;
+    program.try_set_option("time_limit", limit.as_secs_f64()).map_err(told)?;
+    // HiGHS measures a relative gap against an objective without its constant
+    // part, the waiting: only an absolute one means anything.
+    program.try_set_option("mip_rel_gap", 0.0).map_err(told)?;
+    program.try_set_option("mip_abs_gap", gap).map_err(told)?;
+    program.try_set_solution(Some(start), None, None, None).map_err(told)?;
+    let solved = program.try_solve().map_err(told)?;
+    let state = solved.int_info_value(c"primal_solution_status").map_err(told)?;
+    let dual_bound = solved.double_info_value(c"mip_dual_bound").map_err(told)?;
+    let values = solved.get_solution().columns().to_vec();
+    Ok((state == FEASIBLE).then_some((values, dual_bound)))
 }

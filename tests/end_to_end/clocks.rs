@@ -12,7 +12,7 @@ use spotwise_test_postgres::shared;
 use spotwise_tests::{Scheduler, free_port};
 
 use crate::chaos::{books, open, wait_until_settled};
-use crate::outages::{LIMIT, MARKET, lives, until};
+use crate::outages::{LIMIT, MARKET, lives, until, writing};
 
 /// Market seconds in a second, as `MARKET` says.
 const SPEED: u64 = 60;
@@ -56,18 +56,6 @@ fn set(library: &Path, file: &Path, offset: &str) {
     assert!((off - wanted).abs() <= 2, "the clock is off by {off} s instead of {wanted} s");
 }
 
-/// A job that writes a line a second until a file is there.
-fn document(name: &str, log: &Path, end: &Path) -> String {
-    format!(
-        "name: {name}\nclass: dev\ninterruptible: false\ndeadline: 900h\nwork: {{duration: 1h}}\n\
-         resources: {{cpus: 0.05, memory: 16MB}}\ncheckpoint: {{interval: 100h, grace: 1s}}\n\
-         command: [sh, -c, 'while [ ! -e \"$1\" ]; do \
-         echo at $SPOTWISE_ATTEMPT_ID $(date +%s%N) >> \"$0\"; sleep 1; done', '{}', '{}']\n",
-        log.display(),
-        end.display()
-    )
-}
-
 #[test]
 fn clock_jump_on_sqlite() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -104,7 +92,7 @@ fn clock_jump(folder: &Path, database: &str) -> bool {
     let mut submitted = 0;
     let submit = |scheduler: &Scheduler, submitted: &mut usize| {
         let name = format!("job-{submitted}");
-        scheduler.submit(&document(&name, &log, &end), &name).expect("accepted");
+        scheduler.submit(&writing(&name, &log, &end), &name).expect("accepted");
         *submitted += 1;
         let all = *submitted;
         until("all run", || lives(&log).len() >= all);

@@ -32,6 +32,19 @@ fn counting(name: &str, log: &Path, seconds: u32) -> String {
     )
 }
 
+/// A job that writes down each second of its life until the file `end` is there.
+/// Nothing moves it.
+pub(super) fn writing(name: &str, log: &Path, end: &Path) -> String {
+    format!(
+        "name: {name}\nclass: dev\ninterruptible: false\ndeadline: 900h\nwork: {{duration: 1h}}\n\
+         resources: {{cpus: 0.02, memory: 8MB}}\ncheckpoint: {{interval: 100h, grace: 1s}}\n\
+         command: [sh, -c, 'while [ ! -e \"$1\" ]; do \
+         echo at $SPOTWISE_ATTEMPT_ID $(date +%s%N) >> \"$0\"; sleep 1; done', '{}', '{}']\n",
+        log.display(),
+        end.display()
+    )
+}
+
 /// Attempts, with the first and last moment (ns) at which each wrote.
 pub(super) type Lives = BTreeMap<String, (u64, u64)>;
 

@@ -7,23 +7,11 @@ use std::time::Duration;
 use spotwise_test_postgres::shared;
 use spotwise_tests::{Scheduler, free_port};
 
-use crate::outages::{LIMIT, MARKET, lives, until};
+use crate::outages::{LIMIT, MARKET, lives, until, writing};
 
 const JOBS: usize = 50;
 /// Of these so many end while no scheduler is there.
 const MEANWHILE: usize = 5;
-
-/// A job that writes a line a second until a file is there.
-fn document(name: &str, log: &Path, end: &Path) -> String {
-    format!(
-        "name: {name}\nclass: dev\ninterruptible: false\ndeadline: 900h\nwork: {{duration: 1h}}\n\
-         resources: {{cpus: 0.02, memory: 8MB}}\ncheckpoint: {{interval: 100h, grace: 1s}}\n\
-         command: [sh, -c, 'while [ ! -e \"$1\" ]; do \
-         echo at $SPOTWISE_ATTEMPT_ID $(date +%s%N) >> \"$0\"; sleep 1; done', '{}', '{}']\n",
-        log.display(),
-        end.display()
-    )
-}
 
 #[test]
 fn upgrade_running_on_sqlite() {
@@ -51,7 +39,7 @@ fn upgrade_running(folder: &Path, database: &str) {
     for n in 0..JOBS {
         let end = &ends[usize::from(n >= MEANWHILE)];
         scheduler
-            .submit(&document(&format!("job-{n}"), &log, end), &format!("job-{n}"))
+            .submit(&writing(&format!("job-{n}"), &log, end), &format!("job-{n}"))
             .expect("accepted");
     }
     until("all run", || lives(&log).len() == JOBS);
