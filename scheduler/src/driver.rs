@@ -311,7 +311,7 @@ impl Driver {
         let around = Surroundings { market, pool, total: &total, config };
         let moved = round::run(&mut draft, plan, around, now);
         *changes = draft.changes;
-        self.news |= moved || changes.len() > made;
+        self.news |= moved || changes.iter().skip(made).any(Change::is_news);
     }
 
     async fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
