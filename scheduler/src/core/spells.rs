@@ -81,7 +81,8 @@ pub struct Watch {
 /// What the store is told of, applied in the order of the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watched {
-    /// The market's time went back to here: what was seen later is void.
+    /// What was seen at this time or later is void: the market's time went back
+    /// to here, or nobody looked for longer than the memory lasts.
     pub rewound: Option<Timestamp>,
     /// Watches that are new or longer than before, the present one last.
     pub watches: Vec<Watch>,
@@ -138,7 +139,13 @@ impl Spells {
                 self.rewind(now);
                 self.watches.insert(now, now);
             }
-            (Step::On | Step::Anew, _) => drop(self.watches.insert(now, now)),
+            (Step::On | Step::Anew, _) => {
+                // Who was away for longer than the memory begins from nothing.
+                if self.until().is_some_and(|until| between(until, now) > MEMORY) {
+                    self.rewind(Timestamp::MIN);
+                }
+                self.watches.insert(now, now);
+            }
         }
         self.unwritten.looked = true;
         for (offer, machines) in available {

@@ -191,7 +191,7 @@ fn no_writing_forgets_very_much() {
         offers.iter().map(row)
     });
     let mut spells =
-        Spells::stored(rows.collect(), vec![Watch { from: minute(0), until: minute(600) }]);
+        Spells::stored(rows.collect(), vec![Watch { from: minute(0), until: minute(95_000) }]);
     let mut left = Vec::new();
     for writing in 0..8 {
         let at = minute(100_000 + writing);
@@ -209,6 +209,20 @@ fn no_writing_forgets_very_much() {
     }
     assert!(left[0] > 20 * 100, "{left:?}");
     assert_eq!(left[7], 20 * 2, "the last one seen, and none since: {left:?}");
+}
+
+#[test]
+fn who_was_away_for_longer_than_the_memory_begins_from_nothing() {
+    let (mut spells, mut stored) = (Spells::default(), Spells::default());
+    watch(&mut spells, &mut stored, 0..500, |at| (at / 50) as u32);
+    let away = 14 * 1_440;
+    let mut short = again(&stored);
+    watch(&mut short, &mut stored.clone(), 490 + away..500 + away, |_| 9);
+    assert_eq!(short.start(), Some(minute(0)));
+    watch(&mut spells, &mut stored, 600 + away..700 + away, |_| 9);
+    for spells in [spells, stored] {
+        assert_eq!((spells.start(), spells.rows().count()), (Some(minute(600 + away)), 1));
+    }
 }
 
 #[test]

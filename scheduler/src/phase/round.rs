@@ -97,11 +97,10 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     let moved = free(&offers) != free(&draft.state.seen.offers);
     draft.state.seen.offers = offers;
     draft.state.seen.pool_totals = vec![total.clone()];
-    let seen = &mut draft.state.seen;
-    let known = std::mem::take(&mut seen.forecasts);
+    let known = std::mem::take(&mut draft.state.seen.forecasts);
     let changeover = config.policy.changeover;
-    seen.forecasts =
-        forecast::look(known, &seen.offers, market, &available, changeover, now.market);
+    draft.state.seen.forecasts =
+        forecast::look(known, draft.state, market, &available, changeover, now.market);
 
     if let Some(mut plan) = plan {
         for (id, reason) in &mut plan.waits {

@@ -179,7 +179,7 @@ async fn a_backup_without_younger_tables_is_restored() {
     };
     edit(&mut lines[0], &|head| {
         head["schema"] = 2.into();
-        young.map(|t| head["columns"].as_object_mut().unwrap().remove(t).unwrap());
+        young.iter().for_each(|t| drop(head["columns"].as_object_mut().unwrap().remove(*t)));
     });
     let mut end = lines.pop().unwrap();
     let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
@@ -187,7 +187,7 @@ async fn a_backup_without_younger_tables_is_restored() {
     let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
     edit(&mut end, &|end| {
         end["sha256"] = sum.clone().into();
-        young.map(|t| end["rows"].as_object_mut().unwrap().remove(t).unwrap());
+        young.iter().for_each(|t| drop(end["rows"].as_object_mut().unwrap().remove(*t)));
     });
     std::fs::write(&file, format!("{body}{end}\n")).unwrap();
     let target = place(Kind::Postgres);
