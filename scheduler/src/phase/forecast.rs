@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::id::{InstanceType, PoolName};
-use spotwise_model::time::between;
+use spotwise_model::time::{between, human};
 use spotwise_model::{CapacityType, Offer, OfferKey};
 use spotwise_solver::Forecast;
 use spotwise_solver::horizon::{Horizon, Terms, Zone, ZoneNow, regions};
@@ -146,6 +146,37 @@ fn fit(
         first: history.first,
         sight: history.sight,
     }
+}
+
+/// What the forecast goes by that the planner takes for a job of so many nodes on
+/// an offer, in words.
+pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Option<String> {
+    let is_of = |f: &&Forecast| {
+        f.pool == offer.pool && f.instance_type == offer.instance_type && f.nodes >= nodes
+    };
+    let forecast = forecasts.iter().filter(is_of).min_by_key(|forecast| forecast.nodes)?;
+    let sight = forecast.sight;
+    let mut parts = Vec::new();
+    if !sight.own.is_zero() {
+        parts.push(format!("seen for {}", human(sight.own)));
+    }
+    if sight.own < sight.span {
+        parts.push(format!("recorded for {} before that", human(sight.span - sight.own)));
+    }
+    if parts.is_empty() {
+        parts.push("not seen for long enough to learn anything".to_owned());
+    }
+    let machines = match forecast.nodes {
+        1 => "a machine".to_owned(),
+        nodes => format!("{nodes} machines at once"),
+    };
+    Some(format!(
+        "spot {} is {}: {} spells with {machines} or without, in {} zones",
+        offer.instance_type,
+        parts.join(", "),
+        sight.spells,
+        forecast.zones.len()
+    ))
 }
 
 fn dollars_a_step(dollars_an_hour: f64) -> f64 {

@@ -222,6 +222,22 @@ fn what_comes_later_and_what_nobody_saw_change_no_forecast() {
 }
 
 #[test]
+fn it_says_what_was_seen() {
+    let market = market(&[("us-east-1a", lively()), ("us-east-1b", vec![(0, 3)])]);
+    let (both, _) = forecasts(&market, &[(DAY, 3 * DAY + 150)]);
+    let words = |nodes| what_was_seen(&both, &key("us-east-1b"), nodes).unwrap_or_default();
+    let (single, gang) = (words(1), words(3));
+    let begin = "spot p3.2xlarge is seen for 2d 2h, recorded for 1d before that: ";
+    assert!(single.starts_with(begin), "{single}");
+    assert!(single.ends_with(" spells with a machine or without, in 2 zones"), "{single}");
+    assert!(gang.ends_with(" spells with 4 machines at once or without, in 2 zones"), "{gang}");
+    assert_eq!(words(5), "");
+    let young = forecasts(&market, &[(0, 0)]).0;
+    let words = what_was_seen(&young, &key("us-east-1b"), 1).unwrap();
+    assert!(words.contains("not seen for long enough to learn anything: 2 spells"), "{words}");
+}
+
+#[test]
 fn a_gap_is_left_out_with_so_much_more_that_whole_days_are() {
     let market = market(&[("us-east-1a", lively()), ("us-east-1b", vec![(0, 9)])]);
     let gap = (3 * DAY + 100, 3 * DAY + 700);
@@ -430,4 +446,49 @@ fn a_gang_that_spot_never_holds_goes_on_demand_in_time_and_a_single_job_waits() 
     // 20 h less 4 h of work and a changeover.
     assert_eq!(gang.1, CapacityType::OnDemand);
     assert!(gang.0 <= 16 * 60, "{gang:?}");
+}
+
+/// How long a fit takes: `cargo test --release -p spotwise-scheduler --lib fits -- --ignored
+/// --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "figures for people")]
+fn how_long_fits_take() {
+    use crate::market::{Catalog, SyntheticOptions, synthetic};
+    let options = SyntheticOptions::new(7, minute(0));
+    let market = synthetic(&options, &Catalog::built_in()).unwrap();
+    let mut spells = Spells::default();
+    for at in (0..14 * DAY).step_by(5).map(minute) {
+        spells.look(&machines_now(&market, at), PATIENCE, at);
+    }
+    let now = minute(14 * DAY - 5);
+    let mut state = State { spells, ..State::default() };
+    let mut gang = crate::phase::shares::tests::job(1, "training");
+    gang.spec = spec("gang", 4).into();
+    state.apply(&mut gang.into());
+    state.seen.offers =
+        offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
+    let available = machines_now(&market, now);
+    let (mut known, mut fits) = (Vec::new(), Vec::new());
+    loop {
+        let before = known.len();
+        let begun = std::time::Instant::now();
+        known = look(known, &state, &market, &available, Duration::from_secs(600), now);
+        fits.push(begun.elapsed());
+        if known.len() == before {
+            break;
+        }
+    }
+    let update = fits.pop().unwrap();
+    let mean = fits.iter().sum::<Duration>() / fits.len() as u32;
+    let most = fits.iter().max().unwrap();
+    println!(
+        "{} fits: {mean:?} each, {most:?} at most; {update:?} to bring all up to date",
+        fits.len()
+    );
+    let keys: Vec<OfferKey> = available.keys().take(9).cloned().collect();
+    let keys: Vec<&OfferKey> = keys.iter().collect();
+    let begun = std::time::Instant::now();
+    let history = History::of(&state.spells, &market, &keys, 4, now);
+    println!("{:?} of that for the history of {} zones", begun.elapsed(), history.zones.len());
 }
