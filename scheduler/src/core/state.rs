@@ -57,6 +57,8 @@ pub struct Seen {
     pub offers: Vec<Offer>,
     /// What is expected of the spot markets, by pool and machine type.
     pub forecasts: Vec<Forecast>,
+    /// Whether somebody beside the rounds fits them.
+    pub fits_beside: bool,
     /// What the classes of jobs have been charged for lately.
     pub class_hours: ClassHours,
     /// What pools have in all, used or not.

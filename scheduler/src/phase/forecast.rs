@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::id::{InstanceType, PoolName};
-use spotwise_model::time::{between, human};
+use spotwise_model::id::{InstanceType, PoolName, Zone as ZoneName};
+use spotwise_model::time::{after, between, human};
 use spotwise_model::{CapacityType, Offer, OfferKey};
 use spotwise_solver::Forecast;
 use spotwise_solver::horizon::{Horizon, Terms, Zone, ZoneNow, regions};
@@ -31,9 +31,6 @@ const STEPS: usize = 288;
 /// Hours of market time after which a forecast is fitted anew.
 const REFIT_HOURS: f64 = 6.0;
 
-/// The spot offers of one pool and machine type.
-type Offers<'a> = BTreeMap<(&'a PoolName, &'a InstanceType), Vec<&'a Offer>>;
-
 /// What is seen of the markets, and when.
 #[derive(Clone, Copy)]
 struct Sight<'a> {
@@ -44,54 +41,97 @@ struct Sight<'a> {
     now: Timestamp,
 }
 
-/// The forecasts brought up to date. At most one is fitted in a round, which then
-/// takes some hundredths of a second longer. `available` are the machines of each
-/// spot offer, ours included.
+/// The forecasts brought up to date; those that nobody wants any more are let go.
+/// `available` are the machines of each spot offer, ours included.
 pub fn look(
     mut known: Vec<Forecast>,
     state: &State,
     market: &Market,
     available: &BTreeMap<OfferKey, u32>,
-    changeover: Duration,
     now: Timestamp,
 ) -> Vec<Forecast> {
     let sight = Sight { spells: &state.spells, market, available, now };
-    let mut offers: Offers<'_> = BTreeMap::new();
-    let spot = |offer: &&Offer| offer.key.capacity_type == CapacityType::Spot;
-    for offer in state.seen.offers.iter().filter(spot) {
-        offers.entry((&offer.key.pool, &offer.key.instance_type)).or_default().push(offer);
-    }
-    let gangs = Gangs::of(state);
-    let mut fitted = false;
     let mut forecasts = Vec::with_capacity(known.len());
-    for ((pool, instance_type), offers) in offers {
-        let Some(first) = offers.first() else { continue };
-        for nodes in gangs.sizes(&first.shape) {
-            let is_it = |f: &Forecast| {
-                f.pool == *pool && f.instance_type == *instance_type && f.nodes == nodes
-            };
-            let at = known.iter().position(is_it);
-            let mut forecast = at.map(|at| known.swap_remove(at));
-            let fresh = forecast.as_ref().is_some_and(|f| is_fresh(f, &offers, now));
-            if !fresh && !fitted {
-                forecast = Some(fit(sight, first, &offers, nodes, changeover));
-                fitted = true;
-            }
-            let Some(mut forecast) = forecast else { continue };
-            for (offer, (zone, at)) in offers.iter().zip(&mut forecast.zones) {
-                *zone = offer.key.zone.clone();
-                *at = zone_now(sight, offer, nodes);
-            }
-            forecasts.push(forecast);
+    for Wanted { first, offers, nodes } in wanted(state) {
+        let at = known.iter().position(|known| is_it(known, first, nodes));
+        let Some(mut forecast) = at.map(|at| known.swap_remove(at)) else { continue };
+        if !is_of_zones(&forecast, &offers) {
+            continue;
         }
+        for (offer, (_, at)) in offers.iter().zip(&mut forecast.zones) {
+            *at = zone_now(sight, offer, nodes);
+        }
+        forecasts.push(forecast);
     }
     forecasts
 }
 
-/// Whether it is of these zones, and not too old.
-fn is_fresh(forecast: &Forecast, offers: &[&Offer], now: Timestamp) -> bool {
+/// The first forecast that is missing or too old, ready to be fitted.
+pub fn due(
+    state: &State,
+    market: &Market,
+    available: &BTreeMap<OfferKey, u32>,
+    changeover: Duration,
+    now: Timestamp,
+) -> Option<Fit> {
+    let sight = Sight { spells: &state.spells, market, available, now };
+    let is_due = |wanted: &Wanted<'_>| {
+        let mut known = state.seen.forecasts.iter();
+        let known = known.find(|known| is_it(known, wanted.first, wanted.nodes));
+        !known.is_some_and(|known| is_of_zones(known, &wanted.offers) && is_fresh(known, now))
+    };
+    let due = wanted(state).into_iter().find(is_due)?;
+    Some(Fit::new(sight, &due, changeover))
+}
+
+/// Puts a forecast in the place of the one before it, unless it knows more than is
+/// known by now: the market's time may have gone back since it was begun.
+pub fn take(forecasts: &mut Vec<Forecast>, fitted: Forecast, now: Timestamp) {
+    if after(fitted.first, fitted.sight.span) > now {
+        return;
+    }
+    let name = |f: &Forecast| (f.pool.clone(), f.instance_type.clone(), f.nodes);
+    match forecasts.iter_mut().find(|known| name(known) == name(&fitted)) {
+        Some(known) => *known = fitted,
+        None => forecasts.push(fitted),
+    }
+}
+
+/// A machine type of a pool, its spot offers, and a number of nodes.
+struct Wanted<'a> {
+    first: &'a Offer,
+    offers: Vec<&'a Offer>,
+    nodes: u32,
+}
+
+/// Every forecast that there is to be.
+fn wanted(state: &State) -> Vec<Wanted<'_>> {
+    let mut by_type: BTreeMap<(&PoolName, &InstanceType), Vec<&Offer>> = BTreeMap::new();
+    let spot = |offer: &&Offer| offer.key.capacity_type == CapacityType::Spot;
+    for offer in state.seen.offers.iter().filter(spot) {
+        by_type.entry((&offer.key.pool, &offer.key.instance_type)).or_default().push(offer);
+    }
+    let gangs = Gangs::of(state);
+    let each = by_type.into_values().filter_map(|offers| Some((*offers.first()?, offers)));
+    each.flat_map(|(first, offers)| {
+        let sizes = gangs.sizes(&first.shape).into_iter();
+        sizes.map(move |nodes| Wanted { first, offers: offers.clone(), nodes })
+    })
+    .collect()
+}
+
+fn is_it(forecast: &Forecast, first: &Offer, nodes: u32) -> bool {
+    forecast.pool == first.key.pool
+        && forecast.instance_type == first.key.instance_type
+        && forecast.nodes == nodes
+}
+
+fn is_of_zones(forecast: &Forecast, offers: &[&Offer]) -> bool {
+    offers.iter().map(|o| &o.key.zone).eq(forecast.zones.iter().map(|(zone, _)| zone))
+}
+
+fn is_fresh(forecast: &Forecast, now: Timestamp) -> bool {
     forecast.horizon.hours_old(forecast.step_of(now)) < REFIT_HOURS
-        && offers.iter().map(|o| &o.key.zone).eq(forecast.zones.iter().map(|(zone, _)| zone))
 }
 
 fn zone_now(sight: Sight<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
@@ -109,42 +149,56 @@ fn zone_now(sight: Sight<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
     }
 }
 
-fn fit(
-    sight: Sight<'_>,
-    first: &Offer,
-    offers: &[&Offer],
+/// A forecast that is still to be fitted, with all that this takes: some
+/// hundredths of a second, in which the state may change.
+#[derive(Debug)]
+pub struct Fit {
+    pool: PoolName,
+    instance_type: InstanceType,
     nodes: u32,
-    changeover: Duration,
-) -> Forecast {
-    let keys: Vec<&OfferKey> = offers.iter().map(|offer| &offer.key).collect();
-    let history = History::of(sight.spells, sight.market, &keys, nodes, sight.now);
-    let regions = regions(offers.iter().map(|offer| offer.key.zone.as_str()));
-    let zones: Vec<Zone<'_>> = offers
-        .iter()
-        .zip(regions)
-        .zip(&history.zones)
-        .map(|((offer, region), seen)| Zone {
-            region,
-            price: dollars_a_step(offer.price.dollars_per_hour()),
-            seen,
-        })
-        .collect();
-    let terms = Terms {
-        step_seconds: STEP.as_secs_f64(),
-        on_demand: dollars_a_step(first.on_demand.dollars_per_hour()),
-        changeover: changeover.as_secs_f64() / STEP.as_secs_f64(),
-    };
-    let nothing = ZoneNow { up: false, age: 1, price: 0.0 };
-    Forecast {
-        pool: first.key.pool.clone(),
-        instance_type: first.key.instance_type.clone(),
-        nodes,
-        horizon: Arc::new(Horizon::solve(&zones, terms, STEPS, STEPS as f64)),
-        zones: offers.iter().map(|offer| (offer.key.zone.clone(), nothing)).collect(),
-        step: STEP,
-        steps: STEPS,
-        first: history.first,
-        sight: history.sight,
+    zones: Vec<(ZoneName, ZoneNow)>,
+    history: History,
+    terms: Terms,
+}
+
+impl Fit {
+    fn new(sight: Sight<'_>, wanted: &Wanted<'_>, changeover: Duration) -> Self {
+        let Wanted { first, offers, nodes } = wanted;
+        let keys: Vec<&OfferKey> = offers.iter().map(|offer| &offer.key).collect();
+        let zones = offers.iter();
+        Self {
+            pool: first.key.pool.clone(),
+            instance_type: first.key.instance_type.clone(),
+            nodes: *nodes,
+            zones: zones.map(|o| (o.key.zone.clone(), zone_now(sight, o, *nodes))).collect(),
+            history: History::of(sight.spells, sight.market, &keys, *nodes, sight.now),
+            terms: Terms {
+                step_seconds: STEP.as_secs_f64(),
+                on_demand: dollars_a_step(first.on_demand.dollars_per_hour()),
+                changeover: changeover.as_secs_f64() / STEP.as_secs_f64(),
+            },
+        }
+    }
+
+    /// Fits it.
+    pub fn run(self) -> Forecast {
+        let Self { pool, instance_type, nodes, zones, history, terms } = self;
+        let regions = regions(zones.iter().map(|(zone, _)| zone.as_str()));
+        let seen = zones.iter().zip(regions).zip(&history.zones);
+        let seen: Vec<Zone<'_>> = seen
+            .map(|(((_, now), region), seen)| Zone { region, price: now.price, seen })
+            .collect();
+        Forecast {
+            pool,
+            instance_type,
+            nodes,
+            horizon: Arc::new(Horizon::solve(&seen, terms, STEPS, STEPS as f64)),
+            zones,
+            step: STEP,
+            steps: STEPS,
+            first: history.first,
+            sight: history.sight,
+        }
     }
 }
 

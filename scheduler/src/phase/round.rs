@@ -69,6 +69,25 @@ fn watch(draft: &mut Draft<'_>, available: &BTreeMap<OfferKey, u32>, config: &Co
     draft.take(written.into_iter().map(|watched| Change::Watched(Box::new(watched))).collect());
 }
 
+/// Brings the forecasts up to date, and fits one of them unless that is done beside
+/// the rounds.
+fn expect(
+    state: &mut State,
+    market: &Market,
+    available: &BTreeMap<OfferKey, u32>,
+    config: &Config,
+    now: Now,
+) {
+    let known = std::mem::take(&mut state.seen.forecasts);
+    state.seen.forecasts = forecast::look(known, state, market, available, now.market);
+    if !state.seen.fits_beside {
+        let due = forecast::due(state, market, available, config.policy.changeover, now.market);
+        if let Some(fit) = due {
+            forecast::take(&mut state.seen.forecasts, fit.run(), now.market);
+        }
+    }
+}
+
 /// Runs every phase. True where the market's free capacity has changed.
 pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, now: Now) -> bool {
     let Surroundings { market, pool, total, config } = around;
@@ -97,10 +116,7 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     let moved = free(&offers) != free(&draft.state.seen.offers);
     draft.state.seen.offers = offers;
     draft.state.seen.pool_totals = vec![total.clone()];
-    let known = std::mem::take(&mut draft.state.seen.forecasts);
-    let changeover = config.policy.changeover;
-    draft.state.seen.forecasts =
-        forecast::look(known, draft.state, market, &available, changeover, now.market);
+    expect(draft.state, market, &available, config, now);
 
     if let Some(mut plan) = plan {
         for (id, reason) in &mut plan.waits {

@@ -22,6 +22,7 @@ use crate::market::Market;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Whether there were machines enough, zone by zone.
+#[derive(Debug)]
 pub(super) struct History {
     /// When the first step began, were there no gaps.
     pub(super) first: Timestamp,

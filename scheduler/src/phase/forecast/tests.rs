@@ -190,8 +190,11 @@ fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, Spells)
     state.seen.offers =
         offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
     let available = machines_now(market, now);
-    let look = |known| look(known, &state, market, &available, Duration::from_secs(600), now);
-    (look(look(Vec::new())), spells)
+    while let Some(fit) = due(&state, market, &available, Duration::from_secs(600), now) {
+        take(&mut state.seen.forecasts, fit.run(), now);
+    }
+    let fitted = std::mem::take(&mut state.seen.forecasts);
+    (look(fitted, &state, market, &available, now), spells)
 }
 
 fn spec(name: &str, nodes: u32) -> spotwise_model::JobSpec {
@@ -343,6 +346,35 @@ async fn a_scheduler_that_was_killed_forecasts_what_one_that_ran_through_does() 
     assert!(sight.spells > 60, "{sight:?}");
 }
 
+/// A fit that was begun beside the rounds is taken in where it still belongs.
+#[test]
+fn a_fit_takes_the_place_of_the_one_before_and_none_from_the_future_does() {
+    let market = market(&[("us-east-1a", lively())]);
+    let (old, spells) = forecasts(&market, &[(0, 3 * DAY)]);
+    let mut state = State { spells, ..State::default() };
+    let later = minute(3 * DAY + 6 * 60);
+    let available = machines_now(&market, later);
+    state.seen.offers =
+        offers::offers(&state, &pool(), market.quotes(later), Duration::from_secs(600));
+    state.spells.look(&available, Duration::from_secs(86_400), later);
+    state.seen.forecasts = look(old, &state, &market, &available, later);
+    assert_eq!(state.seen.forecasts.len(), 1, "there is no gang any more");
+    let span = |state: &State| state.seen.forecasts[0].sight.span;
+    assert_eq!(span(&state), STEP * (3 * 96));
+    let fit = due(&state, &market, &available, Duration::from_secs(600), later).unwrap();
+    // Until it is there, the old one is used.
+    let kept = std::mem::take(&mut state.seen.forecasts);
+    state.seen.forecasts = look(kept, &state, &market, &available, later);
+    assert_eq!(state.seen.forecasts.len(), 1);
+    let fitted = fit.run();
+    take(&mut state.seen.forecasts, fitted.clone(), minute(3 * DAY));
+    assert!(due(&state, &market, &available, Duration::ZERO, later).is_some(), "too early");
+    take(&mut state.seen.forecasts, fitted, later);
+    assert_eq!(state.seen.forecasts.len(), 1);
+    assert!(due(&state, &market, &available, Duration::ZERO, later).is_none());
+    assert_eq!(span(&state), STEP * (3 * 96 + 24));
+}
+
 /// The market's time goes back, as where a replay begins again: the forecasts are
 /// of the earlier time, and know nothing of the later.
 #[test]
@@ -469,17 +501,18 @@ fn how_long_fits_take() {
     state.seen.offers =
         offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
     let available = machines_now(&market, now);
-    let (mut known, mut fits) = (Vec::new(), Vec::new());
-    loop {
-        let before = known.len();
+    let mut fits = Vec::new();
+    let changeover = Duration::from_secs(600);
+    while let Some(fit) = due(&state, &market, &available, changeover, now) {
         let begun = std::time::Instant::now();
-        known = look(known, &state, &market, &available, Duration::from_secs(600), now);
+        take(&mut state.seen.forecasts, fit.run(), now);
         fits.push(begun.elapsed());
-        if known.len() == before {
-            break;
-        }
     }
-    let update = fits.pop().unwrap();
+    let begun = std::time::Instant::now();
+    let known = std::mem::take(&mut state.seen.forecasts);
+    let forecasts = look(known, &state, &market, &available, now);
+    let update = begun.elapsed();
+    assert_eq!(forecasts.len(), fits.len());
     let mean = fits.iter().sum::<Duration>() / fits.len() as u32;
     let most = fits.iter().max().unwrap();
     println!(
