@@ -20,12 +20,14 @@ use crate::config::Config;
 use crate::core::{Change, State};
 use crate::duty::Duty;
 use crate::effects::Effects;
+use crate::fitter::Fitter;
 use crate::handle::{Handle, Inbox, Message, Question, Refusal, Reply};
 use crate::intake::{self, Terms};
 use crate::lease::Lease;
 use crate::market::Market;
-use crate::phase::plan;
+use crate::phase::offers::available_spot;
 use crate::phase::round::{self, Draft, Surroundings};
+use crate::phase::{forecast, plan};
 use crate::planner::Planner;
 use crate::store::{Loaded, Round, Store, StoreError};
 
@@ -48,6 +50,7 @@ pub struct Driver {
     news: bool,
     phases: Duty,
     planner: Planner,
+    fitter: Fitter,
     parts: Parts,
 }
 
@@ -106,6 +109,7 @@ impl Driver {
             news: true,
             phases: Duty::default(),
             planner: Planner::default(),
+            fitter: Fitter::default(),
             parts,
         };
         driver.load().await?;
@@ -127,6 +131,7 @@ impl Driver {
         self.state.last_job = self.state.last_job.max(self.parts.last_job);
         // Nobody is silent because we were deaf.
         self.state.seen.since = Some(self.now().wall);
+        self.state.seen.fits_beside = true;
         self.news = true;
         tracing::info!(
             jobs = self.state.jobs.len(),
@@ -258,6 +263,7 @@ impl Driver {
         }
         if looks {
             self.start_planning(now);
+            self.start_fitting(now);
             self.phases.done(Instant::now(), looked + again.elapsed());
         }
         Ok(true)
@@ -304,6 +310,9 @@ impl Driver {
         if let Some(plan) = &plan {
             self.state.seen.last_plan = plan::method_words(plan);
         }
+        if let Some(fitted) = self.fitter.finished() {
+            forecast::take(&mut self.state.seen.forecasts, fitted, now.market);
+        }
         let total = self.parts.effects.total();
         let made = changes.len();
         let mut draft = Draft { state: &mut self.state, changes: std::mem::take(changes) };
@@ -311,7 +320,7 @@ impl Driver {
         let around = Surroundings { market, pool, total: &total, config };
         let moved = round::run(&mut draft, plan, around, now);
         *changes = draft.changes;
-        self.news |= moved || changes.len() > made;
+        self.news |= moved || changes.iter().skip(made).any(Change::is_news);
     }
 
     async fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
@@ -332,6 +341,19 @@ impl Driver {
             self.news = false;
             let input = plan::plan_input(&self.state, &self.parts.config, now);
             self.planner.begin(input, &self.parts.handle, now);
+        }
+    }
+
+    /// Has a forecast fitted that is missing or too old.
+    fn start_fitting(&mut self, now: Now) {
+        if self.fitter.is_busy() {
+            return;
+        }
+        let Parts { market, pool, config, handle, .. } = &self.parts;
+        let available = available_spot(pool, &market.quotes(now.market));
+        let changeover = config.policy.changeover;
+        if let Some(fit) = forecast::due(&self.state, market, &available, changeover, now.market) {
+            self.fitter.begin(fit, handle);
         }
     }
 }

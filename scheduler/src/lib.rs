@@ -11,6 +11,7 @@ pub mod core;
 pub mod driver;
 mod duty;
 pub mod effects;
+mod fitter;
 pub mod handle;
 pub mod http;
 pub mod intake;

@@ -26,7 +26,7 @@ const LONGEST_REST: Duration = Duration::from_secs(2);
 const LAST_STEP: f64 = 0.75;
 /// How much it gives way to other threads, as `nice` counts: where both want a core,
 /// whoever submits, and whoever reports what runs, gets three quarters of it.
-const NICE: i32 = 5;
+pub(crate) const NICE: i32 = 5;
 
 /// The plan under way, and when the next one is due.
 #[derive(Default)]

@@ -107,7 +107,7 @@ fn standing_of(case: &Case<'_>, market: &Market<'_>, now: Timestamp) -> Standing
     }
     let goes = cheapest_spot(case, &market.listings).and_then(|spot| {
         let offer = &market.listings.get(spot.listing)?.offer.key;
-        Some(market.outlook(offer)?.goes_on_demand(spot.left, case.time_left?))
+        Some(market.outlook(offer, case.nodes)?.goes_on_demand(spot.left, case.time_left?))
     });
     match goes {
         Some(true) => Standing::Behind,

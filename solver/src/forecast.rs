@@ -11,14 +11,16 @@ use spotwise_model::time::between;
 
 use crate::horizon::{Horizon, Moment, On, Stand, ZoneNow};
 
-/// The spot market of one machine type in one pool, fitted once in a while and
-/// looked at in every round.
+/// The spot market of one machine type in one pool, for jobs of one size, fitted
+/// once in a while and looked at in every round.
 #[derive(Clone, Debug)]
 pub struct Forecast {
     /// The pool.
     pub pool: PoolName,
     /// The machine type.
     pub instance_type: InstanceType,
+    /// Machines that a job takes at once: a zone with fewer is not there for it.
+    pub nodes: u32,
     /// The decision process.
     pub horizon: Arc<Horizon>,
     /// Its zones, in its order, as they are now.
@@ -29,6 +31,20 @@ pub struct Forecast {
     pub steps: usize,
     /// When the first step of its memory began (market time).
     pub first: Timestamp,
+    /// What it was fitted to.
+    pub sight: Sight,
+}
+
+/// How much has been seen of a market.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// For how long, gaps left out (market time).
+    pub span: Duration,
+    /// Of that, what the scheduler has seen itself; the rest is a recording.
+    pub own: Duration,
+    /// Spells with enough machines and without, of all zones, each cut where its
+    /// history begins.
+    pub spells: usize,
 }
 
 impl Forecast {
@@ -55,6 +71,11 @@ impl<'a> Outlook<'a> {
     /// Whether it speaks of that offer.
     pub(crate) fn is_of(&self, offer: &OfferKey) -> bool {
         self.forecast.pool == offer.pool && self.forecast.instance_type == offer.instance_type
+    }
+
+    /// How many machines at once it speaks of.
+    pub(crate) fn nodes(&self) -> u32 {
+        self.forecast.nodes
     }
 
     /// Whether a job that has nothing goes on demand now rather than wait for

@@ -123,9 +123,11 @@ impl<'a> Market<'a> {
 }
 
 impl Market<'_> {
-    /// What the forecasts say of an offer; none where there is none of its type.
-    pub(crate) fn outlook(&self, offer: &OfferKey) -> Option<&Outlook<'_>> {
-        self.outlooks.iter().find(|outlook| outlook.is_of(offer))
+    /// What the forecasts say of an offer to a job of so many nodes; to a larger
+    /// one where there is none of its size. None where there is none at all.
+    pub(crate) fn outlook(&self, offer: &OfferKey, nodes: u32) -> Option<&Outlook<'_>> {
+        let of_it = self.outlooks.iter().filter(|outlook| outlook.is_of(offer));
+        of_it.filter(|outlook| outlook.nodes() >= nodes).min_by_key(|outlook| outlook.nodes())
     }
 }
 

@@ -137,7 +137,7 @@ fn cheaper_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) ->
         saves(LEAST_SAVING_OF_SPOT)
     } else {
         let time_left = (job.deadline > now).then(|| between(now, job.deadline));
-        match round.market.outlook(&spot.offer.key).zip(time_left) {
+        match round.market.outlook(&spot.offer.key, nodes(job)).zip(time_left) {
             Some((outlook, time)) => outlook.goes_back(&spot.offer.key, best.left, time),
             // Uniform Progress with hysteresis: ahead of the pace of two changeovers on.
             None => saves(LEAST_SAVING) && pace_lead(job, &running.progress, after(now, two)) > 0.0,

@@ -102,7 +102,7 @@ fn more_time(case: &Case<'_>, market: &Market<'_>, more: Duration) -> Option<Mon
         return None;
     }
     let spot = cheapest_spot(case, &market.listings)?;
-    let outlook = market.outlook(&listing(market, spot)?.offer.key)?;
+    let outlook = market.outlook(&listing(market, spot)?.offer.key, case.nodes)?;
     let of_machine = outlook.saved_by(spot.left, case.time_left?, more);
     Some(Money::estimate(of_machine * f64::from(case.nodes)))
 }

@@ -228,7 +228,8 @@ impl<'a> Replay<'a> {
     fn next_event(&self) -> Option<Timestamp> {
         let arrival = self.arrivals.get(self.next).map(|arrival| arrival.at);
         let state = &self.world.state;
-        let busy = !state.jobs.is_empty() || !state.instances.is_empty();
+        // A scheduler watches the market while it waits for jobs, too.
+        let busy = !state.jobs.is_empty() || !state.instances.is_empty() || arrival.is_some();
         let change = busy.then(|| self.world.market.next_change(self.world.now)).flatten();
         let round = busy.then_some(self.next_round);
         [arrival, self.crews.next_moment(), change, round].into_iter().flatten().min()

@@ -125,7 +125,7 @@ impl World {
                     let line = format!("{} {} {}", event.at, event.job, event.message);
                     kept.history.push(line);
                 }
-                Change::Event(_) | Change::Submission(_) => {}
+                Change::Event(_) | Change::Submission(_) | Change::Watched(_) => {}
             }
         }
     }

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use spotwise_model::{Attempt, AttemptId, Instance, Job, JobId, LedgerEntry};
 
+use super::spells::Watched;
+
 /// One thing that is different now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", content = "value", rename_all = "kebab-case")]
@@ -25,6 +27,8 @@ pub enum Change {
     Submission(SubmissionRecord),
     /// Something a person wants to read later.
     Event(Event),
+    /// What has been seen of the spot markets since the last of these.
+    Watched(Box<Watched>),
 }
 
 /// What an idempotency key stands for.
@@ -115,6 +119,12 @@ impl EventKind {
 }
 
 impl Change {
+    /// Whether a plan may come out another way for it. That the market was looked
+    /// at is none; what it offers now, a round says itself.
+    pub const fn is_news(&self) -> bool {
+        !matches!(self, Self::Watched(_))
+    }
+
     /// A new line in a job's history.
     pub fn event(
         job: JobId,

@@ -4,8 +4,10 @@
 pub mod attempts;
 pub mod change;
 pub mod hours;
+pub mod spells;
 pub mod state;
 
 pub use attempts::Attempts;
 pub use change::{Change, Event, EventKind, SubmissionRecord};
+pub use spells::Spells;
 pub use state::State;

@@ -13,6 +13,7 @@ use spotwise_solver::{Forecast, PoolLimit};
 use super::attempts::Attempts;
 use super::change::{Change, SubmissionRecord};
 use super::hours::ClassHours;
+use super::spells::Spells;
 
 /// Live jobs and everything of theirs that is not settled. What is over leaves
 /// memory and is read from the store where it is asked for.
@@ -34,6 +35,8 @@ pub struct State {
     pub last_event: u64,
     /// What every settled charge comes to.
     pub settled_total: Money,
+    /// What has been seen of the spot markets: here before the store has it.
+    pub spells: Spells,
     /// What only memory holds: gone with a restart, and rebuilt from the world.
     pub seen: Seen,
 }
@@ -54,6 +57,8 @@ pub struct Seen {
     pub offers: Vec<Offer>,
     /// What is expected of the spot markets, by pool and machine type.
     pub forecasts: Vec<Forecast>,
+    /// Whether somebody beside the rounds fits them.
+    pub fits_beside: bool,
     /// What the classes of jobs have been charged for lately.
     pub class_hours: ClassHours,
     /// What pools have in all, used or not.
@@ -119,6 +124,7 @@ impl State {
                 self.last_event += 1;
                 event.number = self.last_event;
             }
+            Change::Watched(watched) => self.spells.take(watched),
         }
     }
 

@@ -1,9 +1,6 @@
 //! How often spot capacity is taken back, estimated from what has been seen.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
-use spotwise_model::time::after;
 
 /// What is believed before anything has been seen, as a Gamma distribution of
 /// the rate: its shape is `interruptions`, its rate parameter `hours`.
@@ -55,17 +52,6 @@ impl Spells {
     /// When the spell in force at `at` began; none before the first.
     pub fn since(&self, at: Timestamp) -> Option<Timestamp> {
         self.at(at).map(|spell| spell.since)
-    }
-
-    /// Whether there was capacity, at the end of each step from `from` to `to`.
-    pub fn watched(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<bool> {
-        let mut seen = Vec::new();
-        let mut at = from;
-        while at <= to {
-            seen.push(self.at(at).is_some_and(|spell| spell.up));
-            at = after(at, step);
-        }
-        seen
     }
 
     /// Expected interruptions an hour of running, from the spells up to `at`

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::id::{InstanceType, Zone};
@@ -195,17 +194,29 @@ impl Market {
         changes.get(changes.partition_point(|at| *at <= after)).copied()
     }
 
-    /// Whether a zone had capacity of a machine type, one a step from `from` to
-    /// `to`; none where the market does not know it.
-    pub fn watched(
+    /// Spot machines that a zone had at a time; none where the market does not
+    /// know it.
+    pub fn machines(
         &self,
         zone: &Zone,
         instance_type: &InstanceType,
-        (from, to): (Timestamp, Timestamp),
-        step: Duration,
-    ) -> Option<Vec<bool>> {
+        at: Timestamp,
+    ) -> Option<u32> {
         let series = self.inner.series.get(&(zone.clone(), instance_type.clone()))?;
-        Some(series.spells.watched(from, to, step))
+        Some(series.spot(at).1)
+    }
+
+    /// Since when a zone has had at least so many spot machines, or fewer, as it
+    /// has at the second of two times: no earlier than the first.
+    pub fn since(
+        &self,
+        zone: &Zone,
+        instance_type: &InstanceType,
+        machines: u32,
+        (earliest, at): (Timestamp, Timestamp),
+    ) -> Option<Timestamp> {
+        let series = self.inner.series.get(&(zone.clone(), instance_type.clone()))?;
+        Some(series.since(machines, earliest, at))
     }
 
     /// When its first row begins.
@@ -310,6 +321,25 @@ impl Series {
             Some(point) => (point.price, point.available),
             None => (self.points.first().map_or(self.on_demand, |first| first.price), 0),
         }
+    }
+
+    fn since(&self, machines: u32, earliest: Timestamp, at: Timestamp) -> Timestamp {
+        let enough = self.spot(at).1 >= machines;
+        let after = self.points.partition_point(|point| point.at <= at);
+        let run = self
+            .points
+            .iter()
+            .take(after)
+            .rev()
+            .take_while(|point| (point.available >= machines) == enough);
+        let mut since = None;
+        for point in run {
+            since = Some(point.at);
+            if point.at <= earliest {
+                break;
+            }
+        }
+        since.map_or(earliest, |since| since.max(earliest))
     }
 
     fn spot_segments(&self, from: Timestamp, to: Timestamp) -> Vec<Segment> {

@@ -1,129 +1,241 @@
 //! What is expected of the spot markets: fitted to what has been seen of them,
 //! once in a while, and brought up to date in every round.
+//!
+//! A gang takes all of its machines at once or none: for it a zone is there where
+//! so many can be had, and that comes and goes more often than a single machine
+//! does. So each number of nodes that is asked for has a forecast of its own.
+
+mod gangs;
+mod history;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::id::{InstanceType, PoolName};
-use spotwise_model::time::between;
+use spotwise_model::id::{InstanceType, PoolName, Zone as ZoneName};
+use spotwise_model::time::{after, between, human};
 use spotwise_model::{CapacityType, Offer, OfferKey};
 use spotwise_solver::Forecast;
 use spotwise_solver::horizon::{Horizon, Terms, Zone, ZoneNow, regions};
 
+use crate::core::{Spells, State};
 use crate::market::Market;
+use gangs::Gangs;
+use history::History;
 
 /// A forecast decides in steps of this length.
 const STEP: Duration = Duration::from_secs(900);
 /// Three days ahead.
 const STEPS: usize = 288;
-/// What is older is not looked at: with a half-life of three days it weighs
-/// less than a twentieth.
-const MEMORY: Duration = Duration::from_secs(14 * 86_400);
 /// Hours of market time after which a forecast is fitted anew.
 const REFIT_HOURS: f64 = 6.0;
 
-/// The spot offers of one pool and machine type.
-type Offers<'a> = BTreeMap<(&'a PoolName, &'a InstanceType), Vec<&'a Offer>>;
+/// What is seen of the markets, and when.
+#[derive(Clone, Copy)]
+struct Sight<'a> {
+    spells: &'a Spells,
+    market: &'a Market,
+    /// The machines of each spot offer, ours included.
+    available: &'a BTreeMap<OfferKey, u32>,
+    now: Timestamp,
+}
 
-/// The forecasts brought up to date. At most one is fitted in a round, which then
-/// takes some hundredths of a second longer. `available` are the machines of each
-/// spot offer, ours included.
+/// The forecasts brought up to date; those that nobody wants any more are let go.
+/// `available` are the machines of each spot offer, ours included.
 pub fn look(
     mut known: Vec<Forecast>,
-    seen: &[Offer],
+    state: &State,
     market: &Market,
     available: &BTreeMap<OfferKey, u32>,
-    changeover: Duration,
     now: Timestamp,
 ) -> Vec<Forecast> {
-    let mut offers: Offers<'_> = BTreeMap::new();
-    for offer in seen.iter().filter(|offer| offer.key.capacity_type == CapacityType::Spot) {
-        offers.entry((&offer.key.pool, &offer.key.instance_type)).or_default().push(offer);
-    }
-    let mut fitted = false;
-    let mut forecasts = Vec::with_capacity(offers.len());
-    for ((pool, instance_type), offers) in offers {
-        let at = known.iter().position(|f| f.pool == *pool && f.instance_type == *instance_type);
-        let mut forecast = at.map(|at| known.swap_remove(at));
-        let fresh = forecast.as_ref().is_some_and(|f| is_fresh(f, &offers, now));
-        if !fresh && !fitted {
-            forecast = fit(market, &offers, changeover, now);
-            fitted = true;
+    let sight = Sight { spells: &state.spells, market, available, now };
+    let mut forecasts = Vec::with_capacity(known.len());
+    for Wanted { first, offers, nodes } in wanted(state) {
+        let at = known.iter().position(|known| is_it(known, first, nodes));
+        let Some(mut forecast) = at.map(|at| known.swap_remove(at)) else { continue };
+        if !is_of_zones(&forecast, &offers) {
+            continue;
         }
-        let Some(mut forecast) = forecast else { continue };
-        for (offer, (zone, at)) in offers.iter().zip(&mut forecast.zones) {
-            *zone = offer.key.zone.clone();
-            *at = zone_now(offer, available, now);
+        for (offer, (_, at)) in offers.iter().zip(&mut forecast.zones) {
+            *at = zone_now(sight, offer, nodes);
         }
         forecasts.push(forecast);
     }
     forecasts
 }
 
-/// Whether it is of these zones, and not too old.
-fn is_fresh(forecast: &Forecast, offers: &[&Offer], now: Timestamp) -> bool {
-    forecast.horizon.hours_old(forecast.step_of(now)) < REFIT_HOURS
-        && offers.iter().map(|o| &o.key.zone).eq(forecast.zones.iter().map(|(zone, _)| zone))
+/// The first forecast that is missing or too old, ready to be fitted.
+pub fn due(
+    state: &State,
+    market: &Market,
+    available: &BTreeMap<OfferKey, u32>,
+    changeover: Duration,
+    now: Timestamp,
+) -> Option<Fit> {
+    let sight = Sight { spells: &state.spells, market, available, now };
+    let is_due = |wanted: &Wanted<'_>| {
+        let mut known = state.seen.forecasts.iter();
+        let known = known.find(|known| is_it(known, wanted.first, wanted.nodes));
+        !known.is_some_and(|known| is_of_zones(known, &wanted.offers) && is_fresh(known, now))
+    };
+    let due = wanted(state).into_iter().find(is_due)?;
+    Some(Fit::new(sight, &due, changeover))
 }
 
-fn zone_now(offer: &Offer, available: &BTreeMap<OfferKey, u32>, now: Timestamp) -> ZoneNow {
-    let age = between(offer.spell_since, now).as_secs_f64() / STEP.as_secs_f64();
+/// Puts a forecast in the place of the one before it, unless it knows more than is
+/// known by now: the market's time may have gone back since it was begun.
+pub fn take(forecasts: &mut Vec<Forecast>, fitted: Forecast, now: Timestamp) {
+    if after(fitted.first, fitted.sight.span) > now {
+        return;
+    }
+    let name = |f: &Forecast| (f.pool.clone(), f.instance_type.clone(), f.nodes);
+    match forecasts.iter_mut().find(|known| name(known) == name(&fitted)) {
+        Some(known) => *known = fitted,
+        None => forecasts.push(fitted),
+    }
+}
+
+/// A machine type of a pool, its spot offers, and a number of nodes.
+struct Wanted<'a> {
+    first: &'a Offer,
+    offers: Vec<&'a Offer>,
+    nodes: u32,
+}
+
+/// Every forecast that there is to be.
+fn wanted(state: &State) -> Vec<Wanted<'_>> {
+    let mut by_type: BTreeMap<(&PoolName, &InstanceType), Vec<&Offer>> = BTreeMap::new();
+    let spot = |offer: &&Offer| offer.key.capacity_type == CapacityType::Spot;
+    for offer in state.seen.offers.iter().filter(spot) {
+        by_type.entry((&offer.key.pool, &offer.key.instance_type)).or_default().push(offer);
+    }
+    let gangs = Gangs::of(state);
+    let each = by_type.into_values().filter_map(|offers| Some((*offers.first()?, offers)));
+    each.flat_map(|(first, offers)| {
+        let sizes = gangs.sizes(&first.shape).into_iter();
+        sizes.map(move |nodes| Wanted { first, offers: offers.clone(), nodes })
+    })
+    .collect()
+}
+
+fn is_it(forecast: &Forecast, first: &Offer, nodes: u32) -> bool {
+    forecast.pool == first.key.pool
+        && forecast.instance_type == first.key.instance_type
+        && forecast.nodes == nodes
+}
+
+fn is_of_zones(forecast: &Forecast, offers: &[&Offer]) -> bool {
+    offers.iter().map(|o| &o.key.zone).eq(forecast.zones.iter().map(|(zone, _)| zone))
+}
+
+fn is_fresh(forecast: &Forecast, now: Timestamp) -> bool {
+    forecast.horizon.hours_old(forecast.step_of(now)) < REFIT_HOURS
+}
+
+fn zone_now(sight: Sight<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
+    let Sight { spells, market, available, now } = sight;
+    // The market says since when it has had any machine at all.
+    let since = match nodes {
+        1 => offer.spell_since,
+        _ => history::since(spells, market, &offer.key, nodes, now),
+    };
+    let age = between(since, now).as_secs_f64() / STEP.as_secs_f64();
     ZoneNow {
-        up: available.get(&offer.key).is_some_and(|machines| *machines > 0),
+        up: available.get(&offer.key).is_some_and(|machines| *machines >= nodes),
         age: age as usize + 1,
         price: dollars_a_step(offer.price.dollars_per_hour()),
     }
 }
 
-/// None where the market does not know the offers.
-fn fit(
-    market: &Market,
-    offers: &[&Offer],
-    changeover: Duration,
-    now: Timestamp,
-) -> Option<Forecast> {
-    let first_offer = offers.first()?;
-    let memory = between(market.start(), now).min(MEMORY);
-    let steps = (memory.as_secs() / STEP.as_secs()) as u32;
-    // The last step ends now.
-    let first = now.checked_sub(STEP.saturating_mul(steps)).unwrap_or(now);
-    let seen: Vec<Vec<bool>> = offers
-        .iter()
-        .map(|offer| {
-            let key = &offer.key;
-            market.watched(&key.zone, &key.instance_type, (first, now), STEP)
-        })
-        .collect::<Option<_>>()?;
-    let regions = regions(offers.iter().map(|offer| offer.key.zone.as_str()));
-    let zones: Vec<Zone<'_>> = offers
-        .iter()
-        .zip(regions)
-        .zip(&seen)
-        .map(|((offer, region), seen)| Zone {
-            region,
-            price: dollars_a_step(offer.price.dollars_per_hour()),
-            seen,
-        })
-        .collect();
-    let terms = Terms {
-        step_seconds: STEP.as_secs_f64(),
-        on_demand: dollars_a_step(first_offer.on_demand.dollars_per_hour()),
-        changeover: changeover.as_secs_f64() / STEP.as_secs_f64(),
+/// A forecast that is still to be fitted, with all that this takes: some
+/// hundredths of a second, in which the state may change.
+#[derive(Debug)]
+pub struct Fit {
+    pool: PoolName,
+    instance_type: InstanceType,
+    nodes: u32,
+    zones: Vec<(ZoneName, ZoneNow)>,
+    history: History,
+    terms: Terms,
+}
+
+impl Fit {
+    fn new(sight: Sight<'_>, wanted: &Wanted<'_>, changeover: Duration) -> Self {
+        let Wanted { first, offers, nodes } = wanted;
+        let keys: Vec<&OfferKey> = offers.iter().map(|offer| &offer.key).collect();
+        let zones = offers.iter();
+        Self {
+            pool: first.key.pool.clone(),
+            instance_type: first.key.instance_type.clone(),
+            nodes: *nodes,
+            zones: zones.map(|o| (o.key.zone.clone(), zone_now(sight, o, *nodes))).collect(),
+            history: History::of(sight.spells, sight.market, &keys, *nodes, sight.now),
+            terms: Terms {
+                step_seconds: STEP.as_secs_f64(),
+                on_demand: dollars_a_step(first.on_demand.dollars_per_hour()),
+                changeover: changeover.as_secs_f64() / STEP.as_secs_f64(),
+            },
+        }
+    }
+
+    /// Fits it.
+    pub fn run(self) -> Forecast {
+        let Self { pool, instance_type, nodes, zones, history, terms } = self;
+        let regions = regions(zones.iter().map(|(zone, _)| zone.as_str()));
+        let seen = zones.iter().zip(regions).zip(&history.zones);
+        let seen: Vec<Zone<'_>> = seen
+            .map(|(((_, now), region), seen)| Zone { region, price: now.price, seen })
+            .collect();
+        Forecast {
+            pool,
+            instance_type,
+            nodes,
+            horizon: Arc::new(Horizon::solve(&seen, terms, STEPS, STEPS as f64)),
+            zones,
+            step: STEP,
+            steps: STEPS,
+            first: history.first,
+            sight: history.sight,
+        }
+    }
+}
+
+/// What the forecast goes by that the planner takes for a job of so many nodes on
+/// an offer, in words.
+pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Option<String> {
+    let is_of = |f: &&Forecast| {
+        f.pool == offer.pool && f.instance_type == offer.instance_type && f.nodes >= nodes
     };
-    let nothing = ZoneNow { up: false, age: 1, price: 0.0 };
-    Some(Forecast {
-        pool: first_offer.key.pool.clone(),
-        instance_type: first_offer.key.instance_type.clone(),
-        horizon: Arc::new(Horizon::solve(&zones, terms, STEPS, STEPS as f64)),
-        zones: offers.iter().map(|offer| (offer.key.zone.clone(), nothing)).collect(),
-        step: STEP,
-        steps: STEPS,
-        first,
-    })
+    let forecast = forecasts.iter().filter(is_of).min_by_key(|forecast| forecast.nodes)?;
+    let sight = forecast.sight;
+    let mut parts = Vec::new();
+    if !sight.own.is_zero() {
+        parts.push(format!("seen for {}", human(sight.own)));
+    }
+    if sight.own < sight.span {
+        parts.push(format!("recorded for {} before that", human(sight.span - sight.own)));
+    }
+    if parts.is_empty() {
+        parts.push("not seen for long enough to learn anything".to_owned());
+    }
+    let machines = match forecast.nodes {
+        1 => "a machine".to_owned(),
+        nodes => format!("{nodes} machines at once"),
+    };
+    Some(format!(
+        "spot {} is {}: {} spells with {machines} or without, in {} zones",
+        offer.instance_type,
+        parts.join(", "),
+        sight.spells,
+        forecast.zones.len()
+    ))
 }
 
 fn dollars_a_step(dollars_an_hour: f64) -> f64 {
     dollars_an_hour * STEP.as_secs_f64() / 3_600.0
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,17 @@
 //! runs it on real time and commits what it made; the simulator runs it on
 //! virtual time.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use spotwise_model::id::PoolName;
-use spotwise_model::{JobId, Now, Plan, WaitReason};
+use spotwise_model::{JobId, Now, OfferKey, Plan, WaitReason};
 use spotwise_solver::PoolLimit;
 
 use super::observe::Lead;
 use super::{admit, forecast, guard, launch, observe, offers, plan, pools, settle};
 use crate::config::Config;
+use crate::core::spells::Step;
 use crate::core::{Change, State};
 use crate::market::Market;
 
@@ -50,11 +54,46 @@ fn for_ever(state: &State, job: JobId, reason: &WaitReason) -> Option<String> {
     pools::too_small(&state.seen.pool_totals, &job.spec.resources)
 }
 
+/// In a fast replay rounds lie far apart in market time: a pause of this wall
+/// time is none.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Takes note of what the spot markets have, jobs or no jobs.
+fn watch(draft: &mut Draft<'_>, available: &BTreeMap<OfferKey, u32>, config: &Config, now: Now) {
+    let spells = &mut draft.state.spells;
+    let step = spells.look(available, PATIENCE.saturating_mul(config.speed), now.market);
+    let written = spells.write(now);
+    if step == Step::Back {
+        draft.state.seen.forecasts.clear();
+    }
+    draft.take(written.into_iter().map(|watched| Change::Watched(Box::new(watched))).collect());
+}
+
+/// Brings the forecasts up to date, and fits one of them unless that is done beside
+/// the rounds.
+fn expect(
+    state: &mut State,
+    market: &Market,
+    available: &BTreeMap<OfferKey, u32>,
+    config: &Config,
+    now: Now,
+) {
+    let known = std::mem::take(&mut state.seen.forecasts);
+    state.seen.forecasts = forecast::look(known, state, market, available, now.market);
+    if !state.seen.fits_beside {
+        let due = forecast::due(state, market, available, config.policy.changeover, now.market);
+        if let Some(fit) = due {
+            forecast::take(&mut state.seen.forecasts, fit.run(), now.market);
+        }
+    }
+}
+
 /// Runs every phase. True where the market's free capacity has changed.
 pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, now: Now) -> bool {
     let Surroundings { market, pool, total, config } = around;
     let quotes = market.quotes(now.market);
     let available = offers::available_spot(pool, &quotes);
+    watch(draft, &available, config, now);
     draft.take(observe::observe(draft.state, config, now));
     let lead =
         Lead { wall: config.notice_lead, market: config.notice_lead.saturating_mul(config.speed) };
@@ -77,11 +116,7 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     let moved = free(&offers) != free(&draft.state.seen.offers);
     draft.state.seen.offers = offers;
     draft.state.seen.pool_totals = vec![total.clone()];
-    let seen = &mut draft.state.seen;
-    let known = std::mem::take(&mut seen.forecasts);
-    let changeover = config.policy.changeover;
-    seen.forecasts =
-        forecast::look(known, &seen.offers, market, &available, changeover, now.market);
+    expect(draft.state, market, &available, config, now);
 
     if let Some(mut plan) = plan {
         for (id, reason) in &mut plan.waits {

@@ -8,13 +8,14 @@ use spotwise_api::convert::{
 use spotwise_api::v1;
 use spotwise_model::policy::Policy;
 use spotwise_model::time::human;
-use spotwise_model::{Attempt, Job, JobState, Now, WaitReason};
+use spotwise_model::{Attempt, CapacityType, Job, JobState, Now, OfferKey, WaitReason};
 
 use super::bands::{bands, why_dearer};
 use super::live::Live;
 use super::quote::reason;
 use super::{Service, ServiceError};
 use crate::core::State;
+use crate::phase::forecast::what_was_seen;
 
 impl Service {
     /// Why a job waits, why it is where it is and what else it could have cost,
@@ -84,6 +85,7 @@ impl Service {
         }
         let quote = self.forecast(job, &live.state).await?;
         answer.details.push(reason(&quote));
+        answer.details.extend(self.seen_of(job, quote.offer.as_ref()).await?);
         if let Some(offer) = quote.offer.as_ref() {
             answer.details.push(format!(
                 "{} expected until it is done{}, {} in nine of ten cases; done by {}",
@@ -107,6 +109,21 @@ impl Service {
         answer.details.extend(deadline_line(job, live.now));
         answer.alternatives.extend(quote.alternatives.iter().map(alternative));
         Ok(())
+    }
+}
+
+impl Service {
+    /// What the forecast of a spot offer goes by.
+    async fn seen_of(
+        &self,
+        job: &Job,
+        offer: Option<&OfferKey>,
+    ) -> Result<Option<String>, ServiceError> {
+        let spot = offer.filter(|offer| offer.capacity_type == CapacityType::Spot);
+        let Some(offer) = spot.cloned() else { return Ok(None) };
+        let nodes = job.spec.resources.nodes;
+        let words = move |state: &State, _| what_was_seen(&state.seen.forecasts, &offer, nodes);
+        Ok(self.parts.handle.ask(words).await?)
     }
 }
 

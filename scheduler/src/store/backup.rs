@@ -321,12 +321,14 @@ fn verify(path: &Path) -> Result<(Head, BTreeMap<String, u64>), BackupError> {
         let (format, schema) = (head.spotwise_backup, head.schema);
         return Err(BackupError::Newer { path: path.to_owned(), format, schema });
     }
-    let same = |table: &Table| head.columns.get(table.name).is_some_and(|c| *c == names(table));
+    // A table that is younger than the backup is empty.
+    let older = head.schema < open::known();
+    let same = |table: &Table| head.columns.get(table.name).map_or(older, |c| *c == names(table));
     if !TABLES.iter().all(same) {
         return Err(reader.damaged("its columns are those of another schema"));
     }
     let mut rows: BTreeMap<String, u64> =
-        TABLES.iter().map(|table| (table.name.to_owned(), 0)).collect();
+        head.columns.keys().map(|table| (table.clone(), 0)).collect();
     loop {
         let before = reader.digest();
         let line = reader.next()?.ok_or_else(|| reader.damaged("its end is missing"))?;

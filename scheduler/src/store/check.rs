@@ -10,7 +10,7 @@ use spotwise_model::{JobId, LedgerEntry};
 use super::database::{Kind, Row, Statement, Transaction, Value};
 use super::document::parse;
 use super::tables::{TABLES, Table};
-use super::{Location, StoreError, attempts, events, instances, jobs, ledger, open};
+use super::{Location, StoreError, attempts, events, instances, jobs, ledger, open, spells};
 
 /// More findings than this are only counted.
 const LISTED: usize = 1_000;
@@ -43,6 +43,7 @@ pub struct CheckReport {
 
 const RESTORE: &str = "stop, and restore a backup into a new database";
 const SET_ASIDE: &str = "it is set aside at every start: restore a backup, or remove the row";
+const FORECAST: &str = "remove the row: only forecasts are made of it";
 const REPORT: &str = "keep a copy of the database and report it: sums of money may be wrong";
 
 impl CheckReport {
@@ -92,7 +93,7 @@ async fn pages(transaction: &mut Transaction, report: &mut CheckReport) -> Resul
 }
 
 /// Each answers the keys of rows that must not be.
-const QUESTIONS: [(&str, &str, &str, &str); 9] = [
+const QUESTIONS: [(&str, &str, &str, &str); 11] = [
     (
         "job_tags",
         "SELECT CAST(job AS TEXT) AS key FROM job_tags
@@ -150,6 +151,21 @@ const QUESTIONS: [(&str, &str, &str, &str); 9] = [
          WHERE jobs.spent_micros <> COALESCE(paid.total, 0)",
         "what it has spent is not what the ledger says",
         REPORT,
+    ),
+    (
+        "spells",
+        "SELECT pool || '/' || zone || '/' || instance_type || '/' || CAST(at_us AS TEXT) AS key
+         FROM spells WHERE at_us > (SELECT COALESCE(MAX(until_us), 0) FROM watches)",
+        "it was seen when nobody looked",
+        FORECAST,
+    ),
+    (
+        "watches",
+        "SELECT CAST(from_us AS TEXT) AS key FROM watches WHERE EXISTS
+         (SELECT 1 FROM watches AS other WHERE other.from_us < watches.from_us
+          AND other.until_us > watches.from_us)",
+        "another watch has not ended when it begins",
+        FORECAST,
     ),
     (
         "leader",
@@ -210,6 +226,8 @@ fn row_of(
         "events" => events::read(row).and_then(|event| events::columns(&event)),
         "submissions" => parse::<Vec<JobId>>("submissions", row.text("key")?, &row.text("jobs")?)
             .map(|_| values.to_vec()),
+        "spells" => spells::read_count(row).and_then(|count| spells::columns(&count)),
+        "watches" => spells::read_watch(row).map(|watch| spells::watch_columns(&watch)),
         _ => return Ok(()),
     };
     let key = key(table, values);

@@ -7,7 +7,8 @@ use tracing::warn;
 
 use super::database::Database;
 use super::leader::{self, Turn};
-use super::{Epoch, StoreError, attempts, events, instances, jobs, ledger, submissions};
+use super::{Epoch, StoreError, attempts, events, instances, jobs, ledger, spells, submissions};
+use crate::core::spells::Watched;
 use crate::core::{Change, Event, SubmissionRecord};
 
 /// What one turn of the loop has changed.
@@ -56,6 +57,9 @@ async fn attempt(
     ledger::write(&mut transaction, &batch.ledger).await?;
     events::write(&mut transaction, &batch.events).await?;
     submissions::write(&mut transaction, &batch.submissions).await?;
+    for watched in &batch.watched {
+        spells::write(&mut transaction, watched).await?;
+    }
     transaction.commit().await
 }
 
@@ -70,6 +74,7 @@ struct Batch<'a> {
     ledger: Vec<&'a LedgerEntry>,
     submissions: Vec<&'a SubmissionRecord>,
     events: Vec<&'a Event>,
+    watched: Vec<&'a Watched>,
 }
 
 impl<'a> Batch<'a> {
@@ -83,6 +88,7 @@ impl<'a> Batch<'a> {
                 Change::Ledger(entries) => batch.ledger.extend(entries),
                 Change::Submission(record) => batch.submissions.push(record),
                 Change::Event(event) => batch.events.push(event),
+                Change::Watched(watched) => batch.watched.push(watched),
             }
         }
         batch

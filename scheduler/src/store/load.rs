@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use spotwise_model::JobId;
 
 use super::database::{Database, Row, Statement, Transaction};
-use super::{StoreError, attempts, instances, jobs, leader, ledger};
-use crate::core::State;
+use super::{StoreError, attempts, instances, jobs, leader, ledger, spells};
+use crate::core::{Spells, State};
 
 /// What the store knows of everything that is not settled.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,11 @@ pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
             loaded.state.instances.insert(instance.id, instance);
         }
     }
+    let counts = spells::counts(&mut transaction).await?;
+    let counts = counts.iter().filter_map(|row| loaded.sort_out(spells::read_count(row))).collect();
+    let watches = spells::watches(&mut transaction).await?;
+    let watches = watches.iter().filter_map(|row| loaded.sort_out(spells::read_watch(row)));
+    loaded.state.spells = Spells::stored(counts, watches.collect());
     let state = &mut loaded.state;
     state.ended_parents = ended_parents(&mut transaction, state).await?;
     state.last_job = last(&mut transaction, LAST_JOB).await?;

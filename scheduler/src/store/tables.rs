@@ -34,7 +34,7 @@ pub(super) struct Table {
 }
 
 /// In the order in which rows can be added: what others refer to comes first.
-pub(super) const TABLES: [Table; 9] = [
+pub(super) const TABLES: [Table; 11] = [
     Table {
         name: "jobs",
         columns: &[
@@ -106,6 +106,18 @@ pub(super) const TABLES: [Table; 9] = [
         columns: &[Text("key"), Text("document_hash"), Text("jobs"), Int("at_us")],
         key: 1,
     },
+    Table {
+        name: "spells",
+        columns: &[
+            Text("pool"),
+            Text("zone"),
+            Text("instance_type"),
+            Int("at_us"),
+            Int("machines"),
+        ],
+        key: 4,
+    },
+    Table { name: "watches", columns: &[Int("from_us"), Int("until_us")], key: 1 },
     Table { name: "meta", columns: &[Text("key"), Text("value")], key: 1 },
     Table {
         name: "leader",

@@ -221,7 +221,7 @@ impl Sim {
         }
         self.tally.rounds += 1;
         let changes = draft.changes;
-        leader.news |= moved || !changes.is_empty();
+        leader.news |= moved || changes.iter().any(Change::is_news);
         Pending { answers, changes, now, looks, stage: Stage::Commit, effects: Vec::new() }
     }
 

@@ -30,8 +30,13 @@ pub(crate) fn at(now: Timestamp, config: &Config, total: &PoolLimit) -> Vec<Fore
     static OUTLOOK: OnceLock<Outlook> = OnceLock::new();
     let outlook = OUTLOOK.get_or_init(|| fit(config, total));
     let first = now.checked_sub(outlook.memory).unwrap_or(now);
-    outlook.forecasts.iter().map(|f| Forecast { first, ..f.clone() }).collect()
+    let of_size =
+        |nodes| outlook.forecasts.iter().map(move |f| Forecast { first, nodes, ..f.clone() });
+    GANGS.into_iter().flat_map(of_size).collect()
 }
+
+/// What the worlds' jobs ask for at once.
+const GANGS: [u32; 3] = [1, 2, 3];
 
 /// One machine type is fitted a round.
 fn fit(config: &Config, total: &PoolLimit) -> Outlook {

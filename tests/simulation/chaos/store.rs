@@ -7,7 +7,7 @@ use spotwise_model::{
     Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
     LedgerEntry,
 };
-use spotwise_scheduler::core::{Attempts, Change, State, SubmissionRecord};
+use spotwise_scheduler::core::{Attempts, Change, Spells, State, SubmissionRecord};
 
 use spotwise_scheduler::store::{Candidate, Epoch, Standing, StoreError, Turn};
 
@@ -20,6 +20,7 @@ pub(crate) struct Tables {
     pub(crate) ledger: BTreeMap<(InstanceId, u32), LedgerEntry>,
     pub(crate) submissions: BTreeMap<String, SubmissionRecord>,
     pub(crate) last_event: u64,
+    pub(crate) spells: Spells,
 }
 
 /// The store, and who leads.
@@ -108,6 +109,7 @@ impl Tables {
                 assert_eq!(event.number, self.last_event + 1, "events have no gaps");
                 self.last_event = event.number;
             }
+            Change::Watched(watched) => self.spells.take(&stored(watched)),
         }
     }
 
@@ -143,6 +145,7 @@ impl Tables {
             last_instance: self.instances.keys().next_back().map_or(0, |id| id.0),
             last_event: self.last_event,
             settled_total: self.ledger.values().map(|entry| entry.amount).sum(),
+            spells: Spells::stored(self.spells.rows().collect(), self.spells.watches().collect()),
             ..State::default()
         }
     }

@@ -50,6 +50,7 @@ async fn fill(location: &Location, jobs: u64) {
         Change::Ledger(vec![entry]),
         Change::Event(event(1, 1, Some(1))),
         Change::Event(event(2, 1, None)),
+        Change::Watched(Box::new(watched(&[(1_000, 16), (1_600, 0), (2_000, 4)]))),
     ];
     changes.extend((2..=jobs).map(|id| job(id).into()));
     put(&store, changes).await.unwrap();
@@ -82,6 +83,7 @@ async fn there_and_back(from: Kind, to: Kind) {
     let file = folder.path().join("backup");
     let made = backup(&source.location, &file, false, at(50)).await.unwrap();
     assert_eq!((made.rows["jobs"], made.rows["ledger"], made.round), (1_200, 1, 1));
+    assert_eq!((made.rows["spells"], made.rows["watches"]), (3, 1));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
     let again = backup(&source.location, &file, false, at(50)).await;
     assert!(matches!(again, Err(BackupError::Exists { .. })), "{again:?}");
@@ -159,6 +161,45 @@ async fn a_broken_backup_is_refused_and_changes_nothing() {
     restore(&target.clone().into(), &file, at(60)).await.unwrap();
 }
 
+/// A backup from before there were spells.
+#[tokio::test]
+async fn a_backup_without_younger_tables_is_restored() {
+    let (source, folder) = (place(Kind::Sqlite), tempfile::tempdir().unwrap());
+    fill(&source.location, 3).await;
+    let file = folder.path().join("backup");
+    backup(&source.location, &file, false, at(50)).await.unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let young = ["spells", "watches"];
+    let of_them = |line: &&str| !young.iter().any(|t| line.starts_with(&format!("[\"{t}\",")));
+    let mut lines: Vec<String> = text.lines().filter(of_them).map(str::to_owned).collect();
+    let edit = |line: &mut String, edit: &dyn Fn(&mut serde_json::Value)| {
+        let mut value = serde_json::from_str(line).unwrap();
+        edit(&mut value);
+        *line = value.to_string();
+    };
+    edit(&mut lines[0], &|head| {
+        head["schema"] = 2.into();
+        young.iter().for_each(|t| drop(head["columns"].as_object_mut().unwrap().remove(*t)));
+    });
+    let mut end = lines.pop().unwrap();
+    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let sum = <sha2::Sha256 as sha2::Digest>::digest(&body);
+    let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+    edit(&mut end, &|end| {
+        end["sha256"] = sum.clone().into();
+        young.iter().for_each(|t| drop(end["rows"].as_object_mut().unwrap().remove(*t)));
+    });
+    std::fs::write(&file, format!("{body}{end}\n")).unwrap();
+    let target = place(Kind::Postgres);
+    let report = restore(&target.location, &file, at(60)).await.unwrap();
+    assert_eq!((report.schema, report.rows["jobs"]), (2, 3));
+    assert_eq!(check(&target.location).await.unwrap().findings, []);
+    // A table that the schema has is not left out.
+    edit(&mut lines[0], &|head| head["schema"] = open::known().into());
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    refused(&folder.path().join("new.db"), &file).await;
+}
+
 async fn refused(target: &Path, bad: &PathBuf) {
     let answer = restore(&target.into(), bad, at(60)).await;
     let text = std::fs::read_to_string(bad).unwrap_or_default();
@@ -199,7 +240,7 @@ async fn every_column_is_backed_up() {
 }
 
 /// Each of these is seen, by its table.
-const FAULTS: [(&str, &str); 12] = [
+const FAULTS: [(&str, &str); 15] = [
     ("job_tags", "INSERT INTO job_tags (job, key, value) VALUES (9999, 'a', 'b')"),
     ("events", "UPDATE events SET job = 9999 WHERE number = 1"),
     ("ledger", "UPDATE ledger SET instance = 9999"),
@@ -215,6 +256,9 @@ const FAULTS: [(&str, &str); 12] = [
     ("attempts", "UPDATE attempts SET live = 0"),
     ("instances", "UPDATE instances SET settled = 0"),
     ("submissions", "UPDATE submissions SET jobs = 'x'"),
+    ("spells", "UPDATE watches SET until_us = 1900000000"),
+    ("watches", "INSERT INTO watches (from_us, until_us) VALUES (1500000000, 1600000000)"),
+    ("watches", "UPDATE watches SET from_us = -9000000000000000000"),
 ];
 
 #[tokio::test]

@@ -35,6 +35,7 @@ on_both! {
     an_empty_store_has_nothing,
     what_is_settled_stays_out_of_memory,
     the_last_value_of_a_round_counts,
+    what_was_seen_is_kept_and_forgotten,
     a_job_never_has_two_live_attempts,
     a_repeated_round_changes_nothing,
     a_round_number_of_an_earlier_leader_is_not_a_repeat,

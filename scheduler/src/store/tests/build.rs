@@ -24,6 +24,7 @@ use spotwise_model::{
     WaitReason,
 };
 
+use crate::core::spells::{Count, Watch, Watched};
 use crate::core::{Change, Event, EventKind, SubmissionRecord};
 use crate::store::{Epoch, Round, Store, StoreError};
 
@@ -266,6 +267,22 @@ pub(super) fn record(key: &str, jobs: &[u64]) -> SubmissionRecord {
         jobs: jobs.iter().copied().map(JobId).collect(),
         at: at(1_000),
     }
+}
+
+pub(super) fn count(second: i64, machines: u32) -> Count {
+    Count {
+        offer: OfferKey { capacity_type: CapacityType::Spot, ..offer() },
+        at: at(second),
+        machines,
+    }
+}
+
+/// Machines were looked at from the first of these times to the last.
+pub(super) fn watched(counts: &[(i64, u32)]) -> Watched {
+    let counts: Vec<Count> = counts.iter().map(|(at, machines)| count(*at, *machines)).collect();
+    let (from, until) = (counts.first().unwrap().at, counts.last().unwrap().at);
+    let watches = vec![Watch { from, until }];
+    Watched { rewound: None, watches, counts, forgotten: Vec::new(), unwatched: None }
 }
 
 /// Commits changes as the next round of a new leader.

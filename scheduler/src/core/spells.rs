@@ -1,0 +1,330 @@
+//! What has been seen of the spot markets: how many machines of each offer could
+//! be had since when, and when anybody looked ([decision 17]).
+//!
+//! All times are market times. Memory has everything as soon as it is seen; the
+//! store gets it with some later round, many rows at a time.
+//!
+//! [decision 17]: ../../../docs/decisions/0017-spells-are-seen-and-stored.md
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use spotwise_model::time::{after, between};
+use spotwise_model::{Now, OfferKey};
+
+/// What is older is not looked at: with a half-life of three days it weighs less
+/// than a twentieth.
+pub const MEMORY: Duration = Duration::from_secs(14 * 86_400);
+/// A pause between two looks up to here leaves no gap: forecasts look at one
+/// moment in so much time.
+pub const PATIENCE: Duration = Duration::from_secs(900);
+/// The store hears of what is seen at most so often (wall time).
+const WRITE_GAP: Duration = Duration::from_secs(1);
+/// And that nothing has changed, after so long.
+const MARK: Duration = Duration::from_secs(300);
+/// Rows are forgotten when they are so much older than they need to be, so that
+/// an offer is looked after once a day and not with each of its changes.
+const FORGET_LATE: Duration = Duration::from_secs(86_400);
+/// Offers looked after, and rows of each that are forgotten, with one writing.
+const OFFERS_AT_ONCE: usize = 16;
+const ROWS_AT_ONCE: usize = 500;
+
+/// Machines of an offer from a time on, until its next count.
+type Counts = BTreeMap<Timestamp, u32>;
+
+/// Everything that is remembered of the spot markets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spells {
+    counts: BTreeMap<OfferKey, Counts>,
+    /// From when until when somebody looked; by their beginnings, without overlap.
+    watches: BTreeMap<Timestamp, Timestamp>,
+    unwritten: Unwritten,
+}
+
+/// What the store has not heard of.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Unwritten {
+    /// Whether this memory has looked at all since it was read.
+    looked: bool,
+    counts: Vec<Count>,
+    rewound: Option<Timestamp>,
+    /// The first watch that the store does not know whole; none: it knows none.
+    from: Option<Timestamp>,
+    /// Until when the store knows that somebody looked.
+    marked: Option<Timestamp>,
+    /// When it was last told (wall time).
+    at: Option<Timestamp>,
+}
+
+/// From a time on, so many machines of an offer could be had at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Which.
+    pub offer: OfferKey,
+    /// From when on.
+    pub at: Timestamp,
+    /// How many, ours included.
+    pub machines: u32,
+}
+
+/// Somebody looked at the market all the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// From when.
+    pub from: Timestamp,
+    /// Until when, that moment included.
+    pub until: Timestamp,
+}
+
+/// What the store is told of, applied in the order of the fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// What was seen at this time or later is void: the market's time went back
+    /// to here, or nobody looked for longer than the memory lasts.
+    pub rewound: Option<Timestamp>,
+    /// Watches that are new or longer than before, the present one last.
+    pub watches: Vec<Watch>,
+    /// Counts that are new.
+    pub counts: Vec<Count>,
+    /// Counts of these offers from before these times are forgotten.
+    pub forgotten: Vec<(OfferKey, Timestamp)>,
+    /// Watches that began before this time are forgotten.
+    pub unwatched: Option<Timestamp>,
+}
+
+/// How a look follows the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The watch goes on.
+    On,
+    /// A new watch begins: nobody looked for a while, or ever.
+    Anew,
+    /// The market's time went back.
+    Back,
+}
+
+impl Spells {
+    /// What a store remembers.
+    pub fn stored(counts: Vec<Count>, watches: Vec<Watch>) -> Self {
+        let mut spells = Self::default();
+        for Count { offer, at, machines } in counts {
+            spells.counts.entry(offer).or_default().insert(at, machines);
+        }
+        spells.watches = watches.into_iter().map(|watch| (watch.from, watch.until)).collect();
+        spells.unwritten.marked = spells.until();
+        spells.unwritten.from = spells.watches.keys().next_back().copied();
+        spells
+    }
+
+    /// Takes note of the machines of every spot offer. `patience` is the longest
+    /// pause between two looks of one memory that leaves no gap.
+    pub fn look(
+        &mut self,
+        available: &BTreeMap<OfferKey, u32>,
+        patience: Duration,
+        now: Timestamp,
+    ) -> Step {
+        let step = self.step(patience, now);
+        match (step, self.watches.last_entry()) {
+            (Step::On, Some(mut last)) => {
+                // A clock that is a little behind its predecessor's waits here.
+                if now < *last.get() {
+                    return step;
+                }
+                last.insert(now);
+            }
+            (Step::Back, _) => {
+                self.rewind(now);
+                self.watches.insert(now, now);
+            }
+            (Step::On | Step::Anew, _) => {
+                // Who was away for longer than the memory begins from nothing.
+                if self.until().is_some_and(|until| between(until, now) > MEMORY) {
+                    self.rewind(Timestamp::MIN);
+                }
+                self.watches.insert(now, now);
+            }
+        }
+        self.unwritten.looked = true;
+        for (offer, machines) in available {
+            self.note(offer, *machines, now);
+        }
+        let gone = |offer: &&OfferKey| !available.contains_key(*offer);
+        for offer in self.counts.keys().filter(gone).cloned().collect::<Vec<_>>() {
+            self.note(&offer, 0, now);
+        }
+        step
+    }
+
+    fn step(&self, patience: Duration, now: Timestamp) -> Step {
+        let patience = if self.unwritten.looked { patience.max(PATIENCE) } else { PATIENCE };
+        match self.until() {
+            None => Step::Anew,
+            Some(until) if between(now, until) > PATIENCE => Step::Back,
+            Some(until) if between(until, now) > patience => Step::Anew,
+            Some(_) => Step::On,
+        }
+    }
+
+    fn note(&mut self, offer: &OfferKey, machines: u32, now: Timestamp) {
+        let counts = match self.counts.get_mut(offer) {
+            Some(counts) => counts,
+            None => self.counts.entry(offer.clone()).or_default(),
+        };
+        if counts.last_key_value().is_none_or(|(_, last)| *last != machines) {
+            counts.insert(now, machines);
+            self.unwritten.counts.push(Count { offer: offer.clone(), at: now, machines });
+        }
+    }
+
+    /// What was seen at `to` or later is void.
+    fn rewind(&mut self, to: Timestamp) {
+        self.cut(to);
+        let unwritten = &mut self.unwritten;
+        unwritten.rewound = Some(unwritten.rewound.map_or(to, |before| before.min(to)));
+        unwritten.counts.retain(|count| count.at < to);
+        // Of what is left only the last watch is another than before.
+        let last = self.watches.keys().next_back().copied();
+        unwritten.from = unwritten.from.zip(last).map(|(from, last)| from.min(last));
+        unwritten.marked = None;
+    }
+
+    fn cut(&mut self, to: Timestamp) {
+        for counts in self.counts.values_mut() {
+            counts.split_off(&to);
+        }
+        self.counts.retain(|_, counts| !counts.is_empty());
+        self.watches.split_off(&to);
+        for until in self.watches.values_mut() {
+            *until = (*until).min(to);
+        }
+    }
+
+    /// What the store is to hear of now, if anything.
+    pub fn write(&mut self, now: Now) -> Option<Watched> {
+        let (last, until) = self.watches.last_key_value().map(|(from, until)| (*from, *until))?;
+        let unwritten = &self.unwritten;
+        let rests = unwritten.at.is_some_and(|at| between(at, now.wall) < WRITE_GAP);
+        let marked = unwritten.marked.map_or(Duration::MAX, |marked| between(marked, until));
+        let news = !unwritten.counts.is_empty() || unwritten.rewound.is_some() || marked >= MARK;
+        if rests || !news || !unwritten.looked {
+            return None;
+        }
+        let oldest = now.market.checked_sub(MEMORY).unwrap_or(Timestamp::MIN);
+        let from = self.unwritten.from.replace(last);
+        let watched = Watched {
+            rewound: self.unwritten.rewound.take(),
+            watches: self
+                .watches()
+                .skip_while(|w| from.is_some_and(|from| w.from < from))
+                .collect(),
+            counts: std::mem::take(&mut self.unwritten.counts),
+            forgotten: self.too_old(oldest),
+            unwatched: self.unwatched(oldest),
+        };
+        self.unwritten.marked = Some(until);
+        self.unwritten.at = Some(now.wall);
+        Some(watched)
+    }
+
+    /// Counts that nobody asks for: all before the one that holds at `oldest`.
+    fn too_old(&self, oldest: Timestamp) -> Vec<(OfferKey, Timestamp)> {
+        let old = self.counts.iter().filter_map(|(offer, counts)| {
+            let second = counts.keys().nth(1).filter(|at| after(**at, FORGET_LATE) <= oldest)?;
+            let kept = counts.range(second..=&oldest).map(|(at, _)| *at);
+            Some((offer.clone(), kept.take(ROWS_AT_ONCE).last()?))
+        });
+        old.take(OFFERS_AT_ONCE).collect()
+    }
+
+    /// The last watch that had begun by `oldest`, where there are others before it.
+    fn unwatched(&self, oldest: Timestamp) -> Option<Timestamp> {
+        let last = *self.watches.range(..=oldest).next_back()?.0;
+        (self.start()? < last).then_some(last)
+    }
+
+    /// Takes in what the store is told. What this memory has seen itself is there
+    /// already.
+    pub fn take(&mut self, watched: &Watched) {
+        if let Some(to) = watched.rewound {
+            self.cut(to);
+        }
+        self.watches.extend(watched.watches.iter().map(|watch| (watch.from, watch.until)));
+        for Count { offer, at, machines } in &watched.counts {
+            self.counts.entry(offer.clone()).or_default().insert(*at, *machines);
+        }
+        for (offer, before) in &watched.forgotten {
+            if let Some(counts) = self.counts.get_mut(offer) {
+                *counts = counts.split_off(before);
+            }
+        }
+        if let Some(before) = watched.unwatched {
+            self.watches = self.watches.split_off(&before);
+        }
+    }
+
+    /// When anybody first looked.
+    pub fn start(&self) -> Option<Timestamp> {
+        self.watches.first_key_value().map(|(from, _)| *from)
+    }
+
+    /// The last look.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.watches.last_key_value().map(|(_, until)| *until)
+    }
+
+    /// Whether anybody looked at that time.
+    pub fn is_watched(&self, at: Timestamp) -> bool {
+        self.watches.range(..=at).next_back().is_some_and(|(_, until)| *until >= at)
+    }
+
+    /// When the offer was first seen.
+    pub fn first(&self, offer: &OfferKey) -> Option<Timestamp> {
+        self.counts.get(offer)?.first_key_value().map(|(at, _)| *at)
+    }
+
+    /// Machines of an offer at a time, as they were last seen; none before the
+    /// first look at it.
+    pub fn machines(&self, offer: &OfferKey, at: Timestamp) -> Option<u32> {
+        self.counts.get(offer)?.range(..=at).next_back().map(|(_, machines)| *machines)
+    }
+
+    /// Since when there are at least so many machines of an offer, or fewer,
+    /// without a gap: no earlier than the present watch or `earliest`.
+    pub fn since(&self, offer: &OfferKey, machines: u32, earliest: Timestamp) -> Option<Timestamp> {
+        let earliest = self.watches.last_key_value()?.0.max(&earliest);
+        let counts = self.counts.get(offer)?;
+        let now = *counts.last_key_value()?.1 >= machines;
+        let run = counts.iter().rev().take_while(|(_, count)| (**count >= machines) == now);
+        let mut since = None;
+        for (at, _) in run {
+            since = Some(*at);
+            if at <= earliest {
+                break;
+            }
+        }
+        since.map(|since| since.max(*earliest))
+    }
+
+    /// Everything, for a store.
+    pub fn rows(&self) -> impl Iterator<Item = Count> {
+        self.counts.iter().flat_map(|(offer, counts)| {
+            counts.iter().map(|(at, machines)| Count {
+                offer: offer.clone(),
+                at: *at,
+                machines: *machines,
+            })
+        })
+    }
+
+    /// Every watch, the oldest first.
+    pub fn watches(&self) -> impl Iterator<Item = Watch> {
+        self.watches.iter().map(|(from, until)| Watch { from: *from, until: *until })
+    }
+}
+
+#[cfg(test)]
+#[path = "spells_tests.rs"]
+mod tests;

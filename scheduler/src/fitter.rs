@@ -1,0 +1,51 @@
+//! Has forecasts fitted beside the loop, one at a time.
+
+use spotwise_solver::Forecast;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use crate::handle::Handle;
+use crate::phase::forecast::Fit;
+use crate::planner::NICE;
+
+/// The fit under way.
+#[derive(Default)]
+pub(crate) struct Fitter {
+    running: Option<oneshot::Receiver<Forecast>>,
+}
+
+impl Fitter {
+    /// Whether one is under way, or waits to be taken.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The forecast that was being fitted, once it is ready.
+    pub(crate) fn finished(&mut self) -> Option<Forecast> {
+        let answer = self.running.as_mut()?.try_recv();
+        if !matches!(answer, Err(TryRecvError::Empty)) {
+            self.running = None;
+        }
+        if let Err(TryRecvError::Closed) = answer {
+            tracing::error!("a forecast could not be fitted; it is asked for again");
+        }
+        answer.ok()
+    }
+
+    /// Begins a fit, and wakes the loop when it is ready.
+    pub(crate) fn begin(&mut self, fit: Fit, handle: &Handle) {
+        let (sender, receiver) = oneshot::channel();
+        let handle = handle.clone();
+        let work = move || {
+            // Refused only to raise.
+            let _ = rustix::process::nice(NICE);
+            // The loop may have ended.
+            let _ = sender.send(fit.run());
+            handle.wake();
+        };
+        match std::thread::Builder::new().name("fitter".to_owned()).spawn(work) {
+            Ok(_) => self.running = Some(receiver),
+            Err(error) => tracing::error!(%error, "no thread for a fit; asked again"),
+        }
+    }
+}

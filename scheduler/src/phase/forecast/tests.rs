@@ -1,0 +1,527 @@
+use proptest::prelude::*;
+use spotwise_model::id::Zone as ZoneName;
+use spotwise_model::spec::{Format, parse};
+use spotwise_model::time::after;
+use spotwise_model::{CapacityType, JobId, NodeShape, Now, Price};
+use spotwise_solver::PoolLimit;
+
+use super::*;
+use crate::backtest::world::World;
+use crate::config::Config;
+use crate::core::Change;
+use crate::core::spells::{PATIENCE, Step};
+use crate::handle::{Command, Submit};
+use crate::market::{Listing, Row};
+use crate::phase::offers;
+use crate::phase::round::{self, Draft, Surroundings};
+use crate::store::{Round, Store};
+
+const DAY: i64 = 1_440;
+
+fn minute(minute: i64) -> Timestamp {
+    Timestamp::from_second(1_700_006_400 + minute * 60).unwrap()
+}
+
+/// Zones with their machines from some minutes on.
+fn market(zones: &[(&str, Vec<(i64, u32)>)]) -> Market {
+    let listing = |(zone, rows): &(&str, Vec<(i64, u32)>)| Listing {
+        zone: ZoneName::new(zone),
+        instance_type: InstanceType::new("p3.2xlarge"),
+        shape: NodeShape { cpu_milli: 8_000, memory_mib: 32_768, ..NodeShape::default() },
+        on_demand: Price::from_micros_per_hour(3_060_000),
+        rows: rows
+            .iter()
+            .map(|(at, available)| Row {
+                at: minute(*at),
+                available: *available,
+                price: Some(Price::from_micros_per_hour(900_000)),
+            })
+            .collect(),
+    };
+    Market::new(zones.iter().map(listing).collect(), None).unwrap()
+}
+
+fn pool() -> PoolName {
+    PoolName::new("local")
+}
+
+fn total() -> PoolLimit {
+    let lots = u64::MAX / 2;
+    PoolLimit { pool: pool(), cpu_milli: lots, memory_mib: lots, gpus: None }
+}
+
+fn key(zone: &str) -> OfferKey {
+    OfferKey {
+        pool: pool(),
+        zone: ZoneName::new(zone),
+        instance_type: InstanceType::new("p3.2xlarge"),
+        capacity_type: CapacityType::Spot,
+    }
+}
+
+fn machines_now(market: &Market, at: Timestamp) -> BTreeMap<OfferKey, u32> {
+    offers::available_spot(&pool(), &market.quotes(at))
+}
+
+/// Looks at every change, and every ten minutes at least; the second is what a
+/// store was told.
+fn watch(spells: &mut Spells, stored: &mut Spells, market: &Market, from: i64, until: i64) {
+    let (mut at, until) = (minute(from), minute(until));
+    while at <= until {
+        spells.look(&machines_now(market, at), PATIENCE, at);
+        if let Some(watched) = spells.write(Now { market: at, wall: at }) {
+            spells.take(&watched);
+            stored.take(&watched);
+        }
+        if at == until {
+            break;
+        }
+        let next = after(at, Duration::from_secs(600)).min(until);
+        at = market.next_change(at).map_or(next, |change| change.min(next));
+    }
+}
+
+/// Killed, and begun again: it knows what the store was told.
+fn again(stored: &Spells) -> Spells {
+    Spells::stored(stored.rows().collect(), stored.watches().collect())
+}
+
+/// The whole past, as a recording has it.
+fn recorded(market: &Market, zone: &str, nodes: u32, now: Timestamp) -> Vec<bool> {
+    let (zone, kind) = (ZoneName::new(zone), InstanceType::new("p3.2xlarge"));
+    let memory = between(market.start(), now).min(crate::core::spells::MEMORY);
+    let steps = (memory.as_secs() / STEP.as_secs()) as u32;
+    let first = now.checked_sub(STEP * steps).unwrap();
+    let machines = (0..=steps).map(|step| {
+        let at = after(first, STEP * step);
+        market.quote(&zone, &kind, CapacityType::Spot, at).unwrap().available
+    });
+    machines.map(|machines| machines >= nodes).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whoever missed nothing, whether he watched from the start, from some time on
+    /// or not yet, and whether he was killed on the way, learns what the whole
+    /// series says.
+    #[test]
+    fn who_missed_nothing_learns_the_whole_series(
+        zones in prop::collection::vec(
+            prop::collection::vec((1_i64..400, 0_u32..6), 1..80), 1..4),
+        begin in 0_i64..4 * DAY,
+        kill in 0_i64..4 * DAY,
+        days in 2_i64..18,
+        nodes in 1_u32..8,
+    ) {
+        let names = ["us-east-1a", "us-east-1b", "us-west-2a"];
+        let rows = zones.into_iter().map(|zone| {
+            let mut at = 0;
+            let later = zone.into_iter().map(|(gap, machines)| {
+                at += gap;
+                (at, machines)
+            });
+            std::iter::once((0, 3)).chain(later).collect()
+        });
+        let market = market(&names.into_iter().zip(rows).collect::<Vec<_>>());
+        let end = 4 * DAY + days * DAY / 4;
+        let (mut spells, mut stored) = (Spells::default(), Spells::default());
+        watch(&mut spells, &mut stored, &market, begin, end);
+        let (mut killed, mut told) = (Spells::default(), Spells::default());
+        let kill = begin + kill;
+        watch(&mut killed, &mut told, &market, begin, kill.min(end));
+        killed = again(&told);
+        watch(&mut killed, &mut told, &market, kill.min(end), end);
+        let first_look = {
+            let mut spells = Spells::default();
+            spells.look(&machines_now(&market, minute(end)), PATIENCE, minute(end));
+            spells
+        };
+        let zones: Vec<&str> =
+            names.into_iter().filter(|z| machines_now(&market, minute(0)).contains_key(&key(z))).collect();
+        let keys: Vec<OfferKey> = zones.iter().map(|zone| key(zone)).collect();
+        let keys: Vec<&OfferKey> = keys.iter().collect();
+        let now = minute(end);
+        let expected: Vec<Vec<bool>> =
+            zones.iter().map(|zone| recorded(&market, zone, nodes, now)).collect();
+        for spells in [&spells, &killed, &first_look, &Spells::default()] {
+            let history = History::of(spells, &market, &keys, nodes, now);
+            prop_assert_eq!(&history.zones, &expected);
+            for offer in &keys {
+                let day = now.checked_sub(Duration::from_secs(86_400)).unwrap();
+                let whole = market.since(&offer.zone, &offer.instance_type, nodes, (day, now));
+                if *spells != Spells::default() {
+                    let since = history::since(spells, &market, offer, nodes, now);
+                    prop_assert_eq!(Some(since), whole, "{}", offer);
+                }
+            }
+        }
+    }
+}
+
+/// Comes and goes; a third of the time there are fewer machines than four.
+fn lively() -> Vec<(i64, u32)> {
+    (0..400).map(|n| (n * 95 + n * n % 40, [5, 0, 2, 7, 0, 3][n as usize % 6])).collect()
+}
+
+/// As above but from one minute to another, where it is always the same.
+fn changed(from: i64, to: i64) -> Vec<(i64, u32)> {
+    let rows = lively();
+    let back = rows.iter().rev().find(|(at, _)| *at <= to).unwrap().1;
+    let outside = rows.iter().copied().filter(|(at, _)| !(from..=to).contains(at));
+    let mut rows: Vec<_> = outside.chain([(from, 1), (to, back)]).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// The forecasts of a scheduler that watched for these stretches, the last one
+/// until now, and has a gang in its queue.
+fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, Spells) {
+    let (mut spells, mut stored) = (Spells::default(), Spells::default());
+    for (from, until) in watched {
+        spells = again(&stored);
+        watch(&mut spells, &mut stored, market, *from, *until);
+    }
+    let mut state = State { spells: spells.clone(), ..State::default() };
+    let mut gang = crate::phase::shares::tests::job(1, "training");
+    gang.spec = spec("gang", 4).into();
+    state.apply(&mut gang.into());
+    let now = minute(watched.last().unwrap().1);
+    state.seen.offers =
+        offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
+    let available = machines_now(market, now);
+    while let Some(fit) = due(&state, market, &available, Duration::from_secs(600), now) {
+        take(&mut state.seen.forecasts, fit.run(), now);
+    }
+    let fitted = std::mem::take(&mut state.seen.forecasts);
+    (look(fitted, &state, market, &available, now), spells)
+}
+
+fn spec(name: &str, nodes: u32) -> spotwise_model::JobSpec {
+    submission(name, nodes).jobs.remove(0)
+}
+
+fn submission(name: &str, nodes: u32) -> spotwise_model::spec::Submission {
+    let text = format!(
+        "name: {name}\ncommand: [train]\nresources: {{cpus: 8, memory: 16GB, nodes: {nodes}}}\n\
+         work: {{duration: 4h}}\ndeadline: 20h\ncheckpoint: {{interval: 10m, grace: 30s}}\n"
+    );
+    parse(text.as_bytes(), Format::Yaml).unwrap()
+}
+
+#[test]
+fn what_comes_later_and_what_nobody_saw_change_no_forecast() {
+    let now = 6 * DAY;
+    let gap = (3 * DAY + 100, 3 * DAY + 700);
+    let watched = [(DAY, gap.0), (gap.1, now)];
+    let text = |rows| format!("{:?}", forecasts(&market(&[("us-east-1a", rows)]), &watched).0);
+    let whole = text(lively());
+    assert!(whole.contains("nodes: 1,") && whole.contains("nodes: 4,"));
+    assert_eq!(text(changed(now + 1, now + 5_000)), whole, "the future");
+    assert_eq!(text(changed(gap.0 + 1, gap.1 - 1)), whole, "what nobody saw");
+    // And what was seen, or recorded before it, does.
+    assert_ne!(text(changed(gap.1 + 100, gap.1 + 900)), whole);
+    assert_ne!(text(changed(100, 1_000)), whole);
+}
+
+#[test]
+fn it_says_what_was_seen() {
+    let market = market(&[("us-east-1a", lively()), ("us-east-1b", vec![(0, 3)])]);
+    let (both, _) = forecasts(&market, &[(DAY, 3 * DAY + 150)]);
+    let words = |nodes| what_was_seen(&both, &key("us-east-1b"), nodes).unwrap_or_default();
+    let (single, gang) = (words(1), words(3));
+    let begin = "spot p3.2xlarge is seen for 2d 2h, recorded for 1d before that: ";
+    assert!(single.starts_with(begin), "{single}");
+    assert!(single.ends_with(" spells with a machine or without, in 2 zones"), "{single}");
+    assert!(gang.ends_with(" spells with 4 machines at once or without, in 2 zones"), "{gang}");
+    assert_eq!(words(5), "");
+    let young = forecasts(&market, &[(0, 0)]).0;
+    let words = what_was_seen(&young, &key("us-east-1b"), 1).unwrap();
+    assert!(words.contains("not seen for long enough to learn anything: 2 spells"), "{words}");
+}
+
+#[test]
+fn a_gap_is_left_out_with_so_much_more_that_whole_days_are() {
+    let market = market(&[("us-east-1a", lively()), ("us-east-1b", vec![(0, 9)])]);
+    let gap = (3 * DAY + 100, 3 * DAY + 700);
+    let now = 6 * DAY;
+    let (_, spells) = forecasts(&market, &[(DAY, gap.0), (gap.1, now)]);
+    let pauses = history::pauses(&spells, &market, minute(now));
+    let step = Duration::from_secs(900);
+    let day = Duration::from_secs(86_400);
+    let long: Vec<Duration> = pauses.iter().copied().filter(|pause| *pause != step).collect();
+    assert_eq!(long, [step + day]);
+    // From now back to the end of the gap, and so on from the day before that.
+    assert_eq!(pauses.len(), 6 * 96 - 96);
+    assert_eq!(pauses.iter().position(|pause| *pause != step), Some((now - gap.1) as usize / 15));
+    let keys = [key("us-east-1a"), key("us-east-1b")];
+    let keys: Vec<&OfferKey> = keys.iter().collect();
+    let history = History::of(&spells, &market, &keys, 4, minute(now));
+    assert!(history.zones[1].iter().all(|there| *there));
+    assert_eq!(history.sight.span, step * (5 * 96));
+    assert_eq!(history.first, minute(DAY), "as if the memory had begun a day later");
+    assert!(history.sight.own < history.sight.span && history.sight.own > day * 3);
+    // Back within the patience, there is no gap.
+    let (_, spells) = forecasts(&market, &[(DAY, 3 * DAY + 721), (3 * DAY + 729, now)]);
+    assert_eq!(spells.watches().count(), 1);
+    // A zone that came later has a shorter history; the others do not wait for it.
+    let young = key("us-east-1c");
+    let (mut spells, mut stored) = (Spells::default(), Spells::default());
+    watch(&mut spells, &mut stored, &market, 0, DAY);
+    let mut both = machines_now(&market, minute(DAY));
+    both.insert(young.clone(), 4);
+    for tick in 0..=20 {
+        spells.look(&both, PATIENCE, minute(DAY + tick * 15));
+    }
+    let keys = [&keys[0].clone(), &young];
+    let history = History::of(&spells, &market, &keys, 1, minute(DAY + 300));
+    assert_eq!(history.zones.iter().map(Vec::len).collect::<Vec<_>>(), [96 + 21, 21]);
+}
+
+/// A scheduler on a store. Each of its rounds is committed as the loop does it.
+struct Led {
+    store: Store,
+    epoch: crate::store::Epoch,
+    round: u64,
+    state: State,
+}
+
+impl Led {
+    async fn begin(path: &std::path::Path) -> Self {
+        let store = Store::open(path).await.unwrap();
+        let epoch = store.lead("test", minute(0)).await.unwrap();
+        let loaded = store.load().await.unwrap();
+        let round = loaded.last_round;
+        Self { store, epoch, round, state: loaded.into_state() }
+    }
+
+    async fn run(&mut self, market: &Market, from: i64, until: i64) {
+        let config = Config::new("/data".into(), "spotwise".into());
+        let (pool, total) = (pool(), total());
+        let around = Surroundings { market, pool: &pool, total: &total, config: &config };
+        for at in (from..=until).step_by(5).map(minute) {
+            let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
+            round::run(&mut draft, None, around, Now { market: at, wall: at });
+            let changes = draft.changes;
+            assert!(changes.iter().all(|change| !change.is_news()), "nobody asks for anything");
+            if !changes.is_empty() {
+                self.round += 1;
+                let round = Round { epoch: self.epoch, id: self.round, changes: &changes };
+                self.store.commit(&round).await.unwrap();
+            }
+        }
+    }
+}
+
+/// Without a job, too, and without a recorded past.
+#[tokio::test]
+async fn a_scheduler_that_was_killed_forecasts_what_one_that_ran_through_does() {
+    let zones = [("us-east-1a", lively()), ("us-east-1b", changed(1_000, 4_000))];
+    let market = market(&zones);
+    let folder = tempfile::tempdir().unwrap();
+    let now = 5 * DAY;
+    let mut through = Led::begin(&folder.path().join("through.db")).await;
+    through.run(&market, DAY, now).await;
+    let path = folder.path().join("killed.db");
+    let mut killed = Led::begin(&path).await;
+    for (from, until) in [(DAY, 2 * DAY), (2 * DAY + 5, 4 * DAY - 65), (4 * DAY - 60, now - 395)] {
+        killed.run(&market, from, until).await;
+        // Nothing is closed or said good-bye to.
+        drop(killed);
+        killed = Led::begin(&path).await;
+        assert!(killed.state.seen.forecasts.is_empty());
+    }
+    killed.run(&market, now - 390, now).await;
+    assert_eq!(killed.state.spells.watches().count(), 1);
+    // Both fit anew, to what they have seen until now.
+    for led in [&mut through, &mut killed] {
+        led.state.seen.forecasts.clear();
+        led.run(&market, now, now).await;
+    }
+    let text = |led: &Led| format!("{:?}", led.state.seen.forecasts);
+    assert!(!through.state.seen.forecasts.is_empty());
+    assert!(text(&through) == text(&killed), "the same, table and all");
+    let sight = through.state.seen.forecasts[0].sight;
+    assert_eq!((sight.span, sight.own), (STEP * (5 * 96), STEP * (4 * 96)));
+    assert!(sight.spells > 60, "{sight:?}");
+}
+
+/// A fit that was begun beside the rounds is taken in where it still belongs.
+#[test]
+fn a_fit_takes_the_place_of_the_one_before_and_none_from_the_future_does() {
+    let market = market(&[("us-east-1a", lively())]);
+    let (old, spells) = forecasts(&market, &[(0, 3 * DAY)]);
+    let mut state = State { spells, ..State::default() };
+    let later = minute(3 * DAY + 6 * 60);
+    let available = machines_now(&market, later);
+    state.seen.offers =
+        offers::offers(&state, &pool(), market.quotes(later), Duration::from_secs(600));
+    state.spells.look(&available, Duration::from_secs(86_400), later);
+    state.seen.forecasts = look(old, &state, &market, &available, later);
+    assert_eq!(state.seen.forecasts.len(), 1, "there is no gang any more");
+    let span = |state: &State| state.seen.forecasts[0].sight.span;
+    assert_eq!(span(&state), STEP * (3 * 96));
+    let fit = due(&state, &market, &available, Duration::from_secs(600), later).unwrap();
+    // Until it is there, the old one is used.
+    let kept = std::mem::take(&mut state.seen.forecasts);
+    state.seen.forecasts = look(kept, &state, &market, &available, later);
+    assert_eq!(state.seen.forecasts.len(), 1);
+    let fitted = fit.run();
+    take(&mut state.seen.forecasts, fitted.clone(), minute(3 * DAY));
+    assert!(due(&state, &market, &available, Duration::ZERO, later).is_some(), "too early");
+    take(&mut state.seen.forecasts, fitted, later);
+    assert_eq!(state.seen.forecasts.len(), 1);
+    assert!(due(&state, &market, &available, Duration::ZERO, later).is_none());
+    assert_eq!(span(&state), STEP * (3 * 96 + 24));
+}
+
+/// The market's time goes back, as where a replay begins again: the forecasts are
+/// of the earlier time, and know nothing of the later.
+#[test]
+fn a_forecast_does_not_outlive_its_time() {
+    let market = market(&[("us-east-1a", lively())]);
+    let (forecasts, mut spells) = forecasts(&market, &[(0, 6 * DAY)]);
+    assert_eq!(forecasts.len(), 2);
+    let mut state = State { spells: spells.clone(), ..State::default() };
+    state.seen.forecasts = forecasts;
+    let mut draft = Draft { state: &mut state, changes: Vec::new() };
+    let config = Config::new("/data".into(), "spotwise".into());
+    let (pool, total) = (pool(), total());
+    let around = Surroundings { market: &market, pool: &pool, total: &total, config: &config };
+    let now = Now { market: minute(2 * DAY), wall: minute(6 * DAY) };
+    round::run(&mut draft, None, around, now);
+    let sight = state.seen.forecasts[0].sight;
+    assert_eq!(sight.span, STEP * (2 * 96));
+    assert_eq!(spells.look(&BTreeMap::new(), PATIENCE, minute(2 * DAY)), Step::Back);
+}
+
+#[test]
+fn sizes_are_those_of_the_queue_and_never_too_small() {
+    let state_of = |nodes: &[u32]| {
+        let mut state = State::default();
+        for (id, nodes) in (1..).zip(nodes) {
+            let mut job = crate::phase::shares::tests::job(id, "training");
+            job.spec = spec("gang", *nodes).into();
+            state.apply(&mut Change::from(job));
+        }
+        state
+    };
+    let shape = NodeShape { cpu_milli: 8_000, memory_mib: 32_768, ..NodeShape::default() };
+    let sizes = |nodes: &[u32]| Gangs::of(&state_of(nodes)).sizes(&shape);
+    assert_eq!(sizes(&[]), [1]);
+    assert_eq!(sizes(&[1, 3, 1, 12, 3]), [1, 3, 12], "as they are");
+    assert_eq!(sizes(&[2, 3, 5, 7, 9, 16, 33]), [1, 2, 4, 8, 16, 64], "rounded up");
+    let small = NodeShape { cpu_milli: 4_000, ..shape.clone() };
+    assert_eq!(Gangs::of(&state_of(&[3, 5])).sizes(&small), [1], "nobody asks for these");
+    let mut state = state_of(&[3, 5]);
+    let mut steady = spec("steady", 5);
+    steady.interruptible = false;
+    state.jobs.get_mut(&JobId(2)).unwrap().spec = steady.into();
+    assert_eq!(Gangs::of(&state).sizes(&shape), [1, 3], "spot is not for everybody");
+}
+
+/// One to three machines all the time but for short holes: a single job waits for
+/// the end of a hole, a gang of four does not hope for what never was.
+#[test]
+fn a_gang_that_spot_never_holds_goes_on_demand_in_time_and_a_single_job_waits() {
+    let rows = (0..1_500).map(|n| (n * 15, if n % 8 == 7 { 0 } else { 1 + n as u32 % 3 }));
+    let market = market(&[("us-east-1a", rows.collect())]);
+    let config = Config::new("/data".into(), "spotwise".into());
+    // A hole begins.
+    let begin = 10 * DAY + 105;
+    let mut world = World::new(market, config, total(), minute(0));
+    assert_eq!(
+        world.market.machines(
+            &ZoneName::new("us-east-1a"),
+            &InstanceType::new("p3.2xlarge"),
+            minute(begin)
+        ),
+        Some(0)
+    );
+    for at in (begin - DAY..begin).step_by(5) {
+        world.now = minute(at);
+        world.round(None);
+    }
+    world.now = minute(begin);
+    for (name, nodes) in [("gang", 4), ("single", 1)] {
+        let request = Submit {
+            submission: submission(name, nodes),
+            document_hash: String::new(),
+            key: None,
+            known: None,
+            ended_parents: Vec::new(),
+        };
+        world.command(Command::Submit(request)).unwrap();
+    }
+    let mut placed: BTreeMap<u64, (i64, CapacityType)> = BTreeMap::new();
+    for at in (begin..begin + DAY).step_by(5) {
+        world.now = minute(at);
+        // One forecast a round.
+        world.round(None);
+        world.round(None);
+        if at == begin {
+            let sizes: Vec<u32> = world.state.seen.forecasts.iter().map(|f| f.nodes).collect();
+            assert_eq!(sizes, [1, 4]);
+        }
+        let (plan, _) = spotwise_solver::plan(&world.plan_input());
+        world.round(Some(plan));
+        for attempt in world.kept.attempts.values() {
+            let first = (at - begin, attempt.offer.capacity_type);
+            placed.entry(attempt.id.job.0).or_insert(first);
+        }
+        if placed.len() == 2 {
+            break;
+        }
+    }
+    let (gang, single) = (placed[&1], placed[&2]);
+    assert_eq!(single, (15, CapacityType::Spot), "when the hole is over");
+    // 20 h less 4 h of work and a changeover.
+    assert_eq!(gang.1, CapacityType::OnDemand);
+    assert!(gang.0 <= 16 * 60, "{gang:?}");
+}
+
+/// How long a fit takes: `cargo test --release -p spotwise-scheduler --lib fits -- --ignored
+/// --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "figures for people")]
+fn how_long_fits_take() {
+    use crate::market::{Catalog, SyntheticOptions, synthetic};
+    let options = SyntheticOptions::new(7, minute(0));
+    let market = synthetic(&options, &Catalog::built_in()).unwrap();
+    let mut spells = Spells::default();
+    for at in (0..14 * DAY).step_by(5).map(minute) {
+        spells.look(&machines_now(&market, at), PATIENCE, at);
+    }
+    let now = minute(14 * DAY - 5);
+    let mut state = State { spells, ..State::default() };
+    let mut gang = crate::phase::shares::tests::job(1, "training");
+    gang.spec = spec("gang", 4).into();
+    state.apply(&mut gang.into());
+    state.seen.offers =
+        offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
+    let available = machines_now(&market, now);
+    let mut fits = Vec::new();
+    let changeover = Duration::from_secs(600);
+    while let Some(fit) = due(&state, &market, &available, changeover, now) {
+        let begun = std::time::Instant::now();
+        take(&mut state.seen.forecasts, fit.run(), now);
+        fits.push(begun.elapsed());
+    }
+    let begun = std::time::Instant::now();
+    let known = std::mem::take(&mut state.seen.forecasts);
+    let forecasts = look(known, &state, &market, &available, now);
+    let update = begun.elapsed();
+    assert_eq!(forecasts.len(), fits.len());
+    let mean = fits.iter().sum::<Duration>() / fits.len() as u32;
+    let most = fits.iter().max().unwrap();
+    println!(
+        "{} fits: {mean:?} each, {most:?} at most; {update:?} to bring all up to date",
+        fits.len()
+    );
+    let keys: Vec<OfferKey> = available.keys().take(9).cloned().collect();
+    let keys: Vec<&OfferKey> = keys.iter().collect();
+    let begun = std::time::Instant::now();
+    let history = History::of(&state.spells, &market, &keys, 4, now);
+    println!("{:?} of that for the history of {} zones", begun.elapsed(), history.zones.len());
+}
