@@ -321,7 +321,7 @@ fn verify(path: &Path) -> Result<(Head, BTreeMap<String, u64>), BackupError> {
         let (format, schema) = (head.spotwise_backup, head.schema);
         return Err(BackupError::Newer { path: path.to_owned(), format, schema });
     }
-    let same = |table: &Table| head.columns.get(table.name).is_some_and(|c| *c == names(table));
+    let same = |table: &Table| head.columns.get(table.name).is_some_and(|c| table.has(c));
     if !TABLES.iter().all(same) {
         return Err(reader.damaged("its columns are those of another schema"));
     }
@@ -391,11 +391,14 @@ impl Reader {
     ) -> Result<(&'static Table, Vec<Value>), BackupError> {
         let table = TABLES.iter().find(|table| table.name == name);
         let table = table.ok_or_else(|| self.damaged("its table is unknown"))?;
-        if values.len() != table.columns.len() {
+        let columns = table.columns.len();
+        if values.len() > columns || values.len() + table.added() < columns {
             return Err(self.damaged("it has another number of columns"));
         }
-        let values =
-            table.columns.iter().zip(values).map(|(column, value)| match (column, value) {
+        // Older backups lack the last columns.
+        let nulls = std::iter::repeat(Json::Null);
+        let values = table.columns.iter().zip(values.into_iter().chain(nulls)).map(
+            |(column, value)| match (column, value) {
                 (Column::Int(_), Json::Null) => Ok(Value::Int(None)),
                 (Column::Text(_), Json::Null) => Ok(Value::Text(None)),
                 (Column::Int(_), Json::Number(number)) if number.is_i64() => {
@@ -405,7 +408,8 @@ impl Reader {
                 (column, _) => {
                     Err(self.damaged(&format!("column {} is of another kind", column.name())))
                 }
-            });
+            },
+        );
         Ok((table, values.collect::<Result<_, _>>()?))
     }
 }
