@@ -1,5 +1,7 @@
 //! What a round does with slices of several profiles.
 
+use std::time::Duration;
+
 use spotwise_model::Plan;
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::plan::Method;
@@ -66,4 +68,30 @@ fn slices_go_beside_what_runs_where_it_is() {
     };
     assert_eq!(bought(&[MigProfile::G3, MigProfile::G2, MigProfile::G1]), 0);
     assert_eq!(bought(&[MigProfile::G4]), 1);
+}
+
+/// Too many of different lengths for the integer program.
+#[test]
+fn many_slices_share_gpus_in_a_large_round() {
+    const PROFILES: [MigProfile; 5] =
+        [MigProfile::G1, MigProfile::G1Double, MigProfile::G2, MigProfile::G3, MigProfile::G4];
+    let mut offer = gpu_offer("a", "H100", 2, 8.0);
+    offer.free = 500;
+    let bought = |profiles: &[MigProfile], each: usize| {
+        let all: Vec<MigProfile> =
+            profiles.iter().copied().cycle().take(each * profiles.len()).collect();
+        let mut jobs = slices(&all);
+        for (job, minutes) in jobs.iter_mut().zip(0..) {
+            job.measured = Some(Duration::from_secs(HOUR + 7 * minutes));
+        }
+        let mut round = input(vec![offer.clone()], jobs);
+        round.time_limit = Duration::from_secs(2);
+        let plan = decide(&round);
+        assert_eq!(plan.placements.len(), round.jobs.len());
+        plan.purchases.values().sum::<u32>()
+    };
+    let apart: u32 = PROFILES.iter().map(|profile| bought(&[*profile], 48)).sum();
+    let together = bought(&PROFILES, 48);
+    // By memory slices no fewer than 39 machines hold them.
+    assert!((39..=42).contains(&together) && apart >= 53, "{together} together, {apart} apart");
 }
