@@ -14,7 +14,7 @@ use crate::money::Money;
 use crate::offer::OfferKey;
 use crate::plan::Why;
 pub use crate::progress::{CheckpointRef, Progress};
-use crate::resources::Share;
+use crate::resources::{GpuSeat, Share};
 pub use crate::stop::{Fuse, StopOrder, StopReason};
 use crate::time::Now;
 
@@ -296,6 +296,10 @@ pub struct Attempt {
     pub offer: OfferKey,
     /// What it takes of each.
     pub share: Share,
+    /// Where its part of a GPU is on each, by rank, for as long as it lives; none
+    /// where it takes no part, and in documents of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seats: Vec<GpuSeat>,
     /// The checkpoint it resumes from; none on a fresh start.
     pub restore: Option<CheckpointRef>,
     /// Why it is where it is, as known when it was placed.

@@ -9,6 +9,10 @@ use std::fmt;
 
 use crate::gpu::{MIG_COMPUTE_SLICES, MigProfile};
 
+mod room;
+
+pub use room::{FRESH_MEASURES, MEASURES, SliceRoom, measures_of};
+
 /// Places of a GPU: one for each profile and each of its starts.
 const PLACES: [(MigProfile, u8); 18] = {
     let mut places = [(MigProfile::G1, 0); 18];
@@ -144,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    fn all() -> BTreeSet<MigLayout> {
+    pub(super) fn all() -> BTreeSet<MigLayout> {
         let mut seen = BTreeSet::from([MigLayout::EMPTY]);
         let mut next = vec![MigLayout::EMPTY];
         while let Some(layout) = next.pop() {

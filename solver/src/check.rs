@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::PoolName;
-use spotwise_model::mig::fit_afresh;
+use spotwise_model::mig::{MEASURES, fit_afresh};
 use spotwise_model::plan::Target;
 use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::sharing::SoftSharing;
@@ -240,10 +240,9 @@ fn check_machines(
             Target::New(_) => {
                 offers.get(key).is_none_or(|offer| new_machine_holds(&offer.shape, &shares))
             }
-            Target::Existing(id) => there.get(&id).is_none_or(|(_, free)| {
-                let mut free = (*free).clone();
-                shares.iter().all(|share| free.take(share))
-            }),
+            Target::Existing(id) => {
+                there.get(&id).is_none_or(|(_, free)| used_machine_holds(free, &shares))
+            }
         };
         if !holds {
             wrong.push(Violation::Overfilled { offer: key.clone(), target });
@@ -251,9 +250,20 @@ fn check_machines(
     }
 }
 
+/// Beside what runs each part of a GPU needs a seat of its own: seats are given to
+/// all of them and then taken one by one.
+fn used_machine_holds(free: &Free, shares: &[&Share]) -> bool {
+    let shares: Vec<Share> = shares.iter().map(|share| **share).collect();
+    let mut left = free.clone();
+    let seats = free.clone().seat(&shares, &|_| 0);
+    seats.is_some_and(|seats| {
+        shares.iter().zip(seats).all(|(share, seat)| left.take_at(share, seat))
+    })
+}
+
 /// Whole GPUs, those that are cut and those that are shared are each other's
-/// rest. Slices of one machine are of one profile ([`Free::take`]: attempts have
-/// no seat yet); a GPU is shared in one way, by parts of one size.
+/// rest. Slices of all profiles fit together where a layout has them; a GPU is
+/// shared in one way, by parts of one size.
 fn new_machine_holds(shape: &NodeShape, shares: &[&Share]) -> bool {
     let sum = |take: fn(&Share) -> u64| shares.iter().map(|s| u128::from(take(s))).sum::<u128>();
     let slices = MigProfile::ALL.map(|profile| {
@@ -265,7 +275,6 @@ fn new_machine_holds(shape: &NodeShape, shares: &[&Share]) -> bool {
     let left = left.and_then(|left| u32::try_from(left).ok());
     let two_ways = |share: &Share| share.mig.is_some() && share.shared.is_some();
     left.is_some_and(|left| fit_afresh(slices, left))
-        && slices.iter().filter(|alike| **alike > 0).count() <= 1
         && !shares.iter().any(|share| two_ways(share))
         && sum(|share| share.cpu_milli) <= u128::from(shape.cpu_milli)
         && sum(|share| share.memory_mib) <= u128::from(shape.memory_mib)
@@ -298,15 +307,16 @@ fn check_pools(
 ) {
     let mut seen = BTreeSet::new();
     for limit in input.limits.iter().filter(|limit| seen.insert(&limit.pool)) {
-        let (mut cpu, mut memory, mut gpu_units) = (0_u128, 0_u128, 0_u128);
+        let (mut cpu, mut memory, mut gpu_units) = (0_u128, 0_u128, [0_u128; MEASURES]);
         for placement in plan.placements.iter().filter(|p| p.offer.pool == limit.pool) {
             let nodes = placement.targets.len() as u128;
             cpu += u128::from(placement.share.cpu_milli) * nodes;
             memory += u128::from(placement.share.memory_mib) * nodes;
             // An offer that is unknown is a violation of its own.
             let shape = offers.get(&placement.offer).map(|offer| &offer.shape);
-            let units = shape.map_or(0, |shape| placement.share.gpu_units(shape));
-            gpu_units += u128::from(units) * nodes;
+            let units = shape.map(|shape| placement.share.gpu_measures(shape));
+            let sums = gpu_units.iter_mut().zip(units.into_iter().flatten());
+            sums.for_each(|(sum, units)| *sum += u128::from(units) * nodes);
         }
         let mut short = |resource| {
             wrong.push(Violation::PoolLimit { pool: limit.pool.clone(), resource });
@@ -318,7 +328,7 @@ fn check_pools(
             short("memory");
         }
         let gpus_left = limit.gpus.map(|gpus| u128::from(gpus) * u128::from(GPU_UNITS));
-        if gpus_left.is_some_and(|left| gpu_units > left) {
+        if gpus_left.is_some_and(|left| gpu_units.iter().any(|units| *units > left)) {
             short("gpus");
         }
     }

@@ -60,7 +60,7 @@ fn prices_that_are_none_prove_nothing() {
     assert!(with(|_| ()).is_some());
     assert_eq!(with(|prices| prices.listings[0].shortage = -1.0), None);
     assert_eq!(with(|prices| prices.listings[0].shortage = f64::NAN), None);
-    assert_eq!(with(|prices| prices.listings[0].weights = [1.0; 3]), None);
+    assert_eq!(with(|prices| prices.listings[0].weights = [1.0; 6]), None);
     assert_eq!(with(|prices| prices.listings.truncate(1)), None);
     let cheaper = with(|prices| prices.listings.iter_mut().for_each(|l| l.shortage = 0.0));
     assert!(cheaper < with(|_| ()), "nothing is scarce without prices");

@@ -43,6 +43,8 @@ mod pathological;
 mod properties;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod slices;
 
 pub use bands::BandReport;
 pub use check::{Violation, Worth, check, worth};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spotwise_model::attempt::Progress;
+use spotwise_model::gpu::MIG_MEMORY_SLICES;
 use spotwise_model::plan::Rule;
-use spotwise_model::resources::Free;
+use spotwise_model::resources::{Free, GpuSeat};
 use spotwise_model::time::{after, between, hours};
 use spotwise_model::{CapacityType, JobId};
 
@@ -188,10 +189,19 @@ fn is_beside_others(
     e: &Estimate,
     here: &Listing<'_>,
 ) -> bool {
-    let mut alone = Free::new(&here.offer.shape);
-    let fits = alone.take(&e.share);
+    let shape = &here.offer.shape;
+    let starts = MIG_MEMORY_SLICES as u8;
+    let seats =
+        (0..shape.gpus).flat_map(|gpu| (0..starts).map(move |start| GpuSeat { gpu, start }));
+    // Wherever its part of a GPU is.
+    let seats = || seats.clone().map(Some).filter(|_| e.share.takes_part()).chain([None]);
+    let alone = |seat| {
+        let mut alone = Free::new(shape);
+        alone.take_at(&e.share, seat).then_some(alone)
+    };
+    let alone: Vec<Free> = seats().filter_map(alone).collect();
     let mut own = round.input.instances.iter().filter(|i| running.instances.contains(&i.id));
-    fits && own.any(|instance| instance.free != alone)
+    !alone.is_empty() && own.any(|instance| !alone.contains(&instance.free))
 }
 
 /// Hours of whole machines that a job takes in a span.

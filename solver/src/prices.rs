@@ -9,13 +9,22 @@
 //! Whoever shares a machine pays no more together than the longest of them
 //! would for the whole, so no set of jobs on a machine beats its price.
 
-use spotwise_model::resources::GPU_UNITS;
+use spotwise_model::mig::{FRESH_MEASURES, MEASURES};
+use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::{NodeShape, OfferKey, Share};
 
+use crate::input::PoolLimit;
 use crate::market::Listing;
 
-/// GPU units, CPU and memory.
-pub(crate) const RESOURCES: usize = 3;
+/// GPU units by each measure that tells slices apart on empty GPUs, CPU and
+/// memory.
+pub(crate) const RESOURCES: usize = FRESH_MEASURES + 2;
+
+/// The same with the measures that tell more beside slices that run.
+pub(crate) const BESIDE: usize = MEASURES + 2;
+
+/// GPU units by the first measure, CPU and memory: all there is without slices.
+pub(crate) const PLAIN: usize = 3;
 
 /// Prices under which each job chooses for itself. Any prices that are not
 /// negative give a valid bound; these were made to give a high one.
@@ -78,19 +87,39 @@ pub(crate) fn shortages(prices: &Prices, listings: &[Listing<'_>]) -> Vec<Shorta
         .collect()
 }
 
+/// GPU measures, as many as there is room for, then CPU and memory.
+fn resources<const N: usize>(gpus: [u64; MEASURES], cpu_milli: u64, memory_mib: u64) -> [u64; N] {
+    std::array::from_fn(|r| match N - r {
+        1 => memory_mib,
+        2 => cpu_milli,
+        _ => gpus.get(r).copied().unwrap_or(0),
+    })
+}
+
 /// What a share takes of a machine, in the order of the resources.
-pub(crate) fn takes(share: &Share, shape: &NodeShape) -> [u64; RESOURCES] {
-    [share.gpu_units(shape), share.cpu_milli, share.memory_mib]
+pub(crate) fn takes<const N: usize>(share: &Share, shape: &NodeShape) -> [u64; N] {
+    resources(share.gpu_measures(shape), share.cpu_milli, share.memory_mib)
 }
 
 /// What an empty machine of a listing has.
-pub(crate) fn whole(listing: &Listing<'_>) -> [u64; RESOURCES] {
+pub(crate) fn whole<const N: usize>(listing: &Listing<'_>) -> [u64; N] {
     let shape = &listing.offer.shape;
-    [u64::from(shape.gpus) * GPU_UNITS, shape.cpu_milli, shape.memory_mib]
+    let gpus = [u64::from(shape.gpus) * GPU_UNITS; MEASURES];
+    resources(gpus, shape.cpu_milli, shape.memory_mib)
+}
+
+/// What a machine has left.
+pub(crate) fn left_of<const N: usize>(free: &Free) -> [u64; N] {
+    resources(free.gpu_measures(), free.cpu_milli(), free.memory_mib())
+}
+
+/// What a pool has left over all its machines, so many GPUs among it.
+pub(crate) fn pool_left<const N: usize>(limit: &PoolLimit, gpu_units: u64) -> [u64; N] {
+    resources([gpu_units; MEASURES], limit.cpu_milli, limit.memory_mib)
 }
 
 /// What is taken as parts of what there is; more than all where there is none.
-pub(crate) fn parts(takes: [u64; RESOURCES], whole: [u64; RESOURCES]) -> [f64; RESOURCES] {
+pub(crate) fn parts<const N: usize>(takes: [u64; N], whole: [u64; N]) -> [f64; N] {
     std::array::from_fn(|r| match (takes.get(r), whole.get(r)) {
         (Some(0), _) => 0.0,
         (Some(take), Some(whole)) if *whole > 0 => *take as f64 / *whole as f64,
@@ -98,6 +127,24 @@ pub(crate) fn parts(takes: [u64; RESOURCES], whole: [u64; RESOURCES]) -> [f64; R
     })
 }
 
-pub(crate) fn dot(a: &[f64; RESOURCES], b: &[f64; RESOURCES]) -> f64 {
+pub(crate) fn dot<const N: usize>(a: &[f64; N], b: &[f64; N]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Resource by resource.
+pub(crate) fn sum<const N: usize>(a: [u64; N], b: [u64; N]) -> [u64; N] {
+    let mut b = b.into_iter();
+    a.map(|a| a.saturating_add(b.next().unwrap_or(0)))
+}
+
+/// The larger of each resource.
+pub(crate) fn most<const N: usize>(a: [u64; N], b: [u64; N]) -> [u64; N] {
+    let mut b = b.into_iter();
+    a.map(|a| a.max(b.next().unwrap_or(0)))
+}
+
+pub(crate) fn add<const N: usize>(to: &mut [f64; N], parts: [f64; N], times: f64) {
+    for (to, part) in to.iter_mut().zip(parts) {
+        *to += part * times;
+    }
 }

@@ -8,8 +8,9 @@ use proptest::sample::select;
 use spotwise_model::attempt::Progress;
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::{Accelerator, PoolName};
+use spotwise_model::mig::MEASURES;
 use spotwise_model::plan::{Method, Target};
-use spotwise_model::resources::{Free, GPU_UNITS};
+use spotwise_model::resources::{Free, GPU_UNITS, GpuSeat};
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{GpuAlternative, GpuRequest};
 use spotwise_model::{Money, NodeShape, Offer};
@@ -59,6 +60,10 @@ fn shared(alternative: GpuAlternative, sharing: SoftSharing) -> GpuRequest {
     GpuRequest::Shared { alternatives: vec![alternative], sharing }
 }
 
+const fn slice(profile: MigProfile) -> GpuRequest {
+    GpuRequest::Slice { profile, accelerator: None }
+}
+
 fn any_gpus() -> impl Strategy<Value = GpuRequest> {
     let one = |name: Option<&str>, count| GpuAlternative {
         accelerator: name.map(Accelerator::new),
@@ -69,8 +74,12 @@ fn any_gpus() -> impl Strategy<Value = GpuRequest> {
         GpuRequest::None,
         GpuRequest::Whole { alternatives: vec![one(None, 1)] },
         GpuRequest::Whole { alternatives: vec![one(Some("V100"), 2), one(Some("A100"), 1)] },
-        GpuRequest::Slice { profile: MigProfile::G3, accelerator: None },
-        GpuRequest::Slice { profile: MigProfile::G1, accelerator: None },
+        slice(MigProfile::G1),
+        slice(MigProfile::G1Double),
+        slice(MigProfile::G2),
+        slice(MigProfile::G3),
+        slice(MigProfile::G4),
+        slice(MigProfile::G7),
         shared(one(Some("A100"), 1), SoftSharing::Mps { memory_mib: 20_480 }),
         shared(one(None, 1), SoftSharing::Mps { memory_mib: 12_000 }),
         shared(one(None, 1), SoftSharing::TimeSlicing { jobs: 3 }),
@@ -112,7 +121,7 @@ prop_compose! {
         jobs in vec(any_job(), jobs / 2..=jobs),
         offers in vec(any_offer(), 1..=offers),
         twins in 0..2_usize,
-        machines in vec((0..8_usize, 0..5_u64, any_gpus()), 0..3),
+        machines in vec((0..8_usize, 0..5_u64, vec((any_gpus(), 0..2_u32, 0..8_u8), 0..4)), 0..3),
         live in vec((any_job(), 0..8_usize, -5..1_i64), 0..3),
         limit in prop::option::weighted(0.3, (0..20_u64, 0..30_u64, prop::option::of(0..4_u32))),
     ) -> PlanInput {
@@ -127,16 +136,19 @@ prop_compose! {
             offer.key.zone = spotwise_model::id::Zone::new(format!("z{i}"));
         }
         let mut input = crate::fixture::input(offers, jobs);
-        for (i, (at, cpu, gpus)) in machines.into_iter().enumerate() {
+        for (i, (at, cpu, parts)) in machines.into_iter().enumerate() {
             if let Some(offer) = input.offers.get(at) {
                 let cpu_milli = (cpu * 1_000).min(offer.shape.cpu_milli);
                 let mut machine = instance(i as u64 + 1, offer, cpu_milli);
                 // Something is on its GPUs too, where it goes there at all.
-                let mut on_it = spec(1);
-                (on_it.resources.cpu_milli, on_it.resources.memory_mib) = (0, 0);
-                on_it.resources.gpus = gpus;
-                let share = on_it.share_on(offer.shape.accelerator.as_ref());
-                let _ = share.is_some_and(|share| machine.free.take(&share));
+                for (gpus, gpu, start) in parts {
+                    let mut on_it = spec(1);
+                    (on_it.resources.cpu_milli, on_it.resources.memory_mib) = (0, 0);
+                    on_it.resources.gpus = gpus;
+                    let share = on_it.share_on(offer.shape.accelerator.as_ref());
+                    let seat = Some(GpuSeat { gpu, start });
+                    let _ = share.is_some_and(|share| machine.free.take_at(&share, seat));
+                }
                 input.instances.push(machine);
             }
         }
@@ -299,7 +311,7 @@ impl Brute {
 
 fn pools_hold(round: &Round<'_>, draft: &Draft) -> bool {
     round.market.limits.iter().all(|(name, limit)| {
-        let (mut cpu, mut memory, mut gpus) = (0, 0, 0);
+        let (mut cpu, mut memory, mut gpus) = (0, 0, [0; MEASURES]);
         for (ask, seat) in round.asks.iter().zip(&draft.seats) {
             let Some(seat) = seat else { continue };
             let e = ask.want(&ask.pairs[seat.pair]);
@@ -307,11 +319,16 @@ fn pools_hold(round: &Round<'_>, draft: &Draft) -> bool {
             if offer.key.pool == **name {
                 cpu += e.share.cpu_milli * u64::from(ask.nodes);
                 memory += e.share.memory_mib * u64::from(ask.nodes);
-                gpus += e.share.gpu_units(&offer.shape) * u64::from(ask.nodes);
+                let units = e.share.gpu_measures(&offer.shape);
+                gpus.iter_mut()
+                    .zip(units)
+                    .for_each(|(sum, one)| *sum += one * u64::from(ask.nodes));
             }
         }
         cpu <= limit.cpu_milli
             && memory <= limit.memory_mib
-            && limit.gpus.is_none_or(|left| gpus <= u64::from(left) * GPU_UNITS)
+            && limit
+                .gpus
+                .is_none_or(|left| gpus.iter().all(|sum| *sum <= u64::from(left) * GPU_UNITS))
     })
 }

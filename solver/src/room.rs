@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use spotwise_model::id::PoolName;
+use spotwise_model::mig::MEASURES;
 use spotwise_model::plan::Target;
 use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::{NodeShape, Share};
@@ -71,7 +72,7 @@ struct Left {
 struct PoolRoom {
     cpu_milli: u64,
     memory_mib: u64,
-    gpu_units: Option<u64>,
+    gpu_units: Option<[u64; MEASURES]>,
 }
 
 /// A machine for one node, in the order in which equal prices are taken.
@@ -98,12 +99,7 @@ enum Slots {
 
 impl Left {
     fn of(free: &Free) -> Self {
-        let one = Share { gpus: 1, ..Share::default() };
-        let mut probe = free.clone();
-        let mut whole_gpus = 0;
-        while probe.take(&one) {
-            whole_gpus += 1;
-        }
+        let whole_gpus = u32::try_from(free.untouched_gpus()).unwrap_or(u32::MAX);
         Self { whole_gpus, cpu_milli: free.cpu_milli(), memory_mib: free.memory_mib() }
     }
 
@@ -187,7 +183,7 @@ impl<'r, 'a> Room<'r, 'a> {
         let pool = |limit: &crate::input::PoolLimit| PoolRoom {
             cpu_milli: limit.cpu_milli,
             memory_mib: limit.memory_mib,
-            gpu_units: limit.gpus.map(|gpus| u64::from(gpus) * GPU_UNITS),
+            gpu_units: limit.gpus.map(|gpus| [u64::from(gpus) * GPU_UNITS; MEASURES]),
         };
         Self {
             round,
@@ -236,12 +232,13 @@ impl<'r, 'a> Room<'r, 'a> {
         let listing = self.round.market.listings.get(want.listing)?;
         let pool = self.pools.get(&listing.offer.key.pool)?;
         let (share, nodes) = (&want.share, u64::from(want.nodes));
-        let units = share.gpu_units(&listing.offer.shape).saturating_mul(nodes);
+        let units = share.gpu_measures(&listing.offer.shape).map(|one| one.saturating_mul(nodes));
+        let short = |left: [u64; MEASURES]| units.iter().zip(left).any(|(take, left)| *take > left);
         if share.cpu_milli.saturating_mul(nodes) > pool.cpu_milli {
             Some("cpus")
         } else if share.memory_mib.saturating_mul(nodes) > pool.memory_mib {
             Some("memory")
-        } else if pool.gpu_units.is_some_and(|left| units > left) {
+        } else if pool.gpu_units.is_some_and(short) {
             Some("gpus")
         } else {
             None
@@ -343,8 +340,10 @@ impl<'r, 'a> Room<'r, 'a> {
         let Some(pool) = self.pools.get_mut(&listing.offer.key.pool) else { return };
         pool.cpu_milli = pool.cpu_milli.saturating_sub(share.cpu_milli.saturating_mul(nodes));
         pool.memory_mib = pool.memory_mib.saturating_sub(share.memory_mib.saturating_mul(nodes));
-        let units = share.gpu_units(&listing.offer.shape).saturating_mul(nodes);
-        pool.gpu_units = pool.gpu_units.map(|left| left.saturating_sub(units));
+        let units = share.gpu_measures(&listing.offer.shape);
+        for (left, one) in pool.gpu_units.iter_mut().flatten().zip(units) {
+            *left = left.saturating_sub(one.saturating_mul(nodes));
+        }
     }
 }
 

@@ -217,6 +217,11 @@ impl Ask<'_> {
         self.kinds.get(pair.kind()).map(|kind| kind.share).unwrap_or_default()
     }
 
+    /// Whether it takes a slice of a GPU anywhere.
+    pub(crate) fn takes_slice(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.share.mig.is_some())
+    }
+
     /// Its pair with a listing.
     pub(crate) fn pair_on(&self, listing: usize) -> Option<&Pair> {
         self.pairs.get(self.pair_index(listing)?)

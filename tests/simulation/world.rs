@@ -304,7 +304,9 @@ impl World {
         for instance in self.state.instances.values().filter(|i| !i.ended()) {
             let mut free = spotwise_model::resources::Free::new(&instance.shape);
             for attempt in self.state.attempts_on(instance.id).filter(|a| a.state.is_live()) {
-                assert!(free.take(&attempt.share), "{} is overfilled", instance.id);
+                let rank = attempt.instances.iter().position(|id| *id == instance.id);
+                let seat = rank.and_then(|rank| attempt.seats.get(rank)).copied();
+                assert!(free.take_at(&attempt.share, seat), "{} is overfilled", instance.id);
             }
             assert!(
                 self.state.attempts_on(instance.id).any(|a| a.state.is_live())

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::mig::MigLayout;
 
 fn a100x2() -> NodeShape {
     NodeShape {
@@ -30,11 +31,44 @@ fn slice(profile: MigProfile) -> Share {
     Share { mig: Some(profile), cpu_milli: 100, ..Share::default() }
 }
 
+fn even(layout: MigLayout) -> i64 {
+    layout.stranded().into()
+}
+
+/// A cost that makes no sense.
+fn odd(layout: MigLayout, salt: u32) -> i64 {
+    i64::from((layout.memory_mask() * 37 + layout.compute_slices() * 11) * (salt + 1) % 13)
+}
+
+/// 4g, 2g and 1g are a GPU; in whatever order they come.
 #[test]
-fn slices_of_two_profiles_do_not_share_a_machine() {
-    let mut free = Free::new(&a100x2());
-    assert!(free.take(&slice(MigProfile::G3)));
-    assert!(!free.take(&slice(MigProfile::G2)));
+fn slices_of_several_profiles_share_a_gpu_in_any_order() {
+    let [a, b, c] = [MigProfile::G4, MigProfile::G2, MigProfile::G1].map(slice);
+    for order in [[a, b, c], [a, c, b], [b, a, c], [b, c, a], [c, a, b], [c, b, a]] {
+        let mut free = Free::new(&a100x2());
+        assert!(order.iter().all(|share| free.take(share)));
+        assert_eq!(free.untouched_gpus(), 1);
+        let seats = Free::new(&a100x2()).seat(&order, &even).expect("they fit");
+        let mut seated = Free::new(&a100x2());
+        assert!(order.iter().zip(seats).all(|(share, seat)| seated.take_at(share, seat)));
+        assert_eq!(seated.untouched_gpus(), 1);
+        assert_eq!(seated.layouts().next().expect("cut").1.to_string(), "1g@6 2g@4 4g@0");
+    }
+}
+
+#[test]
+fn what_runs_keeps_its_seat_and_the_plan_goes_around_it() {
+    let mut free = Free::new(&NodeShape { gpus: 1, ..a100x2() });
+    assert!(free.take_at(&slice(MigProfile::G1), Some(GpuSeat { gpu: 0, start: 0 })));
+    let before = free.clone();
+    assert!(!free.take(&slice(MigProfile::G4)), "its half is not free");
+    assert_eq!(free, before);
+    let plan = [MigProfile::G1, MigProfile::G2, MigProfile::G3].map(slice);
+    assert!(plan.iter().all(|share| free.clone().take(share)));
+    let seats = free.seat(&plan, &even).expect("together");
+    let starts: Vec<u8> = seats.into_iter().map(|seat| seat.expect("a slice").start).collect();
+    assert_eq!(starts, [1, 2, 4]);
+    assert_eq!(free.seat(&[slice(MigProfile::G1)], &even), None, "full");
 }
 
 #[test]
@@ -44,7 +78,7 @@ fn slices_of_one_profile_open_a_gpu_only_when_the_last_is_full() {
         let most = profile.max_per_gpu();
         for n in 1..=2 * most {
             assert!(free.take(&slice(profile)), "{profile} {n}");
-            assert_eq!(free.layouts().count(), n.div_ceil(most) as usize, "{profile} {n}");
+            assert_eq!(free.untouched_gpus(), u64::from(2 - n.div_ceil(most)), "{profile} {n}");
         }
         assert!(!free.take(&slice(profile)), "{profile}");
     }
@@ -144,7 +178,7 @@ fn parts_are_reckoned_by_the_memory_of_the_machine() {
     assert_eq!(slice(MigProfile::G1).gpu_units(&large), GPU_UNITS / 7);
     let mut free = Free::new(&large);
     assert!(free.take(&half) && free.take(&slice(MigProfile::G3)));
-    assert_eq!(free.gpu_units(), GPU_UNITS / 4 * 3 + GPU_UNITS / 2);
+    assert_eq!(free.gpu_units(), GPU_UNITS / 4 * 3 + GPU_UNITS / 7 * 4);
 }
 
 /// A share that was stored before there was sharing.
@@ -159,7 +193,8 @@ fn a_share_of_an_older_version_is_read() {
 fn any_share() -> impl Strategy<Value = Share> {
     prop_oneof![
         (0..3_u32).prop_map(|gpus| Share { gpus, ..Share::default() }),
-        prop::sample::select(vec![MigProfile::G1, MigProfile::G1, MigProfile::G3]).prop_map(slice),
+        prop::sample::select(MigProfile::ALL.to_vec()).prop_map(slice),
+        prop::sample::select(MigProfile::ALL.to_vec()).prop_map(slice),
         prop::sample::select(vec![1_u64, 9_000, 15_000, 20_480, 45_000])
             .prop_map(|memory_mib| soft(SoftSharing::Mps { memory_mib })),
         (1..4_u32).prop_map(|jobs| soft(SoftSharing::TimeSlicing { jobs })),
@@ -167,7 +202,8 @@ fn any_share() -> impl Strategy<Value = Share> {
 }
 
 proptest! {
-    /// A machine is rebuilt from its shares in another order than they came.
+    /// Greedy, the program and the audit take the shares of a machine in orders of
+    /// their own.
     #[test]
     fn what_fits_does_not_depend_on_the_order(
         shares in prop::collection::vec(any_share(), 0..14),
@@ -186,24 +222,57 @@ proptest! {
         prop_assert_eq!(holds(&shares), holds(&other));
     }
 
-    /// What is taken of a machine never takes more units than were left of it.
+    /// Beside what runs at any seats: what is taken one by one gets legal seats
+    /// together, and GPUs stay as whole as they seemed.
     #[test]
-    fn units_left_bound_what_still_fits(
+    fn what_fits_gets_seats(
+        running in prop::collection::vec((any_share(), 0..3_u32, 0..8_u8), 0..8),
+        shares in prop::collection::vec(any_share(), 0..12),
+        salt in 0..9_u32,
+    ) {
+        let mut free = Free::new(&NodeShape { gpus: 3, ..a100x2() });
+        for (share, gpu, start) in running {
+            let _ = free.take_at(&share, Some(GpuSeat { gpu, start }));
+        }
+        let mut planned = free.clone();
+        let taken: Vec<Share> = shares.into_iter().filter(|share| planned.take(share)).collect();
+        let mut seated = free.clone();
+        let seats = seated.seat(&taken, &|layout| odd(layout, salt));
+        prop_assert!(seats.is_some(), "{taken:?} beside {free:?}");
+        let mut replayed = free;
+        for (share, seat) in taken.iter().zip(seats.into_iter().flatten()) {
+            prop_assert_eq!(seat.is_some(), share.takes_part());
+            prop_assert!(replayed.take_at(share, seat));
+        }
+        prop_assert_eq!(replayed.untouched_gpus(), planned.untouched_gpus());
+        prop_assert_eq!(seated, replayed);
+    }
+
+    /// What is taken of a machine never takes more than was left of it, by any
+    /// measure, and beside whatever runs.
+    #[test]
+    fn measures_left_bound_what_still_fits(
+        running in prop::collection::vec((any_share(), 0..3_u32, 0..8_u8), 0..8),
         shares in prop::collection::vec(any_share(), 0..30),
         gpu_memory_mib in prop::sample::select(vec![0_u64, 20_481, 40_960, 81_919]),
     ) {
         let shape = NodeShape { gpus: 3, gpu_memory_mib, ..a100x2() };
         let mut free = Free::new(&shape);
-        prop_assert_eq!(free.gpu_units(), 3 * GPU_UNITS);
+        prop_assert_eq!(free.gpu_measures(), [3 * GPU_UNITS; MEASURES]);
+        for (share, gpu, start) in running {
+            let _ = free.take_at(&share, Some(GpuSeat { gpu, start }));
+        }
         let mut left = Vec::new();
         for share in shares {
-            left.push(free.gpu_units());
+            left.push(free.gpu_measures());
             if free.take(&share) {
-                let took = share.gpu_units(&shape);
+                let took = share.gpu_measures(&shape);
                 // An earlier figure bounds all that came after it.
-                for before in &mut left {
-                    prop_assert!(*before >= took, "{share:?} takes {took} of {before}");
-                    *before -= took;
+                for before in left.iter_mut() {
+                    for (before, took) in before.iter_mut().zip(took) {
+                        prop_assert!(*before >= took, "{share:?} takes {took} of {before}");
+                        *before -= took;
+                    }
                 }
             }
         }

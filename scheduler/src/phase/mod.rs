@@ -11,6 +11,8 @@ pub mod observe;
 pub mod offers;
 pub mod plan;
 pub(crate) mod pools;
+mod purchases;
 pub mod round;
+pub mod seats;
 pub mod settle;
 pub(crate) mod shares;

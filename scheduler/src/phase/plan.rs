@@ -1,17 +1,16 @@
 //! Asks the solver, and takes from its answer what still holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_api::convert as words;
 use spotwise_model::attempt::{NodeReport, StopOrder, StopReason};
-use spotwise_model::plan::{Method, Rule, Target, WaitReason};
+use spotwise_model::plan::{Method, Rule, WaitReason};
 use spotwise_model::quote::Quoted;
-use spotwise_model::resources::Free;
+use spotwise_model::resources::GpuSeat;
 use spotwise_model::{
-    Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
-    NodeShape, Now, Offer, OfferKey, Placement, Plan,
+    Attempt, AttemptId, AttemptState, InstanceId, Job, JobId, JobState, Now, Placement, Plan,
 };
 use spotwise_solver::graph::{self, Node};
 use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
@@ -19,6 +18,8 @@ use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
 use super::admit::{self, ArrayLoad};
 use super::ending;
 use super::pools::{self, PoolRoom};
+use super::purchases::Purchases;
+use super::seats::free_of;
 use super::shares::shares;
 use crate::config::Config;
 use crate::core::{Change, EventKind, State};
@@ -115,16 +116,6 @@ fn instances(state: &State) -> Vec<PlanInstance> {
     .collect()
 }
 
-fn free_of(state: &State, instance: &Instance) -> Free {
-    let mut free = Free::new(&instance.shape);
-    for attempt in state.attempts_on(instance.id).filter(|attempt| attempt.state.is_live()) {
-        // It was checked when it was placed; should it not fit any more, the
-        // machine is simply full.
-        let _ = free.take(&attempt.share);
-    }
-    free
-}
-
 /// What each pool has left.
 fn limits(state: &State) -> Vec<PoolLimit> {
     pools::left(state).iter().map(PoolRoom::limit).collect()
@@ -136,18 +127,26 @@ fn limits(state: &State) -> Vec<PoolLimit> {
 pub fn accept(state: &State, plan: &Plan, now: Now) -> Vec<Change> {
     let mut purchases = Purchases::new(state);
     let mut load = ArrayLoad::count(state);
-    let mut changes = Vec::new();
-    for placement in &plan.placements {
+    let mut placed = Vec::new();
+    for (number, placement) in plan.placements.iter().enumerate() {
         let Some(job) = state.jobs.get(&placement.job) else { continue };
         let open = matches!(job.state, JobState::Waiting { .. })
             && job.cancel_asked.is_none()
             && admit::obstacle(state, job, &load, now).is_none();
-        if let Some(machines) = open.then(|| purchases.machines(placement, now)).flatten() {
+        if let Some(machines) = open.then(|| purchases.machines(number, placement, now)).flatten() {
             load.add(job);
-            changes.extend(place(state, job, placement, machines, now));
+            placed.push((number, job, placement, machines));
         }
     }
-    changes.extend(purchases.changes());
+    let (mut seats, bought) = purchases.done();
+    let mut changes = Vec::new();
+    for (number, job, placement, machines) in placed {
+        // One each, or none: then the next round finds them.
+        let seats = seats.remove(&number).filter(|seats| seats.len() == machines.len());
+        let seats = seats.unwrap_or_default();
+        changes.extend(place(state, job, placement, (machines, seats), now));
+    }
+    changes.extend(bought);
     for (id, rule) in &plan.moves {
         changes.extend(move_away(state, *id, *rule, now));
     }
@@ -192,121 +191,17 @@ pub fn method_words(plan: &Plan) -> String {
     }
 }
 
-/// Machines bought while a plan is taken in, and the room left on all.
-struct Purchases<'a> {
-    state: &'a State,
-    offers: BTreeMap<&'a OfferKey, &'a Offer>,
-    /// Bought now: the plan's own numbering to instances, with their room.
-    bought: BTreeMap<(OfferKey, u32), (Instance, Free)>,
-    /// Room on machines that were there before, once looked at.
-    existing: BTreeMap<InstanceId, Free>,
-    pools: Vec<PoolRoom>,
-    last: u64,
-}
-
-impl<'a> Purchases<'a> {
-    fn new(state: &'a State) -> Self {
-        Self {
-            state,
-            offers: state.seen.offers.iter().map(|offer| (&offer.key, offer)).collect(),
-            bought: BTreeMap::new(),
-            existing: BTreeMap::new(),
-            pools: pools::left(state),
-            last: state.last_instance,
-        }
-    }
-
-    /// The machines of a placement; none, and nothing changed, where one of
-    /// them is not to be had any more.
-    fn machines(&mut self, placement: &Placement, now: Now) -> Option<Vec<InstanceId>> {
-        let distinct: BTreeSet<&Target> = placement.targets.iter().collect();
-        if distinct.len() != placement.targets.len() || !self.pool_holds(placement) {
-            return None;
-        }
-        let before = (self.bought.clone(), self.existing.clone(), self.last);
-        let mut machines = Vec::with_capacity(placement.targets.len());
-        for target in &placement.targets {
-            match self.machine(placement, *target, now) {
-                Some(id) => machines.push(id),
-                None => {
-                    (self.bought, self.existing, self.last) = before;
-                    return None;
-                }
-            }
-        }
-        self.take_from_pool(placement);
-        Some(machines)
-    }
-
-    fn machine(&mut self, placement: &Placement, target: Target, now: Now) -> Option<InstanceId> {
-        match target {
-            Target::Existing(id) => {
-                let instance = self.state.instances.get(&id).filter(|i| i.accepts_work())?;
-                let free = self.existing.entry(id).or_insert_with(|| free_of(self.state, instance));
-                (instance.offer == placement.offer && free.take(&placement.share)).then_some(id)
-            }
-            Target::New(index) => {
-                let key = (placement.offer.clone(), index);
-                if !self.bought.contains_key(&key) {
-                    let instance = self.buy(&placement.offer, now)?;
-                    let free = Free::new(&instance.shape);
-                    self.bought.insert(key.clone(), (instance, free));
-                }
-                let (instance, free) = self.bought.get_mut(&key)?;
-                free.take(&placement.share).then_some(instance.id)
-            }
-        }
-    }
-
-    fn buy(&mut self, key: &OfferKey, now: Now) -> Option<Instance> {
-        let offer = self.offers.get(key)?;
-        let already = self.bought.keys().filter(|(bought, _)| bought == key).count();
-        if already >= offer.free as usize {
-            return None;
-        }
-        self.last += 1;
-        Some(Instance {
-            id: InstanceId(self.last),
-            offer: key.clone(),
-            shape: offer.shape.clone(),
-            launch_price: offer.price,
-            on_demand: offer.on_demand,
-            state: InstanceState::Live { since: now.market },
-        })
-    }
-
-    /// What the machines of a placement have.
-    fn shape(&self, placement: &Placement) -> Option<&'a NodeShape> {
-        let there = |target: &Target| match target {
-            Target::Existing(id) => self.state.instances.get(id).map(|instance| &instance.shape),
-            Target::New(_) => None,
-        };
-        let offered = self.offers.get(&placement.offer).map(|offer| &offer.shape);
-        offered.or_else(|| placement.targets.iter().find_map(there))
-    }
-
-    fn pool_holds(&self, placement: &Placement) -> bool {
-        let (shape, nodes) = (self.shape(placement), placement.targets.len() as u64);
-        let mut pools = self.pools.iter().filter(|room| *room.pool() == placement.offer.pool);
-        pools.all(|room| room.holds(&placement.share, shape, nodes))
-    }
-
-    fn take_from_pool(&mut self, placement: &Placement) {
-        let (shape, nodes) = (self.shape(placement), placement.targets.len() as u64);
-        let pools = self.pools.iter_mut().filter(|room| *room.pool() == placement.offer.pool);
-        pools.for_each(|room| room.take(&placement.share, shape, nodes));
-    }
-
-    fn changes(self) -> impl Iterator<Item = Change> {
-        self.bought.into_values().map(|(instance, _)| instance.into())
-    }
+/// Where on its machines a part of a GPU is, in words.
+fn seat_words(seats: &[GpuSeat]) -> String {
+    let seats: Vec<String> = seats.iter().map(GpuSeat::to_string).collect();
+    if seats.is_empty() { String::new() } else { format!(", GPU {}", seats.join(" ")) }
 }
 
 fn place(
     state: &State,
     job: &Job,
     placement: &Placement,
-    machines: Vec<InstanceId>,
+    (machines, seats): (Vec<InstanceId>, Vec<GpuSeat>),
     now: Now,
 ) -> Vec<Change> {
     let id = AttemptId { job: job.id, number: job.attempts + 1 };
@@ -315,8 +210,9 @@ fn place(
     let hold = admit::budget_left(state, &job).unwrap_or(placement.why.expected_cost);
     let restore = job.checkpoint.filter(|_| job.spec.resumable());
     let message = format!(
-        "on {}: {}; expected {} until {}",
+        "on {}{}: {}; expected {} until {}",
         placement.offer,
+        seat_words(&seats),
         words::rule(placement.why.rule),
         placement.why.expected_cost.human(),
         placement.why.finish
@@ -327,6 +223,7 @@ fn place(
         instances: machines,
         offer: placement.offer.clone(),
         share: placement.share,
+        seats,
         restore,
         why: placement.why.clone(),
         hold,

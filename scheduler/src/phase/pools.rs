@@ -1,7 +1,8 @@
 //! What each pool has left, parts of GPUs in units of [`GPU_UNITS`] a GPU: the
-//! measure by which the solver's audit counts them too.
+//! measures by which the solver's audit counts them too.
 
 use spotwise_model::id::PoolName;
+use spotwise_model::mig::MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::spec::Resources;
 use spotwise_model::{Attempt, NodeShape, Share};
@@ -16,7 +17,7 @@ pub(super) struct PoolRoom {
     cpu_milli: u64,
     memory_mib: u64,
     /// None where accelerators are simulated.
-    gpu_units: Option<u64>,
+    gpu_units: Option<[u64; MEASURES]>,
 }
 
 /// Every pool, less what runs on it.
@@ -66,7 +67,7 @@ impl PoolRoom {
             pool: total.pool.clone(),
             cpu_milli: total.cpu_milli,
             memory_mib: total.memory_mib,
-            gpu_units: total.gpus.map(|gpus| u64::from(gpus) * GPU_UNITS),
+            gpu_units: total.gpus.map(|gpus| [u64::from(gpus) * GPU_UNITS; MEASURES]),
         }
     }
 
@@ -77,7 +78,8 @@ impl PoolRoom {
     /// As the solver is told: only GPUs that nothing is on count, since a limit
     /// does not say which parts of the others are left.
     pub(super) fn limit(&self) -> PoolLimit {
-        let gpus = |units: u64| u32::try_from(units / GPU_UNITS).unwrap_or(u32::MAX);
+        let whole = |units: u64| u32::try_from(units / GPU_UNITS).unwrap_or(u32::MAX);
+        let gpus = |left: [u64; MEASURES]| left.into_iter().map(whole).min().unwrap_or(0);
         PoolLimit {
             pool: self.pool.clone(),
             cpu_milli: self.cpu_milli,
@@ -89,25 +91,29 @@ impl PoolRoom {
     /// Whether so many nodes' shares are there. Where the machine is not known,
     /// a part by memory counts as a whole GPU.
     pub(super) fn holds(&self, share: &Share, shape: Option<&NodeShape>, nodes: u64) -> bool {
-        let [cpu, memory, gpus] = need(share, shape, nodes);
-        self.cpu_milli >= cpu
-            && self.memory_mib >= memory
-            && self.gpu_units.is_none_or(|have| have >= gpus)
+        let (cpu, memory, gpus) = need(share, shape, nodes);
+        let enough =
+            |have: [u64; MEASURES]| have.iter().zip(gpus).all(|(have, gpus)| *have >= gpus);
+        self.cpu_milli >= cpu && self.memory_mib >= memory && self.gpu_units.is_none_or(enough)
     }
 
     /// Takes so many nodes' shares: down to nothing where there is less.
     pub(super) fn take(&mut self, share: &Share, shape: Option<&NodeShape>, nodes: u64) {
-        let [cpu, memory, gpus] = need(share, shape, nodes);
+        let (cpu, memory, gpus) = need(share, shape, nodes);
         self.cpu_milli = self.cpu_milli.saturating_sub(cpu);
         self.memory_mib = self.memory_mib.saturating_sub(memory);
-        self.gpu_units = self.gpu_units.map(|have| have.saturating_sub(gpus));
+        for (have, gpus) in self.gpu_units.iter_mut().flatten().zip(gpus) {
+            *have = have.saturating_sub(gpus);
+        }
     }
 }
 
-fn need(share: &Share, shape: Option<&NodeShape>, nodes: u64) -> [u64; 3] {
-    let units =
-        shape.map_or_else(|| share.gpu_units(&NodeShape::default()), |s| share.gpu_units(s));
-    [share.cpu_milli, share.memory_mib, units].map(|of_one| of_one.saturating_mul(nodes))
+/// CPU, memory, and GPUs by each measure.
+fn need(share: &Share, shape: Option<&NodeShape>, nodes: u64) -> (u64, u64, [u64; MEASURES]) {
+    let unknown = NodeShape::default();
+    let units = share.gpu_measures(shape.unwrap_or(&unknown));
+    let all = |of_one: u64| of_one.saturating_mul(nodes);
+    (all(share.cpu_milli), all(share.memory_mib), units.map(all))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use spotwise_model::{JobId, Now, OfferKey, Plan, WaitReason};
 use spotwise_solver::PoolLimit;
 
 use super::observe::Lead;
-use super::{admit, forecast, guard, launch, observe, offers, plan, pools, settle};
+use super::{admit, forecast, guard, launch, observe, offers, plan, pools, seats, settle};
 use crate::config::Config;
 use crate::core::spells::Step;
 use crate::core::{Change, State};
@@ -94,6 +94,7 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     let quotes = market.quotes(now.market);
     let available = offers::available_spot(pool, &quotes);
     watch(draft, &available, config, now);
+    draft.take(seats::adopt(draft.state));
     draft.take(observe::observe(draft.state, config, now));
     let lead =
         Lead { wall: config.notice_lead, market: config.notice_lead.saturating_mul(config.speed) };

@@ -167,6 +167,7 @@ pub(crate) mod tests {
             nodes: vec![NodeReport::default(); machines.len()],
             offer: machines[0].offer.clone(),
             share: Share { cpu_milli: cpus * 1_000, ..Share::default() },
+            seats: Vec::new(),
             restore: None,
             why: Why {
                 rule: Rule::Cheapest,

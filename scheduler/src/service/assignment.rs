@@ -122,6 +122,8 @@ fn environment(
         };
         env.extend(gang.variables());
     }
+    let seat = attempt.seats.get(rank as usize).map(|seat| seat.to_string());
+    env.extend(seat.map(|seat| ("SPOTWISE_GPU_SEAT".to_owned(), seat)));
     env.extend(mps_limits(&attempt.share));
     env
 }

@@ -6,6 +6,7 @@ use spotwise_model::attempt::Progress;
 use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
 use spotwise_model::job::{ArrayPlace, DeadlineSource};
 use spotwise_model::plan::{Rule, Why, Wished};
+use spotwise_model::resources::GpuSeat;
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{Checkpoint, Format, SecretRef, parse};
 use spotwise_model::{Attempt, AttemptState, JobId, JobState, Money, Now, OfferKey, Share};
@@ -59,6 +60,7 @@ fn assigned(nodes: u32) -> Assigned {
             capacity_type: CapacityType::Spot,
         },
         share: Share { gpus: 8, ..Share::default() },
+        seats: Vec::new(),
         restore: None,
         why: Why {
             rule: Rule::Cheapest,
@@ -145,6 +147,20 @@ fn a_job_that_shares_by_mps_is_told_its_limits() {
     assert_eq!(limits(turns, "T4"), (text("0=99G"), None), "only what its owner set");
     let alone = assignment(&assigned(1), 0, &config(), "sw-1").env;
     assert!(!alone.keys().any(|name| name.starts_with("CUDA_MPS")));
+}
+
+#[test]
+fn each_node_is_told_where_its_part_of_a_gpu_is() {
+    let mut assigned = assigned(2);
+    assigned.attempt.seats = vec![GpuSeat { gpu: 0, start: 4 }, GpuSeat { gpu: 3, start: 0 }];
+    let seat = |rank| {
+        let env = assignment(&assigned, rank, &config(), "sw-1").env;
+        env.get("SPOTWISE_GPU_SEAT").cloned()
+    };
+    assert_eq!([seat(0), seat(1)].map(Option::unwrap), ["0.4", "3.0"]);
+    assigned.attempt.seats.clear();
+    let env = assignment(&assigned, 0, &config(), "sw-1").env;
+    assert!(!env.contains_key("SPOTWISE_GPU_SEAT"), "it takes no part");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use spotwise_model::resources::GpuSeat;
 use spotwise_model::{Attempt, AttemptId, JobId};
 
 use super::StoreError;
@@ -12,9 +13,10 @@ const TABLE: &str = "attempts";
 
 const ATTEMPTS: Insert<'static> = Insert {
     table: TABLE,
-    columns: &["job", "number", "state", "live", "format", "document"],
+    columns: &["job", "number", "state", "live", "format", "document", "seats"],
     on_conflict: "ON CONFLICT (job, number) DO UPDATE SET state = excluded.state, \
-        live = excluded.live, format = excluded.format, document = excluded.document",
+        live = excluded.live, format = excluded.format, document = excluded.document, \
+        seats = excluded.seats",
 };
 
 /// Adds the attempts or overwrites them. In the order of their numbers: the old
@@ -35,7 +37,14 @@ pub(super) fn columns(attempt: &Attempt) -> Result<Vec<Value>, StoreError> {
         attempt.state.is_live().into(),
         FORMAT.into(),
         encode(TABLE, attempt)?.into(),
+        Value::Text(seats(attempt)),
     ])
+}
+
+/// The seats, as in the assignment; none where there are none.
+fn seats(attempt: &Attempt) -> Option<String> {
+    let seats: Vec<String> = attempt.seats.iter().map(GpuSeat::to_string).collect();
+    (!seats.is_empty()).then(|| seats.join(" "))
 }
 
 /// The attempt of a row with `job`, `number`, `format` and `document`.

@@ -323,7 +323,7 @@ fn verify(path: &Path) -> Result<(Head, BTreeMap<String, u64>), BackupError> {
     }
     // A table that is younger than the backup is empty.
     let older = head.schema < open::known();
-    let same = |table: &Table| head.columns.get(table.name).map_or(older, |c| *c == names(table));
+    let same = |table: &Table| head.columns.get(table.name).map_or(older, |c| table.has(c));
     if !TABLES.iter().all(same) {
         return Err(reader.damaged("its columns are those of another schema"));
     }
@@ -393,11 +393,14 @@ impl Reader {
     ) -> Result<(&'static Table, Vec<Value>), BackupError> {
         let table = TABLES.iter().find(|table| table.name == name);
         let table = table.ok_or_else(|| self.damaged("its table is unknown"))?;
-        if values.len() != table.columns.len() {
+        let columns = table.columns.len();
+        if values.len() > columns || values.len() + table.added() < columns {
             return Err(self.damaged("it has another number of columns"));
         }
-        let values =
-            table.columns.iter().zip(values).map(|(column, value)| match (column, value) {
+        // Older backups lack the last columns.
+        let nulls = std::iter::repeat(Json::Null);
+        let values = table.columns.iter().zip(values.into_iter().chain(nulls)).map(
+            |(column, value)| match (column, value) {
                 (Column::Int(_), Json::Null) => Ok(Value::Int(None)),
                 (Column::Text(_), Json::Null) => Ok(Value::Text(None)),
                 (Column::Int(_), Json::Number(number)) if number.is_i64() => {
@@ -407,7 +410,8 @@ impl Reader {
                 (column, _) => {
                     Err(self.damaged(&format!("column {} is of another kind", column.name())))
                 }
-            });
+            },
+        );
         Ok((table, values.collect::<Result<_, _>>()?))
     }
 }

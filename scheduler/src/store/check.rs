@@ -9,6 +9,7 @@ use spotwise_model::{JobId, LedgerEntry};
 
 use super::database::{Kind, Row, Statement, Transaction, Value};
 use super::document::parse;
+use super::seats::Machines;
 use super::tables::{TABLES, Table};
 use super::{Location, StoreError, attempts, events, instances, jobs, ledger, open, spells};
 
@@ -44,6 +45,7 @@ pub struct CheckReport {
 const RESTORE: &str = "stop, and restore a backup into a new database";
 const SET_ASIDE: &str = "it is set aside at every start: restore a backup, or remove the row";
 const FORECAST: &str = "remove the row: only forecasts are made of it";
+const CANCEL: &str = "cancel the job and submit it again, and report it: two jobs may use one GPU";
 const REPORT: &str = "keep a copy of the database and report it: sums of money may be wrong";
 
 impl CheckReport {
@@ -75,8 +77,9 @@ pub async fn check(location: &Location) -> Result<CheckReport, StoreError> {
             report.add(table, row.text("key")?, problem, remedy);
         }
     }
+    let mut machines = Machines::default();
     for table in &TABLES {
-        rows(table, &mut transaction, &mut report).await?;
+        rows(table, &mut transaction, &mut machines, &mut report).await?;
     }
     drop(transaction);
     database.close().await;
@@ -179,6 +182,7 @@ const QUESTIONS: [(&str, &str, &str, &str); 11] = [
 async fn rows(
     table: &'static Table,
     transaction: &mut Transaction,
+    machines: &mut Machines,
     report: &mut CheckReport,
 ) -> Result<(), StoreError> {
     let mut count = 0;
@@ -189,6 +193,7 @@ async fn rows(
         for (values, row) in &page {
             count += 1;
             row_of(table, values, row, report)?;
+            seat(table, values, row, machines, report);
             if table.name == "ledger" {
                 // One that does not decode has been reported already.
                 let Ok(entry) = ledger::read(row) else { continue };
@@ -246,6 +251,28 @@ fn row_of(
         }
     }
     Ok(())
+}
+
+/// Machines come before the attempts on them. What does not decode has been
+/// reported already.
+fn seat(
+    table: &Table,
+    values: &[Value],
+    row: &Row,
+    machines: &mut Machines,
+    report: &mut CheckReport,
+) {
+    if table.name == "instances"
+        && let Ok(instance) = instances::read(row)
+    {
+        machines.add(&instance);
+    }
+    if table.name == "attempts"
+        && let Ok(attempt) = attempts::read(row)
+        && let Some(problem) = machines.put(&attempt)
+    {
+        report.add(table.name, key(table, values), problem, CANCEL);
+    }
 }
 
 fn key(table: &Table, values: &[Value]) -> String {

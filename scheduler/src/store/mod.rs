@@ -21,6 +21,7 @@ mod load;
 mod location;
 mod meta;
 mod open;
+mod seats;
 mod spells;
 mod submissions;
 mod tables;

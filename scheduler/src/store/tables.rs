@@ -69,6 +69,7 @@ pub(super) const TABLES: [Table; 11] = [
             Int("live"),
             Int("format"),
             Text("document"),
+            Text("seats"),
         ],
         key: 2,
     },
@@ -139,6 +140,18 @@ pub(super) const TABLES: [Table; 11] = [
 const PAGE: u64 = 500;
 
 impl Table {
+    /// How many of its last columns older backups lack; none is in their rows.
+    pub(super) fn added(&self) -> usize {
+        usize::from(self.name == "attempts")
+    }
+
+    /// Whether columns of a backup are its own, or those of before.
+    pub(super) fn has(&self, columns: &[String]) -> bool {
+        let ours = self.columns.iter().map(|column| column.name());
+        let found = columns.iter().map(String::as_str);
+        ours.clone().take(columns.len()).eq(found) && columns.len() + self.added() >= ours.len()
+    }
+
     /// The next rows after a key, in its order; none at the end.
     pub(super) async fn page(
         &self,

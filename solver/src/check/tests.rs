@@ -150,7 +150,7 @@ fn slice(profile: MigProfile) -> Share {
 #[test]
 fn a_new_machine_is_parted_gpu_by_gpu() {
     let gpu = Share { gpus: 1, ..Share::default() };
-    let cases: [(&[Share], bool); 12] = [
+    let cases: [(&[Share], bool); 15] = [
         (&[mps(20_480); 4], true),
         (&[mps(20_480); 5], false),
         (&[mps(20_481); 3], false),
@@ -162,7 +162,10 @@ fn a_new_machine_is_parted_gpu_by_gpu() {
         (&[turns(3), gpu, mps(1)], false),
         (&[turns(3), gpu], true),
         (&[slice(MigProfile::G3), slice(MigProfile::G3), turns(2)], true),
-        (&[slice(MigProfile::G3), slice(MigProfile::G1)], false),
+        (&[slice(MigProfile::G3), slice(MigProfile::G1), gpu], true),
+        (&[slice(MigProfile::G3), slice(MigProfile::G4), gpu], true),
+        (&[slice(MigProfile::G4), slice(MigProfile::G4), gpu], false),
+        (&[slice(MigProfile::G3), slice(MigProfile::G3), slice(MigProfile::G1), gpu], false),
     ];
     for (shares, holds) in cases {
         let all: Vec<&Share> = shares.iter().collect();

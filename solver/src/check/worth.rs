@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use spotwise_model::mig::FRESH_MEASURES;
 use spotwise_model::plan::Target;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{JobId, NodeShape, Placement, Plan, Share};
@@ -135,7 +136,7 @@ fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Optio
     if holding > 0.0 {
         let mut left = [0_u64; RESOURCES];
         for (_, free) in &listing.used {
-            let one = [free.gpu_units(), free.cpu_milli(), free.memory_mib()];
+            let one = each(&free.gpu_measures(), free.cpu_milli(), free.memory_mib());
             left.iter_mut().zip(one).for_each(|(left, one)| *left = left.saturating_add(one));
         }
         let taken: f64 =
@@ -152,7 +153,8 @@ fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Optio
     for ((name, limit), price) in round.market.limits.iter().zip(&prices.pools) {
         if **name == listing.offer.key.pool {
             let gpus = limit.gpus.map_or(u64::MAX, |gpus| u64::from(gpus) * GPU_UNITS);
-            let parts = part_of(&share, shape, [gpus, limit.cpu_milli, limit.memory_mib]);
+            let all = each(&[gpus; FRESH_MEASURES], limit.cpu_milli, limit.memory_mib);
+            let parts = part_of(&share, shape, all);
             dollars += nodes * parts.iter().zip(price).map(|(p, q)| p * q).sum::<f64>();
         }
     }
@@ -161,24 +163,36 @@ fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Optio
 
 fn machine(listing: &Listing<'_>) -> [u64; RESOURCES] {
     let shape = &listing.offer.shape;
-    [u64::from(shape.gpus) * GPU_UNITS, shape.cpu_milli, shape.memory_mib]
+    let gpus = u64::from(shape.gpus) * GPU_UNITS;
+    each(&[gpus; FRESH_MEASURES], shape.cpu_milli, shape.memory_mib)
+}
+
+/// The first measures of GPUs, CPU and memory.
+fn each(gpus: &[u64], cpu_milli: u64, memory_mib: u64) -> [u64; RESOURCES] {
+    let mut all = [0; RESOURCES];
+    let figures = gpus.iter().take(FRESH_MEASURES).copied().chain([cpu_milli, memory_mib]);
+    all.iter_mut().zip(figures).for_each(|(of, figure)| *of = figure);
+    all
 }
 
 /// GPUs, CPU and memory of a share as parts of what there is; what is asked of
 /// nothing counts twice the whole, and can never be had.
 fn part_of(share: &Share, shape: &NodeShape, all: [u64; RESOURCES]) -> [f64; RESOURCES] {
-    let [gpu, cpu, memory] = all;
-    let part = |take: u64, all: u64| match (take, all) {
-        (0, _) => 0.0,
-        (_, 0) => 2.0,
-        (take, all) => take as f64 / all as f64,
-    };
-    [part(share.gpu_units(shape), gpu), part(share.cpu_milli, cpu), part(share.memory_mib, memory)]
+    let mut parts = [0.0; RESOURCES];
+    let takes = each(&share.gpu_measures(shape), share.cpu_milli, share.memory_mib);
+    for ((part, take), all) in parts.iter_mut().zip(takes).zip(all) {
+        *part = match (take, all) {
+            (0, _) => 0.0,
+            (_, 0) => 2.0,
+            (take, all) => take as f64 / all as f64,
+        };
+    }
+    parts
 }
 
 /// Dollars of one node on a machine that others keep running: its largest part.
 fn running_share(listing: &Listing<'_>, share: &Share, hours: f64) -> f64 {
-    let [gpu, cpu, memory] = machine(listing);
+    let [gpu, .., cpu, memory] = machine(listing);
     let part = |take: u64, all: u64| if all == 0 { 0.0 } else { take as f64 / all as f64 };
     let largest = part(share.gpu_units(&listing.offer.shape), gpu)
         .max(part(share.cpu_milli, cpu))

@@ -9,7 +9,7 @@ use spotwise_model::plan::Target;
 
 use super::scene::Scene;
 use super::waiting::Waiting;
-use crate::prices::{RESOURCES, takes, whole};
+use crate::prices::{PLAIN, takes, whole};
 use crate::room::{Draft, Seat, is_used, opened_target};
 use crate::round::{Ask, Round};
 
@@ -80,7 +80,7 @@ impl Machine {
 /// what it costs to leave it waiting, and how long it stays.
 struct Dealt {
     at: usize,
-    takes: [[u64; RESOURCES]; 2],
+    takes: [[u64; PLAIN]; 2],
     /// Dollars saved on each machine; none where it may not be.
     saves: [Option<f64>; 2],
     hours: [f64; 2],
@@ -236,7 +236,7 @@ impl<'r, 'a> Table<'r, 'a> {
         let takes = |pair: Option<&crate::round::Pair>| {
             let listing = pair.and_then(|pair| self.round.market.listings.get(pair.listing()));
             let both = pair.zip(listing);
-            both.map_or([u64::MAX; RESOURCES], |(pair, listing)| {
+            both.map_or([u64::MAX; PLAIN], |(pair, listing)| {
                 takes(&ask.share(pair), &listing.offer.shape)
             })
         };
@@ -276,7 +276,7 @@ impl<'r, 'a> Table<'r, 'a> {
         let mut left = [0, 1].map(|side| {
             let machine: Option<&Machine> = machines.get(side);
             let listing = machine.and_then(|m| self.round.market.listings.get(m.listing));
-            listing.map_or([0; RESOURCES], whole)
+            listing.map_or([0; PLAIN], whole)
         });
         let mut sides = [Vec::new(), Vec::new()];
         let mut kept = [0.0_f64; 2];

@@ -1,11 +1,14 @@
 //! What every job wants under some prices, and what the prices become by it.
 
-use spotwise_model::Share;
-use spotwise_model::resources::{Free, GPU_UNITS};
+use spotwise_model::mig::FRESH_MEASURES;
+use spotwise_model::resources::GPU_UNITS;
+use spotwise_model::{NodeShape, Share};
 
 use crate::market::Listing;
 use crate::parallel::in_chunks;
-use crate::prices::{ListingPrice, Prices, RESOURCES, dot, parts, takes, whole};
+use crate::prices::{
+    ListingPrice, Prices, RESOURCES, add, dot, left_of, most, parts, pool_left, sum, takes, whole,
+};
 use crate::round::{Ask, Pair, Round};
 
 /// Jobs that one thread prices at a time.
@@ -20,6 +23,8 @@ pub(crate) struct Scene<'r, 'a> {
     /// Whether a pair's cost is one look into that table: nothing runs yet, and
     /// no pool has a limit.
     plain: bool,
+    /// Whether any job takes a slice.
+    slices: bool,
     /// The part of a machine that each kind of each ask takes with all nodes.
     factors: Vec<Box<[f64]>>,
     pool_left: Vec<[u64; RESOURCES]>,
@@ -58,8 +63,9 @@ pub(crate) struct Table(Vec<f64>);
 
 impl<'r, 'a> Scene<'r, 'a> {
     pub(crate) fn new(round: &'r Round<'a>) -> Self {
-        let weights = weights(round);
-        let factors = factors(round, &weights);
+        let slices = round.asks.iter().any(Ask::takes_slice);
+        let weights = weights(round, slices);
+        let factors = factors(round, slices, &weights);
         let worths = worths(round, &factors);
         let names: Vec<_> = round.market.limits.keys().collect();
         let listings = round.market.listings.iter().map(|listing| {
@@ -79,13 +85,14 @@ impl<'r, 'a> Scene<'r, 'a> {
         let limits = round.market.limits.values();
         let pool_left = limits.map(|limit| {
             let gpus = limit.gpus.map_or(u64::MAX, |gpus| u64::from(gpus) * GPU_UNITS);
-            [gpus, limit.cpu_milli, limit.memory_mib]
+            pool_left(limit, gpus)
         });
         Self {
             round,
             asking: round.asks.iter().filter(|ask| !ask.pairs.is_empty()).count(),
             plain: listings.iter().all(|scope| scope.pool.is_none() && scope.machines_used <= 0.0),
             listings,
+            slices,
             factors,
             pool_left: pool_left.collect(),
             pool_worth: round.asks.iter().map(|ask| ask.wait).sum(),
@@ -151,7 +158,8 @@ impl<'r, 'a> Scene<'r, 'a> {
         let price = prices.listings.get(pair.listing())?;
         let want = ask.want(pair);
         let listing = self.round.market.listings.get(pair.listing())?;
-        let (nodes, takes) = (f64::from(ask.nodes), takes(&want.share, &listing.offer.shape));
+        let takes = takes_of(&want.share, &listing.offer.shape, self.slices);
+        let nodes = f64::from(ask.nodes);
         let fits = takes.iter().zip(&scope.most).all(|(take, most)| take <= most);
         let one_opened = opened / nodes;
         let one_used = if fits && scope.machines_used > 0.0 {
@@ -294,7 +302,7 @@ impl Wishes<'_, '_, '_> {
         let nodes = f64::from(ask.nodes);
         *opened += part * factor * (1.0 - on_used / nodes);
         let listing = scene.round.market.listings.get(pair.listing())?;
-        let takes = takes(&ask.share(pair), &listing.offer.shape);
+        let takes = takes_of(&ask.share(pair), &listing.offer.shape, scene.slices);
         add(demand.used.get_mut(pair.listing())?, parts(takes, scope.left), part * on_used);
         if let Some(pool) = scope.pool {
             let parts = parts(takes, *scene.pool_left.get(pool)?);
@@ -330,7 +338,7 @@ impl Demand {
 
 /// By which resource a group's machines fill up: that which its jobs together
 /// take the largest part of.
-fn weights(round: &Round<'_>) -> Vec<[f64; RESOURCES]> {
+fn weights(round: &Round<'_>, slices: bool) -> Vec<[f64; RESOURCES]> {
     let first = |group: &Vec<usize>| round.market.listings.get(*group.first()?);
     let machines: Vec<_> = round.market.groups.iter().map(first).collect();
     let mut takes_all = vec![[0.0; RESOURCES]; machines.len()];
@@ -339,7 +347,7 @@ fn weights(round: &Round<'_>) -> Vec<[f64; RESOURCES]> {
             if let (Some(sum), Some(Some(machine))) =
                 (takes_all.get_mut(kind.group), machines.get(kind.group))
             {
-                let takes = takes(&kind.share, &machine.offer.shape);
+                let takes = takes_of(&kind.share, &machine.offer.shape, slices);
                 add(sum, parts(takes, whole(machine)), f64::from(ask.nodes));
             }
         }
@@ -352,11 +360,11 @@ fn weights(round: &Round<'_>) -> Vec<[f64; RESOURCES]> {
     takes_all.into_iter().map(fullest).collect()
 }
 
-fn factors(round: &Round<'_>, weights: &[[f64; RESOURCES]]) -> Vec<Box<[f64]>> {
+fn factors(round: &Round<'_>, slices: bool, weights: &[[f64; RESOURCES]]) -> Vec<Box<[f64]>> {
     let of = |ask: &Ask<'_>, share: &Share, group: usize| {
         let first = *round.market.groups.get(group)?.first()?;
         let listing: &Listing<'_> = round.market.listings.get(first)?;
-        let parts = parts(takes(share, &listing.offer.shape), whole(listing));
+        let parts = parts(takes_of(share, &listing.offer.shape, slices), whole(listing));
         Some(f64::from(ask.nodes) * dot(weights.get(group)?, &parts))
     };
     let ask = |ask: &Ask<'_>| {
@@ -379,22 +387,12 @@ fn worths(round: &Round<'_>, factors: &[Box<[f64]>]) -> Vec<f64> {
     sums.into_iter().map(|(dollars, n)| if n > 0.0 { dollars / n } else { 0.0 }).collect()
 }
 
-fn left_of(free: &Free) -> [u64; RESOURCES] {
-    [free.gpu_units(), free.cpu_milli(), free.memory_mib()]
-}
-
-fn sum(a: [u64; RESOURCES], b: [u64; RESOURCES]) -> [u64; RESOURCES] {
-    let mut b = b.into_iter();
-    a.map(|a| a.saturating_add(b.next().unwrap_or(0)))
-}
-
-fn most(a: [u64; RESOURCES], b: [u64; RESOURCES]) -> [u64; RESOURCES] {
-    let mut b = b.into_iter();
-    a.map(|a| a.max(b.next().unwrap_or(0)))
-}
-
-fn add(to: &mut [f64; RESOURCES], parts: [f64; RESOURCES], times: f64) {
-    for (to, part) in to.iter_mut().zip(parts) {
-        *to += part * times;
+/// What a share takes. Where nobody takes a slice one measure says it all: the
+/// others stay without a price.
+fn takes_of(share: &Share, shape: &NodeShape, slices: bool) -> [u64; RESOURCES] {
+    let mut takes = takes(share, shape);
+    if !slices {
+        takes.iter_mut().take(FRESH_MEASURES).skip(1).for_each(|same| *same = 0);
     }
+    takes
 }

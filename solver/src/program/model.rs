@@ -9,7 +9,7 @@ use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::sharing::SoftSharing;
 
 use crate::market::{Listing, most_on_one};
-use crate::prices::{parts, takes, whole};
+use crate::prices::{BESIDE, PLAIN, RESOURCES, left_of, parts, pool_left, takes, whole};
 use crate::room::{Draft, is_used};
 use crate::round::{Ask, Pair, Round};
 
@@ -195,10 +195,11 @@ impl Model {
     ) {
         let shape = &listing.offer.shape;
         rows.push(machines.iter().sum::<Expression>().leq(listing.openable() as f64));
-        let whole = whole(listing);
+        let told = told::<RESOURCES>(self.takes_slices(round, columns));
+        let whole = whole::<RESOURCES>(listing);
         for bucket in 0..machines.len() {
             let kept: Expression = machines.iter().skip(bucket).sum();
-            let mut sums = [(); 3].map(|()| -kept.clone());
+            let mut sums = [(); RESOURCES].map(|()| -kept.clone());
             for column in columns {
                 let Some((ask, pair, count)) = self.lookup(round, column) else { continue };
                 if pair.bucket() < bucket {
@@ -222,7 +223,8 @@ impl Model {
                     }
                 }
             }
-            rows.extend(sums.into_iter().map(|sum| sum.leq(0.0)));
+            let sums = sums.into_iter().zip(told).filter(|(_, told)| *told);
+            rows.extend(sums.map(|(sum, _)| sum.leq(0.0)));
         }
     }
 
@@ -234,14 +236,13 @@ impl Model {
         columns: &[&Column],
         rows: &mut Vec<good_lp::Constraint>,
     ) {
-        let mut left = [0_u64; 3];
+        let mut left = [0_u64; BESIDE];
         for (_, free) in &listing.used {
-            let of_one = [free.gpu_units(), free.cpu_milli(), free.memory_mib()];
-            for (sum, part) in left.iter_mut().zip(of_one) {
+            for (sum, part) in left.iter_mut().zip(left_of::<BESIDE>(free)) {
                 *sum = sum.saturating_add(part);
             }
         }
-        let mut sums = [(); 3].map(|()| Expression::default());
+        let mut sums = [(); BESIDE].map(|()| Expression::default());
         for column in columns {
             if let (Some((ask, pair, _)), Some(u)) = (self.lookup(round, column), column.u) {
                 let takes = takes(&ask.share(pair), &listing.offer.shape);
@@ -250,18 +251,29 @@ impl Model {
                 }
             }
         }
-        rows.extend(sums.into_iter().map(|sum| sum.leq(1.0)));
+        let told = told::<BESIDE>(self.takes_slices(round, columns));
+        let sums = sums.into_iter().zip(told).filter(|(_, told)| *told);
+        rows.extend(sums.map(|(sum, _)| sum.leq(1.0)));
+    }
+
+    /// Whether any of the columns is of slices.
+    fn takes_slices(&self, round: &Round<'_>, columns: &[&Column]) -> bool {
+        let share =
+            |column: &&Column| self.lookup(round, column).map(|(ask, pair, _)| ask.share(pair));
+        columns.iter().filter_map(share).any(|share| share.mig.is_some())
     }
 
     /// What each pool has over all its machines.
     fn pool_rows(&self, round: &Round<'_>, rows: &mut Vec<good_lp::Constraint>) {
         for (name, limit) in &round.market.limits {
             let gpus = limit.gpus.map(|gpus| u64::from(gpus) * GPU_UNITS);
-            let whole = [gpus.unwrap_or(0), limit.cpu_milli, limit.memory_mib];
-            let mut sums = [(); 3].map(|()| Expression::default());
+            let whole = pool_left::<RESOURCES>(limit, gpus.unwrap_or(0));
+            let mut sums = [(); RESOURCES].map(|()| Expression::default());
+            let mut slices = false;
             for column in &self.columns {
                 let Some((ask, pair, _)) = self.lookup(round, column) else { continue };
                 let listing = round.market.listings.get(pair.listing());
+                slices |= ask.takes_slice();
                 if let Some(listing) = listing.filter(|l| l.offer.key.pool == **name) {
                     let takes = takes(&ask.share(pair), &listing.offer.shape);
                     for (sum, part) in sums.iter_mut().zip(parts(takes, whole)) {
@@ -269,8 +281,9 @@ impl Model {
                     }
                 }
             }
-            let first = usize::from(gpus.is_none());
-            rows.extend(sums.into_iter().skip(first).map(|sum| sum.leq(1.0)));
+            let first = if gpus.is_none() { RESOURCES - 2 } else { 0 };
+            let sums = sums.into_iter().zip(told::<RESOURCES>(slices)).skip(first);
+            rows.extend(sums.filter(|(_, told)| *told).map(|(sum, _)| sum.leq(1.0)));
         }
     }
 
@@ -330,6 +343,12 @@ impl Model {
         }
         pairs
     }
+}
+
+/// Which of so many resources are worth a row: without slices all measures of GPUs
+/// say the same.
+fn told<const N: usize>(slices: bool) -> [bool; N] {
+    std::array::from_fn(|r| slices || r == 0 || r + PLAIN > N)
 }
 
 /// Machines with work on them that hold a share.

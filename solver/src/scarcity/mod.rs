@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::input::PlanInput;
 use crate::market::{Listing, Market};
-use crate::prices::{RESOURCES, dot, parts, takes, whole};
+use crate::prices::{PLAIN, dot, parts, takes, whole};
 use crate::round::Ask;
 use program::{Answer, solve};
 use stock::{Stock, stocks};
@@ -88,9 +88,9 @@ pub struct LaterPrices {
     /// Dollars an hour of one more machine of the scarcest kind, by bucket.
     pub dearest: Vec<f64>,
     /// Dollars an hour of one more machine, by kind, bucket and resource.
-    prices: Vec<Vec<[f64; RESOURCES]>>,
+    prices: Vec<Vec<[f64; PLAIN]>>,
     /// Machines, likewise.
-    machines: Vec<Vec<[f64; RESOURCES]>>,
+    machines: Vec<Vec<[f64; PLAIN]>>,
     /// What there is, by kind.
     stocks: Vec<Stock>,
 }
@@ -114,7 +114,7 @@ pub(crate) fn price(input: &PlanInput, market: &Market<'_>, asks: &[Ask<'_>]) ->
     }
     let Some(Answer { dollars, prices }) = solve(&problem) else { return Scarcity::NoAnswer };
     let bucket = |at: usize| {
-        let of_kind = |kind: &Vec<[f64; RESOURCES]>| kind.get(at).map(|r| r.iter().sum());
+        let of_kind = |kind: &Vec<[f64; PLAIN]>| kind.get(at).map(|r| r.iter().sum());
         prices.iter().filter_map(of_kind).fold(0.0, f64::max)
     };
     Scarcity::Priced(LaterPrices {
@@ -169,7 +169,7 @@ impl LaterPrices {
 
     /// What it costs to hold so many machines, of each resource. The first
     /// bucket is for the round itself to price.
-    fn holding(&self, kind: usize, parts: &[f64; RESOURCES]) -> Holding {
+    fn holding(&self, kind: usize, parts: &[f64; PLAIN]) -> Holding {
         let none = Vec::new();
         let prices = self.prices.get(kind).unwrap_or(&none);
         let (mut start, mut before) = (0.0, 0.0);

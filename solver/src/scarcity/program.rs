@@ -16,7 +16,7 @@ use good_lp::{
     variable,
 };
 
-use crate::prices::RESOURCES;
+use crate::prices::PLAIN;
 
 /// Steps of the simplex after which it is given up: a count and no clock, so that
 /// the same round has the same prices.
@@ -30,7 +30,7 @@ pub(super) struct Problem {
     /// Where each bucket ends, growing; the first begins now.
     pub(super) ends: Vec<f64>,
     /// Machines by kind, bucket and resource, on average over the bucket.
-    pub(super) machines: Vec<Vec<[f64; RESOURCES]>>,
+    pub(super) machines: Vec<Vec<[f64; PLAIN]>>,
     pub(super) classes: Vec<Class>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Way {
     /// Hours, all nodes at once.
     pub(super) hours: f64,
     /// Machines that it takes of each resource, all nodes.
-    pub(super) parts: [f64; RESOURCES],
+    pub(super) parts: [f64; PLAIN],
     /// Dollars for all of it.
     pub(super) dollars: f64,
 }
@@ -63,7 +63,7 @@ pub(super) struct Answer {
     /// The least dollars.
     pub(super) dollars: f64,
     /// Dollars an hour of one more machine, by kind, bucket and resource.
-    pub(super) prices: Vec<Vec<[f64; RESOURCES]>>,
+    pub(super) prices: Vec<Vec<[f64; PLAIN]>>,
 }
 
 impl Problem {
@@ -153,8 +153,8 @@ pub(super) fn solve(problem: &Problem) -> Option<Answer> {
     };
     let dollars = solution.eval(&objective);
     let dual = solution.compute_dual();
-    let mut prices: Vec<Vec<[f64; RESOURCES]>> =
-        problem.machines.iter().map(|buckets| vec![[0.0; RESOURCES]; buckets.len()]).collect();
+    let mut prices: Vec<Vec<[f64; PLAIN]>> =
+        problem.machines.iter().map(|buckets| vec![[0.0; PLAIN]; buckets.len()]).collect();
     for ((kind, bucket, resource), row) in rows {
         // More machines never cost more: what HiGHS says above zero is rounding.
         let price = (-dual.dual(row)).max(0.0);
@@ -202,7 +202,7 @@ type Spot = (usize, usize, usize);
 /// Machine-hours of each resource.
 fn machine_rows(problem: &Problem, columns: &[Column]) -> Vec<(Spot, good_lp::Constraint)> {
     let widths: Vec<f64> = problem.buckets().map(|(_, width)| width).collect();
-    let mut sums = vec![vec![[(); RESOURCES].map(|()| None); widths.len()]; problem.machines.len()];
+    let mut sums = vec![vec![[(); PLAIN].map(|()| None); widths.len()]; problem.machines.len()];
     for column in columns {
         let of = sums.get_mut(column.way.kind).and_then(|kind| kind.get_mut(column.bucket));
         for (sum, part) in of.into_iter().flatten().zip(column.way.parts) {

@@ -8,7 +8,7 @@ use spotwise_model::{InstanceId, OfferKey};
 use super::{KINDS, kind_of};
 use crate::input::{PlanInput, RunningJob};
 use crate::market::Market;
-use crate::prices::{RESOURCES, parts, takes, whole};
+use crate::prices::{PLAIN, left_of, parts, takes, whole};
 
 /// Machines of one kind: those of a group of listings on spot, or those of it
 /// that stay.
@@ -19,18 +19,18 @@ pub(super) struct Stock {
     /// The most of them on one offer: a gang's nodes go to one.
     pub(super) largest: f64,
     /// What is free of each resource now, in machines.
-    pub(super) free: [f64; RESOURCES],
+    pub(super) free: [f64; PLAIN],
     /// Dollars an hour of a machine, on average over the machines.
     pub(super) price: f64,
     /// What runs on them: until when, in hours from now, and how much of them.
-    held: Vec<(f64, [f64; RESOURCES])>,
+    held: Vec<(f64, [f64; PLAIN])>,
 }
 
 impl Stock {
     /// Machines of each resource that are not held, on average from one hour
     /// from now to another.
-    pub(super) fn between(&self, start: f64, end: f64) -> [f64; RESOURCES] {
-        let mut left = [self.machines; RESOURCES];
+    pub(super) fn between(&self, start: f64, end: f64) -> [f64; PLAIN] {
+        let mut left = [self.machines; PLAIN];
         for (until, parts) in &self.held {
             let part = ((until - start) / (end - start)).clamp(0.0, 1.0);
             left.iter_mut().zip(parts).for_each(|(left, held)| *left -= held * part);
@@ -63,8 +63,7 @@ pub(super) fn stocks(input: &PlanInput, market: &Market<'_>) -> Vec<Stock> {
         let openable = listing.openable() as f64;
         stock.free.iter_mut().for_each(|free| *free += openable);
         for (_, left) in &listing.used {
-            let left = [left.gpu_units(), left.cpu_milli(), left.memory_mib()];
-            let left = parts(left, whole(listing)).map(|part| part.min(1.0));
+            let left = parts(left_of::<PLAIN>(left), whole(listing)).map(|part| part.min(1.0));
             stock.free.iter_mut().zip(left).for_each(|(free, left)| *free += left);
         }
     }

@@ -134,7 +134,7 @@ prop_compose! {
 }
 
 /// The least dollars where each job is done as a whole in one bucket, or missed.
-fn brute(problem: &Problem, job: usize, left: &mut Vec<Vec<[f64; RESOURCES]>>) -> f64 {
+fn brute(problem: &Problem, job: usize, left: &mut Vec<Vec<[f64; PLAIN]>>) -> f64 {
     let classes = &problem.classes;
     let mut of = classes.iter().flat_map(|class| std::iter::repeat_n(class, class.count as usize));
     let Some(class) = of.nth(job) else { return 0.0 };
@@ -143,8 +143,7 @@ fn brute(problem: &Problem, job: usize, left: &mut Vec<Vec<[f64; RESOURCES]>>) -
         let start = if bucket == 0 { 0.0 } else { problem.ends[bucket - 1] };
         for way in &class.ways {
             let before = left[way.kind][bucket];
-            let after: [f64; RESOURCES] =
-                std::array::from_fn(|r| before[r] - way.parts[r] * way.hours);
+            let after: [f64; PLAIN] = std::array::from_fn(|r| before[r] - way.parts[r] * way.hours);
             let fits = way.hours <= end.min(class.due) - start && after.iter().all(|a| *a >= -1e-9);
             if fits {
                 left[way.kind][bucket] = after;
@@ -157,9 +156,9 @@ fn brute(problem: &Problem, job: usize, left: &mut Vec<Vec<[f64; RESOURCES]>>) -
 }
 
 /// Machine-hours that there are.
-fn all(problem: &Problem) -> Vec<Vec<[f64; RESOURCES]>> {
+fn all(problem: &Problem) -> Vec<Vec<[f64; PLAIN]>> {
     let widths = |at: usize| problem.ends[at] - if at == 0 { 0.0 } else { problem.ends[at - 1] };
-    let of = |kind: &Vec<[f64; RESOURCES]>| {
+    let of = |kind: &Vec<[f64; PLAIN]>| {
         kind.iter().enumerate().map(|(at, n)| n.map(|n| n * widths(at))).collect()
     };
     problem.machines.iter().map(of).collect()

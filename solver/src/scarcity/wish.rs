@@ -9,7 +9,7 @@ use super::stock::Stock;
 use super::{FIRST_HOURS, KINDS, MOST_BUCKETS, kind_of};
 use crate::choice::{Case, MUST_GO_HOURS};
 use crate::market::Market;
-use crate::prices::{RESOURCES, parts, takes, whole};
+use crate::prices::{PLAIN, parts, takes, whole};
 use crate::round::Ask;
 use crate::value::{Standing, affordable, kind_allows};
 
@@ -34,7 +34,7 @@ pub(super) struct LaterWay {
     /// most of.
     fraction: f32,
     /// The same for each resource.
-    parts: [f32; RESOURCES],
+    parts: [f32; PLAIN],
 }
 
 impl LaterWay {
@@ -43,7 +43,7 @@ impl LaterWay {
     }
 
     /// Machines of each resource for all nodes.
-    pub(super) fn parts(&self, nodes: u32) -> [f64; RESOURCES] {
+    pub(super) fn parts(&self, nodes: u32) -> [f64; PLAIN] {
         self.parts.map(|part| f64::from(part) * f64::from(nodes))
     }
 }
@@ -100,7 +100,7 @@ impl Later {
 /// Whether all jobs together fit what is free now of every kind of spot that
 /// they may take.
 pub(super) fn all_fit(asks: &[Ask<'_>], stocks: &[Stock]) -> bool {
-    let mut wanted = vec![[0.0; RESOURCES]; stocks.len()];
+    let mut wanted = vec![[0.0; PLAIN]; stocks.len()];
     for ask in asks {
         for way in ask.later.ways_in(stocks, ask.nodes).filter(|(_, way)| way.is_spot()) {
             let way = way.1;
@@ -108,7 +108,7 @@ pub(super) fn all_fit(asks: &[Ask<'_>], stocks: &[Stock]) -> bool {
             of.zip(way.parts(ask.nodes)).for_each(|(sum, part)| *sum += part);
         }
     }
-    let fits = |(wanted, stock): (&[f64; RESOURCES], &Stock)| {
+    let fits = |(wanted, stock): (&[f64; PLAIN], &Stock)| {
         wanted.iter().zip(stock.free).all(|(wanted, free)| *wanted <= free + 1e-9)
     };
     wanted.iter().zip(stocks).all(fits)

@@ -40,7 +40,8 @@ impl Sim {
     }
 
     fn enlist(&mut self, number: usize, at: Ms) {
-        let (text, nature) = jobs::invent(&mut self.rng, number);
+        let sliced = self.recipe.is_sliced() && self.rng.random_range(0..5) < 4;
+        let (text, nature) = jobs::invent(&mut self.rng, number, sliced);
         let key = format!("key-{number}");
         let client = client(number, &text, nature, key);
         let twins = if self.recipe.kinds.contains(&Kind::SameKeyBurst)

@@ -18,9 +18,13 @@ pub(crate) struct Nature {
 
 /// A document of one to a few jobs, and how its commands behave. Its names are
 /// of this submission alone.
-pub(crate) fn invent(rng: &mut ChaCha8Rng, number: usize) -> (String, Nature) {
+pub(crate) fn invent(rng: &mut ChaCha8Rng, number: usize, sliced: bool) -> (String, Nature) {
     let mut nature = Nature { length_percent: 100, ..Nature::default() };
     let name = format!("s{number}");
+    if sliced {
+        nature.ignores_term = rng.random_range(0..8) == 0;
+        return (slices(rng, &name), nature);
+    }
     let document = match rng.random_range(0..20) {
         0..6 => one(rng, &name, ""),
         6..9 => {
@@ -73,6 +77,22 @@ fn one(rng: &mut ChaCha8Rng, name: &str, more: &str) -> String {
         "name: {name}\nclass: {class}\ncommand: [train]\n\
          resources: {{gpus: \"{gpus}\", cpus: 1, memory: 1GB}}\n\
          work: {{duration: {minutes}m}}\ndeadline: {deadline}m\n{}{retries}{more}",
+        saves(rng)
+    )
+}
+
+/// A few jobs that ask for a slice each, all of one profile.
+fn slices(rng: &mut ChaCha8Rng, name: &str) -> String {
+    let profiles = ["1g.5gb", "1g.5gb", "1g.10gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"];
+    let profile = profiles[rng.random_range(0..profiles.len())];
+    let minutes = length(rng);
+    let deadline = minutes * rng.random_range(15..60) / 10 + 30;
+    let size = rng.random_range(1..4);
+    let many = if size > 1 { format!("array: {{size: {size}}}\n") } else { String::new() };
+    format!(
+        "name: {name}\nclass: training\ncommand: [train]\n\
+         resources: {{mig: {profile}, cpus: 0.5, memory: 1GB}}\n\
+         work: {{duration: {minutes}m}}\ndeadline: {deadline}m\nretries: {{errors: 5}}\n{}{many}",
         saves(rng)
     )
 }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod end;
+mod layouts;
 mod money;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ pub(crate) struct Tally {
     pub(crate) overcharged: i64,
     /// Micro-dollars that the meter has and the ledger has not.
     pub(crate) uncharged: i64,
+    /// Rounds and machines with slices of several profiles on one GPU.
+    pub(crate) mixed: u64,
 }
 
 impl Sim {
@@ -71,6 +74,9 @@ impl Sim {
                 }
                 Change::Attempt(attempt) => {
                     let before = self.store.tables.attempts.get(&attempt.id);
+                    if before.is_some_and(|b| b.seats != attempt.seats) {
+                        broken.push(format!("{} has left its seat", attempt.id));
+                    }
                     if before.is_some_and(|b| !b.state.is_live()) && attempt.state.is_live() {
                         broken.push(format!("{} lives again", attempt.id));
                     }
@@ -126,6 +132,7 @@ impl Sim {
             }
         }
         self.check_jobs(changes);
+        self.check_layouts(changes);
     }
 
     fn on_notice(&mut self, machine: &spotwise_model::Instance, at: Ms, reclaim_at: Ms) {

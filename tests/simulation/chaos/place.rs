@@ -11,11 +11,14 @@ use spotwise_model::id::{InstanceType, Zone};
 use spotwise_model::{CapacityType, OfferKey, Price};
 use spotwise_scheduler::market::{Catalog, Listing, Market, Row};
 
-use super::faults::{Kind, Kinds};
+use super::faults::Kind;
+use super::sim::Recipe;
 use super::time::{DAY, HOUR, MINUTE, Ms, SECOND};
 
 const ZONES: [&str; 3] = ["us-east-1a", "us-east-1c", "us-west-2a"];
 const TYPES: [&str; 2] = ["p3.2xlarge", "g4dn.12xlarge"];
+/// Where slices are asked for: a machine with one of this one's eight GPUs.
+const SLICED: &str = "p4d.24xlarge";
 
 /// Prices of one zone and type: from which second on, micro-dollars an hour.
 type Steps = Vec<(i64, i64)>;
@@ -39,10 +42,10 @@ impl Place {
     pub(crate) fn invented(
         rng: &mut ChaCha8Rng,
         start: Timestamp,
-        days: u64,
+        recipe: &Recipe,
         span: Ms,
-        kinds: &Kinds,
     ) -> Self {
+        let (days, kinds) = (recipe.days, &recipe.kinds);
         let times = |rng: &mut ChaCha8Rng, on: bool, every: u64| -> Vec<Ms> {
             let count = if on { (days / every).max(1) } else { 0 };
             let mut times: Vec<Ms> =
@@ -60,8 +63,14 @@ impl Place {
         let mut listings = Vec::new();
         let mut spot = BTreeMap::new();
         let mut on_demand = BTreeMap::new();
-        for name in TYPES.map(InstanceType::new) {
-            let machine = catalog.machine_type(&name).expect("it is in the catalogue");
+        let sliced = recipe.is_sliced().then_some(SLICED);
+        for name in TYPES.into_iter().chain(sliced).map(InstanceType::new) {
+            let mut machine = catalog.machine_type(&name).expect("it is in the catalogue").clone();
+            if name.as_str() == SLICED {
+                machine.shape.gpus = 1;
+                let eighth = machine.on_demand.micros_per_hour() / 8;
+                machine.on_demand = Price::from_micros_per_hour(eighth);
+            }
             on_demand.insert(name.clone(), machine.on_demand.micros_per_hour());
             for zone in ZONES.map(Zone::new) {
                 let mut series = Series::new(machine.on_demand.micros_per_hour());

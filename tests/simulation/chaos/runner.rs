@@ -81,6 +81,11 @@ impl Report {
         self.tallies.iter().map(of).sum()
     }
 
+    /// Rounds and machines with slices of several profiles on one GPU.
+    pub(crate) fn mixed(&self) -> u64 {
+        self.sum(|tally| tally.mixed)
+    }
+
     fn most(&self, of: impl Fn(&Tally) -> u64) -> u64 {
         self.tallies.iter().map(of).max().unwrap_or(0)
     }
@@ -98,6 +103,7 @@ impl Report {
         let failing = self.broken.first().map_or("none".to_owned(), |(r, _)| r.seed.to_string());
         format!(
             "sim: seeds={} simulated_days={} jobs={} attempts={} workers={} rounds={} interruptions={} \
+             mixed_layouts={} \
              injected{{exec_and_timeout={}, crash={}, pause={}, partition={}, store={}, notice={}, \
              capacity={}}} worlds{{broken={}, lost={}, double_run={}, charged_twice={}}} \
              orphan_resource_s(max)={} abandoned_overlap_s(max)={} charged_USD={:.2} \
@@ -111,6 +117,7 @@ impl Report {
             self.sum(|t| t.workers),
             self.sum(|t| t.rounds),
             self.sum(|t| t.interruptions),
+            self.mixed(),
             fired(&[Kind::ExecuteAndTimeout]),
             fired(&[
                 Kind::CrashIdle,

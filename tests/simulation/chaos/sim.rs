@@ -36,6 +36,13 @@ pub(crate) struct Recipe {
     pub(crate) nodes: usize,
 }
 
+impl Recipe {
+    /// Whether there are GPUs that can be cut, and jobs that ask for slices.
+    pub(crate) const fn is_sliced(&self) -> bool {
+        self.seed % 4 == 2
+    }
+}
+
 /// Time after the last fault in which everything has to come to an end.
 const CALM: Ms = 12 * DAY;
 /// Lines of a trace that are kept.
@@ -131,7 +138,7 @@ impl Sim {
         let start: Timestamp =
             starts[rng.random_range(0..starts.len())].parse().expect("a fixed time");
         let span = recipe.days * DAY + CALM;
-        let place = Place::invented(&mut rng, start, recipe.days, span, &recipe.kinds);
+        let place = Place::invented(&mut rng, start, &recipe, span);
         let mut config = Config::new(PathBuf::from("."), PathBuf::from("."));
         config.lease = Duration::from_secs([90, 300, 300, 300][rng.random_range(0..4)]);
         // Decisions are a function of the world, not of this machine's speed.

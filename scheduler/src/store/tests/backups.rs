@@ -303,6 +303,95 @@ async fn plant(location: &Location, sql: &'static str) {
     }
 }
 
+/// Two live slices of one machine, and a third at the seat of one of them.
+#[tokio::test]
+async fn a_check_finds_a_seat_that_is_taken_twice() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let place = place(kind);
+        let store = Store::open(&place.location).await.unwrap();
+        let mut machine = instance(1);
+        machine.shape.memory_mib = 8_192;
+        let mut other = attempt(2, 1);
+        other.seats[0].start = 4;
+        let mut changes: Vec<Change> = (1..=3).map(|id| job(id).into()).collect();
+        changes.extend([machine.into(), attempt(1, 1).into(), other.into()]);
+        let epoch = put(&store, changes).await.unwrap();
+        assert_eq!(check(&place.location).await.unwrap().findings, []);
+        let third = [attempt(3, 1).into()];
+        store.commit(&Round { epoch, id: 2, changes: &third }).await.unwrap();
+        let found = check(&place.location).await.unwrap().findings;
+        let [found] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((found.table, found.row.as_str()), ("attempts", "3/1"));
+        assert!(found.problem.contains("i1, GPU 0.6"), "{}", found.problem);
+        store.close().await;
+    }
+}
+
+/// A database of the schema before seats, opened by this program.
+#[tokio::test]
+async fn a_database_from_before_seats_is_upgraded() {
+    const STEPS: [&str; 3] = [
+        "UPDATE attempts SET document = replace(document, ',\"seats\":[{\"gpu\":0,\"start\":6}]', '')",
+        "DELETE FROM _sqlx_migrations WHERE version = 3",
+        "ALTER TABLE attempts DROP COLUMN seats",
+    ];
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let place = place(kind);
+        fill(&place.location, 3).await;
+        let store = Store::open(&place.location).await.unwrap();
+        let mut transaction = store.database.write().await.unwrap();
+        for sql in STEPS {
+            transaction.execute(Statement::new("attempts", sql)).await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+        store.close().await;
+        drop(store);
+        let store = Store::open(&place.location).await.unwrap();
+        let state = store.load().await.unwrap().into_state();
+        let attempts: Vec<_> = state.attempts.values().cloned().collect();
+        assert_eq!(attempts, [spotwise_model::Attempt { seats: Vec::new(), ..attempt(1, 1) }]);
+        assert_eq!(check(&place.location).await.unwrap().findings, []);
+        store.close().await;
+    }
+}
+
+/// A backup that was made before there were seats.
+#[tokio::test]
+async fn an_older_backup_is_restored() {
+    let (source, target) = (place(Kind::Sqlite), place(Kind::Sqlite));
+    fill(&source.location, 3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup");
+    backup(&source.location, &file, false, at(50)).await.unwrap();
+    let mut lines: Vec<String> = Vec::new();
+    for line in std::fs::read_to_string(&file).unwrap().lines() {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Some(columns) = line.pointer_mut("/columns/attempts") {
+            assert_eq!(columns.as_array_mut().unwrap().pop().unwrap(), "seats");
+        }
+        if line.get(0).is_some_and(|table| table == "attempts") {
+            assert_eq!(line[1].as_array_mut().unwrap().pop().unwrap(), "0.6");
+        }
+        if line.get("sha256").is_some() {
+            let before: String = lines.concat();
+            let sum = <sha2::Sha256 as sha2::Digest>::digest(before.as_bytes());
+            let hex: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+            line["sha256"] = hex.into();
+        }
+        lines.push(format!("{line}\n"));
+    }
+    std::fs::write(&file, lines.concat()).unwrap();
+    restore(&target.location, &file, at(60)).await.unwrap();
+    let seats = |rows: Vec<Vec<Value>>| {
+        rows.iter().filter(|row| row.last() == Some(&Value::Text(Some("0.6".to_owned())))).count()
+    };
+    assert_eq!(seats(rows(&source.location).await), 1);
+    assert_eq!(seats(rows(&target.location).await), 0);
+    let store = Store::open(&target.location).await.unwrap();
+    assert_eq!(store.attempts(spotwise_model::JobId(1)).await.unwrap(), [attempt(1, 1)]);
+    store.close().await;
+}
+
 /// A page of the file that is not what it was.
 #[tokio::test]
 async fn a_check_finds_a_damaged_page() {

@@ -57,5 +57,6 @@ on_both! {
     a_value_set_twice_is_the_second,
     poison_row,
     a_bad_row_is_named_where_it_is_asked_for,
+    a_seat_has_a_column_and_older_rows_have_none,
     }
 }

@@ -14,6 +14,7 @@ use spotwise_model::instance::EndedBy;
 use spotwise_model::job::DeadlineSource;
 use spotwise_model::ledger::LineKind;
 use spotwise_model::plan::{Alternative, Rule, Why, WhyNot, Wished};
+use spotwise_model::resources::GpuSeat;
 use spotwise_model::spec::{
     Checkpoint, Class, Dependency, GpuAlternative, GpuRequest, Input, Output, Resources, Retries,
     SecretRef, Work,
@@ -162,6 +163,7 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
             memory_mib: 512,
             ..Share::default()
         },
+        seats: vec![GpuSeat { gpu: 0, start: 6 }],
         restore: Some(checkpoint(id)),
         why: Why {
             rule: Rule::Cheapest,

@@ -1,0 +1,161 @@
+//! Machines for a plan's placements: what still holds of it is bought or shared.
+
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use spotwise_model::plan::Target;
+use spotwise_model::resources::{Free, GpuSeat};
+use spotwise_model::{
+    Instance, InstanceId, InstanceState, NodeShape, Now, Offer, OfferKey, Placement,
+};
+use spotwise_solver::mig::Worth;
+
+use super::pools::{self, PoolRoom};
+use super::seats::{self, Added, free_of};
+use crate::core::{Change, State};
+
+/// Machines bought while a plan is taken in, and the room left on all.
+pub(super) struct Purchases<'a> {
+    state: &'a State,
+    offers: BTreeMap<&'a OfferKey, &'a Offer>,
+    /// Bought now: the plan's own numbering to instances, with their room.
+    bought: BTreeMap<(OfferKey, u32), (Instance, Free)>,
+    /// Room on machines that were there before, once looked at.
+    existing: BTreeMap<InstanceId, Free>,
+    pools: Vec<PoolRoom>,
+    /// What it adds to each machine.
+    added: BTreeMap<InstanceId, Added>,
+    last: u64,
+}
+
+impl<'a> Purchases<'a> {
+    pub(super) fn new(state: &'a State) -> Self {
+        Self {
+            state,
+            offers: state.seen.offers.iter().map(|offer| (&offer.key, offer)).collect(),
+            bought: BTreeMap::new(),
+            existing: BTreeMap::new(),
+            pools: pools::left(state),
+            added: BTreeMap::new(),
+            last: state.last_instance,
+        }
+    }
+
+    /// The machines of a placement; none, and nothing changed, where one of
+    /// them is not to be had any more.
+    pub(super) fn machines(
+        &mut self,
+        number: usize,
+        placement: &Placement,
+        now: Now,
+    ) -> Option<Vec<InstanceId>> {
+        let distinct: BTreeSet<&Target> = placement.targets.iter().collect();
+        if distinct.len() != placement.targets.len() || !self.pool_holds(placement) {
+            return None;
+        }
+        let before = (self.bought.clone(), self.existing.clone(), self.last);
+        let mut machines = Vec::with_capacity(placement.targets.len());
+        for target in &placement.targets {
+            match self.machine(placement, *target, now) {
+                Some(id) => machines.push(id),
+                None => {
+                    (self.bought, self.existing, self.last) = before;
+                    return None;
+                }
+            }
+        }
+        self.take_from_pool(placement);
+        for (rank, machine) in machines.iter().enumerate() {
+            self.added.entry(*machine).or_default().add(number, rank, placement.share);
+        }
+        Some(machines)
+    }
+
+    fn machine(&mut self, placement: &Placement, target: Target, now: Now) -> Option<InstanceId> {
+        match target {
+            Target::Existing(id) => {
+                let instance = self.state.instances.get(&id).filter(|i| i.accepts_work())?;
+                let free = self.existing.entry(id).or_insert_with(|| free_of(self.state, instance));
+                (instance.offer == placement.offer && free.take(&placement.share)).then_some(id)
+            }
+            Target::New(index) => {
+                let key = (placement.offer.clone(), index);
+                if !self.bought.contains_key(&key) {
+                    let instance = self.buy(&placement.offer, now)?;
+                    let free = Free::new(&instance.shape);
+                    self.bought.insert(key.clone(), (instance, free));
+                }
+                let (instance, free) = self.bought.get_mut(&key)?;
+                free.take(&placement.share).then_some(instance.id)
+            }
+        }
+    }
+
+    fn buy(&mut self, key: &OfferKey, now: Now) -> Option<Instance> {
+        let offer = self.offers.get(key)?;
+        let already = self.bought.keys().filter(|(bought, _)| bought == key).count();
+        if already >= offer.free as usize {
+            return None;
+        }
+        self.last += 1;
+        Some(Instance {
+            id: InstanceId(self.last),
+            offer: key.clone(),
+            shape: offer.shape.clone(),
+            launch_price: offer.price,
+            on_demand: offer.on_demand,
+            state: InstanceState::Live { since: now.market },
+        })
+    }
+
+    /// What the machines of a placement have.
+    fn shape(&self, placement: &Placement) -> Option<&'a NodeShape> {
+        let there = |target: &Target| match target {
+            Target::Existing(id) => self.state.instances.get(id).map(|instance| &instance.shape),
+            Target::New(_) => None,
+        };
+        let offered = self.offers.get(&placement.offer).map(|offer| &offer.shape);
+        offered.or_else(|| placement.targets.iter().find_map(there))
+    }
+
+    fn pool_holds(&self, placement: &Placement) -> bool {
+        let (shape, nodes) = (self.shape(placement), placement.targets.len() as u64);
+        let mut pools = self.pools.iter().filter(|room| *room.pool() == placement.offer.pool);
+        pools.all(|room| room.holds(&placement.share, shape, nodes))
+    }
+
+    fn take_from_pool(&mut self, placement: &Placement) {
+        let (shape, nodes) = (self.shape(placement), placement.targets.len() as u64);
+        let pools = self.pools.iter_mut().filter(|room| *room.pool() == placement.offer.pool);
+        pools.for_each(|room| room.take(&placement.share, shape, nodes));
+    }
+
+    /// The seats of parts of GPUs, by the number of their placement and their
+    /// rank, and the machines that were bought.
+    pub(super) fn done(mut self) -> (BTreeMap<usize, Vec<GpuSeat>>, Vec<Change>) {
+        let mut places = BTreeMap::new();
+        let worth = LazyCell::new(|| Worth::of(seats::demand(self.state)));
+        let added = std::mem::take(&mut self.added).into_iter();
+        for (machine, added) in added.filter(|(_, added)| added.has_parts()) {
+            if let Some(free) = self.before(machine) {
+                places.extend(added.seats(free, &|layout| worth.loss(layout)));
+            }
+        }
+        let mut seats: BTreeMap<usize, Vec<GpuSeat>> = BTreeMap::new();
+        for ((placement, _), seat) in places {
+            seats.entry(placement).or_default().push(seat);
+        }
+        let bought = self.bought.into_values().map(|(instance, _)| instance.into());
+        (seats, bought.collect())
+    }
+
+    /// What a machine had left before the plan.
+    fn before(&self, machine: InstanceId) -> Option<Free> {
+        if let Some(instance) = self.state.instances.get(&machine) {
+            return Some(free_of(self.state, instance));
+        }
+        let mut bought = self.bought.values();
+        let (instance, _) = bought.find(|(instance, _)| instance.id == machine)?;
+        Some(Free::new(&instance.shape))
+    }
+}
