@@ -15,7 +15,7 @@ use spotwise_model::spec::{GpuAlternative, GpuRequest};
 use spotwise_model::{Money, NodeShape, Offer};
 
 use crate::check::worth::bound;
-use crate::fixture::{instance, job, on_demand, reserved, running, spec, spot};
+use crate::fixture::{committed, instance, job, on_demand, reserved, running, spec, spot};
 use crate::greedy::greedy;
 use crate::program::solve;
 use crate::room::{Draft, Seat, objective};
@@ -36,6 +36,7 @@ prop_compose! {
             1 => select(vec![40.0, -1.0, f64::NAN, f64::INFINITY]),
         ],
         changeover in select(vec![0_u64, 60, 900]),
+        paid_hours in prop::option::of(-1..30_i64),
     ) -> Offer {
         let mut offer = match kind {
             0 => on_demand("z", dollars, free),
@@ -51,6 +52,9 @@ prop_compose! {
         };
         offer.hazard_per_hour = hazard;
         offer.changeover = Duration::from_secs(changeover);
+        if let (1, Some(hours)) = (kind, paid_hours) {
+            offer = committed(offer, hours);
+        }
         offer
     }
 }

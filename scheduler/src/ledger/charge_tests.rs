@@ -43,6 +43,7 @@ fn instance(capacity_type: CapacityType, from: i64, to: i64, by: EndedBy) -> Ins
         launch_price: price(1_000_000),
         on_demand: price(ON_DEMAND),
         state: InstanceState::Live { since: at(from) },
+        stints: Vec::new(),
     };
     live.end(at(to), by)
 }
