@@ -11,7 +11,7 @@ use spotwise_model::quote::Quoted;
 use spotwise_model::resources::Free;
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
-    NodeShape, Now, Offer, OfferKey, Placement, Plan,
+    NodeShape, Now, Offer, OfferKey, Placement, Plan, Seats, Stint,
 };
 use spotwise_solver::graph::{self, Node};
 use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
@@ -96,13 +96,21 @@ fn running(state: &State, deadlines: &BTreeMap<JobId, Timestamp>) -> Vec<Running
         Some(RunningJob {
             job: plan_job,
             progress: state.progress_of(attempt),
-            offer: attempt.offer.clone(),
+            offer: offer_now(state, attempt),
             instances: attempt.instances.clone(),
             since,
             stopping: attempt.stop.is_some(),
         })
     })
     .collect()
+}
+
+/// What its machines are bought as now: a commitment's end makes them on-demand
+/// ones, for all of a gang.
+fn offer_now(state: &State, attempt: &Attempt) -> OfferKey {
+    let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
+    let worst = machines.map(|machine| &machine.offer).min_by_key(|offer| offer.capacity_type);
+    worst.unwrap_or(&attempt.offer).clone()
 }
 
 fn instances(state: &State) -> Vec<PlanInstance> {
@@ -265,13 +273,21 @@ impl<'a> Purchases<'a> {
             return None;
         }
         self.last += 1;
+        let seat = seat(offer, u32::try_from(already).unwrap_or(u32::MAX));
+        let stint = seat.map(|seats| Stint {
+            commitment: seats.commitment.clone(),
+            price: seats.price,
+            from: now.market,
+            until: seats.until,
+        });
         Some(Instance {
             id: InstanceId(self.last),
             offer: key.clone(),
             shape: offer.shape.clone(),
-            launch_price: offer.price,
+            launch_price: stint.as_ref().map_or(offer.price, |stint| stint.price),
             on_demand: offer.on_demand,
             state: InstanceState::Live { since: now.market },
+            stints: stint.into_iter().collect(),
         })
     }
 
@@ -300,6 +316,17 @@ impl<'a> Purchases<'a> {
     fn changes(self) -> impl Iterator<Item = Change> {
         self.bought.into_values().map(|(instance, _)| instance.into())
     }
+}
+
+/// Which commitment pays for the next machine of an offer, when so many have been
+/// given of it.
+fn seat(offer: &Offer, already: u32) -> Option<&Seats> {
+    let mut given = already;
+    offer.seats.iter().find(|seats| {
+        let has = given < seats.free;
+        given = given.saturating_sub(seats.free);
+        has
+    })
 }
 
 fn place(

@@ -6,11 +6,13 @@ use spotwise_api::convert::{
     alternative, alternative_of, fail_reason, hold_reason, rule, time_text, transfer, wait_reason,
 };
 use spotwise_api::v1;
+use spotwise_model::plan::WhyNot;
 use spotwise_model::policy::Policy;
 use spotwise_model::time::human;
 use spotwise_model::{Attempt, Job, JobState, Now, WaitReason};
 
 use super::bands::{bands, why_dearer};
+use super::commitments::why_paid;
 use super::live::Live;
 use super::quote::reason;
 use super::{Service, ServiceError};
@@ -44,7 +46,7 @@ impl Service {
             JobState::Active { since, .. } => {
                 answer.since = time_text(*since);
                 if let Some(attempt) = live.state.live_attempt(job.id) {
-                    explain_active(&job, attempt, live.now, &mut answer);
+                    explain_active(&job, attempt, &live, &mut answer);
                     answer.details.extend(answer.band.iter().flat_map(|band| band.costs.clone()));
                 } else {
                     answer.headline = "its last attempt has just ended".to_owned();
@@ -83,7 +85,8 @@ impl Service {
             return Ok(());
         }
         let quote = self.forecast(job, &live.state).await?;
-        answer.details.push(reason(&quote));
+        let offers = self.parts.handle.ask(|state: &State, _| state.seen.offers.clone()).await?;
+        answer.details.push(reason(&quote, &offers));
         if let Some(offer) = quote.offer.as_ref() {
             answer.details.push(format!(
                 "{} expected until it is done{}, {} in nine of ten cases; done by {}",
@@ -110,7 +113,7 @@ impl Service {
     }
 }
 
-fn explain_active(job: &Job, attempt: &Attempt, now: Now, answer: &mut v1::ExplainResponse) {
+fn explain_active(job: &Job, attempt: &Attempt, live: &Live, answer: &mut v1::ExplainResponse) {
     let why = &attempt.why;
     answer.headline = format!("it is on {}: {}", attempt.offer, rule(why.rule));
     let moved = transfer(why.transfer, job.spec.data.as_ref());
@@ -132,9 +135,19 @@ fn explain_active(job: &Job, attempt: &Attempt, now: Now, answer: &mut v1::Expla
         let step = checkpoint.progress.step.map(|s| format!(" at step {s}")).unwrap_or_default();
         answer.details.push(format!("its last checkpoint{step} is of {}", checkpoint.at));
     }
-    answer.details.extend(deadline_line(job, now));
+    let paid = why_paid(attempt, live);
+    let is_paid = paid.is_some();
+    answer.details.extend(paid);
+    answer.details.extend(deadline_line(job, live.now));
     answer.alternatives.push(alternative_of(&attempt.offer, why.expected_cost, why.finish, ""));
-    answer.alternatives.extend(why.alternatives.iter().map(alternative));
+    answer.alternatives.extend(why.alternatives.iter().map(|other| {
+        let mut shown = alternative(other);
+        // What is paid already costs nothing more, whatever it is charged.
+        if is_paid && other.why_not == Some(WhyNot::Dearer) {
+            "would be paid on top".clone_into(&mut shown.why_not);
+        }
+        shown
+    }));
 }
 
 /// Behind a sum: ` (…)`, or nothing.
