@@ -143,7 +143,7 @@ fn commitments(report: &CostReport) -> Grid {
         ">MACHINES",
         ">COMMITTED H",
         ">USED H",
-        ">USED",
+        ">UTILISED",
         ">COMMITTED",
         ">UNUSED",
     ]);

@@ -90,7 +90,7 @@ impl Sim {
                 *spent.entry(job).or_default() += entry.amount.micros();
             }
         }
-        let mut broken = Vec::new();
+        let mut broken: Vec<String> = self.cloud.misused(&self.place).into_iter().collect();
         for id in self.cloud.machines.keys() {
             let booked = booked.remove(id).unwrap_or(0);
             let bill = self.cloud.bill(*id, &self.place);
