@@ -102,6 +102,18 @@ fn mistakes_name_the_line_the_field_and_the_remedy() {
     }
 }
 
+#[test]
+fn the_example_is_read_on_the_market_that_is_built_in() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/operator/commitments.yaml");
+    let options = crate::market::SyntheticOptions {
+        days: 2,
+        ..crate::market::SyntheticOptions::new(7, at(0))
+    };
+    let market = crate::market::synthetic(&options, &crate::market::Catalog::built_in()).unwrap();
+    let (list, warnings) = read_commitments(Path::new(path)).unwrap().on(&market).unwrap();
+    assert_eq!((list.len(), warnings), (2, vec![]));
+}
+
 fn commitment(name: &str, machines: u32, from: i64, until: i64) -> Commitment {
     Commitment {
         name: name.to_owned(),

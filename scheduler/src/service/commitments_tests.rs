@@ -58,6 +58,33 @@ fn used_and_unused_hours_are_those_of_the_period() {
 }
 
 #[test]
+fn a_job_is_told_what_pays_for_its_machine() {
+    let key = machine(1, "a", CapacityType::Reserved).offer;
+    let offer = Offer {
+        key: key.clone(),
+        shape: spotwise_model::NodeShape::default(),
+        price: Price::from_micros_per_hour(1_920_000),
+        on_demand: Price::from_micros_per_hour(3_060_000),
+        free: 1,
+        spell_since: at(0),
+        hazard_per_hour: 0.0,
+        changeover: std::time::Duration::ZERO,
+        seats: vec![spotwise_model::Seats {
+            commitment: "research-a".to_owned(),
+            price: Price::from_micros_per_hour(1_920_000),
+            until: at(9),
+            free: 1,
+        }],
+    };
+    let text = paid_offer(std::slice::from_ref(&offer), &key);
+    assert!(text.contains("commitment research-a") && text.contains("on-demand $3.06/h"), "{text}");
+    assert_eq!(paid_offer(&[], &key), "");
+    let view = spotwise_api::convert::offer_view(&offer, 1);
+    assert_eq!((view.commitment.as_str(), view.capacity_type.as_str()), ("research-a", "reserved"));
+    assert_eq!(view.paid_until, time_text(at(9)));
+}
+
+#[test]
 fn more_use_than_was_committed_is_never_a_negative_rest() {
     let entries = [entry(1, 0, 5), entry(2, 0, 5)];
     let spans = used(&entries, std::iter::empty(), at(5));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use spotwise_model::instance::EndedBy;
 use spotwise_model::job::FailReason;
-use spotwise_model::{AttemptState, InstanceState, JobId, JobState, Outcome};
+use spotwise_model::{AttemptState, CapacityType, InstanceState, JobId, JobState, Outcome};
 
 use super::super::faults::Kind;
 use super::super::sim::Sim;
@@ -86,6 +86,9 @@ impl Sim {
         let mut spent: BTreeMap<JobId, i64> = BTreeMap::new();
         for entry in self.store.tables.ledger.values() {
             *booked.entry(entry.instance).or_default() += entry.amount.micros();
+            if entry.offer.capacity_type == CapacityType::Reserved {
+                self.tally.committed += entry.amount.micros();
+            }
             if let Some(job) = entry.job() {
                 *spent.entry(job).or_default() += entry.amount.micros();
             }
