@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use spotwise_api::convert::time_text;
+use spotwise_api::convert::{alternative, time_text};
 use spotwise_api::v1;
 use spotwise_model::commitment::DIMENSION;
+use spotwise_model::plan::{Alternative, WhyNot};
 use spotwise_model::{
     Attempt, CapacityType, Commitment, Instance, InstanceId, InstanceState, LedgerEntry, Offer,
     OfferKey, Price,
@@ -143,8 +144,19 @@ fn seconds(spans: &[Span], from: i64, to: i64) -> u64 {
 
 /// What a job on committed machines is told; none on others.
 pub(super) fn why_paid(attempt: &Attempt, live: &Live) -> Option<String> {
-    let machines = attempt.instances.iter().filter_map(|id| live.state.instances.get(id));
-    let (stint, on_demand) = machines
+    let machines = || attempt.instances.iter().filter_map(|id| live.state.instances.get(id));
+    let over = |machine: &&Instance| machine.stint().is_none() && !machine.stints.is_empty();
+    if let Some((machine, stint)) =
+        machines().find(over).and_then(|machine| Some((machine, machine.stints.last()?)))
+    {
+        return Some(format!(
+            "commitment {} paid for it until {}; it goes on on demand at {}",
+            stint.commitment,
+            time_text(stint.until),
+            hourly(machine.on_demand)
+        ));
+    }
+    let (stint, on_demand) = machines()
         .filter_map(|machine| Some((machine.stint()?, machine.on_demand)))
         .min_by_key(|(stint, _)| stint.until)?;
     Some(format!(
@@ -172,6 +184,20 @@ pub(super) fn paid_offer(offers: &[Offer], key: &OfferKey) -> String {
         time_text(seats.until),
         hourly(offer.on_demand)
     )
+}
+
+pub(super) fn is_reserved(offer: &OfferKey) -> bool {
+    offer.capacity_type == CapacityType::Reserved
+}
+
+/// Another place for a job: beside what is paid already it is no matter of more or
+/// less.
+pub(super) fn beside(other: &Alternative, is_paid: bool) -> v1::Alternative {
+    let mut shown = alternative(other);
+    if is_paid && other.why_not == Some(WhyNot::Dearer) {
+        "would be paid on top".clone_into(&mut shown.why_not);
+    }
+    shown
 }
 
 fn hourly(price: Price) -> String {

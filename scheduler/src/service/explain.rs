@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use spotwise_api::convert::{
-    alternative, alternative_of, fail_reason, hold_reason, rule, time_text, transfer, wait_reason,
+    alternative_of, fail_reason, hold_reason, rule, time_text, transfer, wait_reason,
 };
 use spotwise_api::v1;
-use spotwise_model::plan::WhyNot;
 use spotwise_model::policy::Policy;
 use spotwise_model::time::human;
-use spotwise_model::{Attempt, Job, JobState, Now, WaitReason};
+use spotwise_model::{Attempt, CapacityType, Job, JobState, Now, WaitReason};
 
 use super::bands::{bands, why_dearer};
-use super::commitments::why_paid;
+use super::commitments::{beside, is_reserved, why_paid};
 use super::live::Live;
 use super::quote::reason;
 use super::{Service, ServiceError};
@@ -98,6 +97,7 @@ impl Service {
             let best = alternative_of(offer, quote.cost.p50, quote.finish.p50, "");
             answer.alternatives.push(best);
         }
+        let is_paid = quote.offer.as_ref().is_some_and(is_reserved);
         if let Some(cost) = quote.on_demand_cost {
             answer.details.push(format!("on demand alone it would cost {}", cost.human()));
         }
@@ -108,7 +108,7 @@ impl Service {
             ));
         }
         answer.details.extend(deadline_line(job, live.now));
-        answer.alternatives.extend(quote.alternatives.iter().map(alternative));
+        answer.alternatives.extend(quote.alternatives.iter().map(|other| beside(other, is_paid)));
         Ok(())
     }
 }
@@ -136,18 +136,11 @@ fn explain_active(job: &Job, attempt: &Attempt, live: &Live, answer: &mut v1::Ex
         answer.details.push(format!("its last checkpoint{step} is of {}", checkpoint.at));
     }
     let paid = why_paid(attempt, live);
-    let is_paid = paid.is_some();
+    let is_paid = attempt.offer.capacity_type == CapacityType::Reserved;
     answer.details.extend(paid);
     answer.details.extend(deadline_line(job, live.now));
     answer.alternatives.push(alternative_of(&attempt.offer, why.expected_cost, why.finish, ""));
-    answer.alternatives.extend(why.alternatives.iter().map(|other| {
-        let mut shown = alternative(other);
-        // What is paid already costs nothing more, whatever it is charged.
-        if is_paid && other.why_not == Some(WhyNot::Dearer) {
-            "would be paid on top".clone_into(&mut shown.why_not);
-        }
-        shown
-    }));
+    answer.alternatives.extend(why.alternatives.iter().map(|other| beside(other, is_paid)));
 }
 
 /// Behind a sum: ` (…)`, or nothing.

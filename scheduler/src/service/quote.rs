@@ -1,6 +1,6 @@
 //! What a document would cost, before anything is accepted.
 
-use spotwise_api::convert::{alternative, time_text, transfer};
+use spotwise_api::convert::{time_text, transfer};
 use spotwise_api::v1;
 use spotwise_model::attempt::Progress;
 use spotwise_model::job::DeadlineSource;
@@ -11,7 +11,7 @@ use spotwise_model::time::{after, between, human};
 use spotwise_model::{Job, JobId, JobSpec, JobState, Money, Now, Offer};
 use spotwise_solver::{PlanInput, PlanJob, PoolLimit};
 
-use super::commitments::paid_offer;
+use super::commitments::{beside, is_reserved, paid_offer};
 use super::submit::read;
 use super::{Service, ServiceError};
 use crate::capacity::LOCAL_POOL;
@@ -96,6 +96,7 @@ fn quote_spec(input: &PlanInput, totals: &[PoolLimit], spec: &JobSpec, now: Now)
     };
     let quote = spotwise_solver::quote(input, &job);
     let offer = quote.offer.as_ref();
+    let is_paid = offer.is_some_and(is_reserved);
     let too_small = pools::too_small(totals, &spec.resources);
     let too_small = too_small.map(|why| format!("it would wait for ever: {why}"));
     let elements = spec.array.as_ref().map_or(1, |array| array.elements.len());
@@ -126,7 +127,7 @@ fn quote_spec(input: &PlanInput, totals: &[PoolLimit], spec: &JobSpec, now: Now)
             .map(ToString::to_string)
             .unwrap_or_default(),
         reason: reason(&quote, &input.offers),
-        alternatives: quote.alternatives.iter().map(alternative).collect(),
+        alternatives: quote.alternatives.iter().map(|other| beside(other, is_paid)).collect(),
         warnings: too_small.into_iter().chain(warnings(spec, &quote)).collect(),
     }
 }
