@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::commitment::Stint;
 use crate::id::InstanceId;
 use crate::money::Price;
-use crate::offer::OfferKey;
+use crate::offer::{CapacityType, OfferKey};
 use crate::resources::NodeShape;
 
 /// Who ended an instance: it decides what the provider bills.
@@ -54,7 +55,8 @@ pub enum InstanceState {
 pub struct Instance {
     /// Its number.
     pub id: InstanceId,
-    /// What was bought.
+    /// What was bought. One that a commitment pays for is reserved; when that is
+    /// over it goes on as on-demand.
     pub offer: OfferKey,
     /// What it has.
     pub shape: NodeShape,
@@ -64,6 +66,9 @@ pub struct Instance {
     pub on_demand: Price,
     /// Where it is in its life.
     pub state: InstanceState,
+    /// What commitments have paid of it, in order and without overlap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stints: Vec<Stint>,
 }
 
 impl Instance {
@@ -74,6 +79,39 @@ impl Instance {
             | InstanceState::Noticed { since, .. }
             | InstanceState::Ended { since, .. } => since,
         }
+    }
+
+    /// The stint that pays for it now; none for one that is billed by itself.
+    pub fn stint(&self) -> Option<&Stint> {
+        let reserved = self.offer.capacity_type == CapacityType::Reserved;
+        self.stints.last().filter(|_| reserved)
+    }
+
+    /// Begins a stint at `from`; one that pays already goes on as it is.
+    #[must_use]
+    pub fn seated(mut self, stint: Stint) -> Self {
+        if self.stint().is_none() {
+            self.offer.capacity_type = CapacityType::Reserved;
+            self.stints.push(stint);
+        }
+        self
+    }
+
+    /// Says when its stint is over, and ends it where that is not after `now`.
+    /// What is past stays as it was.
+    #[must_use]
+    pub fn paid_until(mut self, until: Timestamp, now: Timestamp) -> Self {
+        if self.offer.capacity_type != CapacityType::Reserved {
+            return self;
+        }
+        match self.stints.last_mut() {
+            Some(stint) if stint.until > now => stint.until = until.max(now),
+            _ => {}
+        }
+        if self.stints.last().is_none_or(|stint| stint.until <= now) {
+            self.offer.capacity_type = CapacityType::OnDemand;
+        }
+        self
     }
 
     /// Whether new work may be placed on it.
@@ -119,7 +157,6 @@ impl Instance {
 mod tests {
     use super::*;
     use crate::id::{InstanceType, PoolName, Zone};
-    use crate::offer::CapacityType;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -138,7 +175,30 @@ mod tests {
             launch_price: Price::ZERO,
             on_demand: Price::ZERO,
             state: InstanceState::Live { since: at(100) },
+            stints: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_stint_ends_once_and_its_past_stays() {
+        let stint = |from, until| Stint {
+            commitment: "a".to_owned(),
+            price: Price::ZERO,
+            from: at(from),
+            until: at(until),
+        };
+        let seated = instance().seated(stint(100, 200));
+        assert_eq!(seated.stint(), Some(&stint(100, 200)));
+        let renewed = seated.clone().paid_until(at(300), at(150));
+        assert_eq!(renewed.stint(), Some(&stint(100, 300)));
+        // Cut into the past, it ends now; after its end it is not drawn out.
+        let cut = seated.clone().paid_until(at(120), at(150));
+        assert_eq!((cut.stint(), cut.stints.clone()), (None, vec![stint(100, 150)]));
+        let over = seated.paid_until(at(900), at(250));
+        assert_eq!((over.stint(), over.stints.clone()), (None, vec![stint(100, 200)]));
+        assert_eq!(over.offer.capacity_type, CapacityType::OnDemand);
+        let again = over.seated(stint(260, 400));
+        assert_eq!(again.stints, vec![stint(100, 200), stint(260, 400)]);
     }
 
     #[test]

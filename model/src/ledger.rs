@@ -89,7 +89,8 @@ pub struct LedgerEntry {
     /// The named, versioned way the machine was split over its jobs.
     pub method: String,
     /// Dimensions copied from the job when it was charged: `model`, `class`
-    /// and its tags. Empty where no attempt pays.
+    /// and its tags; with them the `commitment` that paid the hours. Without both
+    /// where no attempt pays for bought ones.
     pub dimensions: std::collections::BTreeMap<String, String>,
 }
 

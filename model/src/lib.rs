@@ -6,6 +6,7 @@
 //! I/O, read a clock, draw a random number or be asynchronous.
 
 pub mod attempt;
+pub mod commitment;
 pub mod egress;
 pub mod gpu;
 pub mod id;
@@ -26,6 +27,7 @@ pub mod stop;
 pub mod time;
 
 pub use attempt::{Attempt, AttemptState, Outcome};
+pub use commitment::{Commitment, Seats, Stint};
 pub use id::{AttemptId, InstanceId, JobId};
 pub use instance::{Instance, InstanceState};
 pub use job::{Job, JobState};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::commitment::Seats;
 use crate::id::{InstanceType, PoolName, Zone};
 use crate::money::Price;
 use crate::resources::NodeShape;
@@ -73,4 +74,18 @@ pub struct Offer {
     pub hazard_per_hour: f64,
     /// Time from launch to the first useful step: boot, pull, restore.
     pub changeover: Duration,
+    /// The commitments behind reserved capacity, in the order in which their
+    /// machines are given; empty for what is bought.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seats: Vec<Seats>,
+}
+
+impl Offer {
+    /// Until when what is given now is paid for: the earliest end of the
+    /// commitments that have a machine left, or of all where none has one. None
+    /// for what is bought.
+    pub fn paid_until(&self) -> Option<Timestamp> {
+        let free = self.seats.iter().filter(|seats| seats.free > 0).map(|seats| seats.until).min();
+        free.or_else(|| self.seats.iter().map(|seats| seats.until).min())
+    }
 }

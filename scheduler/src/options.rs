@@ -15,6 +15,8 @@ pub struct ServeOptions {
     pub market: MarketChoice,
     /// A catalogue of machine types; the built-in one where none is named.
     pub catalog: Option<PathBuf>,
+    /// What is paid for already; nothing where no file is named.
+    pub commitments: Option<PathBuf>,
 }
 
 /// Where prices and availability come from.

@@ -20,7 +20,9 @@ use crate::driver::{self, Driver, DriverError, Ending};
 use crate::effects::Effects;
 use crate::handle::Handle;
 use crate::lease::Lease;
-use crate::market::{Catalog, CatalogError, MarketError};
+use crate::market::{
+    Catalog, CatalogError, CommitmentError, Declared, MarketError, read_commitments,
+};
 use crate::options::{MarketChoice, ServeOptions};
 use crate::server::{self, Doors, Entrance, ServerError};
 use crate::service::{self, Service};
@@ -51,6 +53,9 @@ pub enum ServeError {
     /// The market cannot be used.
     #[error("cannot use the market")]
     Market(#[from] MarketError),
+    /// The commitments cannot be used.
+    #[error("cannot use the commitments")]
+    Commitments(#[from] CommitmentError),
     /// The port cannot be used.
     #[error("cannot listen")]
     Server(#[from] ServerError),
@@ -97,13 +102,14 @@ pub async fn serve(
     shutdown: CancellationToken,
     announce: impl FnMut(Announcement) + Send,
 ) -> Result<(), ServeError> {
-    let ServeOptions { mut config, market: choice, catalog } = options;
+    let ServeOptions { mut config, market: choice, catalog, commitments } = options;
     config.fit_to_speed();
     prepare_folders(&config)?;
     let listener = server::bind(config.listen).await?;
     config.listen = server::local_address(&listener)?;
     let store = Store::open(&config.database()).await?;
     let catalog = load_catalog(catalog.as_deref())?;
+    let declared = commitments.as_deref().map(read_commitments).transpose()?.unwrap_or_default();
     let secret = config.data_dir.join("worker-secret");
     let tokens = WorkerTokens::open(&secret)
         .map_err(|source| ServeError::DataDir { path: secret, source })?;
@@ -112,8 +118,16 @@ pub async fn serve(
     let _stop_both = shutdown.clone().drop_guard();
     let serving = tokio::spawn(server::serve(listener, shown, shutdown.clone()));
     let config = Arc::new(config);
-    let mut site =
-        Site { config, store: store.clone(), catalog, choice, tokens, entrance, announce };
+    let mut site = Site {
+        config,
+        store: store.clone(),
+        catalog,
+        choice,
+        declared,
+        tokens,
+        entrance,
+        announce,
+    };
     let answer = site.terms(&shutdown).await;
     shutdown.cancel();
     if let Ok(Err(error)) = serving.await {
@@ -129,6 +143,7 @@ struct Site<A> {
     store: Store,
     catalog: Catalog,
     choice: MarketChoice,
+    declared: Declared,
     tokens: WorkerTokens,
     entrance: watch::Sender<Entrance>,
     announce: A,
@@ -207,6 +222,8 @@ impl<A: FnMut(Announcement) + Send> Site<A> {
         let config = self.config.clone();
         let (market, scale) =
             market::open(&store, &self.choice, &self.catalog, config.speed).await?;
+        let now = scale.at(crate::clock::now()).market;
+        let market = market::commit(&store, market, &self.declared, now).await?;
         let install = self.tokens.install();
         let (handle, inbox) = Handle::new();
         let capacity = Arc::new(Capacity::of(&config, &install));

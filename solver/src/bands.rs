@@ -294,7 +294,7 @@ fn cost(round: &Round<'_>, ask: &Ask<'_>, pair: &Pair) -> Option<Cost> {
     let listing = round.market.listings.get(pair.listing())?;
     let part = fraction(&ask.share(pair), &listing.offer.shape);
     let machine_hours = pair.hours() * f64::from(ask.nodes) * part;
-    let of_machines = listing.marginal_price() * machine_hours;
+    let of_machines = listing.marginal(pair.hours()) * f64::from(ask.nodes) * part;
     let job = ask.job;
     let estimate = estimate(job, &job.saved, pair.listing(), listing, round.input.now)?;
     let extra = of_class(listing, job.spec.class);

@@ -173,7 +173,10 @@ fn check_placement(
     if let Some(left) = job.budget_left {
         // Undisturbed work alone, so less than any honest expectation.
         let work = job.saved.left_of(job.duration(offer.shape.accelerator.as_ref()));
-        let machines = offer.price.dollars_per_hour() * hours(work) * f64::from(nodes);
+        // A committed machine may be billed on demand for some of it.
+        let reserved = offer.key.capacity_type == CapacityType::Reserved;
+        let price = if reserved { offer.price.min(offer.on_demand) } else { offer.price };
+        let machines = price.dollars_per_hour() * hours(work) * f64::from(nodes);
         let least = Money::estimate(machines * dominant_part(&placement.share, &offer.shape));
         if least > left || placement.why.expected_cost > left {
             wrong.push(Violation::OverBudget(job.id));

@@ -8,6 +8,7 @@ use spotwise_model::egress::Egress;
 use spotwise_model::id::PoolName;
 use spotwise_model::policy::Policy;
 use spotwise_model::resources::{Free, GPU_UNITS};
+use spotwise_model::time::{between, hours};
 use spotwise_model::{CapacityType, InstanceId, NodeShape, Offer, OfferKey, Share};
 
 use crate::bands::{Extras, Wishes};
@@ -24,6 +25,9 @@ pub(crate) struct Listing<'a> {
     pub(crate) used: Vec<(InstanceId, Free)>,
     /// Machines without work: taking one is like buying one, less its boot.
     pub(crate) idle: Vec<InstanceId>,
+    /// Hours from now for which its machines are paid already: as many as anybody
+    /// asks for where nothing says until when.
+    paid_hours: f64,
     /// Which of the market's groups it is in.
     pub(crate) group: usize,
     /// What it costs each class beyond its price.
@@ -38,17 +42,36 @@ impl Listing<'_> {
         self.idle.len() as u64 + u64::from(self.offer.free)
     }
 
-    /// Dollars an hour that a decision turns on: what is paid anyway is none.
-    pub(crate) fn marginal_price(&self) -> f64 {
+    /// Dollars that a decision turns on, of a machine kept for so many hours from
+    /// now: what is paid anyway is none. A machine that outlives its commitment
+    /// goes on on demand.
+    pub(crate) fn marginal(&self, hours: f64) -> f64 {
         match self.offer.key.capacity_type {
-            CapacityType::Reserved => 0.0,
-            CapacityType::Spot | CapacityType::OnDemand => self.offer.price.dollars_per_hour(),
+            CapacityType::Reserved => self.on_demand() * (hours - self.paid_hours).max(0.0),
+            CapacityType::Spot | CapacityType::OnDemand => {
+                self.offer.price.dollars_per_hour() * hours
+            }
         }
+    }
+
+    /// Dollars that a machine kept for so many hours is billed: paid ones at their
+    /// effective price.
+    pub(crate) fn billed(&self, hours: f64) -> f64 {
+        let paid = if self.is_reserved() { self.paid_hours.min(hours) } else { hours };
+        self.offer.price.dollars_per_hour() * paid + self.on_demand() * (hours - paid)
+    }
+
+    fn on_demand(&self) -> f64 {
+        self.offer.on_demand.dollars_per_hour()
     }
 
     /// Dollars for bringing so many bytes here from a region.
     pub(crate) fn fetch(&self, region: &str, bytes: u64) -> f64 {
         self.egress.dollars(region, self.offer.key.zone.region(), bytes)
+    }
+
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.offer.key.capacity_type == CapacityType::Reserved
     }
 
     pub(crate) fn is_spot(&self) -> bool {
@@ -101,7 +124,20 @@ impl<'a> Market<'a> {
             let (used, idle) = (Vec::new(), Vec::new());
             let extras = wishes.on(offer);
             let egress = &*input.policy.egress;
-            listings.push(Listing { offer, changeover, used, idle, group, extras, egress });
+            let paid_hours = match offer.paid_until() {
+                Some(until) => hours(between(input.now, until)),
+                None => f64::INFINITY,
+            };
+            listings.push(Listing {
+                offer,
+                changeover,
+                used,
+                idle,
+                paid_hours,
+                group,
+                extras,
+                egress,
+            });
         }
         let mut seen = BTreeSet::new();
         for instance in &input.instances {

@@ -33,10 +33,8 @@ pub(crate) fn moves(round: &Round<'_>, room: &mut Room<'_, '_>) -> BTreeMap<JobI
         let found = match running.offer.capacity_type {
             CapacityType::Spot => to_safety(round, running)
                 .map(|to| (to, Rule::SafetyNet))
-                .or_else(|| cheaper_spot(round, room, running).map(|to| (to, Rule::Cheapest))),
-            CapacityType::OnDemand => {
-                cheaper_spot(round, room, running).map(|to| (to, Rule::Cheapest))
-            }
+                .or_else(|| cheaper(round, room, running)),
+            CapacityType::OnDemand => cheaper(round, room, running),
             CapacityType::Reserved => None,
         };
         let Some((estimate, rule)) = found else { continue };
@@ -100,11 +98,15 @@ fn to_safety(round: &Round<'_>, running: &RunningJob) -> Option<Estimate> {
     (net.meets && !safe && !nearly_done).then_some(net.estimate)
 }
 
-/// Where on spot a job should go that runs on dearer machines: with hysteresis,
-/// so that it does not pay changeovers to and fro. It is reckoned as it will be
+/// Where a job should go that runs on dearer machines, spot or paid already: with
+/// hysteresis, so that it does not pay changeovers to and fro. It is reckoned as it will be
 /// when it starts again: with the operator's wishes for its class on both sides,
 /// and with whole machines, since it may find none that runs already.
-fn cheaper_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) -> Option<Estimate> {
+fn cheaper(
+    round: &Round<'_>,
+    room: &Room<'_, '_>,
+    running: &RunningJob,
+) -> Option<(Estimate, Rule)> {
     let (job, now) = (&running.job, round.input.now);
     if !job.spec.interruptible || !job.spec.resumable() {
         return None;
@@ -117,16 +119,18 @@ fn cheaper_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) ->
     let best = estimates
         .iter()
         .filter(|e| e.listing != at)
-        .filter(|e| round.market.listings.get(e.listing).is_some_and(|l| l.is_spot()))
+        .filter(|e| {
+            round.market.listings.get(e.listing).is_some_and(|l| l.is_spot() || l.is_reserved())
+        })
         .filter(|e| affordable(job, e))
         .filter(|e| room.fit(&want(running, e)).is_some())
         .map(|e| (e, going(round, running, e, &wishes)))
         .min_by(|(_, a), (_, b)| a.total_cmp(b));
     let (best, going) = best?;
-    let spot = round.market.listings.get(best.listing)?;
-    let two = spot.changeover.max(here.changeover).saturating_mul(2);
+    let there = round.market.listings.get(best.listing)?;
+    let two = there.changeover.max(here.changeover).saturating_mul(2);
     let settled = between(running.since, now) >= two;
-    let slack = net.meets && after(now, spot.changeover) <= net.latest_start;
+    let slack = net.meets && after(now, there.changeover) <= net.latest_start;
     if !settled || !slack || going >= staying.dollars {
         return None;
     }
@@ -134,17 +138,18 @@ fn cheaper_spot(round: &Round<'_>, room: &Room<'_, '_>, running: &RunningJob) ->
         let saving = staying.dollars - going;
         saving > part * staying.dollars && saving > staying.hourly * hours(two)
     };
-    let goes = if here.is_spot() {
+    let goes = if here.is_spot() || there.is_reserved() {
         saves(LEAST_SAVING_OF_SPOT)
     } else {
         let time_left = (job.deadline > now).then(|| between(now, job.deadline));
-        match round.market.outlook(&spot.offer.key, nodes(job)).zip(time_left) {
-            Some((outlook, time)) => outlook.goes_back(&spot.offer.key, best.left, time),
+        match round.market.outlook(&there.offer.key, nodes(job)).zip(time_left) {
+            Some((outlook, time)) => outlook.goes_back(&there.offer.key, best.left, time),
             // Uniform Progress with hysteresis: ahead of the pace of two changeovers on.
             None => saves(LEAST_SAVING) && pace_lead(job, &running.progress, after(now, two)) > 0.0,
         }
     };
-    goes.then(|| best.clone())
+    let rule = if there.is_reserved() { Rule::AlreadyPaid } else { Rule::Cheapest };
+    goes.then(|| (best.clone(), rule))
 }
 
 /// What it costs a job to go on where it is.

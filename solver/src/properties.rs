@@ -7,16 +7,18 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use spotwise_model::attempt::Progress;
 use spotwise_model::gpu::MigProfile;
-use spotwise_model::id::{Accelerator, PoolName};
+use spotwise_model::id::{Accelerator, InstanceType, PoolName};
 use spotwise_model::mig::MEASURES;
 use spotwise_model::plan::{Method, Target};
 use spotwise_model::resources::{Free, GPU_UNITS, GpuSeat};
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{GpuAlternative, GpuRequest};
-use spotwise_model::{Money, NodeShape, Offer};
+use spotwise_model::{Money, NodeShape, Offer, Price};
 
 use crate::check::worth::bound;
-use crate::fixture::{instance, job, on_demand, reserved, running, spec, spot};
+use crate::fixture::{
+    HOUR, committed, input, instance, job, on_demand, reserved, running, spec, spot,
+};
 use crate::greedy::greedy;
 use crate::program::solve;
 use crate::room::{Draft, Seat, objective};
@@ -37,6 +39,7 @@ prop_compose! {
             1 => select(vec![40.0, -1.0, f64::NAN, f64::INFINITY]),
         ],
         changeover in select(vec![0_u64, 60, 900]),
+        paid_hours in prop::option::of(-1..30_i64),
     ) -> Offer {
         let mut offer = match kind {
             0 => on_demand("z", dollars, free),
@@ -52,6 +55,10 @@ prop_compose! {
         };
         offer.hazard_per_hour = hazard;
         offer.changeover = Duration::from_secs(changeover);
+        if let (1, Some(hours)) = (kind, paid_hours) {
+            offer = committed(offer, hours);
+            offer.on_demand = Price::from_micros_per_hour(2_000_000);
+        }
         offer
     }
 }
@@ -229,6 +236,60 @@ proptest! {
             if gap == 0.0 {
                 prop_assert!(report.objective <= best + slack, "{} > {best}", report.objective);
             }
+        }
+    }
+}
+
+prop_compose! {
+    /// Jobs that must go, on whole machines or parts of them; on-demand in two
+    /// zones, more of it than they need.
+    fn any_must_go()(
+        jobs in vec((1..60_u64, select(vec![1_000_u64, 2_000, 4_000, 4_000])), 1..7),
+        cheaper in 1.0..3.0_f64,
+    ) -> PlanInput {
+        let jobs = jobs.into_iter().zip(1..).map(|((hours, cpu), id)| {
+            let mut spec = spec(hours * HOUR);
+            spec.interruptible = false;
+            spec.resources.cpu_milli = cpu;
+            job(id, spec, 0, 1_000)
+        });
+        let mut dear = on_demand("b", 3.0, 9);
+        dear.key.instance_type = InstanceType::new("m.dear");
+        input(vec![on_demand("a", cheaper, 9), dear], jobs.collect())
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    #[test]
+    fn with_a_commitment_no_plan_is_dearer_than_without(
+        without in any_must_go(),
+        seats in 1..4_u32,
+        dollars in 0.1..9.0_f64,
+        until in 0..80_i64,
+        zone in select(vec!["a", "b", "c"]),
+    ) {
+        let mut paid = committed(reserved(zone, dollars, seats), until);
+        paid.on_demand = Price::from_micros_per_hour(3_000_000);
+        let mut with = without.clone();
+        with.offers.insert(0, paid);
+        let ((first, bought), (second, both)) = (plan(&without), plan(&with));
+        prop_assert_eq!(first.placements.len(), without.jobs.len());
+        prop_assert_eq!(second.placements.len(), without.jobs.len());
+        let gap = match both.method {
+            Method::Proven { gap } => gap,
+            _ => 0.0,
+        };
+        let least = both.objective * (1.0 - gap);
+        prop_assert!(least <= bought.objective + 1e-4, "{} with, {} without", both.objective, bought.objective);
+        // Jobs of whole machines that are over in time fill what is paid first.
+        let whole = without.jobs.iter().all(|job| job.spec.resources.cpu_milli == 4_000);
+        if whole && until > 65 {
+            let used = second.placements.iter().filter(|placed| {
+                placed.offer.capacity_type == spotwise_model::CapacityType::Reserved
+            });
+            prop_assert_eq!(used.count(), without.jobs.len().min(seats as usize));
         }
     }
 }

@@ -68,9 +68,11 @@ fn figures<'c>(
     now: Timestamp,
 ) -> (Option<&'c Estimate>, Quote) {
     let (chosen, start) = choose(case, market);
-    let on_demand = case.net.as_ref().map(|net| &net.estimate).or_else(|| {
-        cheapest(case.estimates.iter().filter(|e| listing(market, e).is_some_and(|l| !l.is_spot())))
-    });
+    let is_bought = |e: &&Estimate| {
+        listing(market, e).is_some_and(|listing| !listing.is_spot() && !listing.is_reserved())
+    };
+    let net = case.net.as_ref().map(|net| &net.estimate).filter(is_bought);
+    let on_demand = net.or_else(|| cheapest(case.estimates.iter().filter(is_bought)));
     let deadline = case.job.deadline;
     let nothing = Spread { p50: Money::ZERO, p90: Money::ZERO };
     let mut quote = Quote {
@@ -151,14 +153,14 @@ fn forecast(
     let expected = expected_interruptions(job, listing, e.left);
     let whole = job.duration(listing.offer.shape.accelerator.as_ref());
     let each = rework(job, whole, e.left).saturating_add(listing.changeover);
-    let hourly = listing.marginal_price() * f64::from(case.nodes);
+    let billed = |hours: f64| listing.billed(hours) * f64::from(case.nodes);
     let net = case.net.as_ref().filter(|net| net.meets && listing.is_spot());
     let outcome = |interruptions: f64| {
         let span = e
             .left
             .saturating_add(listing.changeover)
             .saturating_add(stretched(each, interruptions));
-        with_net(job.deadline, now, span, hourly, net)
+        with_net(job.deadline, now, span, billed, net)
     };
     let (most, usual) = (poisson(expected, 0.9), poisson(expected, 0.5));
     let (p50, p90) = (outcome(usual), outcome(most));
@@ -170,7 +172,7 @@ fn forecast(
         }
         _ => p90,
     };
-    let mean = with_net(job.deadline, now, e.occupied, hourly, net).0;
+    let mean = with_net(job.deadline, now, e.occupied, billed, net).0;
     let moved = |interruptions: f64| e.first_transfer * (1.0 + interruptions);
     let p90 = (p90.0.max(p50.0), p90.1);
     let spread = |usual: f64, most: f64| Spread {
@@ -197,16 +199,16 @@ fn with_net(
     deadline: Timestamp,
     now: Timestamp,
     span: Duration,
-    hourly: f64,
+    billed: impl Fn(f64) -> f64,
     net: Option<&Net>,
 ) -> (f64, Timestamp) {
     let finish = whole_second(after(now, span));
     match net {
         Some(net) if finish > deadline => {
-            let spot = hourly * hours(between(now, net.latest_start));
+            let spot = billed(hours(between(now, net.latest_start)));
             (spot + net.machines(), deadline)
         }
-        _ => (hourly * hours(span), finish),
+        _ => (billed(hours(span)), finish),
     }
 }
 

@@ -256,16 +256,14 @@ impl<'r, 'a> Room<'r, 'a> {
         if full || self.pool_short(want).is_some() {
             return None;
         }
-        let price = listing.marginal_price();
-        let slots = self.slots(shelf, want, price);
+        let machine = listing.marginal(self.life(want.listing, want.bucket));
+        let slots = self.slots(shelf, listing, want);
         if want.nodes <= 1 {
-            let fresh =
-                (fresh > 0).then(|| (price * self.life(want.listing, want.bucket), Slot::Fresh));
+            let fresh = (fresh > 0).then_some((machine, Slot::Fresh));
             let best = slots.chain(fresh).reduce(|a, b| if b.0 < a.0 { b } else { a })?;
             return Some(Fit { slots: Slots::One(best.1), cost: want.extra + best.0 });
         }
-        let life = self.life(want.listing, want.bucket);
-        let fresh = (0..fresh.min(u64::from(want.nodes))).map(|_| (price * life, Slot::Fresh));
+        let fresh = (0..fresh.min(u64::from(want.nodes))).map(|_| (machine, Slot::Fresh));
         let mut slots: Vec<(f64, Slot)> = slots.chain(fresh).collect();
         let wanted = want.nodes as usize;
         if slots.len() < wanted {
@@ -282,8 +280,8 @@ impl<'r, 'a> Room<'r, 'a> {
     fn slots<'s>(
         &'s self,
         shelf: &'s Shelf,
+        listing: &'s Listing<'_>,
         want: &'s Want,
-        price: f64,
     ) -> impl Iterator<Item = (f64, Slot)> + 's {
         let life = self.life(want.listing, want.bucket);
         let share_cost = if shelf.used.is_empty() { 0.0 } else { self.round.share_cost(want) };
@@ -292,8 +290,9 @@ impl<'r, 'a> Room<'r, 'a> {
         let opened = if may { shelf.opened.as_slice() } else { &[] };
         let opened = opened.iter().enumerate().filter(|(_, bin)| bin.holds(&want.share));
         used.map(move |(i, _)| (share_cost, Slot::Used(i))).chain(opened.map(move |(i, bin)| {
-            let longer = (life - self.life(want.listing, bin.bucket)).max(0.0);
-            (price * longer, Slot::Opened(i))
+            let before = self.life(want.listing, bin.bucket);
+            let longer = listing.marginal(life.max(before)) - listing.marginal(before);
+            (longer, Slot::Opened(i))
         }))
     }
 
@@ -377,8 +376,8 @@ pub(crate) fn objective(round: &Round<'_>, draft: &Draft) -> f64 {
         }
     }
     let lives = machines.iter().map(|((at, _), bucket)| {
-        let price = round.market.listings.get(*at).map_or(0.0, Listing::marginal_price);
-        price * round.lifetime(*at, *bucket)
+        let life = round.lifetime(*at, *bucket);
+        round.market.listings.get(*at).map_or(0.0, |listing| listing.marginal(life))
     });
     total + lives.sum::<f64>()
 }

@@ -184,7 +184,7 @@ impl<'a> Round<'a> {
     /// Dollars of one node on a machine that others keep running.
     pub(crate) fn share_cost(&self, want: &Want) -> f64 {
         self.market.listings.get(want.listing).map_or(0.0, |listing| {
-            listing.marginal_price() * want.hours * fraction(&want.share, &listing.offer.shape)
+            listing.marginal(want.hours) * fraction(&want.share, &listing.offer.shape)
         })
     }
 
@@ -307,7 +307,7 @@ fn ask<'a>(case: &Case<'a>, market: &Market<'_>, now: Timestamp) -> Ask<'a> {
             must_go: case.must_go(),
             may_wait: may_wait(case, &options, listings),
             wishes,
-            way_out: case.net.as_ref().map_or(0.0, |net| net.estimate.alone) + wishes,
+            way_out: case.net.as_ref().map_or(0.0, |net| net.bought) + wishes,
             hourly: hourly(case, first, listings) * weight(case.job),
         },
     }
@@ -367,8 +367,8 @@ fn wait_cost(
         lives.and_then(|lives| lives.get(pair.bucket())).copied().unwrap_or(0.0)
     };
     let dearest = ask.pairs.iter().map(|pair| {
-        let price = market.listings.get(pair.listing()).map_or(0.0, Listing::marginal_price);
-        pair.extra() + price * f64::from(ask.nodes) * life(pair)
+        let machine = market.listings.get(pair.listing()).map_or(0.0, |l| l.marginal(life(pair)));
+        pair.extra() + machine * f64::from(ask.nodes)
     });
     let dearest = dearest.fold(0.0, f64::max);
     let Stake { must_go, may_wait, way_out, wishes, hourly } = ask.stake;

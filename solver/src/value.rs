@@ -34,6 +34,9 @@ pub(crate) struct Estimate {
     /// Dollars if it had its machines to itself, nothing for reserved ones; with
     /// `transfer`.
     pub(crate) alone: f64,
+    /// The same with what is paid already at its effective price: what the ledger
+    /// will say.
+    pub(crate) bill: f64,
     /// Dollars for bringing its data there at each expected start.
     pub(crate) transfer: f64,
     /// The same for the first start alone.
@@ -44,9 +47,9 @@ pub(crate) struct Estimate {
 
 impl Estimate {
     /// What its owner is told and its budget has to hold: machines taken alone,
-    /// since what idles beside a job is that job's cost; for paid ones its share.
+    /// since what idles beside a job is that job's cost.
     pub(crate) fn cost(&self) -> Money {
-        Money::estimate(self.alone.max(self.dollars))
+        Money::estimate(self.bill)
     }
 }
 
@@ -103,7 +106,7 @@ pub(crate) fn estimate_of(
         .saturating_add(listing.changeover)
         .saturating_add(stretched(lost, interruptions))
         .min(HORIZON);
-    let machines = hours(occupied) * f64::from(nodes(job));
+    let machines = f64::from(nodes(job));
     let data = job.spec.data.as_ref();
     let first_transfer = data.map_or(0.0, |data| listing.fetch(&data.region, data.bytes));
     let transfer = first_transfer * (1.0 + interruptions);
@@ -113,8 +116,9 @@ pub(crate) fn estimate_of(
         fraction: need.fraction,
         left,
         occupied,
-        dollars: listing.offer.price.dollars_per_hour() * machines * need.fraction + transfer,
-        alone: listing.marginal_price() * machines + transfer,
+        dollars: listing.billed(hours(occupied)) * machines * need.fraction + transfer,
+        alone: listing.marginal(hours(occupied)) * machines + transfer,
+        bill: listing.billed(hours(occupied)) * machines + transfer,
         transfer,
         first_transfer,
         finish: whole_second(after(now, occupied)),
@@ -170,12 +174,15 @@ pub(crate) struct Net {
     pub(crate) latest_start: Timestamp,
     /// Whether it can meet the deadline.
     pub(crate) meets: bool,
+    /// Dollars of the same without what is paid already: one committed machine
+    /// cannot be the way out of every job that it holds.
+    pub(crate) bought: f64,
 }
 
 impl Net {
     /// Dollars of its machines: without moving data.
     pub(crate) const fn machines(&self) -> f64 {
-        self.estimate.alone - self.estimate.transfer
+        self.estimate.bill - self.estimate.transfer
     }
 }
 
@@ -196,14 +203,17 @@ pub(crate) fn net(
         let first = if meets { estimate.alone } else { estimate.occupied.as_secs_f64() };
         (!meets, !free, first, estimate.listing)
     };
-    let best = estimates
-        .iter()
-        .filter(|e| listings.get(e.listing).is_some_and(|listing| !listing.is_spot()))
-        .filter(|e| affordable(job, e))
-        .min_by(|a, b| {
-            let (a, b) = (rank(a), rank(b));
-            (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
-        })?;
+    let steady = || {
+        let stays = |e: &&Estimate| listings.get(e.listing).is_some_and(|l| !l.is_spot());
+        estimates.iter().filter(stays).filter(|e| affordable(job, e))
+    };
+    let first = |a: &&Estimate, b: &&Estimate| {
+        let (a, b) = (rank(a), rank(b));
+        (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
+    };
+    let best = steady().min_by(first)?;
+    let paid = |e: &&Estimate| listings.get(e.listing).is_some_and(Listing::is_reserved);
+    let bought = steady().filter(|e| !paid(e)).min_by(first).unwrap_or(best).alone;
     let changeover = listings.get(best.listing).map_or(policy.changeover, |l| l.changeover);
     let need = best
         .left
@@ -213,6 +223,7 @@ pub(crate) fn net(
         changeover,
         latest_start: before(job.deadline, need),
         meets: best.finish <= job.deadline,
+        bought,
         estimate: best.clone(),
     })
 }

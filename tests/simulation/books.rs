@@ -8,7 +8,7 @@ use spotwise_model::instance::EndedBy;
 use spotwise_model::ledger::LineKind;
 use spotwise_model::time::{after, between};
 use spotwise_model::{
-    CapacityType, Instance, InstanceId, InstanceState, JobId, JobState, Money, Outcome,
+    CapacityType, Instance, InstanceId, InstanceState, JobId, JobState, Money, Outcome, Stint,
 };
 
 use crate::world::World;
@@ -49,6 +49,9 @@ impl World {
         let spot = offer.capacity_type == CapacityType::Spot;
         if spot && by == EndedBy::Provider && between(since, at) < Duration::from_secs(3_600) {
             return (0, 0);
+        }
+        if !instance.stints.is_empty() {
+            return committed(instance, since.as_second(), at.as_second());
         }
         let end = at.max(after(since, Duration::from_secs(60)));
         let segments = self.market.segments(
@@ -94,7 +97,21 @@ impl World {
         }
         for entry in &self.kept.ledger {
             count("waived", entry.kind == LineKind::Waiver);
+            count("committed", entry.offer.capacity_type == CapacityType::Reserved);
         }
         counts
     }
+}
+
+/// The same of a machine that commitments have paid for a while: second by second,
+/// without a minimum.
+fn committed(instance: &Instance, since: i64, at: i64) -> (i128, i128) {
+    let price = |second: i64| {
+        let paid =
+            |stint: &&Stint| (stint.from.as_second()..stint.until.as_second()).contains(&second);
+        let stint = instance.stints.iter().find(paid);
+        stint.map_or(instance.on_demand, |stint| stint.price).micros_per_hour()
+    };
+    let cost = (since..at).map(|second| i128::from(price(second))).sum();
+    (cost, instance.stints.len() as i128 * 12 + 8)
 }

@@ -40,8 +40,16 @@ fn every_world_ends_with_every_job_done_and_every_second_paid_once() {
         }
     }
     println!("{totals:?}");
-    for what in ["succeeded", "interrupted", "lost", "cancelled", "resumed", "on-demand", "waived"]
-    {
+    for what in [
+        "succeeded",
+        "interrupted",
+        "lost",
+        "cancelled",
+        "resumed",
+        "on-demand",
+        "waived",
+        "committed",
+    ] {
         assert!(totals.get(what).is_some_and(|n| *n > 0), "no world had: {what}");
     }
 }

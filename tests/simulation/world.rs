@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spotwise_model::attempt::{Exit, Progress};
-use spotwise_model::id::PoolName;
+use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::{after, between};
-use spotwise_model::{AttemptState, InstanceState, JobId, JobState, Plan};
+use spotwise_model::{AttemptState, Commitment, InstanceState, JobId, JobState, Plan, Price};
 use spotwise_scheduler::backtest::world::World as VirtualScheduler;
 use spotwise_scheduler::config::Config;
 use spotwise_scheduler::handle::{Command, Orders, Reply, Submit, WorkerId};
@@ -98,6 +98,7 @@ impl World {
             ..SyntheticOptions::new(seed, start)
         };
         let market = synthetic(&options, &Catalog::built_in()).expect("types of the catalogue");
+        let market = market.with_commitments(committed(seed, start));
         let mut config = Config::new(PathBuf::from("."), PathBuf::from("."));
         // A round of this world is a minute: longer than any real lease.
         config.lease = Duration::from_secs(600);
@@ -316,4 +317,22 @@ impl World {
             );
         }
     }
+}
+
+/// In every third world: one that is there from the start and ends while jobs run,
+/// and one that begins before that.
+fn committed(seed: u64, start: Timestamp) -> Vec<Commitment> {
+    if !seed.is_multiple_of(3) {
+        return Vec::new();
+    }
+    let one = |name: &str, machines, (from, until): (u64, u64)| Commitment {
+        name: name.to_owned(),
+        instance_type: InstanceType::new("p3.2xlarge"),
+        zone: Zone::new("us-east-1a"),
+        machines,
+        price: Price::from_micros_per_hour(1_920_000 + i64::from(machines)),
+        from: after(start, Duration::from_secs(from * 3_600)),
+        until: after(start, Duration::from_secs(until * 3_600)),
+    };
+    vec![one("first", 1, (0, 9)), one("second", 2, (5, 30))]
 }

@@ -7,7 +7,7 @@ use spotwise_model::time;
 
 use super::{Context, key_value};
 use crate::exit::{Exit, Failure};
-use crate::format::{count, dollars, exact, moment, saving};
+use crate::format::{count, dollars, exact, moment, percent, saving};
 use crate::money;
 use crate::output::{Grid, Output};
 use crate::text::one_line;
@@ -19,7 +19,7 @@ use crate::text::one_line;
 #[derive(Debug, Args)]
 pub(crate) struct Cost {
     /// A row for each value of these: job, attempt, kind, pool, zone,
-    /// instance_type, capacity_type, model, class, or any tag
+    /// instance_type, capacity_type, commitment, model, class, or any tag
     #[arg(long, value_name = "DIMENSION", value_delimiter = ',', default_value = "model")]
     by: Vec<String>,
     /// Charges from then on: a time (RFC 3339) or a duration back from now (30d)
@@ -82,6 +82,10 @@ fn show(output: &Output, report: &CostReport) -> Result<(), Failure> {
     } else {
         output.table(&table(report, &total))?;
     }
+    if !report.commitments.is_empty() {
+        output.line("")?;
+        output.table(&commitments(report))?;
+    }
     for line in notes(report, &total) {
         output.line(one_line(&line))?;
     }
@@ -130,6 +134,36 @@ pub(super) fn table(report: &CostReport, total: &CostRow) -> Grid {
     grid
 }
 
+/// How well what is paid for already was used.
+fn commitments(report: &CostReport) -> Grid {
+    let mut grid = Grid::new(&[
+        "COMMITMENT",
+        "TYPE",
+        "ZONE",
+        ">MACHINES",
+        ">COMMITTED H",
+        ">USED H",
+        ">UTILISED",
+        ">COMMITTED",
+        ">UNUSED",
+    ]);
+    let hours = |seconds: u64| format!("{:.1}", seconds as f64 / 3_600.0);
+    for row in &report.commitments {
+        grid.row([
+            row.name.clone(),
+            row.instance_type.clone(),
+            row.zone.clone(),
+            row.machines.to_string(),
+            hours(row.committed_seconds),
+            hours(row.used_seconds),
+            percent(row.used_seconds as f64 / row.committed_seconds.max(1) as f64),
+            exact(row.committed_micros),
+            exact(row.unused_micros),
+        ]);
+    }
+    grid
+}
+
 /// What the table leaves out.
 fn notes(report: &CostReport, total: &CostRow) -> Vec<String> {
     let mut notes = vec![format!(
@@ -161,6 +195,12 @@ fn notes(report: &CostReport, total: &CostRow) -> Vec<String> {
             "quotes of {done} half cost at most {:.2} times what was expected, nine of ten at \
              most {:.2} times",
             quotes.median_ratio, quotes.p90_ratio
+        ));
+    }
+    if !report.commitments.is_empty() {
+        notes.push(format!(
+            "unused commitments: {}, paid by nobody's job and in no row above",
+            dollars(report.unused_commitments_micros)
         ));
     }
     if report.unsettled_micros != 0 {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use spotwise_api::v1::OfferView;
+use spotwise_api::v1::{CommitmentView, OfferView};
 
 use super::Context;
 use crate::exit::Failure;
 use crate::format::{hourly, memory, moment, saving};
 use crate::output::Grid;
+use crate::text::one_line;
 
 /// List the capacity that can be bought now, cheapest first.
 ///
@@ -50,8 +51,26 @@ impl Offers {
                 ))?;
             }
         }
+        for paid in &info.commitments {
+            output.line(one_line(&commitment(paid)))?;
+        }
         output.line(output.dim(&super::ps::status_line(&info)))
     }
+}
+
+/// `commitment research-a: 1 of 2 x p3.2xlarge in us-east-1a in use; …`.
+fn commitment(paid: &CommitmentView) -> String {
+    format!(
+        "commitment {}: {} of {} x {} in {} in use; already paid for at {}/h from {} until {}",
+        paid.name,
+        paid.in_use,
+        paid.machines,
+        paid.instance_type,
+        paid.zone,
+        hourly(paid.price_micros_per_hour),
+        moment(&paid.from),
+        moment(&paid.until)
+    )
 }
 
 /// Keeps the first of each type and capacity type.
@@ -60,8 +79,15 @@ fn cheapest_zones(offers: &mut Vec<OfferView>) {
     offers.retain(|offer| seen.insert((offer.instance_type.clone(), offer.capacity_type.clone())));
 }
 
-fn order(offer: &OfferView) -> (i64, &str, &str, &str) {
-    (offer.price_micros_per_hour, &offer.instance_type, &offer.zone, &offer.capacity_type)
+/// What is paid already before what is bought.
+fn order(offer: &OfferView) -> (bool, i64, &str, &str, &str) {
+    (
+        offer.commitment.is_empty(),
+        offer.price_micros_per_hour,
+        &offer.instance_type,
+        &offer.zone,
+        &offer.capacity_type,
+    )
 }
 
 fn table(offers: &[OfferView]) -> Grid {

@@ -55,7 +55,8 @@ pub(super) fn show(
             one_line(&headline(job, now))
         ))?;
         output.line(format!("  {}", one_line(&second_line(job, now))))?;
-        if job.offer.is_empty() && !job.reason.is_empty() {
+        let to_tell = job.offer.is_empty() || job.offer.starts_with("reserved ");
+        if to_tell && !job.reason.is_empty() {
             output.line(output.dim(&format!("  {}", one_line(&job.reason))))?;
         }
         for warning in &job.warnings {

@@ -277,6 +277,18 @@ impl Cost for Scripted {
             deadlines_met: 2,
             deadlines_missed: 0,
             as_of: "2023-02-15T08:40:00Z".into(),
+            commitments: vec![CommitmentUse {
+                name: "research-a".into(),
+                instance_type: "p3.2xlarge".into(),
+                zone: "us-east-1c".into(),
+                machines: 5,
+                committed_seconds: 18_000,
+                used_seconds: 5_400,
+                committed_micros: 9_600_000,
+                used_micros: 2_880_000,
+                unused_micros: 6_720_000,
+            }],
+            unused_commitments_micros: 6_720_000,
             quotes: Some(QuoteQuality { jobs: 2, median_ratio: 0.97, p90_ratio: 1.31 }),
             group_by,
         }))
@@ -295,6 +307,16 @@ impl System for Scripted {
             jobs_active: 1,
             spent_micros: 3_217_654,
             bands: vec![band()],
+            commitments: vec![CommitmentView {
+                name: "research-a".into(),
+                instance_type: "p3.2xlarge".into(),
+                zone: "us-east-1c".into(),
+                machines: 5,
+                in_use: 1,
+                price_micros_per_hour: 1_920_000,
+                from: "2023-02-14T00:00:00Z".into(),
+                until: "2024-02-14T00:00:00Z".into(),
+            }],
             ..InfoResponse::default()
         }))
     }
@@ -315,8 +337,14 @@ impl System for Scripted {
             held: 1,
             hazard_per_hour: if capacity_type == "spot" { 0.35 } else { 0.0 },
             spell_since: "2023-02-14T22:10:00Z".into(),
+            ..OfferView::default()
         };
-        let offers = vec![offer("on-demand", 3_060_000), offer("spot", 918_000)];
+        let paid = OfferView {
+            commitment: "research-a".into(),
+            paid_until: "2024-02-14T00:00:00Z".into(),
+            ..offer("reserved", 1_920_000)
+        };
+        let offers = vec![offer("on-demand", 3_060_000), offer("spot", 918_000), paid];
         Ok(Response::new(ListOffersResponse { offers }))
     }
 }

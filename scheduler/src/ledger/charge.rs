@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use spotwise_model::commitment;
 use spotwise_model::instance::EndedBy;
 use spotwise_model::ledger::LineKind;
 use spotwise_model::policy::Policy;
 use spotwise_model::{
     AttemptId, CapacityType, Instance, InstanceState, LedgerEntry, Money, NodeShape, Price, Share,
+    Stint,
 };
 
 use super::split::{METHOD, distribute, machine_weight, share_weight};
@@ -66,17 +68,20 @@ pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
     };
     let life = Span { from: since.as_second(), to: at.as_second().max(since.as_second()) };
     let minimum = i64::try_from(bill.policy.minimum_billed.as_secs()).unwrap_or(i64::MAX);
+    // What a commitment pays is paid by the second, used or not.
+    let minimum = if bill.instance.stints.is_empty() { minimum } else { 0 };
     let billed = Span { from: life.from, to: life.to.max(life.from.saturating_add(minimum)) };
 
     let machine = Machine::new(&bill.instance.shape, phases(&bill.uses, life));
     let mut entries = Vec::new();
-    for (span, price) in price_spans(bill, billed) {
+    for Priced { span, price, stint } in priced(bill, billed) {
         let lines = machine.lines(span);
         let weights: Vec<u128> = lines.iter().map(|line| line.weight).collect();
         let amounts = distribute(price.charge(span.seconds()), &weights);
         let on_demand = distribute(bill.on_demand.charge(span.seconds()), &weights);
         for ((line, amount), on_demand_amount) in lines.iter().zip(amounts).zip(on_demand) {
-            entries.push(entry(bill.instance, line, price, amount, on_demand_amount));
+            let paid = (price, amount, on_demand_amount);
+            entries.push(entry(bill.instance, line, paid, stint));
         }
     }
     if is_waived(bill, life, by) {
@@ -265,6 +270,38 @@ fn price_spans(bill: &InstanceBill<'_>, billed: Span) -> Vec<(Span, Price)> {
     spans
 }
 
+/// A stretch of one price, and what pays for it.
+struct Priced<'a> {
+    span: Span,
+    price: Price,
+    stint: Option<&'a Stint>,
+}
+
+/// The stretches of a bill: those of the market, with the stints of commitments
+/// in their place.
+fn priced<'a>(bill: &InstanceBill<'a>, billed: Span) -> Vec<Priced<'a>> {
+    let mut all = Vec::new();
+    let mut reached = billed.from;
+    let instance: &'a Instance = bill.instance;
+    let market = price_spans(bill, billed);
+    let bought = |from: i64, to: i64| {
+        let within = Span { from, to: to.max(from) };
+        let cut = market.iter().map(|(span, price)| (span.and(within), *price));
+        let cut = cut.map(|(span, price)| Priced { span, price, stint: None });
+        cut.collect::<Vec<_>>()
+    };
+    for stint in &instance.stints {
+        let paid = Span { from: stint.from.as_second(), to: stint.until.as_second() };
+        let paid = paid.and(Span { from: reached, to: billed.to });
+        all.extend(bought(reached, paid.from.min(billed.to)));
+        reached = reached.max(paid.to).min(billed.to.max(reached));
+        all.push(Priced { span: paid, price: stint.price, stint: Some(stint) });
+    }
+    all.extend(bought(reached, billed.to));
+    all.retain(|priced| priced.span.seconds() > 0);
+    all
+}
+
 /// A spot machine that the provider takes back within its first hour is free.
 fn is_waived(bill: &InstanceBill<'_>, life: Span, by: EndedBy) -> bool {
     bill.instance.offer.capacity_type == CapacityType::Spot
@@ -275,23 +312,30 @@ fn is_waived(bill: &InstanceBill<'_>, life: Span, by: EndedBy) -> bool {
 fn entry(
     instance: &Instance,
     line: &Line<'_>,
-    price: Price,
-    amount: Money,
-    on_demand_amount: Money,
+    (price, amount, on_demand_amount): (Price, Money, Money),
+    stint: Option<&Stint>,
 ) -> LedgerEntry {
+    let mut offer = instance.offer.clone();
+    let mut dimensions = line.used.map(|used| used.dimensions.clone()).unwrap_or_default();
+    if let Some(stint) = stint {
+        offer.capacity_type = CapacityType::Reserved;
+        dimensions.insert(commitment::DIMENSION.to_owned(), stint.commitment.clone());
+    } else if offer.capacity_type == CapacityType::Reserved {
+        offer.capacity_type = CapacityType::OnDemand;
+    }
     LedgerEntry {
         instance: instance.id,
         sequence: 0,
         attempt: line.used.map(|used| used.attempt),
         kind: line.kind,
-        offer: instance.offer.clone(),
+        offer,
         from: moment(line.span.from),
         to: moment(line.span.to),
         price,
         amount,
         on_demand_amount,
         method: METHOD.to_owned(),
-        dimensions: line.used.map(|used| used.dimensions.clone()).unwrap_or_default(),
+        dimensions,
     }
 }
 

@@ -43,6 +43,7 @@ fn instance(capacity_type: CapacityType, from: i64, to: i64, by: EndedBy) -> Ins
         launch_price: price(1_000_000),
         on_demand: price(ON_DEMAND),
         state: InstanceState::Live { since: at(from) },
+        stints: Vec::new(),
     };
     live.end(at(to), by)
 }
@@ -195,6 +196,49 @@ fn billing_table() {
     }
 }
 
+fn stint(name: &str, micros: i64, from: i64, until: i64) -> Stint {
+    Stint { commitment: name.to_owned(), price: price(micros), from: at(from), until: at(until) }
+}
+
+#[test]
+fn committed_hours_cost_their_effective_price_and_the_rest_is_on_demand() {
+    let mut machine = instance(CapacityType::OnDemand, 0, 7_200, EndedBy::Us);
+    machine.launch_price = price(1_000_000);
+    machine.stints = vec![stint("a", 1_000_000, 0, 1_800), stint("b", 2_000_000, 3_600, 9_000)];
+    let segments = [Segment { from: at(0), to: at(7_200), price: price(ON_DEMAND) }];
+    let whole = used(1, whole_machine(), [0, 0, 7_200], Some(7_200));
+    let entries = charge(&machine, &segments, vec![whole]);
+    let found: Vec<_> = entries
+        .iter()
+        .map(|e| {
+            let name = e.dimensions.get(commitment::DIMENSION).map(String::as_str);
+            (e.from.as_second(), e.offer.capacity_type, name, e.amount.micros())
+        })
+        .collect();
+    let paid = CapacityType::Reserved;
+    assert_eq!(
+        found,
+        [
+            (0, paid, Some("a"), 500_000),
+            (1_800, CapacityType::OnDemand, None, ON_DEMAND / 2),
+            (3_600, paid, Some("b"), 2_000_000),
+        ]
+    );
+    let all: Money = entries.iter().map(|entry| entry.on_demand_amount).sum();
+    assert_eq!(all.micros(), 2 * ON_DEMAND, "what it saves is told against on demand, as ever");
+    assert_eq!(CostReport::new(&entries).check(), Ok(()));
+}
+
+#[test]
+fn a_committed_machine_has_no_minimum() {
+    let mut machine = instance(CapacityType::Reserved, 0, 10, EndedBy::Us);
+    machine.stints = vec![stint("a", 3_600_000, 0, 1_000)];
+    let entries = charge(&machine, &[], Vec::new());
+    let idle = &entries[0];
+    assert_eq!((entries.len(), idle.amount.micros(), idle.attempt), (1, 10_000, None));
+    assert_eq!(idle.dimensions["commitment"], "a", "the seat was taken by nobody's job");
+}
+
 #[test]
 fn a_live_machine_has_no_charges_yet() {
     let mut machine = instance(CapacityType::Spot, 0, 100, EndedBy::Us);
@@ -234,11 +278,14 @@ fn worlds() -> impl Strategy<Value = (Instance, Vec<Segment>, Vec<Use>, Policy)>
     ];
     let single = (share, -50i64..5_000, 0i64..400, 0i64..3_000, 0i64..3_000, 0u8..8);
     (
-        (0i64..100, prop_oneof![0i64..90, 0i64..8_000], any::<bool>(), any::<bool>()),
+        (
+            (0i64..100, prop_oneof![0i64..90, 0i64..8_000], any::<bool>(), any::<bool>()),
+            proptest::collection::vec((0i64..3_000, 0i64..3_000, 1i64..9_000_000), 0..3),
+        ),
         proptest::collection::vec((1i64..2_000, 0i64..9_000_000), 0..7),
         proptest::collection::vec(single, 0..6),
     )
-        .prop_map(|((since, lived, spot, provider), gaps, uses)| {
+        .prop_map(|(((since, lived, spot, provider), stints), gaps, uses)| {
             let capacity = if spot { CapacityType::Spot } else { CapacityType::OnDemand };
             let by = if provider { EndedBy::Provider } else { EndedBy::Us };
             let mut segments = Vec::new();
@@ -258,12 +305,24 @@ fn worlds() -> impl Strategy<Value = (Instance, Vec<Segment>, Vec<Use>, Policy)>
                 .collect();
             let minimum_billed = Duration::from_secs(60);
             let policy = Policy { minimum_billed, ..Policy::default() };
-            (instance(capacity, since, since + lived, by), segments, uses, policy)
+            let mut machine = instance(capacity, since, since + lived, by);
+            let mut from = since;
+            for (gap, length, micros) in stints.into_iter().filter(|_| !spot) {
+                // Neighbours of one price are two lines of the bill.
+                let micros = micros * 2 + i64::from(machine.stints.len() % 2 == 0);
+                machine.stints.push(stint("a", micros, from + gap, from + gap + length));
+                from += gap + length;
+            }
+            (machine, segments, uses, policy)
         })
 }
 
 /// The price in force, told second by second from the segments themselves.
 fn price_at(segments: &[Segment], machine: &Instance, second: i64) -> Price {
+    let paid = |stint: &&Stint| stint.from <= at(second) && at(second) < stint.until;
+    if let Some(stint) = machine.stints.iter().find(paid) {
+        return stint.price;
+    }
     segments
         .iter()
         .rfind(|segment| segment.from <= at(second))
@@ -290,7 +349,8 @@ proptest! {
 
         // The oracle: a meter that goes second by second, and rounds when the
         // price changes.
-        let (from, to) = (since.as_second(), ended.as_second().max(since.as_second() + 60));
+        let minimum = if machine.stints.is_empty() { 60 } else { 0 };
+        let (from, to) = (since.as_second(), ended.as_second().max(since.as_second() + minimum));
         let (mut expected, mut counterfactual) = (Money::ZERO, Money::ZERO);
         let mut second = from;
         while second < to {

@@ -98,6 +98,7 @@ fn charged(rows: &[(i64, Option<i64>)], from: i64, to: i64) -> i64 {
         launch_price: quote.price,
         on_demand: Price::from_micros_per_hour(ON_DEMAND),
         state: InstanceState::Live { since: from },
+        stints: Vec::new(),
     };
     let entries = charge_instance(&InstanceBill {
         instance: &live.end(to, EndedBy::Us),

@@ -5,6 +5,7 @@
 //! for (but for [`Market::segments`], which prices the past).
 
 mod catalog;
+mod commitments;
 mod egress;
 mod error;
 mod hazard;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 pub use catalog::{Catalog, CatalogError, MachineType, UnknownType};
+pub use commitments::{CommitmentError, Declared, keep, read_commitments};
 pub use egress::{EGRESS_COLUMNS, read_egress};
 pub use error::{MarketError, Place, Problem};
 pub use hazard::{PRIOR, Prior, Spells};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use spotwise_model::id::{InstanceType, Zone};
-use spotwise_model::{CapacityType, NodeShape, Price};
+use spotwise_model::{CapacityType, Commitment, NodeShape, Price};
 
 use super::hazard::{PRIOR, Spells};
 
@@ -23,6 +23,7 @@ const JUMP: i64 = 1_000;
 pub struct Market {
     inner: Arc<Inner>,
     on_demand_available: u32,
+    commitments: Arc<[Commitment]>,
 }
 
 #[derive(Debug)]
@@ -68,7 +69,7 @@ pub struct Quote {
     pub zone: Zone,
     /// The machine type.
     pub instance_type: InstanceType,
-    /// Spot or on-demand.
+    /// Spot, on-demand, or reserved.
     pub capacity_type: CapacityType,
     /// What one machine has.
     pub shape: NodeShape,
@@ -82,6 +83,8 @@ pub struct Quote {
     pub spell_since: Timestamp,
     /// Expected interruptions per machine-hour; 0 for on-demand.
     pub hazard_per_hour: f64,
+    /// What pays for it; none for what is bought.
+    pub commitment: Option<Commitment>,
 }
 
 /// A stretch of time with one price.
@@ -130,7 +133,11 @@ impl Market {
             end: end.map_or(last, |end| end.max(last)),
             alarms,
         };
-        Some(Self { inner: Arc::new(inner), on_demand_available: ON_DEMAND_AVAILABLE })
+        Some(Self {
+            inner: Arc::new(inner),
+            on_demand_available: ON_DEMAND_AVAILABLE,
+            commitments: Arc::new([]),
+        })
     }
 
     /// The same with so many on-demand machines in each zone and type.
@@ -139,20 +146,55 @@ impl Market {
         Self { on_demand_available: available, ..self }
     }
 
-    /// Everything on the market at `at`, spot and on-demand, in the order of
-    /// zone, type and capacity type. Nothing in it depends on a later row.
-    pub fn quotes(&self, at: Timestamp) -> Vec<Quote> {
-        self.inner
-            .series
-            .iter()
-            .flat_map(|(key, series)| {
-                [CapacityType::Spot, CapacityType::OnDemand]
-                    .map(|capacity_type| self.quote_of(key, series, capacity_type, at))
-            })
-            .collect()
+    /// The same with what is paid for already. A commitment for what the market
+    /// does not know offers nothing.
+    #[must_use]
+    pub fn with_commitments(self, commitments: Vec<Commitment>) -> Self {
+        Self { commitments: commitments.into(), ..self }
     }
 
-    /// One of the [`quotes`](Self::quotes); none for what is not on the market.
+    /// What is, was or will be paid for already, in the order of declaration.
+    pub fn commitments(&self) -> &[Commitment] {
+        &self.commitments
+    }
+
+    /// Zone and machine type of everything on the market.
+    pub fn places(&self) -> Vec<(Zone, InstanceType)> {
+        self.inner.series.keys().cloned().collect()
+    }
+
+    /// The on-demand price of a machine type in a zone; none for what is not on
+    /// the market.
+    pub fn on_demand(&self, zone: &Zone, instance_type: &InstanceType) -> Option<Price> {
+        let series = self.inner.series.get(&(zone.clone(), instance_type.clone()))?;
+        Some(series.on_demand)
+    }
+
+    /// Everything on the market at `at`, spot and on-demand, in the order of
+    /// zone, type and capacity type; behind them a quote for each commitment that
+    /// pays at `at`. Nothing in it depends on a later row.
+    pub fn quotes(&self, at: Timestamp) -> Vec<Quote> {
+        let bought = self.inner.series.iter().flat_map(|(key, series)| {
+            [CapacityType::Spot, CapacityType::OnDemand]
+                .map(|capacity_type| self.quote_of(key, series, capacity_type, at))
+        });
+        let active = self.commitments.iter().filter(|commitment| commitment.is_active(at));
+        let paid = active.filter_map(|commitment| {
+            let key = (commitment.zone.clone(), commitment.instance_type.clone());
+            let series = self.inner.series.get(&key)?;
+            Some(Quote {
+                price: commitment.price,
+                available: commitment.machines,
+                spell_since: commitment.from,
+                commitment: Some(commitment.clone()),
+                ..self.quote_of(&key, series, CapacityType::Reserved, at)
+            })
+        });
+        bought.chain(paid).collect()
+    }
+
+    /// One of the [`quotes`](Self::quotes) of what is bought; none for what is not
+    /// on the market.
     pub fn quote(
         &self,
         zone: &Zone,
@@ -168,7 +210,8 @@ impl Market {
 
     /// The prices from `from` to `to`: in order, without gap or overlap, two
     /// neighbours never of one price. Before a series begins its first price
-    /// counts, after its end the last. Empty for what is not on the market.
+    /// counts, after its end the last. Empty for what is not on the market, and for
+    /// reserved machines: what those cost stands with each of them.
     pub fn segments(
         &self,
         zone: &Zone,
@@ -188,10 +231,13 @@ impl Market {
         }
     }
 
-    /// The first moment after `after` at which a row begins; none after the last.
+    /// The first moment after `after` at which a row begins, or a commitment begins
+    /// or ends; none after the last.
     pub fn next_change(&self, after: Timestamp) -> Option<Timestamp> {
         let changes = &self.inner.changes;
-        changes.get(changes.partition_point(|at| *at <= after)).copied()
+        let row = changes.get(changes.partition_point(|at| *at <= after)).copied();
+        let ends = self.commitments.iter().flat_map(|paid| [paid.from, paid.until]);
+        ends.filter(|at| *at > after).chain(row).min()
     }
 
     /// Spot machines that a zone had at a time; none where the market does not
@@ -262,6 +308,7 @@ impl Market {
             available,
             spell_since,
             hazard_per_hour,
+            commitment: None,
         }
     }
 }

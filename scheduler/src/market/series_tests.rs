@@ -66,6 +66,35 @@ fn every_zone_is_quoted_twice() {
 }
 
 #[test]
+fn a_commitment_is_quoted_while_it_pays() {
+    let paid = |name: &str, zone: &str, from, until| Commitment {
+        name: name.to_owned(),
+        instance_type: InstanceType::new("p3.2xlarge"),
+        zone: Zone::new(zone),
+        machines: 2,
+        price: price(1_920_000),
+        from: at(from),
+        until: at(until),
+    };
+    let market = market(vec![row(0, 1, 900_000), row(20, 2, 900_000)]);
+    let before = market.clone();
+    let market =
+        market.with_commitments(vec![paid("a", "z1", 10, 30), paid("nowhere", "z9", 10, 30)]);
+    let reserved = |second| {
+        let mut quotes = market.quotes(at(second));
+        quotes.retain(|quote| quote.capacity_type == CapacityType::Reserved);
+        quotes.into_iter().map(|q| (q.available, q.price, q.on_demand)).collect::<Vec<_>>()
+    };
+    let seats = vec![(2, price(1_920_000), price(3_060_000))];
+    assert_eq!([9, 10, 29, 30].map(reserved), [vec![], seats.clone(), seats, vec![]]);
+    assert_eq!(market.quotes(at(9)), before.quotes(at(9)));
+    assert_eq!(market.quotes(at(10))[..2], before.quotes(at(10))[..]);
+    let ends = [0, 10, 20].map(|second| market.next_change(at(second)));
+    assert_eq!(ends, [Some(at(10)), Some(at(20)), Some(at(30))]);
+    assert_eq!(market.next_change(at(30)), None);
+}
+
+#[test]
 fn a_bad_quote_is_held_at_the_last_good_one() {
     let bad = [
         row(10, 1, 0),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use spotwise_model::attempt::{Exit, Fuse, StopOrder, StopReason};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::time::{after, between};
@@ -73,7 +74,7 @@ fn offence(
     }
     let reason = news(StopReason::Budget)?;
     let budget = job.spec.budget?;
-    let stopping = cost_of_stopping(state, job, attempt, config);
+    let stopping = cost_of_stopping(state, job, attempt, config, now);
     let used = job.spent + running(state, job, accrued);
     let over = used + stopping >= budget && !costs_nothing(state, attempt, config);
     over.then(|| {
@@ -94,9 +95,17 @@ fn running(state: &State, job: &Job, accrued: &BTreeMap<AttemptId, Money>) -> Mo
 
 /// What the attempt costs at most from the order to its end, at the price that
 /// its machines have now (or had at launch, where the offer is gone).
-fn cost_of_stopping(state: &State, job: &Job, attempt: &Attempt, config: &Config) -> Money {
+fn cost_of_stopping(
+    state: &State,
+    job: &Job,
+    attempt: &Attempt,
+    config: &Config,
+    now: Now,
+) -> Money {
     let market = (longest_ending(job, config) + NEXT_LOOK).saturating_mul(config.speed);
-    price(state, attempt).charge(market.as_secs())
+    let paid = paid_until(state, attempt).is_some_and(|until| until > after(now.market, market));
+    let price = if paid { price(state, attempt) } else { bought(state, attempt) };
+    price.charge(market.as_secs())
 }
 
 /// From the first sign to stop for the budget to the end (wall time).
@@ -105,13 +114,38 @@ fn longest_ending(job: &Job, config: &Config) -> Duration {
     grace + BUDGET_STOP_MARGIN
 }
 
-/// Of all machines of an attempt.
+fn machines<'s>(state: &'s State, attempt: &Attempt) -> impl Iterator<Item = &'s Instance> {
+    attempt.instances.iter().filter_map(|id| state.instances.get(id))
+}
+
+/// Of all machines of an attempt: what they are billed now.
 fn price(state: &State, attempt: &Attempt) -> Price {
-    let offer = state.seen.offers.iter().find(|offer| offer.key == attempt.offer);
-    let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
-    let price = machines
-        .map(|machine| offer.map_or(machine.launch_price, |offer| offer.price).micros_per_hour());
-    Price::from_micros_per_hour(price.sum())
+    let now = |machine: &Instance| machine.stint().map(|stint| stint.price);
+    sum(state, attempt, now)
+}
+
+/// The same once no commitment pays for any of them.
+fn bought(state: &State, attempt: &Attempt) -> Price {
+    sum(state, attempt, |_| None)
+}
+
+fn sum(state: &State, attempt: &Attempt, paid: impl Fn(&Instance) -> Option<Price>) -> Price {
+    let of = |machine: &Instance| {
+        let offer = || state.seen.offers.iter().find(|offer| offer.key == machine.offer);
+        let itself = || match machine.stints.is_empty() {
+            true => offer().map_or(machine.launch_price, |offer| offer.price),
+            false => machine.on_demand,
+        };
+        paid(machine).unwrap_or_else(itself).micros_per_hour()
+    };
+    let prices = machines(state, attempt).map(of);
+    Price::from_micros_per_hour(prices.fold(0, i64::saturating_add))
+}
+
+/// When the first of its machines is billed on demand again; none where no
+/// commitment pays for any.
+fn paid_until(state: &State, attempt: &Attempt) -> Option<Timestamp> {
+    machines(state, attempt).filter_map(Instance::stint).map(|stint| stint.until).min()
 }
 
 /// Says of every live attempt of a job with a budget until when its money lasts
@@ -150,13 +184,11 @@ fn fuse(
         let left = between(now.wall, wall).saturating_mul(speed);
         return Some(Fuse { burns: wall, over: Now { wall, market: after(now.market, left) } });
     }
-    let hourly = price(state, attempt).micros_per_hour();
     let ending = longest_ending(job, config);
     let machines = i64::try_from(attempt.instances.len()).ok()?;
     let left = budget - job.spent - running(state, job, accrued);
     let left = left.micros().saturating_sub(machines.saturating_mul(ROUNDING));
-    let seconds = i128::from(left) * 3_600 / i128::from(hourly.max(1));
-    let lasts = Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(MOST_SECONDS));
+    let lasts = Duration::from_secs(lasts(state, attempt, left, now).min(MOST_SECONDS));
     let ending_market = ending.saturating_mul(speed);
     let lasts = lasts.saturating_sub(ending_market);
     let burns = after(now.wall, lasts / speed);
@@ -165,6 +197,23 @@ fn fuse(
         market: after(now.market, lasts.saturating_add(ending_market)),
     };
     Some(Fuse { burns, over })
+}
+
+/// Seconds of market time that so many micro-dollars last: at today's price while
+/// commitments pay, on demand beyond that.
+fn lasts(state: &State, attempt: &Attempt, left: i64, now: Now) -> u64 {
+    let seconds = |left: i64, price: Price| {
+        let seconds = i128::from(left) * 3_600 / i128::from(price.micros_per_hour().max(1));
+        u64::try_from(seconds).unwrap_or(0)
+    };
+    let first = seconds(left, price(state, attempt));
+    match paid_until(state, attempt).map(|until| between(now.market, until).as_secs()) {
+        Some(paid) if paid < first => {
+            let spent = price(state, attempt).charge(paid).micros();
+            paid.saturating_add(seconds(left.saturating_sub(spent), bought(state, attempt)))
+        }
+        _ => first,
+    }
 }
 
 /// Whether workers are told of it. Less time, at once: its price has risen. More

@@ -74,6 +74,39 @@ proptest! {
 }
 
 #[test]
+fn a_fuse_knows_that_a_commitment_ends() {
+    let config = Config::new("/data".into(), "spotwise".into());
+    // Ten dollars: a dollar an hour for two hours, two dollars from then on.
+    let (mut state, market) = world(10_000_000, 1_000_000);
+    let mut seated = state.instances[&spotwise_model::InstanceId(1)].clone();
+    seated.on_demand = Price::from_micros_per_hour(2_000_000);
+    seated.offer.capacity_type = CapacityType::OnDemand;
+    let seated = seated.seated(spotwise_model::Stint {
+        commitment: "research-a".to_owned(),
+        price: Price::from_micros_per_hour(1_000_000),
+        from: at(0),
+        until: at(2),
+    });
+    state.apply(&mut seated.into());
+    let policy = Policy::default();
+    let now = later(60, 1);
+    let costs = accrued(&state, &market, &policy, now);
+    let changes = fuses(&state, &costs, &config, now);
+    let Some(Change::Attempt(told)) = changes.first() else { panic!("{changes:?}") };
+    let over = told.fuse.unwrap().over.market;
+    let six = at(6) - Duration::from_secs(60)..=at(6);
+    assert!(six.contains(&over), "six hours, not ten: {over}");
+    let mut paid = state.clone();
+    let mut last = paid.attempts[&told.id].clone();
+    last.state =
+        last.state.end(Now { market: over, wall: over }, spotwise_model::Outcome::Lost).unwrap();
+    paid.apply(&mut last.into());
+    let at_the_end = accrued(&paid, &market, &policy, Now { market: over, wall: over });
+    let all: Money = at_the_end.into_values().sum();
+    assert!(all <= Money::from_micros(10_000_000), "{all:?}");
+}
+
+#[test]
 fn what_is_not_bounded_is_not_stopped() {
     let (mut state, market) = world(1, 40_000_000);
     let config = Config::new("/data".into(), "spotwise".into());

@@ -2,6 +2,7 @@
 //! the time to changes; each is safe to run twice; none gets a message.
 
 pub mod admit;
+pub mod commit;
 pub mod ending;
 pub mod follow;
 pub mod forecast;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spotwise_model::id::PoolName;
-use spotwise_model::{CapacityType, Offer, OfferKey};
+use spotwise_model::{CapacityType, Instance, Offer, OfferKey, Price, Seats};
 
 use crate::core::State;
 use crate::market::Quote;
 
-/// The offers that a pool makes of the market's quotes, in the order of keys.
+/// The offers that a pool makes of the market's quotes, in the order of keys. What
+/// several commitments pay of one machine type and zone is one offer.
 pub fn offers(
     state: &State,
     pool: &PoolName,
@@ -17,7 +18,9 @@ pub fn offers(
     changeover: Duration,
 ) -> Vec<Offer> {
     let held = held(state);
-    let mut offers: Vec<Offer> = quotes
+    let (paid, bought): (Vec<Quote>, Vec<Quote>) =
+        quotes.into_iter().partition(|quote| quote.commitment.is_some());
+    let mut offers: Vec<Offer> = bought
         .into_iter()
         .map(|quote| {
             let key = OfferKey {
@@ -36,11 +39,82 @@ pub fn offers(
                 spell_since: quote.spell_since,
                 hazard_per_hour: quote.hazard_per_hour,
                 changeover,
+                seats: Vec::new(),
             }
         })
         .collect();
+    offers.extend(reserved(state, pool, paid, changeover));
     offers.sort_by(|a, b| a.key.cmp(&b.key));
     offers
+}
+
+/// The offers of what is paid already. Machines of the commitment that lasts
+/// longest are given first; the price is the mean of those that are left, or of
+/// all where none is.
+fn reserved(
+    state: &State,
+    pool: &PoolName,
+    quotes: Vec<Quote>,
+    changeover: Duration,
+) -> Vec<Offer> {
+    let taken = seated(state);
+    let mut offers: BTreeMap<OfferKey, Offer> = BTreeMap::new();
+    for quote in quotes {
+        let Some(commitment) = quote.commitment else { continue };
+        let key = OfferKey {
+            pool: pool.clone(),
+            zone: quote.zone,
+            instance_type: quote.instance_type,
+            capacity_type: CapacityType::Reserved,
+        };
+        let used = taken.get(commitment.name.as_str()).copied().unwrap_or(0);
+        let seats = Seats {
+            free: commitment.machines.saturating_sub(used),
+            commitment: commitment.name,
+            price: commitment.price,
+            until: commitment.until,
+        };
+        let offer = offers.entry(key.clone()).or_insert_with(|| Offer {
+            key,
+            shape: quote.shape,
+            price: quote.price,
+            on_demand: quote.on_demand,
+            free: 0,
+            spell_since: quote.spell_since,
+            hazard_per_hour: 0.0,
+            changeover,
+            seats: Vec::new(),
+        });
+        offer.free = offer.free.saturating_add(seats.free);
+        offer.spell_since = offer.spell_since.min(quote.spell_since);
+        offer.seats.push(seats);
+    }
+    let in_order = |mut offer: Offer| {
+        offer.seats.sort_by(|a, b| b.until.cmp(&a.until).then(a.commitment.cmp(&b.commitment)));
+        offer.price = mean_price(&offer.seats);
+        offer
+    };
+    offers.into_values().map(in_order).collect()
+}
+
+/// Rounded up: a budget holds it.
+fn mean_price(seats: &[Seats]) -> Price {
+    let left: i128 = seats.iter().map(|seats| i128::from(seats.free)).sum();
+    let weight = |seats: &Seats| if left > 0 { i128::from(seats.free) } else { 1 };
+    let all: i128 = seats.iter().map(weight).sum::<i128>().max(1);
+    let sum: i128 = seats.iter().map(|s| i128::from(s.price.micros_per_hour()) * weight(s)).sum();
+    let mean = (sum + all - 1).div_euclid(all);
+    Price::from_micros_per_hour(i64::try_from(mean).unwrap_or(i64::MAX))
+}
+
+/// Machines that each commitment pays for now.
+pub fn seated(state: &State) -> BTreeMap<&str, u32> {
+    let mut seated = BTreeMap::new();
+    let live = state.instances.values().filter(|instance| !instance.ended());
+    for stint in live.filter_map(Instance::stint) {
+        *seated.entry(stint.commitment.as_str()).or_insert(0) += 1;
+    }
+    seated
 }
 
 /// Machines that we hold of each offer, noticed ones included: their capacity

@@ -10,7 +10,7 @@ use spotwise_model::plan::{Method, Rule, WaitReason};
 use spotwise_model::quote::Quoted;
 use spotwise_model::resources::GpuSeat;
 use spotwise_model::{
-    Attempt, AttemptId, AttemptState, InstanceId, Job, JobId, JobState, Now, Placement, Plan,
+    Attempt, AttemptId, AttemptState, InstanceId, Job, JobId, JobState, Now, OfferKey, Placement, Plan,
 };
 use spotwise_solver::graph::{self, Node};
 use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
@@ -97,13 +97,21 @@ fn running(state: &State, deadlines: &BTreeMap<JobId, Timestamp>) -> Vec<Running
         Some(RunningJob {
             job: plan_job,
             progress: state.progress_of(attempt),
-            offer: attempt.offer.clone(),
+            offer: offer_now(state, attempt),
             instances: attempt.instances.clone(),
             since,
             stopping: attempt.stop.is_some(),
         })
     })
     .collect()
+}
+
+/// What its machines are bought as now: a commitment's end makes them on-demand
+/// ones, for all of a gang.
+fn offer_now(state: &State, attempt: &Attempt) -> OfferKey {
+    let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
+    let worst = machines.map(|machine| &machine.offer).min_by_key(|offer| offer.capacity_type);
+    worst.unwrap_or(&attempt.offer).clone()
 }
 
 fn instances(state: &State) -> Vec<PlanInstance> {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use spotwise_model::plan::Target;
 use spotwise_model::resources::{Free, GpuSeat};
 use spotwise_model::{
-    Instance, InstanceId, InstanceState, NodeShape, Now, Offer, OfferKey, Placement,
+    Instance, InstanceId, InstanceState, NodeShape, Now, Offer, OfferKey, Placement, Seats,
+    Stint,
 };
 use spotwise_solver::mig::Worth;
 
@@ -98,13 +99,21 @@ impl<'a> Purchases<'a> {
             return None;
         }
         self.last += 1;
+        let seat = seat(offer, u32::try_from(already).unwrap_or(u32::MAX));
+        let stint = seat.map(|seats| Stint {
+            commitment: seats.commitment.clone(),
+            price: seats.price,
+            from: now.market,
+            until: seats.until,
+        });
         Some(Instance {
             id: InstanceId(self.last),
             offer: key.clone(),
             shape: offer.shape.clone(),
-            launch_price: offer.price,
+            launch_price: stint.as_ref().map_or(offer.price, |stint| stint.price),
             on_demand: offer.on_demand,
             state: InstanceState::Live { since: now.market },
+            stints: stint.into_iter().collect(),
         })
     }
 
@@ -158,4 +167,15 @@ impl<'a> Purchases<'a> {
         let (instance, _) = bought.find(|(instance, _)| instance.id == machine)?;
         Some(Free::new(&instance.shape))
     }
+}
+
+/// Which commitment pays for the next machine of an offer, when so many have been
+/// given of it.
+fn seat(offer: &Offer, already: u32) -> Option<&Seats> {
+    let mut given = already;
+    offer.seats.iter().find(|seats| {
+        let has = given < seats.free;
+        given = given.saturating_sub(seats.free);
+        has
+    })
 }

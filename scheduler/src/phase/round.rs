@@ -10,7 +10,7 @@ use spotwise_model::{JobId, Now, OfferKey, Plan, WaitReason};
 use spotwise_solver::PoolLimit;
 
 use super::observe::Lead;
-use super::{admit, forecast, guard, launch, observe, offers, plan, pools, seats, settle};
+use super::{admit, commit, forecast, guard, launch, observe, offers, plan, pools, seats, settle};
 use crate::config::Config;
 use crate::core::spells::Step;
 use crate::core::{Change, State};
@@ -100,6 +100,7 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
         Lead { wall: config.notice_lead, market: config.notice_lead.saturating_mul(config.speed) };
     draft.take(observe::reclaim(draft.state, |key| available.get(key).copied(), lead, now));
     draft.take(guard::release(draft.state, config, now));
+    draft.take(commit::commit(draft.state, market, now));
     draft.take(settle::settle(draft.state, market, &config.policy, now));
     draft.take(settle::free_holds(draft.state, market, &config.policy, now));
     let bounded = draft.state.jobs.values().any(guard::is_bounded);

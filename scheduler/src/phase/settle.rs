@@ -12,7 +12,7 @@ use spotwise_model::{
 
 use crate::core::{Change, EventKind, State};
 use crate::ledger::{InstanceBill, Use, charge_instance};
-use crate::market::Market;
+use crate::market::{Market, Segment};
 
 /// Writes the charges of ended machines on which nothing lives any more, adds
 /// them to their jobs, and settles attempts whose machines all are.
@@ -136,13 +136,13 @@ fn bill(
     let InstanceState::Ended { since, at, .. } = instance.state else { return Vec::new() };
     let minimum = spotwise_model::time::after(since, policy.minimum_billed);
     let offer = &instance.offer;
-    let segments = market.segments(
-        &offer.zone,
-        &offer.instance_type,
-        offer.capacity_type,
-        since,
-        at.max(minimum),
-    );
+    let segments = if instance.stints.is_empty() {
+        let end = at.max(minimum);
+        market.segments(&offer.zone, &offer.instance_type, offer.capacity_type, since, end)
+    } else {
+        // As it was bought, whatever is declared or on the market by now.
+        vec![Segment { from: since, to: at, price: instance.on_demand }]
+    };
     let uses = state
         .attempts_on(instance.id)
         .filter_map(|attempt| Some(usage(state.jobs.get(&attempt.id.job)?, attempt, since, now)));

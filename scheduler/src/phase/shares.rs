@@ -151,6 +151,7 @@ pub(crate) mod tests {
             launch_price: Price::from_micros_per_hour(300_000),
             on_demand: Price::from_micros_per_hour(1_000_000),
             state: InstanceState::Live { since: at(0) },
+            stints: Vec::new(),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use spotwise_model::Commitment;
 use spotwise_model::time::{TimeScale, add};
 
 use super::ServeError;
-use crate::market::{self, Catalog, Market, MarketSource, SyntheticOptions};
+use crate::market::{self, Catalog, Declared, Market, MarketSource, SyntheticOptions};
 use crate::options::MarketChoice;
 use crate::store::Store;
 
@@ -76,4 +77,35 @@ pub(super) async fn open(
         tracing::warn!("the market's recording is over: its last prices hold from here on");
     }
     Ok((market, scale))
+}
+
+/// Under this key the database remembers what has been committed to.
+const COMMITMENTS_KEY: &str = "commitments";
+
+/// The market with what is paid for already: what is declared now, and what the
+/// database remembers, so that past periods are reported as they were.
+pub(super) async fn commit(
+    store: &Store,
+    market: Market,
+    declared: &Declared,
+    now: Timestamp,
+) -> Result<Market, ServeError> {
+    let (declared, warnings) = declared.on(&market)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let remembered = store.meta(COMMITMENTS_KEY).await?;
+    let known: Vec<Commitment> = match &remembered {
+        Some(text) => serde_json::from_str(text).unwrap_or_else(|error| {
+            tracing::error!(%error, "what the database remembers of commitments is not readable");
+            Vec::new()
+        }),
+        None => Vec::new(),
+    };
+    let kept = market::keep(known.clone(), &declared, now);
+    if kept != known {
+        let text = serde_json::to_string(&kept).expect("names, numbers and times are JSON");
+        store.set_meta(COMMITMENTS_KEY, &text).await?;
+    }
+    Ok(market.with_commitments(kept))
 }

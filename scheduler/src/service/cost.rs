@@ -31,7 +31,14 @@ impl Service {
         if whole_jobs(&query) {
             quote_rows(&mut rows, &entries, &query.group_by, &outcomes.quoted);
         }
+        // Unused hours belong to nobody: a part of the report has none of them.
+        let commitments = match query.filters.is_empty() {
+            true => self.use_of_commitments(&period, &live).await?,
+            false => Vec::new(),
+        };
         Ok(v1::CostReport {
+            unused_commitments_micros: commitments.iter().map(|used| used.unused_micros).sum(),
+            commitments,
             rows,
             total: Some(total),
             unsettled_micros: unsettled(&live, &query.filters).micros(),

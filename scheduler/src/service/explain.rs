@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spotwise_api::convert::{
-    alternative, alternative_of, fail_reason, hold_reason, rule, time_text, transfer, wait_reason,
+    alternative_of, fail_reason, hold_reason, rule, time_text, transfer, wait_reason,
 };
 use spotwise_api::v1;
 use spotwise_model::policy::Policy;
@@ -11,6 +11,7 @@ use spotwise_model::time::human;
 use spotwise_model::{Attempt, CapacityType, Job, JobState, Now, OfferKey, WaitReason};
 
 use super::bands::{bands, why_dearer};
+use super::commitments::{beside, is_reserved, why_paid};
 use super::live::Live;
 use super::quote::reason;
 use super::{Service, ServiceError};
@@ -45,7 +46,7 @@ impl Service {
             JobState::Active { since, .. } => {
                 answer.since = time_text(*since);
                 if let Some(attempt) = live.state.live_attempt(job.id) {
-                    explain_active(&job, attempt, live.now, &mut answer);
+                    explain_active(&job, attempt, &live, &mut answer);
                     answer.details.extend(answer.band.iter().flat_map(|band| band.costs.clone()));
                 } else {
                     answer.headline = "its last attempt has just ended".to_owned();
@@ -84,7 +85,8 @@ impl Service {
             return Ok(());
         }
         let quote = self.forecast(job, &live.state).await?;
-        answer.details.push(reason(&quote));
+        let offers = self.parts.handle.ask(|state: &State, _| state.seen.offers.clone()).await?;
+        answer.details.push(reason(&quote, &offers));
         answer.details.extend(self.seen_of(job, quote.offer.as_ref()).await?);
         if let Some(offer) = quote.offer.as_ref() {
             answer.details.push(format!(
@@ -97,6 +99,7 @@ impl Service {
             let best = alternative_of(offer, quote.cost.p50, quote.finish.p50, "");
             answer.alternatives.push(best);
         }
+        let is_paid = quote.offer.as_ref().is_some_and(is_reserved);
         if let Some(cost) = quote.on_demand_cost {
             answer.details.push(format!("on demand alone it would cost {}", cost.human()));
         }
@@ -107,7 +110,7 @@ impl Service {
             ));
         }
         answer.details.extend(deadline_line(job, live.now));
-        answer.alternatives.extend(quote.alternatives.iter().map(alternative));
+        answer.alternatives.extend(quote.alternatives.iter().map(|other| beside(other, is_paid)));
         Ok(())
     }
 }
@@ -127,7 +130,7 @@ impl Service {
     }
 }
 
-fn explain_active(job: &Job, attempt: &Attempt, now: Now, answer: &mut v1::ExplainResponse) {
+fn explain_active(job: &Job, attempt: &Attempt, live: &Live, answer: &mut v1::ExplainResponse) {
     let why = &attempt.why;
     answer.headline = format!("it is on {}: {}", attempt.offer, rule(why.rule));
     let moved = transfer(why.transfer, job.spec.data.as_ref());
@@ -149,9 +152,12 @@ fn explain_active(job: &Job, attempt: &Attempt, now: Now, answer: &mut v1::Expla
         let step = checkpoint.progress.step.map(|s| format!(" at step {s}")).unwrap_or_default();
         answer.details.push(format!("its last checkpoint{step} is of {}", checkpoint.at));
     }
-    answer.details.extend(deadline_line(job, now));
+    let paid = why_paid(attempt, live);
+    let is_paid = attempt.offer.capacity_type == CapacityType::Reserved;
+    answer.details.extend(paid);
+    answer.details.extend(deadline_line(job, live.now));
     answer.alternatives.push(alternative_of(&attempt.offer, why.expected_cost, why.finish, ""));
-    answer.alternatives.extend(why.alternatives.iter().map(alternative));
+    answer.alternatives.extend(why.alternatives.iter().map(|other| beside(other, is_paid)));
 }
 
 /// Behind a sum: ` (…)`, or nothing.

@@ -3,6 +3,7 @@
 
 pub mod assignment;
 mod bands;
+mod commitments;
 mod cost;
 mod error;
 mod explain;

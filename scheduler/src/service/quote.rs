@@ -1,6 +1,6 @@
 //! What a document would cost, before anything is accepted.
 
-use spotwise_api::convert::{alternative, time_text, transfer};
+use spotwise_api::convert::{time_text, transfer};
 use spotwise_api::v1;
 use spotwise_model::attempt::Progress;
 use spotwise_model::job::DeadlineSource;
@@ -8,9 +8,10 @@ use spotwise_model::quote::{Quote, Start};
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{Deadline, GpuRequest};
 use spotwise_model::time::{after, between, human};
-use spotwise_model::{Job, JobId, JobSpec, JobState, Money, Now};
+use spotwise_model::{Job, JobId, JobSpec, JobState, Money, Now, Offer};
 use spotwise_solver::{PlanInput, PlanJob, PoolLimit};
 
+use super::commitments::{beside, is_reserved, paid_offer};
 use super::submit::read;
 use super::{Service, ServiceError};
 use crate::capacity::LOCAL_POOL;
@@ -95,6 +96,7 @@ fn quote_spec(input: &PlanInput, totals: &[PoolLimit], spec: &JobSpec, now: Now)
     };
     let quote = spotwise_solver::quote(input, &job);
     let offer = quote.offer.as_ref();
+    let is_paid = offer.is_some_and(is_reserved);
     let too_small = pools::too_small(totals, &spec.resources);
     let too_small = too_small.map(|why| format!("it would wait for ever: {why}"));
     let elements = spec.array.as_ref().map_or(1, |array| array.elements.len());
@@ -124,8 +126,8 @@ fn quote_spec(input: &PlanInput, totals: &[PoolLimit], spec: &JobSpec, now: Now)
             .filter(|_| quote.start == Start::Now)
             .map(ToString::to_string)
             .unwrap_or_default(),
-        reason: reason(&quote),
-        alternatives: quote.alternatives.iter().map(alternative).collect(),
+        reason: reason(&quote, &input.offers),
+        alternatives: quote.alternatives.iter().map(|other| beside(other, is_paid)).collect(),
         warnings: too_small.into_iter().chain(warnings(spec, &quote)).collect(),
     }
 }
@@ -143,11 +145,13 @@ fn deadline(spec: &JobSpec, now: Now) -> (jiff::Timestamp, DeadlineSource) {
 }
 
 /// When and where it would start, in words.
-pub(super) fn reason(quote: &Quote) -> String {
+pub(super) fn reason(quote: &Quote, offers: &[Offer]) -> String {
     let offer = quote.offer.as_ref();
     match (&quote.unschedulable, offer, quote.start) {
         (Some(detail), _, _) => format!("no machine holds it: {detail}"),
-        (None, Some(offer), Start::Now) => format!("would start now on {offer}"),
+        (None, Some(offer), Start::Now) => {
+            format!("would start now on {offer}{}", paid_offer(offers, offer))
+        }
         (None, Some(offer), Start::Later { latest }) => format!(
             "would wait for {offer}, and start on demand at {} at the latest",
             time_text(latest)

@@ -37,6 +37,7 @@ impl Service {
             last_event: live.state.last_event,
             last_plan,
             bands,
+            commitments: self.commitments(&live),
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use spotwise_model::time::add;
-use spotwise_model::{AttemptId, Job, Now};
+use spotwise_model::{AttemptId, Commitment, Job, Now};
 use tokio_util::sync::CancellationToken;
 
 use super::{Parts, Service};
@@ -29,6 +29,10 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
+        Self::with_commitments(Vec::new()).await
+    }
+
+    pub(crate) async fn with_commitments(commitments: Vec<Commitment>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = Config::new(folder.path().to_owned(), "spotwise".into());
         let store = Store::open(&config.database()).await.unwrap();
@@ -69,6 +73,7 @@ impl Bench {
         let source =
             SyntheticOptions::new(7, add(now().market, -jiff::SignedDuration::from_hours(24)));
         let market = market::load(&MarketSource::Synthetic(source), &Catalog::built_in()).unwrap();
+        let market = market.with_commitments(commitments);
         let service = Service::new(Parts {
             handle,
             store: store.clone(),

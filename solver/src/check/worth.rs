@@ -69,7 +69,7 @@ pub(crate) fn cost(round: &Round<'_>, plan: &Plan) -> Option<f64> {
         }
     }
     for ((listing, _), life) in machines {
-        total += round.market.listings.get(listing)?.marginal_price() * life;
+        total += round.market.listings.get(listing)?.marginal(life);
     }
     Some(total)
 }
@@ -126,7 +126,7 @@ fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Optio
         .sum();
     let life = round.lifetime(pair.listing(), pair.bucket());
     let opened = if listing.openable() > 0 {
-        part * (listing.marginal_price() * life + price.shortage)
+        part * (listing.marginal(life) + price.shortage)
     } else {
         f64::INFINITY
     };
@@ -198,5 +198,5 @@ fn running_share(listing: &Listing<'_>, share: &Share, hours: f64) -> f64 {
         .max(part(share.cpu_milli, cpu))
         .max(part(share.memory_mib, memory))
         .min(1.0);
-    listing.marginal_price() * hours * largest
+    listing.marginal(hours) * largest
 }

@@ -256,13 +256,14 @@ impl<'r, 'a> Table<'r, 'a> {
                 let ask = self.round.asks.get(*at)?;
                 Some(ask.wait - ask.pair_on(machine.listing)?.extra())
             });
-            saves.sum::<f64>() - self.price(machine) * self.life(machine)
+            saves.sum::<f64>() - self.kept(machine, self.life(machine))
         };
         machines.iter().map(of).sum()
     }
 
-    fn price(&self, machine: &Machine) -> f64 {
-        self.round.market.listings.get(machine.listing).map_or(0.0, |l| l.marginal_price())
+    /// Dollars of a machine that is kept for so many hours.
+    fn kept(&self, machine: &Machine, hours: f64) -> f64 {
+        self.round.market.listings.get(machine.listing).map_or(0.0, |l| l.marginal(hours))
     }
 
     /// Fills both machines, kept for `lives`, with the dearest jobs first, each
@@ -306,7 +307,7 @@ impl<'r, 'a> Table<'r, 'a> {
                 break;
             }
         }
-        let cost = machines.iter().zip(kept).map(|(machine, life)| self.price(machine) * life);
+        let cost = machines.iter().zip(kept).map(|(machine, life)| self.kept(machine, life));
         (saved - cost.sum::<f64>(), sides)
     }
 

@@ -113,8 +113,7 @@ impl<'r, 'a> Scene<'r, 'a> {
         let rows = rows.zip(&self.listings).zip(&prices.listings);
         let machines = rows.flat_map(|(((listing, lives), scope), price)| {
             let none = if scope.openable > 0.0 { 0.0 } else { f64::INFINITY };
-            let dollars = listing.marginal_price();
-            lives.iter().map(move |life| dollars * life + price.shortage + none)
+            lives.iter().map(move |life| listing.marginal(*life) + price.shortage + none)
         });
         Table(machines.collect())
     }

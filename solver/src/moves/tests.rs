@@ -12,7 +12,7 @@ use spotwise_model::spec::{Class, DataPlace};
 use spotwise_model::{JobId, OfferKey, Price};
 
 use super::*;
-use crate::fixture::{HOUR, at, input, job, on_demand, running, spec, spot};
+use crate::fixture::{HOUR, at, committed, input, job, on_demand, reserved, running, spec, spot};
 use crate::properties::any_round;
 use crate::{ClassShare, PlanInput, plan};
 
@@ -74,6 +74,23 @@ fn a_band_price_of_one_sends_no_job_to_and_fro() {
     round.policy.band_price_share = 0.05;
     let path = life(&round, Class::Critical, 0);
     assert_eq!(path.len(), 2, "at a small price spot is still much cheaper: one move, {path:?}");
+}
+
+#[test]
+fn a_job_goes_over_to_a_committed_machine_that_idles() {
+    for (bought, moves) in [(spot("b", 1.0, 2), true), (on_demand("b", 3.0, 2), true)] {
+        let offers = vec![committed(priced(reserved("a", 2.0, 1)), 300), bought.clone()];
+        let mut round = input(offers, vec![]);
+        let long = job(1, spec(100 * HOUR), -9, 1_000);
+        round.running = vec![running(long.clone(), &bought, -2, 5)];
+        let found = plan(&round).0.moves;
+        assert_eq!(found.get(&long.id) == Some(&Rule::AlreadyPaid), moves, "{found:?}");
+        // One that is over soon is not worth it.
+        round.offers[0] = committed(priced(reserved("a", 2.0, 1)), 1);
+        assert_eq!(plan(&round).0.moves.get(&long.id), None);
+        round.running = vec![running(long, &round.offers[0].clone(), -2, 5)];
+        assert_eq!(plan(&round).0.moves.len(), 0, "what is paid is not left");
+    }
 }
 
 /// Where its class should be on spot and is not, the price of the band helps.

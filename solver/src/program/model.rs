@@ -122,7 +122,7 @@ impl Model {
                     .iter()
                     .map(|life| {
                         let n = variables.add(variable().integer().min(0).max(most));
-                        objective.add_mul(listing.marginal_price() * life, n);
+                        objective.add_mul(listing.marginal(*life), n);
                         n
                     })
                     .collect()

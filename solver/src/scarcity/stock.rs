@@ -58,8 +58,9 @@ pub(super) fn stocks(input: &PlanInput, market: &Market<'_>) -> Vec<Stock> {
         };
         stock.machines += machines;
         stock.largest = stock.largest.max(machines);
-        stock.price += machines * listing.marginal_price();
-        *named = (named.0 + listing.marginal_price(), named.1 + 1.0);
+        let hourly = listing.marginal(1.0);
+        stock.price += machines * hourly;
+        *named = (named.0 + hourly, named.1 + 1.0);
         let openable = listing.openable() as f64;
         stock.free.iter_mut().for_each(|free| *free += openable);
         for (_, left) in &listing.used {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use spotwise_model::instance::EndedBy;
-use spotwise_model::{AttemptId, CapacityType, Instance, InstanceId, InstanceState, OfferKey};
+use spotwise_model::{
+    AttemptId, CapacityType, Instance, InstanceId, InstanceState, OfferKey, Stint,
+};
 use spotwise_scheduler::handle::WorkerId;
 
 use super::crew::{Pid, Worker};
@@ -39,6 +41,8 @@ pub(crate) struct Machine {
     offer: OfferKey,
     /// The second at which it was bought.
     since: i64,
+    /// What commitments pay of it.
+    stints: Vec<Stint>,
     reclaim_at: Option<Timestamp>,
     pub(crate) closed: Option<(i64, EndedBy)>,
 }
@@ -56,6 +60,16 @@ impl Cloud {
     /// Takes note of what was committed about a machine, by the cloud's clock.
     pub(crate) fn follow(&mut self, machine: &Instance, now: Timestamp) -> Result<(), String> {
         let (id, now) = (machine.id, now.as_second());
+        if let Some(known) = self.machines.get_mut(&id) {
+            is_told_in_time(&known.stints, &machine.stints, now)
+                .map_err(|what| format!("{id}: {what}"))?;
+            let again = known.stints != machine.stints || known.offer != machine.offer;
+            known.stints.clone_from(&machine.stints);
+            known.offer.clone_from(&machine.offer);
+            if again && !machine.ended() {
+                return Ok(());
+            }
+        }
         match machine.state {
             InstanceState::Live { since } => {
                 let since = since.as_second();
@@ -63,7 +77,9 @@ impl Cloud {
                     return Err(format!("{id} is bought at {now} and booked from {since}"));
                 }
                 let offer = machine.offer.clone();
-                let bought = Machine { offer, since, reclaim_at: None, closed: None };
+                let stints = machine.stints.clone();
+                is_told_in_time(&[], &stints, now).map_err(|what| format!("{id}: {what}"))?;
+                let bought = Machine { offer, since, stints, reclaim_at: None, closed: None };
                 if self.machines.insert(id, bought).is_some() {
                     return Err(format!("{id} is bought twice"));
                 }
@@ -110,7 +126,49 @@ impl Cloud {
         if spot && by == EndedBy::Provider && at - machine.since < 3_600 {
             return Some(0);
         }
+        if !machine.stints.is_empty() {
+            return Some(place.bill_with(&machine.offer, &machine.stints, machine.since, at));
+        }
         Some(place.bill(&machine.offer, machine.since, at.max(machine.since + 60)))
+    }
+
+    /// What is wrong with the way commitments pay: more machines than there are,
+    /// others than it is for, another time or price.
+    pub(crate) fn misused(&self, place: &Place) -> Option<String> {
+        for commitment in &place.commitments {
+            let paid = |machine: &Machine| {
+                let of = machine.stints.iter().filter(|s| s.commitment == commitment.name);
+                let end = machine.closed.map_or(i64::MAX, |(at, _)| at);
+                let span = |s: &Stint| (s.from.as_second(), s.until.as_second().min(end));
+                of.map(span).filter(|(from, to)| from < to).collect::<Vec<_>>()
+            };
+            let mut changes: Vec<(i64, i64)> = Vec::new();
+            for (id, machine) in &self.machines {
+                for (from, to) in paid(machine) {
+                    changes.extend([(from, 1), (to, -1)]);
+                    let inside =
+                        commitment.from.as_second() <= from && to <= commitment.until.as_second();
+                    let fits = machine.offer.zone == commitment.zone
+                        && machine.offer.instance_type == commitment.instance_type
+                        && machine.stints.iter().all(|stint| {
+                            stint.commitment != commitment.name || stint.price == commitment.price
+                        });
+                    if !inside || !fits {
+                        return Some(format!("{id} is not what `{}` pays for", commitment.name));
+                    }
+                }
+            }
+            // What ends at a second makes room for what begins in it.
+            changes.sort_unstable();
+            let mut used = 0;
+            for (second, change) in changes {
+                used += change;
+                if used > i64::from(commitment.machines) {
+                    return Some(format!("`{}` pays for {used} at {second}", commitment.name));
+                }
+            }
+        }
+        None
     }
 
     /// Whether the list shows that a worker is gone.
@@ -123,4 +181,24 @@ impl Cloud {
         let of = self.workers.iter().filter(|(_, worker)| worker.place.attempt == attempt);
         of.map(|(pid, _)| *pid).collect()
     }
+}
+
+/// Stints begin when they are committed, and what is past stays as it was.
+fn is_told_in_time(known: &[Stint], told: &[Stint], now: i64) -> Result<(), String> {
+    for (index, stint) in told.iter().enumerate() {
+        let before = known.get(index);
+        let (from, until) = (stint.from.as_second(), stint.until.as_second());
+        let fine = match before {
+            Some(before) => {
+                before.from == stint.from
+                    && before.price == stint.price
+                    && (before.until == stint.until || until >= now - CLOSE)
+            }
+            None => (from - now).abs() <= CLOSE,
+        };
+        if !fine {
+            return Err(format!("its stint {stint:?} was {before:?} at {now}"));
+        }
+    }
+    if told.len() < known.len() { Err("a stint was forgotten".to_owned()) } else { Ok(()) }
 }

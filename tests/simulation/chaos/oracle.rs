@@ -46,6 +46,8 @@ pub(crate) struct Tally {
     pub(crate) interruptions: u64,
     pub(crate) jobs: u64,
     pub(crate) charged: i64,
+    /// Of them what commitments paid.
+    pub(crate) committed: i64,
     /// Micro-dollars that the ledger has and the meter has not.
     pub(crate) overcharged: i64,
     /// Micro-dollars that the meter has and the ledger has not.

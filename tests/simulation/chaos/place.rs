@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use spotwise_model::id::{InstanceType, Zone};
-use spotwise_model::{CapacityType, OfferKey, Price};
+use spotwise_model::{CapacityType, Commitment, OfferKey, Price, Stint};
 use spotwise_scheduler::market::{Catalog, Listing, Market, Row};
 
 use super::faults::Kind;
@@ -35,6 +35,8 @@ pub(crate) struct Place {
     pub(crate) droughts: Vec<(Ms, Ms)>,
     /// When a price doubled.
     pub(crate) jumps: Vec<Ms>,
+    /// What is paid for already.
+    pub(crate) commitments: Vec<Commitment>,
 }
 
 impl Place {
@@ -91,8 +93,26 @@ impl Place {
                 });
             }
         }
+        // By a die of their own: worlds without any stay as they were.
+        let commitments = committed(&mut rng.clone(), start, days, &on_demand);
         let market = Market::new(listings, None).expect("it has rows");
-        Self { market, spot, on_demand, reclaims, droughts, jumps }
+        let market = market.with_commitments(commitments.clone());
+        Self { market, spot, on_demand, reclaims, droughts, jumps, commitments }
+    }
+
+    /// What whole seconds of a machine cost of which these are paid: each of them,
+    /// and what lies between, rounded once.
+    pub(crate) fn bill_with(&self, offer: &OfferKey, stints: &[Stint], from: i64, to: i64) -> i64 {
+        let (mut total, mut reached) = (0, from);
+        for stint in stints {
+            let begins = stint.from.as_second().clamp(reached, to);
+            let ends = stint.until.as_second().clamp(begins, to);
+            total += self.bill(offer, reached, begins);
+            let price = i128::from(stint.price.micros_per_hour());
+            total += half_even(price * i128::from(ends - begins), 3_600);
+            reached = ends;
+        }
+        total + self.bill(offer, reached, to)
     }
 
     /// What whole seconds of an offer cost, each stretch of one price rounded
@@ -131,6 +151,36 @@ impl Place {
     pub(crate) fn on_demand_price(&self, offer: &OfferKey) -> i64 {
         self.on_demand.get(&offer.instance_type).copied().unwrap_or(0)
     }
+}
+
+/// In every third world: some that end while jobs run, some that begin late, two
+/// of one zone and type.
+fn committed(
+    rng: &mut ChaCha8Rng,
+    start: Timestamp,
+    days: u64,
+    on_demand: &BTreeMap<InstanceType, i64>,
+) -> Vec<Commitment> {
+    if !rng.random_ratio(1, 3) {
+        return Vec::new();
+    }
+    let one = |rng: &mut ChaCha8Rng, name: &str| {
+        let instance_type = InstanceType::new(TYPES[rng.random_range(0..TYPES.len())]);
+        let from = rng.random_range(0..days * DAY / 2);
+        let until = from + rng.random_range(HOUR..days * DAY);
+        Commitment {
+            name: name.to_owned(),
+            zone: Zone::new(ZONES[rng.random_range(0..2)]),
+            machines: rng.random_range(1..4),
+            price: Price::from_micros_per_hour(
+                on_demand[&instance_type] * rng.random_range(20..110) / 100,
+            ),
+            instance_type,
+            from: super::time::at(start, from / SECOND * SECOND),
+            until: super::time::at(start, until / SECOND * SECOND),
+        }
+    };
+    ["a", "b", "c"].map(|name| one(rng, name)).into()
 }
 
 /// Nearest whole number, of two equally near the even one.

@@ -106,7 +106,7 @@ impl Report {
              mixed_layouts={} \
              injected{{exec_and_timeout={}, crash={}, pause={}, partition={}, store={}, notice={}, \
              capacity={}}} worlds{{broken={}, lost={}, double_run={}, charged_twice={}}} \
-             orphan_resource_s(max)={} abandoned_overlap_s(max)={} charged_USD={:.2} \
+             orphan_resource_s(max)={} abandoned_overlap_s(max)={} charged_USD={:.2} committed_USD={:.2} \
              overcharged_uUSD={} uncharged_uUSD={} budget_overrun_uUSD(max)={} \
              budget_overrun_by_a_rise_uUSD(max)={} \
              p99_recovery_s={:.1} of {} failing_seed={failing}",
@@ -145,6 +145,7 @@ impl Report {
             self.most(|t| t.longest_orphan) / SECOND,
             self.most(|t| t.longest_overlap) / SECOND,
             self.sum(|t| t.charged.unsigned_abs()) as f64 / 1e6,
+            self.sum(|t| t.committed.unsigned_abs()) as f64 / 1e6,
             self.sum(|t| t.overcharged.unsigned_abs()),
             self.sum(|t| t.uncharged.unsigned_abs()),
             self.most(|t| t.overrun.unsigned_abs()),

@@ -64,6 +64,10 @@ pub(crate) struct Serve {
     /// and price_usd_per_gb; $0.02/GB where it says nothing
     #[arg(long, value_name = "FILE", help_heading = "Market")]
     egress: Option<PathBuf>,
+    /// What is paid for already (reserved instances, savings plans), YAML: jobs use it
+    /// before anything is bought
+    #[arg(long, value_name = "FILE", help_heading = "Market")]
+    commitments: Option<PathBuf>,
     /// How long before it is taken back a local machine is told so (wall time)
     #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = duration, help_heading = "Local pool")]
     notice_lead: Duration,
@@ -203,7 +207,10 @@ impl Serve {
                 .map_err(|error| Failure::usage(format!("--egress: {}", chain(&error))))?;
             config.policy.egress = Arc::new(egress);
         }
-        Ok(ServeOptions { config, market, catalog: self.catalog })
+        if let Some(path) = &self.commitments {
+            readable("--commitments", path)?;
+        }
+        Ok(ServeOptions { config, market, catalog: self.catalog, commitments: self.commitments })
     }
 
     fn market(&self) -> Result<MarketChoice, Failure> {

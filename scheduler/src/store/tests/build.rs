@@ -227,6 +227,7 @@ pub(super) fn instance(id: u64) -> Instance {
         launch_price: Price::from_micros_per_hour(3_672_000),
         on_demand: Price::from_micros_per_hour(12_240_000),
         state: InstanceState::Live { since: at(1_000) },
+        stints: Vec::new(),
     }
 }
 

@@ -109,8 +109,16 @@ impl Sim {
                 .map(|m| m.micros())
                 .sum();
             let left = job.spec.budget?.micros() - job.spent.micros() - all;
-            let offer = state.seen.offers.iter().find(|offer| offer.key == attempt.offer)?;
-            let rate = offer.price.micros_per_hour() * attempt.nodes.len() as i64;
+            // A commitment that ends leaves its machines on demand.
+            let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
+            let on_demand = machines.filter(|machine| !machine.stints.is_empty());
+            let on_demand: i64 = on_demand.map(|machine| machine.on_demand.micros_per_hour()).sum();
+            let offer = state.seen.offers.iter().find(|offer| offer.key == attempt.offer);
+            let rate = match offer.map(|offer| offer.price.micros_per_hour()) {
+                Some(price) => on_demand.max(price * attempt.nodes.len() as i64),
+                None if on_demand > 0 => on_demand,
+                None => return None,
+            };
             let grace = job.spec.checkpoint.as_ref().map_or(self.config.default_grace, |c| c.grace);
             let seconds = left.saturating_mul(3_600) / rate.max(1) - grace.as_secs() as i64 - 6;
             Some(seconds.max(0) as u64 * 9 / 10)

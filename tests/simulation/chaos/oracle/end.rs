@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use spotwise_model::instance::EndedBy;
 use spotwise_model::job::FailReason;
-use spotwise_model::{AttemptState, InstanceState, JobId, JobState, Outcome};
+use spotwise_model::{AttemptState, CapacityType, InstanceState, JobId, JobState, Outcome};
 
 use super::super::faults::Kind;
 use super::super::sim::Sim;
@@ -86,11 +86,14 @@ impl Sim {
         let mut spent: BTreeMap<JobId, i64> = BTreeMap::new();
         for entry in self.store.tables.ledger.values() {
             *booked.entry(entry.instance).or_default() += entry.amount.micros();
+            if entry.offer.capacity_type == CapacityType::Reserved {
+                self.tally.committed += entry.amount.micros();
+            }
             if let Some(job) = entry.job() {
                 *spent.entry(job).or_default() += entry.amount.micros();
             }
         }
-        let mut broken = Vec::new();
+        let mut broken: Vec<String> = self.cloud.misused(&self.place).into_iter().collect();
         for id in self.cloud.machines.keys() {
             let booked = booked.remove(id).unwrap_or(0);
             let bill = self.cloud.bill(*id, &self.place);

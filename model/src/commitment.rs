@@ -1,0 +1,96 @@
+//! Capacity that is paid for whether it is used or not: reserved instances,
+//! savings plans.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{InstanceType, Zone};
+use crate::money::Price;
+
+/// The dimension of a charge that names the commitment which paid the hours.
+pub const DIMENSION: &str = "commitment";
+
+/// So many machines of one type in one zone, paid for a span of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commitment {
+    /// What people call it; one of its kind at any time.
+    pub name: String,
+    /// The machine type.
+    pub instance_type: InstanceType,
+    /// The zone.
+    pub zone: Zone,
+    /// How many, at least one.
+    pub machines: u32,
+    /// The effective price of one of them: fees up front spread over the hours.
+    pub price: Price,
+    /// From when on (market time).
+    pub from: Timestamp,
+    /// The first moment at which it is over.
+    pub until: Timestamp,
+}
+
+impl Commitment {
+    /// Whether its machines are paid for at `at`.
+    pub fn is_active(&self, at: Timestamp) -> bool {
+        self.from <= at && at < self.until
+    }
+
+    /// Machine-seconds that it pays for within a span, whole seconds.
+    pub fn machine_seconds(&self, from: Timestamp, to: Timestamp) -> u64 {
+        let (from, to) = (self.from.max(from), self.until.min(to));
+        let span = to.as_second().saturating_sub(from.as_second());
+        u64::try_from(span).unwrap_or(0).saturating_mul(u64::from(self.machines))
+    }
+}
+
+/// What is left of one commitment among the seats of an offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seats {
+    /// The commitment's name.
+    pub commitment: String,
+    /// Its price of one machine.
+    pub price: Price,
+    /// The first moment at which it is over.
+    pub until: Timestamp,
+    /// Machines that nobody uses.
+    pub free: u32,
+}
+
+/// A span of a machine's life that a commitment pays for; outside of its stints a
+/// machine is billed on demand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stint {
+    /// The commitment's name.
+    pub commitment: String,
+    /// The price of the machine's hours.
+    pub price: Price,
+    /// From when on (market time).
+    pub from: Timestamp,
+    /// The first moment that is billed on demand again, if the machine lives on.
+    pub until: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_are_counted_within_the_span_only() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let commitment = Commitment {
+            name: "research-a".to_owned(),
+            instance_type: InstanceType::new("p3.2xlarge"),
+            zone: Zone::new("us-east-1a"),
+            machines: 3,
+            price: Price::from_micros_per_hour(1),
+            from: at(100),
+            until: at(200),
+        };
+        assert_eq!(commitment.machine_seconds(at(0), at(1_000)), 300);
+        assert_eq!(commitment.machine_seconds(at(150), at(160)), 30);
+        assert_eq!(commitment.machine_seconds(at(200), at(300)), 0);
+        assert_eq!(commitment.machine_seconds(at(0), at(100)), 0);
+        assert!(commitment.is_active(at(100)) && commitment.is_active(at(199)));
+        assert!(!commitment.is_active(at(99)) && !commitment.is_active(at(200)));
+    }
+}
