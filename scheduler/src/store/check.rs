@@ -262,12 +262,15 @@ fn seat(
     machines: &mut Machines,
     report: &mut CheckReport,
 ) {
+    let is = |column: &'static str, wanted: i64| row.int(column).is_ok_and(|found| found == wanted);
     if table.name == "instances"
+        && is("settled", 0)
         && let Ok(instance) = instances::read(row)
     {
         machines.add(&instance);
     }
     if table.name == "attempts"
+        && is("live", 1)
         && let Ok(attempt) = attempts::read(row)
         && let Some(problem) = machines.put(&attempt)
     {
