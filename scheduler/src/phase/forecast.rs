@@ -210,24 +210,20 @@ pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Op
     };
     let forecast = forecasts.iter().filter(is_of).min_by_key(|forecast| forecast.nodes)?;
     let sight = forecast.sight;
-    let mut parts = Vec::new();
-    if !sight.own.is_zero() {
-        parts.push(format!("seen for {}", human(sight.own)));
-    }
-    if sight.own < sight.span {
-        parts.push(format!("recorded for {} before that", human(sight.span - sight.own)));
-    }
-    if parts.is_empty() {
-        parts.push("not seen for long enough to learn anything".to_owned());
-    }
+    let (own, recorded) = (human(sight.own), human(sight.span.saturating_sub(sight.own)));
+    let seen = match (sight.own.is_zero(), sight.own < sight.span) {
+        (false, false) => format!("seen for {own}"),
+        (false, true) => format!("seen for {own}, recorded for {recorded} before that"),
+        (true, true) => format!("recorded for {recorded}"),
+        (true, false) => "not seen for long enough to learn anything".to_owned(),
+    };
     let machines = match forecast.nodes {
         1 => "a machine".to_owned(),
         nodes => format!("{nodes} machines at once"),
     };
     Some(format!(
-        "spot {} is {}: {} spells with {machines} or without, in {} zones",
+        "spot {} is {seen}: {} spells with {machines} or without, in {} zones",
         offer.instance_type,
-        parts.join(", "),
         sight.spells,
         forecast.zones.len()
     ))

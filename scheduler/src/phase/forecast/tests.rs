@@ -235,6 +235,9 @@ fn it_says_what_was_seen() {
     assert!(single.ends_with(" spells with a machine or without, in 2 zones"), "{single}");
     assert!(gang.ends_with(" spells with 4 machines at once or without, in 2 zones"), "{gang}");
     assert_eq!(words(5), "");
+    let fresh = forecasts(&market, &[(3 * DAY, 3 * DAY)]).0;
+    let words = what_was_seen(&fresh, &key("us-east-1b"), 1).unwrap();
+    assert!(words.starts_with("spot p3.2xlarge is recorded for 3d: "), "{words}");
     let young = forecasts(&market, &[(0, 0)]).0;
     let words = what_was_seen(&young, &key("us-east-1b"), 1).unwrap();
     assert!(words.contains("not seen for long enough to learn anything: 2 spells"), "{words}");
