@@ -309,7 +309,7 @@ fn worlds() -> impl Strategy<Value = (Instance, Vec<Segment>, Vec<Use>, Policy)>
             let mut from = since;
             for (gap, length, micros) in stints.into_iter().filter(|_| !spot) {
                 // Neighbours of one price are two lines of the bill.
-                let micros = micros * 2 + i64::from(machine.stints.len() % 2 == 0);
+                let micros = micros * 2 + i64::from(machine.stints.len().is_multiple_of(2));
                 machine.stints.push(stint("a", micros, from + gap, from + gap + length));
                 from += gap + length;
             }
