@@ -43,9 +43,9 @@ impl Commitment {
     }
 }
 
-/// What is left of one commitment among the seats of an offer.
+/// What is left of one commitment among those behind an offer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seats {
+pub struct PaidFor {
     /// The commitment's name.
     pub commitment: String,
     /// Its price of one machine.

@@ -89,7 +89,7 @@ impl Instance {
 
     /// Begins a stint at `from`; one that pays already goes on as it is.
     #[must_use]
-    pub fn seated(mut self, stint: Stint) -> Self {
+    pub fn with_stint(mut self, stint: Stint) -> Self {
         if self.stint().is_none() {
             self.offer.capacity_type = CapacityType::Reserved;
             self.stints.push(stint);
@@ -187,7 +187,7 @@ mod tests {
             from: at(from),
             until: at(until),
         };
-        let seated = instance().seated(stint(100, 200));
+        let seated = instance().with_stint(stint(100, 200));
         assert_eq!(seated.stint(), Some(&stint(100, 200)));
         let renewed = seated.clone().paid_until(at(300), at(150));
         assert_eq!(renewed.stint(), Some(&stint(100, 300)));
@@ -197,7 +197,7 @@ mod tests {
         let over = seated.paid_until(at(900), at(250));
         assert_eq!((over.stint(), over.stints.clone()), (None, vec![stint(100, 200)]));
         assert_eq!(over.offer.capacity_type, CapacityType::OnDemand);
-        let again = over.seated(stint(260, 400));
+        let again = over.with_stint(stint(260, 400));
         assert_eq!(again.stints, vec![stint(100, 200), stint(260, 400)]);
     }
 

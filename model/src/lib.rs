@@ -27,7 +27,7 @@ pub mod stop;
 pub mod time;
 
 pub use attempt::{Attempt, AttemptState, Outcome};
-pub use commitment::{Commitment, Seats, Stint};
+pub use commitment::{Commitment, PaidFor, Stint};
 pub use id::{AttemptId, InstanceId, JobId};
 pub use instance::{Instance, InstanceState};
 pub use job::{Job, JobState};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::commitment::Seats;
+use crate::commitment::PaidFor;
 use crate::id::{InstanceType, PoolName, Zone};
 use crate::money::Price;
 use crate::resources::NodeShape;
@@ -77,7 +77,7 @@ pub struct Offer {
     /// The commitments behind reserved capacity, in the order in which their
     /// machines are given; empty for what is bought.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub seats: Vec<Seats>,
+    pub paid_for: Vec<PaidFor>,
 }
 
 impl Offer {
@@ -85,7 +85,7 @@ impl Offer {
     /// commitments that have a machine left, or of all where none has one. None
     /// for what is bought.
     pub fn paid_until(&self) -> Option<Timestamp> {
-        let free = self.seats.iter().filter(|seats| seats.free > 0).map(|seats| seats.until).min();
-        free.or_else(|| self.seats.iter().map(|seats| seats.until).min())
+        let free = self.paid_for.iter().filter(|paid| paid.free > 0).map(|paid| paid.until).min();
+        free.or_else(|| self.paid_for.iter().map(|paid| paid.until).min())
     }
 }

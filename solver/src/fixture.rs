@@ -13,7 +13,7 @@ use spotwise_model::spec::{
     Checkpoint, Class, GpuAlternative, GpuRequest, Resources, Retries, Work,
 };
 use spotwise_model::{
-    CapacityType, InstanceId, JobId, JobSpec, NodeShape, Offer, OfferKey, Price, Seats, Share,
+    CapacityType, InstanceId, JobId, JobSpec, NodeShape, Offer, OfferKey, PaidFor, Price, Share,
 };
 
 use crate::input::{PlanInput, PlanInstance, PlanJob, RunningJob};
@@ -107,7 +107,7 @@ fn offer(zone: &str, capacity_type: CapacityType, dollars: f64, free: u32) -> Of
         spell_since: at(-10),
         hazard_per_hour: 0.0,
         changeover: Duration::from_secs(360),
-        seats: Vec::new(),
+        paid_for: Vec::new(),
     }
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn reserved(zone: &str, dollars: f64, free: u32) -> Offer {
 
 /// The same, paid for until that hour.
 pub(crate) fn committed(mut offer: Offer, until: i64) -> Offer {
-    offer.seats = vec![Seats {
+    offer.paid_for = vec![PaidFor {
         commitment: "research-a".to_owned(),
         price: offer.price,
         until: at(until),

@@ -68,22 +68,30 @@ pub(crate) fn solve(round: &Round<'_>, start: &Draft, reached: f64) -> Option<An
     let order: Vec<Variable> = model.variables.iter_variables_with_def().map(|(v, _)| v).collect();
     let start: HashMap<Variable, f64> = model.values_of(round, start).into_iter().collect();
     let start: Vec<f64> = order.iter().map(|v| start.get(v).copied().unwrap_or(0.0)).collect();
-    let (values, dual_bound) = match run(problem, &start, limit, gap) {
+    let found = match run(problem, &start, limit, gap) {
         Ok(found) => found?,
         Err(error) => {
             tracing::debug!(?error, "the integer program has no answer");
             return None;
         }
     };
-    let values: HashMap<Variable, f64> = order.into_iter().zip(values).collect();
+    let values: HashMap<Variable, f64> = order.into_iter().zip(found.values).collect();
     let waiting: f64 = round.asks.iter().map(|ask| ask.wait).sum();
     Some(Answer {
         pairs: model.read(round, &values),
-        bound: dual_bound.is_finite().then_some(dual_bound + waiting - EXACT_GAP),
+        bound: found.bound.is_finite().then_some(found.bound + waiting - EXACT_GAP),
     })
 }
 
-/// Values of the columns and what HiGHS proved; none where it has no values.
+/// What HiGHS found.
+struct Found {
+    /// Of the columns, in their order.
+    values: Vec<f64>,
+    /// No values cost less than this; infinite where nothing is proven.
+    bound: f64,
+}
+
+/// None where HiGHS has no values.
 ///
 /// `good_lp` tells no bound where the time ran out, so HiGHS is asked itself.
 fn run(
@@ -91,7 +99,7 @@ fn run(
     start: &[f64],
     limit: Duration,
     gap: f64,
-) -> Result<Option<(Vec<f64>, f64)>, Box<dyn Debug>> {
+) -> Result<Option<Found>, Box<dyn Debug>> {
     fn told<E: Debug + 'static>(error: E) -> Box<dyn Debug> {
         Box::new(error)
     }
@@ -108,7 +116,7 @@ fn run(
     program.try_set_solution(Some(start), None, None, None).map_err(told)?;
     let solved = program.try_solve().map_err(told)?;
     let state = solved.int_info_value(c"primal_solution_status").map_err(told)?;
-    let dual_bound = solved.double_info_value(c"mip_dual_bound").map_err(told)?;
+    let bound = solved.double_info_value(c"mip_dual_bound").map_err(told)?;
     let values = solved.get_solution().columns().to_vec();
-    Ok((state == FEASIBLE).then_some((values, dual_bound)))
+    Ok((state == FEASIBLE).then_some(Found { values, bound }))
 }

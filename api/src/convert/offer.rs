@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use spotwise_model::plan::Alternative;
-use spotwise_model::{Money, Offer, OfferKey, Seats};
+use spotwise_model::{Money, Offer, OfferKey, PaidFor};
 
 use super::{time_text, why_not};
 use crate::v1;
@@ -24,14 +24,14 @@ pub fn offer_view(offer: &Offer, held: u32) -> v1::OfferView {
         held,
         hazard_per_hour: offer.hazard_per_hour,
         spell_since: time_text(offer.spell_since),
-        commitment: next_seats(offer).map(|seats| seats.commitment.clone()).unwrap_or_default(),
+        commitment: next_paid(offer).map(|paid| paid.commitment.clone()).unwrap_or_default(),
         paid_until: offer.paid_until().map(time_text).unwrap_or_default(),
     }
 }
 
 /// The commitment whose machine is given next.
-fn next_seats(offer: &Offer) -> Option<&Seats> {
-    offer.seats.iter().find(|seats| seats.free > 0).or(offer.seats.first())
+fn next_paid(offer: &Offer) -> Option<&PaidFor> {
+    offer.paid_for.iter().find(|paid| paid.free > 0).or(offer.paid_for.first())
 }
 
 /// Another place for a job, with what it would have cost.

@@ -13,7 +13,7 @@ use crate::market::Market;
 /// demand: as with reserved instances, whatever matches is paid. What lies before
 /// `now` is never paid otherwise than it was.
 pub fn commit(state: &State, market: &Market, now: Now) -> Vec<Change> {
-    if market.commitments().is_empty() && !state.instances.values().any(is_seated) {
+    if market.commitments().is_empty() && !state.instances.values().any(is_paid_for) {
         return Vec::new();
     }
     let now = now.market;
@@ -48,7 +48,7 @@ pub fn commit(state: &State, market: &Market, now: Now) -> Vec<Change> {
     changes
 }
 
-fn is_seated(instance: &Instance) -> bool {
+fn is_paid_for(instance: &Instance) -> bool {
     !instance.ended() && instance.stint().is_some()
 }
 
@@ -96,7 +96,7 @@ fn seat(
     match best {
         Some((commitment, machines)) => {
             *machines -= 1;
-            instance.seated(Stint {
+            instance.with_stint(Stint {
                 commitment: commitment.name.clone(),
                 price: commitment.price,
                 from: now,

@@ -12,7 +12,7 @@ use spotwise_model::{
 use super::*;
 use crate::ledger::CostReport;
 use crate::market::{Listing, Row};
-use crate::phase::offers::{held, offers, seated};
+use crate::phase::offers::{held, in_use, offers};
 use crate::phase::plan::accept;
 use crate::phase::settle::{accrued, settle};
 use crate::phase::shares::tests::{at, attempt, job, machine, now, state_of};
@@ -122,7 +122,7 @@ fn a_job_on_a_committed_machine_is_charged_its_effective_price() {
     assert_eq!(free(&state), Some(1));
     buys(&mut state, 1, 0);
     look(&mut state, &market, 1);
-    assert_eq!((free(&state), seated(&state)), (Some(0), BTreeMap::from([("research-a", 1)])));
+    assert_eq!((free(&state), in_use(&state)), (Some(0), BTreeMap::from([("research-a", 1)])));
     let costs = accrued(&state, &market, &Policy::default(), now(2));
     assert_eq!(costs.values().copied().collect::<Vec<_>>(), [Money::from_micros(1_200_000)]);
     // What is given is given: a plan of before finds nothing.

@@ -81,7 +81,7 @@ fn a_fuse_knows_that_a_commitment_ends() {
     let mut seated = state.instances[&spotwise_model::InstanceId(1)].clone();
     seated.on_demand = Price::from_micros_per_hour(2_000_000);
     seated.offer.capacity_type = CapacityType::OnDemand;
-    let seated = seated.seated(spotwise_model::Stint {
+    let seated = seated.with_stint(spotwise_model::Stint {
         commitment: "research-a".to_owned(),
         price: Price::from_micros_per_hour(1_000_000),
         from: at(0),

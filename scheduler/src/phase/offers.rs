@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spotwise_model::id::PoolName;
-use spotwise_model::{CapacityType, Instance, Offer, OfferKey, Price, Seats};
+use spotwise_model::{CapacityType, Instance, Offer, OfferKey, PaidFor, Price};
 
 use crate::core::State;
 use crate::market::Quote;
@@ -39,7 +39,7 @@ pub fn offers(
                 spell_since: quote.spell_since,
                 hazard_per_hour: quote.hazard_per_hour,
                 changeover,
-                seats: Vec::new(),
+                paid_for: Vec::new(),
             }
         })
         .collect();
@@ -57,7 +57,7 @@ fn reserved(
     quotes: Vec<Quote>,
     changeover: Duration,
 ) -> Vec<Offer> {
-    let taken = seated(state);
+    let taken = in_use(state);
     let mut offers: BTreeMap<OfferKey, Offer> = BTreeMap::new();
     for quote in quotes {
         let Some(commitment) = quote.commitment else { continue };
@@ -68,7 +68,7 @@ fn reserved(
             capacity_type: CapacityType::Reserved,
         };
         let used = taken.get(commitment.name.as_str()).copied().unwrap_or(0);
-        let seats = Seats {
+        let paid = PaidFor {
             free: commitment.machines.saturating_sub(used),
             commitment: commitment.name,
             price: commitment.price,
@@ -83,38 +83,39 @@ fn reserved(
             spell_since: quote.spell_since,
             hazard_per_hour: 0.0,
             changeover,
-            seats: Vec::new(),
+            paid_for: Vec::new(),
         });
-        offer.free = offer.free.saturating_add(seats.free);
+        offer.free = offer.free.saturating_add(paid.free);
         offer.spell_since = offer.spell_since.min(quote.spell_since);
-        offer.seats.push(seats);
+        offer.paid_for.push(paid);
     }
     let in_order = |mut offer: Offer| {
-        offer.seats.sort_by(|a, b| b.until.cmp(&a.until).then(a.commitment.cmp(&b.commitment)));
-        offer.price = mean_price(&offer.seats);
+        offer.paid_for.sort_by(|a, b| b.until.cmp(&a.until).then(a.commitment.cmp(&b.commitment)));
+        offer.price = mean_price(&offer.paid_for);
         offer
     };
     offers.into_values().map(in_order).collect()
 }
 
 /// Rounded up: a budget holds it.
-fn mean_price(seats: &[Seats]) -> Price {
-    let left: i128 = seats.iter().map(|seats| i128::from(seats.free)).sum();
-    let weight = |seats: &Seats| if left > 0 { i128::from(seats.free) } else { 1 };
-    let all: i128 = seats.iter().map(weight).sum::<i128>().max(1);
-    let sum: i128 = seats.iter().map(|s| i128::from(s.price.micros_per_hour()) * weight(s)).sum();
+fn mean_price(paid_for: &[PaidFor]) -> Price {
+    let left: i128 = paid_for.iter().map(|paid| i128::from(paid.free)).sum();
+    let weight = |paid: &PaidFor| if left > 0 { i128::from(paid.free) } else { 1 };
+    let all: i128 = paid_for.iter().map(weight).sum::<i128>().max(1);
+    let dollars = |paid: &PaidFor| i128::from(paid.price.micros_per_hour()) * weight(paid);
+    let sum: i128 = paid_for.iter().map(dollars).sum();
     let mean = (sum + all - 1).div_euclid(all);
     Price::from_micros_per_hour(i64::try_from(mean).unwrap_or(i64::MAX))
 }
 
 /// Machines that each commitment pays for now.
-pub fn seated(state: &State) -> BTreeMap<&str, u32> {
-    let mut seated = BTreeMap::new();
+pub fn in_use(state: &State) -> BTreeMap<&str, u32> {
+    let mut in_use = BTreeMap::new();
     let live = state.instances.values().filter(|instance| !instance.ended());
     for stint in live.filter_map(Instance::stint) {
-        *seated.entry(stint.commitment.as_str()).or_insert(0) += 1;
+        *in_use.entry(stint.commitment.as_str()).or_insert(0) += 1;
     }
-    seated
+    in_use
 }
 
 /// Machines that we hold of each offer, noticed ones included: their capacity

@@ -10,7 +10,8 @@ use spotwise_model::plan::{Method, Rule, WaitReason};
 use spotwise_model::quote::Quoted;
 use spotwise_model::resources::GpuSeat;
 use spotwise_model::{
-    Attempt, AttemptId, AttemptState, InstanceId, Job, JobId, JobState, Now, OfferKey, Placement, Plan,
+    Attempt, AttemptId, AttemptState, InstanceId, Job, JobId, JobState, Now, OfferKey, Placement,
+    Plan,
 };
 use spotwise_solver::graph::{self, Node};
 use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};

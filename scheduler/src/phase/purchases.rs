@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use spotwise_model::plan::Target;
 use spotwise_model::resources::{Free, GpuSeat};
 use spotwise_model::{
-    Instance, InstanceId, InstanceState, NodeShape, Now, Offer, OfferKey, Placement, Seats,
-    Stint,
+    Instance, InstanceId, InstanceState, NodeShape, Now, Offer, OfferKey, PaidFor, Placement, Stint,
 };
 use spotwise_solver::mig::Worth;
 
@@ -99,12 +98,12 @@ impl<'a> Purchases<'a> {
             return None;
         }
         self.last += 1;
-        let seat = seat(offer, u32::try_from(already).unwrap_or(u32::MAX));
-        let stint = seat.map(|seats| Stint {
-            commitment: seats.commitment.clone(),
-            price: seats.price,
+        let paid = paid_for(offer, u32::try_from(already).unwrap_or(u32::MAX));
+        let stint = paid.map(|paid| Stint {
+            commitment: paid.commitment.clone(),
+            price: paid.price,
             from: now.market,
-            until: seats.until,
+            until: paid.until,
         });
         Some(Instance {
             id: InstanceId(self.last),
@@ -171,11 +170,11 @@ impl<'a> Purchases<'a> {
 
 /// Which commitment pays for the next machine of an offer, when so many have been
 /// given of it.
-fn seat(offer: &Offer, already: u32) -> Option<&Seats> {
+fn paid_for(offer: &Offer, already: u32) -> Option<&PaidFor> {
     let mut given = already;
-    offer.seats.iter().find(|seats| {
-        let has = given < seats.free;
-        given = given.saturating_sub(seats.free);
+    offer.paid_for.iter().find(|paid| {
+        let has = given < paid.free;
+        given = given.saturating_sub(paid.free);
         has
     })
 }

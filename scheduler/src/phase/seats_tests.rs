@@ -75,6 +75,7 @@ fn offer(of: &Instance, free: u32) -> Offer {
         spell_since: at(0),
         hazard_per_hour: 0.0,
         changeover: std::time::Duration::ZERO,
+        paid_for: Vec::new(),
     }
 }
 

@@ -14,7 +14,7 @@ use spotwise_model::{
 
 use super::live::Live;
 use super::{Service, ServiceError};
-use crate::phase::offers::seated;
+use crate::phase::offers::in_use;
 use crate::store::LedgerFilter;
 
 /// A stretch of a machine's life, in seconds.
@@ -23,7 +23,7 @@ type Span = (InstanceId, i64, i64);
 impl Service {
     /// The commitments that pay now or will, with the machines that use them.
     pub(super) fn commitments(&self, live: &Live) -> Vec<v1::CommitmentView> {
-        let used = seated(&live.state);
+        let used = in_use(&live.state);
         let declared = self.parts.market.commitments().iter();
         let now = live.now.market;
         let view = |commitment: &Commitment| v1::CommitmentView {
@@ -172,16 +172,16 @@ pub(super) fn why_paid(attempt: &Attempt, live: &Live) -> Option<String> {
 /// The same of an offer that a job would take; empty for what is bought.
 pub(super) fn paid_offer(offers: &[Offer], key: &OfferKey) -> String {
     let found = offers.iter().find(|offer| offer.key == *key);
-    let Some((offer, seats)) = found.and_then(|offer| {
-        let free = offer.seats.iter().find(|seats| seats.free > 0);
-        Some((offer, free.or(offer.seats.first())?))
+    let Some((offer, paid)) = found.and_then(|offer| {
+        let free = offer.paid_for.iter().find(|paid| paid.free > 0);
+        Some((offer, free.or(offer.paid_for.first())?))
     }) else {
         return String::new();
     };
     format!(
         " (already paid for, commitment {} until {}: instead of on-demand {})",
-        seats.commitment,
-        time_text(seats.until),
+        paid.commitment,
+        time_text(paid.until),
         hourly(offer.on_demand)
     )
 }

@@ -37,7 +37,7 @@ fn entry(instance: u64, from: i64, to: i64) -> LedgerEntry {
 
 #[test]
 fn used_and_unused_hours_are_those_of_the_period() {
-    let live = machine(7, "a", CapacityType::OnDemand).seated(spotwise_model::Stint {
+    let live = machine(7, "a", CapacityType::OnDemand).with_stint(spotwise_model::Stint {
         commitment: "research-a".to_owned(),
         price: Price::ZERO,
         from: at(3),
@@ -69,7 +69,7 @@ fn a_job_is_told_what_pays_for_its_machine() {
         spell_since: at(0),
         hazard_per_hour: 0.0,
         changeover: std::time::Duration::ZERO,
-        seats: vec![spotwise_model::Seats {
+        paid_for: vec![spotwise_model::PaidFor {
             commitment: "research-a".to_owned(),
             price: Price::from_micros_per_hour(1_920_000),
             until: at(9),

@@ -121,7 +121,7 @@ fn offer(n: u64, free: u32, now: Timestamp, numbers: &mut Numbers) -> Offer {
         spell_since: now,
         hazard_per_hour: if spot { 0.02 + numbers.below(100) as f64 / 1_000.0 } else { 0.0 },
         changeover: Duration::from_secs(180 + numbers.below(240)),
-        seats: Vec::new(),
+        paid_for: Vec::new(),
     }
 }
 
