@@ -94,16 +94,19 @@ impl<'a> Outlook<'a> {
         goes < self.moment.dollars(stand, On::OnDemand)
     }
 
+    /// Expected dollars a machine of a job that has nothing yet.
+    pub(crate) fn expected(&self, left: Duration, time_left: Duration) -> f64 {
+        let stand = self.stand(left, time_left, On::Nothing);
+        let ways = self.moment.ways(stand);
+        let dollars = ways.iter().map(|way| way.dollars).fold(f64::INFINITY, f64::min);
+        // On the table's scale the job is as much shorter.
+        dollars * left.as_secs_f64() / (stand.work * self.forecast.step.as_secs_f64())
+    }
+
     /// Expected dollars a machine that `more` time to the deadline saves.
     pub(crate) fn saved_by(&self, left: Duration, time_left: Duration, more: Duration) -> f64 {
-        let least = |time_left: Duration| {
-            let stand = self.stand(left, time_left, On::Nothing);
-            let ways = self.moment.ways(stand);
-            let dollars = ways.iter().map(|way| way.dollars).fold(f64::INFINITY, f64::min);
-            // On the table's scale the job is as much shorter.
-            dollars * left.as_secs_f64() / (stand.work * self.forecast.step.as_secs_f64())
-        };
-        let saved = least(time_left) - least(time_left.saturating_add(more));
+        let with = self.expected(left, time_left.saturating_add(more));
+        let saved = self.expected(left, time_left) - with;
         if saved.is_finite() { saved.max(0.0) } else { 0.0 }
     }
 

@@ -92,7 +92,7 @@ fn figures<'c>(
         unschedulable: None,
     };
     if let Some((e, listing)) = chosen.and_then(|e| Some((e, listing(market, e)?))) {
-        forecast(case, e, listing, now, &mut quote);
+        forecast(case, e, (listing, market), now, &mut quote);
     }
     (chosen, quote)
 }
@@ -145,7 +145,7 @@ fn all_of(choice: &Choice) -> f64 {
 fn forecast(
     case: &Case<'_>,
     e: &Estimate,
-    listing: &Listing<'_>,
+    (listing, market): (&Listing<'_>, &Market<'_>),
     now: Timestamp,
     quote: &mut Quote,
 ) {
@@ -163,16 +163,19 @@ fn forecast(
         with_net(job.deadline, now, span, billed, net)
     };
     let (most, usual) = (poisson(expected, 0.9), poisson(expected, 0.5));
-    let (p50, p90) = (outcome(usual), outcome(most));
+    let (mut p50, mut p90) = (outcome(usual), outcome(most));
+    let (mut mean, _) = with_net(job.deadline, now, e.occupied, billed, net);
+    let mut on_spot = 1.0;
     // A start that waits may never get its spot: then on-demand does it all.
-    let p90 = match (quote.start, net) {
-        (Start::Later { latest }, Some(net)) => {
-            let done = after(latest, net.estimate.left.saturating_add(net.changeover));
-            (p90.0.max(net.machines()), p90.1.max(done))
+    if let (Start::Later { latest }, Some(net)) = (quote.start, net) {
+        let done = after(latest, net.estimate.left.saturating_add(net.changeover));
+        p90 = (p90.0.max(net.machines()), p90.1.max(done));
+        on_spot = chance_of_spot(case, e, (listing, market), (mean, net.machines()));
+        mean = on_spot * mean + (1.0 - on_spot) * net.machines();
+        if on_spot < 0.5 {
+            p50 = (net.machines(), done);
         }
-        _ => p90,
-    };
-    let mean = with_net(job.deadline, now, e.occupied, billed, net).0;
+    }
     let moved = |interruptions: f64| e.first_transfer * (1.0 + interruptions);
     let p90 = (p90.0.max(p50.0), p90.1);
     let spread = |usual: f64, most: f64| Spread {
@@ -187,10 +190,29 @@ fn forecast(
     quote.finish = Spread { p50: p50.1, p90: p90.1.max(p50.1) };
     quote.offer = Some(listing.offer.key.clone());
     quote.spot_share = match listing.offer.key.capacity_type {
-        CapacityType::Spot => spot_share(job.deadline, now, e.occupied, net),
+        CapacityType::Spot => on_spot * spot_share(job.deadline, now, e.occupied, net),
         CapacityType::OnDemand | CapacityType::Reserved => 0.0,
     };
     quote.interruptions = expected * quote.spot_share;
+}
+
+/// How likely a job that waits for spot gets it, by the forecast of the market:
+/// what that expects lies between the dollars of spot and those of on-demand. 1
+/// where nothing is known.
+fn chance_of_spot(
+    case: &Case<'_>,
+    e: &Estimate,
+    (listing, market): (&Listing<'_>, &Market<'_>),
+    (spot, on_demand): (f64, f64),
+) -> f64 {
+    let spec = &case.job.spec;
+    let known = spec.interruptible && spec.resumable() && spot < on_demand;
+    let outlook = known.then(|| market.outlook(&listing.offer.key, case.nodes)).flatten();
+    let expected = outlook.zip(case.time_left).map_or(spot, |(outlook, time_left)| {
+        outlook.expected(e.left, time_left) * f64::from(case.nodes)
+    });
+    let chance = (on_demand - expected) / (on_demand - spot);
+    if chance.is_finite() { chance.clamp(0.0, 1.0) } else { 1.0 }
 }
 
 /// Dollars and finish of a span on spot; where it would be late, on-demand
@@ -242,116 +264,4 @@ fn poisson(mean: f64, level: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixture::{HOUR, at, gpu_offer, input, job, on_demand, spec, spot};
-    use crate::plan;
-    use spotwise_model::plan::WhyNot;
-    use spotwise_model::spec::DataPlace;
-
-    #[test]
-    fn poisson_quantiles_are_the_tabled_ones() {
-        let two: Vec<f64> = [0.5, 0.9].map(|level| poisson(2.0, level)).into();
-        assert_eq!(two, [2.0, 4.0]);
-        assert!(poisson(0.0, 0.9).abs() < 1e-9);
-        assert!((poisson(10_000.0, 0.9) - 10_128.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_quote_on_spot_says_what_interruptions_may_cost() {
-        let mut offers = vec![spot("a", 1.0, 1), on_demand("a", 3.0, 1)];
-        offers[0].hazard_per_hour = 0.2;
-        let input = input(offers, vec![]);
-        let quote = quote(&input, &job(1, spec(10 * HOUR), 0, 40));
-        assert_eq!(quote.start, Start::Now);
-        assert!(quote.cost.p50 > Money::estimate(10.0) && quote.cost.p50 < Money::estimate(13.0));
-        assert!(quote.cost.p90 > quote.cost.p50 && quote.finish.p90 > quote.finish.p50);
-        assert!((quote.spot_share - 1.0).abs() < 1e-9);
-        assert_eq!(quote.alternatives.len(), 1);
-        assert!(quote.on_demand_cost.is_some_and(|cost| cost > Money::estimate(30.0)));
-    }
-
-    #[test]
-    fn a_quote_without_free_spot_waits_for_it() {
-        let input = input(vec![spot("a", 1.0, 0), on_demand("a", 3.0, 1)], vec![]);
-        let quote = quote(&input, &job(1, spec(10 * HOUR), 0, 40));
-        assert!(
-            matches!(quote.start, Start::Later { latest } if latest < at(30) && latest > at(29))
-        );
-        assert!(quote.cost.p90 >= quote.on_demand_cost.unwrap(), "at worst all on on-demand");
-        assert_eq!(quote.alternatives[0].why_not, Some(WhyNot::Dearer));
-    }
-
-    #[test]
-    fn a_quote_names_what_is_missing() {
-        let input = input(vec![gpu_offer("a", "H100", 4, 30.0)], vec![]);
-        let mut wants = spec(HOUR);
-        crate::fixture::ask_gpus(&mut wants, "H100", 8);
-        let quote = quote(&input, &job(1, wants, 0, 40));
-        assert_eq!(
-            quote.unschedulable.as_deref(),
-            Some("asks 8 x H100; the largest offer with H100 has 4")
-        );
-    }
-
-    fn far(id: u64, bytes: u64) -> PlanJob {
-        let mut spec = spec(10 * HOUR);
-        spec.data = Some(DataPlace { region: "us-east-1".to_owned(), bytes });
-        job(id, spec, 0, 400)
-    }
-
-    #[test]
-    fn data_elsewhere_is_in_the_quote_and_changes_the_choice() {
-        let (near, away) = (spot("us-east-1a", 1.2, 1), spot("us-west-2a", 1.0, 1));
-        let mut input = input(vec![near, away, on_demand("us-west-2a", 3.0, 1)], vec![]);
-        for offer in &mut input.offers {
-            offer.hazard_per_hour = 0.0;
-        }
-        let small = quote(&input, &far(1, 50_000_000_000));
-        assert_eq!(small.offer.unwrap().zone.region(), "us-west-2");
-        assert_eq!(small.transfer, Money::estimate(1.0), "50 GB at 2 cents");
-        assert_eq!(small.cost.p50, Money::estimate(10.1 + 1.0));
-        let large = quote(&input, &far(1, 160_000_000_000));
-        assert_eq!(large.offer.as_ref().unwrap().zone.region(), "us-east-1");
-        assert_eq!(large.transfer, Money::ZERO);
-        assert_eq!(large.alternatives[0].expected_cost, Money::estimate(10.1 + 3.2));
-        input.jobs = vec![far(1, 50_000_000_000), far(2, 160_000_000_000)];
-        input.policy.least_pools = 0;
-        let (decided, report) = plan(&input);
-        let regions: Vec<_> =
-            decided.placements.iter().map(|p| p.offer.zone.region().to_owned()).collect();
-        assert_eq!(regions, ["us-west-2", "us-east-1"]);
-        assert_eq!(decided.placements[0].why.transfer, Money::estimate(1.0));
-        assert!((report.objective - (10.1 + 1.0 + 12.12)).abs() < 1e-4, "{}", report.objective);
-    }
-
-    #[test]
-    fn every_expected_start_moves_the_data_again() {
-        let mut input = input(vec![spot("us-west-2a", 1.0, 1)], vec![]);
-        input.offers[0].hazard_per_hour = 0.1;
-        let quoted = quote(&input, &far(1, 50_000_000_000));
-        assert!((quoted.interruptions - 1.0).abs() < 1e-9);
-        assert_eq!(quoted.transfer, Money::estimate(2.0), "one start, one restart");
-        assert_eq!(quoted.expected_cost, quoted.machines.0 + Money::estimate(2.0));
-        let kept = quoted.keep(input.now).unwrap();
-        assert_eq!(kept.expected_cost, quoted.machines.0, "the ledger has no line for it");
-    }
-
-    #[test]
-    fn a_plan_quotes_each_job_that_it_sees_for_the_first_time() {
-        let seen = PlanJob { quoted: true, ..job(3, spec(HOUR), 0, 40) };
-        let fresh = [job(1, spec(10 * HOUR), 0, 40), job(2, spec(HOUR), 0, 40)];
-        let mut wants = spec(HOUR);
-        crate::fixture::ask_gpus(&mut wants, "H100", 8);
-        let nowhere = job(4, wants, 0, 40);
-        let jobs = fresh.iter().cloned().chain([seen, nowhere]).collect();
-        let input = input(vec![spot("a", 1.0, 1), on_demand("a", 3.0, 1)], jobs);
-        let quotes = plan(&input).0.quotes;
-        assert_eq!(quotes.keys().copied().collect::<Vec<_>>(), [JobId(1), JobId(2)]);
-        for asked in &fresh {
-            assert_eq!(Some(quotes[&asked.id]), quote(&input, asked).keep(input.now));
-        }
-        let mean = quotes[&JobId(1)].expected_cost;
-        assert!(mean > quotes[&JobId(1)].cost.p50 && mean < quotes[&JobId(1)].cost.p90);
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ mod commitments;
 mod egress;
 mod error;
 mod hazard;
+mod points;
 mod replay;
 mod series;
 mod synthetic;

@@ -8,15 +8,12 @@ use jiff::Timestamp;
 use spotwise_model::id::{InstanceType, Zone};
 use spotwise_model::{CapacityType, Commitment, NodeShape, Price};
 
-use super::hazard::{PRIOR, Spells};
+use super::hazard::PRIOR;
+use super::points::Series;
 
 /// Machines of one type that on-demand is taken to have at any time. Providers
 /// publish no figure, and no recording has one.
 pub const ON_DEMAND_AVAILABLE: u32 = 1_000;
-
-/// A price this many times the last good one, or this small a part of it, is
-/// taken for an error of the feed.
-const JUMP: i64 = 1_000;
 
 /// Prices and availability of every zone and type over time.
 #[derive(Clone, Debug)]
@@ -311,102 +308,6 @@ impl Market {
             commitment: None,
         }
     }
-}
-
-#[derive(Debug)]
-struct Series {
-    shape: NodeShape,
-    on_demand: Price,
-    /// Never empty, by time, one a moment.
-    points: Vec<Point>,
-    spells: Spells,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    at: Timestamp,
-    available: u32,
-    price: Price,
-}
-
-impl Series {
-    /// Keeps the last good price where a row has none or an absurd one; before
-    /// any good one that is the on-demand price, the most that spot can cost.
-    fn new(listing: Listing) -> (Self, Option<Alarm>) {
-        let Listing { zone, instance_type, shape, on_demand, mut rows } = listing;
-        rows.sort_by_key(|row| row.at);
-        let mut points: Vec<Point> = Vec::with_capacity(rows.len());
-        let mut good = on_demand;
-        let (mut bad_quotes, mut first_bad) = (0, None);
-        for row in rows {
-            match row.price.filter(|price| believable(*price, good)) {
-                Some(price) => good = price,
-                None => {
-                    bad_quotes += 1;
-                    first_bad = first_bad.or(Some(row.at));
-                }
-            }
-            let point = Point { at: row.at, available: row.available, price: good };
-            match points.last_mut() {
-                Some(last) if last.at == point.at => *last = point,
-                _ => points.push(point),
-            }
-        }
-        let mut spells = Spells::default();
-        for point in &points {
-            spells.push(point.at, point.available > 0);
-        }
-        let alarm = first_bad.map(|first_at| Alarm { zone, instance_type, bad_quotes, first_at });
-        (Self { shape, on_demand, points, spells }, alarm)
-    }
-
-    /// Price and machines at `at`. Before the first row nothing is known: its
-    /// price is given, but no machine.
-    fn spot(&self, at: Timestamp) -> (Price, u32) {
-        let after = self.points.partition_point(|point| point.at <= at);
-        match after.checked_sub(1).and_then(|index| self.points.get(index)) {
-            Some(point) => (point.price, point.available),
-            None => (self.points.first().map_or(self.on_demand, |first| first.price), 0),
-        }
-    }
-
-    fn since(&self, machines: u32, earliest: Timestamp, at: Timestamp) -> Timestamp {
-        let enough = self.spot(at).1 >= machines;
-        let after = self.points.partition_point(|point| point.at <= at);
-        let run = self
-            .points
-            .iter()
-            .take(after)
-            .rev()
-            .take_while(|point| (point.available >= machines) == enough);
-        let mut since = None;
-        for point in run {
-            since = Some(point.at);
-            if point.at <= earliest {
-                break;
-            }
-        }
-        since.map_or(earliest, |since| since.max(earliest))
-    }
-
-    fn spot_segments(&self, from: Timestamp, to: Timestamp) -> Vec<Segment> {
-        let mut segments = vec![Segment { from, to, price: self.spot(from).0 }];
-        let first = self.points.partition_point(|point| point.at <= from);
-        for point in self.points.iter().skip(first).take_while(|point| point.at < to) {
-            if let Some(last) = segments.last_mut()
-                && last.price != point.price
-            {
-                last.to = point.at;
-                segments.push(Segment { from: point.at, to, price: point.price });
-            }
-        }
-        segments
-    }
-}
-
-fn believable(price: Price, last_good: Price) -> bool {
-    let (price, good) = (price.micros_per_hour(), last_good.micros_per_hour());
-    price > 0 && price / JUMP < good && good / JUMP < price
 }
 
 #[cfg(test)]
