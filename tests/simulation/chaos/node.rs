@@ -61,7 +61,8 @@ pub(crate) struct Leader {
     until: Option<Ms>,
     /// It has thrown its memory away and has to read it again.
     deaf: bool,
-    outlook_at: Option<Ms>,
+    /// When the forecasts were given, and the last job then.
+    outlook_at: Option<(Ms, u64)>,
     /// The phases rested in the round before.
     rested: bool,
 }
@@ -203,10 +204,13 @@ impl Sim {
             });
             answers.push((request, answer));
         }
+        // Sizes of gang that nobody asks for any more are dropped, and asked for
+        // again by a new job.
+        let last_job = draft.state.last_job;
         let seen = &mut draft.state.seen;
-        let stale = leader.outlook_at.is_none_or(|at| self.now > at + 5 * HOUR);
-        if !self.fits_forecasts && (stale || seen.forecasts.is_empty()) {
-            leader.outlook_at = Some(self.now);
+        let known = |(at, job): (Ms, u64)| self.now <= at + 5 * HOUR && job == last_job;
+        if !self.fits_forecasts && !leader.outlook_at.is_some_and(known) {
+            leader.outlook_at = Some((self.now, last_job));
             seen.forecasts = super::outlook::at(now.market, &self.config, &self.total);
         }
         let around = Surroundings {

@@ -42,7 +42,8 @@ const GANGS: [u32; 3] = [1, 2, 3];
 /// One machine type is fitted a round.
 fn fit(config: &Config, total: &PoolLimit) -> Outlook {
     let start: Timestamp = "2026-01-05T00:00:00Z".parse().expect("a fixed time");
-    let recipe = Recipe { seed: 1, days: 5, submissions: 0, kinds: Kinds::new(), nodes: 1 };
+    let recipe = Recipe { seed: 2, days: 5, submissions: 0, kinds: Kinds::new(), nodes: 1 };
+    assert!(recipe.is_sliced(), "all machine types are in it");
     let place = Place::invented(&mut ChaCha8Rng::seed_from_u64(1), start, &recipe, 5 * DAY);
     let mut state = State::default();
     let at = time::at(start, 4 * DAY);
