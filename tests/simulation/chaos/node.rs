@@ -19,7 +19,7 @@ use spotwise_scheduler::store::{Epoch, StoreError};
 
 use super::faults::Kind;
 use super::sim::{Event, Heard, Request, Sim};
-use super::time::{self, HOUR, MINUTE, Ms, SECOND};
+use super::time::{self, MINUTE, Ms, SECOND};
 
 /// A lease lasts so long without a renewal, and is renewed three times in it;
 /// its holder leaves a tenth of it unused.
@@ -61,8 +61,6 @@ pub(crate) struct Leader {
     until: Option<Ms>,
     /// It has thrown its memory away and has to read it again.
     deaf: bool,
-    /// When the forecasts were given, and the last job then.
-    outlook_at: Option<(Ms, u64)>,
     /// The phases rested in the round before.
     rested: bool,
 }
@@ -204,14 +202,9 @@ impl Sim {
             });
             answers.push((request, answer));
         }
-        // Sizes of gang that nobody asks for any more are dropped, and asked for
-        // again by a new job.
-        let last_job = draft.state.last_job;
-        let seen = &mut draft.state.seen;
-        let known = |(at, job): (Ms, u64)| self.now <= at + 5 * HOUR && job == last_job;
-        if !self.fits_forecasts && !leader.outlook_at.is_some_and(known) {
-            leader.outlook_at = Some((self.now, last_job));
-            seen.forecasts = super::outlook::at(now.market, &self.config, &self.total);
+        // Each round: it keeps those alone that it wants just now.
+        if !self.fits_forecasts {
+            draft.state.seen.forecasts = super::outlook::at(now.market, &self.config, &self.total);
         }
         let around = Surroundings {
             market: &self.place.market,

@@ -24,7 +24,6 @@ impl Sim {
             news: true,
             until: None,
             deaf: false,
-            outlook_at: None,
             rested: false,
         };
         self.load(&mut leader);
