@@ -197,6 +197,16 @@ mod tests {
         }
     }
 
+    /// The `number`-th set of counts, each below what is given for it.
+    pub(super) fn counted(number: u32, below: [u32; 6]) -> [u32; 6] {
+        let mut rest = number;
+        below.map(|n| {
+            let digit = rest % n;
+            rest /= n;
+            digit
+        })
+    }
+
     /// Two GPUs laid out afresh, by brute force over the pairs of multisets.
     #[test]
     fn what_fits_afresh_is_what_two_layouts_hold() {
@@ -208,12 +218,7 @@ mod tests {
         for (gpus, held) in held {
             let tried = MigProfile::ALL.map(|profile| gpus * profile.max_per_gpu() + 2);
             for number in 0..tried.iter().product() {
-                let mut rest: u32 = number;
-                let counts = tried.map(|n| {
-                    let digit = rest % n;
-                    rest /= n;
-                    digit
-                });
+                let counts = counted(number, tried);
                 assert_eq!(fit_afresh(counts, gpus), held.contains(&counts), "{counts:?} {gpus}");
             }
         }

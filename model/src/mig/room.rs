@@ -148,7 +148,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::super::fit_afresh;
-    use super::super::tests::all;
+    use super::super::tests::{all, counted};
     use super::*;
 
     type Counts = [u32; 6];
@@ -259,12 +259,7 @@ mod tests {
         for gpus in 0..4_u32 {
             let most = MigProfile::ALL.map(|profile| (gpus * profile.max_per_gpu()).min(5) + 2);
             for number in 0..most.iter().product() {
-                let mut rest: u32 = number;
-                let counts = most.map(|n| {
-                    let digit = rest % n;
-                    rest /= n;
-                    digit
-                });
+                let counts = counted(number, most);
                 let room = SliceRoom::empty(gpus.into());
                 assert_eq!(room.holds(counts), fit_afresh(counts, gpus), "{counts:?} {gpus}");
             }
@@ -277,12 +272,7 @@ mod tests {
     fn the_first_measures_are_enough_for_empty_gpus() {
         let most = MigProfile::ALL.map(|profile| profile.max_per_gpu() + 1);
         for number in 0..most.iter().product() {
-            let mut rest: u32 = number;
-            let counts = most.map(|n| {
-                let digit = rest % n;
-                rest /= n;
-                digit
-            });
+            let counts = counted(number, most);
             let taken = taken(&counts);
             let first = taken.iter().take(FRESH_MEASURES).all(|part| *part <= GPU_UNITS);
             assert_eq!(first, taken.iter().all(|part| *part <= GPU_UNITS), "{counts:?}");

@@ -55,7 +55,7 @@ pub struct Seen {
     pub waits: BTreeMap<JobId, WaitReason>,
     /// Everything on the market.
     pub offers: Vec<Offer>,
-    /// What is expected of the spot markets, by pool and machine type.
+    /// What is expected of the spot markets, by pool, machine type and size of gang.
     pub forecasts: Vec<Forecast>,
     /// Whether somebody beside the rounds fits them.
     pub fits_beside: bool,

@@ -40,7 +40,7 @@ pub fn commit(state: &State, market: &Market, now: Now) -> Vec<Change> {
         }
     }
     for instance in bought {
-        let after = seat(instance, &mut left, now);
+        let after = begin(instance, &mut left, now);
         if state.instances.get(&after.id) != Some(&after) {
             changes.push(after.into());
         }
@@ -81,7 +81,7 @@ fn pays(commitment: &Commitment, instance: &Instance) -> bool {
 
 /// A machine on demand on what is left of the commitment that lasts longest, if
 /// one has anything left for it.
-fn seat(
+fn begin(
     instance: Instance,
     left: &mut BTreeMap<&str, (&Commitment, u32)>,
     now: Timestamp,
