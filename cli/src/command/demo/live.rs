@@ -207,7 +207,7 @@ fn event_cells(event: &Event) -> [String; 4] {
     [clock(&event.at), who.clone(), event.kind.clone(), event.message.clone()]
 }
 
-/// `market: synthetic, seed 32, 240x; accelerators simulated on CPUs`.
+/// `market: synthetic, seed 11, 240x; accelerators simulated on CPUs`.
 fn market(info: &InfoResponse) -> String {
     let accelerators =
         if info.simulated_accelerators { "; accelerators simulated on CPUs" } else { "" };
