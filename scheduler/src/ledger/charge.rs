@@ -359,3 +359,7 @@ mod tests;
 #[cfg(test)]
 #[path = "price_tests.rs"]
 mod price_tests;
+
+#[cfg(test)]
+#[path = "charge_properties.rs"]
+mod properties;

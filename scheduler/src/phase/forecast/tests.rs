@@ -1,6 +1,6 @@
 mod queue;
+mod series;
 
-use proptest::prelude::*;
 use spotwise_model::id::Zone as ZoneName;
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::after;
@@ -86,79 +86,6 @@ fn watch(spells: &mut Spells, stored: &mut Spells, market: &Market, from: i64, u
 /// Killed, and begun again: it knows what the store was told.
 fn again(stored: &Spells) -> Spells {
     Spells::stored(stored.rows().collect(), stored.watches().collect())
-}
-
-/// The whole past, as a recording has it.
-fn recorded(market: &Market, zone: &str, nodes: u32, now: Timestamp) -> Vec<bool> {
-    let (zone, kind) = (ZoneName::new(zone), InstanceType::new("p3.2xlarge"));
-    let memory = between(market.start(), now).min(crate::core::spells::MEMORY);
-    let steps = (memory.as_secs() / STEP.as_secs()) as u32;
-    let first = now.checked_sub(STEP * steps).unwrap();
-    let machines = (0..=steps).map(|step| {
-        let at = after(first, STEP * step);
-        market.quote(&zone, &kind, CapacityType::Spot, at).unwrap().available
-    });
-    machines.map(|machines| machines >= nodes).collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-    /// Whoever missed nothing, whether he watched from the start, from some time on
-    /// or not yet, and whether he was killed on the way, learns what the whole
-    /// series says.
-    #[test]
-    fn who_missed_nothing_learns_the_whole_series(
-        zones in prop::collection::vec(
-            prop::collection::vec((1_i64..400, 0_u32..6), 1..80), 1..4),
-        begin in 0_i64..4 * DAY,
-        kill in 0_i64..4 * DAY,
-        days in 2_i64..18,
-        nodes in 1_u32..8,
-    ) {
-        let names = ["us-east-1a", "us-east-1b", "us-west-2a"];
-        let rows = zones.into_iter().map(|zone| {
-            let mut at = 0;
-            let later = zone.into_iter().map(|(gap, machines)| {
-                at += gap;
-                (at, machines)
-            });
-            std::iter::once((0, 3)).chain(later).collect()
-        });
-        let market = market(&names.into_iter().zip(rows).collect::<Vec<_>>());
-        let end = 4 * DAY + days * DAY / 4;
-        let (mut spells, mut stored) = (Spells::default(), Spells::default());
-        watch(&mut spells, &mut stored, &market, begin, end);
-        let (mut killed, mut told) = (Spells::default(), Spells::default());
-        let kill = begin + kill;
-        watch(&mut killed, &mut told, &market, begin, kill.min(end));
-        killed = again(&told);
-        watch(&mut killed, &mut told, &market, kill.min(end), end);
-        let first_look = {
-            let mut spells = Spells::default();
-            spells.look(&machines_now(&market, minute(end)), PATIENCE, minute(end));
-            spells
-        };
-        let zones: Vec<&str> =
-            names.into_iter().filter(|z| machines_now(&market, minute(0)).contains_key(&key(z))).collect();
-        let keys: Vec<OfferKey> = zones.iter().map(|zone| key(zone)).collect();
-        let keys: Vec<&OfferKey> = keys.iter().collect();
-        let now = minute(end);
-        let expected: Vec<Vec<bool>> =
-            zones.iter().map(|zone| recorded(&market, zone, nodes, now)).collect();
-        for spells in [&spells, &killed, &first_look, &Spells::default()] {
-            let history = History::of(spells, &market, &keys, nodes, now);
-            prop_assert_eq!(&history.zones, &expected);
-            for offer in &keys {
-                let day = now.checked_sub(Duration::from_secs(86_400)).unwrap();
-                let whole = market.since(&offer.zone, &offer.instance_type, nodes, (day, now));
-                if *spells != Spells::default() {
-                    let since = history::since(spells, &market, offer, nodes, now);
-                    prop_assert_eq!(Some(since), whole, "{}", offer);
-                }
-            }
-        }
-    }
 }
 
 /// Comes and goes; a third of the time there are fewer machines than four.

@@ -3,6 +3,7 @@
 mod backups;
 mod both;
 mod build;
+mod checks;
 mod crashes;
 mod postgres;
 mod rates;
