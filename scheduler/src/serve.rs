@@ -24,7 +24,7 @@ use crate::market::{
     Catalog, CatalogError, CommitmentError, Declared, MarketError, read_commitments,
 };
 use crate::options::{MarketChoice, ServeOptions};
-use crate::server::{self, Doors, Entrance, ServerError};
+use crate::server::{self, Doors, Entrance, Limits, ServerError};
 use crate::service::{self, Service};
 use crate::store::{Campaign, Candidate, RESTORED_AT, Store, StoreError};
 use crate::token::WorkerTokens;
@@ -116,7 +116,8 @@ pub async fn serve(
     let (entrance, shown) = watch::channel(Entrance::Standby { leader: String::new() });
     // Whichever ends first ends the other.
     let _stop_both = shutdown.clone().drop_guard();
-    let serving = tokio::spawn(server::serve(listener, shown, shutdown.clone()));
+    let serving =
+        tokio::spawn(server::serve(listener, shown, Limits::of_process(), shutdown.clone()));
     let config = Arc::new(config);
     let mut site = Site {
         config,

@@ -1,5 +1,8 @@
 //! The listener: gRPC and REST on one port, on this machine only.
 
+mod calls;
+mod guests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,19 +17,25 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::{Service as _, ServiceExt, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::http::{Refused, check_origin};
 use crate::rpc::status;
 use crate::service::{Service, ServiceError};
+use calls::{Call, Calls};
+use guests::{Guest, Guests, Place};
 
-/// Connections at once; more wait in the listener's backlog.
-const MOST_CONNECTIONS: usize = 1_024;
+/// Connections at once, where the system allows as many descriptors: every worker
+/// has one.
+const MOST_CONNECTIONS: usize = 16_384;
+/// Descriptors that are not for connections: database, logs, pipes.
+const OTHER_DESCRIPTORS: usize = 512;
 /// Calls whose answer has not begun; more are refused as overload.
 const MOST_CALLS: usize = 2_048;
 /// Streams of one HTTP/2 connection.
@@ -100,23 +109,56 @@ pub enum Entrance {
     Open(Doors),
 }
 
+/// How much a listener takes on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections; who says nothing makes room for others.
+    pub connections: usize,
+    /// Calls whose answer has not begun.
+    pub calls: usize,
+}
+
+impl Limits {
+    /// What this process may take on. Asks the system for as many descriptors as
+    /// that takes and it allows.
+    pub fn of_process() -> Self {
+        let wanted = (MOST_CONNECTIONS + OTHER_DESCRIPTORS) as u64;
+        let mut limit = getrlimit(Resource::Nofile);
+        let allowed = limit.maximum.unwrap_or(wanted).min(wanted);
+        if limit.current.is_some_and(|current| current < allowed) {
+            limit.current = Some(allowed);
+            // Where that is not allowed after all, the old limit holds.
+            let _ = setrlimit(Resource::Nofile, limit);
+        }
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(wanted).min(wanted);
+        let descriptors = usize::try_from(descriptors).unwrap_or(MOST_CONNECTIONS);
+        // Of few descriptors half are for connections.
+        let connections = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(descriptors / 2);
+        if connections < MOST_CONNECTIONS {
+            tracing::warn!(descriptors, connections, "few descriptors: room for few workers");
+        }
+        Self { connections, calls: MOST_CALLS }
+    }
+}
+
 /// Serves until `shutdown`, then lets what is under way finish. Each call goes
 /// to what the entrance is at that moment.
 pub async fn serve(
     listener: TcpListener,
     entrance: watch::Receiver<Entrance>,
+    limits: Limits,
     shutdown: CancellationToken,
 ) -> Result<(), ServerError> {
-    let app = Porch { entrance, calls: Arc::new(Semaphore::new(MOST_CALLS)) }.app();
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let app = Porch { entrance, calls: Calls::new(limits.calls) }.app();
+    let guests = Guests::new(limits.connections);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
-            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener, &guests) => accepted,
             () = shutdown.cancelled() => break,
         };
+        while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, place)) => {
                 connections.spawn(connection(stream, place, app.clone(), graceful.watcher()));
@@ -135,27 +177,35 @@ pub async fn serve(
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+async fn accept(listener: &TcpListener, guests: &Arc<Guests>) -> io::Result<(TcpStream, Place)> {
     let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    Ok((stream, guests.enter().await))
 }
 
-async fn connection(stream: TcpStream, place: OwnedSemaphorePermit, app: Router, watcher: Watcher) {
+async fn connection(stream: TcpStream, place: Place, app: Router, watcher: Watcher) {
+    let guest = place.guest.clone();
+    tokio::select! {
+        () = converse(stream, &place.guest, app, watcher) => {}
+        () = guest.asked_to_go() => {}
+    }
+}
+
+async fn converse(stream: TcpStream, guest: &Arc<Guest>, app: Router, watcher: Watcher) {
     // Small answers go out at once. It may fail where the peer has gone.
     let _ = stream.set_nodelay(true);
     if !matches!(tokio::time::timeout(FIRST_WORDS, speaks(&stream)).await, Ok(Ok(()))) {
         return;
     }
+    let guest = guest.clone();
+    let calls = service_fn(move |mut request: Request<_>| {
+        request.extensions_mut().insert(guest.clone());
+        app.clone().call(request)
+    });
     let builder = builder();
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(calls));
     if let Err(error) = watcher.watch(served).await {
         tracing::debug!(error, "a connection broke");
     }
-    drop(place);
 }
 
 /// Waits until the peer's first bytes tell HTTP/2 from HTTP/1: the builder,
@@ -209,7 +259,7 @@ impl Doors {
 #[derive(Clone)]
 struct Porch {
     entrance: watch::Receiver<Entrance>,
-    calls: Arc<Semaphore>,
+    calls: Arc<Calls>,
 }
 
 impl Porch {
@@ -223,7 +273,7 @@ impl Porch {
             .layer(CatchPanicLayer::custom(panicked))
     }
 
-    async fn answer(self, request: Request<Body>) -> Response<Body> {
+    async fn answer(self, mut request: Request<Body>) -> Response<Body> {
         let grpc = is_grpc(&request);
         let refuse = |error: ServiceError| {
             if grpc { status(&error).into_http() } else { Refused(error).into_response() }
@@ -231,7 +281,7 @@ impl Porch {
         if let Err(error) = check_origin(&request) {
             return refuse(error);
         }
-        let Ok(_call) = self.calls.try_acquire() else { return refuse(ServiceError::Overloaded) };
+        let Some(_room) = self.calls.room().await else { return refuse(ServiceError::Overloaded) };
         let entrance = self.entrance.borrow().clone();
         let door = match entrance {
             Entrance::Open(doors) if grpc => doors.grpc,
@@ -242,9 +292,17 @@ impl Porch {
             }
             Entrance::Standby { leader } => return refuse(ServiceError::Standby { leader }),
         };
-        match tokio::time::timeout(ANSWER, door.oneshot(request)).await {
-            Ok(Ok(response)) => too_large(response),
-            Err(_) => refuse(ServiceError::TimedOut(ANSWER.as_secs())),
+        let call = Call::begin(&self.calls, request.extensions_mut().remove::<Arc<Guest>>());
+        let answer = door.oneshot(request.map(|body| call.words(body)));
+        tokio::select! {
+            answer = tokio::time::timeout(ANSWER, answer) => match answer {
+                Ok(Ok(response)) => {
+                    call.is_said();
+                    too_large(response).map(|body| call.answer(body))
+                }
+                Err(_) => refuse(ServiceError::TimedOut(ANSWER.as_secs())),
+            },
+            () = call.broken_off() => refuse(ServiceError::Overloaded),
         }
     }
 }
@@ -268,3 +326,6 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
 #[cfg(test)]
 #[path = "server_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod flood_tests;

@@ -6,21 +6,25 @@ use super::*;
 use crate::service::testing::Bench;
 
 /// A server on a free port, with its clients.
-struct Site {
+pub(super) struct Site {
     bench: Bench,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     entrance: watch::Sender<Entrance>,
     serving: tokio::task::JoinHandle<Result<(), ServerError>>,
 }
 
 impl Site {
     async fn new() -> Self {
+        Self::with(Limits::of_process()).await
+    }
+
+    pub(super) async fn with(limits: Limits) -> Self {
         let bench = Bench::new().await;
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = local_address(&listener).unwrap();
         let doors = Doors::of(bench.service.clone()).await.unwrap();
         let (entrance, shown) = watch::channel(Entrance::Open(doors));
-        let serving = serve(listener, shown, bench.shutdown.clone());
+        let serving = serve(listener, shown, limits, bench.shutdown.clone());
         Self { bench, address, entrance, serving: tokio::spawn(serving) }
     }
 
@@ -34,7 +38,7 @@ impl Site {
         String::from_utf8(answer).unwrap()
     }
 
-    async fn call(&self, line: &str, headers: &str, body: &str) -> String {
+    pub(super) async fn call(&self, line: &str, headers: &str, body: &str) -> String {
         let length = body.len();
         let request = format!(
             "{line} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}",
@@ -43,14 +47,14 @@ impl Site {
         self.raw(&request).await
     }
 
-    async fn status(&self, line: &str, headers: &str, body: &str) -> u16 {
+    pub(super) async fn status(&self, line: &str, headers: &str, body: &str) -> u16 {
         let answer = self.call(line, headers, body).await;
         answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
     }
 }
 
-const YAML: &str = "content-type: application/yaml\r\n";
-const JOB: &str = "name: train\ncommand: [python, train.py]\n";
+pub(super) const YAML: &str = "content-type: application/yaml\r\n";
+pub(super) const JOB: &str = "name: train\ncommand: [python, train.py]\n";
 
 #[tokio::test]
 async fn other_machines_cannot_reach_it() {
