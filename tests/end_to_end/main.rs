@@ -5,6 +5,7 @@
 mod chaos;
 mod clocks;
 mod examples;
+mod floods;
 mod inputs;
 mod main_job;
 mod outages;
