@@ -46,6 +46,8 @@ const MOST_RESETS: usize = 32;
 const MOST_HEADER_BYTES: u32 = 16 * 1024;
 /// A peer has so long to say what it wants.
 const FIRST_WORDS: Duration = Duration::from_secs(10);
+/// Who has said a part of that is looked at so often at least.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// An answer begins within this time: twice the longest planning round and more.
 const ANSWER: Duration = Duration::from_secs(30);
 /// A silent HTTP/2 peer is asked whether it lives.
@@ -212,6 +214,7 @@ async fn converse(stream: TcpStream, guest: &Arc<Guest>, app: Router, watcher: W
 /// which has to know, would wait for them for ever.
 async fn speaks(stream: &TcpStream) -> io::Result<()> {
     let mut first = [0; PREFACE.len()];
+    let mut pause = Duration::from_millis(5);
     loop {
         let length = stream.peek(&mut first).await?;
         let so_far = first.get(..length).unwrap_or_default();
@@ -219,7 +222,8 @@ async fn speaks(stream: &TcpStream) -> io::Result<()> {
             return Ok(());
         }
         // Peeking again is answered at once, with the same bytes.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 
