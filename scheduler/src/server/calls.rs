@@ -127,12 +127,12 @@ impl Call {
             self.is_said();
             return body;
         }
-        Body::new(Words { body, call: self.clone() })
+        Body::new(Spoken { body, call: self.clone() })
     }
 
     /// Its answer, which the call lasts for.
     pub(super) fn answer(self: Arc<Self>, body: Body) -> Body {
-        Body::new(Answer { body, _call: self })
+        Body::new(Spoken { body, call: self })
     }
 }
 
@@ -146,12 +146,13 @@ impl Drop for Call {
     }
 }
 
-struct Words {
+/// Words or an answer: the call lasts as long.
+struct Spoken {
     body: Body,
     call: Arc<Call>,
 }
 
-impl HttpBody for Words {
+impl HttpBody for Spoken {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -160,35 +161,11 @@ impl HttpBody for Words {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        // An answer ends after its call was said.
         if frame.is_none() || self.body.is_end_stream() {
             self.call.is_said();
         }
         Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-struct Answer {
-    body: Body,
-    _call: Arc<Call>,
-}
-
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
