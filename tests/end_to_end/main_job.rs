@@ -87,18 +87,21 @@ fn a_torn_checkpoint_falls_back_to_the_one_before() {
         mv $SPOTWISE_CHECKPOINT_DIR/.tmp-n $SPOTWISE_CHECKPOINT_DIR/n; \
         echo \"{\\\"step\\\":$n,\\\"total\\\":40}\" >> $SPOTWISE_PROGRESS_FILE; sleep 0.2; done']\n";
     let ids = scheduler.submit(document, "one").expect("accepted");
-    let store = folder.path().join("checkpoints").join(&ids[0]);
-    let newest = wait_for(|| {
-        let mut found: Vec<_> =
-            std::fs::read_dir(&store).ok()?.flatten().map(|e| e.path()).collect();
-        found.retain(|path| path.join("manifest.json").is_file());
-        found.sort();
-        (found.len() >= 2).then(|| found.pop())?
+    // What the scheduler has not heard of is no checkpoint.
+    wait_for(|| {
+        let job = scheduler.job(&ids[0]).ok()?;
+        job["events"].to_string().contains("\"checkpoint 2").then_some(())
     });
     for (pid, _) in workers(folder.path()) {
         kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
     }
-    for file in std::fs::read_dir(&newest).expect("a checkpoint").flatten() {
+    let store = folder.path().join("checkpoints").join(&ids[0]);
+    let mut found: Vec<_> =
+        std::fs::read_dir(&store).expect("checkpoints").flatten().map(|e| e.path()).collect();
+    found.retain(|path| path.join("manifest.json").is_file());
+    found.sort();
+    assert!(found.len() >= 2, "{found:?}");
+    for file in found.iter().skip(1).flat_map(std::fs::read_dir).flatten().flatten() {
         if file.file_name() != "manifest.json" {
             std::fs::write(file.path(), "torn").expect("a shard can be torn");
         }
