@@ -22,10 +22,17 @@ const CLEARED: usize = 64;
 #[derive(Debug)]
 pub(super) struct Guests {
     most: usize,
-    /// Answers that are over.
-    answers: Arc<AtomicU64>,
     book: Mutex<Book>,
-    left: Notify,
+    door: Arc<Door>,
+}
+
+/// What guests and whoever waits for a place have in common.
+#[derive(Debug, Default)]
+struct Door {
+    /// Answers that are over.
+    answers: AtomicU64,
+    /// Somebody has left, or could be asked to.
+    open: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +45,7 @@ struct Book {
 #[derive(Debug)]
 pub(super) struct Guest {
     go: CancellationToken,
-    answers: Arc<AtomicU64>,
+    door: Arc<Door>,
     /// Calls that were said whole and are being answered.
     listens: AtomicUsize,
     /// Which of all answers was the last to it, from 1; 0 for none.
@@ -57,8 +64,7 @@ pub(super) struct Place {
 impl Guests {
     /// For at most so many at once.
     pub(super) fn new(most: usize) -> Arc<Self> {
-        let (answers, book, left) = (Arc::default(), Mutex::default(), Notify::new());
-        Arc::new(Self { most: most.max(1), answers, book, left })
+        Arc::new(Self { most: most.max(1), book: Mutex::default(), door: Arc::default() })
     }
 
     /// A place for one more, made if need be; waits while all are being answered.
@@ -67,7 +73,7 @@ impl Guests {
             if let Some(place) = self.try_enter() {
                 return place;
             }
-            self.left.notified().await;
+            self.door.open.notified().await;
         }
     }
 
@@ -75,16 +81,16 @@ impl Guests {
         let mut book = self.book();
         if book.guests.len() >= self.most {
             let cleared = book.clear((self.most / CLEARED).max(1));
+            if cleared == 0 {
+                return None;
+            }
             tracing::warn!(places = self.most, cleared, "all connections are taken");
-        }
-        if book.guests.len() >= self.most {
-            return None;
         }
         let id = book.next;
         book.next += 1;
         let guest = Arc::new(Guest {
             go: CancellationToken::new(),
-            answers: self.answers.clone(),
+            door: self.door.clone(),
             listens: AtomicUsize::new(0),
             heard: AtomicU64::new(0),
         });
@@ -129,9 +135,10 @@ impl Guest {
 
     /// The answer is over.
     pub(super) fn has_heard(&self) {
-        let before = self.answers.fetch_add(1, Ordering::Relaxed);
+        let before = self.door.answers.fetch_add(1, Ordering::Relaxed);
         self.heard.store(before + 1, Ordering::Relaxed);
         self.listens.fetch_sub(1, Ordering::Relaxed);
+        self.door.open.notify_one();
     }
 
     fn listens(&self) -> bool {
@@ -142,7 +149,7 @@ impl Guest {
 impl Drop for Place {
     fn drop(&mut self) {
         self.guests.book().guests.remove(&self.id);
-        self.guests.left.notify_one();
+        self.guests.door.open.notify_one();
     }
 }
 
@@ -182,17 +189,24 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_place_gets_the_next_one() {
-        let guests = Guests::new(1);
-        let first = guests.enter().await;
-        first.guest.begins_to_listen();
-        let waits = tokio::spawn({
-            let guests = guests.clone();
-            async move { guests.enter().await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waits.is_finished());
-        drop(first);
-        waits.await.unwrap();
+        for leaves in [true, false] {
+            let guests = Guests::new(1);
+            let first = guests.enter().await;
+            first.guest.begins_to_listen();
+            let waits = tokio::spawn({
+                let guests = guests.clone();
+                async move { guests.enter().await }
+            });
+            tokio::task::yield_now().await;
+            assert!(!waits.is_finished());
+            if leaves {
+                drop(first);
+            } else {
+                first.guest.has_heard();
+            }
+            let limit = std::time::Duration::from_secs(5);
+            tokio::time::timeout(limit, waits).await.expect("it gets a place").unwrap();
+        }
     }
 
     #[test]
