@@ -70,6 +70,13 @@ pub struct Stint {
     pub until: Timestamp,
 }
 
+impl Stint {
+    /// Whether it pays for anything: bills count whole seconds.
+    pub fn pays(&self) -> bool {
+        self.from.as_second() < self.until.as_second()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

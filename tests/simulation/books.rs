@@ -50,7 +50,7 @@ impl World {
         if spot && by == EndedBy::Provider && between(since, at) < Duration::from_secs(3_600) {
             return (0, 0);
         }
-        if !instance.stints.is_empty() {
+        if instance.stints.iter().any(Stint::pays) {
             return committed(instance, since.as_second(), at.as_second());
         }
         let end = at.max(after(since, Duration::from_secs(60)));

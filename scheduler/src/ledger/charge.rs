@@ -69,7 +69,7 @@ pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
     let life = Span { from: since.as_second(), to: at.as_second().max(since.as_second()) };
     let minimum = i64::try_from(bill.policy.minimum_billed.as_secs()).unwrap_or(i64::MAX);
     // What a commitment pays is paid by the second, used or not.
-    let minimum = if bill.instance.stints.is_empty() { minimum } else { 0 };
+    let minimum = if bill.instance.stints.iter().any(Stint::pays) { 0 } else { minimum };
     let billed = Span { from: life.from, to: life.to.max(life.from.saturating_add(minimum)) };
 
     let machine = Machine::new(&bill.instance.shape, phases(&bill.uses, life));
@@ -267,6 +267,14 @@ fn price_spans(bill: &InstanceBill<'_>, billed: Span) -> Vec<(Span, Price)> {
         }
     }
     spans.retain(|(span, _)| span.seconds() > 0);
+    // A price of less than a second parts nothing: each cut is a rounding.
+    spans.dedup_by(|(next, price), (span, same)| {
+        let one = *price == *same;
+        if one {
+            span.to = next.to;
+        }
+        one
+    });
     spans
 }
 
@@ -290,7 +298,7 @@ fn priced<'a>(bill: &InstanceBill<'a>, billed: Span) -> Vec<Priced<'a>> {
         let cut = cut.map(|(span, price)| Priced { span, price, stint: None });
         cut.collect::<Vec<_>>()
     };
-    for stint in &instance.stints {
+    for stint in instance.stints.iter().filter(|stint| stint.pays()) {
         let paid = Span { from: stint.from.as_second(), to: stint.until.as_second() };
         let paid = paid.and(Span { from: reached, to: billed.to });
         all.extend(bought(reached, paid.from.min(billed.to)));

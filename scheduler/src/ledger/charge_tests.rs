@@ -235,6 +235,16 @@ fn a_committed_machine_has_no_minimum() {
 }
 
 #[test]
+fn a_commitment_that_paid_for_no_second_changes_no_bill() {
+    let mut machine = instance(CapacityType::OnDemand, 0, 59, EndedBy::Us);
+    let segments = [Segment { from: at(0), to: at(59), price: price(ON_DEMAND) }];
+    let bought = charge(&machine, &segments, Vec::new());
+    assert_eq!((bought.len(), bought[0].to), (1, at(60)), "on demand a minute is the least");
+    machine.stints = vec![stint("a", 1_000_000, 7, 7)];
+    assert_eq!(charge(&machine, &segments, Vec::new()), bought);
+}
+
+#[test]
 fn a_live_machine_has_no_charges_yet() {
     let mut machine = instance(CapacityType::Spot, 0, 100, EndedBy::Us);
     machine.state = InstanceState::Live { since: at(0) };

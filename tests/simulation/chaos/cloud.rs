@@ -126,7 +126,7 @@ impl Cloud {
         if spot && by == EndedBy::Provider && at - machine.since < 3_600 {
             return Some(0);
         }
-        if !machine.stints.is_empty() {
+        if machine.stints.iter().any(Stint::pays) {
             return Some(place.bill_with(&machine.offer, &machine.stints, machine.since, at));
         }
         Some(place.bill(&machine.offer, machine.since, at.max(machine.since + 60)))

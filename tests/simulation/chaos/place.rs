@@ -107,6 +107,9 @@ impl Place {
         for stint in stints {
             let begins = stint.from.as_second().clamp(reached, to);
             let ends = stint.until.as_second().clamp(begins, to);
+            if begins == ends {
+                continue;
+            }
             total += self.bill(offer, reached, begins);
             let price = i128::from(stint.price.micros_per_hour());
             total += half_even(price * i128::from(ends - begins), 3_600);
