@@ -1,5 +1,6 @@
 //! The main job: submitted, placed, run, resumed, paid, explained.
 
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -72,7 +73,7 @@ fn a_cancelled_job_ends_even_if_it_does_not_want_to() {
     assert_eq!(cli(&scheduler, &["cancel", &ids[0], "--yes"]).1, Some(0));
     let states = scheduler.wait_for_all(LIMIT).expect("it ends");
     assert_eq!(states[&ids[0]], "cancelled");
-    assert!(no_process_of(&ids[0]), "its processes are gone");
+    assert!(no_process_of(&ids[0], folder.path()), "its processes are gone");
 }
 
 /// A torn checkpoint is passed over for the one before.
@@ -136,11 +137,14 @@ fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
     panic!("waited for {LIMIT:?}")
 }
 
-/// Whether no process carries the job's mark any more.
-fn no_process_of(job: &str) -> bool {
+/// Whether no process carries the job's mark any more. Other installations, those
+/// of the tests beside this one, have a job of that name too.
+fn no_process_of(job: &str, folder: &Path) -> bool {
     let mark = format!("SPOTWISE_JOB_ID={job}");
+    let folder = folder.display().to_string();
     let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
-    !processes
-        .filter_map(|p| std::fs::read(p.path().join("environ")).ok())
-        .any(|environ| environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()))
+    !processes.filter_map(|p| std::fs::read(p.path().join("environ")).ok()).any(|environ| {
+        let text = String::from_utf8_lossy(&environ);
+        text.split('\0').any(|variable| variable == mark) && text.contains(&folder)
+    })
 }
