@@ -260,6 +260,10 @@ pub struct Job {
     pub progress: Progress,
     /// The newest verified checkpoint.
     pub checkpoint: Option<CheckpointRef>,
+    /// The last attempt of which not everything may be known, since an older
+    /// database was restored; 0 for none.
+    #[serde(default)]
+    pub half_known: u32,
     /// Duration of the whole work as measured on the last attempt's machine,
     /// once progress has been reported.
     pub measured: Option<Duration>,
@@ -293,6 +297,13 @@ impl Job {
             Some(checkpoint) if self.spec.resumable() => checkpoint.progress,
             _ => Progress::default(),
         }
+    }
+
+    /// Whether there may be newer checkpoints than the one that is known.
+    pub fn may_have_saved_more(&self) -> bool {
+        self.spec.resumable()
+            && self.half_known > 0
+            && self.checkpoint.is_none_or(|newest| newest.attempt.number <= self.half_known)
     }
 
     /// Whether it met its deadline; none while it is not done.

@@ -14,6 +14,27 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::core::{Event, State};
 
+/// A checkpoint that a worker has loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Who wrote it.
+    pub attempt: AttemptId,
+    /// Its number in that attempt.
+    pub sequence: u32,
+    /// Size of its shards.
+    pub bytes: u64,
+    /// The step and the total (0 for unknown) it holds, if known.
+    pub step: Option<(u64, u64)>,
+}
+
+impl From<CheckpointRef> for Loaded {
+    fn from(it: CheckpointRef) -> Self {
+        let CheckpointRef { attempt, sequence, bytes, progress, .. } = it;
+        let step = progress.step.map(|step| (step, progress.total_steps.unwrap_or(0)));
+        Self { attempt, sequence, bytes, step }
+    }
+}
+
 /// What somebody wants done.
 #[derive(Debug)]
 pub enum Command {
@@ -47,7 +68,7 @@ pub enum Command {
         /// Whose.
         worker: WorkerId,
         /// The checkpoint that was really loaded.
-        restored: Option<(AttemptId, u32)>,
+        restored: Option<Loaded>,
         /// Checkpoints that did not verify.
         rejected_checkpoints: u32,
     },
@@ -175,6 +196,9 @@ pub struct Assigned {
     pub attempt: spotwise_model::Attempt,
     /// Where to resume from.
     pub restore: Option<CheckpointRef>,
+    /// Whether to resume from the newest checkpoint of any earlier attempt instead:
+    /// the scheduler may not know it.
+    pub newest_saved: bool,
     /// Addresses of the gang, by rank.
     pub addresses: Vec<String>,
     /// How long its money lasts from the call on; none without a budget.

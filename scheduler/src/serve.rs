@@ -26,7 +26,7 @@ use crate::market::{
 use crate::options::{MarketChoice, ServeOptions};
 use crate::server::{self, Doors, Entrance, Limits, ServerError};
 use crate::service::{self, Service};
-use crate::store::{Campaign, Candidate, RESTORED_AT, Store, StoreError};
+use crate::store::{Campaign, Candidate, Store, StoreError};
 use crate::token::WorkerTokens;
 
 /// A standby asks so many times in one term whether it may lead.
@@ -230,10 +230,9 @@ impl<A: FnMut(Announcement) + Send> Site<A> {
         let capacity = Arc::new(Capacity::of(&config, &install));
         let effects =
             Effects::new(capacity, self.tokens.clone(), self.addresses(), install.clone());
-        let last_job = match store.meta(RESTORED_AT).await? {
-            Some(_) => restored::highest_job(&config),
-            None => 0,
-        };
+        let last_job =
+            restored::take_in(&store, &config, lease.epoch(), scale.at(crate::clock::now()))
+                .await?;
         let driver = Driver::new(driver::Parts {
             last_job,
             handle: handle.clone(),

@@ -9,5 +9,6 @@ mod floods;
 mod inputs;
 mod main_job;
 mod outages;
+mod restores;
 mod two_schedulers;
 mod upgrades;

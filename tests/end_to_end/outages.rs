@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use spotwise_test_postgres::{Server, shared};
 use spotwise_tests::proxy::{Network, Proxy, Target};
-use spotwise_tests::{Body, Scheduler, free_port, http, spotwise, text, workers};
+use spotwise_tests::{Body, Scheduler, free_port, http, workers};
 
 pub(super) const LIMIT: Duration = Duration::from_secs(240);
 pub(super) const MARKET: [&str; 6] =
@@ -21,7 +21,7 @@ fn outage() -> Duration {
 }
 
 /// A job that writes down each second of its life.
-fn counting(name: &str, log: &Path, seconds: u32) -> String {
+pub(super) fn counting(name: &str, log: &Path, seconds: u32) -> String {
     format!(
         "name: {name}\nclass: dev\ndeadline: 3h\nwork: {{duration: 5m}}\n\
          resources: {{cpus: 0.05, memory: 16MB}}\ncheckpoint: {{interval: 10m, grace: 1s}}\n\
@@ -274,53 +274,4 @@ fn a_row_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
         scheduler.job(&good[0]).is_ok_and(|job| job.to_string().contains("\"succeeded\""))
     });
     assert!(scheduler.log().contains("could not be read and was left aside"));
-}
-
-/// The database of a while ago comes back, on the other kind of database, while
-/// what was running runs on.
-#[test]
-fn restore_old_backup() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let log = folder.path().join("lines");
-    let file = folder.path().join("backup.jsonl").display().to_string();
-    // Workers find the scheduler where it was.
-    let port = free_port().expect("a port");
-    let mut scheduler = Scheduler::on_port(port, folder.path(), &MARKET);
-    scheduler.restart().expect("it starts");
-    let kept = scheduler.submit(&counting("kept", &log, 40), "kept").expect("accepted").remove(0);
-    until("it runs", || lives(&log).len() == 1);
-    scheduler.kill();
-    let old = folder.path().join("spotwise.db").display().to_string();
-    database(&["backup", "--database", &old, &file]);
-    scheduler.restart().expect("it starts");
-    let lost = scheduler.submit(&counting("lost", &log, 30), "lost").expect("accepted").remove(0);
-    until("it runs too", || lives(&log).len() == 2);
-    scheduler.kill();
-
-    let server = shared().database();
-    let url = server.url();
-    database(&["restore", "--database", &url, &file]);
-    let arguments = [&["--database", &url][..], &MARKET].concat();
-    let mut scheduler = Scheduler::on_port(port, folder.path(), &arguments);
-    scheduler.restart().expect("it starts");
-    let again = scheduler.submit(&counting("lost", &log, 2), "lost").expect("accepted").remove(0);
-    assert_ne!(again, lost, "the number of a job that is gone was given again");
-    let states = scheduler.wait_for_all(LIMIT).expect("all end");
-    let ended: BTreeSet<&str> = states.keys().map(String::as_str).collect();
-    assert_eq!(ended, BTreeSet::from([kept.as_str(), again.as_str()]));
-    assert!(states.values().all(|state| state == "succeeded"), "{states:?}");
-    let attempts = lives(&log);
-    let of_kept = attempts.keys().filter(|attempt| attempt.starts_with(&format!("{kept}.")));
-    assert_eq!(of_kept.count(), 1, "what ran on was adopted, not started again: {attempts:?}");
-    let end = |job: &str| {
-        attempts.iter().find(|(a, _)| a.starts_with(&format!("{job}."))).map(|(_, life)| life.1)
-    };
-    assert!(end(&lost) < end(&again), "the lost job was told to stop: {attempts:?}");
-    database(&["check", "--database", &url]);
-}
-
-fn database(arguments: &[&str]) {
-    let output = spotwise().arg("db").args(arguments).output().expect("it runs");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "db {arguments:?}: {} {errors}", text(&output));
 }

@@ -246,7 +246,7 @@ impl World {
                 self.workers.remove(&id);
                 return;
             };
-            let restored = assigned.restore.map(|c| (c.attempt, c.sequence));
+            let restored = assigned.restore.map(Into::into);
             self.command(Command::Started { worker: id, restored, rejected_checkpoints: 0 });
             return;
         }

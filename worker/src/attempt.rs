@@ -182,6 +182,8 @@ impl Run<'_> {
             pid: process.pid(),
             restored: restored.loaded.map(|id| id.name()),
             rejected_checkpoints: restored.rejected,
+            restored_bytes: restored.bytes,
+            restored_progress: restored.loaded.map(|_| restored.progress),
         };
         self.say(ReportRequest { started: Some(started), ..ReportRequest::default() });
 

@@ -8,7 +8,7 @@ use spotwise_api::v1::Assignment;
 use spotwise_model::AttemptId;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{CheckpointId, Committer, Known, Restored, Store, restore};
+use crate::checkpoint::{CheckpointId, Committer, Known, Restored, Store, Wanted, restore};
 use crate::environment;
 use crate::folder::{Folder, inside};
 use crate::link::Link;
@@ -61,7 +61,12 @@ pub(crate) async fn prepare(
         let failed = |error: crate::checkpoint::CheckpointError| error.line();
         let store = Store::open(&settings.store, attempt.job).map_err(failed)?;
         let assigned = CheckpointId::assigned(assignment.restore.as_ref()).map_err(failed)?;
-        restored = restore(&store, assigned, &folder.restoring(), &dir).await.map_err(failed)?;
+        let wanted = match assigned {
+            _ if assignment.newest_saved => Wanted::NewestBefore(attempt),
+            Some(assigned) => Wanted::This(assigned),
+            None => Wanted::Nothing,
+        };
+        restored = restore(&store, wanted, &folder.restoring(), &dir).await.map_err(failed)?;
         known.restored(restored.loaded, assignment.addresses.len() > 1);
         if link.rank() == 0 {
             let (fence, known) = (fence.clone(), known.clone());

@@ -152,7 +152,7 @@ impl Crew {
     fn start(&mut self, id: AttemptId, world: &mut World) {
         self.started = true;
         let restore = world.state.attempts.get(&id).and_then(|attempt| attempt.restore);
-        let restored = restore.map(|checkpoint| (checkpoint.attempt, checkpoint.sequence));
+        let restored = restore.map(Into::into);
         for worker in self.workers(id) {
             let (handle, address) = ("virtual".to_owned(), String::new());
             said(world.command(Command::Register { worker, handle, address }));

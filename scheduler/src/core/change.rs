@@ -94,6 +94,8 @@ pub enum EventKind {
     Cancelled,
     /// Its charges are in the ledger.
     Settled,
+    /// The database is an older one: not everything about it is known.
+    Restored,
 }
 
 impl EventKind {
@@ -114,6 +116,7 @@ impl EventKind {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Settled => "settled",
+            Self::Restored => "restored",
         }
     }
 }

@@ -6,8 +6,10 @@ pub mod change;
 pub mod hours;
 pub mod spells;
 pub mod state;
+pub mod traces;
 
 pub use attempts::Attempts;
 pub use change::{Change, Event, EventKind, SubmissionRecord};
 pub use spells::Spells;
 pub use state::State;
+pub use traces::Traces;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use spotwise_model::attempt::{Fuse, Outcome};
-use spotwise_model::{CapacityType, JobState, Money};
+use spotwise_model::{AttemptId, CapacityType, JobState, Money};
 
 use super::*;
 use crate::handle::Command;

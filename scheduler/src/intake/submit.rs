@@ -158,6 +158,7 @@ impl<'a> Expansion<'a> {
                 spent: Money::ZERO,
                 cancel_asked: None,
                 not_before: None,
+                half_known: 0,
                 quoted: None,
                 state: JobState::Waiting {
                     since: self.now.market,

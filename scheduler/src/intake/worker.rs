@@ -7,11 +7,11 @@ use spotwise_model::attempt::{
     Certainty, CheckpointRef, Exit, Outcome, Progress, StopOrder, StopReason,
 };
 use spotwise_model::time::{after, between};
-use spotwise_model::{Attempt, AttemptId, AttemptState, Job, Now};
+use spotwise_model::{Attempt, AttemptState, Job, Now};
 
 use super::{Answer, Terms};
 use crate::core::{Change, EventKind, State};
-use crate::handle::{Assigned, Orders, Refusal, Reply, WorkerId, progress_of_step};
+use crate::handle::{Assigned, Loaded, Orders, Refusal, Reply, WorkerId, progress_of_step};
 use crate::phase::ending::{self, EXIT_REQUEUE};
 
 /// Share of the work that must have been done in this attempt before its speed
@@ -40,6 +40,7 @@ pub(super) fn register(
         Box::new(Assigned {
             job: job.clone(),
             restore: attempt.restore,
+            newest_saved: attempt.id.number > job.half_known && job.may_have_saved_more(),
             addresses: attempt
                 .nodes
                 .iter()
@@ -105,7 +106,7 @@ fn orders(job: &Job, attempt: &Attempt, terms: &Terms) -> Orders {
 pub(super) fn started(
     state: &mut State,
     worker: WorkerId,
-    restored: Option<(AttemptId, u32)>,
+    restored: Option<Loaded>,
     rejected_checkpoints: u32,
     now: Now,
 ) -> Answer {
@@ -118,8 +119,8 @@ pub(super) fn started(
     node.started = Some(now);
     let mut changes = Vec::new();
     let expected = attempt.restore.map(|c| (c.attempt, c.sequence));
-    if restored != expected && worker.rank == 0 {
-        fall_back(&mut job, &mut attempt, restored);
+    if restored.map(|c| (c.attempt, c.sequence)) != expected && worker.rank == 0 {
+        has_loaded(&mut job, &mut attempt, restored);
     }
     if attempt.nodes.iter().all(|node| node.started.is_some()) {
         attempt.state = attempt.state.run(now).map_err(|_| fenced(worker))?;
@@ -130,15 +131,12 @@ pub(super) fn started(
     Ok((changes, Reply::Noted))
 }
 
-/// The newest checkpoint did not verify: what was really loaded is what the
-/// job has. Its step is unknown where we do not remember that checkpoint.
-fn fall_back(job: &mut Job, attempt: &mut Attempt, restored: Option<(AttemptId, u32)>) {
-    let loaded = restored.map(|(from, sequence)| CheckpointRef {
-        attempt: from,
-        sequence,
-        progress: Progress::default(),
-        bytes: 0,
-        at: job.submitted,
+/// Not what was assigned: that did not verify, or it was not the newest. What was
+/// really loaded is what the job has. An old worker does not say its step.
+fn has_loaded(job: &mut Job, attempt: &mut Attempt, restored: Option<Loaded>) {
+    let loaded = restored.map(|Loaded { attempt, sequence, bytes, step }| {
+        let progress = progress_of_step(step).map(|p| with_total(p, job)).unwrap_or_default();
+        CheckpointRef { attempt, sequence, progress, bytes, at: job.submitted }
     });
     attempt.restore = loaded;
     attempt.progress = loaded.map(|c| c.progress).unwrap_or_default();

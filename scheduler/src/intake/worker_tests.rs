@@ -1,5 +1,5 @@
 use spotwise_model::attempt::Outcome;
-use spotwise_model::{CapacityType, JobState};
+use spotwise_model::{AttemptId, CapacityType, JobState};
 
 use super::*;
 use crate::handle::Command;

@@ -13,6 +13,7 @@ pub mod offers;
 pub mod plan;
 pub(crate) mod pools;
 mod purchases;
+pub mod restored;
 pub mod round;
 pub mod seats;
 pub mod settle;

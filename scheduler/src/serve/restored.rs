@@ -1,28 +1,75 @@
-//! After a restore: jobs that were accepted after the backup are gone from the
-//! database, and yet their folders, and maybe their workers, are there. Their
-//! numbers are not given again, so that no new job meets an old one's traces.
+//! After a restore: what was done after the backup is gone from the database, and
+//! yet its folders, its checkpoints, and maybe its workers, are there. Numbers of
+//! jobs and attempts are not given again, so that nothing new meets an old one's
+//! traces.
 
+use std::fs;
 use std::path::Path;
 
-use crate::config::Config;
+use spotwise_model::{AttemptId, JobId, Now};
 
-/// The highest number of a job that the data folder knows of; 0 for none.
-pub(super) fn highest_job(config: &Config) -> u64 {
-    let folders =
-        [config.work_dir(), config.logs_dir(), config.checkpoints_dir(), config.outputs_dir()];
-    folders.iter().map(|folder| highest_in(folder)).max().unwrap_or(0)
+use crate::config::Config;
+use crate::core::Traces;
+use crate::phase::restored::half_known;
+use crate::phase::round::Draft;
+use crate::store::{Epoch, RESTORED_AT, Round, Store, StoreError};
+
+/// The restore that the jobs know of: the value that `RESTORED_AT` had then.
+const TAKEN_IN: &str = "restored_taken_in_us";
+
+/// Tells the jobs of a restored database what the data folder knows of them, once
+/// after each restore. Answers the highest number of a job that is taken; 0 where
+/// the database was never restored.
+pub(super) async fn take_in(
+    store: &Store,
+    config: &Config,
+    epoch: Epoch,
+    now: Now,
+) -> Result<u64, StoreError> {
+    let Some(restored) = store.meta(RESTORED_AT).await? else { return Ok(0) };
+    let traces = traces(config);
+    if store.meta(TAKEN_IN).await?.as_ref() == Some(&restored) {
+        return Ok(traces.last_job());
+    }
+    let loaded = store.load().await?;
+    let id = loaded.last_round + 1;
+    let mut state = loaded.into_state();
+    let mut draft = Draft { state: &mut state, changes: Vec::new() };
+    half_known(&mut draft, &traces, config, now);
+    if !draft.changes.is_empty() {
+        store.commit(&Round { epoch, id, changes: &draft.changes }).await?;
+    }
+    store.set_meta(TAKEN_IN, &restored).await?;
+    Ok(traces.last_job())
 }
 
-/// Names are those of jobs (`j17`) or of attempts (`j17.2-0.log`).
-fn highest_in(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    let numbers = entries.flatten().filter_map(|entry| {
+/// What the data folder knows of jobs and attempts.
+fn traces(config: &Config) -> Traces {
+    let mut traces = Traces::default();
+    for folder in [config.work_dir(), config.logs_dir(), config.outputs_dir()] {
+        note_names(&folder, &mut traces);
+    }
+    // A folder a job, and in it one a checkpoint.
+    let checkpoints = config.checkpoints_dir();
+    note_names(&checkpoints, &mut traces);
+    for job in fs::read_dir(checkpoints).into_iter().flatten().flatten() {
+        note_names(&job.path(), &mut traces);
+    }
+    traces
+}
+
+/// Names are those of jobs (`j17`) or begin with those of attempts
+/// (`j17.2-0.log`).
+fn note_names(folder: &Path, traces: &mut Traces) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let digits = name.to_str()?.strip_prefix('j')?;
-        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-        digits.get(..end)?.parse().ok()
-    });
-    numbers.max().unwrap_or(0)
+        let name = name.to_str().and_then(|name| name.split('-').next()).unwrap_or_default();
+        if let Ok(attempt) = name.parse::<AttemptId>() {
+            traces.note(attempt.job, attempt.number);
+        } else if let Ok(job) = name.parse::<JobId>() {
+            traces.note(job, 0);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -32,11 +79,24 @@ mod tests {
     #[test]
     fn numbers_are_read_from_the_names_of_folders_and_files() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(highest_in(folder.path()), 0);
-        for name in ["j17", "j9.2-0.log", "j101.1-0", "jobs", "k7000", "j"] {
-            std::fs::write(folder.path().join(name), "").unwrap();
+        let mut config = Config::new(folder.path().to_owned(), folder.path().to_owned());
+        config.data_dir = folder.path().to_owned();
+        assert_eq!(traces(&config), Traces::default(), "there is nothing yet");
+        for path in [
+            "work/j9.2-0",
+            "work/j9.10-0",
+            "logs/j9.11-0.log",
+            "logs/k7000.1-0.log",
+            "outputs/j17",
+            "outputs/jobs",
+            "checkpoints/j12/j12.3-000004",
+            "checkpoints/j12/j12.2-000009",
+            "checkpoints/j",
+        ] {
+            fs::create_dir_all(folder.path().join(path)).unwrap();
         }
-        assert_eq!(highest_in(folder.path()), 101);
-        assert_eq!(highest_in(&folder.path().join("nowhere")), 0);
+        let traces = traces(&config);
+        let attempts = [9, 12, 17, 7_000].map(|job| traces.attempts(JobId(job)));
+        assert_eq!((attempts, traces.last_job()), ([11, 3, 0, 0], 17));
     }
 }

@@ -40,7 +40,7 @@ pub fn assignment(
     config: &Config,
     install: &str,
 ) -> v1::Assignment {
-    let Assigned { job, attempt, restore, addresses, money_lasts } = assigned;
+    let Assigned { job, attempt, restore, newest_saved, addresses, money_lasts } = assigned;
     let spec = &job.spec;
     let grace = spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
     let input = |input: &spotwise_model::spec::Input| v1::InputFile {
@@ -59,6 +59,7 @@ pub fn assignment(
         outputs: spec.outputs.iter().map(|output| output.path.clone()).collect(),
         checkpoint: Some(checkpoint_settings(job, config)),
         restore: Some(checkpoint_name(restore.as_ref().or(attempt.restore.as_ref()))),
+        newest_saved: *newest_saved,
         addresses: addresses.clone(),
         heartbeat_ms: millis(config.heartbeat),
         lease_ms: millis(config.lease),

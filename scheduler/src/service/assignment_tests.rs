@@ -47,6 +47,7 @@ fn assigned(nodes: u32) -> Assigned {
         spent: Money::ZERO,
         cancel_asked: None,
         not_before: None,
+        half_known: 0,
         quoted: None,
         state: JobState::Active { since: at, attempt: id },
     };
@@ -80,7 +81,8 @@ fn assigned(nodes: u32) -> Assigned {
         nodes: Vec::new(),
     };
     let addresses = (0..nodes).map(|n| format!("10.0.0.{n}")).collect();
-    Assigned { job, attempt, restore: None, addresses, money_lasts: None }
+    let (restore, newest_saved, money_lasts) = (None, false, None);
+    Assigned { job, attempt, restore, newest_saved, addresses, money_lasts }
 }
 
 /// A job that is over after so many attempts.

@@ -10,7 +10,7 @@ use spotwise_model::time::between;
 use super::logs::on_files;
 use super::submit::unexpected;
 use super::{Service, ServiceError, assignment, limits, millis, output};
-use crate::handle::{Command, Orders, Reply, WorkerId};
+use crate::handle::{Command, Loaded, Orders, Reply, WorkerId};
 
 /// Ranks of the largest gang.
 const MOST_RANKS: u32 = 10_000;
@@ -108,7 +108,7 @@ fn reported(worker: WorkerId, request: &v1::ReportRequest) -> Result<Command, Se
     match (started, checkpoint, exited, start_failed, out_of_money) {
         (Some(started), None, None, None, None) => Ok(Command::Started {
             worker,
-            restored: restored(started.restored.as_ref())?,
+            restored: loaded(started)?,
             rejected_checkpoints: started.rejected_checkpoints,
         }),
         (None, Some(checkpoint), None, None, None) => {
@@ -163,6 +163,12 @@ fn orders_from(orders: Orders, lease: Duration, wall: Timestamp) -> v1::Heartbea
         }),
         money_lasts_ms: orders.money_lasts.map(millis),
     }
+}
+
+fn loaded(started: &v1::Started) -> Result<Option<Loaded>, ServiceError> {
+    let (bytes, step) = (started.restored_bytes, step(started.restored_progress.as_ref()));
+    let restored = restored(started.restored.as_ref())?;
+    Ok(restored.map(|(attempt, sequence)| Loaded { attempt, sequence, bytes, step }))
 }
 
 #[cfg(test)]

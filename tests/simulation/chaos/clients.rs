@@ -29,6 +29,13 @@ pub(crate) struct Client {
     pub(crate) impostor: bool,
 }
 
+impl Client {
+    /// What it was told is gone with the store: it asks again.
+    pub(crate) fn forget(&mut self) {
+        (self.accepted, self.asked, self.tries) = (None, None, 0);
+    }
+}
+
 impl Sim {
     pub(crate) fn enlist_clients(&mut self) {
         for number in 0..self.recipe.submissions {

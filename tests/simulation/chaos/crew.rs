@@ -4,11 +4,10 @@
 
 mod own_stops;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use spotwise_model::AttemptId;
 use spotwise_model::attempt::Exit;
-use spotwise_scheduler::handle::{Command, WorkerId};
+use spotwise_scheduler::handle::{Command, Loaded, WorkerId};
 
 use super::jobs::Nature;
 use super::time::{HOUR, Ms, SECOND};
@@ -71,7 +70,9 @@ pub(crate) enum Phase {
 /// What it was told at its registration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Task {
-    pub(crate) restore: Option<(AttemptId, u32)>,
+    pub(crate) restore: Option<Loaded>,
+    /// Whether the newest checkpoint of any earlier attempt is wanted instead.
+    pub(crate) newest_saved: bool,
     /// Milliseconds of work done before.
     pub(crate) done: Ms,
     pub(crate) whole: Ms,
@@ -110,6 +111,8 @@ pub(crate) struct Worker {
     counted: Ms,
     saved_at: Ms,
     sequence: u32,
+    /// What it has saved: the checkpoints, and how far each is.
+    pub(crate) saves: BTreeMap<u32, Ms>,
     may_save: bool,
     /// Reports not yet answered; the first may be under way.
     pub(crate) words: VecDeque<Word>,
@@ -147,6 +150,7 @@ impl Worker {
             counted: 0,
             saved_at: 0,
             sequence: 0,
+            saves: BTreeMap::new(),
             may_save: true,
             words: VecDeque::new(),
             asked: None,
@@ -159,12 +163,15 @@ impl Worker {
         }
     }
 
+    /// How far work is, as its command tells it.
+    pub(crate) fn steps(&self, done: Ms) -> Option<(u64, u64)> {
+        let whole = self.task.map_or(1, |task| task.whole.max(1));
+        Some((done.min(whole) / SECOND, whole.div_ceil(SECOND)))
+    }
+
     pub(crate) fn command(&self, word: Word) -> Command {
         let worker = self.place;
-        let steps = |done: Ms| {
-            let whole = self.task.map_or(1, |task| task.whole.max(1));
-            Some((done.min(whole) / SECOND, whole.div_ceil(SECOND)))
-        };
+        let steps = |done: Ms| self.steps(done);
         let done = self.task.map_or(0, |task| task.done);
         match word {
             Word::Register => {
@@ -264,6 +271,7 @@ impl Worker {
             && task.saves_every.is_some()
         {
             self.sequence += 1;
+            self.saves.insert(self.sequence, task.done);
             self.words.push_back(Word::Checkpoint { sequence: self.sequence, done: task.done });
         }
     }

@@ -103,6 +103,8 @@ kinds! {
     Cancel => "cancel",
     /// The store goes away shortly before a budget ends.
     AwayAtTheEnd => "away_when_money_ends",
+    /// The store is lost, and what it was hours ago comes back.
+    OldBackup => "restore_old_backup",
 }
 
 impl fmt::Display for Kind {

@@ -75,6 +75,7 @@ impl Sim {
             | Kind::PauseBeforeCommit
             | Kind::PauseBeforeEffects => self.armed = Some(kind),
             Kind::Cancel => self.cancel_some_job(),
+            Kind::OldBackup => self.back_up(),
             _ => {}
         }
     }
@@ -124,6 +125,7 @@ impl Sim {
         let mut worker = Worker::new(place, self.now, 30 * SECOND);
         worker.task = Some(Task {
             restore: None,
+            newest_saved: false,
             done: 0,
             whole: 1_000 * HOUR,
             saves_every: None,

@@ -12,6 +12,7 @@ pub(crate) mod oracle;
 pub(crate) mod outlook;
 pub(crate) mod place;
 pub(crate) mod pool;
+pub(crate) mod restores;
 pub(crate) mod runner;
 pub(crate) mod sim;
 pub(crate) mod store;

@@ -84,7 +84,7 @@ enum Stage {
 }
 
 impl Sim {
-    fn clock(&self) -> Now {
+    pub(crate) fn clock(&self) -> Now {
         let wall = time::at(self.start, self.now);
         Now { wall, market: Timestamp::from_second(wall.as_second()).unwrap_or(wall) }
     }
@@ -169,6 +169,7 @@ impl Sim {
 
     fn load(&mut self, leader: &mut Leader) {
         leader.state = self.store.tables.load();
+        leader.state.last_job = leader.state.last_job.max(self.store.last_job);
         leader.state.seen.since = Some(self.clock().wall);
         leader.round = self.store.standing.round;
         leader.deaf = false;

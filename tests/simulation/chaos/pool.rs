@@ -25,7 +25,8 @@ pub(crate) fn task(assigned: &Assigned) -> Task {
     let checkpoint = spec.checkpoint.as_ref();
     let restored = assigned.restore.and_then(|c| c.progress.step).unwrap_or(0);
     Task {
-        restore: assigned.restore.map(|c| (c.attempt, c.sequence)),
+        restore: assigned.restore.map(Into::into),
+        newest_saved: assigned.newest_saved,
         done: restored * SECOND,
         whole: time::millis(spec.longest_expected_duration()),
         saves_every: checkpoint.map(|c| time::millis(c.interval)),
@@ -246,6 +247,7 @@ impl Sim {
         let leave_after = self.leaves_after(pid);
         let ready = now + self.rng.random_range(500..5 * SECOND);
         let nature = self.nature_of(pid);
+        let newest = self.newest_saved_before(pid);
         let Some(worker) = self.cloud.workers.get_mut(&pid).filter(|w| w.alive) else { return };
         let ran = worker.running_since.is_some();
         let report = worker.asked.is_some_and(|(asked, _)| asked == id);
@@ -285,7 +287,11 @@ impl Sim {
             Heard::Assigned(Some(task)) if worker.phase == Phase::Register => {
                 let mut task = *task;
                 task.nature = nature;
+                if task.newest_saved {
+                    (task.restore, task.done) = newest;
+                }
                 worker.assigned(task, made, ready);
+                self.check_resumed(pid, newest);
             }
             Heard::Assigned(None) => {
                 worker.asked = None;

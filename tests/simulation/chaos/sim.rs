@@ -21,6 +21,7 @@ use super::faults::{Fired, Kind, Kinds};
 use super::node::Node;
 use super::oracle::Tally;
 use super::place::Place;
+use super::restores::Backup;
 use super::store::Store;
 use super::time::{self, DAY, Ms, SECOND};
 
@@ -100,6 +101,8 @@ pub(crate) enum Event {
     Inject,
     /// The money of this attempt is about to be over.
     MoneyEnds(AttemptId),
+    /// The store is lost: this is what is left.
+    Restore(Box<Backup>),
 }
 
 pub(crate) struct Sim {
@@ -227,6 +230,7 @@ impl Sim {
             Event::RenewalsBack(node) => self.renew(node),
             Event::Inject => self.inject(),
             Event::MoneyEnds(attempt) => self.away_at_the_end(attempt),
+            Event::Restore(backup) => self.restore(*backup),
         }
     }
 

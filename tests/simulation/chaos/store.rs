@@ -33,13 +33,24 @@ pub(crate) struct Store {
     pub(crate) rounds: u64,
     /// Rounds of an epoch that was over.
     pub(crate) refused: u64,
+    /// It is an older one, and no leader has told its jobs yet.
+    pub(crate) restored: bool,
+    /// The highest number of a job that left traces before.
+    pub(crate) last_job: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
         let incumbent = Candidate { holder: String::new(), address: String::new() };
         let standing = Standing { epoch: Epoch(0), round: 0, round_epoch: Epoch(0), incumbent };
-        Self { tables: Tables::default(), standing, rounds: 0, refused: 0 }
+        Self {
+            tables: Tables::default(),
+            standing,
+            rounds: 0,
+            refused: 0,
+            restored: false,
+            last_job: 0,
+        }
     }
 }
 

@@ -309,7 +309,7 @@ impl Scene {
 
     pub(crate) fn start(&mut self, worker: WorkerId) -> Result<Reply, Refusal> {
         let restored = self.state.attempts.get(&worker.attempt).and_then(|a| a.restore);
-        let restored = restored.map(|c| (c.attempt, c.sequence));
+        let restored = restored.map(Into::into);
         self.say(|| Command::Started { worker, restored, rejected_checkpoints: 0 })
     }
 

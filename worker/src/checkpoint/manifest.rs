@@ -112,6 +112,11 @@ impl Manifest {
         &self.files
     }
 
+    /// How far the command was.
+    pub(super) fn progress(&self) -> Progress {
+        Progress { step: self.step, total_steps: self.total_steps, ..Progress::default() }
+    }
+
     /// Size of all files.
     pub(super) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.size).sum()

@@ -26,7 +26,7 @@ use spotwise_model::AttemptId;
 
 pub(crate) use commit::Committer;
 pub(crate) use known::Known;
-pub(crate) use restore::{Restored, restore};
+pub(crate) use restore::{Restored, Wanted, restore};
 pub(crate) use store::Store;
 
 /// The most files of one checkpoint.

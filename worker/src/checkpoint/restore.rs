@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use object_store::ObjectStoreExt;
 use sha2::{Digest, Sha256};
+use spotwise_api::v1::Progress;
+use spotwise_model::AttemptId;
 
 use super::commit::hex;
 use super::manifest::{FileEntry, Manifest};
@@ -16,31 +18,53 @@ use super::{CheckpointError, CheckpointId, at, blocking};
 /// Shards are read in pieces of this size.
 const PIECE: u64 = 8 * 1024 * 1024;
 
+/// What to load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Nothing: a fresh start.
+    Nothing,
+    /// This one, or the newest before it that verifies.
+    This(CheckpointId),
+    /// The newest of any attempt before this one that verifies.
+    NewestBefore(AttemptId),
+}
+
 /// What came of a restore.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Restored {
     /// What was loaded; none for a fresh start.
     pub(crate) loaded: Option<CheckpointId>,
+    /// Size and progress of it.
+    pub(crate) bytes: u64,
+    pub(crate) progress: Progress,
     /// How many did not verify.
     pub(crate) rejected: u32,
 }
 
-/// Loads the assigned checkpoint into `folder`, or the newest before it that
-/// verifies. `staging` is a folder of ours on the same file system.
+/// Loads what is wanted into `folder`. `staging` is a folder of ours on the same
+/// file system.
 ///
 /// An error is this machine's (a full disk): then no older checkpoint would
 /// help.
 pub(crate) async fn restore(
     store: &Store,
-    assigned: Option<CheckpointId>,
+    wanted: Wanted,
     staging: &Path,
     folder: &Path,
 ) -> Result<Restored, CheckpointError> {
     fs::create_dir_all(folder).map_err(at(folder))?;
-    let Some(assigned) = assigned else { return Ok(Restored::default()) };
+    if wanted == Wanted::Nothing {
+        return Ok(Restored::default());
+    }
     let mut candidates = store.list().await?;
-    candidates.retain(|id| *id < assigned);
-    candidates.push(assigned);
+    match wanted {
+        Wanted::Nothing => {}
+        Wanted::This(assigned) => {
+            candidates.retain(|id| *id < assigned);
+            candidates.push(assigned);
+        }
+        Wanted::NewestBefore(own) => candidates.retain(|id| id.attempt < own),
+    }
     let mut rejected = 0;
     for id in candidates.into_iter().rev() {
         clear(staging)?;
@@ -48,11 +72,12 @@ pub(crate) async fn restore(
             Ok(Some(manifest)) => {
                 place(&manifest, staging, folder)?;
                 clear(staging)?;
-                return Ok(Restored { loaded: Some(id), rejected });
+                let (bytes, progress) = (manifest.bytes(), manifest.progress());
+                return Ok(Restored { loaded: Some(id), bytes, progress, rejected });
             }
             // A commit that was cut off was never a checkpoint, but the
             // assigned one was.
-            Ok(None) if id != assigned => {}
+            Ok(None) if wanted != Wanted::This(id) => {}
             Ok(None) => {
                 tracing::warn!(%id, "the checkpoint is gone");
                 rejected += 1;
@@ -65,7 +90,7 @@ pub(crate) async fn restore(
         }
     }
     clear(staging)?;
-    Ok(Restored { loaded: None, rejected })
+    Ok(Restored { rejected, ..Restored::default() })
 }
 
 async fn load(

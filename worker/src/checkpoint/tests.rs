@@ -85,8 +85,11 @@ impl Bench {
         let into = self.dir.path().join("restored");
         let staging = self.dir.path().join("staging");
         let _ = fs::remove_dir_all(&into);
-        let assigned = Some(assigned.parse().unwrap());
-        let it = restore(store, assigned, &staging, &into).await.unwrap();
+        let wanted = match assigned.strip_prefix("before ") {
+            Some(own) => Wanted::NewestBefore(own.parse().unwrap()),
+            None => Wanted::This(assigned.parse().unwrap()),
+        };
+        let it = restore(store, wanted, &staging, &into).await.unwrap();
         assert!(!staging.exists(), "staging is cleared");
         let text = fs::read_to_string(into.join("model")).ok();
         (it.loaded.map(|id| id.to_string()), it.rejected, text)

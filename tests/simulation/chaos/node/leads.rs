@@ -26,6 +26,9 @@ impl Sim {
             deaf: false,
             rested: false,
         };
+        if self.store.restored {
+            self.take_in(epoch);
+        }
         self.load(&mut leader);
         self.say(|| format!("node {node} leads, epoch {epoch}"));
         self.nodes[node].leader = Some(Box::new(leader));

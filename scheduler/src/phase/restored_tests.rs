@@ -1,0 +1,78 @@
+use spotwise_model::spec::{Format, parse};
+use spotwise_model::{AttemptState, CapacityType, JobState};
+
+use super::*;
+use crate::core::State;
+use crate::phase::shares::tests::{at, attempt, job, machine, now, state_of};
+
+/// What happens to job 1, and what its history says.
+fn told(state: &mut State, traces: &Traces) -> Vec<String> {
+    let config = Config::new("/data".into(), "spotwise".into());
+    let mut draft = Draft { state, changes: Vec::new() };
+    half_known(&mut draft, traces, &config, now(5));
+    let words = draft.changes.into_iter().filter_map(|change| match change {
+        Change::Event(event) => Some(event.message),
+        _ => None,
+    });
+    words.collect()
+}
+
+/// A job that saves checkpoints, after so many attempts.
+fn saving(attempts: u32) -> Job {
+    let text = "name: x\ncommand: [x]\nwork: {duration: 1h}\ncheckpoint: {interval: 10m}\n";
+    let spec = parse(text.as_bytes(), Format::Yaml).unwrap().jobs.remove(0);
+    Job { attempts, spec: spec.into(), ..job(1, "training") }
+}
+
+fn traces(attempt: u32) -> Traces {
+    let mut traces = Traces::default();
+    traces.note(JobId(1), attempt);
+    traces
+}
+
+#[test]
+fn an_attempt_that_left_traces_is_not_numbered_again() {
+    let mut state = state_of(vec![saving(2).into()]);
+    let words = told(&mut state, &traces(4));
+    assert!(words[0].contains("attempts up to j1.4 are not in it"), "{words:?}");
+    let job = state.jobs[&JobId(1)].clone();
+    assert_eq!((job.attempts, job.half_known), (4, 4));
+    assert!(job.may_have_saved_more());
+    let lease = Config::new("/data".into(), "spotwise".into()).lease;
+    assert!(job.not_before > Some(after(now(5).market, lease)), "somebody may still run");
+    for traces in [traces(4), traces(3)] {
+        assert!(told(&mut state, &traces).is_empty(), "once");
+    }
+    assert_eq!(state.jobs[&JobId(1)], job);
+}
+
+#[test]
+fn an_attempt_of_the_backup_may_have_saved_more_since() {
+    let mut state = state_of(vec![saving(2).into()]);
+    let words = told(&mut state, &Traces::default());
+    assert!(words[0].contains("since the backup"), "{words:?}");
+    assert_eq!(state.jobs[&JobId(1)].attempts, 2);
+    assert!(state.jobs[&JobId(1)].may_have_saved_more());
+}
+
+#[test]
+fn an_attempt_that_was_followed_is_over_and_the_last_one_is_not() {
+    let bought = machine(1, "a", CapacityType::Spot);
+    let runs = AttemptState::Running { launched: now(5), since: now(5) };
+    for (highest, live) in [(2, false), (1, true)] {
+        let running = attempt(1, &[&bought], 8, runs.clone());
+        let owner = Job { attempts: 1, ..job(1, "training") };
+        let mut state = state_of(vec![owner.into(), bought.clone().into(), running.into()]);
+        told(&mut state, &traces(highest));
+        assert_eq!(state.live_attempt(JobId(1)).is_some(), live, "{highest}");
+    }
+}
+
+#[test]
+fn who_never_ran_or_is_over_is_known_whole() {
+    let fresh = Job { attempts: 0, ..job(1, "training") };
+    let mut state = state_of(vec![fresh.into()]);
+    assert!(told(&mut state, &Traces::default()).is_empty());
+    let over = Job { attempts: 2, state: JobState::Succeeded { at: at(1) }, ..job(1, "training") };
+    assert!(told(&mut state_of(vec![over.into()]), &traces(4)).is_empty());
+}

@@ -1,0 +1,147 @@
+//! The database of a while ago comes back: what happened since is not in it, and
+//! yet it has left its traces.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use spotwise_test_postgres::shared;
+use spotwise_tests::{Scheduler, free_port, spotwise, text, workers};
+
+use super::outages::{LIMIT, MARKET, counting, lives, until};
+
+/// The database of a while ago comes back, on the other kind of database, while
+/// what was running runs on.
+#[test]
+fn restore_old_backup() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("lines");
+    let file = folder.path().join("backup.jsonl").display().to_string();
+    // Workers find the scheduler where it was.
+    let port = free_port().expect("a port");
+    let mut scheduler = Scheduler::on_port(port, folder.path(), &MARKET);
+    scheduler.restart().expect("it starts");
+    let kept = scheduler.submit(&counting("kept", &log, 40), "kept").expect("accepted").remove(0);
+    until("it runs", || lives(&log).len() == 1);
+    scheduler.kill();
+    let old = folder.path().join("spotwise.db").display().to_string();
+    database(&["backup", "--database", &old, &file]);
+    scheduler.restart().expect("it starts");
+    let lost = scheduler.submit(&counting("lost", &log, 30), "lost").expect("accepted").remove(0);
+    until("it runs too", || lives(&log).len() == 2);
+    scheduler.kill();
+
+    let server = shared().database();
+    let url = server.url();
+    database(&["restore", "--database", &url, &file]);
+    let arguments = [&["--database", &url][..], &MARKET].concat();
+    let mut scheduler = Scheduler::on_port(port, folder.path(), &arguments);
+    scheduler.restart().expect("it starts");
+    let again = scheduler.submit(&counting("lost", &log, 2), "lost").expect("accepted").remove(0);
+    assert_ne!(again, lost, "the number of a job that is gone was given again");
+    let states = scheduler.wait_for_all(LIMIT).expect("all end");
+    let ended: BTreeSet<&str> = states.keys().map(String::as_str).collect();
+    assert_eq!(ended, BTreeSet::from([kept.as_str(), again.as_str()]));
+    assert!(states.values().all(|state| state == "succeeded"), "{states:?}");
+    let attempts = lives(&log);
+    let of_kept = attempts.keys().filter(|attempt| attempt.starts_with(&format!("{kept}.")));
+    assert_eq!(of_kept.count(), 1, "what ran on was adopted, not started again: {attempts:?}");
+    let end = |job: &str| {
+        attempts.iter().find(|(a, _)| a.starts_with(&format!("{job}."))).map(|(_, life)| life.1)
+    };
+    assert!(end(&lost) < end(&again), "the lost job was told to stop: {attempts:?}");
+    database(&["check", "--database", &url]);
+}
+
+/// A job that counts to 400, a step in a twentieth of a second, saves each, and
+/// says where it begins.
+const SAVER: &str = "name: saver\nclass: dev\ndeadline: 900h\nwork: {steps: 400, steps_per_hour: 1200}\n\
+    resources: {cpus: 0.1, memory: 32MB}\ncheckpoint: {interval: 20s, grace: 1s, keep: 2}\n\
+    command: [sh, -c, 'n=$(cat $SPOTWISE_CHECKPOINT_DIR/n 2>/dev/null || echo 0); echo from $n; \
+    while [ $n -lt 400 ]; do n=$((n+1)); echo $n > $SPOTWISE_CHECKPOINT_DIR/.tmp-n; \
+    mv $SPOTWISE_CHECKPOINT_DIR/.tmp-n $SPOTWISE_CHECKPOINT_DIR/n; \
+    echo \"{\\\"step\\\":$n,\\\"total\\\":400}\" >> $SPOTWISE_PROGRESS_FILE; sleep 0.05; done']\n";
+
+/// The machine dies with the database, and the backup is two attempts old: the
+/// job goes on from what it has saved since, under a number that nobody had.
+#[test]
+fn a_job_goes_on_from_what_a_backup_does_not_know() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("backup.jsonl").display().to_string();
+    let port = free_port().expect("a port");
+    let mut scheduler = Scheduler::on_port(port, folder.path(), &MARKET);
+    scheduler.restart().expect("it starts");
+    let job = scheduler.submit(SAVER, "saver").expect("accepted").remove(0);
+    until_saved(&scheduler, &job, 1, 1);
+    scheduler.kill();
+    let old = folder.path().join("spotwise.db").display().to_string();
+    database(&["backup", "--database", &old, &file]);
+    scheduler.restart().expect("it starts");
+    for attempt in 2..=3 {
+        end_workers(folder.path());
+        until_saved(&scheduler, &job, attempt, 3);
+    }
+    let saved = step_of(&scheduler, &job);
+    scheduler.kill();
+    end_workers(folder.path());
+
+    let new = folder.path().join("restored.db").display().to_string();
+    database(&["restore", "--database", &new, &file]);
+    let arguments = [&["--database", &new][..], &MARKET].concat();
+    let mut scheduler = Scheduler::on_port(port, folder.path(), &arguments);
+    scheduler.restart().expect("it starts");
+    let states = scheduler.wait_for_all(LIMIT).expect("it ends");
+    assert_eq!(states[&job], "succeeded");
+    let seen = scheduler.job(&job).expect("it is there");
+    let attempts: Vec<&str> = seen["attempts"]
+        .as_array()
+        .expect("attempts")
+        .iter()
+        .filter_map(|attempt| attempt["id"].as_str())
+        .collect();
+    assert_eq!(attempts, [format!("{job}.1"), format!("{job}.4")], "{seen:#}");
+    let last = format!("{job}.4-0.log");
+    let log = std::fs::read_to_string(folder.path().join("logs").join(last)).expect("its log");
+    println!("saved {saved}; {log}; {seen:#}");
+    let begun: u64 = log.trim().trim_start_matches("from ").parse().expect("a step");
+    assert!(begun >= saved && saved > 0, "it began at {begun}, and {saved} were saved");
+    database(&["check", "--database", &new]);
+}
+
+/// Waits until the scheduler has heard of so many checkpoints of an attempt.
+fn until_saved(scheduler: &Scheduler, job: &str, attempt: u32, checkpoints: usize) {
+    let id = format!("{job}.{attempt}");
+    until("checkpoints are heard of", || {
+        let seen = scheduler.job(job).unwrap_or_default();
+        let events = seen["events"].as_array().cloned().unwrap_or_default();
+        let of_it = events.iter().filter(|event| event["attempt"] == id.as_str());
+        let saved = |event: &&Value| {
+            event["message"]
+                .as_str()
+                .is_some_and(|m| m.starts_with("checkpoint ") && m.contains(" at step "))
+        };
+        of_it.filter(saved).count() >= checkpoints
+    });
+}
+
+/// The step of the last checkpoint that the scheduler has heard of.
+fn step_of(scheduler: &Scheduler, job: &str) -> u64 {
+    let events = scheduler.job(job).expect("it is there")["events"].to_string();
+    let step = events.rsplit("at step ").next().expect("a piece").split(',').next();
+    step.and_then(|step| step.parse().ok()).expect("a step")
+}
+
+/// Their machine dies.
+fn end_workers(folder: &Path) {
+    for (pid, _) in workers(folder) {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
+    }
+}
+
+fn database(arguments: &[&str]) {
+    let output = spotwise().arg("db").args(arguments).output().expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "db {arguments:?}: {} {errors}", text(&output));
+}

@@ -1,0 +1,144 @@
+//! The store is lost, and an older one comes back: what happened since has left its
+//! traces with the workers alone.
+
+use std::collections::BTreeMap;
+
+use rand::RngExt;
+use spotwise_model::{AttemptId, InstanceId};
+use spotwise_scheduler::core::Traces;
+use spotwise_scheduler::handle::Loaded;
+use spotwise_scheduler::phase::restored::half_known;
+use spotwise_scheduler::phase::round::Draft;
+use spotwise_scheduler::store::{Epoch, Standing};
+
+use super::cloud::Machine;
+use super::crew::Pid;
+use super::faults::Kind;
+use super::sim::{Event, Sim};
+use super::store::Tables;
+use super::time::{HOUR, MINUTE, Ms, SECOND};
+
+/// What `db restore` adds to the epoch.
+const EPOCHS_AHEAD: u64 = 1_000_000;
+
+/// A copy of the store, and what the cloud had been told when it was made.
+#[derive(Debug)]
+pub(crate) struct Backup {
+    tables: Tables,
+    standing: Standing,
+    machines: BTreeMap<InstanceId, Machine>,
+}
+
+impl Sim {
+    /// Copies the store; one time in four it will be lost within hours.
+    pub(crate) fn back_up(&mut self) {
+        if self.rng.random_range(0..4) > 0 || self.store.restored {
+            return;
+        }
+        let backup = Backup {
+            tables: self.store.tables.clone(),
+            standing: self.store.standing.clone(),
+            machines: self.cloud.machines.clone(),
+        };
+        let span = match self.rng.random_range(0..3) {
+            0 => self.rng.random_range(SECOND..2 * MINUTE),
+            1 => self.rng.random_range(MINUTE..HOUR),
+            _ => self.rng.random_range(HOUR..12 * HOUR),
+        };
+        self.later(span, Event::Restore(Box::new(backup)));
+    }
+
+    /// Every scheduler dies with the store, and the next ones find the copy. What
+    /// was accepted or bought since is in no book any more.
+    pub(crate) fn restore(&mut self, backup: Backup) {
+        if !self.is_stormy() || self.store_away || self.store.restored {
+            return;
+        }
+        self.note(Kind::OldBackup);
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].up {
+                self.crash(node);
+            }
+        }
+        let epoch = Epoch(self.store.standing.epoch.0.max(backup.standing.epoch.0) + EPOCHS_AHEAD);
+        self.store.tables = backup.tables;
+        self.store.standing = Standing { epoch, ..backup.standing };
+        self.store.restored = true;
+        self.cloud.machines = backup.machines;
+        let known = &self.store.tables.submissions;
+        let mut lost = Vec::new();
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            if client.accepted.is_some() && !known.contains_key(&client.key) {
+                client.forget();
+                lost.push(number);
+            }
+        }
+        for number in lost {
+            self.fired.note("submission_lost_with_the_store");
+            let after = self.rng.random_range(MINUTE..HOUR);
+            self.later(after, Event::Client(number));
+        }
+    }
+
+    /// What the first leader does that finds an older store: `serve::restored`.
+    pub(crate) fn take_in(&mut self, epoch: Epoch) {
+        let mut traces = Traces::default();
+        for place in self.cloud.named.keys() {
+            traces.note(place.attempt.job, place.attempt.number);
+        }
+        self.store.last_job = traces.last_job();
+        self.store.restored = false;
+        let mut state = self.store.tables.load();
+        let mut draft = Draft { state: &mut state, changes: Vec::new() };
+        half_known(&mut draft, &traces, &self.config, self.clock());
+        let changes = draft.changes;
+        if changes.is_empty() {
+            return;
+        }
+        self.check_round(&changes);
+        let round = self.store.standing.round + 1;
+        match self.store.commit(epoch, round, &changes) {
+            Ok(()) => self.follow(&changes),
+            Err(error) => self.fail(format!("what was half known is refused: {error}")),
+        }
+    }
+
+    /// The newest checkpoint that an earlier attempt of the job has saved, and how
+    /// far it is.
+    pub(crate) fn newest_saved_before(&self, pid: Pid) -> (Option<Loaded>, Ms) {
+        let Some(own) = self.cloud.workers.get(&pid).map(|worker| worker.place.attempt) else {
+            return (None, 0);
+        };
+        let first = AttemptId { number: 0, ..own };
+        let saves = self.cloud.workers.values().filter_map(|worker| {
+            let attempt = worker.place.attempt;
+            let (sequence, done) = worker.saves.last_key_value()?;
+            (first..own).contains(&attempt).then_some((attempt, *sequence, *done, worker))
+        });
+        let newest = saves.max_by_key(|(attempt, sequence, ..)| (*attempt, *sequence));
+        newest.map_or((None, 0), |(attempt, sequence, done, worker)| {
+            let step = worker.steps(done);
+            (Some(Loaded { attempt, sequence, bytes: 1, step }), done)
+        })
+    }
+
+    /// An attempt has been told where to go on: after a restore that is what was saved
+    /// last, whatever the store knew.
+    pub(crate) fn check_resumed(&mut self, pid: Pid, newest: (Option<Loaded>, Ms)) {
+        let worker = &self.cloud.workers[&pid];
+        let attempt = worker.place.attempt;
+        let known = self.store.tables.jobs.get(&attempt.job).map_or(0, |job| job.half_known);
+        let (Some(saved), at) = newest else { return };
+        let Some(task) = worker.task.filter(|task| task.saves_every.is_some()) else { return };
+        if saved.attempt.number <= known && known < attempt.number {
+            self.fired.note("resumed_after_a_restore");
+            if task.done < at {
+                let from = task.done / SECOND;
+                self.fail(format!(
+                    "{attempt} goes on at {from} s, {saved:?} is at {} s",
+                    at / SECOND
+                ));
+            }
+        }
+    }
+}
