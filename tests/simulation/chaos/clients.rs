@@ -30,9 +30,15 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// What it was told is gone with the store: it asks again.
-    pub(crate) fn forget(&mut self) {
-        (self.accepted, self.asked, self.tries) = (None, None, 0);
+    /// What it was told is gone with the store, and so is what it is being told. True
+    /// where it has to ask again.
+    pub(crate) fn forget(&mut self) -> bool {
+        self.asked = None;
+        let lost = self.accepted.take().is_some();
+        if lost {
+            self.tries = 0;
+        }
+        lost
     }
 }
 

@@ -1,6 +1,6 @@
 //! The simulated cloud: workers by name, lies, and a meter of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use spotwise_model::instance::EndedBy;
@@ -26,6 +26,8 @@ pub(crate) struct Cloud {
     /// Of another installation.
     pub(crate) foreign: BTreeMap<Pid, WorkerId>,
     pub(crate) machines: BTreeMap<InstanceId, Machine>,
+    /// Attempts that ran and that the store has lost.
+    pub(crate) forgotten: BTreeSet<AttemptId>,
     last: Pid,
     pub(crate) throttled_until: Ms,
     pub(crate) empty_until: Ms,

@@ -84,7 +84,7 @@ impl Sim {
         self.nodes.iter().position(|node| node.up && !node.paused && node.leader.is_some())
     }
 
-    fn running(&self) -> Vec<Pid> {
+    pub(crate) fn running(&self) -> Vec<Pid> {
         let there = self.cloud.workers.iter().filter(|(_, w)| w.alive && w.phase != Phase::Gone);
         there.map(|(pid, _)| *pid).collect()
     }

@@ -16,7 +16,7 @@ use super::crew::Pid;
 use super::faults::Kind;
 use super::sim::{Event, Sim};
 use super::store::Tables;
-use super::time::{HOUR, MINUTE, Ms, SECOND};
+use super::time::{self, HOUR, MINUTE, Ms, SECOND};
 
 /// What `db restore` adds to the epoch.
 const EPOCHS_AHEAD: u64 = 1_000_000;
@@ -45,7 +45,27 @@ impl Sim {
             1 => self.rng.random_range(MINUTE..HOUR),
             _ => self.rng.random_range(HOUR..12 * HOUR),
         };
+        // Some of what runs has other attempts by then.
+        for pid in self.running() {
+            if self.rng.random_range(0..2) == 0 {
+                let after = self.rng.random_range(0..span);
+                self.later(after, Event::Kill(self.cloud.workers[&pid].place.attempt));
+            }
+        }
         self.later(span, Event::Restore(Box::new(backup)));
+    }
+
+    /// With the store goes a part of the network.
+    fn tear(&mut self) {
+        let lease = time::millis(self.config.lease);
+        for pid in self.running() {
+            let until = self.now + self.rng.random_range(0..lease);
+            let cut = self.rng.random_range(0..2) == 0;
+            if let Some(worker) = self.cloud.workers.get_mut(&pid).filter(|_| cut) {
+                (worker.deaf_until, worker.mute_until) = (until, until);
+                self.set_wake(pid);
+            }
+        }
     }
 
     /// Every scheduler dies with the store, and the next ones find the copy. What
@@ -60,16 +80,22 @@ impl Sim {
                 self.crash(node);
             }
         }
+        self.tear();
         let epoch = Epoch(self.store.standing.epoch.0.max(backup.standing.epoch.0) + EPOCHS_AHEAD);
         self.store.tables = backup.tables;
         self.store.standing = Standing { epoch, ..backup.standing };
         self.store.restored = true;
         self.cloud.machines = backup.machines;
+        let attempts = &self.store.tables.attempts;
+        let named = self.cloud.named.keys().map(|place| place.attempt);
+        self.cloud.forgotten = named.filter(|attempt| !attempts.contains_key(attempt)).collect();
         let known = &self.store.tables.submissions;
         let mut lost = Vec::new();
         for (number, client) in self.clients.iter_mut().enumerate() {
-            if client.accepted.is_some() && !known.contains_key(&client.key) {
-                client.forget();
+            // A backup may be of before another restore, where others had its numbers.
+            let told = client.accepted.as_ref();
+            let same = known.get(&client.key).is_some_and(|record| told == Some(&record.jobs));
+            if !same && client.forget() {
                 lost.push(number);
             }
         }

@@ -16,6 +16,11 @@ impl Sim {
             let message = text.to_owned();
             Command::LaunchFailed { worker, message, retryable: true }
         };
+        // A call of a scheduler that has died may be under way.
+        let speaks = self.nodes[node].incarnation == incarnation;
+        if speaks && self.cloud.forgotten.contains(&worker.attempt) {
+            self.fail(format!("{} is numbered again", worker.attempt));
+        }
         let known = self.cloud.by_name(worker).map(|known| (known.alive, known.started));
         let answer = match known {
             Some((true, _)) => None,
