@@ -231,6 +231,15 @@ pub struct ArrayPlace {
     pub max_parallel: Option<u32>,
 }
 
+/// A job whose database is older than what the job has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HalfKnown {
+    /// The last attempt of which not everything may be known.
+    pub attempt: u32,
+    /// From when on none of its workers can be left (market time).
+    pub over: Timestamp,
+}
+
 /// What was submitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -260,10 +269,9 @@ pub struct Job {
     pub progress: Progress,
     /// The newest verified checkpoint.
     pub checkpoint: Option<CheckpointRef>,
-    /// The last attempt of which not everything may be known, since an older
-    /// database was restored; 0 for none.
+    /// What is not known of it, since an older database was restored.
     #[serde(default)]
-    pub half_known: u32,
+    pub half_known: Option<HalfKnown>,
     /// Duration of the whole work as measured on the last attempt's machine,
     /// once progress has been reported.
     pub measured: Option<Duration>,
@@ -301,9 +309,8 @@ impl Job {
 
     /// Whether there may be newer checkpoints than the one that is known.
     pub fn may_have_saved_more(&self) -> bool {
-        self.spec.resumable()
-            && self.half_known > 0
-            && self.checkpoint.is_none_or(|newest| newest.attempt.number <= self.half_known)
+        let newest = self.checkpoint.map_or(0, |newest| newest.attempt.number);
+        self.spec.resumable() && self.half_known.is_some_and(|known| newest <= known.attempt)
     }
 
     /// Whether it met its deadline; none while it is not done.

@@ -28,6 +28,11 @@ pub enum WaitReason {
         /// When (market time).
         until: Timestamp,
     },
+    /// An older database was restored: a worker of before may still run.
+    FormerWorkers {
+        /// Until when at the latest (market time).
+        until: Timestamp,
+    },
     /// No offer of any pool has a machine that holds it.
     Unschedulable {
         /// What was asked and what the nearest machine has, in words.

@@ -162,7 +162,7 @@ pub(crate) mod tests {
             spent: Money::from_micros(30),
             cancel_asked: None,
             not_before: None,
-            half_known: 0,
+            half_known: None,
             quoted: None,
             state,
         }

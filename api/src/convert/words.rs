@@ -18,6 +18,10 @@ pub fn wait_reason(reason: &WaitReason) -> String {
         WaitReason::Backoff { until } => {
             format!("failed before, tried again at {}", time_text(*until))
         }
+        WaitReason::FormerWorkers { until } => format!(
+            "an older database was restored, and workers of before may run until {}",
+            time_text(*until)
+        ),
         WaitReason::Unschedulable { detail } => format!("no machine holds it: {detail}"),
         WaitReason::NoCapacity { suitable_offers } => {
             format!("no capacity is free; offers that would hold it: {suitable_offers}")

@@ -158,7 +158,7 @@ impl<'a> Expansion<'a> {
                 spent: Money::ZERO,
                 cancel_asked: None,
                 not_before: None,
-                half_known: 0,
+                half_known: None,
                 quoted: None,
                 state: JobState::Waiting {
                     since: self.now.market,

@@ -1,4 +1,6 @@
 use spotwise_model::attempt::Outcome;
+use spotwise_model::job::HalfKnown;
+use spotwise_model::spec::{Format, parse};
 use spotwise_model::{AttemptId, CapacityType, JobState};
 
 use super::*;
@@ -139,5 +141,72 @@ fn an_attempt_that_is_over_is_heard_no_more() {
         assert_eq!(answer, Err(Refusal::Fenced { attempt: worker.attempt }), "{said}");
         assert_eq!(state.seen.heartbeats, before.seen.heartbeats, "{said}");
         assert_eq!(state.seen.progress, before.seen.progress, "{said}");
+    }
+}
+
+/// A job that has saved one checkpoint in its first attempt; its third, launched at
+/// hour 1, is to go on from that.
+fn resumed(known: Option<HalfKnown>) -> (State, WorkerId, CheckpointRef) {
+    let (mut state, first) = running(1);
+    let text = "name: x\ncommand: [x]\nwork: {steps: 100}\ncheckpoint: {interval: 10m}\n";
+    let spec = parse(text.as_bytes(), Format::Yaml).unwrap().jobs.remove(0);
+    let progress = Progress::of_step(10, Some(100));
+    let saved = CheckpointRef { attempt: first, sequence: 1, progress, bytes: 5, at: at(0) };
+    let id = AttemptId { number: 3, ..first };
+    let launched = AttemptState::Launching { since: now(1), certainty: Certainty::Known };
+    let live =
+        Attempt { id, restore: Some(saved), state: launched, ..state.attempts[&first].clone() };
+    let mut owner = state.jobs[&id.job].clone();
+    owner.spec = spec.into();
+    owner.checkpoint = Some(saved);
+    owner.half_known = known;
+    owner.state = JobState::Active { since: at(1), attempt: id };
+    for mut change in [owner.into(), live.into()] {
+        state.apply(&mut change);
+    }
+    (state, WorkerId { attempt: id, rank: 0 }, saved)
+}
+
+/// Whether the worker is told to look for the newest checkpoint.
+fn looks(state: &mut State, worker: WorkerId) -> bool {
+    let register = Command::Register { worker, handle: "9".to_owned(), address: String::new() };
+    match answer(state, register, &terms(), now(1)).unwrap().1 {
+        Reply::Assigned(Some(assigned)) => assigned.newest_saved,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_newest_checkpoint_is_looked_for_where_it_may_not_be_known() {
+    let known = |attempt| Some(HalfKnown { attempt, over: at(0) });
+    for (known, newest) in [(None, false), (known(2), true), (known(1), true), (known(3), false)] {
+        let (mut state, worker, _) = resumed(known);
+        assert_eq!(looks(&mut state, worker), newest, "{known:?}");
+    }
+    // Its own checkpoint is newer than all that is not known.
+    let (mut state, worker, saved) = resumed(known(2));
+    state.jobs.get_mut(&worker.attempt.job).unwrap().checkpoint =
+        Some(CheckpointRef { attempt: worker.attempt, ..saved });
+    assert!(!looks(&mut state, worker));
+}
+
+#[test]
+fn a_job_is_as_far_as_what_was_really_loaded() {
+    let (mut state, worker, saved) = resumed(None);
+    looks(&mut state, worker);
+    let same = Loaded { step: None, ..saved.into() };
+    let newer = Loaded { sequence: 9, bytes: 7, step: Some((40, 0)), ..same };
+    let unsaid = Loaded { step: None, ..newer };
+    for (loaded, step, ppm) in
+        [(same, Some(10), 100_000), (newer, Some(40), 400_000), (unsaid, None, 0)]
+    {
+        let mut state = state.clone();
+        let restored = Some(loaded);
+        take(&mut state, Command::Started { worker, restored, rejected_checkpoints: 0 }, now(1));
+        let job = &state.jobs[&worker.attempt.job];
+        let known = job.checkpoint.unwrap();
+        assert_eq!((known.sequence, known.bytes), (loaded.sequence, loaded.bytes));
+        assert_eq!((known.progress.step, known.progress.done_ppm), (step, ppm));
+        assert_eq!(state.attempts[&worker.attempt].restore, job.checkpoint);
     }
 }

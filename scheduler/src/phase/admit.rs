@@ -17,6 +17,9 @@ pub fn obstacle(state: &State, job: &Job, running: &ArrayLoad, now: Now) -> Opti
     if !open.is_empty() {
         return Some(WaitReason::Dependencies { jobs: open });
     }
+    if let Some(known) = job.half_known.filter(|known| known.over > now.market) {
+        return Some(WaitReason::FormerWorkers { until: known.over });
+    }
     if let Some(until) = job.not_before.filter(|until| *until > now.market) {
         return Some(WaitReason::Backoff { until });
     }

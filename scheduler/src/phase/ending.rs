@@ -205,19 +205,16 @@ fn after_error(job: &mut Job, last: &str, now: Now) -> Next {
         return job.state.clone().fail(now.market, why);
     }
     let doubled = FIRST_BACKOFF.saturating_mul(1 << (job.errors - 1).min(16));
-    back_off(job, doubled.min(LONGEST_BACKOFF), now)
+    let until = after(now.market, doubled.min(LONGEST_BACKOFF));
+    job.not_before = Some(until);
+    job.state.clone().wait(now.market, WaitReason::Backoff { until })
 }
 
 /// Waits longer with every attempt that came to nothing without its fault.
 fn after_refusal(job: &mut Job, now: Now) -> Next {
     let blameless = job.attempts.saturating_sub(job.errors + job.interruptions).max(1);
     let doubled = FIRST_BACKOFF.saturating_mul(1 << (blameless - 1).min(16));
-    back_off(job, doubled.min(LONGEST_REFUSAL), now)
-}
-
-/// For so long, or for as long as it has to wait anyway.
-fn back_off(job: &mut Job, span: Duration, now: Now) -> Next {
-    let until = after(now.market, span).max(job.not_before.unwrap_or(now.market));
+    let until = after(now.market, doubled.min(LONGEST_REFUSAL));
     job.not_before = Some(until);
     job.state.clone().wait(now.market, WaitReason::Backoff { until })
 }

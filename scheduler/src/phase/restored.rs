@@ -2,8 +2,9 @@
 //! it, but it was done.
 
 use spotwise_model::attempt::Outcome;
+use spotwise_model::job::HalfKnown;
 use spotwise_model::time::after;
-use spotwise_model::{AttemptId, Job, JobId, Now};
+use spotwise_model::{AttemptId, Job, Now};
 
 use super::ending;
 use super::round::Draft;
@@ -15,19 +16,16 @@ use crate::core::{Change, EventKind, Traces};
 /// next one, and that one begins when no worker can be left of whom the database
 /// knows nothing. Doing it again changes nothing.
 pub fn half_known(draft: &mut Draft<'_>, traces: &Traces, config: &Config, now: Now) {
-    let jobs: Vec<JobId> = draft.state.jobs.keys().copied().collect();
-    for id in jobs {
-        let job = draft.state.jobs.get(&id).filter(|job| !job.state.is_terminal());
-        let highest = job.map(|job| job.attempts.max(traces.attempts(id)));
-        let Some((job, highest)) =
-            job.zip(highest).filter(|(job, highest)| *highest > job.half_known)
-        else {
-            continue;
-        };
-        let live = draft.state.live_attempt(id).cloned();
-        let replaced = live.filter(|attempt| attempt.id.number < highest);
-        let told = tell(job, highest, config, now);
-        draft.take(told);
+    let open = draft.state.jobs.values().filter(|job| !job.state.is_terminal());
+    let news = open.filter_map(|job| {
+        let highest = job.attempts.max(traces.attempts(job.id));
+        let known = job.half_known.map_or(0, |known| known.attempt);
+        (highest > known).then_some(AttemptId { job: job.id, number: highest })
+    });
+    for last in news.collect::<Vec<_>>() {
+        let replaced = draft.state.live_attempt(last.job).filter(|live| live.id < last).cloned();
+        let told = draft.state.jobs.get(&last.job).map(|job| tell(job, last, config, now));
+        draft.take(told.unwrap_or_default());
         // Another followed it, so that it is over.
         if let Some(attempt) = replaced {
             draft.take(ending::end(draft.state, &attempt, Outcome::Lost, now));
@@ -35,10 +33,13 @@ pub fn half_known(draft: &mut Draft<'_>, traces: &Traces, config: &Config, now: 
     }
 }
 
-fn tell(job: &Job, highest: u32, config: &Config, now: Now) -> Vec<Change> {
-    let unknown = match highest - job.attempts {
-        0 => "what it has done since the backup is not in it".to_owned(),
-        _ => format!("attempts up to {} are not in it", AttemptId { job: job.id, number: highest }),
+/// A job whose last attempt that left traces is this.
+fn tell(job: &Job, last: AttemptId, config: &Config, now: Now) -> Vec<Change> {
+    let forgotten = job.attempts < last.number;
+    let unknown = if forgotten {
+        format!("attempts up to {last} are not in it")
+    } else {
+        "what it has done since the backup is not in it".to_owned()
     };
     let next = if job.spec.resumable() {
         "; the next attempt goes on from the newest checkpoint there is"
@@ -50,9 +51,9 @@ fn tell(job: &Job, highest: u32, config: &Config, now: Now) -> Vec<Change> {
     // A worker that nobody answers any more stops when its lease is over.
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
     let patience = (config.lease + grace + LEASE_MARGIN).saturating_mul(config.speed);
-    let not_before = job.not_before.max(Some(after(now.market, patience)));
-    let job = Job { attempts: highest, half_known: highest, not_before, ..job.clone() };
-    vec![job.into(), event]
+    let over = if forgotten { after(now.market, patience) } else { now.market };
+    let half_known = Some(HalfKnown { attempt: last.number, over });
+    vec![Job { attempts: last.number, half_known, ..job.clone() }.into(), event]
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
+use spotwise_model::attempt::{CheckpointRef, Progress};
+use spotwise_model::plan::WaitReason;
 use spotwise_model::spec::{Format, parse};
-use spotwise_model::{AttemptState, CapacityType, JobState};
+use spotwise_model::{AttemptState, CapacityType, JobId, JobState};
 
 use super::*;
 use crate::core::State;
+use crate::phase::admit::{ArrayLoad, obstacle};
 use crate::phase::shares::tests::{at, attempt, job, machine, now, state_of};
 
 /// What happens to job 1, and what its history says.
@@ -36,10 +39,13 @@ fn an_attempt_that_left_traces_is_not_numbered_again() {
     let words = told(&mut state, &traces(4));
     assert!(words[0].contains("attempts up to j1.4 are not in it"), "{words:?}");
     let job = state.jobs[&JobId(1)].clone();
-    assert_eq!((job.attempts, job.half_known), (4, 4));
+    let known = job.half_known.unwrap();
+    assert_eq!((job.attempts, known.attempt), (4, 4));
     assert!(job.may_have_saved_more());
     let lease = Config::new("/data".into(), "spotwise".into()).lease;
-    assert!(job.not_before > Some(after(now(5).market, lease)), "somebody may still run");
+    assert!(known.over > after(now(5).market, lease), "somebody may still run");
+    let why = obstacle(&state, &job, &ArrayLoad::default(), now(5));
+    assert_eq!(why, Some(WaitReason::FormerWorkers { until: known.over }));
     for traces in [traces(4), traces(3)] {
         assert!(told(&mut state, &traces).is_empty(), "once");
     }
@@ -51,8 +57,22 @@ fn an_attempt_of_the_backup_may_have_saved_more_since() {
     let mut state = state_of(vec![saving(2).into()]);
     let words = told(&mut state, &Traces::default());
     assert!(words[0].contains("since the backup"), "{words:?}");
-    assert_eq!(state.jobs[&JobId(1)].attempts, 2);
-    assert!(state.jobs[&JobId(1)].may_have_saved_more());
+    let job = state.jobs[&JobId(1)].clone();
+    assert_eq!(job.attempts, 2);
+    assert!(job.may_have_saved_more());
+    let why = obstacle(&state, &job, &ArrayLoad::default(), now(5));
+    assert_eq!(why, None, "nobody is unknown");
+    let saved = |number| CheckpointRef {
+        attempt: AttemptId { job: JobId(1), number },
+        sequence: 1,
+        progress: Progress::default(),
+        bytes: 0,
+        at: at(5),
+    };
+    for (number, more) in [(2, true), (3, false)] {
+        let job = Job { checkpoint: Some(saved(number)), ..job.clone() };
+        assert_eq!(job.may_have_saved_more(), more, "{number}");
+    }
 }
 
 #[test]

@@ -133,7 +133,7 @@ pub(crate) mod tests {
             spent: Money::ZERO,
             cancel_asked: None,
             not_before: None,
-            half_known: 0,
+            half_known: None,
             quoted: None,
             state: JobState::Waiting { since: at(0), why: WaitReason::Queued, why_since: at(0) },
         }

@@ -75,6 +75,9 @@ fn note_names(folder: &Path, traces: &mut Traces) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Change;
+    use crate::phase::shares::tests::{at, job, now};
+    use crate::store::Location;
 
     #[test]
     fn numbers_are_read_from_the_names_of_folders_and_files() {
@@ -98,5 +101,33 @@ mod tests {
         let traces = traces(&config);
         let attempts = [9, 12, 17, 7_000].map(|job| traces.attempts(JobId(job)));
         assert_eq!((attempts, traces.last_job()), ([11, 3, 0, 0], 17));
+    }
+
+    #[tokio::test]
+    async fn jobs_are_told_once_after_each_restore() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::new(folder.path().to_owned(), folder.path().to_owned());
+        let location = Location::from(folder.path().join("spotwise.db"));
+        let store = Store::open(&location).await.unwrap();
+        let epoch = store.lead("test", at(1)).await.unwrap();
+        let changes = [Change::from(job(4, "training"))];
+        store.commit(&Round { epoch, id: 1, changes: &changes }).await.unwrap();
+        fs::create_dir_all(folder.path().join("logs/j4.3-0.log")).unwrap();
+        fs::create_dir_all(folder.path().join("outputs/j9")).unwrap();
+        let tell = || take_in(&store, &config, epoch, now(2));
+        let known = async || store.job(JobId(4)).await.unwrap().unwrap().half_known;
+        assert_eq!(tell().await.unwrap(), 0, "it was never restored");
+        assert_eq!(known().await, None);
+        store.set_meta(RESTORED_AT, "1").await.unwrap();
+        assert_eq!(tell().await.unwrap(), 9);
+        assert_eq!(known().await.unwrap().attempt, 3);
+        fs::create_dir_all(folder.path().join("logs/j4.5-0.log")).unwrap();
+        for (restored, attempt) in [("1", 3), ("2", 5)] {
+            store.set_meta(RESTORED_AT, restored).await.unwrap();
+            tell().await.unwrap();
+            assert_eq!(known().await.unwrap().attempt, attempt, "restore {restored}");
+        }
+        assert_eq!(store.load().await.unwrap().last_round, 3);
+        store.close().await;
     }
 }

@@ -47,7 +47,7 @@ fn assigned(nodes: u32) -> Assigned {
         spent: Money::ZERO,
         cancel_asked: None,
         not_before: None,
-        half_known: 0,
+        half_known: None,
         quoted: None,
         state: JobState::Active { since: at, attempt: id },
     };

@@ -153,10 +153,10 @@ impl Sim {
     pub(crate) fn check_resumed(&mut self, pid: Pid, newest: (Option<Loaded>, Ms)) {
         let worker = &self.cloud.workers[&pid];
         let attempt = worker.place.attempt;
-        let known = self.store.tables.jobs.get(&attempt.job).map_or(0, |job| job.half_known);
-        let (Some(saved), at) = newest else { return };
+        let known = self.store.tables.jobs.get(&attempt.job).and_then(|job| job.half_known);
+        let ((Some(saved), at), Some(known)) = (newest, known) else { return };
         let Some(task) = worker.task.filter(|task| task.saves_every.is_some()) else { return };
-        if saved.attempt.number <= known && known < attempt.number {
+        if saved.attempt.number <= known.attempt && known.attempt < attempt.number {
             self.fired.note("resumed_after_a_restore");
             if task.done < at {
                 let from = task.done / SECOND;

@@ -162,6 +162,37 @@ async fn nothing_newer_than_assigned_is_loaded_and_unfinished_ones_do_not_count(
 }
 
 #[tokio::test]
+async fn the_newest_of_earlier_attempts_is_found_without_being_named() {
+    let bench = two().await;
+    assert_eq!(bench.restore("before j17.1").await, (None, 0, None), "its own are no earlier ones");
+    for (attempt, text) in [("j17.2", "three"), ("j17.4", "of another life")] {
+        let mut committer = bench.committer(attempt, 9).await;
+        bench.write("model", text);
+        committer.commit(step(9)).await.unwrap().unwrap();
+    }
+    fs::create_dir_all(bench.stored("j17.2-000007")).unwrap();
+    let (loaded, rejected, text) = bench.restore("before j17.3").await;
+    assert_eq!(
+        (loaded.as_deref(), rejected),
+        (Some("j17.2-000001"), 0),
+        "unfinished ones are none"
+    );
+    assert_eq!(text.as_deref(), Some("three"));
+    fs::write(bench.stored("j17.2-000001").join("00000.shard"), "torn!").unwrap();
+    let (loaded, rejected, _) = bench.restore("before j17.3").await;
+    assert_eq!((loaded.as_deref(), rejected), (Some("j17.1-000002"), 1));
+}
+
+#[tokio::test]
+async fn what_is_loaded_is_told_with_its_size_and_progress() {
+    let bench = two().await;
+    let (staging, into) = (bench.dir.path().join("staging"), bench.dir.path().join("restored"));
+    let wanted = Wanted::This("j17.1-000002".parse().unwrap());
+    let it = restore(&bench.store(), wanted, &staging, &into).await.unwrap();
+    assert_eq!((it.bytes, it.progress.step), (4, 7));
+}
+
+#[tokio::test]
 async fn the_manifest_of_another_is_not_believed() {
     let bench = two().await;
     let other = fs::read(bench.stored("j17.1-000001/manifest.json")).unwrap();

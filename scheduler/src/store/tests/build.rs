@@ -109,7 +109,7 @@ pub(super) fn job(id: u64) -> Job {
         spent: Money::ZERO,
         cancel_asked: None,
         not_before: None,
-        half_known: 0,
+        half_known: None,
         quoted: None,
         state: JobState::Waiting {
             since: at(1_000),
