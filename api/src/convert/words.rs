@@ -19,7 +19,7 @@ pub fn wait_reason(reason: &WaitReason) -> String {
             format!("failed before, tried again at {}", time_text(*until))
         }
         WaitReason::FormerWorkers { until } => format!(
-            "an older database was restored, and workers of before may run until {}",
+            "the database was restored from a backup, and workers of before may run until {}",
             time_text(*until)
         ),
         WaitReason::Unschedulable { detail } => format!("no machine holds it: {detail}"),

@@ -39,14 +39,14 @@ fn tell(job: &Job, last: AttemptId, config: &Config, now: Now) -> Vec<Change> {
     let unknown = if forgotten {
         format!("attempts up to {last} are not in it")
     } else {
-        "what it has done since the backup is not in it".to_owned()
+        "what it has done since is not in it".to_owned()
     };
     let next = if job.spec.resumable() {
         "; the next attempt goes on from the newest checkpoint there is"
     } else {
         ""
     };
-    let message = format!("an older database was restored: {unknown}{next}");
+    let message = format!("the database was restored from a backup: {unknown}{next}");
     let event = Change::event(job.id, None, now.market, EventKind::Restored, message);
     // A worker that nobody answers any more stops when its lease is over.
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);

@@ -56,7 +56,7 @@ fn an_attempt_that_left_traces_is_not_numbered_again() {
 fn an_attempt_of_the_backup_may_have_saved_more_since() {
     let mut state = state_of(vec![saving(2).into()]);
     let words = told(&mut state, &Traces::default());
-    assert!(words[0].contains("since the backup"), "{words:?}");
+    assert!(words[0].contains("since is not in it"), "{words:?}");
     let job = state.jobs[&JobId(1)].clone();
     assert_eq!(job.attempts, 2);
     assert!(job.may_have_saved_more());
