@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::Now;
 use crate::attempt::{CheckpointRef, Progress};
 use crate::id::{AttemptId, JobId};
 use crate::money::Money;
@@ -238,6 +239,9 @@ pub struct HalfKnown {
     pub attempt: u32,
     /// From when on none of its workers can be left (market time).
     pub over: Timestamp,
+    /// The time of the backup, until a worker of before is heard again: what was done
+    /// after it is not known.
+    pub known_until: Option<Now>,
 }
 
 /// What was submitted.
@@ -311,6 +315,18 @@ impl Job {
     pub fn may_have_saved_more(&self) -> bool {
         let newest = self.checkpoint.map_or(0, |newest| newest.attempt.number);
         self.spec.resumable() && self.half_known.is_some_and(|known| newest <= known.attempt)
+    }
+
+    /// Up to when it is known what an attempt has done; none where that is up to now.
+    pub fn known_until(&self, attempt: AttemptId) -> Option<Now> {
+        self.half_known.filter(|known| attempt.number <= known.attempt)?.known_until
+    }
+
+    /// A worker of this attempt speaks: what it does is known again.
+    pub fn hear(&mut self, attempt: AttemptId) {
+        if let Some(known) = self.half_known.as_mut().filter(|k| attempt.number <= k.attempt) {
+            known.known_until = None;
+        }
     }
 
     /// Whether it met its deadline; none while it is not done.

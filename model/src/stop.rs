@@ -62,7 +62,7 @@ impl Fuse {
     /// When something has ended of which one hears only now: what was not heard of
     /// in time had stopped by itself.
     pub fn end_by(self, now: Now) -> Now {
-        if self.over.wall < now.wall { self.over } else { now }
+        now.min(self.over)
     }
 }
 

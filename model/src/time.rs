@@ -19,6 +19,14 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
+impl Now {
+    /// The earlier one, by the wall.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        if other.wall < self.wall { other } else { self }
+    }
+}
+
 /// How market time follows wall time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimeScale {

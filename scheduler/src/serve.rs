@@ -230,9 +230,7 @@ impl<A: FnMut(Announcement) + Send> Site<A> {
         let capacity = Arc::new(Capacity::of(&config, &install));
         let effects =
             Effects::new(capacity, self.tokens.clone(), self.addresses(), install.clone());
-        let last_job =
-            restored::take_in(&store, &config, lease.epoch(), scale.at(crate::clock::now()))
-                .await?;
+        let last_job = restored::take_in(&store, &config, lease.epoch(), scale).await?;
         let driver = Driver::new(driver::Parts {
             last_job,
             handle: handle.clone(),

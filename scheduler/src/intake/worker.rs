@@ -66,11 +66,16 @@ pub(super) fn heartbeat(
     let (job, attempt) = live(state, worker)?;
     let orders = Orders { money_lasts: money_lasts(attempt, now), ..orders(job, attempt, terms) };
     let progress = progress_of_step(step).map(|p| with_total(p, job));
+    let heard = job.known_until(attempt.id).map(|_| {
+        let mut job = job.clone();
+        job.hear(worker.attempt);
+        job.into()
+    });
     state.seen.heartbeats.insert((worker.attempt, worker.rank), now.wall);
     if let Some(progress) = progress {
         state.seen.progress.insert(worker.attempt, (now.market, progress));
     }
-    Ok((Vec::new(), Reply::Orders(orders)))
+    Ok((heard.into_iter().collect(), Reply::Orders(orders)))
 }
 
 /// A command that reports no total is measured against the spec's.
@@ -113,6 +118,7 @@ pub(super) fn started(
 ) -> Answer {
     let (job, attempt) = live(state, worker)?;
     let (mut attempt, mut job) = (attempt.clone(), job.clone());
+    job.hear(worker.attempt);
     let node = node_mut(&mut attempt, worker)?;
     if node.started.is_some() {
         return Ok((Vec::new(), Reply::Noted));
@@ -199,6 +205,7 @@ pub(super) fn exited(
 ) -> Answer {
     let (job, attempt) = live(state, worker)?;
     let (mut attempt, mut job) = (attempt.clone(), job.clone());
+    job.hear(worker.attempt);
     if let Some(progress) = progress_of_step(step).map(|p| with_total(p, &job)) {
         note_progress(&mut job, &mut attempt, progress, now);
     }

@@ -178,7 +178,7 @@ fn looks(state: &mut State, worker: WorkerId) -> bool {
 
 #[test]
 fn the_newest_checkpoint_is_looked_for_where_it_may_not_be_known() {
-    let known = |attempt| Some(HalfKnown { attempt, over: at(0) });
+    let known = |attempt| Some(HalfKnown { attempt, over: at(0), known_until: None });
     for (known, newest) in [(None, false), (known(2), true), (known(1), true), (known(3), false)] {
         let (mut state, worker, _) = resumed(known);
         assert_eq!(looks(&mut state, worker), newest, "{known:?}");

@@ -88,6 +88,8 @@ fn conclude(
     let mut ended = attempt.clone();
     // What is heard later than its money lasted had stopped by itself.
     let at = attempt.fuse.map_or(now, |fuse| fuse.end_by(now));
+    // Nobody knows whether it did anything after the backup that came back.
+    let at = job.known_until(attempt.id).map_or(at, |known| known.min(at));
     let Ok(next) = ended.state.end(at, outcome.clone()) else { return Vec::new() };
     ended.state = next;
     ended.progress = state.progress_of(attempt);

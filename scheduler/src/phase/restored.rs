@@ -14,8 +14,8 @@ use crate::core::{Change, EventKind, Traces};
 /// Tells every job that is not over what its traces say. The numbers of attempts
 /// that left some are not given again, what these may have saved is asked for by the
 /// next one, and that one begins when no worker can be left of whom the database
-/// knows nothing. Doing it again changes nothing.
-pub fn half_known(draft: &mut Draft<'_>, traces: &Traces, config: &Config, now: Now) {
+/// knows nothing. `made` is when the backup was. Doing it again changes nothing.
+pub fn half_known(draft: &mut Draft<'_>, traces: &Traces, config: &Config, made: Now, now: Now) {
     let open = draft.state.jobs.values().filter(|job| !job.state.is_terminal());
     let news = open.filter_map(|job| {
         let highest = job.attempts.max(traces.attempts(job.id));
@@ -24,7 +24,7 @@ pub fn half_known(draft: &mut Draft<'_>, traces: &Traces, config: &Config, now: 
     });
     for last in news.collect::<Vec<_>>() {
         let replaced = draft.state.live_attempt(last.job).filter(|live| live.id < last).cloned();
-        let told = draft.state.jobs.get(&last.job).map(|job| tell(job, last, config, now));
+        let told = draft.state.jobs.get(&last.job).map(|job| tell(job, last, config, made, now));
         draft.take(told.unwrap_or_default());
         // Another followed it, so that it is over.
         if let Some(attempt) = replaced {
@@ -34,7 +34,7 @@ pub fn half_known(draft: &mut Draft<'_>, traces: &Traces, config: &Config, now: 
 }
 
 /// A job whose last attempt that left traces is this.
-fn tell(job: &Job, last: AttemptId, config: &Config, now: Now) -> Vec<Change> {
+fn tell(job: &Job, last: AttemptId, config: &Config, made: Now, now: Now) -> Vec<Change> {
     let forgotten = job.attempts < last.number;
     let unknown = if forgotten {
         format!("attempts up to {last} are not in it")
@@ -52,7 +52,8 @@ fn tell(job: &Job, last: AttemptId, config: &Config, now: Now) -> Vec<Change> {
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
     let patience = (config.lease + grace + LEASE_MARGIN).saturating_mul(config.speed);
     let over = if forgotten { after(now.market, patience) } else { now.market };
-    let half_known = Some(HalfKnown { attempt: last.number, over });
+    let half_known =
+        Some(HalfKnown { attempt: last.number, over, known_until: Some(made.min(now)) });
     vec![Job { attempts: last.number, half_known, ..job.clone() }.into(), event]
 }
 

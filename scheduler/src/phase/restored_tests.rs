@@ -12,7 +12,7 @@ use crate::phase::shares::tests::{at, attempt, job, machine, now, state_of};
 fn told(state: &mut State, traces: &Traces) -> Vec<String> {
     let config = Config::new("/data".into(), "spotwise".into());
     let mut draft = Draft { state, changes: Vec::new() };
-    half_known(&mut draft, traces, &config, now(5));
+    half_known(&mut draft, traces, &config, now(3), now(5));
     let words = draft.changes.into_iter().filter_map(|change| match change {
         Change::Event(event) => Some(event.message),
         _ => None,
@@ -78,13 +78,15 @@ fn an_attempt_of_the_backup_may_have_saved_more_since() {
 #[test]
 fn an_attempt_that_was_followed_is_over_and_the_last_one_is_not() {
     let bought = machine(1, "a", CapacityType::Spot);
-    let runs = AttemptState::Running { launched: now(5), since: now(5) };
+    let runs = AttemptState::Running { launched: now(1), since: now(1) };
     for (highest, live) in [(2, false), (1, true)] {
         let running = attempt(1, &[&bought], 8, runs.clone());
         let owner = Job { attempts: 1, ..job(1, "training") };
         let mut state = state_of(vec![owner.into(), bought.clone().into(), running.into()]);
         told(&mut state, &traces(highest));
         assert_eq!(state.live_attempt(JobId(1)).is_some(), live, "{highest}");
+        let ended = state.attempts.values().next().unwrap().state.ended();
+        assert_eq!(ended, (!live).then_some(now(3)), "no more is known of it");
     }
 }
 

@@ -158,6 +158,7 @@ fn bill(
 fn usage(job: &Job, attempt: &Attempt, bought: Timestamp, now: Timestamp) -> Use {
     // Documents of before do not say: then it had its machine from the purchase.
     let placed = attempt.state.placed().map_or(bought, |at| at.market);
+    let now = job.known_until(attempt.id).map_or(now, |known| known.market.min(now));
     let ended = attempt.state.ended().map_or(now, |at| at.market);
     Use {
         attempt: attempt.id,

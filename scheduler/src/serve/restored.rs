@@ -6,13 +6,15 @@
 use std::fs;
 use std::path::Path;
 
-use spotwise_model::{AttemptId, JobId, Now};
+use jiff::Timestamp;
+use spotwise_model::time::TimeScale;
+use spotwise_model::{AttemptId, JobId};
 
 use crate::config::Config;
 use crate::core::Traces;
 use crate::phase::restored::half_known;
 use crate::phase::round::Draft;
-use crate::store::{Epoch, RESTORED_AT, Round, Store, StoreError};
+use crate::store::{Epoch, RESTORED_AT, RESTORED_FROM, Round, Store, StoreError};
 
 /// The restore that the jobs know of: the value that `RESTORED_AT` had then.
 const TAKEN_IN: &str = "restored_taken_in_us";
@@ -24,7 +26,7 @@ pub(super) async fn take_in(
     store: &Store,
     config: &Config,
     epoch: Epoch,
-    now: Now,
+    scale: TimeScale,
 ) -> Result<u64, StoreError> {
     let Some(restored) = store.meta(RESTORED_AT).await? else { return Ok(0) };
     let traces = traces(config);
@@ -35,7 +37,10 @@ pub(super) async fn take_in(
     let id = loaded.last_round + 1;
     let mut state = loaded.into_state();
     let mut draft = Draft { state: &mut state, changes: Vec::new() };
-    half_known(&mut draft, &traces, config, now);
+    let now = crate::clock::now();
+    let made = store.meta(RESTORED_FROM).await?.and_then(|made| made.parse().ok());
+    let made = made.and_then(|made| Timestamp::from_microsecond(made).ok()).unwrap_or(now);
+    half_known(&mut draft, &traces, config, scale.at(made), scale.at(now));
     if !draft.changes.is_empty() {
         store.commit(&Round { epoch, id, changes: &draft.changes }).await?;
     }
@@ -76,7 +81,7 @@ fn note_names(folder: &Path, traces: &mut Traces) {
 mod tests {
     use super::*;
     use crate::core::Change;
-    use crate::phase::shares::tests::{at, job, now};
+    use crate::phase::shares::tests::{at, job};
     use crate::store::Location;
 
     #[test]
@@ -114,7 +119,8 @@ mod tests {
         store.commit(&Round { epoch, id: 1, changes: &changes }).await.unwrap();
         fs::create_dir_all(folder.path().join("logs/j4.3-0.log")).unwrap();
         fs::create_dir_all(folder.path().join("outputs/j9")).unwrap();
-        let tell = || take_in(&store, &config, epoch, now(2));
+        let scale = TimeScale::real(at(0));
+        let tell = || take_in(&store, &config, epoch, scale);
         let known = async || store.job(JobId(4)).await.unwrap().unwrap().half_known;
         assert_eq!(tell().await.unwrap(), 0, "it was never restored");
         assert_eq!(known().await, None);

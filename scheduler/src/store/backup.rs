@@ -25,6 +25,9 @@ const FORMAT: u32 = 1;
 /// Set by a restore: the next leader compares with the cloud before it acts.
 pub const RESTORED_AT: &str = "restored_at_us";
 
+/// Set by a restore: when the backup was made.
+pub const RESTORED_FROM: &str = "restored_from_us";
+
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BackupReport {

@@ -35,7 +35,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_model::{Attempt, Job, JobId, LedgerEntry};
 
-pub use backup::{BackupError, BackupReport, RESTORED_AT, backup, restore};
+pub use backup::{BackupError, BackupReport, RESTORED_AT, RESTORED_FROM, backup, restore};
 pub use check::{CheckReport, Finding, check};
 pub use commit::Round;
 pub use database::Kind;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use rand::RngExt;
-use spotwise_model::{AttemptId, InstanceId};
+use spotwise_model::{AttemptId, InstanceId, Now};
 use spotwise_scheduler::core::Traces;
 use spotwise_scheduler::handle::Loaded;
 use spotwise_scheduler::phase::restored::half_known;
@@ -27,18 +27,20 @@ pub(crate) struct Backup {
     tables: Tables,
     standing: Standing,
     machines: BTreeMap<InstanceId, Machine>,
+    made: Now,
 }
 
 impl Sim {
     /// Copies the store; one time in four it will be lost within hours.
     pub(crate) fn back_up(&mut self) {
-        if self.rng.random_range(0..4) > 0 || self.store.restored {
+        if self.rng.random_range(0..4) > 0 || self.store.restored.is_some() {
             return;
         }
         let backup = Backup {
             tables: self.store.tables.clone(),
             standing: self.store.standing.clone(),
             machines: self.cloud.machines.clone(),
+            made: self.clock(),
         };
         let span = match self.rng.random_range(0..3) {
             0 => self.rng.random_range(SECOND..2 * MINUTE),
@@ -71,7 +73,7 @@ impl Sim {
     /// Every scheduler dies with the store, and the next ones find the copy. What
     /// was accepted or bought since is in no book any more.
     pub(crate) fn restore(&mut self, backup: Backup) {
-        if !self.is_stormy() || self.store_away || self.store.restored {
+        if !self.is_stormy() || self.store_away || self.store.restored.is_some() {
             return;
         }
         self.note(Kind::OldBackup);
@@ -84,7 +86,7 @@ impl Sim {
         let epoch = Epoch(self.store.standing.epoch.0.max(backup.standing.epoch.0) + EPOCHS_AHEAD);
         self.store.tables = backup.tables;
         self.store.standing = Standing { epoch, ..backup.standing };
-        self.store.restored = true;
+        self.store.restored = Some(backup.made);
         self.cloud.machines = backup.machines;
         let attempts = &self.store.tables.attempts;
         let named = self.cloud.named.keys().map(|place| place.attempt);
@@ -107,16 +109,16 @@ impl Sim {
     }
 
     /// What the first leader does that finds an older store: `serve::restored`.
-    pub(crate) fn take_in(&mut self, epoch: Epoch) {
+    pub(crate) fn take_in(&mut self, epoch: Epoch, made: Now) {
         let mut traces = Traces::default();
         for place in self.cloud.named.keys() {
             traces.note(place.attempt.job, place.attempt.number);
         }
         self.store.last_job = traces.last_job();
-        self.store.restored = false;
+        self.store.restored = None;
         let mut state = self.store.tables.load();
         let mut draft = Draft { state: &mut state, changes: Vec::new() };
-        half_known(&mut draft, &traces, &self.config, self.clock());
+        half_known(&mut draft, &traces, &self.config, made, self.clock());
         let changes = draft.changes;
         if changes.is_empty() {
             return;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
-    LedgerEntry,
+    LedgerEntry, Now,
 };
 use spotwise_scheduler::core::{Attempts, Change, Spells, State, SubmissionRecord};
 
@@ -33,8 +33,8 @@ pub(crate) struct Store {
     pub(crate) rounds: u64,
     /// Rounds of an epoch that was over.
     pub(crate) refused: u64,
-    /// It is an older one, and no leader has told its jobs yet.
-    pub(crate) restored: bool,
+    /// It is an older one, of this time, and no leader has told its jobs yet.
+    pub(crate) restored: Option<Now>,
     /// The highest number of a job that left traces before.
     pub(crate) last_job: u64,
 }
@@ -48,7 +48,7 @@ impl Default for Store {
             standing,
             rounds: 0,
             refused: 0,
-            restored: false,
+            restored: None,
             last_job: 0,
         }
     }

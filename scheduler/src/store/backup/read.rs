@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::{BackupError, BackupReport, End, FORMAT, Head, RESTORED_AT, hex};
+use super::{BackupError, BackupReport, End, FORMAT, Head, RESTORED_AT, RESTORED_FROM, hex};
 use crate::store::database::{Statement, Transaction, Value};
 use crate::store::tables::{Column, TABLES, Table};
 use crate::store::{Location, StoreError, open};
@@ -56,15 +56,19 @@ pub async fn restore(
     if let Some(last) = current {
         last.insert(&mut transaction, batch).await?;
     }
-    mark(&mut transaction, now).await?;
+    let made = Timestamp::from_microsecond(head.made_us).unwrap_or_default();
+    mark(&mut transaction, made, now).await?;
     transaction.commit().await?;
     database.close().await;
-    let made = Timestamp::from_microsecond(head.made_us).unwrap_or_default();
     Ok(BackupReport { rows, schema: head.schema, round: head.round, made })
 }
 
 /// Older leaders are refused, and the next one knows.
-async fn mark(transaction: &mut Transaction, now: Timestamp) -> Result<(), StoreError> {
+async fn mark(
+    transaction: &mut Transaction,
+    made: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let epoch = Statement::new(
         "leader",
         "UPDATE leader SET epoch = epoch + $1, expires_us = 0 WHERE id = 1",
@@ -75,8 +79,11 @@ async fn mark(transaction: &mut Transaction, now: Timestamp) -> Result<(), Store
         "INSERT INTO meta (key, value) VALUES ($1, $2)
          ON CONFLICT (key) DO UPDATE SET value = excluded.value",
     );
-    let restored = restored.bind(RESTORED_AT).bind(now.as_microsecond().to_string());
-    transaction.execute(restored).await.map(drop)
+    for (key, at) in [(RESTORED_AT, now), (RESTORED_FROM, made)] {
+        let value = at.as_microsecond().to_string();
+        transaction.execute(restored.clone().bind(key).bind(value)).await?;
+    }
+    Ok(())
 }
 
 /// Reads the whole file once and checks every line, the counts and the sum.

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::build::*;
 use crate::core::Change;
-use crate::store::backup::{BackupError, RESTORED_AT, backup, restore};
+use crate::store::backup::{BackupError, RESTORED_AT, RESTORED_FROM, backup, restore};
 use crate::store::check::check;
 use crate::store::database::{Database, Kind, Statement, Value};
 use crate::store::tables::TABLES;
@@ -73,7 +73,8 @@ async fn rows(location: &Location) -> Vec<Vec<Value>> {
     }
     drop(transaction);
     database.close().await;
-    all.retain(|values| values.first() != Some(&Value::from(RESTORED_AT)));
+    let marks = [RESTORED_AT, RESTORED_FROM].map(Value::from);
+    all.retain(|values| values.first().is_none_or(|key| !marks.contains(key)));
     all
 }
 
@@ -100,6 +101,7 @@ async fn there_and_back(from: Kind, to: Kind) {
 
     let store = Store::open(&target.location).await.unwrap();
     assert_eq!(store.meta(RESTORED_AT).await.unwrap().as_deref(), Some("60000000"));
+    assert_eq!(store.meta(RESTORED_FROM).await.unwrap().as_deref(), Some("50000000"));
     let source = Store::open(&source.location).await.unwrap();
     let mut old = source.lead("old", at(70)).await.unwrap();
     for _ in 0..9 {

@@ -26,8 +26,8 @@ impl Sim {
             deaf: false,
             rested: false,
         };
-        if self.store.restored {
-            self.take_in(epoch);
+        if let Some(made) = self.store.restored {
+            self.take_in(epoch, made);
         }
         self.load(&mut leader);
         self.say(|| format!("node {node} leads, epoch {epoch}"));
