@@ -183,6 +183,7 @@ pub(super) fn checkpointed(
         return Ok((Vec::new(), Reply::Noted));
     }
     let (mut attempt, mut job) = (attempt.clone(), job.clone());
+    job.hear(worker.attempt);
     let progress = progress_of_step(step).map_or(attempt.progress, |p| with_total(p, &job));
     let checkpoint =
         CheckpointRef { attempt: attempt.id, sequence, progress, bytes, at: now.market };

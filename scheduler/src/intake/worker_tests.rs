@@ -210,3 +210,32 @@ fn a_job_is_as_far_as_what_was_really_loaded() {
         assert_eq!(state.attempts[&worker.attempt].restore, job.checkpoint);
     }
 }
+
+#[test]
+fn a_worker_of_before_a_restore_that_speaks_is_known_again() {
+    let words = |worker| {
+        [
+            Command::Heartbeat { worker, step: None },
+            Command::Checkpointed { worker, sequence: 1, bytes: 1, step: None },
+            Command::Exited { worker, exit: Exit::Code(0), step: None },
+        ]
+    };
+    for word in 0..3 {
+        let (mut state, id) = running(1);
+        let known = HalfKnown { attempt: 1, over: at(0), known_until: Some(now(1)) };
+        state.jobs.get_mut(&id.job).unwrap().half_known = Some(known);
+        let unheard = state.clone();
+        assert_eq!(state.jobs[&id.job].known_until(id), Some(now(1)));
+        let said = words(WorkerId { attempt: id, rank: 0 }).into_iter().nth(word).unwrap();
+        take(&mut state, said, now(5));
+        assert_eq!(state.jobs[&id.job].known_until(id), None);
+        let end = |state: &State| {
+            let changes = ending::end(state, &state.attempts[&id], Outcome::Lost, now(6));
+            changes.into_iter().find_map(|change| match change {
+                Change::Attempt(attempt) => attempt.state.ended(),
+                _ => None,
+            })
+        };
+        assert_eq!((end(&unheard), end(&state)), (Some(now(1)), Some(now(6))));
+    }
+}

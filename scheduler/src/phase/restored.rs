@@ -35,8 +35,7 @@ pub fn half_known(draft: &mut Draft<'_>, traces: &Traces, config: &Config, made:
 
 /// A job whose last attempt that left traces is this.
 fn tell(job: &Job, last: AttemptId, config: &Config, made: Now, now: Now) -> Vec<Change> {
-    let forgotten = job.attempts < last.number;
-    let unknown = if forgotten {
+    let unknown = if job.attempts < last.number {
         format!("attempts up to {last} are not in it")
     } else {
         "what it has done since is not in it".to_owned()
@@ -51,7 +50,7 @@ fn tell(job: &Job, last: AttemptId, config: &Config, made: Now, now: Now) -> Vec
     // A worker that nobody answers any more stops when its lease is over.
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
     let patience = (config.lease + grace + LEASE_MARGIN).saturating_mul(config.speed);
-    let over = if forgotten { after(now.market, patience) } else { now.market };
+    let over = after(now.market, patience);
     let half_known =
         Some(HalfKnown { attempt: last.number, over, known_until: Some(made.min(now)) });
     vec![Job { attempts: last.number, half_known, ..job.clone() }.into(), event]
