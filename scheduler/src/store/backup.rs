@@ -22,7 +22,8 @@ pub use write::backup;
 /// The format that is written and read.
 const FORMAT: u32 = 1;
 
-/// Set by a restore: the next leader compares with the cloud before it acts.
+/// Set by a restore: the next leader tells the jobs what they have done since,
+/// as far as the data folder knows, before it acts.
 pub const RESTORED_AT: &str = "restored_at_us";
 
 /// Set by a restore: when the backup was made.
