@@ -1,0 +1,1 @@
+//! The REST contract: generators and fuzzers accept it.

@@ -1,0 +1,1 @@
+//! Output is bytes: it comes back as it was written.

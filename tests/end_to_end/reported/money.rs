@@ -1,0 +1,1 @@
+//! A period's cost is what was consumed in it, and a closed period stays.

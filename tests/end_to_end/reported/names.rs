@@ -1,0 +1,1 @@
+//! Names, words and environments mean what users expect.

@@ -1,0 +1,1 @@
+//! Outputs belong to a job over all its attempts, also when it fails.

@@ -1,0 +1,1 @@
+//! A quote knows dependencies, and cycles are found before anything is submitted.

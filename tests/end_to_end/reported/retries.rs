@@ -1,0 +1,1 @@
+//! An attempt that brings nothing is not repeated for ever.

@@ -1,0 +1,1 @@
+//! Scripts are users: output is complete or says that it is not.
