@@ -18,6 +18,17 @@ pub(crate) fn audit(report: &CostReport) -> Result<(), String> {
             ));
         }
     }
+    for row in report.rows.iter().chain([total]) {
+        let states: i128 = states(row).iter().map(|part| i128::from(part.1)).sum();
+        if states != i128::from(row.total_micros) {
+            return Err(format!(
+                "settled, accrued and late of `{}` sum to {states}, its total is {} \
+                 micro-dollars",
+                row.keys.join(" "),
+                row.total_micros
+            ));
+        }
+    }
     for (name, of) in COLUMNS {
         let sum: i128 = report.rows.iter().map(|row| i128::from(of(row))).sum();
         if sum != i128::from(of(total)) {
@@ -43,10 +54,18 @@ pub(crate) fn parts(row: &CostRow) -> [(&'static str, i64); 7] {
     ]
 }
 
+/// How far the parts of a row are settled, with their columns' names.
+pub(crate) fn states(row: &CostRow) -> [(&'static str, i64); 3] {
+    [("SETTLED", row.settled_micros), ("ACCRUED", row.accrued_micros), ("LATE", row.late_micros)]
+}
+
 type Column = (&'static str, fn(&CostRow) -> i64);
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 12] = [
     ("total", |row| row.total_micros),
+    ("settled", |row| row.settled_micros),
+    ("accrued", |row| row.accrued_micros),
+    ("late", |row| row.late_micros),
     ("compute", |row| row.compute_micros),
     ("startup", |row| row.startup_micros),
     ("lost work", |row| row.lost_work_micros),
@@ -67,6 +86,8 @@ mod tests {
             total_micros: compute + waiver,
             compute_micros: compute,
             waiver_micros: waiver,
+            settled_micros: compute,
+            late_micros: waiver,
             ..CostRow::default()
         }
     }
@@ -90,7 +111,12 @@ mod tests {
         let mut rows = report();
         rows.rows[0].compute_micros += 1;
         rows.rows[0].total_micros += 1;
+        rows.rows[0].accrued_micros += 1;
         assert!(audit(&rows).unwrap_err().contains("in `total`"));
+
+        let mut states = report();
+        states.rows[0].settled_micros += 1;
+        assert!(audit(&states).unwrap_err().contains("late of `a`"));
 
         let mut on_demand = report();
         on_demand.rows[0].on_demand_micros = 1;

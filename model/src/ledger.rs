@@ -92,6 +92,9 @@ pub struct LedgerEntry {
     /// and its tags; with them the `commitment` that paid the hours. Without both
     /// where no attempt pays for bought ones.
     pub dimensions: std::collections::BTreeMap<String, String>,
+    /// When it was written (market time); none in ledgers of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub booked: Option<Timestamp>,
 }
 
 impl LedgerEntry {

@@ -9,25 +9,32 @@ use super::{Context, key_value};
 use crate::exit::{Exit, Failure};
 use crate::format::{count, dollars, exact, moment, percent, saving};
 use crate::money;
-use crate::output::{Grid, Output};
+use crate::output::{Grid, Output, note};
 use crate::text::one_line;
 
-/// Show what was paid, and what it would have cost on demand.
+/// Show what was consumed, and what it would have cost on demand.
 ///
-/// All amounts are exact to the micro-dollar; the last line is the sum of the
-/// others, and it is checked.
+/// Every charge is spread over the time in which it was consumed, by the second.
+/// Running machines count up to now (ACCRUED, beside what is SETTLED). The total of a
+/// period that is over stays, but for what the provider gives back later (LATE); a
+/// period is closed when all that was consumed in it is settled. All amounts are exact
+/// to the micro-dollar; the last line is the sum of the others, and it is checked.
 #[derive(Debug, Args)]
 pub(crate) struct Cost {
-    /// A row for each value of these: job, attempt, kind, pool, zone,
-    /// instance_type, capacity_type, commitment, model, class, or any tag
+    /// A row for each value of these: hour, day, month, job, attempt, kind, pool,
+    /// zone, instance_type, capacity_type, commitment, model, class, or any tag
     #[arg(long, value_name = "DIMENSION", value_delimiter = ',', default_value = "model")]
     by: Vec<String>,
-    /// Charges from then on: a time (RFC 3339) or a duration back from now (30d)
+    /// What was consumed from then on: a day (2026-03-07), a time (2026-03-07T14:00 or
+    /// with a zone, RFC 3339), or a duration back from now (30d)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Charges before then: a time (RFC 3339) or a duration back from now
+    /// What was consumed before then, in the same forms; a day means its begin
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
+    /// Whose hours, days and months, such as Europe/Berlin
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    timezone: String,
     /// Only charges with this; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     filter: Vec<(String, String)>,
@@ -44,12 +51,16 @@ impl Cost {
         };
         let query = CostQuery {
             group_by: self.by,
-            since: bound("--since", self.since.as_deref(), now)?,
-            until: bound("--until", self.until.as_deref(), now)?,
+            since: bound(self.since.as_deref(), now),
+            until: bound(self.until.as_deref(), now),
             filters: self.filter.into_iter().collect(),
+            timezone: self.timezone,
         };
         let report = client.cost(query).await?;
         let audit = money::audit(&report);
+        for warning in &report.warnings {
+            note(format!("warning: {}", one_line(warning)));
+        }
         if output.is_json() {
             output.json(&report)?;
         } else {
@@ -61,18 +72,16 @@ impl Cost {
     }
 }
 
-/// A time, or so long before the market's now.
-fn bound(flag: &str, text: Option<&str>, now: Option<Timestamp>) -> Result<String, Failure> {
-    let Some(text) = text else { return Ok(String::new()) };
-    if let (Ok(span), Some(now)) = (time::parse_duration(text), now) {
-        let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
-        return Ok(time::add(now, -span).to_string());
+/// A day or a time, which the scheduler reads; or so long before the market's now.
+fn bound(text: Option<&str>, now: Option<Timestamp>) -> String {
+    let text = text.unwrap_or_default();
+    match (time::parse_duration(text), now) {
+        (Ok(span), Some(now)) => {
+            let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+            time::add(now, -span).to_string()
+        }
+        _ => text.to_owned(),
     }
-    text.parse::<Timestamp>().map(|t| t.to_string()).map_err(|_| {
-        Failure::usage(format!(
-            "{flag}: `{text}` is neither a time such as 2026-08-01T00:00:00Z nor a duration such as 30d"
-        ))
-    })
 }
 
 fn show(output: &Output, report: &CostReport) -> Result<(), Failure> {
@@ -94,23 +103,28 @@ fn show(output: &Output, report: &CostReport) -> Result<(), Failure> {
 
 /// One column for each part that is not zero everywhere.
 pub(super) fn table(report: &CostReport, total: &CostRow) -> Grid {
-    let parts = money::parts(total);
-    let used: Vec<bool> = (0..parts.len())
-        .map(|i| report.rows.iter().any(|row| money::parts(row).get(i).is_some_and(|p| p.1 != 0)))
-        .collect();
+    let parts = |row: &CostRow| money::states(row).into_iter().chain(money::parts(row));
+    let is_used = |name: &str, i: usize| {
+        let some = report.rows.iter().any(|row| parts(row).nth(i).is_some_and(|p| p.1 != 0));
+        // What is settled is the total where nothing else is.
+        some && (name != "SETTLED" || total.settled_micros != total.total_micros)
+    };
+    let used: Vec<bool> = parts(total).enumerate().map(|(i, (name, _))| is_used(name, i)).collect();
+    let periods = report.group_by.iter().any(|by| matches!(by.as_str(), "hour" | "day" | "month"));
     let mut columns: Vec<String> = report.group_by.iter().map(|d| d.to_uppercase()).collect();
     columns.push(">TOTAL".to_owned());
-    let names = parts.iter().zip(&used).filter(|(_, used)| **used);
+    let names = parts(total).zip(&used).filter(|(_, used)| **used);
     columns.extend(names.map(|((name, _), _)| format!(">{name}")));
     columns.extend([">ON DEMAND", ">SAVED", ">VS OD"].map(str::to_owned));
     let quoted = report.rows.iter().any(|row| row.quoted_micros != 0);
     columns.extend(quoted.then(|| ">QUOTED".to_owned()));
+    columns.extend(periods.then(|| "PERIOD".to_owned()));
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut grid = Grid::new(&columns);
     let mut add = |keys: Vec<String>, row: &CostRow| {
         let mut cells = keys;
         cells.push(exact(row.total_micros));
-        let parts = money::parts(row).into_iter().zip(&used).filter(|(_, used)| **used);
+        let parts = parts(row).zip(&used).filter(|(_, used)| **used);
         cells.extend(parts.map(|((_, micros), _)| exact(micros)));
         cells.push(exact(row.on_demand_micros));
         cells.push(exact(row.on_demand_micros.saturating_sub(row.total_micros)));
@@ -119,6 +133,7 @@ pub(super) fn table(report: &CostReport, total: &CostRow) -> Grid {
             0 => "-".to_owned(),
             micros => exact(micros),
         }));
+        cells.extend(periods.then(|| if row.closed { "closed" } else { "open" }.to_owned()));
         grid.row(cells);
     };
     for row in &report.rows {
@@ -203,15 +218,36 @@ fn notes(report: &CostReport, total: &CostRow) -> Vec<String> {
             dollars(report.unused_commitments_micros)
         ));
     }
-    if report.unsettled_micros != 0 {
+    if total.accrued_micros != 0 {
         notes.push(format!(
-            "not in the table: {} on live machines, not yet settled",
-            dollars(report.unsettled_micros)
+            "{} of it is accrued up to now by machines that are not settled",
+            dollars(total.accrued_micros)
         ));
     }
+    if total.late_micros != 0 {
+        notes.push(format!(
+            "{} of it came late: given back after the period was over",
+            dollars(total.late_micros)
+        ));
+    }
+    notes.push(period(report));
     notes.extend(report.notes.iter().cloned());
     notes.push(format!("as of {}", moment(&report.as_of)));
     notes
+}
+
+/// Of when the report is.
+fn period(report: &CostReport) -> String {
+    let (since, until) = (moment(&report.since), moment(&report.until));
+    let zone = &report.timezone;
+    match (report.since.is_empty(), report.until.is_empty()) {
+        (true, true) => format!("days and hours are those of {zone}"),
+        (false, true) => format!("consumed from {since} on; days and hours are those of {zone}"),
+        (true, false) => format!("consumed before {until}; days and hours are those of {zone}"),
+        (false, false) => {
+            format!("consumed from {since} to {until}; days and hours are those of {zone}")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -221,10 +257,10 @@ mod tests {
     #[test]
     fn bounds_are_times_or_spans() {
         let now = "2023-02-15T00:00:00Z".parse().ok();
-        assert_eq!(bound("--since", Some("1d"), now).unwrap(), "2023-02-14T00:00:00Z");
-        let time = "2023-02-01T00:00:00Z";
-        assert_eq!(bound("--since", Some(time), now).unwrap(), time);
-        assert_eq!(bound("--since", None, now).unwrap(), "");
-        assert!(bound("--since", Some("yesterday"), now).is_err());
+        assert_eq!(bound(Some("1d"), now), "2023-02-14T00:00:00Z");
+        for text in ["2023-02-01T00:00:00Z", "2023-02-01", "yesterday"] {
+            assert_eq!(bound(Some(text), now), text, "the scheduler reads it");
+        }
+        assert_eq!(bound(None, now), "");
     }
 }

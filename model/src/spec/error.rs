@@ -159,17 +159,23 @@ impl serde::de::Error for Problem {
 
 /// The nearest of the names where one is near, else all of them.
 fn suggestion(written: &str, known: &[&str]) -> String {
+    closest(written, known.iter().copied()).map_or_else(
+        || format!("known are {}", known.join(", ")),
+        |name| format!("did you mean `{name}`?"),
+    )
+}
+
+/// The name that was probably meant, capitals aside; none where none is near.
+pub fn closest<'n>(written: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     /// Jaro-Winkler similarity above which two names are taken for one:
     /// `bugdet_usd` has 0.97, `retry` to `retries` 0.90.
     const NEAR: f64 = 0.85;
-    let written: String = written.chars().take(64).collect();
+    let plain = |name: &str| name.chars().take(64).collect::<String>().to_lowercase();
+    let written = plain(written);
     known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(&written, name), name))
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&written, &plain(name)), name))
         .filter(|(similarity, _)| *similarity > NEAR)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(
-            || format!("known are {}", known.join(", ")),
-            |(_, name)| format!("did you mean `{name}`?"),
-        )
+        .map(|(_, name)| name)
 }

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use document::json_schema;
-pub use error::SpecError;
+pub use error::{SpecError, closest};
 pub use validate::{Format, MAX_DOCUMENT_BYTES, Submission, canonical, parse};
 pub use work::check_deadline;
 
@@ -111,6 +111,9 @@ pub struct JobSpec {
     pub timeout: Option<Duration>,
     /// Environment of the command.
     pub env: BTreeMap<String, String>,
+    /// Why values of `env` that look like secrets are none, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_secret: BTreeMap<String, String>,
     /// Secrets by reference: variable name to where the value lives.
     pub secrets: BTreeMap<String, SecretRef>,
     /// Cost dimensions: Environment, Team, Project, CostCenter, Owner and more.

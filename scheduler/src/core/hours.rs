@@ -115,6 +115,7 @@ mod tests {
             on_demand_amount: Money::from_micros((to - from) * 1_000_000 / HOUR),
             method: String::new(),
             dimensions: BTreeMap::new(),
+            booked: None,
         }
     }
 

@@ -17,7 +17,7 @@ type Answer<T> = Result<Json<T>, Refused>;
 #[utoipa::path(
     post, path = "/api/v1/jobs", tag = "jobs",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters; a repeated call gives the same answer")),
-    request_body(description = "A job document, at most 64 KiB", content(("application/yaml"), ("application/json"))),
+    request_body(description = "A job document, at most 1 MiB", content(("application/yaml"), ("application/json"))),
     responses(
         (status = 201, body = v1::SubmitResponse), (status = 200, description = "An earlier call with this key had made them", body = v1::SubmitResponse),
         (status = 400, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json"),
@@ -38,7 +38,7 @@ pub(super) async fn submit(
 /// What a document would cost. Changes nothing.
 #[utoipa::path(
     post, path = "/api/v1/quotes", tag = "jobs",
-    request_body(description = "A job document, at most 64 KiB", content(("application/yaml"), ("application/json"))),
+    request_body(description = "A job document, at most 1 MiB", content(("application/yaml"), ("application/json"))),
     responses(
         (status = 200, body = v1::QuoteResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"), (status = 415, body = Problem, content_type = "application/problem+json")))]
@@ -159,8 +159,10 @@ pub(super) async fn explain(
 #[utoipa::path(
     get, path = "/api/v1/costs", tag = "cost",
     params(
-        ("group_by" = Option<String>, Query, description = "Dimensions, separated by commas: job, attempt, kind, pool, zone, instance_type, capacity_type, model, class, or any tag"),
-        ("since" = Option<String>, Query, description = "RFC 3339"), ("until" = Option<String>, Query, description = "RFC 3339"),
+        ("group_by" = Option<String>, Query, description = "Dimensions, separated by commas: hour, day, month, job, attempt, kind, pool, zone, instance_type, capacity_type, model, class, or any tag"),
+        ("since" = Option<String>, Query, description = "What was consumed from then on: RFC 3339, or a day of the time zone such as 2026-03-07"),
+        ("until" = Option<String>, Query, description = "What was consumed before then, in the same forms"),
+        ("timezone" = Option<String>, Query, description = "Whose hours, days and months, such as Europe/Berlin; UTC where it is not given"),
         ("filter" = Option<std::collections::BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "Only charges with these dimensions: filter[model]=llama")),
     responses((status = 200, body = v1::CostReport), (status = 400, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn costs(
@@ -172,6 +174,7 @@ pub(super) async fn costs(
         since: params.text("since")?,
         until: params.text("until")?,
         filters: params.map("filter")?,
+        timezone: params.text("timezone")?,
     };
     params.end()?;
     Ok(Json(service.cost(query).await?))

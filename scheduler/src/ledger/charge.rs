@@ -344,6 +344,7 @@ fn entry(
         on_demand_amount,
         method: METHOD.to_owned(),
         dimensions,
+        booked: None,
     }
 }
 

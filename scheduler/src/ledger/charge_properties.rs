@@ -8,7 +8,7 @@ use spotwise_model::gpu::MigProfile;
 
 use super::tests::*;
 use super::*;
-use crate::ledger::CostReport;
+use crate::ledger::{CostReport, Scope};
 
 /// Seconds; none rather often.
 fn length() -> impl Strategy<Value = i64> {
@@ -174,9 +174,13 @@ proptest! {
         prop_assert_eq!(reached, at(to));
 
         // The reports add up too.
-        let report = CostReport::new(&entries);
+        let group_by = ["hour", "kind", "attempt"].map(str::to_owned);
+        let zone = jiff::tz::TimeZone::UTC;
+        let scope = Scope { group_by: &group_by, since: None, until: None, zone: &zone, now: at(to) };
+        let report = CostReport::new(&entries, &[], &scope, usize::MAX).unwrap();
         prop_assert_eq!(report.check(), Ok(()));
-        prop_assert_eq!(report.total.paid, entries.iter().map(|entry| entry.amount).sum::<Money>());
+        let sum = entries.iter().map(|entry| entry.amount).sum::<Money>();
+        prop_assert_eq!(report.total.sums.total, sum);
     }
 
     #[test]

@@ -1,96 +1,72 @@
-//! What it cost, looked at from every side. Every view adds up to the same
-//! total, and [`CostReport::check`] proves it.
+//! What was consumed, added up by any dimension and period. Every row adds up to
+//! its total and all rows to that of the report: [`CostReport::check`] proves it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use jiff::tz::TimeZone;
 use spotwise_model::ledger::LineKind;
-use spotwise_model::{AttemptId, JobId, LedgerEntry, Money};
+use spotwise_model::{InstanceId, JobId, LedgerEntry, Money};
 
-/// A report over a set of ledger entries.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+use super::period::{Every, Piece, piece};
+
+/// What a report is of.
+#[derive(Clone, Debug)]
+pub struct Scope<'a> {
+    /// The dimensions of its rows; `hour`, `day` and `month` among them.
+    pub group_by: &'a [String],
+    /// From then on; none from the beginning.
+    pub since: Option<Timestamp>,
+    /// Before then; none without end.
+    pub until: Option<Timestamp>,
+    /// Whose hours, days and months.
+    pub zone: &'a TimeZone,
+    /// When the report is made (market time).
+    pub now: Timestamp,
+}
+
+/// A report over ledger entries, and over what machines that are not settled have
+/// cost up to now.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CostReport {
+    /// By period, then dearest first.
+    pub rows: Vec<Row>,
     /// All of it.
-    pub total: Totals,
-    /// What no job used.
-    pub idle: Totals,
-    /// What interruptions cost.
-    pub interruptions: InterruptionCost,
-    /// By job, in the order of their numbers.
-    pub jobs: Vec<JobCost>,
-    /// By dimension, in the order of their names.
-    pub dimensions: Vec<DimensionCost>,
+    pub total: Row,
 }
 
-/// Sums over some entries.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Totals {
-    /// What is paid: all kinds together, credits included.
-    pub paid: Money,
-    /// What the same shares of the same hours cost on demand.
+/// The charges of one value of every dimension.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Row {
+    /// A value for each dimension; empty where a charge has none.
+    pub keys: Vec<String>,
+    /// The period that the row is of, as far as it has ends.
+    pub period: (Option<Timestamp>, Option<Timestamp>),
+    /// Its sums.
+    pub sums: Sums,
+    /// Machine-seconds: several charges of one machine and time count once.
+    pub machine_seconds: u64,
+    /// The jobs that are charged; none among them where nobody's job is.
+    pub jobs: BTreeSet<Option<JobId>>,
+    /// Its period is over and all that consumed in it is settled.
+    pub closed: bool,
+}
+
+/// Sums over some charges.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// All of the next three.
+    pub total: Money,
+    /// In the ledger.
+    pub settled: Money,
+    /// Of machines that are not settled, up to now.
+    pub accrued: Money,
+    /// Corrections that came after the end of the row's period.
+    pub late: Money,
+    /// What the same shares of the same time cost on demand.
     pub on_demand: Money,
-    /// What was saved against on-demand; negative where spot did not pay.
-    pub saved: Money,
-    /// What is paid, by kind; kinds without entries are left out.
+    /// The total by kind.
     pub by_kind: BTreeMap<LineKind, Money>,
-}
-
-/// What interruptions cost.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct InterruptionCost {
-    /// Work that was done and lost.
-    pub lost_work: Money,
-    /// Startup of every attempt but a job's first.
-    pub restarts: Money,
-    /// What providers gave back for machines that they took within the first
-    /// hour: zero or negative, and more than lost work alone.
-    pub waived: Money,
-    /// All three.
-    pub net: Money,
-}
-
-/// The cost of one job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct JobCost {
-    /// The job.
-    pub job: JobId,
-    /// Its sums.
-    pub totals: Totals,
-    /// Its attempts, in order.
-    pub attempts: Vec<AttemptCost>,
-}
-
-/// The cost of one attempt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AttemptCost {
-    /// The attempt.
-    pub attempt: AttemptId,
-    /// The start of its first charge.
-    pub from: Timestamp,
-    /// The end of its last charge.
-    pub to: Timestamp,
-    /// Its sums.
-    pub totals: Totals,
-}
-
-/// Cost by the values of one dimension. With the report's idle the rows add up
-/// to its total.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DimensionCost {
-    /// Its name: `model`, `class`, or a tag.
-    pub dimension: String,
-    /// One row a value, the row of jobs without one first.
-    pub rows: Vec<DimensionRow>,
-}
-
-/// The cost of one value of a dimension.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DimensionRow {
-    /// The value; none for jobs that do not have the dimension.
-    pub value: Option<String>,
-    /// Its sums.
-    pub totals: Totals,
 }
 
 /// Parts that do not add up to their whole.
@@ -105,94 +81,213 @@ pub struct Unbalanced {
     pub expected: Money,
 }
 
+/// More rows than a report may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {0} rows")]
+pub struct TooManyRows(pub usize);
+
 impl CostReport {
-    /// Adds up entries. Their order does not matter.
-    pub fn new(entries: &[LedgerEntry]) -> Self {
-        let mut report = Self::default();
-        let mut attempts: BTreeMap<AttemptId, AttemptCost> = BTreeMap::new();
-        for entry in entries {
-            report.total.add(entry);
-            report.interruptions.add(entry);
-            match entry.attempt {
-                None => report.idle.add(entry),
-                Some(attempt) => attempts
-                    .entry(attempt)
-                    .or_insert_with(|| AttemptCost::new(attempt, entry))
-                    .add(entry),
+    /// Adds up what of these charges falls into the scope. Their order does not
+    /// matter.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRows`] where there would be more than `most`.
+    pub fn new(
+        settled: &[LedgerEntry],
+        accrued: &[LedgerEntry],
+        scope: &Scope<'_>,
+        most: usize,
+    ) -> Result<Self, TooManyRows> {
+        let mut rows: BTreeMap<Vec<String>, Gathered> = BTreeMap::new();
+        let mut total = Gathered::default();
+        let every = scope.group_by.iter().filter_map(|name| Every::named(name)).min();
+        let charges = settled.iter().map(|entry| (entry, false));
+        for (entry, open) in charges.chain(accrued.iter().map(|entry| (entry, true))) {
+            for (part, period) in pieces(entry, scope, every) {
+                let keys =
+                    scope.group_by.iter().map(|name| key(entry, name, part.from, scope.zone));
+                let late = is_late(entry, period.1);
+                let charge = Charge { entry, part, open, late };
+                rows.entry(keys.collect()).or_default().add(&charge, period);
+                total.add(&charge, (scope.since, scope.until));
+                if rows.len() > most {
+                    return Err(TooManyRows(most));
+                }
             }
         }
-        report.jobs = by_job(attempts);
-        report.dimensions = by_dimension(entries);
-        report
+        let mut rows: Vec<Row> =
+            rows.into_iter().map(|(keys, row)| row.finish(keys, scope.now)).collect();
+        let begin = |row: &Row| every.and(row.period.0);
+        rows.sort_by(|a, b| {
+            let dearer = || b.sums.total.cmp(&a.sums.total);
+            begin(a).cmp(&begin(b)).then_with(dearer).then_with(|| a.keys.cmp(&b.keys))
+        });
+        Ok(Self { rows, total: total.finish(Vec::new(), scope.now) })
     }
 
-    /// The costs by one dimension; none where no entry has it.
-    pub fn by(&self, dimension: &str) -> Option<&DimensionCost> {
-        self.dimensions.iter().find(|cost| cost.dimension == dimension)
-    }
-
-    /// Proves that every view adds up to the total, to the micro-dollar.
+    /// Proves that every row adds up, and all rows to the total, to the micro-dollar.
+    ///
+    /// # Errors
+    ///
+    /// [`Unbalanced`] with the first sum that does not.
     pub fn check(&self) -> Result<(), Unbalanced> {
-        self.total.check("the total")?;
-        self.idle.check("idle")?;
-        let jobs = self.jobs.iter().map(|job| &job.totals);
-        self.total.equals("the total by job", jobs.chain([&self.idle]))?;
-        for job in &self.jobs {
-            job.totals.check(&job.job.to_string())?;
-            let attempts = job.attempts.iter().map(|attempt| &attempt.totals);
-            job.totals.equals(&job.job.to_string(), attempts)?;
+        let mut sum = Sums::default();
+        for row in self.rows.iter().chain([&self.total]) {
+            row.sums.check(&format!("`{}`", row.keys.join(" ")))?;
         }
-        for dimension in &self.dimensions {
-            let rows = dimension.rows.iter().map(|row| &row.totals);
-            let whole = format!("the total by {}", dimension.dimension);
-            self.total.equals(&whole, rows.chain([&self.idle]))?;
-        }
-        Ok(())
+        self.rows.iter().for_each(|row| sum.merge(&row.sums));
+        self.total.sums.equals(&sum)
     }
 }
 
-impl Totals {
-    fn add(&mut self, entry: &LedgerEntry) {
-        self.paid += entry.amount;
-        self.on_demand += entry.on_demand_amount;
-        self.saved = self.on_demand - self.paid;
-        *self.by_kind.entry(entry.kind).or_default() += entry.amount;
+/// The value of a dimension; empty where a charge has none. Periods have theirs by
+/// time.
+pub fn value_of(entry: &LedgerEntry, name: &str) -> String {
+    match name {
+        "job" => entry.job().map(|job| job.to_string()).unwrap_or_default(),
+        "attempt" => entry.attempt.map(|attempt| attempt.to_string()).unwrap_or_default(),
+        "kind" => entry.kind.name().to_owned(),
+        "pool" => entry.offer.pool.to_string(),
+        "zone" => entry.offer.zone.to_string(),
+        "instance_type" => entry.offer.instance_type.to_string(),
+        "capacity_type" => entry.offer.capacity_type.to_string(),
+        label => entry.dimensions.get(label).cloned().unwrap_or_default(),
+    }
+}
+
+fn key(entry: &LedgerEntry, name: &str, at: Timestamp, zone: &TimeZone) -> String {
+    Every::named(name).map_or_else(|| value_of(entry, name), |every| every.label(at, zone))
+}
+
+/// A correction of a period that was over when it came: what the provider gives
+/// back when it interrupts is booked where the time was used.
+fn is_late(entry: &LedgerEntry, end: Option<Timestamp>) -> bool {
+    let after = entry.booked.zip(end).is_some_and(|(booked, end)| booked >= end);
+    entry.kind == LineKind::Waiver && after
+}
+
+/// A stretch of time, as far as it has ends.
+type Period = (Option<Timestamp>, Option<Timestamp>);
+
+/// The parts of a charge within the scope, cut at the ends of periods.
+fn pieces(entry: &LedgerEntry, scope: &Scope<'_>, every: Option<Every>) -> Vec<(Piece, Period)> {
+    let since = scope.since.unwrap_or(Timestamp::MIN);
+    let until = scope.until.unwrap_or(Timestamp::MAX);
+    let Some(every) = every else {
+        let whole = piece(entry, since, until);
+        return whole.map(|piece| (piece, (scope.since, scope.until))).into_iter().collect();
+    };
+    let mut pieces = Vec::new();
+    let mut at = entry.from.max(since);
+    while at < until && (at < entry.to || at == entry.from) {
+        let (begin, end) = (every.begin(at, scope.zone), every.end(at, scope.zone));
+        let period = (begin.max(since), end.min(until));
+        if let Some(piece) = piece(entry, period.0, period.1) {
+            pieces.push((piece, (Some(period.0), Some(period.1))));
+        }
+        at = end;
+    }
+    pieces
+}
+
+/// A part of a charge on its way into a row.
+struct Charge<'a> {
+    entry: &'a LedgerEntry,
+    part: Piece,
+    open: bool,
+    late: bool,
+}
+
+/// A row while charges are added.
+#[derive(Default)]
+struct Gathered {
+    period: Period,
+    sums: Sums,
+    used: Vec<(InstanceId, Timestamp, Timestamp)>,
+    jobs: BTreeSet<Option<JobId>>,
+    open: bool,
+}
+
+impl Gathered {
+    fn add(&mut self, charge: &Charge<'_>, period: Period) {
+        let Charge { entry, part, open, late } = charge;
+        self.period = period;
+        self.sums.total += part.amount;
+        match (open, late) {
+            (true, _) => self.sums.accrued += part.amount,
+            (false, true) => self.sums.late += part.amount,
+            (false, false) => self.sums.settled += part.amount,
+        }
+        self.sums.on_demand += part.on_demand;
+        *self.sums.by_kind.entry(entry.kind).or_default() += part.amount;
+        self.used.push((entry.instance, part.from, part.to));
+        self.jobs.insert(entry.job());
+        self.open |= open;
     }
 
-    fn merge(&mut self, other: &Self) {
-        self.paid += other.paid;
-        self.on_demand += other.on_demand;
-        self.saved += other.saved;
-        for (kind, amount) in &other.by_kind {
-            *self.by_kind.entry(*kind).or_default() += *amount;
+    fn finish(self, keys: Vec<String>, now: Timestamp) -> Row {
+        let over = self.period.1.is_some_and(|end| end <= now);
+        Row {
+            keys,
+            period: self.period,
+            sums: self.sums,
+            machine_seconds: machine_seconds(self.used),
+            jobs: self.jobs,
+            closed: over && !self.open,
         }
     }
+}
 
+/// The time that machines were used for: several charges of one machine and
+/// time count once.
+fn machine_seconds(mut used: Vec<(InstanceId, Timestamp, Timestamp)>) -> u64 {
+    used.sort();
+    let mut micros = 0;
+    let mut reached: Option<(InstanceId, Timestamp)> = None;
+    for (instance, from, to) in used {
+        let from = match reached {
+            Some((same, end)) if same == instance => from.max(end),
+            _ => from,
+        };
+        micros += (to.as_microsecond() - from.as_microsecond()).max(0);
+        let end = reached.filter(|(same, _)| *same == instance).map_or(to, |(_, end)| end.max(to));
+        reached = Some((instance, end));
+    }
+    u64::try_from(micros / 1_000_000).unwrap_or(0)
+}
+
+impl Sums {
     /// What is paid for one kind.
     pub fn of(&self, kind: LineKind) -> Money {
         self.by_kind.get(&kind).copied().unwrap_or_default()
     }
 
-    fn check(&self, name: &str) -> Result<(), Unbalanced> {
-        balanced(&format!("{name} by kind"), self.by_kind.values().copied().sum(), self.paid)?;
-        balanced(&format!("{name} on demand"), self.paid + self.saved, self.on_demand)
+    fn merge(&mut self, other: &Self) {
+        self.total += other.total;
+        self.settled += other.settled;
+        self.accrued += other.accrued;
+        self.late += other.late;
+        self.on_demand += other.on_demand;
+        for (kind, amount) in &other.by_kind {
+            *self.by_kind.entry(*kind).or_default() += *amount;
+        }
     }
 
-    fn equals<'a>(
-        &self,
-        whole: &str,
-        parts: impl Iterator<Item = &'a Self>,
-    ) -> Result<(), Unbalanced> {
-        let mut sum = Self::default();
-        for part in parts {
-            sum.merge(part);
-        }
-        balanced(whole, sum.paid, self.paid)?;
-        balanced(&format!("{whole} on demand"), sum.on_demand, self.on_demand)?;
-        for kind in LineKind::ALL {
-            balanced(&format!("{whole}, {kind}"), sum.of(kind), self.of(kind))?;
-        }
-        Ok(())
+    fn check(&self, name: &str) -> Result<(), Unbalanced> {
+        balanced(&format!("{name} by kind"), self.by_kind.values().copied().sum(), self.total)?;
+        balanced(name, self.settled + self.accrued + self.late, self.total)
+    }
+
+    fn equals(&self, sum: &Self) -> Result<(), Unbalanced> {
+        balanced("the report", sum.total, self.total)?;
+        balanced("what is settled", sum.settled, self.settled)?;
+        balanced("what is accrued", sum.accrued, self.accrued)?;
+        balanced("what came late", sum.late, self.late)?;
+        balanced("the report on demand", sum.on_demand, self.on_demand)?;
+        LineKind::ALL.into_iter().try_for_each(|kind| {
+            balanced(&format!("the report, {kind}"), sum.of(kind), self.of(kind))
+        })
     }
 }
 
@@ -202,67 +297,6 @@ fn balanced(whole: &str, found: Money, expected: Money) -> Result<(), Unbalanced
     } else {
         Err(Unbalanced { whole: whole.to_owned(), found, expected })
     }
-}
-
-impl InterruptionCost {
-    fn add(&mut self, entry: &LedgerEntry) {
-        let again = entry.attempt.is_some_and(|attempt| attempt.number > 1);
-        match entry.kind {
-            LineKind::LostWork => self.lost_work += entry.amount,
-            LineKind::Startup if again => self.restarts += entry.amount,
-            LineKind::Waiver => self.waived += entry.amount,
-            _ => return,
-        }
-        self.net += entry.amount;
-    }
-}
-
-impl AttemptCost {
-    fn new(attempt: AttemptId, first: &LedgerEntry) -> Self {
-        Self { attempt, from: first.from, to: first.to, totals: Totals::default() }
-    }
-
-    fn add(&mut self, entry: &LedgerEntry) {
-        self.from = self.from.min(entry.from);
-        self.to = self.to.max(entry.to);
-        self.totals.add(entry);
-    }
-}
-
-fn by_job(attempts: BTreeMap<AttemptId, AttemptCost>) -> Vec<JobCost> {
-    let mut jobs: Vec<JobCost> = Vec::new();
-    for (AttemptId { job, .. }, attempt) in attempts {
-        match jobs.last_mut() {
-            Some(last) if last.job == job => {
-                last.totals.merge(&attempt.totals);
-                last.attempts.push(attempt);
-            }
-            _ => {
-                let totals = attempt.totals.clone();
-                jobs.push(JobCost { job, totals, attempts: vec![attempt] });
-            }
-        }
-    }
-    jobs
-}
-
-fn by_dimension(entries: &[LedgerEntry]) -> Vec<DimensionCost> {
-    let of_jobs = || entries.iter().filter(|entry| entry.attempt.is_some());
-    let names: BTreeSet<&String> = of_jobs().flat_map(|entry| entry.dimensions.keys()).collect();
-    names
-        .into_iter()
-        .map(|name| {
-            let mut rows: BTreeMap<Option<&String>, Totals> = BTreeMap::new();
-            for entry in of_jobs() {
-                rows.entry(entry.dimensions.get(name)).or_default().add(entry);
-            }
-            let rows = rows
-                .into_iter()
-                .map(|(value, totals)| DimensionRow { value: value.cloned(), totals })
-                .collect();
-            DimensionCost { dimension: name.clone(), rows }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -25,8 +25,9 @@ pub fn settle(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<
         if !over || state.attempts_on(instance.id).any(|attempt| attempt.state.is_live()) {
             continue;
         }
-        let entries = bill(state, instance, market, policy, now.market);
-        for entry in &entries {
+        let mut entries = bill(state, instance, market, policy, now.market);
+        for entry in &mut entries {
+            entry.booked = Some(now.market);
             if let Some(job) = entry.job() {
                 *spent.entry(job).or_default() += entry.amount;
             }
@@ -111,18 +112,30 @@ pub fn accrued(
     now: Now,
 ) -> BTreeMap<AttemptId, Money> {
     let mut costs = BTreeMap::new();
-    for instance in state.instances.values() {
-        if matches!(instance.state, InstanceState::Ended { settled: true, .. }) {
-            continue;
-        }
-        let ended = instance.clone().end(now.market, EndedBy::Us);
-        for entry in bill(state, &ended, market, policy, now.market) {
-            if let Some(attempt) = entry.attempt {
-                *costs.entry(attempt).or_insert(Money::ZERO) += entry.amount;
-            }
+    for entry in accrued_entries(state, market, policy, now) {
+        if let Some(attempt) = entry.attempt {
+            *costs.entry(attempt).or_insert(Money::ZERO) += entry.amount;
         }
     }
     costs
+}
+
+/// The charges that there would be if every machine that is not settled ended now.
+pub fn accrued_entries(
+    state: &State,
+    market: &Market,
+    policy: &Policy,
+    now: Now,
+) -> Vec<LedgerEntry> {
+    let open = state
+        .instances
+        .values()
+        .filter(|instance| !matches!(instance.state, InstanceState::Ended { settled: true, .. }));
+    open.flat_map(|instance| {
+        let ended = instance.clone().end(now.market, EndedBy::Us);
+        bill(state, &ended, market, policy, now.market)
+    })
+    .collect()
 }
 
 /// The entries of one machine; live attempts on it count up to `now`.

@@ -256,6 +256,7 @@ pub(crate) mod tests {
             on_demand_amount: Money::from_micros(1_000_000),
             method: "m/1".to_owned(),
             dimensions: BTreeMap::new(),
+            booked: None,
         };
         state.apply(&mut Change::Ledger(vec![entry]));
         state.apply(&mut dear.clone().end(at(4), EndedBy::Us).settle().into());

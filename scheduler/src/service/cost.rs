@@ -1,15 +1,19 @@
-//! What was paid, by any dimension.
+//! What was paid, by any dimension and period.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
 use spotwise_api::convert::{cost_ratio, parse_time, time_text};
 use spotwise_api::v1;
 use spotwise_model::ledger::LineKind;
-use spotwise_model::{AttemptId, InstanceId, Job, JobId, LedgerEntry, Money};
+use spotwise_model::spec::closest;
+use spotwise_model::{InstanceId, Job, JobId, LedgerEntry, Money};
 
 use super::live::Live;
 use super::{Service, ServiceError, limits};
+use crate::ledger::{CostReport, Every, Row, Scope, value_of};
 use crate::store::LedgerFilter;
 
 /// Dimensions of one report.
@@ -18,36 +22,62 @@ const MOST_DIMENSIONS: usize = 8;
 /// Rows of one report: about 6 MiB on the wire.
 const MOST_ROWS: usize = 20_000;
 
+/// Dimensions of charges themselves. All others are labels of jobs.
+const OF_CHARGES: [&str; 6] = ["attempt", "kind", "pool", "zone", "instance_type", "capacity_type"];
+
+/// Labels that need no tag.
+const BUILT_IN_LABELS: [&str; 3] = ["model", "class", spotwise_model::commitment::DIMENSION];
+
 impl Service {
-    /// Adds up the ledger.
+    /// Adds up the ledger, and what machines that are not settled cost up to now.
     pub async fn cost(&self, query: v1::CostQuery) -> Result<v1::CostReport, ServiceError> {
-        let period = check(&query)?;
-        let mut entries = self.parts.store.ledger(&period).await?;
-        entries.retain(|entry| passes(&query.filters, |name| value_of(entry, name)));
-        let (mut rows, total) = add_up(&entries, &query.group_by)?;
+        let asked = check(&query)?;
+        // In this order: a machine that is settled meanwhile is then in both, not in none.
         let live = self.all_live().await?;
-        let jobs: BTreeSet<JobId> = entries.iter().filter_map(LedgerEntry::job).collect();
-        let outcomes = self.outcomes(&jobs, &live).await?;
-        if whole_jobs(&query) {
-            quote_rows(&mut rows, &entries, &query.group_by, &outcomes.quoted);
+        let mut settled = self.parts.store.ledger(&asked.period).await?;
+        let mut accrued = live.accrued_entries().to_vec();
+        let known: BTreeSet<InstanceId> = settled.iter().map(|entry| entry.instance).collect();
+        accrued.retain(|entry| !known.contains(&entry.instance));
+        let warnings = unknown_labels(&query, settled.iter().chain(&accrued));
+        for entries in [&mut settled, &mut accrued] {
+            entries.retain(|entry| passes(&query.filters, |name| value_of(entry, name)));
         }
+        let scope = Scope {
+            group_by: &query.group_by,
+            since: asked.period.since,
+            until: asked.period.until,
+            zone: &asked.zone,
+            now: live.now.market,
+        };
+        let report = add_up(&settled, &accrued, &scope)?;
+        let jobs: BTreeSet<JobId> = report.total.jobs.iter().filter_map(|job| *job).collect();
+        let outcomes = self.outcomes(&jobs, &live).await?;
+        let whole = whole_jobs(&query);
+        let rows = report.rows.iter().map(|row| v1::CostRow {
+            quoted_micros: if whole { quoted(&row.jobs, &outcomes.quoted) } else { 0 },
+            ..into_row(row)
+        });
         // Unused hours belong to nobody: a part of the report has none of them.
         let commitments = match query.filters.is_empty() {
-            true => self.use_of_commitments(&period, &live).await?,
+            true => self.use_of_commitments(&asked.period, &live).await?,
             false => Vec::new(),
         };
         Ok(v1::CostReport {
             unused_commitments_micros: commitments.iter().map(|used| used.unused_micros).sum(),
             commitments,
-            rows,
-            total: Some(total),
-            unsettled_micros: unsettled(&live, &query.filters).micros(),
+            rows: rows.collect(),
+            total: Some(into_row(&report.total)),
+            unsettled_micros: report.total.sums.accrued.micros(),
             notes: self.notes(),
             interruptions: outcomes.interruptions,
             deadlines_met: outcomes.met,
             deadlines_missed: outcomes.missed,
             as_of: time_text(live.now.market),
             quotes: Some(quality(outcomes.ratios)),
+            timezone: asked.zone.iana_name().unwrap_or("UTC").to_owned(),
+            since: asked.period.since.map(time_text).unwrap_or_default(),
+            until: asked.period.until.map(time_text).unwrap_or_default(),
+            warnings,
             group_by: query.group_by,
         })
     }
@@ -119,7 +149,14 @@ impl Outcomes {
     }
 }
 
-fn check(query: &v1::CostQuery) -> Result<LedgerFilter, ServiceError> {
+/// A query whose fields are read.
+#[derive(Debug)]
+struct Asked {
+    period: LedgerFilter,
+    zone: TimeZone,
+}
+
+fn check(query: &v1::CostQuery) -> Result<Asked, ServiceError> {
     if query.group_by.len() > MOST_DIMENSIONS {
         let message = format!("at most {MOST_DIMENSIONS} dimensions");
         return Err(ServiceError::invalid("out_of_range", "group_by", message));
@@ -133,54 +170,96 @@ fn check(query: &v1::CostQuery) -> Result<LedgerFilter, ServiceError> {
         }
     }
     limits::filters("filters", query.filters.iter())?;
-    let (since, until) = (parse_time("since", &query.since)?, parse_time("until", &query.until)?);
+    if let Some(period) = query.filters.keys().find(|name| Every::named(name).is_some()) {
+        let message = format!("`{period}` is a period, not a value; use since and until");
+        return Err(ServiceError::invalid("invalid_value", "filters", message));
+    }
+    let zone = zone(&query.timezone)?;
+    let since = bound("since", &query.since, &zone)?;
+    let until = bound("until", &query.until, &zone)?;
     if since.zip(until).is_some_and(|(since, until)| until <= since) {
         return Err(ServiceError::invalid("out_of_range", "until", "is not after since"));
     }
-    Ok(LedgerFilter { since, until, jobs: None })
+    Ok(Asked { period: LedgerFilter { since, until, jobs: None }, zone })
 }
 
-/// The value of a dimension; empty where a charge has none.
-fn value_of(entry: &LedgerEntry, name: &str) -> String {
-    match name {
-        "job" => entry.job().map(|job| job.to_string()).unwrap_or_default(),
-        "attempt" => entry.attempt.map(|attempt| attempt.to_string()).unwrap_or_default(),
-        "kind" => entry.kind.name().to_owned(),
-        "pool" => entry.offer.pool.to_string(),
-        "zone" => entry.offer.zone.to_string(),
-        "instance_type" => entry.offer.instance_type.to_string(),
-        "capacity_type" => entry.offer.capacity_type.to_string(),
-        label => entry.dimensions.get(label).cloned().unwrap_or_default(),
+/// The zone whose days are meant; UTC where none is named.
+fn zone(name: &str) -> Result<TimeZone, ServiceError> {
+    if name.is_empty() {
+        return Ok(TimeZone::UTC);
     }
+    limits::text("timezone", name)?;
+    TimeZone::get(name).map_err(|_| {
+        let message = "not a time zone that this server knows, such as Europe/Berlin or UTC";
+        ServiceError::invalid("unknown_value", "timezone", message)
+    })
+}
+
+/// A time (RFC 3339), or in the zone a day (its begin) or the time of a day; none for
+/// empty text.
+fn bound(
+    field: &'static str,
+    text: &str,
+    zone: &TimeZone,
+) -> Result<Option<Timestamp>, ServiceError> {
+    if let Ok(time) = parse_time(field, text) {
+        return Ok(time);
+    }
+    // Ten characters: a date that is read does not mind what follows it.
+    let local = match text.len() {
+        10 => text.parse().ok().map(|day: Date| day.at(0, 0, 0, 0)),
+        _ => text.parse::<DateTime>().ok().filter(|_| text.contains(['T', ' '])),
+    };
+    let time = local.and_then(|local| zone.to_timestamp(local).ok());
+    time.map(Some).ok_or_else(|| {
+        let message = "neither a day such as 2026-03-07, nor a time such as \
+                       2026-03-07T14:00 or 2026-03-07T14:00:00Z";
+        ServiceError::invalid("invalid_value", field, message)
+    })
+}
+
+/// Says which tags no charge has: a typing mistake would look like missing data.
+fn unknown_labels<'a>(
+    query: &v1::CostQuery,
+    entries: impl Iterator<Item = &'a LedgerEntry>,
+) -> Vec<String> {
+    let known: BTreeSet<&str> =
+        entries.flat_map(|entry| entry.dimensions.keys()).map(String::as_str).collect();
+    let built_in = |name: &str| {
+        name == "job"
+            || OF_CHARGES.contains(&name)
+            || BUILT_IN_LABELS.contains(&name)
+            || Every::named(name).is_some()
+    };
+    let names: BTreeSet<&String> = query.group_by.iter().chain(query.filters.keys()).collect();
+    let strange =
+        names.into_iter().filter(|name| !built_in(name) && !known.contains(name.as_str()));
+    let all = known.iter().copied().chain(OF_CHARGES).chain(["job", "hour", "day", "month"]);
+    let all: Vec<&str> = all.collect();
+    if known.is_empty() {
+        return Vec::new();
+    }
+    let warning = |name: &String| {
+        let hint = closest(name, all.iter().copied())
+            .map(|close| format!("; did you mean `{close}`?"))
+            .unwrap_or_default();
+        format!("no charge here has the tag `{name}`{hint}")
+    };
+    strange.map(warning).collect()
 }
 
 /// Whether the rows of a report have jobs whole: neither a time nor a dimension of
 /// single charges cuts them.
 fn whole_jobs(query: &v1::CostQuery) -> bool {
-    const OF_CHARGES: [&str; 6] =
-        ["attempt", "kind", "pool", "zone", "instance_type", "capacity_type"];
     let mut names = query.group_by.iter().chain(query.filters.keys());
-    let cut = names.any(|name| OF_CHARGES.contains(&name.as_str()));
+    let cut = names.any(|name| OF_CHARGES.contains(&name.as_str()) || Every::named(name).is_some());
     !cut && query.since.is_empty() && query.until.is_empty()
 }
 
-/// Adds to each row what its jobs were expected to cost, where that is known of all.
-fn quote_rows(
-    rows: &mut [v1::CostRow],
-    entries: &[LedgerEntry],
-    group_by: &[String],
-    quoted: &BTreeMap<JobId, Money>,
-) {
-    let mut jobs: BTreeMap<Vec<String>, BTreeSet<Option<JobId>>> = BTreeMap::new();
-    for entry in entries {
-        let keys = group_by.iter().map(|name| value_of(entry, name)).collect();
-        jobs.entry(keys).or_default().insert(entry.job());
-    }
-    for row in rows {
-        let of_row = jobs.get(&row.keys).into_iter().flatten();
-        let known: Option<Vec<Money>> = of_row.map(|job| quoted.get(&(*job)?).copied()).collect();
-        row.quoted_micros = known.unwrap_or_default().into_iter().sum::<Money>().micros();
-    }
+/// What these jobs were expected to cost, where that is known of all; else 0.
+fn quoted(jobs: &BTreeSet<Option<JobId>>, quoted: &BTreeMap<JobId, Money>) -> i64 {
+    let known: Option<Vec<Money>> = jobs.iter().map(|job| quoted.get(&(*job)?).copied()).collect();
+    known.unwrap_or_default().into_iter().sum::<Money>().micros()
 }
 
 /// The least ratio that so many of them stay within: the nearest rank.
@@ -201,103 +280,43 @@ fn passes(filters: &BTreeMap<String, String>, value: impl Fn(&str) -> String) ->
     filters.iter().all(|(name, wanted)| value(name) == *wanted)
 }
 
-/// Rows, dearest first, and the sum of all of them.
+/// A report whose sums are proven.
 fn add_up(
-    entries: &[LedgerEntry],
-    group_by: &[String],
-) -> Result<(Vec<v1::CostRow>, v1::CostRow), ServiceError> {
-    let mut rows: BTreeMap<Vec<String>, Sums> = BTreeMap::new();
-    let mut total = Sums::default();
-    for entry in entries {
-        let keys = group_by.iter().map(|name| value_of(entry, name)).collect();
-        rows.entry(keys).or_default().add(entry);
-        total.add(entry);
-        if rows.len() > MOST_ROWS {
-            let message =
-                format!("more than {MOST_ROWS} rows; group by less, or ask for less time");
-            return Err(ServiceError::invalid("too_many_rows", "group_by", message));
-        }
-    }
-    let mut rows: Vec<v1::CostRow> =
-        rows.into_iter().map(|(keys, sums)| sums.into_row(keys)).collect();
-    rows.sort_by(|a, b| b.total_micros.cmp(&a.total_micros).then_with(|| a.keys.cmp(&b.keys)));
-    Ok((rows, total.into_row(Vec::new())))
+    settled: &[LedgerEntry],
+    accrued: &[LedgerEntry],
+    scope: &Scope<'_>,
+) -> Result<CostReport, ServiceError> {
+    let report = CostReport::new(settled, accrued, scope, MOST_ROWS).map_err(|error| {
+        let message = format!("{error}; group by less, or ask for less time");
+        ServiceError::invalid("too_many_rows", "group_by", message)
+    })?;
+    report.check().map_err(|error| ServiceError::internal("adding up the ledger", error))?;
+    Ok(report)
 }
 
-/// Charges of live machines, as far as the filters concern them. Idle is not
-/// known before a machine ends.
-fn unsettled(live: &Live, filters: &BTreeMap<String, String>) -> Money {
-    let concerned = |id: AttemptId| {
-        let (attempt, job) = (live.state.attempts.get(&id)?, live.state.jobs.get(&id.job)?);
-        let value = |name: &str| match name {
-            "job" => id.job.to_string(),
-            "attempt" => id.to_string(),
-            "pool" => attempt.offer.pool.to_string(),
-            "zone" => attempt.offer.zone.to_string(),
-            "instance_type" => attempt.offer.instance_type.to_string(),
-            "capacity_type" => attempt.offer.capacity_type.to_string(),
-            "class" => job.spec.class.name().to_owned(),
-            "model" => job.spec.model.clone().unwrap_or_default(),
-            tag => job.spec.tags.get(tag).cloned().unwrap_or_default(),
-        };
-        passes(filters, value).then_some(())
-    };
-    live.accrued().filter(|(id, _)| concerned(*id).is_some()).map(|(_, amount)| amount).sum()
-}
-
-#[derive(Default)]
-struct Sums {
-    total: Money,
-    on_demand: Money,
-    by_kind: BTreeMap<LineKind, Money>,
-    used: Vec<(InstanceId, Timestamp, Timestamp)>,
-}
-
-impl Sums {
-    fn add(&mut self, entry: &LedgerEntry) {
-        self.total += entry.amount;
-        self.on_demand += entry.on_demand_amount;
-        *self.by_kind.entry(entry.kind).or_default() += entry.amount;
-        self.used.push((entry.instance, entry.from, entry.to));
+fn into_row(row: &Row) -> v1::CostRow {
+    let of = |kind| row.sums.of(kind).micros();
+    let end = |end: Option<Timestamp>| end.map(time_text).unwrap_or_default();
+    v1::CostRow {
+        keys: row.keys.clone(),
+        total_micros: row.sums.total.micros(),
+        compute_micros: of(LineKind::Compute),
+        startup_micros: of(LineKind::Startup),
+        lost_work_micros: of(LineKind::LostWork),
+        idle_micros: of(LineKind::Idle),
+        waiver_micros: of(LineKind::Waiver),
+        storage_micros: of(LineKind::Storage),
+        network_micros: of(LineKind::Network),
+        on_demand_micros: row.sums.on_demand.micros(),
+        machine_seconds: row.machine_seconds,
+        quoted_micros: 0,
+        settled_micros: row.sums.settled.micros(),
+        accrued_micros: row.sums.accrued.micros(),
+        late_micros: row.sums.late.micros(),
+        closed: row.closed,
+        period_from: end(row.period.0),
+        period_until: end(row.period.1),
     }
-
-    fn into_row(self, keys: Vec<String>) -> v1::CostRow {
-        let of = |kind| self.by_kind.get(&kind).copied().unwrap_or_default().micros();
-        v1::CostRow {
-            keys,
-            total_micros: self.total.micros(),
-            compute_micros: of(LineKind::Compute),
-            startup_micros: of(LineKind::Startup),
-            lost_work_micros: of(LineKind::LostWork),
-            idle_micros: of(LineKind::Idle),
-            waiver_micros: of(LineKind::Waiver),
-            storage_micros: of(LineKind::Storage),
-            network_micros: of(LineKind::Network),
-            on_demand_micros: self.on_demand.micros(),
-            machine_seconds: machine_seconds(self.used),
-            quoted_micros: 0,
-        }
-    }
-}
-
-/// The time that machines were used for: several charges of one machine and
-/// time count once.
-fn machine_seconds(mut used: Vec<(InstanceId, Timestamp, Timestamp)>) -> u64 {
-    used.sort();
-    let mut seconds = 0;
-    let mut reached: Option<(InstanceId, Timestamp)> = None;
-    for (instance, from, to) in used {
-        let from = match reached {
-            Some((same, end)) if same == instance => from.max(end),
-            _ => from,
-        };
-        if to > from {
-            seconds += spotwise_model::time::between(from, to).as_secs();
-        }
-        let end = reached.filter(|(same, _)| *same == instance).map_or(to, |(_, end)| end.max(to));
-        reached = Some((instance, end));
-    }
-    seconds
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use spotwise_model::id::{InstanceType, PoolName, Zone};
-use spotwise_model::{CapacityType, OfferKey, Price};
+use spotwise_model::{AttemptId, CapacityType, OfferKey, Price};
 
 use super::*;
 
@@ -26,37 +26,8 @@ fn entry(job: u64, kind: LineKind, micros: i64, team: &str) -> LedgerEntry {
         on_demand_amount: Money::from_micros(micros * 3),
         method: "test".to_owned(),
         dimensions: BTreeMap::from([("Team".to_owned(), team.to_owned())]),
+        booked: None,
     }
-}
-
-#[test]
-fn rows_add_up_to_the_total_by_any_dimension() {
-    let entries = [
-        entry(1, LineKind::Compute, 100, "ml"),
-        entry(1, LineKind::Waiver, -30, "ml"),
-        entry(2, LineKind::Compute, 41, "web"),
-        entry(0, LineKind::Idle, 7, ""),
-    ];
-    for group_by in [&["Team"][..], &["job", "kind"], &["zone"], &["nothing"], &[]] {
-        let group_by: Vec<String> = group_by.iter().map(ToString::to_string).collect();
-        let (rows, total) = add_up(&entries, &group_by).unwrap();
-        assert_eq!(total.total_micros, 118);
-        assert_eq!(rows.iter().map(|row| row.total_micros).sum::<i64>(), 118, "{group_by:?}");
-        assert_eq!(rows.iter().map(|row| row.waiver_micros).sum::<i64>(), -30);
-        assert_eq!(total.on_demand_micros, 354);
-    }
-    let (rows, _) = add_up(&entries, &["Team".to_owned()]).unwrap();
-    let keys: Vec<&str> = rows.iter().map(|row| row.keys[0].as_str()).collect();
-    assert_eq!(keys, ["ml", "web", ""], "dearest first");
-}
-
-#[test]
-fn shares_of_one_machine_count_its_time_once() {
-    let one = InstanceId(1);
-    let used = vec![(one, at(0), at(60)), (one, at(0), at(60)), (one, at(30), at(90))];
-    assert_eq!(machine_seconds(used.clone()), 90);
-    let two = used.into_iter().chain([(InstanceId(2), at(0), at(10))]).collect();
-    assert_eq!(machine_seconds(two), 100);
 }
 
 #[test]
@@ -90,12 +61,19 @@ fn a_row_has_a_quote_where_all_its_jobs_are_done_and_quoted() {
         entry(3, LineKind::Compute, 7, "web"),
         entry(0, LineKind::Idle, 7, ""),
     ];
-    let quoted = BTreeMap::from([1, 2].map(|id| (JobId(id), Money::from_micros(60))));
+    let known = BTreeMap::from([1, 2].map(|id| (JobId(id), Money::from_micros(60))));
     let by = |names: &[&str]| {
         let group_by: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let (mut rows, _) = add_up(&entries, &group_by).unwrap();
-        quote_rows(&mut rows, &entries, &group_by, &quoted);
-        rows.into_iter().map(|row| (row.keys.join("/"), row.quoted_micros)).collect::<Vec<_>>()
+        let scope = Scope {
+            group_by: &group_by,
+            since: None,
+            until: None,
+            zone: &TimeZone::UTC,
+            now: at(60),
+        };
+        let rows = add_up(&entries, &[], &scope).unwrap().rows;
+        let row = |row: &Row| (row.keys.join("/"), quoted(&row.jobs, &known));
+        rows.iter().map(row).collect::<Vec<_>>()
     };
     let named = |rows: &[(&str, i64)]| -> Vec<(String, i64)> {
         rows.iter().map(|(name, quoted)| ((*name).to_owned(), *quoted)).collect()
@@ -106,10 +84,57 @@ fn a_row_has_a_quote_where_all_its_jobs_are_done_and_quoted() {
 }
 
 #[test]
+fn a_tag_that_no_charge_has_is_told() {
+    let entries = [entry(1, LineKind::Compute, 100, "ml")];
+    let warned = |names: &[&str], filters: &[(&str, &str)]| {
+        let query = v1::CostQuery {
+            group_by: names.iter().map(ToString::to_string).collect(),
+            filters: filters.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            ..Default::default()
+        };
+        unknown_labels(&query, entries.iter())
+    };
+    let hint = "no charge here has the tag `team`; did you mean `Team`?";
+    assert_eq!(warned(&["team"], &[]), [hint]);
+    assert_eq!(warned(&["Team", "model", "day", "job", "kind", "commitment"], &[]), [""; 0]);
+    assert_eq!(warned(&[], &[("team", "ml")]), [hint]);
+    assert_eq!(warned(&["owner"], &[]), ["no charge here has the tag `owner`"]);
+    let near = "no charge here has the tag `instancetype`; did you mean `instance_type`?";
+    assert_eq!(warned(&["instancetype"], &[]), [near]);
+    let query = v1::CostQuery { group_by: vec!["team".to_owned()], ..Default::default() };
+    assert_eq!(unknown_labels(&query, [].iter()), [""; 0], "where there are no charges");
+}
+
+#[test]
+fn bounds_are_times_or_days_of_the_zone() {
+    let read = |text: &str, zone: &str| {
+        let zone = super::zone(zone).unwrap();
+        let bound = bound("since", text, &zone);
+        bound.map(|time| time.map(|time| time.to_string())).map_err(|e| e.field().to_owned())
+    };
+    let some = |text: &str| Ok(Some(text.to_owned()));
+    assert_eq!(read("", ""), Ok(None));
+    assert_eq!(read("2026-03-07", ""), some("2026-03-07T00:00:00Z"));
+    assert_eq!(read("2026-03-07T10:00", ""), some("2026-03-07T10:00:00Z"));
+    assert_eq!(read("2026-03-07T10:00:00+02:00", ""), some("2026-03-07T08:00:00Z"));
+    assert_eq!(read("2026-03-07", "America/New_York"), some("2026-03-07T05:00:00Z"));
+    assert_eq!(read("2026-03-09", "America/New_York"), some("2026-03-09T04:00:00Z"));
+    for bad in ["yesterday", "2026-02-30", "2026-3-7", "7 March", "2026-03-07x", "202603-07", "5"] {
+        assert_eq!(read(bad, ""), Err("since".to_owned()), "{bad}");
+    }
+    for bad in ["Mars/Olympus", "../../etc/passwd", "+02:00", "EST5EDT,M3.2.0,M11.1.0"] {
+        assert_eq!(super::zone(bad).unwrap_err().field(), "timezone", "{bad}");
+    }
+    let filters = BTreeMap::from([("day".to_owned(), "2026-03-07".to_owned())]);
+    let query = v1::CostQuery { filters, ..Default::default() };
+    assert_eq!(check(&query).unwrap_err().field(), "filters");
+}
+
+#[test]
 fn a_report_that_cuts_jobs_has_no_quotes() {
     let query = |by: &str| v1::CostQuery { group_by: vec![by.to_owned()], ..Default::default() };
     assert!(whole_jobs(&query("model")) && whole_jobs(&query("Team")));
-    for by in ["kind", "zone", "attempt", "capacity_type"] {
+    for by in ["kind", "zone", "attempt", "capacity_type", "day"] {
         assert!(!whole_jobs(&query(by)), "{by}");
     }
     let since = "2023-02-14T00:00:00Z".to_owned();

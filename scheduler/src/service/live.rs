@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use spotwise_api::convert::{JobFigures, job_summary};
 use spotwise_api::v1;
-use spotwise_model::{AttemptId, InstanceId, Job, JobId, Money, Now};
+use spotwise_model::{AttemptId, InstanceId, Job, JobId, LedgerEntry, Money, Now};
 
 use super::{Service, ServiceError, no_such_job};
 use crate::core::State;
@@ -16,6 +16,7 @@ pub(super) struct Live {
     pub(super) state: State,
     pub(super) now: Now,
     accrued: BTreeMap<AttemptId, Money>,
+    entries: Vec<LedgerEntry>,
 }
 
 impl Live {
@@ -35,9 +36,9 @@ impl Live {
         self.accrued.get(&id).copied().unwrap_or_default()
     }
 
-    /// Charges of every attempt that are not settled.
-    pub(super) fn accrued(&self) -> impl Iterator<Item = (AttemptId, Money)> {
-        self.accrued.iter().map(|(id, amount)| (*id, *amount))
+    /// The charges that there would be if every machine that is not settled ended now.
+    pub(super) fn accrued_entries(&self) -> &[LedgerEntry] {
+        &self.entries
     }
 
     /// Charges of a job that are not settled.
@@ -75,8 +76,15 @@ impl Service {
     }
 
     fn priced(&self, (state, now): (State, Now)) -> Live {
-        let accrued = settle::accrued(&state, &self.parts.market, &self.parts.config.policy, now);
-        Live { state, now, accrued }
+        let policy = &self.parts.config.policy;
+        let entries = settle::accrued_entries(&state, &self.parts.market, policy, now);
+        let mut accrued = BTreeMap::new();
+        for entry in &entries {
+            if let Some(attempt) = entry.attempt {
+                *accrued.entry(attempt).or_insert(Money::ZERO) += entry.amount;
+            }
+        }
+        Live { state, now, accrued, entries }
     }
 
     /// A job, from memory where it is live, else from the store.

@@ -22,7 +22,8 @@ impl Service {
             let jobs = live.state.jobs.values().filter(|job| wanted(&job.state));
             u32::try_from(jobs.count()).unwrap_or(u32::MAX)
         };
-        let accrued: Money = live.accrued().map(|(_, amount)| amount).sum();
+        let owned = live.accrued_entries().iter().filter(|entry| entry.attempt.is_some());
+        let accrued: Money = owned.map(|entry| entry.amount).sum();
         Ok(v1::InfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             market_time: time_text(live.now.market),

@@ -32,11 +32,11 @@ const LEDGER: Insert<'static> = Insert {
 /// How many ids one `IN (...)` names.
 const IDS_AT_ONCE: usize = 500;
 
-/// Which charges to read. An entry belongs to the period in which it begins, so
-/// that the sums of neighbouring periods add up.
+/// Which charges to read. One that reaches over the end of a period belongs to both
+/// neighbours; [`crate::ledger::piece`] cuts it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LedgerFilter {
-    /// Beginning at this market time or later.
+    /// Ending at this market time or later.
     pub since: Option<Timestamp>,
     /// Beginning before this market time.
     pub until: Option<Timestamp>,
@@ -105,7 +105,8 @@ async fn fetch(
         "SELECT instance, sequence, format, document FROM ledger WHERE instance > 0",
     );
     if let Some(since) = filter.since {
-        statement.push(" AND from_us >= ").push_value(since);
+        // One without length belongs to where it begins.
+        statement.push(" AND to_us >= ").push_value(since);
     }
     if let Some(until) = filter.until {
         statement.push(" AND from_us < ").push_value(until);

@@ -79,6 +79,7 @@ pub(super) fn spec(name: &str) -> JobSpec {
         retries: Retries { errors: 3, interruptions: None },
         timeout: Some(Duration::from_secs(86_400)),
         env: map([("SEED".to_owned(), "7".to_owned())]),
+        not_secret: BTreeMap::new(),
         secrets: map([("TOKEN".to_owned(), SecretRef::Env { name: "TOKEN".to_owned() })]),
         tags: map([("Team".to_owned(), "vision".to_owned())]),
         priority: -5,
@@ -250,6 +251,7 @@ pub(super) fn charge(instance: u64, sequence: u32, job: Option<u64>, from: i64) 
         on_demand_amount: Money::from_micros(4_000),
         method: "gpu-9-1-0.1/1".to_owned(),
         dimensions: map([("Team".to_owned(), "vision".to_owned())]),
+        booked: None,
     }
 }
 
