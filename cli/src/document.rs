@@ -44,6 +44,9 @@ impl Document {
         let name =
             if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
         let bytes = bounded(path).map_err(|error| Defect::io(&name, &error))?;
+        if bytes.len() >= MOST_READ {
+            return Err(endless(&name));
+        }
         Self::parse(name, path, bytes)
     }
 
@@ -120,10 +123,13 @@ impl From<Defect> for Failure {
     }
 }
 
-/// One byte more than allowed is enough to refuse a document: a larger file,
-/// or one without an end, is not read further.
+/// At most so much is read, whatever a file says of its size: enough to tell the true
+/// size of most that are too large.
+const MOST_READ: usize = 16 * MAX_DOCUMENT_BYTES;
+
+/// Reads a document, and no further than its end can matter.
 fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    let limit = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(MOST_READ).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     if path == Path::new("-") {
         std::io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
@@ -131,6 +137,15 @@ fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
         std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
+}
+
+/// The error of a document that is larger than what was read of it.
+fn endless(name: &str) -> Defect {
+    Defect {
+        code: "document_too_large".to_owned(),
+        message: format!("{MOST_READ} bytes or more: a document has at most {MAX_DOCUMENT_BYTES}"),
+        ..Defect::nameless(name)
+    }
 }
 
 /// By the name's ending; else a document that begins with `{` or `[` is JSON.
@@ -158,8 +173,11 @@ mod tests {
 
     #[test]
     fn a_file_without_an_end_is_read_to_the_bound() {
-        let read = bounded(Path::new("/dev/zero")).unwrap();
-        assert_eq!(read.len(), MAX_DOCUMENT_BYTES + 1);
+        assert_eq!(bounded(Path::new("/dev/zero")).unwrap().len(), MOST_READ);
+        let defect = Document::read(Path::new("/dev/zero")).unwrap_err();
+        let expected = "/dev/zero: 16777216 bytes or more: a document has at most 1048576 \
+                        [document_too_large]";
+        assert_eq!(defect.to_string(), expected);
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn mistakes_are_located() {
     line.write("field.yaml", &format!("{GOOD}bugdet_usd: 2\n"));
     line.write("twice.yaml", &format!("{GOOD}name: other\n"));
     line.write("money.json", r#"{"name": "train", "command": ["true"], "budget_usd": -1}"#);
-    line.write("large.yaml", &"#".repeat(64 * 1024 + 1));
+    line.write("large.yaml", &"#".repeat(2_000_000));
     line.write("folder/x.yaml", "");
     let files = [
         "good.yaml",

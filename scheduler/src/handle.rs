@@ -47,6 +47,11 @@ pub enum Command {
         /// All jobs of the same submission.
         group: bool,
     },
+    /// Cancel all elements of an array.
+    CancelArray {
+        /// Its element 0.
+        first: JobId,
+    },
     /// A worker asks what to do.
     Register {
         /// Who asks.

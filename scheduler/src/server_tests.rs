@@ -1,5 +1,6 @@
 use spotwise_api::client::{Client, ErrorKind};
 use spotwise_api::v1;
+use spotwise_model::spec::MAX_DOCUMENT_BYTES;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -104,7 +105,7 @@ async fn one_port_speaks_grpc_and_rest() {
 async fn bad_calls_get_their_status() {
     let site = Site::new().await;
     let json = "content-type: application/json\r\n";
-    let large = "x".repeat(64 * 1024 + 1);
+    let large = "x".repeat(MAX_DOCUMENT_BYTES + 1);
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     let checks = [
         ("GET /nowhere", "", "", 404),
@@ -166,7 +167,7 @@ async fn bad_calls_get_their_status() {
 async fn large_messages_are_refused() {
     let site = Site::new().await;
     let client = Client::connect(&site.address.to_string()).await.unwrap();
-    for size in [64 * 1024 + 1, 2 * 1024 * 1024] {
+    for size in [MAX_DOCUMENT_BYTES + 1, 4 * MAX_DOCUMENT_BYTES] {
         let document = "x".repeat(size);
         let request = v1::QuoteRequest { document, format: "yaml".to_owned() };
         let uri = format!("http://{}", site.address);

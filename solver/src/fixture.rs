@@ -59,6 +59,7 @@ pub(crate) fn spec(seconds: u64) -> JobSpec {
         retries: Retries { errors: 3, interruptions: None },
         timeout: None,
         env: BTreeMap::new(),
+        not_secret: BTreeMap::new(),
         secrets: BTreeMap::new(),
         tags: BTreeMap::new(),
         priority: 0,

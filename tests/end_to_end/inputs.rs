@@ -6,6 +6,7 @@ use std::io::Write as _;
 
 use spotwise_api::v1::SubmitRequest;
 use spotwise_api::v1::jobs_client::JobsClient;
+use spotwise_model::spec::MAX_DOCUMENT_BYTES;
 use spotwise_tests::{Body, Scheduler, http, spotwise};
 
 /// A document that must be refused.
@@ -51,8 +52,8 @@ fn documents_that_are_not() -> Vec<Bad> {
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     vec![
         yaml("1 alias bomb", "yaml_alias_limit", bomb),
-        yaml("2 brackets", "document_too_large", "[".repeat(100_000)),
-        yaml("3 one byte too many", "document_too_large", " ".repeat(64 * 1024 + 1)),
+        yaml("2 brackets", "too_deep", "[".repeat(100_000)),
+        yaml("3 one byte too many", "document_too_large", " ".repeat(MAX_DOCUMENT_BYTES + 1)),
         with("4 duplicate key", "duplicate_key", "budget_usd: 1\nbudget_usd: 9999"),
         with("5 unknown field", "unknown_field", "bugdet_usd: 2"),
         yaml("6 two documents", "multiple_documents", "name: a\ncommand: [x]\n---\nname: b\n"),

@@ -135,6 +135,7 @@ pub(crate) mod tests {
             retries: Retries { errors: 1, interruptions: None },
             timeout: None,
             env: BTreeMap::new(),
+            not_secret: BTreeMap::new(),
             secrets: BTreeMap::new(),
             tags: BTreeMap::from([("Team".to_owned(), "ml".to_owned())]),
             priority: 0,

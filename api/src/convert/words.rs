@@ -58,12 +58,17 @@ pub fn hold_reason(reason: &HoldReason) -> String {
 /// Why a job was given up.
 pub fn fail_reason(reason: &FailReason) -> String {
     match reason {
-        FailReason::Errors { errors, last } => {
-            format!("failed more often than its retries allow ({errors}), last with {last}")
-        }
-        FailReason::Interruptions { interruptions } => {
-            format!("interrupted more often than its retries allow ({interruptions})")
-        }
+        // The failure that is one more than allowed is the last.
+        FailReason::Errors { errors, last } => format!(
+            "failed {}, with {} allowed; last with {last}",
+            times(*errors),
+            retries(errors.saturating_sub(1))
+        ),
+        FailReason::Interruptions { interruptions } => format!(
+            "interrupted {}, with {} allowed",
+            times(*interruptions),
+            retries(interruptions.saturating_sub(1))
+        ),
         FailReason::TimedOut => "ran longer than its timeout".to_owned(),
         FailReason::Dependency { job } => format!("{job}, which it waits for, did not succeed"),
     }
@@ -107,6 +112,22 @@ pub const fn why_not(reason: &WhyNot) -> &'static str {
     }
 }
 
+fn times(n: u32) -> String {
+    match n {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        n => format!("{n} times"),
+    }
+}
+
+fn retries(n: u32) -> String {
+    match n {
+        0 => "no retry".to_owned(),
+        1 => "1 retry".to_owned(),
+        n => format!("{n} retries"),
+    }
+}
+
 fn list(jobs: &[JobId]) -> String {
     let named: Vec<String> = jobs.iter().take(NAMED).map(ToString::to_string).collect();
     match jobs.len().saturating_sub(NAMED) {
@@ -128,6 +149,17 @@ mod tests {
             left: Money::from_micros(1_000_000),
         };
         assert_eq!(wait_reason(&reason), "its budget has $1.00 left, going on needs $12.34");
+    }
+
+    #[test]
+    fn retries_are_told_with_what_was_allowed() {
+        let failed =
+            |errors| fail_reason(&FailReason::Errors { errors, last: "exit code 3".to_owned() });
+        assert_eq!(failed(1), "failed once, with no retry allowed; last with exit code 3");
+        assert_eq!(failed(2), "failed twice, with 1 retry allowed; last with exit code 3");
+        assert_eq!(failed(4), "failed 4 times, with 3 retries allowed; last with exit code 3");
+        let interrupted = fail_reason(&FailReason::Interruptions { interruptions: 3 });
+        assert_eq!(interrupted, "interrupted 3 times, with 2 retries allowed");
     }
 
     #[test]

@@ -18,7 +18,8 @@ use crate::text;
 /// written.
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
-    /// `j17`, `17`, or a job's name (the newest of that name)
+    /// `j17`, `17`, a job's name (the newest of that name that is not over), or an
+    /// element's: `big[3]`
     #[arg(value_name = "JOB")]
     job: String,
     /// Go on until the job has ended

@@ -11,7 +11,8 @@ use crate::wait::WaitArgs;
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Resubmit {
-    /// `j17`, `17`, or a job's name (the newest of that name)
+    /// `j17`, `17`, a job's name (the newest of that name that is not over), or an
+    /// element's: `big[3]`
     #[arg(value_name = "JOB")]
     job: String,
     /// Makes repeats of this very submission harmless; 1 to 128 visible ASCII characters

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Class;
-use super::read::TextOr;
+use super::read::{TextOr, TextOrFields};
 
 /// The JSON Schema (2020-12) of a document, for editors. It says less than
 /// [`parse`](super::parse) checks.
@@ -80,7 +80,7 @@ pub(super) struct JobDocument {
     /// Longest time one attempt may run, such as `12h`.
     pub(super) timeout: Option<String>,
     /// Environment variables. For secret values use `secrets`.
-    pub(super) env: Option<BTreeMap<String, Scalar>>,
+    pub(super) env: Option<BTreeMap<String, VariableDocument>>,
     /// Secrets by reference: a variable's name to `env:NAME` (a variable of the
     /// worker) or `file:/path` (a file on its machine).
     pub(super) secrets: Option<BTreeMap<String, String>>,
@@ -238,6 +238,21 @@ pub(super) struct OutputDocument {
     pub(super) path: String,
 }
 
+/// A variable's value, or that with a reason. A list is neither.
+#[derive(Deserialize)]
+pub(super) struct VariableDocument(pub(super) TextOrFields<PlainDocument>);
+
+/// A value that looks like a secret and is none.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Variable")]
+pub(super) struct PlainDocument {
+    /// The value.
+    pub(super) value: Scalar,
+    /// Why it is no secret, for whoever reads the job: it is stored with it.
+    pub(super) not_secret: Option<String>,
+}
+
 /// Text that is meant as a number; it never passes through a float.
 #[derive(Deserialize)]
 pub(super) struct Number(pub(super) String);
@@ -267,6 +282,21 @@ macro_rules! inline_schema {
 inline_schema!(Number, { "type": ["string", "number"] });
 inline_schema!(Scalar, { "type": ["string", "number", "boolean"] });
 
+impl JsonSchema for VariableDocument {
+    fn schema_name() -> Cow<'static, str> {
+        "VariableDocument".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let plain = generator.subschema_for::<PlainDocument>();
+        json_schema!({ "anyOf": [{ "type": ["string", "number", "boolean"] }, plain] })
+    }
+}
+
 impl<T: JsonSchema> JsonSchema for TextOr<T> {
     fn schema_name() -> Cow<'static, str> {
         format!("TextOr{}", T::schema_name()).into()
@@ -289,8 +319,17 @@ mod tests {
     #[test]
     fn the_schema_explains_every_field() {
         let schema = json_schema();
-        for name in ["Job", "Resources", "Work", "Checkpoint", "Retries", "Array", "Input", "Data"]
-        {
+        for name in [
+            "Job",
+            "Resources",
+            "Work",
+            "Checkpoint",
+            "Retries",
+            "Array",
+            "Input",
+            "Data",
+            "Variable",
+        ] {
             let properties = schema["$defs"][name]["properties"].as_object().unwrap();
             for (field, property) in properties {
                 assert!(property["description"].is_string(), "{name}.{field}");

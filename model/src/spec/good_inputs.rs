@@ -52,6 +52,50 @@ fn read(text: &str) -> Submission {
     parse(text.as_bytes(), Format::Yaml).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
+#[test]
+fn variables_that_are_no_secrets_are_allowed() {
+    let pem = |what: &str| {
+        format!("env:\n  PEM: |\n    -----BEGIN {what}-----\n    MIIB\n    -----END {what}-----\n")
+    };
+    for name in [
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_PROFILE",
+        "AWS_ENDPOINT_URL",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "PATH",
+        "RANK",
+        "MASTER_PORT",
+        "TOKENIZERS_PARALLELISM",
+    ] {
+        assert_eq!(one(&format!("env: {{{name}: x}}")).env[name], "x");
+    }
+    for what in ["CERTIFICATE", "PUBLIC KEY", "RSA PUBLIC KEY", "PGP PUBLIC KEY BLOCK"] {
+        assert!(one(&pem(what)).env["PEM"].contains("BEGIN"), "{what}");
+    }
+    let job = one(
+        "env: {DEBUG: true, KEY: {value: AKIAIOSFODNN7EXAMPLE, not_secret: AWS's own example}}",
+    );
+    assert_eq!(
+        (job.env["KEY"].as_str(), job.env["DEBUG"].as_str()),
+        ("AKIAIOSFODNN7EXAMPLE", "true")
+    );
+    assert_eq!(job.not_secret["KEY"], "AWS's own example");
+    assert_eq!(job.not_secret.len(), 1);
+    let job = one("secrets: {AWS_ACCESS_KEY_ID: \"env:TEAM_KEY\"}");
+    assert_eq!(job.secrets["AWS_ACCESS_KEY_ID"], SecretRef::Env { name: "TEAM_KEY".to_owned() });
+}
+
+#[test]
+fn a_thousand_jobs_of_a_kilobyte_fit() {
+    let job = |n: usize| {
+        format!("- name: job-{n:04}\n  command: [x]\n  env: {{A: {}}}\n", "x".repeat(980))
+    };
+    let text: String = std::iter::once("jobs:\n".to_owned()).chain((0..1_000).map(job)).collect();
+    assert!(text.len() > 1_000_000 && text.len() <= MAX_DOCUMENT_BYTES, "{}", text.len());
+    assert_eq!(parse(text.as_bytes(), Format::Yaml).unwrap().jobs.len(), 1_000);
+}
+
 fn one(lines: &str) -> JobSpec {
     read(&format!("name: a\ncommand: [x]\n{lines}")).jobs.remove(0)
 }

@@ -209,6 +209,36 @@ impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for TextOr<T> {
     }
 }
 
+/// A single value, or fields: no list.
+pub(super) enum TextOrFields<T> {
+    Text(String),
+    Fields(T),
+}
+
+impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for TextOrFields<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrFieldsVisitor(std::marker::PhantomData))
+    }
+}
+
+struct TextOrFieldsVisitor<T>(std::marker::PhantomData<T>);
+
+impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for TextOrFieldsVisitor<T> {
+    type Value = TextOrFields<T>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<TextOrFields<T>, E> {
+        Ok(TextOrFields::Text(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TextOrFields<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(TextOrFields::Fields)
+    }
+}
+
 struct TextOrVisitor<T>(std::marker::PhantomData<T>);
 
 impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for TextOrVisitor<T> {

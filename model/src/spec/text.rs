@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::SecretRef;
-use super::document::Scalar;
+use super::document::{PlainDocument, Scalar, VariableDocument};
 use super::error::{Problem, Under, shown};
 use super::paths;
-use super::read::TextOr;
+use super::read::{TextOr, TextOrFields};
 
 const MAX_TITLE_CHARS: usize = 200;
 const MAX_ARGUMENTS: usize = 1_000;
@@ -112,24 +112,52 @@ pub(super) fn command(command: TextOr<Vec<Scalar>>) -> Result<Vec<String>, Probl
     Ok(arguments)
 }
 
-/// Variables of the command.
+/// Variables of the command, and why those are no secrets that look like one.
 pub(super) fn env(
-    variables: BTreeMap<String, Scalar>,
-) -> Result<BTreeMap<String, String>, Problem> {
+    variables: BTreeMap<String, VariableDocument>,
+) -> Result<(BTreeMap<String, String>, BTreeMap<String, String>), Problem> {
     if variables.len() > MAX_VARIABLES {
         let message = format!("more than {MAX_VARIABLES} variables; use a file");
         return Err(Problem::new("out_of_range", message));
     }
-    variables
-        .into_iter()
-        .map(|(name, Scalar(value))| {
-            variable_name(&name).and_then(|()| variable_value(&value)).under(&name)?;
-            Ok((name, value))
-        })
-        .collect()
+    let (mut values, mut reasons) = (BTreeMap::new(), BTreeMap::new());
+    for (name, VariableDocument(variable)) in variables {
+        variable_name(&name).and_then(|()| set_by_job(&name)).under(&name)?;
+        let (value, reason) = match variable {
+            TextOrFields::Text(value) => (value, None),
+            TextOrFields::Fields(PlainDocument { value: Scalar(value), not_secret }) => {
+                (value, not_secret)
+            }
+        };
+        match &reason {
+            None => variable_value(&value).under(&name)?,
+            Some(why) => {
+                not_secret(why).under("not_secret").under(&name)?;
+                plain_value(&value).under("value").under(&name)?;
+            }
+        }
+        reasons.extend(reason.map(|why| (name.clone(), why)));
+        values.insert(name, value);
+    }
+    Ok((values, reasons))
+}
+
+/// A reason is a sentence for whoever reads the job later.
+fn not_secret(why: &str) -> Result<(), Problem> {
+    let readable = !why.chars().any(|c| c.is_control() || is_deceptive(c));
+    let good = (3..=200).contains(&why.trim().chars().count()) && readable;
+    good.then_some(()).ok_or_else(|| {
+        let message = "say in 3 to 200 printable characters why this is no secret";
+        Problem::new("invalid_reason", message)
+    })
 }
 
 pub(super) fn variable_value(value: &str) -> Result<(), Problem> {
+    plain_value(value)?;
+    refuse_secret(value)
+}
+
+fn plain_value(value: &str) -> Result<(), Problem> {
     let invalid = |message: String| Err(Problem::new("invalid_variable", message));
     if value.len() > MAX_VARIABLE_BYTES {
         return invalid(format!("the value is longer than {MAX_VARIABLE_BYTES} bytes"));
@@ -137,7 +165,7 @@ pub(super) fn variable_value(value: &str) -> Result<(), Problem> {
     if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
         return invalid("the value holds a control character".to_owned());
     }
-    refuse_secret(value)
+    Ok(())
 }
 
 fn variable_name(name: &str) -> Result<(), Problem> {
@@ -150,32 +178,23 @@ fn variable_name(name: &str) -> Result<(), Problem> {
         return Err(Problem::new("invalid_variable", message));
     }
     if is_reserved(name) {
-        let message = "this variable belongs to the system, to spotwise or to the launcher; \
+        let message = "this variable belongs to spotwise, or changes how programs are loaded; \
                        choose another name";
         return Err(Problem::new("reserved_variable", message));
     }
     Ok(())
 }
 
-/// Variables that change how programs load (`LD_`), that carry credentials
-/// (`AWS_`), or that spotwise sets for distributed training.
+/// Variables that spotwise sets (`SPOTWISE_`), that change how programs and shells
+/// load what they run, or that choose the GPUs that a job was given.
 fn is_reserved(name: &str) -> bool {
-    const PREFIXES: [&str; 7] =
-        ["LD_", "DYLD_", "SPOTWISE_", "AWS_", "PET_", "MASTER_", "TORCHELASTIC_"];
-    const NAMES: [&str; 16] = [
-        "PATH",
+    const PREFIXES: [&str; 3] = ["LD_", "DYLD_", "SPOTWISE_"];
+    const NAMES: [&str; 8] = [
         "IFS",
         "ENV",
         "BASH_ENV",
+        "BASHOPTS",
         "SHELLOPTS",
-        "RANK",
-        "LOCAL_RANK",
-        "NODE_RANK",
-        "GROUP_RANK",
-        "WORLD_SIZE",
-        "LOCAL_WORLD_SIZE",
-        "NNODES",
-        "NPROC_PER_NODE",
         "CUDA_VISIBLE_DEVICES",
         "NVIDIA_VISIBLE_DEVICES",
         "GLIBC_TUNABLES",
@@ -184,11 +203,48 @@ fn is_reserved(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) || NAMES.contains(&upper.as_str())
 }
 
+/// The variables of AWS that are credentials come by reference only; its region,
+/// profile and endpoints are no secrets.
+fn set_by_job(name: &str) -> Result<(), Problem> {
+    const CREDENTIALS: [&str; 4] = ["ACCESS_KEY", "SECRET", "TOKEN", "CREDENTIALS"];
+    let upper = name.to_ascii_uppercase();
+    let carries = |part: &&str| upper.contains(*part) && !upper.ends_with("_FILE");
+    if !upper.starts_with("AWS_") || !CREDENTIALS.iter().any(|part| carries(&part)) {
+        return Ok(());
+    }
+    let message = format!(
+        "this variable carries credentials, which would be stored; name where they live: \
+         `secrets: {{{name}: env:OTHER}}` or `secrets: {{{name}: file:/path}}`"
+    );
+    Err(Problem::new("reserved_variable", message))
+}
+
+/// What spotwise and launchers such as torchrun set on each node of a gang.
+pub(super) fn gang(variables: &BTreeMap<String, String>) -> Result<(), Problem> {
+    const PREFIXES: [&str; 3] = ["PET_", "MASTER_", "TORCHELASTIC_"];
+    const NAMES: [&str; 8] = [
+        "RANK",
+        "LOCAL_RANK",
+        "NODE_RANK",
+        "GROUP_RANK",
+        "WORLD_SIZE",
+        "LOCAL_WORLD_SIZE",
+        "NNODES",
+        "NPROC_PER_NODE",
+    ];
+    let set = |name: &&String| {
+        PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name.as_str())
+    };
+    let Some(name) = variables.keys().find(set) else { return Ok(()) };
+    let message = "is another one on each node: spotwise and the launcher set it; leave it out, \
+                   or ask for one node";
+    Err(Problem::new("reserved_variable", message).key(name))
+}
+
 /// Values with the shape of well-known credentials. The message never repeats
 /// the value.
 fn refuse_secret(value: &str) -> Result<(), Problem> {
-    const MARKS: [&str; 7] =
-        ["-----BEGIN", "ghp_", "gho_", "github_pat_", "xoxb-", "xoxp-", "glpat-"];
+    const MARKS: [&str; 6] = ["ghp_", "gho_", "github_pat_", "xoxb-", "xoxp-", "glpat-"];
     let key_id = |mark: &str| {
         value.match_indices(mark).any(|(at, _)| {
             let tail = value.get(at + mark.len()..).unwrap_or_default();
@@ -196,16 +252,30 @@ fn refuse_secret(value: &str) -> Result<(), Problem> {
                 == 12
         })
     };
-    if MARKS.iter().any(|mark| value.contains(mark)) || key_id("AKIA") || key_id("ASIA") {
+    let marked = MARKS.iter().any(|mark| value.contains(mark));
+    if marked || is_private_key(value) || key_id("AKIA") || key_id("ASIA") {
         let message = "looks like a secret, and would be stored; name where it lives instead: \
-                       `secrets: {NAME: env:OTHER}` or `secrets: {NAME: file:/path}`";
+                       `secrets: {NAME: env:OTHER}` or `secrets: {NAME: file:/path}`; if it is \
+                       none, say why: `env: {NAME: {value: ..., not_secret: \"the reason\"}}`";
         return Err(Problem::new("secret_in_plain_text", message));
     }
     Ok(())
 }
 
-/// Secrets by reference. A variable that is reserved must not be read either:
-/// `env:AWS_SESSION_TOKEN` would hand out the worker's own rights.
+/// Armoured keys say what they are in their first line: certificates and public keys
+/// are for everybody.
+fn is_private_key(value: &str) -> bool {
+    value.match_indices("-----BEGIN").any(|(at, mark)| {
+        let label = value.get(at + mark.len()..).unwrap_or_default();
+        let label = label.split(['\n', '-']).next().unwrap_or_default();
+        !["CERTIFICATE", "PUBLIC KEY", "PARAMETERS", " CRL"]
+            .iter()
+            .any(|known| label.contains(known))
+    })
+}
+
+/// Secrets by reference. A variable that is reserved must not be read either, and
+/// none of AWS: `env:AWS_SESSION_TOKEN` would hand out the worker's own rights.
 pub(super) fn secrets(
     secrets: BTreeMap<String, String>,
     env: &BTreeMap<String, String>,
@@ -231,6 +301,11 @@ pub(super) fn secrets(
 fn secret(reference: &str) -> Result<SecretRef, Problem> {
     if let Some(name) = reference.strip_prefix("env:") {
         variable_name(name)?;
+        if name.to_ascii_uppercase().starts_with("AWS_") {
+            let message = "the worker's own rights are not a job's; keep the job's under another \
+                           name";
+            return Err(Problem::new("reserved_variable", message));
+        }
         return Ok(SecretRef::Env { name: name.to_owned() });
     }
     if let Some(path) = reference.strip_prefix("file:") {

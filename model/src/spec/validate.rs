@@ -10,8 +10,9 @@ use super::{
     yaml,
 };
 
-/// The largest document, in bytes: 64 KiB.
-pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
+/// The largest document, in bytes: 1 MiB, so that the most jobs of a document have a
+/// kilobyte each.
+pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 
 const MAX_JOBS: usize = 1_000;
 /// What `defaults:` may add to all jobs of a document together.
@@ -166,11 +167,16 @@ fn job(document: JobDocument, allowance: &mut usize) -> Result<JobSpec, Problem>
         (None, None) => None,
     };
     *allowance -= array.as_ref().map_or(0, |array| array.elements.len());
-    let env = text::env(document.env.unwrap_or_default()).under("env")?;
+    let (env, not_secret) = text::env(document.env.unwrap_or_default()).under("env")?;
     let secrets = text::secrets(document.secrets.unwrap_or_default(), &env).under("secrets")?;
     let retries = document.retries.map_or(Ok(Retries { errors: 1, interruptions: None }), |r| {
         work::retries(r).under("retries")
     })?;
+    let resources =
+        amounts::resources(document.resources.unwrap_or_default()).under("resources")?;
+    if resources.nodes > 1 {
+        text::gang(&env).under("env")?;
+    }
     Ok(JobSpec {
         title: document.title.map(text::title).transpose().under("title")?,
         model: document.model.map(text::model).transpose().under("model")?,
@@ -178,7 +184,7 @@ fn job(document: JobDocument, allowance: &mut usize) -> Result<JobSpec, Problem>
         image: document.image.map(paths::image).transpose().under("image")?,
         command: text::command(command).under("command")?,
         workdir: document.workdir.map(paths::workdir).transpose().under("workdir")?,
-        resources: amounts::resources(document.resources.unwrap_or_default()).under("resources")?,
+        resources,
         work: document.work.map_or(Ok(Work::Unknown), work::work).under("work")?,
         deadline: document.deadline.map(|d| work::deadline(&d)).transpose().under("deadline")?,
         budget: document
@@ -191,6 +197,7 @@ fn job(document: JobDocument, allowance: &mut usize) -> Result<JobSpec, Problem>
         retries,
         timeout: document.timeout.map(|t| work::duration(&t)).transpose().under("timeout")?,
         env,
+        not_secret,
         secrets,
         tags: text::tags(document.tags.unwrap_or_default()).under("tags")?,
         priority,

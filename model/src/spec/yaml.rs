@@ -12,8 +12,8 @@ use super::tree::{Entry, Location, MAX_DEPTH, Node, Value, Weight, duplicate_key
 
 /// What all aliases of a document together may copy. An alias bomb of 342
 /// bytes stands for a billion nodes.
-const MAX_ALIAS_NODES: usize = 10_000;
-const MAX_ALIAS_BYTES: usize = 256 * 1024;
+const MAX_ALIAS_NODES: usize = 50_000;
+const MAX_ALIAS_BYTES: usize = 1024 * 1024;
 
 /// Reads exactly one document.
 pub(super) fn read(text: &str) -> Result<Node, Problem> {

@@ -11,8 +11,11 @@ use spotwise_model::spec::MAX_DOCUMENT_BYTES;
 use super::Refused;
 use crate::service::{ServiceError, document_size};
 
-/// A document of 64 KiB takes this long at 52 kbit/s.
-const SLOWEST: Duration = Duration::from_secs(10);
+/// The least time that a body has.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A body that says its length may come this slowly: 524 kbit/s.
+const LEAST_BYTES_A_SECOND: u64 = 64 * 1024;
 
 /// A job document as it came.
 #[derive(Debug)]
@@ -37,12 +40,13 @@ impl<S: Sync> FromRequest<S> for Document {
 /// Refuses a body that is too large before it has come.
 async fn read(request: Request<Body>) -> Result<Vec<u8>, ServiceError> {
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    if let Some(length) = announced.and_then(|length| length.parse().ok()) {
-        document_size(length)?;
-    }
+    let length: Option<usize> = announced.and_then(|length| length.parse().ok());
+    length.map_or(Ok(()), document_size)?;
+    let seconds = length.map_or(0, |length| length as u64 / LEAST_BYTES_A_SECOND);
+    let patience = PATIENCE.max(Duration::from_secs(seconds));
     let whole = axum::body::to_bytes(request.into_body(), MAX_DOCUMENT_BYTES + 1);
-    match tokio::time::timeout(SLOWEST, whole).await {
-        Err(_) => Err(ServiceError::TimedOut(SLOWEST.as_secs())),
+    match tokio::time::timeout(patience, whole).await {
+        Err(_) => Err(ServiceError::TimedOut(patience.as_secs())),
         Ok(Ok(bytes)) => {
             document_size(bytes.len())?;
             Ok(bytes.into())
@@ -101,9 +105,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn documents_end_at_64_kib() {
-        assert!(document("application/yaml", vec![b'a'; 64 * 1024]).await.is_ok());
-        for size in [64 * 1024 + 1, 64 * 1024 + 2, 1024 * 1024] {
+    async fn documents_end_at_their_limit() {
+        assert!(document("application/yaml", vec![b'a'; MAX_DOCUMENT_BYTES]).await.is_ok());
+        for size in [MAX_DOCUMENT_BYTES + 1, MAX_DOCUMENT_BYTES + 2, 4 * MAX_DOCUMENT_BYTES] {
             let error = document("application/yaml", vec![b'a'; size]).await.unwrap_err();
             assert_eq!(error.kind(), Kind::TooLarge, "{size}");
         }

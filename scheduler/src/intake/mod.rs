@@ -9,7 +9,7 @@ pub use submit::check_deadlines;
 use std::time::Duration;
 
 use spotwise_model::attempt::{Outcome, StopOrder, StopReason};
-use spotwise_model::{JobId, Now, plan::WaitReason};
+use spotwise_model::{Job, JobId, Now, plan::WaitReason};
 
 use crate::core::{Change, EventKind, State};
 use crate::handle::{Command, Refusal, Reply};
@@ -34,6 +34,11 @@ pub fn answer(state: &mut State, command: Command, terms: &Terms, now: Now) -> A
     match command {
         Command::Submit(request) => submit::submit(state, &request, terms, now),
         Command::Cancel { job, group } => cancel(state, job, group, now),
+        Command::CancelArray { first } => {
+            let of_array = |job: &&Job| job.array.is_some_and(|place| place.first == first);
+            let elements = state.jobs.values().filter(of_array).map(|job| job.id).collect();
+            cancel_all(state, elements, now)
+        }
         Command::Register { worker, handle, address } => {
             worker::register(state, worker, handle, address, now)
         }
@@ -72,6 +77,10 @@ fn cancel(state: &State, job: JobId, group: bool, now: Now) -> Answer {
     } else {
         vec![job]
     };
+    cancel_all(state, members, now)
+}
+
+fn cancel_all(state: &State, members: Vec<JobId>, now: Now) -> Answer {
     let mut changes = Vec::new();
     let mut cancelled = Vec::new();
     for id in members {

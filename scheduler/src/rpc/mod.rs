@@ -11,6 +11,7 @@ use spotwise_api::v1::cost_server::CostServer;
 use spotwise_api::v1::jobs_server::JobsServer;
 use spotwise_api::v1::system_server::SystemServer;
 use spotwise_api::v1::workers_server::WorkersServer;
+use spotwise_model::spec::MAX_DOCUMENT_BYTES;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
@@ -18,8 +19,9 @@ pub use status::status;
 
 use crate::service::Service;
 
-/// The largest message that is decoded: 1 MiB, fifteen documents.
-const MOST_BYTES: usize = 1024 * 1024;
+/// The largest message that is decoded: room for a document that is a little too
+/// large, so that it gets an error that says so.
+const MOST_BYTES: usize = 2 * MAX_DOCUMENT_BYTES;
 
 /// The gRPC face of the service.
 #[derive(Clone)]

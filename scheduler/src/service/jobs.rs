@@ -7,6 +7,7 @@ use spotwise_api::v1;
 use spotwise_model::{AttemptId, Job, JobId, JobState, Money};
 
 use super::live::Live;
+use super::names::{Named, element, elements, over_already};
 use super::submit::unexpected;
 use super::watch::event;
 use super::{Service, ServiceError, limits};
@@ -56,6 +57,9 @@ impl Service {
             before: limits::read_page_token(&request.page_token)?,
             limit: size + 1,
         };
+        if let Some((name, _)) = filter.name.as_deref().and_then(element) {
+            return self.list_element(name.to_owned(), filter).await;
+        }
         let mut jobs = self.parts.store.list(&filter).await?;
         let more = jobs.len() > size as usize;
         jobs.truncate(size as usize);
@@ -67,36 +71,84 @@ impl Service {
         })
     }
 
-    /// Cancels a job, durably; with `group` all jobs of its submission.
+    /// A list of one element of an array, if it passes the filter's other wishes.
+    async fn list_element(
+        &self,
+        array: String,
+        filter: JobFilter,
+    ) -> Result<v1::ListJobsResponse, ServiceError> {
+        let id = match self.job_id(filter.name.as_deref().unwrap_or_default()).await {
+            Ok(id) => id,
+            Err(ServiceError::NotFound(_)) => return Ok(v1::ListJobsResponse::default()),
+            Err(error) => return Err(error),
+        };
+        let before = Some(JobId(id.0.saturating_add(1)));
+        let filter = JobFilter { name: Some(array), before, limit: 1, ..filter };
+        let found = self.parts.store.list(&filter).await?;
+        let ids: Vec<JobId> = found.iter().map(|job| job.id).filter(|it| *it == id).collect();
+        Ok(v1::ListJobsResponse { jobs: self.rows(&ids).await?, ..Default::default() })
+    }
+
+    /// Cancels a job, durably; by the name of an array all its elements; with `group`
+    /// all jobs of its submission.
     pub async fn cancel(
         &self,
         request: v1::CancelRequest,
     ) -> Result<v1::CancelResponse, ServiceError> {
-        let id = self.job_id(&request.job).await?;
+        let id = match self.named(&request.job).await? {
+            Named::Array { first, size } if !request.group => {
+                return self.cancel_array(&request.job, first, size).await;
+            }
+            Named::Array { first: id, .. } | Named::One(id) => id,
+        };
         let job = self.stored_job(id).await?;
         let target = if request.group { self.live_member(&job).await? } else { Some(id) };
         let cancelled = match target {
             Some(target) if request.group || !job.state.is_terminal() => {
-                let command = Command::Cancel { job: target, group: request.group };
-                match self.parts.handle.command(command).await? {
-                    Reply::Cancelled { jobs } => jobs,
-                    other => return Err(unexpected(&other)),
-                }
+                self.cancel_by(Command::Cancel { job: target, group: request.group }).await?
             }
             _ => Vec::new(),
         };
         if !cancelled.is_empty() {
-            return Ok(v1::CancelResponse { jobs: self.rows(&cancelled).await? });
+            let note = self.others_named(&request.job, &cancelled).await?;
+            return Ok(v1::CancelResponse { jobs: self.rows(&cancelled).await?, note });
         }
         // It may have ended since it was looked up; cancelling twice is
         // cancelling once.
         let (job, live) = self.job(id).await?;
         match job.state {
-            JobState::Cancelled { .. } => Ok(v1::CancelResponse { jobs: vec![live.row(&job)] }),
-            state => {
-                let message = format!("{id} has {} already", state.name());
-                Err(ServiceError::conflict("job_ended", message))
+            JobState::Cancelled { .. } => {
+                Ok(v1::CancelResponse { jobs: vec![live.row(&job)], note: String::new() })
             }
+            state => Err(over_already(&id.to_string(), &state)),
+        }
+    }
+
+    /// Cancels all elements of an array that are not over.
+    async fn cancel_array(
+        &self,
+        name: &str,
+        first: JobId,
+        size: u32,
+    ) -> Result<v1::CancelResponse, ServiceError> {
+        let cancelled = self.cancel_by(Command::CancelArray { first }).await?;
+        if !cancelled.is_empty() {
+            let note = self.others_named(name, &cancelled).await?;
+            return Ok(v1::CancelResponse { jobs: self.rows(&cancelled).await?, note });
+        }
+        let mut rows = self.rows(&elements(first, size)).await?;
+        rows.retain(|row| row.state == "cancelled");
+        if rows.is_empty() {
+            let message = format!("all elements of {name} have ended already");
+            return Err(ServiceError::conflict("job_ended", message));
+        }
+        Ok(v1::CancelResponse { jobs: rows, note: String::new() })
+    }
+
+    async fn cancel_by(&self, command: Command) -> Result<Vec<JobId>, ServiceError> {
+        match self.parts.handle.command(command).await? {
+            Reply::Cancelled { jobs } => Ok(jobs),
+            other => Err(unexpected(&other)),
         }
     }
 

@@ -28,7 +28,9 @@ pub(crate) fn document_size(bytes: usize) -> Result<(), ServiceError> {
     Err(ServiceError::TooLarge {
         code: "document_too_large",
         field: "document".to_owned(),
-        message: "a document has at most 64 KiB; split it, or put data into inputs".to_owned(),
+        message: format!(
+            "a document has at most {MAX_DOCUMENT_BYTES} bytes; split it, or put data into inputs"
+        ),
     })
 }
 
@@ -159,8 +161,10 @@ mod tests {
 
     #[test]
     fn documents_and_pages_are_bounded() {
-        assert!(document_size(64 * 1024).is_ok());
-        assert_eq!(document_size(64 * 1024 + 1).unwrap_err().kind(), Kind::TooLarge);
+        assert!(document_size(MAX_DOCUMENT_BYTES).is_ok());
+        let error = document_size(MAX_DOCUMENT_BYTES + 1).unwrap_err();
+        assert_eq!(error.kind(), Kind::TooLarge);
+        assert!(error.message().contains("1048576 bytes"), "{error}");
         assert_eq!(page_size(0).unwrap(), 100);
         assert_eq!(page_size(500).unwrap(), 500);
         assert_eq!(page_size(501).unwrap_err().field(), "page_size");

@@ -11,6 +11,7 @@ mod jobs;
 mod limits;
 mod live;
 mod logs;
+mod names;
 mod output;
 mod quote;
 mod submit;
@@ -81,26 +82,6 @@ impl Service {
     /// A place among those that follow something. Given back when dropped.
     fn follower(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
         self.followers.clone().try_acquire_owned().map_err(|_| ServiceError::Overloaded)
-    }
-
-    /// Reads `j17`, `17`, or the name of a job (the newest of that name).
-    async fn job_id(&self, text: &str) -> Result<JobId, ServiceError> {
-        /// A job's name is a DNS label: nothing longer can be one.
-        const LONGEST_NAME: usize = 63;
-        if text.is_empty() {
-            let message = "name a job: j17, 17, or its name";
-            return Err(ServiceError::invalid("missing_field", "job", message));
-        }
-        if let Ok(id) = text.parse() {
-            return Ok(id);
-        }
-        let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if text.len() > LONGEST_NAME || !text.bytes().all(label) {
-            let message = "not a job such as j17, 17, or a job's name";
-            return Err(ServiceError::invalid("invalid_value", "job", message));
-        }
-        let found = self.parts.store.newest_by_name(text).await?;
-        found.ok_or_else(|| ServiceError::NotFound(format!("there is no job named {text}")))
     }
 }
 

@@ -34,7 +34,7 @@ async fn a_repeated_key_gives_the_same_answer() {
 async fn refused_documents_change_nothing() {
     let bench = Bench::new().await;
     let code = |error: ServiceError| error.code();
-    let large = format!("{JOB}# {}", "x".repeat(64 * 1024));
+    let large = format!("{JOB}# {}", "x".repeat(spotwise_model::spec::MAX_DOCUMENT_BYTES));
     assert_eq!(
         code(bench.service.submit(submit(&large, "")).await.unwrap_err()),
         "document_too_large"

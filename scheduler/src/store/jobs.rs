@@ -106,13 +106,16 @@ pub(super) async fn find(database: &Database, id: JobId) -> Result<Option<Job>, 
     row.as_ref().map(read).transpose()
 }
 
-/// The newest job of a name.
+/// The newest job of a name that is not over, else the newest.
 pub(super) async fn newest_by_name(
     database: &Database,
     name: &str,
 ) -> Result<Option<JobId>, StoreError> {
-    let statement =
-        Statement::new(TABLE, "SELECT id FROM jobs WHERE name = $1 ORDER BY id DESC LIMIT 1");
+    let statement = Statement::new(
+        TABLE,
+        "SELECT id FROM jobs WHERE name = $1 \
+         ORDER BY CASE WHEN ended_us IS NULL THEN 0 ELSE 1 END, id DESC LIMIT 1",
+    );
     let row = database.fetch_first(statement.bind(name)).await?;
     row.map(|row| row.unsigned("id").map(JobId)).transpose()
 }

@@ -126,7 +126,7 @@ impl Store {
         jobs::find(&self.database, id).await
     }
 
-    /// The newest job of this very name.
+    /// The newest job of this very name that is not over, else the newest.
     pub async fn newest_by_name(&self, name: &str) -> Result<Option<JobId>, StoreError> {
         jobs::newest_by_name(&self.database, name).await
     }
