@@ -285,6 +285,10 @@ pub struct Job {
     pub cancel_asked: Option<Timestamp>,
     /// Not placed again before this market time (after a failure).
     pub not_before: Option<Timestamp>,
+    /// The deadline of which it was said that it can no longer be met; none while
+    /// it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_lost: Option<Timestamp>,
     /// What it was expected to cost when the planner saw it first; none before
     /// that, and for jobs that are older than this record.
     #[serde(default)]

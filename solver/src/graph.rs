@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use spotwise_model::time::after;
+
 use crate::value::before;
 
 /// A job in a graph, under any kind of name.
@@ -73,6 +75,32 @@ pub fn effective_deadlines<K: Ord + Clone>(
         }
     }
     deadlines
+}
+
+/// When each job could end at the earliest: after all that it waits for, with its own
+/// span. The jobs come in an order in which none is before what it waits for; what is
+/// not among them is done.
+pub fn earliest_ends<'j, K: Ord + Clone + 'j>(
+    now: Timestamp,
+    jobs: impl IntoIterator<Item = (K, &'j [K], Duration)>,
+) -> BTreeMap<K, Timestamp> {
+    let mut ends: BTreeMap<K, Timestamp> = BTreeMap::new();
+    for (key, waits_for, span) in jobs {
+        let end = earliest_end(now, waits_for, span, &ends);
+        ends.insert(key, end);
+    }
+    ends
+}
+
+/// The same for one job, where the ends of all that it waits for are known.
+pub fn earliest_end<K: Ord>(
+    now: Timestamp,
+    waits_for: &[K],
+    span: Duration,
+    ends: &BTreeMap<K, Timestamp>,
+) -> Timestamp {
+    let begin = waits_for.iter().filter_map(|needed| ends.get(needed)).max();
+    after(begin.copied().unwrap_or(now).max(now), span)
 }
 
 /// Edges from each job to what it waits for, in the order of names.
@@ -174,6 +202,20 @@ mod tests {
         assert_eq!(deadlines[&"c"], at(20));
         assert_eq!(deadlines[&"b"], at(17));
         assert_eq!(deadlines[&"a"], at(7), "d begins at 7, b at 13");
+    }
+
+    #[test]
+    fn ends_add_up_along_the_longest_way() {
+        let hours = |n: u64| Duration::from_secs(n * 3_600);
+        let jobs = [
+            ("a", &[][..], hours(2)),
+            ("b", &["a"], hours(3)),
+            ("c", &["a", "gone"], hours(1)),
+            ("d", &["b", "c"], hours(2)),
+        ];
+        let ends = earliest_ends(at(10), jobs);
+        let expected = [("a", at(12)), ("b", at(15)), ("c", at(13)), ("d", at(17))];
+        assert_eq!(ends, BTreeMap::from(expected));
     }
 
     #[test]

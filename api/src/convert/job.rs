@@ -72,6 +72,7 @@ fn deadline_outcome(job: &Job) -> &'static str {
     match (job.met_deadline(), &job.state) {
         (Some(true), _) => "met",
         (Some(false), _) | (None, JobState::Failed { .. }) => "missed",
+        (None, state) if job.deadline_lost.is_some() && !state.is_terminal() => "out-of-reach",
         _ => "",
     }
 }
@@ -164,6 +165,7 @@ pub(crate) mod tests {
             cancel_asked: None,
             not_before: None,
             half_known: None,
+            deadline_lost: None,
             quoted: None,
             state,
         }

@@ -65,8 +65,16 @@ pub(super) fn show(
     }
     let jobs: u32 = answer.jobs.iter().map(|job| job.elements.max(1)).sum();
     if jobs > 1 {
+        let done = match answer.finish_p50.as_str() {
+            "" => String::new(),
+            finish => format!(
+                ", finish {} (p90 {})",
+                moment_near(finish, now),
+                moment_near(&answer.finish_p90, now)
+            ),
+        };
         output.line(format!(
-            "all {jobs} jobs: est. {} (p90 {}), vs on-demand {}",
+            "all {jobs} jobs: est. {} (p90 {}){done}, vs on-demand {}",
             dollars(answer.p50_micros),
             dollars(answer.p90_micros),
             against(answer.p50_micros, answer.on_demand_micros)
@@ -106,6 +114,9 @@ fn headline(job: &JobQuote, now: Option<Timestamp>) -> String {
         return format!("{each}no offer holds it now");
     }
     let start = match (job.offer.as_str(), job.start.as_str()) {
+        ("", start) if !start.is_empty() && !job.after.is_empty() => {
+            format!("starts {} after {}", moment_near(start, now), job.after.join(", "))
+        }
         ("", "") => "waits for capacity".to_owned(),
         ("", latest) => {
             format!("waits for a better price, until {} at the latest", moment_near(latest, now))

@@ -165,5 +165,71 @@ pub(super) fn check_names(jobs: &[JobSpec]) -> Result<(), (usize, Problem)> {
             return Err((index, problem.index(place).key("after")));
         }
     }
-    Ok(())
+    check_circles(jobs)
+}
+
+/// Refuses jobs that wait for each other.
+fn check_circles(jobs: &[JobSpec]) -> Result<(), (usize, Problem)> {
+    let Some(circle) = circle(jobs) else { return Ok(()) };
+    let mut names: Vec<&str> = circle.iter().map(|job| job.name.as_str()).collect();
+    let first = names.first().copied().unwrap_or_default();
+    let index = jobs.iter().position(|job| job.name == first).unwrap_or_default();
+    let next = names.get(1).copied().unwrap_or(first);
+    let place = jobs.get(index).and_then(|job| awaited(job).position(|name| name == next));
+    names.push(first);
+    let message = format!(
+        "the jobs wait for each other: {}; remove one of these dependencies",
+        names.join(" -> ")
+    );
+    let problem = Problem::new("dependency_cycle", message);
+    Err((index, problem.index(place.unwrap_or_default()).key("after")))
+}
+
+/// The names that a job waits for, one for each entry of `after`; empty for an id.
+fn awaited(job: &JobSpec) -> impl Iterator<Item = &str> {
+    job.after.iter().map(|dependency| match dependency {
+        Dependency::Name(name) => name.as_str(),
+        Dependency::Id(_) => "",
+    })
+}
+
+/// Jobs of which each waits for the next and the last for the first, beginning with
+/// the first of them in the document.
+fn circle(jobs: &[JobSpec]) -> Option<Vec<&JobSpec>> {
+    let places: BTreeMap<&str, usize> =
+        jobs.iter().enumerate().map(|(place, job)| (job.name.as_str(), place)).collect();
+    let next = |place: usize| -> Vec<usize> {
+        let job = jobs.get(place).into_iter();
+        job.flat_map(awaited).filter_map(|name| places.get(name).copied()).collect()
+    };
+    let (mut on_the_way, mut done) = (BTreeSet::new(), BTreeSet::new());
+    for start in 0..jobs.len() {
+        if done.contains(&start) {
+            continue;
+        }
+        let mut path = vec![(start, next(start))];
+        on_the_way.insert(start);
+        while let Some((place, left)) = path.last_mut() {
+            match left.pop() {
+                None => {
+                    on_the_way.remove(place);
+                    done.insert(*place);
+                    path.pop();
+                }
+                Some(again) if on_the_way.contains(&again) => {
+                    let way = path.iter().map(|(place, _)| *place);
+                    let mut circle: Vec<usize> = way.skip_while(|p| *p != again).collect();
+                    let first = circle.iter().enumerate().min_by_key(|(_, p)| **p)?.0;
+                    circle.rotate_left(first);
+                    return circle.into_iter().map(|place| jobs.get(place)).collect();
+                }
+                Some(other) if !done.contains(&other) => {
+                    on_the_way.insert(other);
+                    path.push((other, next(other)));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    None
 }

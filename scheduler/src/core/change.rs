@@ -96,6 +96,10 @@ pub enum EventKind {
     Settled,
     /// The database is an older one: not everything about it is known.
     Restored,
+    /// Its deadline can no longer be met.
+    DeadlineLost,
+    /// Its deadline can be met after all.
+    DeadlineBack,
 }
 
 impl EventKind {
@@ -117,6 +121,8 @@ impl EventKind {
             Self::Cancelled => "cancelled",
             Self::Settled => "settled",
             Self::Restored => "restored",
+            Self::DeadlineLost => "deadline-lost",
+            Self::DeadlineBack => "deadline-back",
         }
     }
 }

@@ -4,7 +4,7 @@
 mod submit;
 mod worker;
 
-pub use submit::check_deadlines;
+pub use submit::{check_deadlines, preview};
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::job::{ArrayPlace, DeadlineSource};
-use spotwise_model::spec::{Array, Deadline, Dependency, JobSpec, check_deadline};
+use spotwise_model::spec::{Array, Deadline, Dependency, JobSpec, Submission, check_deadline};
 use spotwise_model::time::after;
 use spotwise_model::{Job, JobId, JobState, Money, Now};
 use spotwise_solver::graph;
@@ -55,6 +55,20 @@ pub(super) fn submit(state: &mut State, request: &Submit, terms: &Terms, now: No
         }));
     }
     Ok((changes, Reply::Submitted { jobs: ids, made: jobs, replayed: false }))
+}
+
+/// The jobs that a submission would become, parents before children. `state` has the
+/// earlier jobs that it names, or how they ended.
+pub fn preview(
+    state: &State,
+    submission: Submission,
+    changeover: Duration,
+    now: Now,
+) -> Result<Vec<Job>, Refusal> {
+    let nothing = (String::new(), None, None, Vec::new());
+    let (document_hash, key, known, ended_parents) = nothing;
+    let request = Submit { submission, document_hash, key, known, ended_parents };
+    Expansion::new(state, &request, now).run(changeover)
 }
 
 /// Refuses deadlines that cannot be met whatever is bought.
@@ -159,6 +173,7 @@ impl<'a> Expansion<'a> {
                 cancel_asked: None,
                 not_before: None,
                 half_known: None,
+                deadline_lost: None,
                 quoted: None,
                 state: JobState::Waiting {
                     since: self.now.market,

@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod commit;
+pub mod deadlines;
 pub mod ending;
 pub mod follow;
 pub mod forecast;

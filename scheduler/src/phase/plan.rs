@@ -27,7 +27,8 @@ use crate::core::{Change, EventKind, State};
 
 /// The snapshot that the solver decides on.
 pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
-    let deadlines = effective_deadlines(state, config);
+    let live = state.jobs.values().filter(|job| !job.state.is_terminal());
+    let deadlines = effective_deadlines(live, config.policy.changeover);
     let mut load = ArrayLoad::count(state);
     let mut jobs = Vec::new();
     let waiting = state.jobs.values().filter(|j| matches!(j.state, JobState::Waiting { .. }));
@@ -66,14 +67,17 @@ pub fn plan_job(state: &State, job: &Job, deadlines: &BTreeMap<JobId, Timestamp>
     }
 }
 
-fn effective_deadlines(state: &State, config: &Config) -> BTreeMap<JobId, Timestamp> {
-    let live = state.jobs.values().filter(|job| !job.state.is_terminal());
-    graph::effective_deadlines(live.map(|job| Node {
+/// By when each of these jobs must be done, so that those behind it can meet theirs.
+pub fn effective_deadlines<'j>(
+    jobs: impl Iterator<Item = &'j Job>,
+    changeover: Duration,
+) -> BTreeMap<JobId, Timestamp> {
+    graph::effective_deadlines(jobs.map(|job| Node {
         key: job.id,
         after: job.after.clone(),
         deadline: job.deadline,
         duration: left(job),
-        changeover: config.policy.changeover,
+        changeover,
     }))
 }
 

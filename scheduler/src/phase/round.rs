@@ -10,7 +10,9 @@ use spotwise_model::{JobId, Now, OfferKey, Plan, WaitReason};
 use spotwise_solver::PoolLimit;
 
 use super::observe::Lead;
-use super::{admit, commit, forecast, guard, launch, observe, offers, plan, pools, seats, settle};
+use super::{
+    admit, commit, deadlines, forecast, guard, launch, observe, offers, plan, pools, seats, settle,
+};
 use crate::config::Config;
 use crate::core::spells::Step;
 use crate::core::{Change, State};
@@ -109,6 +111,7 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
         draft.take(guard::guard(draft.state, accrued, config, now));
     }
     draft.take(admit::admit(draft.state, now));
+    draft.take(deadlines::deadlines(draft.state, config.policy.changeover, now));
 
     // After what was freed above, before what is bought below.
     let offers = offers::offers(draft.state, pool, quotes, config.policy.changeover);

@@ -134,6 +134,7 @@ pub(crate) mod tests {
             cancel_asked: None,
             not_before: None,
             half_known: None,
+            deadline_lost: None,
             quoted: None,
             state: JobState::Waiting { since: at(0), why: WaitReason::Queued, why_since: at(0) },
         }

@@ -48,6 +48,7 @@ fn assigned(nodes: u32) -> Assigned {
         cancel_asked: None,
         not_before: None,
         half_known: None,
+        deadline_lost: None,
         quoted: None,
         state: JobState::Active { since: at, attempt: id },
     };

@@ -175,6 +175,8 @@ fn deadline_line(job: &Job, now: Now) -> Option<String> {
     let span = human(Duration::try_from(left.abs()).ok()?);
     Some(if left.is_negative() {
         format!("its deadline ({source}) passed {span} ago")
+    } else if job.deadline_lost.is_some() {
+        format!("its deadline ({source}) is in {span}, and can no longer be met")
     } else {
         format!("its deadline ({source}) is in {span}")
     })

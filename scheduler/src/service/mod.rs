@@ -3,6 +3,7 @@
 
 pub mod assignment;
 mod bands;
+mod chain;
 mod commitments;
 mod cost;
 mod error;

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::service::testing::Bench;
 
-    const ARRAY: &str = "name: big\ncommand: [x]\narray: 3\n";
+    const ARRAY: &str = "name: big\ncommand: [x]\narray: {size: 3}\n";
 
     async fn submit(bench: &Bench, document: &str) -> Vec<String> {
         let (document, format) = (document.to_owned(), "yaml".to_owned());

@@ -1,18 +1,20 @@
 //! What a document would cost, before anything is accepted.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use spotwise_api::convert::{time_text, transfer};
 use spotwise_api::v1;
-use spotwise_model::attempt::Progress;
-use spotwise_model::job::DeadlineSource;
-use spotwise_model::quote::{Quote, Start};
+use spotwise_model::quote::{Quote, Spread, Start};
 use spotwise_model::sharing::SoftSharing;
-use spotwise_model::spec::{Deadline, GpuRequest};
-use spotwise_model::time::{after, between, human};
+use spotwise_model::spec::GpuRequest;
+use spotwise_model::time::{between, human};
 use spotwise_model::{Job, JobId, JobSpec, JobState, Money, Now, Offer};
 use spotwise_solver::{PlanInput, PlanJob, PoolLimit};
 
+use super::chain::{Scene, Way};
 use super::commitments::{beside, is_reserved, paid_offer};
-use super::submit::read;
+use super::submit::{named_by_number, read};
 use super::{Service, ServiceError};
 use crate::capacity::LOCAL_POOL;
 use crate::core::State;
@@ -29,13 +31,27 @@ impl Service {
         request: v1::QuoteRequest,
     ) -> Result<v1::QuoteResponse, ServiceError> {
         let submission = read(&request.document, &request.format)?;
-        let ask = |state: &State, now: Now| (state.seen.pool_totals.clone(), now);
-        let (totals, now) = self.parts.handle.ask(ask).await?;
+        let named: Vec<JobId> = submission.jobs.iter().flat_map(named_by_number).collect();
+        let ended = self.ended_parents(&submission).await?;
+        let ask = move |state: &State, now: Now| {
+            let live = named.iter().filter_map(|id| Some((*id, state.jobs.get(id)?.clone())));
+            let jobs: BTreeMap<JobId, Job> = live.collect();
+            let ends = |(id, job): (&JobId, &Job)| Some((*id, expected_end(state, job)?));
+            let earlier: BTreeMap<JobId, Spread<Timestamp>> =
+                jobs.iter().filter_map(ends).collect();
+            let part = State { jobs, last_job: state.last_job, ..State::default() };
+            (part, earlier, state.seen.pool_totals.clone(), now)
+        };
+        let (mut part, earlier, totals, now) = self.parts.handle.ask(ask).await?;
+        part.ended_parents.extend(ended);
         intake::check_deadlines(&submission.jobs, now.market)?;
-        let input = self.market_input().await?;
+        let changeover = self.parts.config.policy.changeover;
+        let jobs = intake::preview(&part, submission.clone(), changeover, now)?;
+        let mut input = self.market_input().await?;
+        input.now = now.market;
         let quoting = move || {
-            let jobs = submission.jobs.iter().map(|spec| quote_spec(&input, &totals, spec, now));
-            total(jobs.collect())
+            let scene = Scene { input, totals, earlier, changeover, now, jobs: &jobs };
+            scene.quote(&submission.jobs)
         };
         tokio::task::spawn_blocking(quoting)
             .await
@@ -81,41 +97,45 @@ impl Service {
     }
 }
 
-fn quote_spec(input: &PlanInput, totals: &[PoolLimit], spec: &JobSpec, now: Now) -> v1::JobQuote {
-    let (deadline, source) = deadline(spec, now);
-    let job = PlanJob {
-        // No job has this number: they begin with 1.
-        id: JobId(0),
-        spec: std::sync::Arc::new(JobSpec { array: None, ..spec.clone() }),
-        submitted: now.market,
-        deadline,
-        saved: Progress::default(),
-        measured: None,
-        budget_left: spec.budget,
-        quoted: true,
-    };
-    let quote = spotwise_solver::quote(input, &job);
+/// When a job that was submitted before is expected to end; none where it has ended.
+fn expected_end(state: &State, job: &Job) -> Option<Spread<Timestamp>> {
+    if job.state.is_terminal() {
+        return None;
+    }
+    let alike = |end: Timestamp| Spread { p50: end, p90: end };
+    let placed = state.live_attempt(job.id).map(|attempt| alike(attempt.why.finish));
+    let quoted = job.quoted.map(|quoted| quoted.finish);
+    Some(placed.or(quoted).unwrap_or_else(|| alike(job.deadline)))
+}
+
+/// A quote for the wire, without what the rest of its document adds to it.
+pub(super) fn job_quote(
+    input: &PlanInput,
+    totals: &[PoolLimit],
+    spec: &JobSpec,
+    quote: &Quote,
+) -> v1::JobQuote {
     let offer = quote.offer.as_ref();
     let is_paid = offer.is_some_and(is_reserved);
     let too_small = pools::too_small(totals, &spec.resources);
     let too_small = too_small.map(|why| format!("it would wait for ever: {why}"));
-    let elements = spec.array.as_ref().map_or(1, |array| array.elements.len());
     v1::JobQuote {
         name: spec.name.clone(),
-        elements: u32::try_from(elements).unwrap_or(u32::MAX),
+        elements: 1,
         p50_micros: quote.cost.p50.micros(),
         p90_micros: quote.cost.p90.micros(),
         on_demand_micros: quote.on_demand_cost.map(Money::micros).unwrap_or_default(),
         start: match quote.start {
             _ if offer.is_none() => String::new(),
-            Start::Now => time_text(now.market),
+            Start::Now => time_text(input.now),
             Start::Later { latest } => time_text(latest),
             Start::WhenFree => String::new(),
         },
         finish_p50: offer.map(|_| time_text(quote.finish.p50)).unwrap_or_default(),
         finish_p90: offer.map(|_| time_text(quote.finish.p90)).unwrap_or_default(),
-        deadline: time_text(deadline),
-        deadline_source: spotwise_api::convert::deadline_source(source).to_owned(),
+        deadline: time_text(quote.deadline),
+        deadline_source: String::new(),
+        after: Vec::new(),
         expected_micros: quote.expected_cost.micros(),
         transfer_micros: quote.transfer.micros(),
         transfer: transfer(quote.transfer, spec.data.as_ref()),
@@ -126,21 +146,25 @@ fn quote_spec(input: &PlanInput, totals: &[PoolLimit], spec: &JobSpec, now: Now)
             .filter(|_| quote.start == Start::Now)
             .map(ToString::to_string)
             .unwrap_or_default(),
-        reason: reason(&quote, &input.offers),
+        reason: reason(quote, &input.offers),
         alternatives: quote.alternatives.iter().map(|other| beside(other, is_paid)).collect(),
-        warnings: too_small.into_iter().chain(warnings(spec, &quote)).collect(),
+        warnings: too_small.into_iter().chain(warnings(spec, quote)).collect(),
     }
 }
 
-/// The deadline that the job would get.
-fn deadline(spec: &JobSpec, now: Now) -> (jiff::Timestamp, DeadlineSource) {
-    match spec.deadline {
-        Some(Deadline::At(at)) => (at, DeadlineSource::Given),
-        Some(Deadline::Within(span)) => (after(now.market, span), DeadlineSource::Given),
-        None => {
-            let span = spec.longest_expected_duration().saturating_mul(3);
-            (after(now.market, span), DeadlineSource::Derived)
-        }
+/// Why a deadline cannot be met, whatever is bought.
+pub(super) fn unmeetable(way: &Way) -> String {
+    let takes = human(way.takes);
+    match way.names.as_slice() {
+        [_] => format!(
+            "its deadline cannot be met: on demand from now on it takes {takes}, until {}",
+            time_text(way.end)
+        ),
+        names => format!(
+            "its deadline cannot be met: on demand from now on {} take {takes}, until {}",
+            names.join(" -> "),
+            time_text(way.end)
+        ),
     }
 }
 
@@ -237,23 +261,9 @@ fn gpu_warnings(gpus: &GpuRequest, local: bool) -> Vec<String> {
     warnings
 }
 
-fn total(jobs: Vec<v1::JobQuote>) -> v1::QuoteResponse {
-    let sum = |of: fn(&v1::JobQuote) -> i64| {
-        let each = jobs.iter().map(|job| of(job).saturating_mul(i64::from(job.elements)));
-        each.fold(0i64, i64::saturating_add)
-    };
-    v1::QuoteResponse {
-        p50_micros: sum(|job| job.p50_micros),
-        p90_micros: sum(|job| job.p90_micros),
-        on_demand_micros: sum(|job| job.on_demand_micros),
-        jobs,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use spotwise_model::id::{InstanceType, PoolName, Zone};
-    use spotwise_model::quote::Spread;
     use spotwise_model::spec::{Format, parse};
     use spotwise_model::{CapacityType, OfferKey};
 

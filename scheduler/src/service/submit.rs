@@ -76,7 +76,7 @@ impl Service {
 
     /// How the earlier jobs that a submission names by number ended, where they
     /// have left memory.
-    async fn ended_parents(
+    pub(super) async fn ended_parents(
         &self,
         submission: &Submission,
     ) -> Result<Vec<(JobId, bool)>, ServiceError> {
@@ -110,7 +110,7 @@ pub(super) fn read(document: &str, format: &str) -> Result<Submission, ServiceEr
     Ok(spec::parse(document.as_bytes(), limits::format(format)?)?)
 }
 
-fn named_by_number(spec: &spotwise_model::JobSpec) -> impl Iterator<Item = JobId> {
+pub(super) fn named_by_number(spec: &spotwise_model::JobSpec) -> impl Iterator<Item = JobId> {
     spec.after.iter().filter_map(|dependency| match dependency {
         Dependency::Id(id) => Some(*id),
         Dependency::Name(_) => None,

@@ -66,7 +66,7 @@ fn a_job_is_paid_in_the_hours_in_which_it_ran_and_hours_that_are_over_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let scheduler = Scheduler::start(folder.path(), &ARGUMENTS).expect("it starts");
     let job = "name: long\nmodel: lm\ndeadline: 200h\ninterruptible: false\n\
-        work: {duration: 3h}\nresources: {cpus: 0.1, memory: 32MB}\ncommand: [sleep, '9']\n";
+        work: {duration: 3h}\nresources: {cpus: 0.1, memory: 32MB}\ncommand: [sleep, '600']\n";
     scheduler.submit(job, "long").expect("accepted");
 
     // While it runs: the hours that are over have their part, and none is settled.
@@ -76,8 +76,8 @@ fn a_job_is_paid_in_the_hours_in_which_it_ran_and_hours_that_are_over_stay() {
     let open = during["rows"].as_array().expect("rows").iter().all(|row| row["closed"] == false);
     assert!(open, "not settled, so not closed: {during}");
 
-    // A micro-dollar a line is rounded anew when a machine is settled: within an hour
-    // there are a few.
+    let (out, err, code) = run(&scheduler, &["cancel", "long", "--yes"]);
+    assert_eq!(code, Some(0), "{out}{err}");
     let close = |report: &Value| report["rows"][0]["closed"] == true;
     let after = wait_for(&scheduler, close);
     let later = over(&after);
@@ -86,7 +86,7 @@ fn a_job_is_paid_in_the_hours_in_which_it_ran_and_hours_that_are_over_stay() {
         assert!((now - before).abs() <= ROUNDING, "{hour}: {before}, then {now}\n{after}");
     }
     let settled = over(&after).len();
-    assert!(settled >= 3, "spread over its hours: {after}");
+    assert!(settled >= 2, "spread over its hours: {after}");
     assert_eq!(micros(&after["total"], "late_micros"), 0, "{after}");
 
     // However time is cut, the parts add up.

@@ -28,7 +28,7 @@ fn file(folder: &Path, text: &str) -> String {
 fn the_name_of_an_array_is_all_its_elements_and_an_element_has_its_own() {
     let folder = tempfile::tempdir().expect("a folder");
     let scheduler = Scheduler::start(folder.path(), &ARGUMENTS).expect("it starts");
-    let big = "name: big\ndeadline: 30m\nwork: {duration: 10m}\narray: 3\n\
+    let big = "name: big\ndeadline: 30m\nwork: {duration: 10m}\narray: {size: 3}\n\
         resources: {cpus: 0.1, memory: 32MB}\ncommand: [sleep, '600']\n";
     let ids = scheduler.submit(big, "big").expect("accepted");
     let listed = run(&scheduler, &["ps"]).0;

@@ -123,6 +123,13 @@ fn row_69_dependencies_are_other_jobs() {
     assert_eq!(jobs("name: a, command: [x]").field, "jobs[1].name");
     assert_eq!(jobs("name: b, command: [x], deadline: x").field, "jobs[1].deadline");
     assert_eq!(jobs("name: b").field, "jobs[1].command");
+    let circle = yaml(
+        "jobs:\n- {name: a, command: [x]}\n- {name: x, command: [x], after: [a, z]}\n\
+         - {name: y, command: [x], after: [x]}\n- {name: z, command: [x], after: [j3, y]}\n",
+    );
+    assert_eq!((circle.code, circle.field.as_str()), ("dependency_cycle", "jobs[1].after[1]"));
+    assert!(circle.message.contains("x -> z -> y -> x;"), "{circle}");
+    assert_eq!(circle.location.map(|(line, _)| line), Some(3));
     assert_eq!(yaml("jobs: []").code, "out_of_range");
     assert_eq!(yaml("jobs: 5").code, "invalid_type");
     assert_eq!(yaml("jobs: []\nname: x").code, "unknown_field");

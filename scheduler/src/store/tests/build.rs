@@ -111,6 +111,7 @@ pub(super) fn job(id: u64) -> Job {
         cancel_asked: None,
         not_before: None,
         half_known: None,
+        deadline_lost: None,
         quoted: None,
         state: JobState::Waiting {
             since: at(1_000),

@@ -1,0 +1,245 @@
+//! The quote of a whole document: each job from when what it waits for is done.
+//!
+//! Medians follow medians and p90s follow p90s, as if all went well or badly together:
+//! jobs of one document run on the same market.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_api::convert::time_text;
+use spotwise_api::v1;
+use spotwise_model::attempt::Progress;
+use spotwise_model::quote::{Quote, Spread, Start};
+use spotwise_model::time::{after, between};
+use spotwise_model::{Job, JobId, JobSpec, Now};
+use spotwise_solver::{PlanInput, PlanJob, PoolLimit, graph};
+
+use super::quote::{job_quote, unmeetable};
+use crate::phase::{deadlines, plan};
+
+/// What the jobs of a document are quoted against.
+pub(super) struct Scene<'a> {
+    /// The market and what we hold of it.
+    pub(super) input: PlanInput,
+    /// What each pool has in all.
+    pub(super) totals: Vec<PoolLimit>,
+    /// When jobs end that were submitted before, and that these wait for.
+    pub(super) earlier: BTreeMap<JobId, Spread<Timestamp>>,
+    /// Time from launch to the first useful step.
+    pub(super) changeover: Duration,
+    /// When it is quoted.
+    pub(super) now: Now,
+    /// The jobs that the document would become, parents before children.
+    pub(super) jobs: &'a [Job],
+}
+
+/// What is asked of the solver: equal questions have equal answers.
+type Question = (String, Timestamp, Timestamp);
+
+/// A job, or all elements of an array.
+struct Part<'a> {
+    job: &'a Job,
+    elements: u32,
+}
+
+impl Scene<'_> {
+    /// Quotes for these specs, in their order, and for all of them together.
+    pub(super) fn quote(&self, specs: &[JobSpec]) -> v1::QuoteResponse {
+        let needed = plan::effective_deadlines(self.jobs.iter(), self.changeover);
+        let ends = self.earliest_ends();
+        let mut finishes: BTreeMap<JobId, Spread<Timestamp>> = self.earlier.clone();
+        let mut answers: BTreeMap<Question, Quote> = BTreeMap::new();
+        let mut quotes: BTreeMap<&str, v1::JobQuote> = BTreeMap::new();
+        for part in parts(self.jobs) {
+            let job = part.job;
+            let begin = self.begin(job, &finishes);
+            let deadline = needed.get(&job.id).copied().unwrap_or(job.deadline);
+            let usual = self.ask(job, begin.p50, deadline, &mut answers);
+            let late = self.ask(job, begin.p90, deadline, &mut answers);
+            let quote = joined(&part, begin, usual, &late, job.deadline);
+            let (first, waits) = (job.id.0, self.waits_for(job));
+            let mut answer = job_quote(&self.input, &self.totals, &part.job.spec, &quote);
+            answer.elements = part.elements;
+            answer.deadline_source =
+                spotwise_api::convert::deadline_source(job.deadline_source).to_owned();
+            if begin.p50 > self.now.market {
+                put_off(&mut answer, &quote, begin.p50, waits);
+            } else {
+                answer.after = waits;
+            }
+            if ends.get(&job.id).is_some_and(|end| *end > job.deadline) {
+                answer.warnings.retain(|warning| !warning.contains("deadline"));
+                answer.warnings.insert(0, unmeetable(&self.way_to(job, &ends)));
+            }
+            for id in first..first + u64::from(part.elements) {
+                finishes.insert(JobId(id), quote.finish);
+            }
+            quotes.insert(&job.spec.name, answer);
+        }
+        let jobs = specs.iter().filter_map(|spec| quotes.remove(spec.name.as_str()));
+        total(jobs.collect())
+    }
+
+    /// When all that a job waits for is done.
+    fn begin(&self, job: &Job, finishes: &BTreeMap<JobId, Spread<Timestamp>>) -> Spread<Timestamp> {
+        let now = self.now.market;
+        let parents = job.after.iter().filter_map(|parent| finishes.get(parent));
+        parents.fold(Spread { p50: now, p90: now }, |begin, end| Spread {
+            p50: begin.p50.max(end.p50),
+            p90: begin.p90.max(end.p90),
+        })
+    }
+
+    fn ask(
+        &self,
+        job: &Job,
+        begin: Timestamp,
+        deadline: Timestamp,
+        answers: &mut BTreeMap<Question, Quote>,
+    ) -> Quote {
+        // What tells a job's elements apart costs nothing.
+        let mut spec = JobSpec { array: None, name: String::new(), ..(*job.spec).clone() };
+        (spec.title, spec.command) = (None, Vec::new());
+        spec.env.clear();
+        spec.tags.clear();
+        spec.after.clear();
+        let text = serde_json::to_string(&spec).unwrap_or_else(|_| job.id.to_string());
+        let answer = answers.entry((text, begin, deadline)).or_insert_with(|| {
+            let asked = PlanJob {
+                // No job has this number: they begin with 1.
+                id: JobId(0),
+                spec: std::sync::Arc::new(JobSpec { array: None, ..(*job.spec).clone() }),
+                submitted: begin,
+                deadline,
+                saved: Progress::default(),
+                measured: None,
+                budget_left: job.spec.budget,
+                quoted: true,
+            };
+            if begin == self.input.now {
+                return spotwise_solver::quote(&self.input, &asked);
+            }
+            let input = PlanInput { now: begin, ..self.input.clone() };
+            spotwise_solver::quote(&input, &asked)
+        });
+        answer.clone()
+    }
+
+    /// The earliest end of each job: started on demand as soon as it may.
+    fn earliest_ends(&self) -> BTreeMap<JobId, Timestamp> {
+        let now = self.now.market;
+        let earlier = self.earlier.iter().map(|(id, end)| (*id, &[][..], between(now, end.p50)));
+        let jobs = self
+            .jobs
+            .iter()
+            .map(|job| (job.id, job.after.as_slice(), deadlines::best_span(job, self.changeover)));
+        graph::earliest_ends(now, earlier.chain(jobs))
+    }
+
+    /// The jobs that make a job end when it does, it last, and how long they take.
+    fn way_to(&self, job: &Job, ends: &BTreeMap<JobId, Timestamp>) -> Way {
+        let mut names = vec![job.spec.name.clone()];
+        let mut last = job;
+        while let Some(id) =
+            last.after.iter().filter(|id| ends.contains_key(id)).max_by_key(|id| ends.get(id))
+        {
+            let Some(parent) = self.jobs.iter().find(|job| job.id == *id) else {
+                names.push(id.to_string());
+                break;
+            };
+            names.push(parent.spec.name.clone());
+            last = parent;
+        }
+        names.reverse();
+        let end = ends.get(&job.id).copied().unwrap_or(job.deadline);
+        Way { names, takes: between(self.now.market, end), end }
+    }
+
+    /// The names of the jobs of the document, and the ids of others, that a job waits
+    /// for.
+    fn waits_for(&self, job: &Job) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for id in &job.after {
+            let known = self.jobs.iter().find(|job| job.id == *id);
+            let name = known.map_or_else(|| id.to_string(), |job| job.spec.name.clone());
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+/// Jobs that come one after the other, at their best.
+pub(super) struct Way {
+    /// Their names, the last one's last.
+    pub(super) names: Vec<String>,
+    /// From now to the end of the last.
+    pub(super) takes: Duration,
+    /// When that is.
+    pub(super) end: Timestamp,
+}
+
+/// The jobs of a document, elements of an array together.
+fn parts(jobs: &[Job]) -> Vec<Part<'_>> {
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    for job in jobs {
+        match parts.last_mut() {
+            Some(last) if last.job.spec.name == job.spec.name => last.elements += 1,
+            _ => parts.push(Part { job, elements: 1 }),
+        }
+    }
+    parts
+}
+
+/// One quote of a job that usually begins at the one time, and sometimes at the other.
+fn joined(
+    part: &Part<'_>,
+    begin: Spread<Timestamp>,
+    usual: Quote,
+    late: &Quote,
+    deadline: Timestamp,
+) -> Quote {
+    let at_once = part.job.array.and_then(|place| place.max_parallel).unwrap_or(part.elements);
+    let waves = part.elements.div_ceil(at_once.max(1)).max(1);
+    let end = |begin: Timestamp, finish: Timestamp| {
+        after(begin, between(begin, finish).saturating_mul(waves))
+    };
+    let p50 = end(begin.p50, usual.finish.p50);
+    let p90 = end(begin.p90, late.finish.p90).max(p50);
+    let cost = Spread { p50: usual.cost.p50, p90: usual.cost.p90.max(late.cost.p90) };
+    Quote { finish: Spread { p50, p90 }, cost, deadline, ..usual }
+}
+
+/// A job that cannot start now: it has no offer yet.
+fn put_off(answer: &mut v1::JobQuote, quote: &Quote, begin: Timestamp, waits: Vec<String>) {
+    if quote.offer.is_some() && quote.start == Start::Now {
+        answer.start = time_text(begin);
+        let offer = std::mem::take(&mut answer.offer);
+        answer.reason = format!("starts after {}, such as on {offer}", waits.join(", "));
+    } else {
+        answer.reason = format!("after {}: {}", waits.join(", "), answer.reason);
+    }
+    answer.after = waits;
+}
+
+fn total(jobs: Vec<v1::JobQuote>) -> v1::QuoteResponse {
+    let sum = |of: fn(&v1::JobQuote) -> i64| {
+        let each = jobs.iter().map(|job| of(job).saturating_mul(i64::from(job.elements)));
+        each.fold(0i64, i64::saturating_add)
+    };
+    let last = |of: fn(&v1::JobQuote) -> &String| {
+        let ends = jobs.iter().map(|job| of(job).parse::<Timestamp>().ok());
+        let ends: Option<Vec<Timestamp>> = ends.collect();
+        ends.and_then(|ends| ends.into_iter().max()).map(time_text).unwrap_or_default()
+    };
+    v1::QuoteResponse {
+        p50_micros: sum(|job| job.p50_micros),
+        p90_micros: sum(|job| job.p90_micros),
+        on_demand_micros: sum(|job| job.on_demand_micros),
+        finish_p50: last(|job| &job.finish_p50),
+        finish_p90: last(|job| &job.finish_p90),
+        jobs,
+    }
+}
