@@ -5,6 +5,7 @@ mod amounts;
 #[cfg(test)]
 mod bad_inputs;
 mod document;
+mod duration;
 mod error;
 #[cfg(test)]
 mod good_inputs;
@@ -160,60 +161,6 @@ impl JobSpec {
                 .filter(|a| a.supports_mig() && wanted.as_ref().is_none_or(|w| w == *a))
                 .map(|_| Share { mig: Some(*profile), ..base }),
         }
-    }
-
-    /// Duration of the whole work on `accelerator`, before anything is measured.
-    pub fn expected_duration(&self, accelerator: Option<&Accelerator>) -> Duration {
-        match &self.work {
-            Work::Unknown => self.class.prior_duration(),
-            Work::Duration { default, by_accelerator } => accelerator
-                .and_then(|a| by_accelerator.get(a))
-                .or(default.as_ref())
-                .or_else(|| by_accelerator.values().max())
-                .copied()
-                .unwrap_or(self.class.prior_duration()),
-            Work::Steps { total, steps_per_hour, by_accelerator } => {
-                let rate = accelerator
-                    .and_then(|a| by_accelerator.get(a))
-                    .or(steps_per_hour.as_ref())
-                    .or_else(|| by_accelerator.values().min());
-                match rate {
-                    Some(rate) if *rate > 0 => {
-                        let millis = u128::from(*total) * 3_600_000 / u128::from(*rate);
-                        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
-                    }
-                    _ => self.class.prior_duration(),
-                }
-            }
-        }
-    }
-
-    /// The shortest duration of the whole work on anything that it may run on, as the
-    /// spec says; nothing where it says none.
-    pub fn shortest_known_duration(&self) -> Duration {
-        let named: Vec<&Accelerator> = match &self.work {
-            Work::Unknown => return Duration::ZERO,
-            Work::Duration { by_accelerator, .. } => by_accelerator.keys().collect(),
-            Work::Steps { by_accelerator, .. } => by_accelerator.keys().collect(),
-        };
-        let named = named.into_iter().map(|a| self.expected_duration(Some(a)));
-        named.chain([self.expected_duration(None)]).min().unwrap_or_default()
-    }
-
-    /// The longest expected duration over everything the job may run on: the
-    /// base of a derived deadline.
-    pub fn longest_expected_duration(&self) -> Duration {
-        let named: Vec<&Accelerator> = match &self.work {
-            Work::Unknown => Vec::new(),
-            Work::Duration { by_accelerator, .. } => by_accelerator.keys().collect(),
-            Work::Steps { by_accelerator, .. } => by_accelerator.keys().collect(),
-        };
-        named
-            .into_iter()
-            .map(|a| self.expected_duration(Some(a)))
-            .chain([self.expected_duration(None)])
-            .max()
-            .unwrap_or(self.class.prior_duration())
     }
 }
 

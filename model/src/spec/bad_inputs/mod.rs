@@ -2,6 +2,7 @@
 //! name the rows of the catalogue of bad inputs.
 
 mod document;
+mod environment;
 mod fields;
 
 use super::{Format, SpecError, parse};
