@@ -53,6 +53,16 @@ impl TimeScale {
         let market = Timestamp::from_second(market.as_second()).unwrap_or(market);
         Now { market, wall }
     }
+
+    /// The first wall time at which the market's time has come to `market`; no
+    /// earlier than when the two were joined.
+    pub fn wall_of(&self, market: Timestamp) -> Timestamp {
+        let whole = i128::from(whole_second(market).as_second());
+        let seconds = (whole - i128::from(self.market_start.as_second())).max(0);
+        let speed = i128::from(self.speed.max(1));
+        let millis = (seconds * 1_000 + speed - 1) / speed;
+        add(self.wall_start, SignedDuration::from_millis(clamp_i64(millis)))
+    }
 }
 
 fn clamp_i64(value: i128) -> i64 {
@@ -156,6 +166,23 @@ mod tests {
         };
         let now = scale.at(after(wall, Duration::from_millis(2_500)));
         assert_eq!(now.market.as_second(), 50_000 + 1_500);
+    }
+
+    #[test]
+    fn the_market_is_there_at_its_wall_time_and_not_before() {
+        for speed in [1, 7, 60, 600, 99_999] {
+            let wall = Timestamp::from_millisecond(1_000_123).unwrap();
+            let market_start = Timestamp::from_millisecond(50_000_700).unwrap();
+            let scale = TimeScale { market_start, wall_start: wall, speed };
+            for millis in [50_001_000, 50_001_001, 50_777_000, 61_234_567, 9_950_000_000] {
+                let market = Timestamp::from_millisecond(millis).unwrap();
+                let at = scale.wall_of(market);
+                assert!(scale.at(at).market >= market, "{speed} {millis}");
+                let before = add(at, SignedDuration::from_millis(-1));
+                assert!(scale.at(before).market < market, "{speed} {millis}");
+            }
+            assert_eq!(scale.wall_of(Timestamp::UNIX_EPOCH), wall);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use spotwise_model::{JobState, Now};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm::{Alarm, TICK};
 use crate::config::Config;
 use crate::core::{Change, State};
 use crate::duty::Duty;
@@ -27,7 +28,7 @@ use crate::lease::Lease;
 use crate::market::Market;
 use crate::phase::offers::available_spot;
 use crate::phase::round::{self, Draft, Surroundings};
-use crate::phase::{forecast, plan};
+use crate::phase::{due, forecast, plan};
 use crate::planner::Planner;
 use crate::store::{Loaded, Round, Store, StoreError};
 
@@ -38,8 +39,6 @@ const MESSAGES_A_ROUND: usize = 4_096;
 /// Changes after which no further message joins a round: its commit stays well
 /// within the time limits of the database.
 const CHANGES_A_ROUND: usize = 10_000;
-/// The world is looked at so often when nobody calls (wall time).
-const TICK: Duration = Duration::from_millis(100);
 /// The longest pause between two looks at a store that is away (wall time).
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -48,6 +47,7 @@ pub struct Driver {
     state: State,
     round: u64,
     news: bool,
+    alarm: Alarm,
     phases: Duty,
     planner: Planner,
     fitter: Fitter,
@@ -107,6 +107,7 @@ impl Driver {
             state: State::default(),
             round: 0,
             news: true,
+            alarm: Alarm::default(),
             phases: Duty::default(),
             planner: Planner::default(),
             fitter: Fitter::default(),
@@ -133,6 +134,7 @@ impl Driver {
         self.state.seen.since = Some(self.now().wall);
         self.state.seen.fits_beside = true;
         self.news = true;
+        self.alarm.ring();
         tracing::info!(
             jobs = self.state.jobs.len(),
             attempts = self.state.attempts.len(),
@@ -144,10 +146,37 @@ impl Driver {
         self.parts.scale.at(crate::clock::now())
     }
 
-    /// How long nobody has to call before the world is looked at.
+    /// How long nothing has to be done, if nobody calls.
     fn pause(&self) -> Duration {
-        let rest = self.phases.rest(Instant::now());
-        if rest.is_zero() { TICK } else { rest.min(TICK) }
+        let now = self.now();
+        let look = self.alarm.rest(now.wall);
+        let look = self.plan_rest(now).map_or(look, |plan| plan.min(look));
+        look.max(self.phases.rest(Instant::now()))
+    }
+
+    /// How long until the next plan is due; none where there is nothing to plan, or
+    /// one is being made.
+    fn plan_rest(&self, now: Now) -> Option<Duration> {
+        let open =
+            |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
+        let any = self.state.jobs.values().any(|job| open(&job.state));
+        let rest = any.then(|| self.planner.rest(self.news, now)).flatten()?;
+        Some(rest.max(self.fitter.holds_plans()))
+    }
+
+    /// Whether the phases run in this round: when something is due or was said, or
+    /// somebody asks what is, and they have rested.
+    fn looks(&mut self, told: bool, asked: bool, now: Now) -> bool {
+        let wants = self.parts.inbox.take_wake()
+            || told
+            || self.alarm.rings(now.wall)
+            || self.plan_rest(now) == Some(Duration::ZERO)
+            || (asked && self.alarm.is_stale(now.wall));
+        let rested = self.phases.rest(Instant::now()).is_zero();
+        if wants && !rested {
+            self.alarm.ring();
+        }
+        wants && rested
     }
 
     /// Runs until `shutdown`, until another scheduler leads, or until the store
@@ -159,10 +188,12 @@ impl Driver {
             let first = tokio::select! {
                 () = shutdown.cancelled() => return Ok(Ending::Shutdown),
                 () = self.parts.lease.lost() => return Ok(Ending::Deposed),
-                message = self.parts.inbox.recv() => message,
-                () = tokio::time::sleep(pause) => Some(Message::Wake),
+                message = self.parts.inbox.recv() => match message {
+                    Some(message) => message,
+                    None => return Ok(Ending::Shutdown),
+                },
+                () = tokio::time::sleep(pause) => Message::Wake,
             };
-            let Some(first) = first else { return Ok(Ending::Shutdown) };
             let done = if self.parts.lease.holds() {
                 self.one_round(first).await
             } else {
@@ -224,11 +255,9 @@ impl Driver {
     async fn one_round(&mut self, first: Message) -> Result<bool, StoreError> {
         let now = self.now();
         let (answers, questions, mut changes) = self.take_in(first, now);
+        let looks = self.looks(!changes.is_empty(), !questions.is_empty(), now);
         let begun = Instant::now();
-        let looks = self.phases.rest(begun).is_zero();
-        if looks {
-            self.look(&mut changes, now);
-        }
+        let changed = looks && self.look(&mut changes, now);
         let looked = begun.elapsed();
         if let Err(error) = self.commit(&changes).await {
             let text = error.to_string();
@@ -262,8 +291,9 @@ impl Driver {
             question(&self.state, now);
         }
         if looks {
-            self.start_planning(now);
             self.start_fitting(now);
+            self.start_planning(now);
+            self.set_alarm(changed, now);
             self.phases.done(Instant::now(), looked + again.elapsed());
         }
         Ok(true)
@@ -304,11 +334,13 @@ impl Driver {
         (answers, questions, changes)
     }
 
-    /// Runs the phases.
-    fn look(&mut self, changes: &mut Vec<Change>, now: Now) {
+    /// Runs the phases. True where they have changed something.
+    fn look(&mut self, changes: &mut Vec<Change>, now: Now) -> bool {
+        self.state.seen.counts.looks += 1;
         let plan = self.planner.finished();
         if let Some(plan) = &plan {
             self.state.seen.last_plan = plan::method_words(plan);
+            self.state.seen.counts.plans += 1;
         }
         if let Some(fitted) = self.fitter.finished() {
             forecast::take(&mut self.state.seen.forecasts, fitted, now.market);
@@ -320,7 +352,19 @@ impl Driver {
         let around = Surroundings { market, pool, total: &total, config };
         let moved = round::run(&mut draft, plan, around, now);
         *changes = draft.changes;
-        self.news |= moved || changes.iter().skip(made).any(Change::is_news);
+        let changed = moved || changes.iter().skip(made).any(Change::is_news);
+        self.news |= changed;
+        changed
+    }
+
+    /// What was changed is looked at once more, soon; after that only what time
+    /// brings has to be.
+    fn set_alarm(&mut self, changed: bool, now: Now) {
+        let Parts { market, config, scale, effects, .. } = &self.parts;
+        let again = changed.then_some(now.wall);
+        let due = due::next(&self.state, market, config, now).earliest(*scale);
+        let due = again.into_iter().chain(due).chain(effects.due(&self.state)).min();
+        self.alarm.set(now.wall, due);
     }
 
     async fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
@@ -333,11 +377,7 @@ impl Driver {
     }
 
     fn start_planning(&mut self, now: Now) {
-        let open =
-            |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
-        if self.planner.is_due(self.news, now)
-            && self.state.jobs.values().any(|job| open(&job.state))
-        {
+        if self.plan_rest(now) == Some(Duration::ZERO) {
             self.news = false;
             let input = plan::plan_input(&self.state, &self.parts.config, now);
             self.planner.begin(input, &self.parts.handle, now);
@@ -346,7 +386,8 @@ impl Driver {
 
     /// Has a forecast fitted that is missing or too old.
     fn start_fitting(&mut self, now: Now) {
-        if self.fitter.is_busy() {
+        self.fitter.note(forecast::is_any_missing(&self.state));
+        if self.fitter.is_busy() || !forecast::is_any_due(&self.state, now.market) {
             return;
         }
         let Parts { market, pool, config, handle, .. } = &self.parts;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::time::between;
+use spotwise_model::time::{after, between};
 use spotwise_model::{AttemptId, Now};
 use spotwise_solver::PoolLimit;
 use tokio::task::JoinSet;
@@ -76,6 +76,14 @@ impl Effects {
             self.reaped = Some(now.wall);
             self.reap(state);
         }
+    }
+
+    /// When the pool is to be looked after again, if nothing changes (wall time).
+    pub fn due(&self, state: &State) -> Option<Timestamp> {
+        let busy = state.attempts.values().any(|attempt| attempt.state.is_live());
+        let look = self.looked.filter(|_| busy).map(|at| after(at, LOOK));
+        let reap = self.reaped.map(|at| after(at, REAP));
+        look.into_iter().chain(reap).chain(self.asked.due(state)).min()
     }
 
     fn launch(&mut self, worker: WorkerId, handle: &Handle) {

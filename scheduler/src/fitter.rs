@@ -1,5 +1,7 @@
 //! Has forecasts fitted beside the loop, one at a time.
 
+use std::time::{Duration, Instant};
+
 use spotwise_solver::Forecast;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -12,12 +14,27 @@ use crate::planner::NICE;
 #[derive(Default)]
 pub(crate) struct Fitter {
     running: Option<oneshot::Receiver<Forecast>>,
+    missing: Option<Instant>,
 }
+
+/// So long a plan waits at most for forecasts that nobody has fitted yet (wall
+/// time): all of a large catalogue take a second.
+const FIRST_FITS: Duration = Duration::from_secs(2);
 
 impl Fitter {
     /// Whether one is under way, or waits to be taken.
     pub(crate) fn is_busy(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Takes note of whether forecasts are missing that jobs ask for.
+    pub(crate) fn note(&mut self, missing: bool) {
+        self.missing = missing.then(|| self.missing.unwrap_or_else(Instant::now));
+    }
+
+    /// How long a plan still waits for them.
+    pub(crate) fn holds_plans(&self) -> Duration {
+        self.missing.map_or(Duration::ZERO, |since| FIRST_FITS.saturating_sub(since.elapsed()))
     }
 
     /// The forecast that was being fitted, once it is ready.

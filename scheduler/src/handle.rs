@@ -4,12 +4,14 @@
 //! A command is answered when what it changed is durable. A question sees
 //! committed state only.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::{CheckpointRef, Exit, Progress, StopReason};
 use spotwise_model::spec::Submission;
-use spotwise_model::{AttemptId, Job, JobId, Now};
+use spotwise_model::{AttemptId, Job, JobId, JobSpec, Now};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::core::{Event, State};
@@ -40,6 +42,9 @@ impl From<CheckpointRef> for Loaded {
 pub enum Command {
     /// Accept all jobs of a submission, or none.
     Submit(Submit),
+    /// Keep forecasts ready for such jobs for a while: somebody asks what they
+    /// would cost.
+    Expect(Vec<Arc<JobSpec>>),
     /// Cancel jobs.
     Cancel {
         /// Which.
@@ -139,7 +144,7 @@ impl Command {
     /// Whether it comes from what runs, and costs money while nobody listens.
     /// Cancelling saves money; only new work can wait.
     const fn is_urgent(&self) -> bool {
-        !matches!(self, Self::Submit(_))
+        !matches!(self, Self::Submit(_) | Self::Expect(_))
     }
 }
 
@@ -275,6 +280,8 @@ pub struct Handle {
     /// New work, and questions.
     second: mpsc::Sender<Message>,
     events: broadcast::Sender<Event>,
+    /// Whether the loop was asked to look at the world.
+    woken: Arc<AtomicBool>,
 }
 
 /// The loop's end of the door. What workers say is taken first: a flood of
@@ -282,9 +289,15 @@ pub struct Handle {
 pub struct Inbox {
     first: mpsc::Receiver<Message>,
     second: mpsc::Receiver<Message>,
+    woken: Arc<AtomicBool>,
 }
 
 impl Inbox {
+    /// Whether somebody wants the world to be looked at, once.
+    pub fn take_wake(&self) -> bool {
+        self.woken.swap(false, Ordering::AcqRel)
+    }
+
     /// The next message; none when every handle is gone.
     pub async fn recv(&mut self) -> Option<Message> {
         tokio::select! {
@@ -312,7 +325,9 @@ impl Handle {
         let (first, urgent) = mpsc::channel(QUEUE);
         let (second, rest) = mpsc::channel(QUEUE);
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
-        (Self { first, second, events }, Inbox { first: urgent, second: rest })
+        let woken = Arc::new(AtomicBool::new(false));
+        let inbox = Inbox { first: urgent, second: rest, woken: woken.clone() };
+        (Self { first, second, events, woken }, inbox)
     }
 
     /// Has a command carried out; the answer comes when it is durable.
@@ -341,9 +356,10 @@ impl Handle {
         answer.await.map_err(|_| away())
     }
 
-    /// Makes the loop look at the world soon. Never waits; a full inbox will
-    /// make it look anyway.
+    /// Makes the loop look at the world soon. Never waits: where the inbox is full,
+    /// the loop is awake and finds the mark.
     pub fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
         let _ = self.first.try_send(Message::Wake);
     }
 

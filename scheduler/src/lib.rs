@@ -3,6 +3,7 @@
 //!
 //! The worker must never know this crate; it meets the scheduler over the wire.
 
+mod alarm;
 pub mod backtest;
 pub mod capacity;
 mod clock;

@@ -61,11 +61,13 @@ impl Planner {
         }
     }
 
-    /// Whether to plan now; `news` is whether anything has changed since it last was.
-    pub(crate) fn is_due(&self, news: bool, now: Now) -> bool {
+    /// How long until the next plan is due, zero for now; none while one is being
+    /// made. `news` is whether anything has changed since the last one.
+    pub(crate) fn rest(&self, news: bool, now: Now) -> Option<Duration> {
         let age = self.begun.map_or(Duration::MAX, |at| between(at, now.wall));
-        let rests = !self.rest.rest(Instant::now()).is_zero();
-        self.running.is_none() && !rests && ((news && age >= PLAN_GAP) || age >= REPLAN)
+        let pause = if news { PLAN_GAP } else { REPLAN };
+        let rest = pause.saturating_sub(age).max(self.rest.rest(Instant::now()));
+        self.running.is_none().then_some(rest)
     }
 
     /// Begins a plan, unless there is nothing to plan, and wakes the loop when it

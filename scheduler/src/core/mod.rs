@@ -3,6 +3,7 @@
 
 pub mod attempts;
 pub mod change;
+pub mod due;
 pub mod hours;
 pub mod spells;
 pub mod state;

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use spotwise_model::time::{after, between};
 use spotwise_model::{Now, OfferKey};
 
+use super::due::Due;
+
 /// What is older is not looked at: with a half-life of three days it weighs less
 /// than a twentieth.
 pub const MEMORY: Duration = Duration::from_secs(14 * 86_400);
@@ -227,6 +229,21 @@ impl Spells {
         self.unwritten.marked = Some(until);
         self.unwritten.at = Some(now.wall);
         Some(watched)
+    }
+
+    /// When [`write`](Self::write) has something to say. The store hears at least so
+    /// often that somebody looks, and that is well within [`PATIENCE`]: who sleeps
+    /// until then and until the market's next change leaves no gap.
+    pub fn due(&self, due: &mut Due) {
+        let Some(until) = self.until().filter(|_| self.unwritten.looked) else { return };
+        let (unwritten, now) = (&self.unwritten, due.now());
+        let rested = unwritten.at.map_or(now.wall, |at| after(at, WRITE_GAP));
+        let mark = after(unwritten.marked.unwrap_or(until), MARK);
+        if !unwritten.counts.is_empty() || unwritten.rewound.is_some() || mark <= now.market {
+            due.wall([rested]);
+        } else {
+            due.market([mark]);
+        }
     }
 
     /// Counts that nobody asks for: all before the one that holds at `oldest`.

@@ -1,12 +1,13 @@
 //! What the leading scheduler knows, in memory.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::{
-    Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
-    LedgerEntry, Money, Offer, WaitReason,
+    Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobSpec,
+    JobState, LedgerEntry, Money, Offer, WaitReason,
 };
 use spotwise_solver::{Forecast, PoolLimit};
 
@@ -57,8 +58,12 @@ pub struct Seen {
     pub offers: Vec<Offer>,
     /// What is expected of the spot markets, by pool, machine type and size of gang.
     pub forecasts: Vec<Forecast>,
+    /// Whose forecasts somebody has asked for who has no job yet.
+    pub asked: Vec<Asked>,
     /// Whether somebody beside the rounds fits them.
     pub fits_beside: bool,
+    /// What has been done since this memory began.
+    pub counts: Counts,
     /// What the classes of jobs have been charged for lately.
     pub class_hours: ClassHours,
     /// What pools have in all, used or not.
@@ -67,6 +72,25 @@ pub struct Seen {
     pub last_plan: String,
     /// Idempotency keys accepted lately.
     pub recent_keys: RecentKeys,
+}
+
+/// How often something was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rounds that ran the phases.
+    pub looks: u64,
+    /// Plans that were taken in.
+    pub plans: u64,
+}
+
+/// Somebody wants to know what a job would cost: forecasts are kept for it as for a
+/// job that waits.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// What it asks for.
+    pub spec: Arc<JobSpec>,
+    /// Until when (wall time).
+    pub until: Timestamp,
 }
 
 /// The idempotency keys of the last submissions. The store is asked for a key

@@ -6,11 +6,14 @@ mod worker;
 
 pub use submit::{check_deadlines, preview};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use spotwise_model::attempt::{Outcome, StopOrder, StopReason};
-use spotwise_model::{Job, JobId, Now, plan::WaitReason};
+use spotwise_model::time::after;
+use spotwise_model::{Job, JobId, JobSpec, Now, plan::WaitReason};
 
+use crate::core::state::Asked;
 use crate::core::{Change, EventKind, State};
 use crate::handle::{Command, Refusal, Reply};
 use crate::phase::ending;
@@ -33,6 +36,7 @@ pub struct Terms {
 pub fn answer(state: &mut State, command: Command, terms: &Terms, now: Now) -> Answer {
     match command {
         Command::Submit(request) => submit::submit(state, &request, terms, now),
+        Command::Expect(specs) => Ok(expect(state, specs, now)),
         Command::Cancel { job, group } => cancel(state, job, group, now),
         Command::CancelArray { first } => {
             let of_array = |job: &&Job| job.array.is_some_and(|place| place.first == first);
@@ -65,6 +69,24 @@ pub fn answer(state: &mut State, command: Command, terms: &Terms, now: Now) -> A
         Command::LaunchUnknown { worker } => worker::launch_unknown(state, worker),
         Command::WorkerGone { worker } => worker::gone(state, worker, now),
     }
+}
+
+/// Forecasts that somebody asked for are kept for so long (wall time): a quote is
+/// often followed by another, or by the job.
+const KEPT: Duration = Duration::from_secs(300);
+/// So many kinds of job that were asked about last are remembered.
+const MOST_ASKED: usize = 16;
+
+/// Takes note of what is asked about. Not stored.
+fn expect(state: &mut State, specs: Vec<Arc<JobSpec>>, now: Now) -> (Vec<Change>, Reply) {
+    let asked = &mut state.seen.asked;
+    for spec in specs {
+        asked.retain(|known| known.spec.resources != spec.resources);
+        asked.push(Asked { spec, until: after(now.wall, KEPT) });
+    }
+    let surplus = asked.len().saturating_sub(MOST_ASKED);
+    asked.drain(..surplus);
+    (Vec::new(), Reply::Noted)
 }
 
 /// A cancel is a durable wish: a job without a live attempt ends at once, one

@@ -7,6 +7,7 @@ use spotwise_model::job::FailReason;
 use spotwise_model::plan::WaitReason;
 use spotwise_model::{Job, JobId, JobState, Money, Now};
 
+use crate::core::due::Due;
 use crate::core::{Change, EventKind, State};
 use spotwise_api::convert as words;
 
@@ -59,6 +60,16 @@ impl ArrayLoad {
 pub fn admit(state: &State, now: Now) -> Vec<Change> {
     let load = ArrayLoad::count(state);
     state.jobs.values().flat_map(|job| look_at(state, job, &load, now)).collect()
+}
+
+/// When a job may be planned again that waits for a time.
+pub fn due(state: &State, due: &mut Due) {
+    let waiting = state.jobs.values().filter(|j| matches!(j.state, JobState::Waiting { .. }));
+    due.market(
+        waiting.flat_map(|job| {
+            job.not_before.into_iter().chain(job.half_known.map(|known| known.over))
+        }),
+    );
 }
 
 fn look_at(state: &State, job: &Job, load: &ArrayLoad, now: Now) -> Vec<Change> {

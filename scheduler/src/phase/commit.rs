@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use spotwise_model::{CapacityType, Commitment, Instance, InstanceState, Now, Stint};
 
+use crate::core::due::Due;
 use crate::core::{Change, State};
 use crate::market::Market;
 
@@ -46,6 +47,13 @@ pub fn commit(state: &State, market: &Market, now: Now) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// When a commitment that pays for a machine is over; what is declared are changes
+/// of the market.
+pub fn due(state: &State, due: &mut Due) {
+    let paid = state.instances.values().filter(|instance| is_paid_for(instance));
+    due.market(paid.filter_map(Instance::stint).map(|stint| stint.until));
 }
 
 fn is_paid_for(instance: &Instance) -> bool {

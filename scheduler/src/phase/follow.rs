@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Certainty;
-use spotwise_model::time::between;
+use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptId, AttemptState, Now};
 
 use crate::core::State;
@@ -61,6 +61,24 @@ impl Asked {
         effects
     }
 
+    /// When the state asks for something next, if it stays as it is (wall time).
+    pub fn due(&self, state: &State) -> Option<Timestamp> {
+        let again = state.attempts.values().flat_map(|attempt| match &attempt.state {
+            AttemptState::Launching { certainty: Certainty::Unknown, .. } => {
+                let open = (0u32..).zip(&attempt.nodes).filter(|(_, n)| n.registered.is_none());
+                let of = |(rank, _)| WorkerId { attempt: attempt.id, rank };
+                let asked = open.filter_map(|node| self.launches.get(&of(node)));
+                asked.map(|last| after(*last, ASK_AGAIN)).min()
+            }
+            AttemptState::Ended { .. } if !ended_by_itself(attempt) => {
+                let killed = self.kills.get(&attempt.id);
+                killed.map(|(last, times)| after(*last, kill_pause(*times)))
+            }
+            _ => None,
+        });
+        again.min()
+    }
+
     fn launches(&mut self, attempt: &Attempt, certainty: Certainty, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         for (rank, node) in (0u32..).zip(&attempt.nodes) {
@@ -77,15 +95,22 @@ impl Asked {
 
     /// Makes sure that nothing of an attempt that did not end by itself is left.
     fn kill(&mut self, attempt: &Attempt, now: Now) -> Option<Effect> {
-        let by_itself = attempt.nodes.iter().all(|node| node.exited.is_some());
         let (last, times) = self.kills.get(&attempt.id).map_or((None, 0), |(l, n)| (Some(l), *n));
-        let pause = KILL_AGAIN.saturating_mul(1 << times.min(MOST_DOUBLINGS));
-        let due = is_due(last, Some(pause), now);
-        (!by_itself && due).then(|| {
+        let due = is_due(last, Some(kill_pause(times)), now);
+        (!ended_by_itself(attempt) && due).then(|| {
             self.kills.insert(attempt.id, (now.wall, times.saturating_add(1)));
             Effect::Kill(attempt.id)
         })
     }
+}
+
+fn ended_by_itself(attempt: &Attempt) -> bool {
+    attempt.nodes.iter().all(|node| node.exited.is_some())
+}
+
+/// After so many kills.
+fn kill_pause(times: u32) -> Duration {
+    KILL_AGAIN.saturating_mul(1 << times.min(MOST_DOUBLINGS))
 }
 
 fn is_due(last: Option<&Timestamp>, pause: Option<Duration>, now: Now) -> bool {

@@ -1,5 +1,7 @@
 //! What is expected of the spot markets: fitted to what has been seen of them,
-//! once in a while, and brought up to date in every round.
+//! once in a while, and brought up to date in every round, as long as there is a job
+//! to which it says something, or somebody asks what one would cost. A fit takes
+//! some hundredths of a second and ten megabytes.
 //!
 //! A gang takes all of its machines at once or none: for it a zone is there where
 //! so many can be had, and that comes and goes more often than a single machine
@@ -22,6 +24,7 @@ use spotwise_solver::horizon::{Horizon, Terms, Zone, ZoneNow, regions};
 use crate::core::{Spells, State};
 use crate::market::Market;
 use gangs::Gangs;
+pub(crate) use gangs::speaks_to;
 use history::History;
 
 /// A forecast decides in steps of this length.
@@ -75,26 +78,44 @@ pub fn due(
     now: Timestamp,
 ) -> Option<Fit> {
     let sight = Sight { spells: &state.spells, market, available, now };
-    let is_due = |wanted: &Wanted<'_>| {
-        let mut known = state.seen.forecasts.iter();
-        let known = known.find(|known| is_it(known, wanted.first, wanted.nodes));
-        !known.is_some_and(|known| is_of_zones(known, &wanted.offers) && is_fresh(known, now))
-    };
-    let due = wanted(state).into_iter().find(is_due)?;
+    let due = wanted(state).into_iter().find(|wanted| is_due(state, wanted, now))?;
     Some(Fit::new(sight, &due, changeover))
 }
 
+/// Whether there is one that nobody has fitted yet. One that is too old does until
+/// it is fitted anew.
+pub fn is_any_missing(state: &State) -> bool {
+    wanted(state).iter().any(|wanted| known(state, wanted).is_none())
+}
+
+/// Whether there is one that is missing or too old.
+pub fn is_any_due(state: &State, now: Timestamp) -> bool {
+    wanted(state).iter().any(|wanted| is_due(state, wanted, now))
+}
+
+fn is_due(state: &State, wanted: &Wanted<'_>, now: Timestamp) -> bool {
+    !known(state, wanted).is_some_and(|known| is_fresh(known, now))
+}
+
+fn known<'s>(state: &'s State, wanted: &Wanted<'_>) -> Option<&'s Forecast> {
+    let mut known = state.seen.forecasts.iter();
+    let known = known.find(|known| is_it(known, wanted.first, wanted.nodes));
+    known.filter(|known| is_of_zones(known, &wanted.offers))
+}
+
 /// Puts a forecast in the place of the one before it, unless it knows more than is
-/// known by now: the market's time may have gone back since it was begun.
-pub fn take(forecasts: &mut Vec<Forecast>, fitted: Forecast, now: Timestamp) {
+/// known by now: the market's time may have gone back since it was begun. Says
+/// whether it has.
+pub fn take(forecasts: &mut Vec<Forecast>, fitted: Forecast, now: Timestamp) -> bool {
     if after(fitted.first, fitted.sight.span) > now {
-        return;
+        return false;
     }
     let name = |f: &Forecast| (f.pool.clone(), f.instance_type.clone(), f.nodes);
     match forecasts.iter_mut().find(|known| name(known) == name(&fitted)) {
         Some(known) => *known = fitted,
         None => forecasts.push(fitted),
     }
+    true
 }
 
 /// A machine type of a pool, its spot offers, and a number of nodes.
@@ -106,12 +127,15 @@ struct Wanted<'a> {
 
 /// Every forecast that there is to be.
 fn wanted(state: &State) -> Vec<Wanted<'_>> {
+    let gangs = Gangs::of(state);
+    if gangs.is_empty() {
+        return Vec::new();
+    }
     let mut by_type: BTreeMap<(&PoolName, &InstanceType), Vec<&Offer>> = BTreeMap::new();
     let spot = |offer: &&Offer| offer.key.capacity_type == CapacityType::Spot;
     for offer in state.seen.offers.iter().filter(spot) {
         by_type.entry((&offer.key.pool, &offer.key.instance_type)).or_default().push(offer);
     }
-    let gangs = Gangs::of(state);
     let each = by_type.into_values().filter_map(|offers| Some((*offers.first()?, offers)));
     each.flat_map(|(first, offers)| {
         let sizes = gangs.sizes(&first.shape).into_iter();

@@ -12,9 +12,11 @@ use spotwise_model::{Attempt, AttemptId, Instance, InstanceState, Job, Money, No
 
 use super::ending::{self, EXIT_REQUEUE};
 use super::observe::BUDGET_STOP_MARGIN;
-use super::settle::ROUNDING;
+use super::settle::{self, ROUNDING};
 use crate::config::{Config, LEASE_MARGIN};
+use crate::core::due::Due;
 use crate::core::{Change, State};
+use crate::market::Market;
 
 /// By the next round at the latest this much more is spent (wall time): market
 /// time moves in whole seconds.
@@ -224,6 +226,67 @@ fn is_news(standing: Fuse, fuse: Fuse, now: Now) -> bool {
     let left = between(now.wall, standing.burns);
     let gained = between(standing.burns, fuse.burns);
     !left.is_zero() && (fuse.burns < standing.burns || gained > left / 2 + LEAST_GAIN)
+}
+
+/// When [`guard`] and [`fuses`] have something to do, if prices stay as they are.
+/// For budgets that is never later than needed: the nearer, the closer.
+pub fn due(state: &State, market: &Market, config: &Config, due: &mut Due) {
+    let now = due.now();
+    let live = || state.attempts.values().filter(|attempt| attempt.state.is_live());
+    let job_of = |attempt: &Attempt| state.jobs.get(&attempt.id.job);
+    for attempt in live() {
+        let timeout = job_of(attempt).and_then(|job| job.spec.timeout);
+        let started = attempt.state.started().map(|at| at.market);
+        due.market(timeout.zip(started).map(|(timeout, started)| after(started, timeout)));
+    }
+    let budgeted = |attempt: &&Attempt| job_of(attempt).is_some_and(|j| j.spec.budget.is_some());
+    if !live().any(|attempt| budgeted(&attempt)) {
+        return;
+    }
+    let accrued = settle::accrued(state, market, &config.policy, now);
+    for attempt in live().filter(budgeted) {
+        let Some(job) = job_of(attempt) else { continue };
+        due.market(over_budget_at(state, job, attempt, &accrued, config, now));
+        let fuse = fuse(state, job, attempt, &accrued, config, now);
+        due.wall(fuse.zip(attempt.fuse).and_then(|(fuse, standing)| news_at(standing, fuse, now)));
+    }
+}
+
+/// Up to when an attempt is surely within its budget, if prices stay as they are,
+/// and a moment at which what they are changes. Others may pay their part of the
+/// machine: the rest of the way is looked at again.
+fn over_budget_at(
+    state: &State,
+    job: &Job,
+    attempt: &Attempt,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Vec<Timestamp> {
+    let Some(budget) = job.spec.budget else { return Vec::new() };
+    if attempt.stop.is_some_and(|order| !StopReason::Budget.tightens(order.reason)) {
+        return Vec::new();
+    }
+    let stopping = cost_of_stopping(state, job, attempt, config, now);
+    let left = budget - job.spent - running(state, job, accrued) - stopping;
+    let machines = i64::try_from(attempt.instances.len()).unwrap_or(i64::MAX);
+    let left = left.micros().saturating_sub(machines.saturating_mul(ROUNDING)).max(0);
+    let price = price(state, attempt).micros_per_hour().max(1);
+    let seconds = i128::from(left) * 3_600 / i128::from(price) * 9 / 10;
+    let seconds = u64::try_from(seconds).unwrap_or(0).clamp(1, MOST_SECONDS);
+    let reach = (longest_ending(job, config) + NEXT_LOOK).saturating_mul(config.speed);
+    let dearer = paid_until(state, attempt).and_then(|until| until.checked_sub(reach).ok());
+    [Some(after(now.market, Duration::from_secs(seconds))), dearer].into_iter().flatten().collect()
+}
+
+/// When what a fuse has gained may become news at the earliest: while its time goes
+/// by, and more is gained where others pay their part of the machine. None once it
+/// has burnt.
+fn news_at(standing: Fuse, fuse: Fuse, now: Now) -> Option<Timestamp> {
+    let left = Some(between(now.wall, standing.burns)).filter(|left| !left.is_zero())?;
+    let gained = between(standing.burns, fuse.burns);
+    let open = (left + LEAST_GAIN * 2).saturating_sub(gained * 2);
+    Some(after(now.wall, (open / 3).max(Duration::from_millis(100))))
 }
 
 /// Whether its provider takes all of its machines back within their free first

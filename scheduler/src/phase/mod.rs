@@ -4,6 +4,7 @@
 pub mod admit;
 pub mod commit;
 pub mod deadlines;
+pub mod due;
 pub mod ending;
 pub mod follow;
 pub mod forecast;

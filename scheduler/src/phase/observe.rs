@@ -3,19 +3,23 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::attempt::{Exit, Outcome, StopOrder, StopReason};
+use spotwise_model::attempt::{Exit, NodeReport, Outcome, StopOrder, StopReason};
 use spotwise_model::instance::EndedBy;
-use spotwise_model::time::{after, between};
+use spotwise_model::time::after;
 use spotwise_model::{Attempt, AttemptState, CapacityType, Instance, InstanceState, Now, OfferKey};
 
 use super::ending;
 use crate::config::{Config, LEASE_MARGIN};
+use crate::core::due::Due;
 use crate::core::{Change, State};
 
 /// Launching longer than this without a word from the worker is a loss (wall time).
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// A stopped attempt that does not end is ended this long after its grace.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A patience is over when more than it has passed.
+const LEAST: Duration = Duration::from_nanos(1);
 
 /// A stop for the budget is over so long after its grace at the latest: every
 /// second more is money that the budget does not have.
@@ -53,6 +57,25 @@ fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Optio
         node.started.is_some() && node.exited.is_none() && !silent.contains(&rank)
     });
     (!silent.is_empty() && !works).then_some(Outcome::Lost)
+}
+
+/// When [`observe`] and [`reclaim`] have something to do, if nobody is heard and the
+/// market does not change: attempts whose time to stop is over, workers that are
+/// silent for too long, machines that are taken back.
+pub fn due(state: &State, config: &Config, due: &mut Due) {
+    for attempt in state.attempts.values().filter(|attempt| attempt.state.is_live()) {
+        due.wall(attempt.stop.map(|order| last_moment(state, attempt, order, config)));
+        let patience = config.lease + grace(state, attempt, config) + LEASE_MARGIN;
+        let nodes = (0u32..).zip(&attempt.nodes).filter(|(_, node)| node.exited.is_none());
+        for (rank, node) in nodes {
+            due.wall(silent_at(state, attempt, (rank, node), patience));
+        }
+    }
+    for instance in state.instances.values() {
+        if let InstanceState::Noticed { reclaim_at, .. } = instance.state {
+            due.market([reclaim_at]);
+        }
+    }
 }
 
 /// When an attempt with an order has ended at the latest (wall time): with its
@@ -93,19 +116,32 @@ fn grace(state: &State, attempt: &Attempt, config: &Config) -> Duration {
 /// replacement start.
 fn silent(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Vec<u32> {
     let patience = config.lease + grace(state, attempt, config) + LEASE_MARGIN;
-    let begun = state.seen.since.unwrap_or(now.wall);
     let ranks = (0u32..).zip(&attempt.nodes).filter(|(_, node)| node.exited.is_none());
     let silent = ranks.filter(|(rank, node)| {
-        let heard = state.seen.heartbeats.get(&(attempt.id, *rank)).copied();
-        match (&attempt.state, heard.or(node.registered.map(|r| r.wall))) {
-            (AttemptState::Planned { .. }, _) => false,
-            (AttemptState::Launching { since, .. }, None) => {
-                between(since.wall.max(begun), now.wall) > LAUNCH_TIMEOUT
-            }
-            (_, last) => between(last.unwrap_or(begun).max(begun), now.wall) > patience,
-        }
+        silent_at(state, attempt, (*rank, node), patience).is_some_and(|at| now.wall >= at)
     });
     silent.map(|(rank, _)| rank).collect()
+}
+
+/// From when on a rank is taken for silent, if it is not heard again (wall time);
+/// never before it is launched, nor where this memory does not know since when it
+/// listens.
+fn silent_at(
+    state: &State,
+    attempt: &Attempt,
+    (rank, node): (u32, &NodeReport),
+    patience: Duration,
+) -> Option<Timestamp> {
+    let heard = state.seen.heartbeats.get(&(attempt.id, rank)).copied();
+    let begun = state.seen.since?;
+    let last = match (&attempt.state, heard.or(node.registered.map(|r| r.wall))) {
+        (AttemptState::Planned { .. }, _) => return None,
+        (AttemptState::Launching { since, .. }, None) => {
+            return Some(after(since.wall.max(begun), LAUNCH_TIMEOUT + LEAST));
+        }
+        (_, last) => last.unwrap_or(begun),
+    };
+    Some(after(last.max(begun), patience + LEAST))
 }
 
 /// Gives notice to machines that the market takes back, and ends those whose

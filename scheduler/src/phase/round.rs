@@ -71,8 +71,8 @@ fn watch(draft: &mut Draft<'_>, available: &BTreeMap<OfferKey, u32>, config: &Co
     draft.take(written.into_iter().map(|watched| Change::Watched(Box::new(watched))).collect());
 }
 
-/// Brings the forecasts up to date, and fits one of them unless that is done beside
-/// the rounds.
+/// Brings the forecasts up to date, and fits those that are due unless that is done
+/// beside the rounds.
 fn expect(
     state: &mut State,
     market: &Market,
@@ -80,14 +80,14 @@ fn expect(
     config: &Config,
     now: Now,
 ) {
+    state.seen.asked.retain(|asked| asked.until > now.wall);
     let known = std::mem::take(&mut state.seen.forecasts);
     state.seen.forecasts = forecast::look(known, state, market, available, now.market);
-    if !state.seen.fits_beside {
-        let due = forecast::due(state, market, available, config.policy.changeover, now.market);
-        if let Some(fit) = due {
-            forecast::take(&mut state.seen.forecasts, fit.run(), now.market);
-        }
-    }
+    let changeover = config.policy.changeover;
+    while !state.seen.fits_beside
+        && let Some(fit) = forecast::due(state, market, available, changeover, now.market)
+        && forecast::take(&mut state.seen.forecasts, fit.run(), now.market)
+    {}
 }
 
 /// Runs every phase. True where the market's free capacity has changed.

@@ -1,6 +1,8 @@
 //! What a document would cost, before anything is accepted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_api::convert::{time_text, transfer};
@@ -18,11 +20,19 @@ use super::submit::{named_by_number, read};
 use super::{Service, ServiceError};
 use crate::capacity::LOCAL_POOL;
 use crate::core::State;
+use crate::handle::Command;
 use crate::intake;
+use crate::phase::forecast::{self, speaks_to};
 use crate::phase::{admit, plan, pools};
 
 /// Work on spot that is not saved is worth a warning from this length on.
-const LONG_WITHOUT_CHECKPOINT: std::time::Duration = std::time::Duration::from_secs(3_600);
+const LONG_WITHOUT_CHECKPOINT: Duration = Duration::from_secs(3_600);
+
+/// Forecasts that nobody has fitted yet are waited for so long at most: all of a
+/// large catalogue take a second.
+const FORECASTS: Duration = Duration::from_secs(5);
+/// And asked after so often.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Service {
     /// What the document would cost. Changes nothing.
@@ -47,6 +57,7 @@ impl Service {
         intake::check_deadlines(&submission.jobs, now.market)?;
         let changeover = self.parts.config.policy.changeover;
         let jobs = intake::preview(&part, submission.clone(), changeover, now)?;
+        self.expect(submission.jobs.iter()).await?;
         let mut input = self.market_input().await?;
         input.now = now.market;
         let quoting = move || {
@@ -56,6 +67,21 @@ impl Service {
         tokio::task::spawn_blocking(quoting)
             .await
             .map_err(|error| ServiceError::internal("quoting", error))
+    }
+
+    /// Waits until there are the forecasts that bear on such jobs, for a while.
+    async fn expect(&self, specs: impl Iterator<Item = &JobSpec>) -> Result<(), ServiceError> {
+        let specs: Vec<_> = specs.filter(|spec| speaks_to(spec)).cloned().map(Arc::new).collect();
+        if specs.is_empty() {
+            return Ok(());
+        }
+        self.parts.handle.command(Command::Expect(specs)).await?;
+        let missing = |state: &State, _: Now| forecast::is_any_missing(state);
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < FORECASTS && self.parts.handle.ask(missing).await? {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+        Ok(())
     }
 
     /// The forecast for a job as it stands.

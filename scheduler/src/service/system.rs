@@ -15,9 +15,10 @@ impl Service {
         let live = self.all_live().await?;
         let config = self.parts.config.clone();
         let seen = move |state: &State, now: Now| {
-            (state.seen.last_plan.clone(), bands(state, &config.policy, now.market))
+            let bands = bands(state, &config.policy, now.market);
+            (state.seen.last_plan.clone(), state.seen.counts, bands)
         };
-        let (last_plan, bands) = self.parts.handle.ask(seen).await?;
+        let (last_plan, counts, bands) = self.parts.handle.ask(seen).await?;
         let count = |wanted: fn(&JobState) -> bool| {
             let jobs = live.state.jobs.values().filter(|job| wanted(&job.state));
             u32::try_from(jobs.count()).unwrap_or(u32::MAX)
@@ -37,6 +38,8 @@ impl Service {
             spent_micros: live.state.settled_total.saturating_add(accrued).micros(),
             last_event: live.state.last_event,
             last_plan,
+            looks: counts.looks,
+            plans: counts.plans,
             bands,
             commitments: self.commitments(&live),
         })

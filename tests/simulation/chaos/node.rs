@@ -63,6 +63,8 @@ pub(crate) struct Leader {
     deaf: bool,
     /// The phases rested in the round before.
     rested: bool,
+    /// It sleeps: nothing has to be done until then.
+    sleep: Option<moments::Sleep>,
 }
 
 /// A round between its decision and its last effect.
@@ -72,6 +74,8 @@ struct Pending {
     now: Now,
     /// Whether the phases ran, or rested.
     looks: bool,
+    /// Whether they have changed something.
+    changed: bool,
     stage: Stage,
     effects: Vec<Effect>,
 }
@@ -180,6 +184,7 @@ impl Sim {
     /// Messages in, then every phase.
     fn decide(&mut self, node: usize, leader: &mut Leader) -> Pending {
         let now = self.clock();
+        self.check_sleep(leader);
         // The phases rest as long as they took; never twice running here.
         let looks = leader.rested || self.rng.random_range(0..4) > 0;
         leader.rested = !looks;
@@ -213,6 +218,7 @@ impl Sim {
             total: &self.total,
             config: &self.config,
         };
+        let made = draft.changes.len();
         let moved = looks && round::run(&mut draft, plan, around, now);
         if !looks {
             self.fired.note("phases_rest");
@@ -220,7 +226,8 @@ impl Sim {
         self.tally.rounds += 1;
         let changes = draft.changes;
         leader.news |= moved || changes.iter().any(Change::is_news);
-        Pending { answers, changes, now, looks, stage: Stage::Commit, effects: Vec::new() }
+        let changed = moved || changes.iter().skip(made).any(Change::is_news);
+        Pending { answers, changes, now, looks, changed, stage: Stage::Commit, effects: Vec::new() }
     }
 
     /// Carries a round through the stages that are left.
@@ -296,6 +303,7 @@ impl Sim {
                 changes: Vec::new(),
                 now: pending.now,
                 looks: pending.looks,
+                changed: pending.changed,
                 stage: Stage::Act,
                 effects: Vec::new(),
             };

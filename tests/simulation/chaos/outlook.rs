@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use spotwise_model::Now;
-use spotwise_model::time::{after, between};
+use spotwise_model::spec::{Format, parse};
+use spotwise_model::time::between;
 use spotwise_scheduler::config::Config;
 use spotwise_scheduler::core::State;
+use spotwise_scheduler::core::state::Asked;
 use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
 use spotwise_solver::{Forecast, PoolLimit};
 
@@ -39,20 +41,21 @@ pub(crate) fn at(now: Timestamp, config: &Config, total: &PoolLimit) -> Vec<Fore
 /// What the worlds' jobs ask for at once.
 const GANGS: [u32; 3] = [1, 2, 3];
 
-/// One machine type is fitted a round.
+/// What every machine type can run.
+const ASKED: &str = "name: a\ncommand: [a]\nresources: {cpus: 1, memory: 1GB}\ncheckpoint: {}\n";
+
 fn fit(config: &Config, total: &PoolLimit) -> Outlook {
     let start: Timestamp = "2026-01-05T00:00:00Z".parse().expect("a fixed time");
     let recipe = Recipe { seed: 2, days: 5, submissions: 0, kinds: Kinds::new(), nodes: 1 };
     assert!(recipe.is_sliced(), "all machine types are in it");
     let place = Place::invented(&mut ChaCha8Rng::seed_from_u64(1), start, &recipe, 5 * DAY);
     let mut state = State::default();
+    let spec = parse(ASKED.as_bytes(), Format::Yaml).expect("it is one").jobs.remove(0).into();
+    state.seen.asked = vec![Asked { spec, until: Timestamp::MAX }];
     let at = time::at(start, 4 * DAY);
-    for round in 0..8 {
-        let now = after(at, Duration::from_secs(round));
-        let mut draft = Draft { state: &mut state, changes: Vec::new() };
-        let around = Surroundings { market: &place.market, pool: &total.pool, total, config };
-        round::run(&mut draft, None, around, Now { market: now, wall: now });
-    }
+    let mut draft = Draft { state: &mut state, changes: Vec::new() };
+    let around = Surroundings { market: &place.market, pool: &total.pool, total, config };
+    round::run(&mut draft, None, around, Now { market: at, wall: at });
     let forecasts = state.seen.forecasts;
     let memory = forecasts.first().map_or(Duration::ZERO, |f| between(f.first, at));
     Outlook { forecasts, memory }

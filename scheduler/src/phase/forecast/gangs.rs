@@ -1,4 +1,5 @@
-//! The numbers of machines that the jobs in the queue ask for at once.
+//! The numbers of machines that the jobs in the queue ask for at once, and those
+//! that somebody asks about.
 
 use std::collections::BTreeMap;
 
@@ -14,23 +15,22 @@ const EXACT: usize = 4;
 /// Kinds of jobs looked at for each size; beyond that it is wanted everywhere.
 const KINDS: usize = 8;
 
-/// Gangs by size, one job for each kind of machine that they ask for.
+/// Jobs by their number of nodes, one for each kind of machine that they ask for.
 #[derive(Debug, Default)]
 pub(super) struct Gangs<'a> {
     by_size: BTreeMap<u32, Vec<&'a JobSpec>>,
 }
 
 impl<'a> Gangs<'a> {
-    /// Of the jobs that wait or run and that a forecast speaks to: those that may
-    /// be interrupted and keep what they have done.
+    /// Of the jobs that wait or run and that a forecast speaks to.
     pub(super) fn of(state: &'a State) -> Self {
         let mut gangs = Self::default();
-        for job in state.jobs.values() {
-            let spec = &*job.spec;
-            let open = matches!(job.state, JobState::Waiting { .. } | JobState::Active { .. });
-            if open && spec.resources.nodes > 1 && spec.interruptible && spec.resumable() {
-                gangs.add(spec.resources.nodes, spec);
-            }
+        let open =
+            |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
+        let jobs = state.jobs.values().filter(|job| open(&job.state)).map(|job| &*job.spec);
+        let asked = state.seen.asked.iter().map(|asked| &*asked.spec);
+        for spec in jobs.chain(asked).filter(|spec| speaks_to(spec)) {
+            gangs.add(spec.resources.nodes, spec);
         }
         if gangs.by_size.len() > EXACT {
             let exact = std::mem::take(&mut gangs.by_size);
@@ -53,7 +53,12 @@ impl<'a> Gangs<'a> {
         }
     }
 
-    /// The sizes that machines of a shape are asked for, one machine first.
+    /// Whether nobody asks for any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_size.is_empty()
+    }
+
+    /// The sizes that machines of a shape are asked for.
     pub(super) fn sizes(&self, shape: &NodeShape) -> Vec<u32> {
         let holds = |spec: &&JobSpec| {
             let share = spec.share_on(shape.accelerator.as_ref());
@@ -63,6 +68,12 @@ impl<'a> Gangs<'a> {
             .by_size
             .iter()
             .filter(|(_, kinds)| kinds.len() >= KINDS || kinds.iter().any(holds));
-        std::iter::once(1).chain(wanted.map(|(nodes, _)| *nodes)).collect()
+        wanted.map(|(nodes, _)| *nodes).collect()
     }
+}
+
+/// Whether a forecast says anything to such a job: it may be interrupted, and keeps
+/// what it has done.
+pub(crate) fn speaks_to(spec: &JobSpec) -> bool {
+    spec.interruptible && spec.resumable()
 }

@@ -12,6 +12,7 @@ use crate::backtest::world::World;
 use crate::config::Config;
 use crate::core::Change;
 use crate::core::spells::{PATIENCE, Step};
+use crate::core::state::Asked;
 use crate::handle::{Command, Submit};
 use crate::market::{Listing, Row};
 use crate::phase::offers;
@@ -103,8 +104,23 @@ fn changed(from: i64, to: i64) -> Vec<(i64, u32)> {
     rows
 }
 
+/// Jobs with so many nodes.
+fn queue(state: &mut State, nodes: &[u32]) {
+    for (id, nodes) in (1..).zip(nodes) {
+        let mut job = crate::phase::shares::tests::job(id, "training");
+        job.spec = spec("job", *nodes).into();
+        state.apply(&mut Change::from(job));
+    }
+}
+
+/// Somebody asks what a job with one node would cost.
+fn ask(state: &mut State) {
+    let (spec, until) = (spec("asked", 1).into(), Timestamp::MAX);
+    state.seen.asked = vec![Asked { spec, until }];
+}
+
 /// The forecasts of a scheduler that watched for these stretches, the last one
-/// until now, and has a gang in its queue.
+/// until now, and has a job and a gang in its queue.
 fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, Spells) {
     let (mut spells, mut stored) = (Spells::default(), Spells::default());
     for (from, until) in watched {
@@ -112,9 +128,7 @@ fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, Spells)
         watch(&mut spells, &mut stored, market, *from, *until);
     }
     let mut state = State { spells: spells.clone(), ..State::default() };
-    let mut gang = crate::phase::shares::tests::job(1, "training");
-    gang.spec = spec("gang", 4).into();
-    state.apply(&mut gang.into());
+    queue(&mut state, &[1, 4]);
     let now = minute(watched.last().unwrap().1);
     state.seen.offers =
         offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
@@ -224,7 +238,9 @@ impl Led {
         let epoch = store.lead("test", minute(0)).await.unwrap();
         let loaded = store.load().await.unwrap();
         let round = loaded.last_round;
-        Self { store, epoch, round, state: loaded.into_state() }
+        let mut state = loaded.into_state();
+        ask(&mut state);
+        Self { store, epoch, round, state }
     }
 
     async fn run(&mut self, market: &Market, from: i64, until: i64) {
@@ -284,6 +300,7 @@ fn a_fit_takes_the_place_of_the_one_before_and_none_from_the_future_does() {
     let market = market(&[("us-east-1a", lively())]);
     let (old, spells) = forecasts(&market, &[(0, 3 * DAY)]);
     let mut state = State { spells, ..State::default() };
+    ask(&mut state);
     let later = minute(3 * DAY + 6 * 60);
     let available = machines_now(&market, later);
     state.seen.offers =
@@ -316,6 +333,7 @@ fn a_forecast_does_not_outlive_its_time() {
     assert_eq!(forecasts.len(), 2);
     let mut state = State { spells: spells.clone(), ..State::default() };
     state.seen.forecasts = forecasts;
+    ask(&mut state);
     let mut draft = Draft { state: &mut state, changes: Vec::new() };
     let config = Config::new("/data".into(), "spotwise".into());
     let (pool, total) = (pool(), total());
@@ -342,9 +360,7 @@ fn how_long_fits_take() {
     }
     let now = minute(14 * DAY - 5);
     let mut state = State { spells, ..State::default() };
-    let mut gang = crate::phase::shares::tests::job(1, "training");
-    gang.spec = spec("gang", 4).into();
-    state.apply(&mut gang.into());
+    queue(&mut state, &[1, 4]);
     state.seen.offers =
         offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
     let available = machines_now(&market, now);

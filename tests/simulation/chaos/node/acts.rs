@@ -53,7 +53,7 @@ impl Sim {
         }
         leader.state.forget_settled();
         self.plan(&mut leader);
-        let next = self.next_tick(&leader);
+        let next = self.next_tick(&mut leader, pending.changed);
         self.nodes[node].leader = Some(leader);
         if let Some(next) = next {
             self.tick_by(node, next);

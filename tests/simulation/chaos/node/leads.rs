@@ -25,6 +25,7 @@ impl Sim {
             until: None,
             deaf: false,
             rested: false,
+            sleep: None,
         };
         if let Some(made) = self.store.restored {
             self.take_in(epoch, made);

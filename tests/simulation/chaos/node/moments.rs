@@ -1,18 +1,32 @@
-//! When a scheduler's loop has to look again: the driver looks ten times a
-//! second, here it is enough to be there when it matters.
+//! When a scheduler's loop has to look again, and that it misses nothing until then.
 
-use jiff::{SignedDuration, Timestamp};
-use spotwise_model::JobState;
-use spotwise_model::attempt::StopReason;
-use spotwise_scheduler::core::State;
+use spotwise_model::time::TimeScale;
+use spotwise_model::{JobState, Now};
+use spotwise_scheduler::core::Change;
+use spotwise_scheduler::phase::due;
+use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
 
 use super::super::sim::Sim;
-use super::super::time::{self, Ms, SECOND};
+use super::super::time::{self, Ms};
 use super::{Leader, PLAN_GAP, REAP, REPLAN};
 
+/// What a round has changed is looked at once more after so long.
+const TICK: Ms = 100;
+/// One sleep in so many is looked into: a round on a copy of everything.
+const LOOKED_INTO: u64 = 24;
+
+/// A leader sleeps from a look until something is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sleep {
+    from: Ms,
+    /// That moment excluded; none where nothing ever is.
+    until: Option<Ms>,
+}
+
 impl Sim {
-    /// When the loop has to look again, if nobody calls.
-    pub(super) fn next_tick(&self, leader: &Leader) -> Option<Ms> {
+    /// When the loop has to look again, if nobody calls: when the product says that
+    /// something is due, and where the pool or the planner has something to say.
+    pub(super) fn next_tick(&self, leader: &mut Leader, changed: bool) -> Option<Ms> {
         let state = &leader.state;
         let mut next = Vec::new();
         if let Some((ready, _)) = &leader.plan {
@@ -22,107 +36,79 @@ impl Sim {
             .jobs
             .values()
             .any(|j| matches!(j.state, JobState::Waiting { .. } | JobState::Active { .. }));
+        leader.sleep = None;
         if open || !state.instances.is_empty() {
             let planned = leader.planned_at.unwrap_or(self.now);
             let pause = if leader.news { PLAN_GAP } else { REPLAN };
             next.push(planned + pause);
-            let change = self.place.market.next_change(self.cloud_time());
-            next.extend(change.map(|at| time::moment(self.start, at)));
+            let due = due::next(state, &self.place.market, &self.config, self.clock());
+            let due = due.earliest(TimeScale::real(self.start)).map(|at| self.no_sooner(at));
+            leader.sleep = Some(Sleep { from: self.now, until: due }).filter(|_| !changed);
+            next.extend(due);
         }
+        next.extend(changed.then_some(self.now + TICK));
+        next.extend(leader.asked.due(state).map(|at| self.no_sooner(at)));
         if self.cloud.workers.values().any(|w| !w.alive && w.running_since.is_some()) {
             next.push(leader.reaped.unwrap_or(0) + REAP);
         }
-        for moment in self.deadlines(state) {
-            let moment = time::moment(self.start, moment);
-            next.push(moment.div_ceil(SECOND) * SECOND + 1);
-        }
-        next.extend(self.budget_moments(state));
         next.into_iter().filter(|at| *at > self.now).min()
     }
 
-    /// Times at which some phase has something to do.
-    fn deadlines(&self, state: &State) -> Vec<Timestamp> {
-        use spotwise_model::time::{add, after};
-        let secs = std::time::Duration::from_secs;
-        let mut times = Vec::new();
-        for attempt in state.attempts.values() {
-            let job = state.jobs.get(&attempt.id.job);
-            let own = job.and_then(|job| job.spec.checkpoint.as_ref()).map(|c| c.grace);
-            let grace = own.unwrap_or(self.config.default_grace);
-            if !attempt.state.is_live() {
-                let unanswered = attempt.nodes.iter().any(|node| node.exited.is_none());
-                let ended = attempt.state.ended().map(|at| at.wall);
-                if let (true, Some(ended)) = (unanswered, ended) {
-                    times.extend([11, 32, 73, 160].map(|s| after(ended, secs(s))));
-                }
-                continue;
-            }
-            // Where others pay their part of its machine it may have more.
-            times.extend(attempt.fuse.map(|fuse| add(fuse.burns, -SignedDuration::from_secs(4))));
-            if let Some(order) = attempt.stop {
-                times.push(after(order.at.wall, grace + secs(5)));
-                times.push(after(order.at.wall, grace + secs(30)));
-                times.push(after(order.at.wall, self.config.lease + secs(5)));
-                times.extend(order.reclaim_wall.map(|at| after(at, secs(5))));
-            }
-            let begun = state.seen.since.unwrap_or(self.clock().wall);
-            let patience = self.config.lease + grace + secs(6);
-            for rank in 0..attempt.nodes.len() as u32 {
-                let heard = state.seen.heartbeats.get(&(attempt.id, rank)).copied();
-                times.push(after(heard.unwrap_or(begun).max(begun), patience));
-            }
-            if let spotwise_model::AttemptState::Launching { since, .. } = attempt.state {
-                times.push(after(since.wall.max(begun), secs(61)));
-                times.push(after(self.clock().wall, secs(5)));
-            }
-            let timeout = job.and_then(|job| job.spec.timeout);
-            times.extend(timeout.zip(attempt.state.started()).map(|(t, s)| after(s.market, t)));
-        }
-        for machine in state.instances.values() {
-            if let spotwise_model::InstanceState::Noticed { reclaim_at, .. } = machine.state {
-                times.push(reclaim_at);
-            }
-        }
-        times.extend(state.jobs.values().filter_map(|job| job.not_before));
-        times
+    /// The first moment that is not before a time.
+    fn no_sooner(&self, at: jiff::Timestamp) -> Ms {
+        let moment = time::moment(self.start, at);
+        moment + Ms::from(time::at(self.start, moment) < at)
     }
 
-    /// When a budget has to be looked at again: the driver looks ten times a
-    /// second, here it is enough to be there when it matters.
-    fn budget_moments(&self, state: &State) -> Option<Ms> {
-        use spotwise_scheduler::phase::settle::accrued;
-        let bounded = |a: &&spotwise_model::Attempt| {
-            a.state.is_live()
-                && a.stop.is_none_or(|order| StopReason::Budget.tightens(order.reason))
-                && state.jobs.get(&a.id.job).is_some_and(|job| job.spec.budget.is_some())
-        };
-        let live: Vec<_> = state.attempts.values().filter(bounded).collect();
-        if live.is_empty() {
-            return None;
+    /// A round at any moment of a sleep would have changed nothing.
+    pub(super) fn check_sleep(&mut self, leader: &mut Leader) {
+        let Some(Sleep { from, until }) = leader.sleep.take() else { return };
+        let end = until.map_or(self.now, |until| until.min(self.now));
+        // No die of the world's own: with and without this it is the same.
+        let die = (self.now ^ from.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+        if end <= from + 1 || !die.is_multiple_of(LOOKED_INTO) {
+            return;
         }
-        let costs = accrued(state, &self.place.market, &self.config.policy, self.clock());
-        let seconds = live.iter().filter_map(|attempt| {
-            let job = state.jobs.get(&attempt.id.job)?;
-            let all: i64 = state
-                .attempts_of(job.id)
-                .filter_map(|a| costs.get(&a.id))
-                .map(|m| m.micros())
-                .sum();
-            let left = job.spec.budget?.micros() - job.spent.micros() - all;
-            // A commitment that ends leaves its machines on demand.
-            let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
-            let on_demand = machines.filter(|machine| !machine.stints.is_empty());
-            let on_demand: i64 = on_demand.map(|machine| machine.on_demand.micros_per_hour()).sum();
-            let offer = state.seen.offers.iter().find(|offer| offer.key == attempt.offer);
-            let rate = match offer.map(|offer| offer.price.micros_per_hour()) {
-                Some(price) => on_demand.max(price * attempt.nodes.len() as i64),
-                None if on_demand > 0 => on_demand,
-                None => return None,
-            };
-            let grace = job.spec.checkpoint.as_ref().map_or(self.config.default_grace, |c| c.grace);
-            let seconds = left.saturating_mul(3_600) / rate.max(1) - grace.as_secs() as i64 - 6;
-            Some(seconds.max(0) as u64 * 9 / 10)
-        });
-        seconds.min().map(|seconds| (self.now / SECOND + seconds.max(1)) * SECOND)
+        // The last moment of all most often: what is due rarely comes early.
+        let at = if die & 64 == 0 { end - 1 } else { from + 1 + die % (end - from - 1) };
+        let wall = time::at(self.start, at);
+        let market = jiff::Timestamp::from_second(wall.as_second()).unwrap_or(wall);
+        let mut state = leader.state.clone();
+        let mut draft = Draft { state: &mut state, changes: Vec::new() };
+        let around = Surroundings {
+            market: &self.place.market,
+            pool: &self.total.pool,
+            total: &self.total,
+            config: &self.config,
+        };
+        round::run(&mut draft, None, around, Now { wall, market });
+        let missed = draft.changes.iter().find(|change| is_missed(leader, change));
+        if let Some(missed) = missed {
+            let when = format!("asleep from {from} until {until:?} a scheduler missed at {at}");
+            self.fail(format!("{when}: {missed:?}"));
+        }
+        self.fired.note("slept");
+    }
+}
+
+/// Whether a change should have been made by then. What an ended attempt still holds
+/// and until when money lasts are reckoned anew in every round, to the last
+/// micro-dollar and second: no moment is the right one.
+fn is_missed(leader: &Leader, change: &Change) -> bool {
+    match change {
+        Change::Watched(_) => false,
+        Change::Attempt(attempt) => {
+            let Some(before) = leader.state.attempts.get(&attempt.id) else { return true };
+            let mut same = (**attempt).clone();
+            same.hold = before.hold;
+            if let (Some(fuse), Some(standing)) = (same.fuse, before.fuse) {
+                let earlier = standing.burns.duration_since(fuse.burns).as_secs_f64();
+                if earlier.abs() <= 2.0 {
+                    same.fuse = before.fuse;
+                }
+            }
+            same != *before
+        }
+        _ => true,
     }
 }

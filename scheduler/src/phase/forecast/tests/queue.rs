@@ -6,25 +6,48 @@ use super::*;
 fn sizes_are_those_of_the_queue_and_never_too_small() {
     let state_of = |nodes: &[u32]| {
         let mut state = State::default();
-        for (id, nodes) in (1..).zip(nodes) {
-            let mut job = crate::phase::shares::tests::job(id, "training");
-            job.spec = spec("gang", *nodes).into();
-            state.apply(&mut Change::from(job));
-        }
+        queue(&mut state, nodes);
         state
     };
     let shape = NodeShape { cpu_milli: 8_000, memory_mib: 32_768, ..NodeShape::default() };
     let sizes = |nodes: &[u32]| Gangs::of(&state_of(nodes)).sizes(&shape);
-    assert_eq!(sizes(&[]), [1]);
+    assert!(sizes(&[]).is_empty(), "nobody asks for anything");
     assert_eq!(sizes(&[1, 3, 1, 12, 3]), [1, 3, 12], "as they are");
-    assert_eq!(sizes(&[2, 3, 5, 7, 9, 16, 33]), [1, 2, 4, 8, 16, 64], "rounded up");
+    assert_eq!(sizes(&[2, 3, 5, 7, 9, 16, 33]), [2, 4, 8, 16, 64], "rounded up");
     let small = NodeShape { cpu_milli: 4_000, ..shape.clone() };
-    assert_eq!(Gangs::of(&state_of(&[3, 5])).sizes(&small), [1], "nobody asks for these");
+    assert!(Gangs::of(&state_of(&[3, 5])).sizes(&small).is_empty(), "nobody asks for these");
     let mut state = state_of(&[3, 5]);
     let mut steady = spec("steady", 5);
     steady.interruptible = false;
     state.jobs.get_mut(&JobId(2)).unwrap().spec = steady.into();
-    assert_eq!(Gangs::of(&state).sizes(&shape), [1, 3], "spot is not for everybody");
+    assert_eq!(Gangs::of(&state).sizes(&shape), [3], "spot is not for everybody");
+    ask(&mut state);
+    assert_eq!(Gangs::of(&state).sizes(&shape), [1, 3], "and who only asks is answered");
+}
+
+/// Without anybody who needs one there is no forecast: each is ten megabytes, and
+/// kept up to date in every round.
+#[test]
+fn nobody_expects_what_nobody_needs() {
+    let market = market(&[("us-east-1a", lively())]);
+    let config = Config::new("/data".into(), "spotwise".into());
+    let mut world = World::new(market, config, total(), minute(3 * DAY));
+    world.round(None);
+    assert!(world.state.seen.forecasts.is_empty());
+    assert!(!is_any_missing(&world.state));
+    let spec = std::sync::Arc::new(spec("asked", 1));
+    world.command(Command::Expect(vec![spec.clone(), spec])).unwrap();
+    assert!(is_any_missing(&world.state) && world.state.seen.asked.len() == 1);
+    world.round(None);
+    assert_eq!(world.state.seen.forecasts.len(), 1);
+    // It ends by itself, and the round after it is due by then.
+    let until = world.state.seen.asked[0].until;
+    let due = crate::phase::due::next(&world.state, &world.market, &world.config, world.clock());
+    let real = spotwise_model::time::TimeScale::real(world.now);
+    assert!(due.earliest(real).is_some_and(|due| due <= until));
+    world.now = until;
+    world.round(None);
+    assert!(world.state.seen.forecasts.is_empty());
 }
 
 /// One to three machines all the time but for short holes: a single job waits for
