@@ -45,22 +45,23 @@ impl Folder {
         Ok(None)
     }
 
-    /// Says who works here.
+    /// Says who works here: no longer than this process lives, and so not beyond a
+    /// power failure.
     pub(crate) fn write_identity(&self, attempt: &str, rank: u32) -> io::Result<()> {
         let identity = serde_json::json!({
             "attempt": attempt,
             "rank": rank,
             "pid": std::process::id(),
         });
-        write_durable(&self.root.join("worker.json"), identity.to_string().as_bytes())
+        write_whole(&self.root.join("worker.json"), identity.to_string().as_bytes())
     }
 
     /// Marks that the command is about to be started. It fails where that has
     /// been marked before.
     pub(crate) fn mark_started(&self) -> io::Result<()> {
         let path = self.root.join("started");
-        let file = OpenOptions::new().create_new(true).write(true).open(path)?;
-        file.sync_all()?;
+        OpenOptions::new().create_new(true).write(true).open(path)?;
+        // Nothing is in it: that its name is there is all.
         sync_folder(&self.root)
     }
 
@@ -80,11 +81,12 @@ impl Folder {
     }
 
     /// Keeps the last words until they are heard. Where there is no room for
-    /// them, this worker can still say them, and only a restarted one cannot.
+    /// them, this worker can still say them, and only a restarted one cannot. After a
+    /// power failure nobody restarts it: they need not outlast one.
     pub(crate) fn keep_ending(&self, reports: &[ReportRequest]) {
         let kept = serde_json::to_vec(reports)
             .map_err(io::Error::from)
-            .and_then(|bytes| write_durable(&self.root.join("exit.json"), &bytes));
+            .and_then(|bytes| write_whole(&self.root.join("exit.json"), &bytes));
         if let Err(error) = kept {
             tracing::warn!(%error, "the last words are not kept");
         }
@@ -138,17 +140,15 @@ pub(crate) fn inside(base: &Path, relative: &str) -> Option<PathBuf> {
     (plain && !relative.contains('\0')).then(|| base.join(path))
 }
 
-/// Writes a whole file or nothing, and it stays written.
-pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a whole file or nothing, as far as other processes see.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let staged = PathBuf::from(name);
     let mut file =
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&staged)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&staged, path)?;
-    path.parent().map_or(Ok(()), sync_folder)
+    fs::rename(&staged, path)
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {

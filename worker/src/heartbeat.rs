@@ -30,8 +30,9 @@ impl Rhythm {
     }
 }
 
-/// Speaks until the lease ends. `answered` is when the last call that was
-/// answered was *made*: the scheduler's lease runs from later than that.
+/// Speaks until the lease ends, a pause after the last call that was answered:
+/// `answered` is when that was *made*. The scheduler's lease runs from later than
+/// that. A command that is over before the first pause costs no heartbeat.
 pub(crate) async fn beat(
     link: Link,
     mut rhythm: Rhythm,
@@ -40,6 +41,7 @@ pub(crate) async fn beat(
     mut sampler: Sampler,
     orders: mpsc::Sender<Order>,
 ) {
+    tokio::time::sleep_until((answered + rhythm.pause.min(rhythm.lease)).into()).await;
     loop {
         let begun = Instant::now();
         let left = (answered + rhythm.lease).saturating_duration_since(begun);

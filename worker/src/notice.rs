@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::folder::{Folder, write_durable};
+use crate::folder::{Folder, write_whole};
 
 /// Writes the interruption file, whole: the shape of EC2's `spot/instance-action`
 /// (action and time), and how much is left.
@@ -15,7 +15,7 @@ pub(crate) fn write(folder: &Folder, action: &str, reclaim_in: Duration, now: Ti
         "time": at.to_string(),
         "reclaim_in_ms": u64::try_from(reclaim_in.as_millis()).unwrap_or(u64::MAX),
     });
-    if let Err(error) = write_durable(&folder.interruption(), notice.to_string().as_bytes()) {
+    if let Err(error) = write_whole(&folder.interruption(), notice.to_string().as_bytes()) {
         // The command still gets SIGTERM in time.
         tracing::warn!(%error, "the interruption file cannot be written");
     }

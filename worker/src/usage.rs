@@ -1,5 +1,6 @@
 //! What the command uses, for people to look at; never an error.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use spotwise_api::v1::Usage;
@@ -15,7 +16,10 @@ const TICKS_PER_SECOND: u128 = 100;
 
 /// Measures everything below this process.
 pub(crate) struct Sampler {
-    gpus: Option<Gpus>,
+    /// The command's `CUDA_VISIBLE_DEVICES`.
+    visible: Option<String>,
+    /// Looked for with the first sample: NVML takes its time to begin.
+    gpus: OnceCell<Option<Gpus>>,
     last: Option<(Instant, u64)>,
     usage: Usage,
 }
@@ -23,7 +27,8 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// `visible` is the command's `CUDA_VISIBLE_DEVICES`.
     pub(crate) fn new(visible: Option<&str>) -> Self {
-        Self { gpus: Gpus::find(visible), last: None, usage: Usage::default() }
+        let visible = visible.map(str::to_owned);
+        Self { visible, gpus: OnceCell::new(), last: None, usage: Usage::default() }
     }
 
     /// The newest measurement.
@@ -35,7 +40,8 @@ impl Sampler {
         let processes = tree::descendants(std::process::id().cast_signed());
         let ticks = processes.iter().map(|process| process.ticks).sum::<u64>();
         let before = self.last.replace((now, ticks)).map_or(ticks, |(_, before)| before);
-        let gpu = self.gpus.as_ref().and_then(Gpus::mean_percent);
+        let gpus = self.gpus.get_or_init(|| Gpus::find(self.visible.as_deref()));
+        let gpu = gpus.as_ref().and_then(Gpus::mean_percent);
         self.usage = Usage {
             cpu_percent: percent(ticks.saturating_sub(before), elapsed.unwrap_or(PERIOD)),
             memory_bytes: processes.iter().map(|process| tree::resident_bytes(process.pid)).sum(),
