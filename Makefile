@@ -11,7 +11,7 @@ OPTIMISED := --config 'profile.dev.package.spotwise-scheduler.opt-level=1'
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
-.PHONY: demo test simulate hunt load check fmt clippy doc unit bench tools build help
+.PHONY: demo test simulate hunt load short check fmt clippy doc unit bench tools build help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -60,6 +60,10 @@ hunt: tools ## property tests with dice that the gate does not throw: ROUNDS=, S
 load: tools ## a load generator on a release build, SQLite and PostgreSQL; prints a table
 	$(CARGO) build --release --locked -p spotwise-cli -p spotwise-tests --bins
 	./target/release/spotwise-load suite $(LOAD_ARGS)
+
+short: tools ## short tasks beside xargs, and a scheduler without a job; prints a table
+	$(CARGO) build --release --locked -p spotwise-cli -p spotwise-tests --bins
+	./target/release/spotwise-load short $(SHORT_ARGS)
 
 bench: tools ## measures planning, MIG and openb; openb reads the folder DATA
 	$(CARGO) bench --locked -p spotwise-solver --bench planning

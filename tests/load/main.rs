@@ -5,9 +5,11 @@
 //! scheduler that falls behind shows it. With `--work` it plays the workers of a
 //! scheduler that was started with `--outside-workers`: registers each placed
 //! attempt, says that it has started, sends heartbeats, and ends it.
-//! `spotwise-load suite` makes the table of `docs/benchmarks.md`.
+//! `spotwise-load suite` and `spotwise-load short` make tables of
+//! `docs/benchmarks.md`.
 
 mod measure;
+mod short;
 mod submit;
 mod suite;
 mod work;
@@ -64,10 +66,17 @@ struct Options {
 
 fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut arguments = std::env::args().peekable();
-    if arguments.by_ref().nth(1).is_some_and(|first| first == "suite") {
-        let words = std::iter::once("suite".to_owned()).chain(arguments);
-        return runtime.block_on(suite::run(&suite::Suite::parse_from(words)));
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("suite") => {
+            let words = std::iter::once("suite".to_owned()).chain(arguments);
+            return runtime.block_on(suite::run(&suite::Suite::parse_from(words)));
+        }
+        Some("short") => {
+            let words = std::iter::once("short".to_owned()).chain(arguments);
+            return runtime.block_on(short::run(&short::Short::parse_from(words)));
+        }
+        _ => {}
     }
     let options = Options::parse();
     let line = runtime.block_on(run(Arc::new(options)))?;

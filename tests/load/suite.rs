@@ -208,6 +208,6 @@ fn words(report: &Value) -> String {
 }
 
 #[allow(clippy::print_stdout, reason = "the answer of a program")]
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     println!("{line}");
 }
