@@ -7,12 +7,14 @@
 //! store is away, every call is refused at once, nothing is launched or ended,
 //! and what runs goes on.
 
+mod rest;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use spotwise_model::Now;
 use spotwise_model::id::PoolName;
 use spotwise_model::time::TimeScale;
-use spotwise_model::{JobState, Now};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -26,9 +28,8 @@ use crate::handle::{Handle, Inbox, Message, Question, Refusal, Reply};
 use crate::intake::{self, Terms};
 use crate::lease::Lease;
 use crate::market::Market;
-use crate::phase::offers::available_spot;
 use crate::phase::round::{self, Draft, Surroundings};
-use crate::phase::{due, forecast, plan};
+use crate::phase::{forecast, plan};
 use crate::planner::Planner;
 use crate::store::{Loaded, Round, Store, StoreError};
 
@@ -144,39 +145,6 @@ impl Driver {
 
     fn now(&self) -> Now {
         self.parts.scale.at(crate::clock::now())
-    }
-
-    /// How long nothing has to be done, if nobody calls.
-    fn pause(&self) -> Duration {
-        let now = self.now();
-        let look = self.alarm.rest(now.wall);
-        let look = self.plan_rest(now).map_or(look, |plan| plan.min(look));
-        look.max(self.phases.rest(Instant::now()))
-    }
-
-    /// How long until the next plan is due; none where there is nothing to plan, or
-    /// one is being made.
-    fn plan_rest(&self, now: Now) -> Option<Duration> {
-        let open =
-            |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
-        let any = self.state.jobs.values().any(|job| open(&job.state));
-        let rest = any.then(|| self.planner.rest(self.news, now)).flatten()?;
-        Some(rest.max(self.fitter.holds_plans()))
-    }
-
-    /// Whether the phases run in this round: when something is due or was said, or
-    /// somebody asks what is, and they have rested.
-    fn looks(&mut self, told: bool, asked: bool, now: Now) -> bool {
-        let wants = self.parts.inbox.take_wake()
-            || told
-            || self.alarm.rings(now.wall)
-            || self.plan_rest(now) == Some(Duration::ZERO)
-            || (asked && self.alarm.is_stale(now.wall));
-        let rested = self.phases.rest(Instant::now()).is_zero();
-        if wants && !rested {
-            self.alarm.ring();
-        }
-        wants && rested
     }
 
     /// Runs until `shutdown`, until another scheduler leads, or until the store
@@ -357,16 +325,6 @@ impl Driver {
         changed
     }
 
-    /// What was changed is looked at once more, soon; after that only what time
-    /// brings has to be.
-    fn set_alarm(&mut self, changed: bool, now: Now) {
-        let Parts { market, config, scale, effects, .. } = &self.parts;
-        let again = changed.then_some(now.wall);
-        let due = due::next(&self.state, market, config, now).earliest(*scale);
-        let due = again.into_iter().chain(due).chain(effects.due(&self.state)).min();
-        self.alarm.set(now.wall, due);
-    }
-
     async fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         if changes.is_empty() {
             return Ok(());
@@ -374,28 +332,6 @@ impl Driver {
         self.round += 1;
         let round = Round { epoch: self.parts.lease.epoch(), id: self.round, changes };
         self.parts.store.commit(&round).await
-    }
-
-    fn start_planning(&mut self, now: Now) {
-        if self.plan_rest(now) == Some(Duration::ZERO) {
-            self.news = false;
-            let input = plan::plan_input(&self.state, &self.parts.config, now);
-            self.planner.begin(input, &self.parts.handle, now);
-        }
-    }
-
-    /// Has a forecast fitted that is missing or too old.
-    fn start_fitting(&mut self, now: Now) {
-        self.fitter.note(forecast::is_any_missing(&self.state));
-        if self.fitter.is_busy() || !forecast::is_any_due(&self.state, now.market) {
-            return;
-        }
-        let Parts { market, pool, config, handle, .. } = &self.parts;
-        let available = available_spot(pool, &market.quotes(now.market));
-        let changeover = config.policy.changeover;
-        if let Some(fit) = forecast::due(&self.state, market, &available, changeover, now.market) {
-            self.fitter.begin(fit, handle);
-        }
     }
 }
 
