@@ -9,20 +9,22 @@ use spotwise_model::time::{after, between, human, whole_second};
 use spotwise_model::{Attempt, Job, JobId, Now};
 use spotwise_solver::graph;
 
+use crate::core::due::Due;
 use crate::core::{Change, EventKind, State};
 
 /// An end that is this much before the deadline is in time again: what is measured
 /// of a job's speed goes up and down.
 const LEAST_GAIN: Duration = Duration::from_secs(60);
 
+/// The market's time goes in whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Judges the deadline of every job that is not over by the earliest end that it could
 /// still have, if it started on demand now, or when all that it waits for is done.
 pub fn deadlines(state: &State, changeover: Duration, now: Now) -> Vec<Change> {
     let ends = ends_of_parents(state, changeover, now);
     let judged = |job: &Job| {
-        let end = ends.get(&job.id).copied().unwrap_or_else(|| {
-            graph::earliest_end(now.market, &job.after, span(state, job, changeover, now), &ends)
-        });
+        let end = end_of(state, job, &ends, changeover, now);
         let (lost, message) = verdict(state, job, end, now)?;
         let kind = if lost { EventKind::DeadlineLost } else { EventKind::DeadlineBack };
         let event = Change::event(job.id, None, now.market, kind, message);
@@ -30,6 +32,31 @@ pub fn deadlines(state: &State, changeover: Duration, now: Now) -> Vec<Change> {
         Some([Job { deadline_lost, ..job.clone() }.into(), event])
     };
     open(state).filter_map(judged).flatten().collect()
+}
+
+/// When [`deadlines`] may have to say that one is lost, if nothing is heard: an end
+/// comes no faster than time goes by.
+pub fn due(state: &State, changeover: Duration, due: &mut Due) {
+    let now = due.now();
+    let ends = ends_of_parents(state, changeover, now);
+    let met = open(state).filter(|job| job.deadline_lost != Some(job.deadline));
+    due.market(met.map(|job| {
+        let end = end_of(state, job, &ends, changeover, now);
+        after(now.market, between(end, job.deadline) + SECOND)
+    }));
+}
+
+/// When a job could end at the earliest.
+fn end_of(
+    state: &State,
+    job: &Job,
+    ends: &BTreeMap<JobId, Timestamp>,
+    changeover: Duration,
+    now: Now,
+) -> Timestamp {
+    ends.get(&job.id).copied().unwrap_or_else(|| {
+        graph::earliest_end(now.market, &job.after, span(state, job, changeover, now), ends)
+    })
 }
 
 fn open(state: &State) -> impl Iterator<Item = &Job> {

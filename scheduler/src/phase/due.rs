@@ -4,7 +4,7 @@
 
 use spotwise_model::Now;
 
-use super::{admit, commit, guard, observe};
+use super::{admit, commit, deadlines, guard, observe};
 use crate::config::Config;
 use crate::core::State;
 use crate::core::due::Due;
@@ -20,6 +20,7 @@ pub fn next(state: &State, market: &Market, config: &Config, now: Now) -> Due {
     commit::due(state, &mut due);
     guard::due(state, market, config, &mut due);
     admit::due(state, &mut due);
+    deadlines::due(state, config.policy.changeover, &mut due);
     due.wall(state.seen.asked.iter().map(|asked| asked.until));
     due
 }
