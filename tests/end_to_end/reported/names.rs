@@ -124,7 +124,7 @@ fn a_thousand_jobs_fit_into_one_submission() {
         format!(
             "- {{name: job-{n:04}, command: [x], resources: {{cpus: 500, memory: 32MB}}, \
              env: {{SHARD: '{n}', NOTE: {}}}}}\n",
-            "x".repeat(800)
+            "x".repeat(850)
         )
     };
     let text: String = std::iter::once("jobs:\n".to_owned()).chain((0..1_000).map(job)).collect();
