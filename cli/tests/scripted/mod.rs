@@ -173,6 +173,7 @@ impl Jobs for Scripted {
             expected_micros: 51_000_000,
             transfer_micros: 3_200_000,
             transfer: "$3.20 of it for moving 160 GB from us-east-1".into(),
+            after: vec![],
         };
         Ok(Response::new(QuoteResponse { jobs: vec![quote], ..QuoteResponse::default() }))
     }

@@ -39,7 +39,8 @@ pub fn deadlines(state: &State, changeover: Duration, now: Now) -> Vec<Change> {
 pub fn due(state: &State, changeover: Duration, due: &mut Due) {
     let now = due.now();
     let ends = ends_of_parents(state, changeover, now);
-    let met = open(state).filter(|job| job.deadline_lost != Some(job.deadline));
+    let told = |job: &Job| job.deadline_lost == Some(job.deadline) || job.cancel_asked.is_some();
+    let met = open(state).filter(|job| !told(job));
     due.market(met.map(|job| {
         let end = end_of(state, job, &ends, changeover, now);
         after(now.market, between(end, job.deadline) + SECOND)

@@ -218,12 +218,17 @@ fn ending(state: &JobState) -> String {
     }
 }
 
+/// `1 attempt`, `2 attempts`.
+fn counted(n: u32, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
 fn history(job: &Job) -> Vec<String> {
     let mut lines = vec![format!(
-        "{} attempts, {} interruptions, {} failures; {} spent",
-        job.attempts,
-        job.interruptions,
-        job.errors,
+        "{}, {}, {}; {} spent",
+        counted(job.attempts, "attempt"),
+        counted(job.interruptions, "interruption"),
+        counted(job.errors, "failure"),
         job.spent.human()
     )];
     lines.extend(job.met_deadline().map(|met| {
