@@ -217,6 +217,17 @@ impl Client {
         .await
     }
 
+    /// Changes the terms of a job. Tried again only where that changes nothing more: the
+    /// request carries an idempotency key, or only asks what it would do.
+    pub async fn edit(&self, request: v1::EditRequest) -> Result<v1::EditResponse, ClientError> {
+        let again = Again::only_if(!request.idempotency_key.is_empty() || request.dry_run);
+        self.unary(again, |mut door| {
+            let request = request.clone();
+            async move { door.jobs.edit(request).await }
+        })
+        .await
+    }
+
     /// Submits the document of an ended job again. Tried again only where the
     /// request carries an idempotency key.
     pub async fn resubmit(

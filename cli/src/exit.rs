@@ -27,10 +27,10 @@ pub(crate) enum Exit {
 /// For `--help` of commands whose exit code scripts look at.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; with --wait: every job succeeded
-  1  a job failed or was cancelled (only with --wait), or another error
+  0  done; when waiting: every job succeeded, or was skipped as not needed
+  1  a job failed or was cancelled (only when waiting), or another error
   2  wrong use, or a document that is not valid
-  3  rejected by a policy or a budget
+  3  rejected by a policy or a budget; when waiting: a budget holds up what is left
   4  not found
   5  not allowed
   6  not done within --timeout, or no answer in time

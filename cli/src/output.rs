@@ -190,7 +190,7 @@ fn state_cell(text: &str) -> Cell {
             cell.fg(Color::Yellow)
         }
         "active" | "running" => cell.fg(Color::Cyan),
-        "cancelled" => cell.add_attribute(Attribute::Dim),
+        "cancelled" | "skipped" => cell.add_attribute(Attribute::Dim),
         _ => cell,
     }
 }

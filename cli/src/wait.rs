@@ -27,6 +27,28 @@ const POLL: Duration = Duration::from_secs(1);
 /// A scheduler that is started again is back within seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Looks in a row at which nothing moved by itself before that is believed.
+const STANDSTILL: u32 = 2;
+
+/// What came of waiting.
+pub(crate) struct Waited {
+    /// The jobs as they were seen last, in the order asked for.
+    pub(crate) jobs: Vec<JobSummary>,
+    /// How many were still going on when time was up.
+    left: usize,
+}
+
+impl Waited {
+    /// A failure where time was up.
+    pub(crate) fn in_time(&self) -> Result<(), Failure> {
+        if self.left == 0 {
+            return Ok(());
+        }
+        let left = count(self.left, "job");
+        Err(Failure::new(Exit::Timeout, format!("{left} not done in time; still going on")))
+    }
+}
+
 impl WaitArgs {
     /// Waits if asked to; then gives the jobs as they ended.
     pub(crate) async fn wait(
@@ -37,46 +59,57 @@ impl WaitArgs {
         if !self.wait {
             return Ok(None);
         }
-        let started = Instant::now();
-        let mut progress = Progress::default();
-        let mut open: BTreeSet<String> = jobs.iter().map(|job| job.id.clone()).collect();
-        let mut ended: BTreeMap<String, JobSummary> = BTreeMap::new();
-        let mut last_answer = Instant::now();
-        loop {
-            match look(client, &mut open, &mut ended).await {
-                Ok(live) => {
-                    last_answer = Instant::now();
-                    progress.show(&live, ended.len());
-                }
-                Err(error)
-                    if *error.kind() == ErrorKind::Unavailable
-                        && last_answer.elapsed() < PATIENCE => {}
-                Err(error) => return Err(error.into()),
-            }
-            if open.is_empty() {
-                progress.end();
-                let order = jobs.iter().filter_map(|job| ended.remove(&job.id));
-                return Ok(Some(order.collect()));
-            }
-            if self.timeout.is_some_and(|timeout| started.elapsed() >= timeout) {
-                progress.end();
-                let left = count(open.len(), "job");
-                return Err(Failure::new(
-                    Exit::Timeout,
-                    format!("{left} not done in time; still going on"),
-                ));
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        let waited = until_over(client, jobs, self.timeout).await?;
+        waited.in_time()?;
+        Ok(Some(waited.jobs))
     }
 }
 
-/// How jobs ended, as an exit code: a failure counts more than a rejection.
+/// Waits until every job has ended, or nothing moves those that have not by itself, or
+/// time is up.
+pub(crate) async fn until_over(
+    client: &Client,
+    jobs: &[JobSummary],
+    timeout: Option<Duration>,
+) -> Result<Waited, Failure> {
+    let started = Instant::now();
+    let mut progress = Progress::default();
+    let mut open: BTreeSet<String> = jobs.iter().map(|job| job.id.clone()).collect();
+    let mut ended: BTreeMap<String, JobSummary> = BTreeMap::new();
+    let (mut last_answer, mut still) = (Instant::now(), 0);
+    let mut seen: Vec<JobSummary> = Vec::new();
+    loop {
+        match look(client, &mut open, &mut ended).await {
+            Ok(live) => {
+                last_answer = Instant::now();
+                progress.show(&live, ended.len());
+                let blocked = !live.is_empty() && live.iter().all(|job| !job.blocked.is_empty());
+                still = if blocked { still + 1 } else { 0 };
+                seen = live;
+            }
+            Err(error)
+                if *error.kind() == ErrorKind::Unavailable && last_answer.elapsed() < PATIENCE => {}
+            Err(error) => return Err(error.into()),
+        }
+        let late = timeout.is_some_and(|timeout| started.elapsed() >= timeout);
+        if open.is_empty() || still >= STANDSTILL || late {
+            progress.end();
+            let left = if still >= STANDSTILL { 0 } else { open.len() };
+            ended.extend(seen.into_iter().map(|job| (job.id.clone(), job)));
+            let last = |job: &JobSummary| ended.remove(&job.id).unwrap_or_else(|| job.clone());
+            return Ok(Waited { jobs: jobs.iter().map(last).collect(), left });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// How jobs ended, as an exit code: a failure counts more than a rejection, which is
+/// what a job is for now that a budget holds up.
 pub(crate) fn outcome(jobs: &[JobSummary]) -> Result<(), Failure> {
     let any = |states: &[&str]| jobs.iter().any(|job| states.contains(&job.state.as_str()));
     if any(&["failed", "cancelled"]) {
         Err(Failure::said(Exit::Failed))
-    } else if any(&["rejected"]) {
+    } else if any(&["rejected"]) || jobs.iter().any(|job| !job.blocked.is_empty()) {
         Err(Failure::said(Exit::Rejected))
     } else {
         Ok(())
@@ -182,7 +215,11 @@ mod tests {
         let exit = |states: &[&str]| outcome(&jobs(states)).err().and_then(|f| f.exit());
         assert_eq!(exit(&["succeeded", "succeeded"]), None);
         assert_eq!(exit(&["succeeded", "rejected"]), Some(Exit::Rejected));
+        let held = JobSummary { blocked: "no money".to_owned(), ..JobSummary::default() };
+        let failure = outcome(std::slice::from_ref(&held)).unwrap_err();
+        assert_eq!(failure.exit(), Some(Exit::Rejected));
         assert_eq!(exit(&["rejected", "failed"]), Some(Exit::Failed));
         assert_eq!(exit(&["cancelled"]), Some(Exit::Failed));
+        assert_eq!(exit(&["succeeded", "skipped"]), None, "nothing was needed");
     }
 }

@@ -47,6 +47,7 @@ async fn the_end_of_a_job_is_the_exit_code() {
         (&["waiting", "active", "succeeded"][..], 0),
         (&["active", "failed"], 1),
         (&["cancelled"], 1),
+        (&["skipped"], 0),
         (&["rejected"], 3),
     ] {
         let server = Scripted::start(states).await;

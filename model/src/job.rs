@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! Held <-> Waiting <-> Active -> Succeeded | Failed | Cancelled
-//!   \_________\________________> Cancelled | Rejected
+//!   \_________\________________> Cancelled | Skipped | Rejected
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Now;
 use crate::attempt::{CheckpointRef, Progress};
+use crate::dependency::{Condition, Ending, Unmet};
 use crate::id::{AttemptId, JobId};
 use crate::money::Money;
 use crate::plan::WaitReason;
@@ -52,11 +54,22 @@ pub enum FailReason {
     },
     /// It ran longer than its `timeout`.
     TimedOut,
-    /// A job it waits for did not succeed.
+    /// A job it waits for did not succeed. Not made any more: see [`CancelReason`].
     Dependency {
         /// That job.
         job: JobId,
     },
+}
+
+/// Why a job was cancelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CancelReason {
+    /// Its owner did not want it any more.
+    #[default]
+    Owner,
+    /// A job that it waits for failed or was cancelled.
+    Unmet(Unmet),
 }
 
 /// Where a job is. Times are market time.
@@ -98,10 +111,20 @@ pub enum JobState {
         /// Why.
         why: FailReason,
     },
-    /// Its owner did not want it any more.
+    /// Its owner did not want it any more, or what it waits for did not come.
     Cancelled {
         /// When.
         at: Timestamp,
+        /// Why.
+        #[serde(default)]
+        why: CancelReason,
+    },
+    /// Not needed: it was to run only where another job fails, which did not.
+    Skipped {
+        /// When.
+        at: Timestamp,
+        /// What did not happen.
+        why: Unmet,
     },
     /// Never admitted.
     Rejected {
@@ -130,13 +153,14 @@ impl JobState {
             Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
             Self::Cancelled { .. } => "cancelled",
+            Self::Skipped { .. } => "skipped",
             Self::Rejected { .. } => "rejected",
         }
     }
 
     /// Every name that [`Self::name`] gives.
-    pub const NAMES: [&'static str; 7] =
-        ["held", "waiting", "active", "succeeded", "failed", "cancelled", "rejected"];
+    pub const NAMES: [&'static str; 8] =
+        ["held", "waiting", "active", "succeeded", "failed", "cancelled", "skipped", "rejected"];
 
     /// Whether it is over for good.
     pub const fn is_terminal(&self) -> bool {
@@ -148,9 +172,21 @@ impl JobState {
         match self {
             Self::Succeeded { at }
             | Self::Failed { at, .. }
-            | Self::Cancelled { at }
+            | Self::Cancelled { at, .. }
+            | Self::Skipped { at, .. }
             | Self::Rejected { at, .. } => Some(*at),
             Self::Held { .. } | Self::Waiting { .. } | Self::Active { .. } => None,
+        }
+    }
+
+    /// How it ended, for those that wait for it; none while it is not over.
+    pub const fn ending(&self) -> Option<Ending> {
+        match self {
+            Self::Held { .. } | Self::Waiting { .. } | Self::Active { .. } => None,
+            Self::Succeeded { .. } => Some(Ending::Succeeded),
+            Self::Failed { .. } | Self::Rejected { .. } => Some(Ending::Failed),
+            Self::Cancelled { .. } => Some(Ending::Cancelled),
+            Self::Skipped { .. } => Some(Ending::Skipped),
         }
     }
 
@@ -205,7 +241,24 @@ impl JobState {
 
     /// Its owner's wish is carried out.
     pub fn cancel(self, at: Timestamp) -> Result<Self, InvalidTransition> {
-        if self.is_terminal() { self.refuse("cancelled") } else { Ok(Self::Cancelled { at }) }
+        if self.is_terminal() {
+            return self.refuse("cancelled");
+        }
+        Ok(Self::Cancelled { at, why: CancelReason::Owner })
+    }
+
+    /// What it waits for can never come: cancelled where that is a pity, skipped
+    /// where all is well without it.
+    pub fn give_up(self, at: Timestamp, why: Unmet) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Held { .. } | Self::Waiting { .. } if why.ended.is_good() => {
+                Ok(Self::Skipped { at, why })
+            }
+            Self::Held { .. } | Self::Waiting { .. } => {
+                Ok(Self::Cancelled { at, why: CancelReason::Unmet(why) })
+            }
+            other => other.refuse("skipped"),
+        }
     }
 }
 
@@ -244,6 +297,20 @@ pub struct HalfKnown {
     pub known_until: Option<Now>,
 }
 
+/// What a job is a resubmission of, and what it takes over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resubmission {
+    /// The job that ended.
+    pub of: JobId,
+    /// The submission whose shared folder it uses: the first one's.
+    pub shared: JobId,
+    /// Jobs whose checkpoints it may go on from, newest first; it never writes there.
+    pub lineage: Vec<JobId>,
+    /// Whether there may be newer checkpoints of them than the one that is known.
+    #[serde(default)]
+    pub may_have_more: bool,
+}
+
 /// What was submitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -261,8 +328,11 @@ pub struct Job {
     pub deadline: Timestamp,
     /// Where the deadline comes from.
     pub deadline_source: DeadlineSource,
-    /// The jobs that must succeed first.
+    /// The jobs that must end first.
     pub after: Vec<JobId>,
+    /// How those of them must end that need not succeed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub on: BTreeMap<JobId, Condition>,
     /// Attempts so far.
     pub attempts: u32,
     /// Attempts that failed by themselves.
@@ -289,6 +359,13 @@ pub struct Job {
     /// it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_lost: Option<Timestamp>,
+    /// Its budget was raised while its present attempt lives: that this is stopped
+    /// for the old one is no reason to hold it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub budget_raised: bool,
+    /// What it comes back from; none for a job that was new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resubmission: Option<Resubmission>,
     /// What it was expected to cost when the planner saw it first; none before
     /// that, and for jobs that are older than this record.
     #[serde(default)]
@@ -306,6 +383,21 @@ impl Job {
         }
     }
 
+    /// The submission whose shared folder it uses.
+    pub fn shared(&self) -> JobId {
+        self.resubmission.as_ref().map_or(self.group, |it| it.shared)
+    }
+
+    /// How a job that it waits for has to end.
+    pub fn condition(&self, parent: JobId) -> Condition {
+        self.on.get(&parent).copied().unwrap_or_default()
+    }
+
+    /// The jobs that its deadline is a deadline for too.
+    pub fn hurries(&self) -> Vec<JobId> {
+        self.after.iter().copied().filter(|id| self.condition(*id).hurries()).collect()
+    }
+
     /// How far it would be if it started again now: what its newest checkpoint
     /// holds, or nothing.
     pub fn saved_progress(&self) -> Progress {
@@ -317,8 +409,12 @@ impl Job {
 
     /// Whether there may be newer checkpoints than the one that is known.
     pub fn may_have_saved_more(&self) -> bool {
-        let newest = self.checkpoint.map_or(0, |newest| newest.attempt.number);
-        self.spec.resumable() && self.half_known.is_some_and(|known| newest <= known.attempt)
+        let own = self.checkpoint.filter(|newest| newest.attempt.job == self.id);
+        let newest = own.map_or(0, |newest| newest.attempt.number);
+        let taken_over = self.resubmission.as_ref().is_some_and(|it| it.may_have_more);
+        let may = self.half_known.is_some_and(|known| newest <= known.attempt)
+            || own.is_none() && taken_over;
+        self.spec.resumable() && may
     }
 
     /// Up to when it is known what an attempt has done; none where that is up to now.
@@ -350,6 +446,8 @@ mod tests {
     fn terminal_is_terminal() {
         let at = Timestamp::from_second(5).unwrap();
         let done = JobState::Succeeded { at };
+        let why = Unmet { job: JobId(1), on: Condition::Failed, ended: Ending::Succeeded };
+        assert!(done.clone().give_up(at, why).is_err());
         assert!(done.clone().cancel(at).is_err());
         assert!(done.clone().fail(at, FailReason::TimedOut).is_err());
         assert!(done.wait(at, WaitReason::Queued).is_err());
@@ -359,8 +457,8 @@ mod tests {
     fn a_reason_that_stays_keeps_its_date() {
         let [t1, t2, t3] = [1, 2, 3].map(|s| Timestamp::from_second(s).unwrap());
         let state = JobState::Waiting { since: t1, why: WaitReason::Queued, why_since: t1 };
-        let state = state.wait(t2, WaitReason::Dependencies { jobs: vec![JobId(1)] }).unwrap();
-        let state = state.wait(t3, WaitReason::Dependencies { jobs: vec![JobId(2)] }).unwrap();
+        let state = state.wait(t2, WaitReason::needs([(JobId(1), Condition::Succeeded)])).unwrap();
+        let state = state.wait(t3, WaitReason::needs([(JobId(2), Condition::Failed)])).unwrap();
         assert!(
             matches!(state, JobState::Waiting { why_since, since, .. } if why_since == t2 && since == t1)
         );

@@ -7,6 +7,7 @@
 
 pub mod attempt;
 pub mod commitment;
+pub mod dependency;
 pub mod egress;
 pub mod gpu;
 pub mod id;
@@ -28,6 +29,7 @@ pub mod time;
 
 pub use attempt::{Attempt, AttemptState, Outcome};
 pub use commitment::{Commitment, PaidFor, Stint};
+pub use dependency::{Condition, Ending, Unmet};
 pub use id::{AttemptId, InstanceId, JobId};
 pub use instance::{Instance, InstanceState};
 pub use job::{Job, JobState};

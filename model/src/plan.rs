@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::dependency::Condition;
 use crate::id::{InstanceId, JobId};
 use crate::money::Money;
 use crate::offer::OfferKey;
@@ -18,10 +19,13 @@ use crate::resources::Share;
 pub enum WaitReason {
     /// Submitted; no round has looked at it yet.
     Queued,
-    /// Other jobs have to succeed first.
+    /// Other jobs have to end first.
     Dependencies {
         /// Which are not done.
         jobs: Vec<JobId>,
+        /// How those of them must end that need not succeed.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        on: BTreeMap<JobId, Condition>,
     },
     /// It failed and is tried again later.
     Backoff {
@@ -74,6 +78,18 @@ pub enum WaitReason {
 }
 
 impl WaitReason {
+    /// For jobs that have to end in these ways first.
+    pub fn needs(open: impl IntoIterator<Item = (JobId, Condition)>) -> Self {
+        let (mut jobs, mut on) = (Vec::new(), BTreeMap::new());
+        for (job, condition) in open {
+            jobs.push(job);
+            if !condition.is_default() {
+                on.insert(job, condition);
+            }
+        }
+        Self::Dependencies { jobs, on }
+    }
+
     /// Whether both are of one kind, whatever their figures.
     pub fn same_kind(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)

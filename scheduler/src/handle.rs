@@ -4,14 +4,15 @@
 //! A command is answered when what it changed is durable. A question sees
 //! committed state only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::{CheckpointRef, Exit, Progress, StopReason};
-use spotwise_model::spec::Submission;
-use spotwise_model::{AttemptId, Job, JobId, JobSpec, Now};
+use spotwise_model::spec::{Edit, Submission};
+use spotwise_model::{AttemptId, Ending, Job, JobId, JobSpec, Money, Now};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::core::{Event, State};
@@ -45,6 +46,10 @@ pub enum Command {
     /// Keep forecasts ready for such jobs for a while: somebody asks what they
     /// would cost.
     Expect(Vec<Arc<JobSpec>>),
+    /// Bring ended jobs back, or none.
+    Resubmit(Resubmit),
+    /// Change the terms of a job.
+    Edit(EditJob),
     /// Cancel jobs.
     Cancel {
         /// Which.
@@ -144,7 +149,7 @@ impl Command {
     /// Whether it comes from what runs, and costs money while nobody listens.
     /// Cancelling saves money; only new work can wait.
     const fn is_urgent(&self) -> bool {
-        !matches!(self, Self::Submit(_) | Self::Expect(_))
+        !matches!(self, Self::Submit(_) | Self::Resubmit(_) | Self::Expect(_))
     }
 }
 
@@ -160,7 +165,58 @@ pub struct Submit {
     /// What the store remembers of that key, looked up before.
     pub known: Option<(String, Vec<JobId>)>,
     /// How jobs that `after` names by number ended, where they have left memory.
-    pub ended_parents: Vec<(JobId, bool)>,
+    pub ended_parents: Vec<(JobId, Ending)>,
+    /// The elements, in order, of arrays that `after` names by number and waits for
+    /// element by element.
+    pub arrays: BTreeMap<JobId, Vec<JobId>>,
+}
+
+/// Jobs that come back.
+#[derive(Clone, Debug, Default)]
+pub struct Resubmit {
+    /// Which, each after those it waits for.
+    pub jobs: Vec<Again>,
+    /// What stands now for jobs that came back before: their newest resubmissions.
+    pub heads: BTreeMap<JobId, JobId>,
+    /// How jobs ended that these wait for, where they have left memory.
+    pub ended_parents: Vec<(JobId, Ending)>,
+    /// The client's idempotency key.
+    pub key: Option<String>,
+    /// SHA-256 of what was asked, in hex.
+    pub hash: String,
+    /// What the store remembers of that key, looked up before.
+    pub known: Option<(String, Vec<JobId>)>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// As it ended.
+    pub old: Job,
+    /// What runs now.
+    pub spec: JobSpec,
+    /// Whether it goes on from where the old one was saved.
+    pub goes_on: bool,
+    /// Jobs that the old one was a resubmission of.
+    pub replaces: Vec<JobId>,
+}
+
+/// A job whose terms change.
+#[derive(Clone, Debug)]
+pub struct EditJob {
+    /// Which.
+    pub job: JobId,
+    /// What changes.
+    pub edit: Edit,
+    /// The client's idempotency key.
+    pub key: Option<String>,
+    /// SHA-256 of the job and what changes, in hex.
+    pub hash: String,
+    /// What the store remembers of that key, looked up before.
+    pub known: Option<(String, Vec<JobId>)>,
+    /// Where an attempt of it lives: what it has used of its budget and needs to stop
+    /// cleanly, and when that was reckoned (wall time).
+    pub used: Option<(Timestamp, Money)>,
 }
 
 /// One worker: an attempt and its rank in the gang.
@@ -181,6 +237,15 @@ pub enum Reply {
         jobs: Vec<JobId>,
         /// What this call has made: the very jobs, so that nobody asks for them again.
         made: Vec<Job>,
+        /// True for a repeated call.
+        replayed: bool,
+    },
+    /// A job's terms have changed.
+    Edited {
+        /// The job as it is now; none where that is as it was.
+        job: Option<Box<Job>>,
+        /// What has changed, with the old and the new.
+        words: Vec<String>,
         /// True for a repeated call.
         replayed: bool,
     },

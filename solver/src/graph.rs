@@ -18,7 +18,7 @@ use crate::value::before;
 pub struct Node<K> {
     /// Its name.
     pub key: K,
-    /// What must succeed first. Names that no node has are ignored.
+    /// What must be over first. Names that no node has are ignored.
     pub after: Vec<K>,
     /// Its own deadline.
     pub deadline: Timestamp,

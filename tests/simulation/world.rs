@@ -152,6 +152,7 @@ impl World {
                 key: None,
                 known: None,
                 ended_parents: Vec::new(),
+                arrays: std::collections::BTreeMap::new(),
             };
             self.command(Command::Submit(request));
         }

@@ -60,6 +60,7 @@ pub(crate) async fn prepare(
     if settings.enabled {
         let failed = |error: crate::checkpoint::CheckpointError| error.line();
         let store = Store::open(&settings.store, attempt.job).map_err(failed)?;
+        let store = store.after(&settings.earlier).map_err(failed)?;
         let assigned = CheckpointId::assigned(assignment.restore.as_ref()).map_err(failed)?;
         let wanted = match assigned {
             _ if assignment.newest_saved => Wanted::NewestBefore(attempt),

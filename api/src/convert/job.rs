@@ -1,10 +1,11 @@
 //! Jobs as rows.
 
+use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
-use spotwise_model::job::DeadlineSource;
-use spotwise_model::{Attempt, AttemptState, Job, JobState, Money, WaitReason};
+use spotwise_model::job::{DeadlineSource, HoldReason};
+use spotwise_model::{Attempt, AttemptState, Job, JobId, JobState, Money, WaitReason};
 
-use super::words::{fail_reason, hold_reason, wait_reason};
+use super::words::{cancel_reason, fail_reason, hold_reason, unmet, wait_reason};
 use super::{optional_time_text, time_text};
 use crate::v1;
 
@@ -19,6 +20,8 @@ pub struct JobFigures {
     pub attempt: Option<Attempt>,
     /// What it waits for as the last round saw it.
     pub waits: Option<WaitReason>,
+    /// Why nothing moves it by itself; empty where something may.
+    pub blocked: String,
 }
 
 /// The row of a job.
@@ -49,6 +52,7 @@ pub fn job_summary(job: &Job, figures: &JobFigures) -> v1::JobSummary {
         budget_micros: job.spec.budget.map(Money::micros).unwrap_or_default(),
         tags: job.spec.tags.clone(),
         deadline_outcome: deadline_outcome(job).to_owned(),
+        blocked: figures.blocked.clone(),
     }
 }
 
@@ -79,13 +83,50 @@ fn deadline_outcome(job: &Job) -> &'static str {
 
 fn detail(job: &Job, figures: &JobFigures) -> String {
     match &job.state {
-        JobState::Held { why, .. } => hold_reason(why),
+        JobState::Held { why, .. } => held(job, why, job.spent.saturating_add(figures.estimated)),
         JobState::Waiting { why, .. } => wait_reason(figures.waits.as_ref().unwrap_or(why)),
         JobState::Active { .. } => figures.attempt.as_ref().map(on).unwrap_or_default(),
         JobState::Succeeded { .. } => "done".to_owned(),
         JobState::Failed { why, .. } => fail_reason(why),
-        JobState::Cancelled { .. } => "cancelled by its owner".to_owned(),
+        JobState::Cancelled { why, .. } => cancel_reason(why),
+        JobState::Skipped { why, .. } => format!("not needed: {}", unmet(why)),
         JobState::Rejected { why, .. } => why.clone(),
+    }
+}
+
+/// Why it is held, with what it has spent by now, and what lets it go on.
+pub fn held(job: &Job, why: &HoldReason, spent: Money) -> String {
+    let HoldReason::Budget { budget, .. } = why else { return hold_reason(why) };
+    let why = hold_reason(&HoldReason::Budget { budget: *budget, committed: spent });
+    format!("{why}; `{}` lets it go on", raise(job.id))
+}
+
+/// The command that raises a budget.
+fn raise(job: JobId) -> String {
+    format!("spotwise edit {job} --budget AMOUNT")
+}
+
+/// How long a job may wait for a price that its budget holds before nobody expects one
+/// (market time).
+const TOO_DEAR_FOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// Why nothing moves a job by itself, and the command that does; none where something
+/// may. A price may fall, but hardly to half, and hardly when it has not for a while.
+pub fn blocked(job: &Job, waits: Option<&WaitReason>, now: Timestamp) -> Option<String> {
+    match &job.state {
+        JobState::Held { why: HoldReason::Budget { .. }, .. } => {
+            Some(format!("its budget is used up: `{}` lets it go on", raise(job.id)))
+        }
+        JobState::Held { why: why @ HoldReason::Approval, .. } => Some(hold_reason(why)),
+        JobState::Waiting { why, why_since, .. } => {
+            let why = waits.filter(|seen| seen.same_kind(why)).unwrap_or(why);
+            let WaitReason::OverBudget { needs, left } = why else { return None };
+            let far = needs.micros() > left.micros().saturating_mul(2);
+            let long = now.duration_since(*why_since) >= TOO_DEAR_FOR;
+            (far || long)
+                .then(|| format!("{}: `{}` lets it go on", wait_reason(why), raise(job.id)))
+        }
+        _ => None,
     }
 }
 
@@ -102,10 +143,9 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use jiff::Timestamp;
-    use spotwise_model::job::{ArrayPlace, FailReason};
+    use spotwise_model::JobSpec;
+    use spotwise_model::job::{ArrayPlace, CancelReason, FailReason};
     use spotwise_model::spec::{Class, GpuRequest, Resources, Retries, Work};
-    use spotwise_model::{JobId, JobSpec};
 
     use super::*;
 
@@ -166,6 +206,9 @@ pub(crate) mod tests {
             not_before: None,
             half_known: None,
             deadline_lost: None,
+            on: BTreeMap::new(),
+            budget_raised: false,
+            resubmission: None,
             quoted: None,
             state,
         }
@@ -180,6 +223,7 @@ pub(crate) mod tests {
             estimated: Money::from_micros(12),
             attempt: None,
             waits: Some(WaitReason::NoCapacity { suitable_offers: 5 }),
+            blocked: String::new(),
         };
         let row = job_summary(&job, &figures);
         assert_eq!((row.id.as_str(), row.name.as_str()), ("j17", "infer[3]"));
@@ -197,6 +241,6 @@ pub(crate) mod tests {
         assert_eq!(outcome(JobState::Succeeded { at: at(1_000) }), "met");
         assert_eq!(outcome(JobState::Succeeded { at: at(1_001) }), "missed");
         assert_eq!(outcome(JobState::Failed { at: at(5), why: FailReason::TimedOut }), "missed");
-        assert_eq!(outcome(JobState::Cancelled { at: at(5) }), "");
+        assert_eq!(outcome(JobState::Cancelled { at: at(5), why: CancelReason::Owner }), "");
     }
 }

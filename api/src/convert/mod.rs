@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use spotwise_model::{Money, Price};
 
 pub use attempt::attempt_summary;
-pub use job::{JobFigures, deadline_source, job_summary};
+pub use job::{JobFigures, blocked, deadline_source, held, job_summary};
 pub use offer::{alternative, alternative_of, offer_view};
 pub use problem::{ERROR_CODE_KEY, ERROR_FIELD_KEY, PROBLEM_TYPE_PREFIX, Problem};
 pub use quote::{cost_ratio, quote_review, transfer};
-pub use words::{fail_reason, hold_reason, rule, wait_reason, why, why_not};
+pub use words::{cancel_reason, fail_reason, hold_reason, rule, unmet, wait_reason, why, why_not};
 pub use worker::{checkpoint_name, exit, restored, secret_reference, step, stop_reason};
 
 /// A field of a message that could not be read.

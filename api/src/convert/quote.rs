@@ -89,7 +89,10 @@ mod tests {
         assert_eq!((review.finish_late_seconds, review.actual_interruptions), (-60, 1));
         let open = quote_review(&done, Money::from_micros(250), false).unwrap();
         assert!(!open.r#final && open.cost_ratio == 0.0, "charges are still to come");
-        let failed = quoted(JobState::Cancelled { at: at(440) }, 30);
+        let failed = quoted(
+            JobState::Cancelled { at: at(440), why: spotwise_model::job::CancelReason::Owner },
+            30,
+        );
         let review = quote_review(&failed, failed.spent, true).unwrap();
         assert!(!review.r#final && review.cost_ratio == 0.0, "it did not do the work");
         assert_eq!(quote_review(&Job { quoted: None, ..done }, Money::ZERO, true), None);

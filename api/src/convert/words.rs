@@ -1,6 +1,7 @@
 //! Typed reasons as sentences with figures.
 
-use spotwise_model::job::{FailReason, HoldReason};
+use spotwise_model::dependency::{Condition, Unmet};
+use spotwise_model::job::{CancelReason, FailReason, HoldReason};
 use spotwise_model::plan::{Rule, Why, WhyNot};
 use spotwise_model::time::human;
 use spotwise_model::{JobId, WaitReason};
@@ -14,7 +15,9 @@ const NAMED: usize = 5;
 pub fn wait_reason(reason: &WaitReason) -> String {
     match reason {
         WaitReason::Queued => "queued for the next planning round".to_owned(),
-        WaitReason::Dependencies { jobs } => format!("{} must succeed first", list(jobs)),
+        WaitReason::Dependencies { jobs, on } => {
+            needs(jobs, |job| on.get(&job).copied().unwrap_or_default())
+        }
         WaitReason::Backoff { until } => {
             format!("failed before, tried again at {}", time_text(*until))
         }
@@ -47,7 +50,7 @@ pub fn wait_reason(reason: &WaitReason) -> String {
 pub fn hold_reason(reason: &HoldReason) -> String {
     match reason {
         HoldReason::Budget { budget, committed } => format!(
-            "its budget of {} does not pay for going on: {} spent and set aside",
+            "its budget of {} does not pay for going on: {} spent",
             budget.human(),
             committed.human()
         ),
@@ -72,6 +75,39 @@ pub fn fail_reason(reason: &FailReason) -> String {
         FailReason::TimedOut => "ran longer than its timeout".to_owned(),
         FailReason::Dependency { job } => format!("{job}, which it waits for, did not succeed"),
     }
+}
+
+/// Why a job was cancelled.
+pub fn cancel_reason(reason: &CancelReason) -> String {
+    match reason {
+        CancelReason::Owner => "cancelled by its owner".to_owned(),
+        CancelReason::Unmet(why) => unmet(why),
+    }
+}
+
+/// What a job waited for in vain.
+pub fn unmet(why: &Unmet) -> String {
+    let Unmet { job, on, ended } = why;
+    let only = match on {
+        Condition::Succeeded => "it was to run only after the success of that job",
+        Condition::Failed => "it was to run only after a failure of that job",
+        Condition::Ended => "it was to run after that job",
+    };
+    format!("{job} {}, and {only}", ended.words())
+}
+
+/// `j1, j2 must succeed first; j3 must fail first`.
+fn needs(jobs: &[JobId], on: impl Fn(JobId) -> Condition) -> String {
+    let verbs = [
+        (Condition::Succeeded, "must succeed first"),
+        (Condition::Failed, "must fail first"),
+        (Condition::Ended, "must end first"),
+    ];
+    let parts = verbs.into_iter().filter_map(|(condition, verb)| {
+        let named: Vec<JobId> = jobs.iter().copied().filter(|id| on(*id) == condition).collect();
+        (!named.is_empty()).then(|| format!("{} {verb}", list(&named)))
+    });
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 /// Why a placed job is where it is.
@@ -164,8 +200,14 @@ mod tests {
 
     #[test]
     fn long_lists_are_counted() {
-        let jobs = (1..=8).map(JobId).collect();
-        let text = wait_reason(&WaitReason::Dependencies { jobs });
+        let needs = |on: Condition| WaitReason::needs((1..=8).map(|job| (JobId(job), on)));
+        let text = wait_reason(&needs(Condition::Succeeded));
         assert_eq!(text, "j1, j2, j3, j4, j5 and 3 more must succeed first");
+        let text = wait_reason(&WaitReason::needs([
+            (JobId(1), Condition::Failed),
+            (JobId(2), Condition::Succeeded),
+            (JobId(3), Condition::Ended),
+        ]));
+        assert_eq!(text, "j2 must succeed first; j1 must fail first; j3 must end first");
     }
 }

@@ -82,7 +82,14 @@ fn facts(job: &JobSummary, detail: &JobDetail) -> Grid {
         "tries",
         format!("{}, {} interrupted, {} failed", job.attempts, job.interruptions, job.errors),
     );
-    fact("after", detail.after.join(", "));
+    let of =
+        [("resubmission of", &detail.resubmission_of), ("resubmitted as", &detail.resubmitted_as)];
+    of.into_iter().for_each(|(name, job)| fact(name, job.clone()));
+    let after = detail.dependencies.iter().map(|after| match after.on.as_str() {
+        "" | "succeeded" => after.job.clone(),
+        on => format!("{} ({on})", after.job),
+    });
+    fact("after", after.collect::<Vec<_>>().join(", "));
     let tags: Vec<String> = job.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     fact("tags", tags.join(", "));
     fact("outputs", detail.outputs.clone());

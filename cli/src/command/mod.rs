@@ -7,6 +7,7 @@ mod completions;
 mod cost;
 mod db;
 mod demo;
+mod edit;
 mod explain;
 mod get;
 mod logs;
@@ -19,6 +20,7 @@ mod serve;
 mod submit;
 mod validate;
 mod version;
+mod wait;
 mod worker;
 
 use clap::{Parser, Subcommand};
@@ -95,6 +97,8 @@ pub(crate) enum Task {
     Logs(logs::Logs),
     Explain(explain::Explain),
     Cancel(cancel::Cancel),
+    Edit(edit::Edit),
+    Wait(wait::Wait),
     Resubmit(resubmit::Resubmit),
     Cost(cost::Cost),
     Offers(offers::Offers),
@@ -119,6 +123,8 @@ impl Task {
             Self::Logs(command) => command.run(context).await,
             Self::Explain(command) => command.run(context).await,
             Self::Cancel(command) => command.run(context).await,
+            Self::Wait(command) => Box::pin(command.run(context)).await,
+            Self::Edit(command) => Box::pin(command.run(context)).await,
             Self::Resubmit(command) => Box::pin(command.run(context)).await,
             Self::Cost(command) => command.run(context).await,
             Self::Offers(command) => command.run(context).await,

@@ -11,6 +11,7 @@ use super::{Context, ask, quote};
 use crate::document::Document;
 use crate::exit::{EXIT_CODES, Exit, Failure};
 use crate::format::{count, dollars};
+use crate::output::Output;
 use crate::text::one_line;
 use crate::wait::{self, WaitArgs};
 
@@ -116,21 +117,17 @@ pub(super) async fn finish(
     let output = &context.output;
     if output.is_json() {
         let ended = waited.as_ref().ok().and_then(Option::as_ref);
-        output.json(&json!({ "submissions": answers, "ended": ended }))?;
+        let of = |over: bool| {
+            let jobs = |all: &Vec<JobSummary>| -> Vec<JobSummary> {
+                all.iter().filter(|job| job.ended.is_empty() != over).cloned().collect()
+            };
+            ended.map(jobs)
+        };
+        output.json(&json!({ "submissions": answers, "ended": of(true), "blocked": of(false) }))?;
     }
     match waited? {
         Some(ended) => {
-            for job in ended.iter().filter(|_| !output.is_json()) {
-                let line = format!(
-                    "{} {}: {}, {}, {}",
-                    job.id,
-                    job.name,
-                    job.state,
-                    dollars(job.spent_micros),
-                    job.detail
-                );
-                output.line(one_line(line.trim_end_matches(", ")))?;
-            }
+            show_ends(output, &ended)?;
             wait::outcome(&ended)
         }
         // Rejected on arrival: nothing to wait for.
@@ -140,4 +137,15 @@ pub(super) async fn finish(
         }
         None => Ok(()),
     }
+}
+
+/// A line a job: how it ended, or why it never will by itself.
+pub(super) fn show_ends(output: &Output, jobs: &[JobSummary]) -> Result<(), Failure> {
+    for job in jobs.iter().filter(|_| !output.is_json()) {
+        let why = if job.blocked.is_empty() { &job.detail } else { &job.blocked };
+        let spent = dollars(job.spent_micros);
+        let line = format!("{} {}: {}, {spent}, {why}", job.id, job.name, job.state);
+        output.line(one_line(line.trim_end_matches(", ")))?;
+    }
+    Ok(())
 }

@@ -231,6 +231,10 @@ impl Jobs for Scripted {
         Ok(Response::new(CancelResponse { jobs: vec![job("active")], ..CancelResponse::default() }))
     }
 
+    async fn edit(&self, _: Request<EditRequest>) -> Answer<EditResponse> {
+        Ok(Response::new(EditResponse::default()))
+    }
+
     async fn resubmit(&self, _: Request<ResubmitRequest>) -> Answer<SubmitResponse> {
         Ok(Response::new(SubmitResponse { jobs: vec![job("waiting")], replayed: false }))
     }

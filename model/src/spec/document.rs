@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Class;
 use super::read::{TextOr, TextOrFields};
+use super::{Class, Condition};
 
 /// The JSON Schema (2020-12) of a document, for editors. It says less than
 /// [`parse`](super::parse) checks.
@@ -68,7 +68,7 @@ pub(super) struct JobDocument {
     /// By when the job must be done: a time with its zone, such as
     /// `2026-08-01T08:00:00Z`, or a duration from submission, such as `8h`.
     pub(super) deadline: Option<String>,
-    /// Most that all attempts together may cost, in dollars: `25` or `"12.50"`.
+    /// Most that all attempts together may cost, in dollars: `25` or `"12.50"`; above 0.
     pub(super) budget_usd: Option<Number>,
     /// How progress is saved. Leave it out where it is not.
     pub(super) checkpoint: Option<CheckpointDocument>,
@@ -89,9 +89,11 @@ pub(super) struct JobDocument {
     /// -100 to 100; higher is served first where not all can be. Default: 0.
     #[schemars(range(min = -100, max = 100))]
     pub(super) priority: Option<i32>,
-    /// Jobs that must succeed first: names in this document, or ids such as
-    /// `j12` of jobs submitted before.
-    pub(super) after: Option<Vec<String>>,
+    /// Jobs that must end first: names in this document, or ids such as `j12` of
+    /// jobs submitted before. A name alone means that it must succeed; write
+    /// `{job: train, on: failed}` for another condition, and
+    /// `{job: shards, elementwise: true}` for element n after element n.
+    pub(super) after: Option<Vec<TextOrFields<DependencyDocument>>>,
     /// Many equal elements, told apart by `SPOTWISE_ARRAY_INDEX`.
     pub(super) array: Option<ArrayDocument>,
     /// One element for each combination of the listed values; `lr: [0.1, 0.01]`
@@ -205,6 +207,22 @@ pub(super) struct ArrayDocument {
     pub(super) max_parallel: Option<u32>,
 }
 
+/// A job that must end first.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Dependency")]
+pub(super) struct DependencyDocument {
+    /// Its name in this document, or the id of a job submitted before, such as `j12`.
+    pub(super) job: String,
+    /// How it must end: `succeeded`, `failed` (in any way but a cancel; a job that
+    /// succeeds leaves this one skipped) or `ended`, whatever came of it. Default:
+    /// succeeded.
+    pub(super) on: Option<Condition>,
+    /// Between two arrays of one size: each element waits for the element of the
+    /// same index alone. Default: false, each waits for all.
+    pub(super) elementwise: Option<bool>,
+}
+
 /// Something brought to the command.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -297,6 +315,20 @@ impl JsonSchema for VariableDocument {
     }
 }
 
+impl<T: JsonSchema> JsonSchema for TextOrFields<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("TextOrFields{}", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        TextOr::<T>::json_schema(generator)
+    }
+}
+
 impl<T: JsonSchema> JsonSchema for TextOr<T> {
     fn schema_name() -> Cow<'static, str> {
         format!("TextOr{}", T::schema_name()).into()
@@ -326,6 +358,7 @@ mod tests {
             "Checkpoint",
             "Retries",
             "Array",
+            "Dependency",
             "Input",
             "Data",
             "Variable",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::id::JobId;
 
 const TRAINING: &str = r#"
 name: train-resnet
@@ -119,7 +120,7 @@ fn a_training_job_means_what_it_says() {
     );
     assert_eq!(job.tags["CostCenter"], "0042");
     assert_eq!(job.secrets["DB"], SecretRef::File { path: "/run/secrets/db".to_owned() });
-    assert_eq!(job.after, [Dependency::Id(JobId(12))]);
+    assert_eq!(job.after, [Dependency::success(Needed::Id(JobId(12)))]);
     assert_eq!(job.checkpoint.as_ref().unwrap().keep, 3);
     assert_eq!(job.outputs[1].path, "out/metrics");
 }
@@ -201,13 +202,26 @@ fn work_may_be_counted_in_steps() {
 }
 
 #[test]
+fn dependencies_have_conditions() {
+    let Submission { jobs } = read(
+        "jobs:\n- {name: a, command: [x], array: {size: 2}}\n\
+         - {name: b, command: [x], sweep: {lr: [1, 2]}, after: [{job: a, elementwise: true}]}\n\
+         - {name: c, command: [x], after: [{job: a, on: failed}, {\"job\": j7, \"on\": ended}, b]}",
+    );
+    assert!(jobs[1].after[0].elementwise && jobs[1].after[0].on == Condition::Succeeded);
+    let on: Vec<_> = jobs[2].after.iter().map(|after| after.on).collect();
+    assert_eq!(on, [Condition::Failed, Condition::Ended, Condition::Succeeded]);
+    assert_eq!(jobs[2].after[1].id(), Some(JobId(7)));
+}
+
+#[test]
 fn a_pipeline_shares_its_defaults() {
     let Submission { jobs } = read(PIPELINE);
     let [prepare, search, report] = jobs.as_slice() else { panic!("three jobs") };
     assert_eq!(prepare.tags["Team"], "vision");
     assert_eq!(prepare.deadline, Some(Deadline::Within(Duration::from_secs(8 * 3_600))));
     assert_eq!((report.deadline, report.tags.len()), (None, 0), "a job's own field wins");
-    assert_eq!(report.after[0], Dependency::Name("search".to_owned()));
+    assert_eq!(report.after[0], Dependency::success(Needed::Name("search".to_owned())));
     let array = search.array.as_ref().unwrap();
     assert_eq!(array.max_parallel, Some(3));
     let pairs: Vec<_> = array

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::document::{ArrayDocument, Scalar};
+use super::document::{ArrayDocument, DependencyDocument, Scalar};
 use super::error::{Problem, Under, shown};
-use super::read::TextOr;
-use super::{Array, Dependency, JobSpec, text};
+use super::read::{TextOr, TextOrFields};
+use super::{Array, Dependency, JobSpec, Needed, text};
 
 /// Elements of one array, and of all arrays of a document together (the cap of
 /// AWS Batch).
@@ -111,33 +111,64 @@ fn parameter_values(listed: TextOr<Vec<Scalar>>) -> Result<Vec<Scalar>, Problem>
     Ok(values)
 }
 
-pub(super) fn dependencies(after: Vec<String>, own_name: &str) -> Result<Vec<Dependency>, Problem> {
+/// Reads `prepare`, `j12`, or `{job: train, on: failed}`.
+pub(super) fn dependencies(
+    after: Vec<TextOrFields<DependencyDocument>>,
+    own_name: &str,
+) -> Result<Vec<Dependency>, Problem> {
     if after.len() > MAX_DEPENDENCIES {
         let message = format!("more than {MAX_DEPENDENCIES} dependencies; put a job in between");
         return Err(Problem::new("too_many_dependencies", message));
     }
     let mut seen = BTreeSet::new();
     let mut dependencies = Vec::with_capacity(after.len());
-    for (index, written) in after.into_iter().enumerate() {
+    for (index, entry) in after.into_iter().enumerate() {
+        let (written, on, elementwise) = match entry {
+            TextOrFields::Text(job) => (job, None, None),
+            TextOrFields::Fields(DependencyDocument { job, on, elementwise }) => {
+                (job, on, elementwise)
+            }
+        };
         if written == own_name {
             let message = "a job cannot wait for itself";
             return Err(Problem::new("self_dependency", message).index(index));
         }
-        let dependency = if text::is_id(&written) {
+        let job = if text::is_id(&written) {
             let id = written.parse().map_err(|_| {
                 let message = format!("{} is not a job id such as j12", shown(&written));
                 Problem::new("unknown_dependency", message).index(index)
             })?;
-            Dependency::Id(id)
+            Needed::Id(id)
         } else {
-            Dependency::Name(written.clone())
+            Needed::Name(written.clone())
         };
         if !seen.insert(written) {
             return Err(Problem::new("duplicate_dependency", "is listed twice").index(index));
         }
-        dependencies.push(dependency);
+        let (on, elementwise) = (on.unwrap_or_default(), elementwise.unwrap_or(false));
+        dependencies.push(Dependency { job, on, elementwise });
     }
     Ok(dependencies)
+}
+
+/// What is wrong with waiting element by element; `parent` and `child` are the
+/// sizes of two arrays, none for a job that is none.
+pub fn elementwise_mismatch(parent: &str, sizes: (Option<usize>, Option<usize>)) -> Option<String> {
+    let (theirs, ours) = sizes;
+    if theirs == ours && theirs.is_some() {
+        return None;
+    }
+    let words = |size: Option<usize>| match size {
+        Some(size) => format!("an array of {size}"),
+        None => "a single job".to_owned(),
+    };
+    Some(format!(
+        "{} is {} and this is {}: element by element needs two arrays of one size; leave \
+         `elementwise` out to wait for all of it",
+        shown(parent),
+        words(theirs),
+        words(ours)
+    ))
 }
 
 /// Checks what only the whole document shows: names are given once, and
@@ -152,8 +183,8 @@ pub(super) fn check_names(jobs: &[JobSpec]) -> Result<(), (usize, Problem)> {
     }
     for (index, job) in jobs.iter().enumerate() {
         let unknown = job.after.iter().enumerate().find_map(|(place, dependency)| {
-            let Dependency::Name(name) = dependency else { return None };
-            (!names.contains(name.as_str())).then_some((place, name))
+            let name = dependency.name()?;
+            (!names.contains(name)).then_some((place, name))
         });
         if let Some((place, name)) = unknown {
             let message = format!(
@@ -165,6 +196,7 @@ pub(super) fn check_names(jobs: &[JobSpec]) -> Result<(), (usize, Problem)> {
             return Err((index, problem.index(place).key("after")));
         }
     }
+    check_sizes(jobs)?;
     check_circles(jobs)
 }
 
@@ -187,10 +219,7 @@ fn check_circles(jobs: &[JobSpec]) -> Result<(), (usize, Problem)> {
 
 /// The names that a job waits for, one for each entry of `after`; empty for an id.
 fn awaited(job: &JobSpec) -> impl Iterator<Item = &str> {
-    job.after.iter().map(|dependency| match dependency {
-        Dependency::Name(name) => name.as_str(),
-        Dependency::Id(_) => "",
-    })
+    job.after.iter().map(|dependency| dependency.name().unwrap_or_default())
 }
 
 /// Jobs of which each waits for the next and the last for the first, beginning with
@@ -232,4 +261,23 @@ fn circle(jobs: &[JobSpec]) -> Option<Vec<&JobSpec>> {
         }
     }
     None
+}
+
+/// Checks that arrays that wait element by element have one size.
+fn check_sizes(jobs: &[JobSpec]) -> Result<(), (usize, Problem)> {
+    let size = |job: &JobSpec| job.array.as_ref().map(|array| array.elements.len());
+    let sizes: BTreeMap<&str, Option<usize>> =
+        jobs.iter().map(|job| (job.name.as_str(), size(job))).collect();
+    for (index, job) in jobs.iter().enumerate() {
+        let wrong = job.after.iter().enumerate().find_map(|(place, dependency)| {
+            let name = dependency.name().filter(|_| dependency.elementwise)?;
+            let theirs = sizes.get(name).copied().flatten();
+            Some((place, elementwise_mismatch(name, (theirs, size(job)))?))
+        });
+        if let Some((place, message)) = wrong {
+            let problem = Problem::new("array_size_mismatch", message);
+            return Err((index, problem.index(place).key("after")));
+        }
+    }
+    Ok(())
 }

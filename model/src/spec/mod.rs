@@ -6,6 +6,7 @@ mod amounts;
 mod bad_inputs;
 mod document;
 mod duration;
+mod edit;
 mod error;
 #[cfg(test)]
 mod good_inputs;
@@ -25,13 +26,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::dependency::{Condition, Dependency, Needed};
 pub use document::json_schema;
+pub use edit::{Edit, EditRetries, NewDeadline, parse_edit};
 pub use error::{SpecError, closest};
+pub use many::elementwise_mismatch;
 pub use validate::{Format, MAX_DOCUMENT_BYTES, Submission, canonical, parse};
-pub use work::check_deadline;
+pub use work::{check_deadline, check_deadline_at};
 
 use crate::gpu::MigProfile;
-use crate::id::{Accelerator, JobId};
+use crate::id::Accelerator;
 use crate::money::Money;
 use crate::resources::Share;
 use crate::sharing::SoftSharing;
@@ -121,7 +125,7 @@ pub struct JobSpec {
     pub tags: BTreeMap<String, String>,
     /// -100 to 100; higher is served first where not all can be.
     pub priority: i32,
-    /// Jobs that must succeed first.
+    /// Jobs that must end first, each in its way.
     pub after: Vec<Dependency>,
     /// Elements still to be expanded; none in a stored job.
     pub array: Option<Array>,
@@ -310,16 +314,6 @@ pub enum SecretRef {
         /// Its absolute path.
         path: String,
     },
-}
-
-/// A job that must succeed first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dependency {
-    /// Another job of the same document.
-    Name(String),
-    /// A job that was submitted before.
-    Id(JobId),
 }
 
 /// Many jobs from one spec.

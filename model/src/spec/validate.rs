@@ -38,15 +38,19 @@ pub struct Submission {
 /// Reads and validates a document. It costs time and memory in proportion to
 /// [`MAX_DOCUMENT_BYTES`] at most, whatever the bytes are, and never panics.
 pub fn parse(text: &[u8], format: Format) -> Result<Submission, SpecError> {
+    let tree = with_defaults(parse_tree(text, format)?)?;
+    let jobs = submission(&tree).map_err(|problem| problem.into_error(Some(&tree)))?;
+    Ok(Submission { jobs })
+}
+
+/// Any document, before its fields are looked at.
+pub(super) fn parse_tree(text: &[u8], format: Format) -> Result<Node, SpecError> {
     let text = decode(text).map_err(|problem| problem.into_error(None))?;
     let tree = match format {
         Format::Yaml => yaml::read(text),
         Format::Json => json::read(text),
     };
-    let tree = tree.map_err(|problem| problem.into_error(None))?;
-    let tree = with_defaults(tree)?;
-    let jobs = submission(&tree).map_err(|problem| problem.into_error(Some(&tree)))?;
-    Ok(Submission { jobs })
+    tree.map_err(|problem| problem.into_error(None))
 }
 
 /// The same text for the same jobs, however they were written: what an
@@ -153,10 +157,7 @@ fn job(document: JobDocument, allowance: &mut usize) -> Result<JobSpec, Problem>
     let name = text::name(document.name.ok_or_else(|| missing("name"))?).under("name")?;
     let command = document.command.ok_or_else(|| missing("command"))?;
     let class = document.class.unwrap_or_default();
-    let priority = document.priority.unwrap_or(0);
-    if !(-100..=100).contains(&priority) {
-        return Err(Problem::new("out_of_range", "must be -100 to 100").key("priority"));
-    }
+    let priority = work::priority(document.priority.unwrap_or(0)).under("priority")?;
     let array = match (document.array, document.sweep) {
         (Some(_), Some(_)) => {
             let message = "is given together with `array`; keep one of them";

@@ -24,7 +24,15 @@ const SANE_SECONDS: std::ops::Range<i64> = 1_577_836_800..4_102_444_800;
 /// Refuses a deadline that is not after `now` (market time) or more than a
 /// year away. Apart from [`parse`](super::parse), which has no clock.
 pub fn check_deadline(spec: &JobSpec, now: Timestamp) -> Result<(), SpecError> {
-    let Some(Deadline::At(deadline)) = spec.deadline else { return Ok(()) };
+    match spec.deadline {
+        Some(Deadline::At(deadline)) => check_deadline_at(deadline, now),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a time that can be no deadline: not after `now` (market time), or more
+/// than a year away.
+pub fn check_deadline_at(deadline: Timestamp, now: Timestamp) -> Result<(), SpecError> {
     let refuse =
         |code, message: String| Err(Problem::new(code, message).key("deadline").into_error(None));
     if deadline <= now {
@@ -34,6 +42,13 @@ pub fn check_deadline(spec: &JobSpec, now: Timestamp) -> Result<(), SpecError> {
         return refuse("deadline_too_far", format!("{deadline} is more than a year away"));
     }
     Ok(())
+}
+
+pub(super) fn priority(priority: i32) -> Result<i32, Problem> {
+    if (-100..=100).contains(&priority) {
+        return Ok(priority);
+    }
+    Err(Problem::new("out_of_range", "must be -100 to 100"))
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
@@ -84,12 +99,19 @@ fn is_rfc3339(text: &str) -> bool {
         && (zone == "Z" || fits(zone, "+00:00"))
 }
 
+/// Above 0: a job that may cost nothing can never run.
 pub(super) fn budget(text: &str) -> Result<Money, Problem> {
-    text.parse().map_err(|invalid: InvalidMoney| {
+    let budget = text.parse().map_err(|invalid: InvalidMoney| {
         let message =
             format!("{} is {invalid}; write dollars such as 25 or \"12.50\"", shown(text));
         Problem::new("invalid_money", message)
-    })
+    })?;
+    if budget == Money::ZERO {
+        let message = "must be above 0: a job that may cost nothing never runs; leave it out \
+                       for no limit";
+        return Err(Problem::new("out_of_range", message));
+    }
+    Ok(budget)
 }
 
 pub(super) fn work(document: WorkDocument) -> Result<Work, Problem> {

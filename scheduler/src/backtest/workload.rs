@@ -248,6 +248,7 @@ impl<'a> Replay<'a> {
                 key: None,
                 known: None,
                 ended_parents: Vec::new(),
+                arrays: std::collections::BTreeMap::new(),
             };
             self.world.command(Command::Submit(request)).map_err(|refusal| {
                 let name = arrival.submission.jobs.first().map(|job| job.name.clone());

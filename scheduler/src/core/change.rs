@@ -92,6 +92,8 @@ pub enum EventKind {
     Failed,
     /// Cancelled.
     Cancelled,
+    /// Not needed.
+    Skipped,
     /// Its charges are in the ledger.
     Settled,
     /// The database is an older one: not everything about it is known.
@@ -100,6 +102,8 @@ pub enum EventKind {
     DeadlineLost,
     /// Its deadline can be met after all.
     DeadlineBack,
+    /// Its owner has changed its budget, deadline, priority or retries.
+    Edited,
 }
 
 impl EventKind {
@@ -119,10 +123,12 @@ impl EventKind {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
             Self::Settled => "settled",
             Self::Restored => "restored",
             Self::DeadlineLost => "deadline-lost",
             Self::DeadlineBack => "deadline-back",
+            Self::Edited => "edited",
         }
     }
 }

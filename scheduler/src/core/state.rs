@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::{
-    Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobSpec,
-    JobState, LedgerEntry, Money, Offer, WaitReason,
+    Attempt, AttemptId, AttemptState, Ending, Instance, InstanceId, InstanceState, Job, JobId,
+    JobSpec, JobState, LedgerEntry, Money, Offer, WaitReason,
 };
 use spotwise_solver::{Forecast, PoolLimit};
 
@@ -26,8 +26,8 @@ pub struct State {
     pub attempts: Attempts,
     /// Machines that are not settled.
     pub instances: BTreeMap<InstanceId, Instance>,
-    /// How parents ended that live jobs still name: true for success.
-    pub ended_parents: BTreeMap<JobId, bool>,
+    /// How parents ended that live jobs still name.
+    pub ended_parents: BTreeMap<JobId, Ending>,
     /// The last number given to a job.
     pub last_job: u64,
     /// The last number given to an instance.
@@ -168,15 +168,15 @@ impl State {
         self.instances
             .retain(|_, i| !matches!(i.state, InstanceState::Ended { settled: true, .. }));
         let busy: BTreeSet<JobId> = self.attempts.keys().map(|id| id.job).collect();
-        let over: Vec<(JobId, bool)> = self
+        let over: Vec<(JobId, Ending)> = self
             .jobs
             .values()
-            .filter(|job| job.state.is_terminal() && !busy.contains(&job.id))
-            .map(|job| (job.id, matches!(job.state, JobState::Succeeded { .. })))
+            .filter(|job| !busy.contains(&job.id))
+            .filter_map(|job| Some((job.id, job.state.ending()?)))
             .collect();
-        for (id, succeeded) in over {
+        for (id, ending) in over {
             self.jobs.remove(&id);
-            self.ended_parents.insert(id, succeeded);
+            self.ended_parents.insert(id, ending);
         }
         let named: BTreeSet<JobId> = self
             .jobs
@@ -208,12 +208,9 @@ impl State {
     }
 
     /// How an earlier job ended: none while it is not over.
-    pub fn parent_outcome(&self, job: JobId) -> Option<bool> {
+    pub fn parent_ending(&self, job: JobId) -> Option<Ending> {
         match self.jobs.get(&job) {
-            Some(job) if job.state.is_terminal() => {
-                Some(matches!(job.state, JobState::Succeeded { .. }))
-            }
-            Some(_) => None,
+            Some(job) => job.state.ending(),
             None => self.ended_parents.get(&job).copied(),
         }
     }

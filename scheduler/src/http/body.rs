@@ -37,6 +37,26 @@ impl<S: Sync> FromRequest<S> for Document {
     }
 }
 
+/// A job document, or nothing at all.
+#[derive(Debug)]
+pub(super) struct MaybeDocument(pub(super) Document);
+
+impl<S: Sync> FromRequest<S> for MaybeDocument {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
+        if request.headers().contains_key(CONTENT_TYPE) {
+            return Document::from_request(request, state).await.map(Self);
+        }
+        if !read(request).await?.is_empty() {
+            return Err(ServiceError::UnsupportedType(REMEDY.to_owned()).into());
+        }
+        Ok(Self(Document { text: String::new(), format: "yaml".to_owned() }))
+    }
+}
+
+const REMEDY: &str = "send application/yaml or application/json in UTF-8";
+
 /// Refuses a body that is too large before it has come.
 async fn read(request: Request<Body>) -> Result<Vec<u8>, ServiceError> {
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
@@ -71,10 +91,7 @@ fn format(headers: &HeaderMap) -> Result<&'static str, ServiceError> {
     match kind.trim().to_ascii_lowercase().as_str() {
         "application/yaml" if utf8 => Ok("yaml"),
         "application/json" if utf8 => Ok("json"),
-        _ => {
-            let remedy = "send application/yaml or application/json in UTF-8";
-            Err(ServiceError::UnsupportedType(remedy.to_owned()))
-        }
+        _ => Err(ServiceError::UnsupportedType(REMEDY.to_owned())),
     }
 }
 

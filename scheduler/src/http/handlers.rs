@@ -7,7 +7,7 @@ use spotwise_api::convert::Problem;
 use spotwise_api::v1;
 
 use super::Refused;
-use super::body::Document;
+use super::body::{Document, MaybeDocument};
 use super::params::{JobPath, Params};
 use crate::service::{Service, ServiceError};
 
@@ -122,24 +122,60 @@ pub(super) async fn delete(
     cancel(state, job, params).await
 }
 
-/// Submits the document of an ended job again.
+/// Changes the budget, deadline, priority or retries of a job that is not over.
+#[utoipa::path(
+    patch, path = "/api/v1/jobs/{job}", tag = "jobs",
+    params(
+        ("job" = String, Path, description = "j17, 17, or a job's name"), ("dry_run" = Option<bool>, Query, description = "Say what it would do, and do nothing"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters; a repeated call gives the same answer")),
+    request_body(description = "Any of `budget_usd`, `deadline`, `priority` and `retries`", content(("application/yaml"), ("application/json"))),
+    responses(
+        (status = 200, body = v1::EditResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn edit(
+    State(service): State<Service>,
+    JobPath(job): JobPath,
+    mut params: Params,
+    headers: HeaderMap,
+    document: Document,
+) -> Answer<v1::EditResponse> {
+    let dry_run = params.flag("dry_run")?;
+    params.end()?;
+    let idempotency_key = idempotency_key(&headers)?;
+    let Document { text: document, format } = document;
+    let request = v1::EditRequest { job, document, format, idempotency_key, dry_run };
+    Ok(Json(service.edit(request).await?))
+}
+
+/// Brings jobs that ended back as new ones. The body, a mended document, may be left out.
 #[utoipa::path(
     post, path = "/api/v1/jobs/{job}/resubmit", tag = "jobs",
     params(
-        ("job" = String, Path, description = "j17, 17, or a job's name"),
+        ("job" = String, Path, description = "j17, 17, a job's name, or an element such as big[3]"),
+        ("failed" = Option<bool>, Query, description = "Only those that have not succeeded, and what is behind them"),
+        ("fresh" = Option<bool>, Query, description = "From the start, not from the newest checkpoint"),
+        ("group" = Option<bool>, Query, description = "Of all jobs of the same submission"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters")),
+    request_body(description = "A mended document, or nothing", content(("application/yaml"), ("application/json"))),
     responses(
         (status = 201, body = v1::SubmitResponse), (status = 200, description = "An earlier call with this key had made it", body = v1::SubmitResponse),
         (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn resubmit(
     State(service): State<Service>,
     JobPath(job): JobPath,
-    params: Params,
+    mut params: Params,
     headers: HeaderMap,
+    MaybeDocument(document): MaybeDocument,
 ) -> Result<Response, Refused> {
+    let [failed, fresh, group] =
+        [params.flag("failed")?, params.flag("fresh")?, params.flag("group")?];
     params.end()?;
     let idempotency_key = idempotency_key(&headers)?;
-    Ok(submitted(service.resubmit(v1::ResubmitRequest { job, idempotency_key }).await?))
+    let Document { text: document, format } = document;
+    let request =
+        v1::ResubmitRequest { job, idempotency_key, failed, fresh, group, document, format };
+    Ok(submitted(service.resubmit(request).await?))
 }
 
 /// Why a job waits, or why it is where it is.

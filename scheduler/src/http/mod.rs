@@ -56,7 +56,7 @@ pub fn router(service: Service) -> Router {
 fn routes() -> Vec<(&'static str, MethodRouter<Service>)> {
     vec![
         ("/api/v1/jobs", post(handlers::submit).get(handlers::list)),
-        ("/api/v1/jobs/{job}", get(handlers::get).delete(handlers::delete)),
+        ("/api/v1/jobs/{job}", get(handlers::get).patch(handlers::edit).delete(handlers::delete)),
         ("/api/v1/jobs/{job}/cancel", post(handlers::cancel)),
         ("/api/v1/jobs/{job}/resubmit", post(handlers::resubmit)),
         ("/api/v1/jobs/{job}/explain", get(handlers::explain)),

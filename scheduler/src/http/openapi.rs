@@ -15,6 +15,7 @@ use super::{handlers, streams};
         handlers::submit,
         handlers::list,
         handlers::get,
+        handlers::edit,
         handlers::delete,
         handlers::cancel,
         handlers::resubmit,

@@ -1,9 +1,12 @@
 //! What becomes of a request: pure functions from the state and a command to
 //! changes and an answer. A refused command changes nothing.
 
+mod edit;
+mod resubmit;
 mod submit;
 mod worker;
 
+pub(crate) use edit::changed;
 pub use submit::{check_deadlines, preview};
 
 use std::sync::Arc;
@@ -37,6 +40,8 @@ pub fn answer(state: &mut State, command: Command, terms: &Terms, now: Now) -> A
     match command {
         Command::Submit(request) => submit::submit(state, &request, terms, now),
         Command::Expect(specs) => Ok(expect(state, specs, now)),
+        Command::Resubmit(request) => resubmit::resubmit(state, &request, terms, now),
+        Command::Edit(request) => edit::edit(state, &request, terms, now),
         Command::Cancel { job, group } => cancel(state, job, group, now),
         Command::CancelArray { first } => {
             let of_array = |job: &&Job| job.array.is_some_and(|place| place.first == first);
@@ -129,6 +134,23 @@ fn cancel_one(state: &State, id: JobId, now: Now) -> Option<Vec<Change>> {
     let mut changes = ending::order_stop(attempt, order, "its owner cancelled it");
     changes.push(job.into());
     Some(changes)
+}
+
+/// The answer to an idempotency key that was used before: the jobs it stands for.
+fn replayed(
+    state: &State,
+    key: &Option<String>,
+    hash: &str,
+    known: &Option<(String, Vec<JobId>)>,
+) -> Option<Result<Vec<JobId>, Refusal>> {
+    let recent = key.as_ref().and_then(|key| state.seen.recent_keys.get(key));
+    let recent = recent.map(|record| (&record.document_hash, &record.jobs));
+    let (stored, jobs) = recent.or(known.as_ref().map(|(hash, jobs)| (hash, jobs)))?;
+    Some(if stored == hash { Ok(jobs.clone()) } else { Err(Refusal::KeyReused) })
+}
+
+fn invalid(code: &'static str, field: &str, message: String) -> Refusal {
+    Refusal::Invalid { code, field: field.to_owned(), message }
 }
 
 /// The reason of a job that no round has looked at.

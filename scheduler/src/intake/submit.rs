@@ -8,18 +8,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::job::{ArrayPlace, DeadlineSource};
-use spotwise_model::spec::{Array, Deadline, Dependency, JobSpec, Submission, check_deadline};
+use spotwise_model::spec::{
+    Array, Condition, Deadline, Dependency, JobSpec, Needed, Submission, check_deadline,
+    elementwise_mismatch,
+};
 use spotwise_model::time::after;
 use spotwise_model::{Job, JobId, JobState, Money, Now};
 use spotwise_solver::graph;
 
-use super::{Answer, FIRST_WAIT, Terms};
+use super::{Answer, FIRST_WAIT, Terms, invalid, replayed};
 use crate::core::{Change, EventKind, State, SubmissionRecord};
 use crate::handle::{Refusal, Reply, Submit};
 
 pub(super) fn submit(state: &mut State, request: &Submit, terms: &Terms, now: Now) -> Answer {
-    if let Some(answer) = replay(state, request) {
-        return answer;
+    if let Some(answer) = replayed(state, &request.key, &request.document_hash, &request.known) {
+        let made = Vec::new();
+        return answer.map(|jobs| (Vec::new(), Reply::Submitted { jobs, made, replayed: true }));
     }
     let specs = &request.submission.jobs;
     check_deadlines(specs, now.market)?;
@@ -58,16 +62,17 @@ pub(super) fn submit(state: &mut State, request: &Submit, terms: &Terms, now: No
 }
 
 /// The jobs that a submission would become, parents before children. `state` has the
-/// earlier jobs that it names, or how they ended.
+/// earlier jobs that it names, or how they ended; the elements of earlier arrays come
+/// with it.
 pub fn preview(
     state: &State,
-    submission: Submission,
+    (submission, arrays): (Submission, BTreeMap<JobId, Vec<JobId>>),
     changeover: Duration,
     now: Now,
 ) -> Result<Vec<Job>, Refusal> {
     let nothing = (String::new(), None, None, Vec::new());
     let (document_hash, key, known, ended_parents) = nothing;
-    let request = Submit { submission, document_hash, key, known, ended_parents };
+    let request = Submit { submission, document_hash, key, known, ended_parents, arrays };
     Expansion::new(state, &request, now).run(changeover)
 }
 
@@ -84,30 +89,8 @@ pub fn check_deadlines(specs: &[JobSpec], now: Timestamp) -> Result<(), Refusal>
     Ok(())
 }
 
-/// The answer to a key that was used before.
-fn replay(state: &State, request: &Submit) -> Option<Answer> {
-    let recent = request.key.as_ref().and_then(|key| state.seen.recent_keys.get(key));
-    let recent = recent.map(|record| (&record.document_hash, &record.jobs));
-    let stored = request.known.as_ref().map(|(hash, jobs)| (hash, jobs));
-    let (hash, jobs) = recent.or(stored)?;
-    Some(if *hash == request.document_hash {
-        let (jobs, made) = (jobs.clone(), Vec::new());
-        Ok((Vec::new(), Reply::Submitted { jobs, made, replayed: true }))
-    } else {
-        Err(Refusal::KeyReused)
-    })
-}
-
 fn names_after(spec: &JobSpec) -> Vec<String> {
-    let names = spec.after.iter().filter_map(|dependency| match dependency {
-        Dependency::Name(name) => Some(name.clone()),
-        Dependency::Id(_) => None,
-    });
-    names.collect()
-}
-
-fn invalid(code: &'static str, field: &str, message: String) -> Refusal {
-    Refusal::Invalid { code, field: field.to_owned(), message }
+    spec.after.iter().filter_map(Dependency::name).map(str::to_owned).collect()
 }
 
 fn welcome(job: &Job) -> String {
@@ -116,6 +99,29 @@ fn welcome(job: &Job) -> String {
         DeadlineSource::Derived => "three times the expected duration",
     };
     format!("accepted {}; deadline {} ({source})", job.display_name(), job.deadline)
+}
+
+/// What the elements of one spec wait for.
+#[derive(Default)]
+struct Parents {
+    /// Each of them.
+    all: BTreeMap<JobId, Condition>,
+    /// Each for one of these, by its index.
+    by_element: Vec<(Vec<JobId>, Condition)>,
+    /// By when the last of them must be over.
+    done_by: Timestamp,
+}
+
+impl Parents {
+    /// What one element waits for, and where that need not succeed.
+    fn of(&self, index: usize) -> (Vec<JobId>, BTreeMap<JobId, Condition>) {
+        let own = self.by_element.iter().filter_map(|(ids, on)| Some((*ids.get(index)?, *on)));
+        let mut all: BTreeMap<JobId, Condition> =
+            self.all.iter().map(|(id, on)| (*id, *on)).chain(own).collect();
+        let ids = all.keys().copied().collect();
+        all.retain(|_, on| !on.is_default());
+        (ids, all)
+    }
 }
 
 /// Makes the jobs of one submission, parents before children.
@@ -145,15 +151,17 @@ impl<'a> Expansion<'a> {
     }
 
     fn expand(&mut self, spec: &'a JobSpec) -> Result<Vec<Job>, Refusal> {
-        let (parents, parents_done_by) = self.parents(spec)?;
-        let (deadline, deadline_source) = self.deadline(spec, parents_done_by);
+        let parents = self.parents(spec)?;
+        let (deadline, deadline_source) = self.deadline(spec, parents.done_by);
         let first = JobId(self.next);
         let array = spec.array.as_ref();
         let size = array.map_or(1, |array| array.elements.len());
         let mut jobs = Vec::with_capacity(size);
         // Without the list of elements: a copy of that for each of them would be square.
         let alone = JobSpec { array: None, ..spec.clone() };
+        let same = parents.by_element.is_empty().then(|| parents.of(0));
         for index in 0..size {
+            let (after, on) = same.clone().unwrap_or_else(|| parents.of(index));
             jobs.push(Job {
                 id: JobId(self.next),
                 group: self.group,
@@ -162,7 +170,8 @@ impl<'a> Expansion<'a> {
                 submitted: self.now.market,
                 deadline,
                 deadline_source,
-                after: parents.clone(),
+                after,
+                on,
                 attempts: 0,
                 errors: 0,
                 interruptions: 0,
@@ -174,6 +183,8 @@ impl<'a> Expansion<'a> {
                 not_before: None,
                 half_known: None,
                 deadline_lost: None,
+                budget_raised: false,
+                resubmission: None,
                 quoted: None,
                 state: JobState::Waiting {
                     since: self.now.market,
@@ -188,41 +199,84 @@ impl<'a> Expansion<'a> {
         Ok(jobs)
     }
 
-    /// The jobs that must succeed first, and by when the last of them must.
-    fn parents(&self, spec: &JobSpec) -> Result<(Vec<JobId>, Timestamp), Refusal> {
-        let mut parents = BTreeSet::new();
-        let mut done_by = self.now.market;
-        for dependency in &spec.after {
-            match dependency {
-                Dependency::Name(name) => {
-                    let (ids, deadline) = self.made.get(name.as_str()).ok_or_else(|| {
-                        invalid("unknown_dependency", "after", format!("no job is named `{name}`"))
-                    })?;
-                    parents.extend(ids.iter().copied());
-                    done_by = done_by.max(*deadline);
-                }
-                Dependency::Id(id) => {
-                    done_by = done_by.max(self.earlier_job(*id)?);
-                    parents.insert(*id);
-                }
+    /// The jobs that must end first.
+    fn parents(&self, spec: &JobSpec) -> Result<Parents, Refusal> {
+        let mut parents = Parents { done_by: self.now.market, ..Parents::default() };
+        for (place, dependency) in spec.after.iter().enumerate() {
+            let (ids, done_by) = match &dependency.job {
+                Needed::Name(name) => self.made.get(name.as_str()).cloned().ok_or_else(|| {
+                    let message = format!("no job is named `{name}`");
+                    invalid("unknown_dependency", &self.field(spec, place), message)
+                })?,
+                Needed::Id(id) => self.earlier(spec, place, *id)?,
+            };
+            parents.done_by = parents.done_by.max(done_by);
+            if dependency.elementwise {
+                parents.by_element.push((ids, dependency.on));
+            } else {
+                parents.all.extend(ids.into_iter().map(|id| (id, dependency.on)));
             }
         }
-        Ok((parents.into_iter().collect(), done_by))
+        Ok(parents)
+    }
+
+    /// The jobs that were submitted before under this number, and the last of their
+    /// deadlines; now, where they are done.
+    fn earlier(
+        &self,
+        spec: &JobSpec,
+        place: usize,
+        id: JobId,
+    ) -> Result<(Vec<JobId>, Timestamp), Refusal> {
+        let Some(dependency) = spec.after.get(place) else {
+            return Ok((Vec::new(), self.now.market));
+        };
+        let field = || self.field(spec, place);
+        let ids = match self.request.arrays.get(&id).filter(|_| dependency.elementwise) {
+            _ if !dependency.elementwise => vec![id],
+            found => {
+                let size = found.map(Vec::len);
+                let own = spec.array.as_ref().map(|array| array.elements.len());
+                if let Some(message) = elementwise_mismatch(&id.to_string(), (size, own)) {
+                    return Err(invalid("array_size_mismatch", &field(), message));
+                }
+                found.cloned().unwrap_or_default()
+            }
+        };
+        let mut done_by = self.now.market;
+        for id in &ids {
+            done_by = done_by.max(self.earlier_job(*id, dependency.on, &field())?);
+        }
+        Ok((ids, done_by))
     }
 
     /// The deadline of a job that was submitted before; now, where it is done.
-    fn earlier_job(&self, id: JobId) -> Result<Timestamp, Refusal> {
-        if let Some(job) = self.state.jobs.get(&id) {
+    fn earlier_job(&self, id: JobId, on: Condition, field: &str) -> Result<Timestamp, Refusal> {
+        let live = self.state.jobs.get(&id).filter(|job| !job.state.is_terminal());
+        if let Some(job) = live {
             return Ok(job.deadline);
         }
-        match self.state.ended_parents.get(&id) {
-            Some(true) => Ok(self.now.market),
-            Some(false) => Err(invalid(
-                "failed_dependency",
-                "after",
-                format!("{id} has ended without success; resubmit it first"),
-            )),
-            None => Err(invalid("unknown_dependency", "after", format!("there is no job {id}"))),
+        let Some(ending) = self.state.parent_ending(id) else {
+            return Err(invalid("unknown_dependency", field, format!("there is no job {id}")));
+        };
+        if on.is_met_by(ending) {
+            return Ok(self.now.market);
+        }
+        let message = format!(
+            "{id} {} and never meets `on: {}`; {}",
+            ending.words(),
+            on.name(),
+            if ending.is_good() { "leave this job out" } else { "resubmit that job first" }
+        );
+        Err(invalid("failed_dependency", field, message))
+    }
+
+    /// The path of a dependency in the document.
+    fn field(&self, spec: &JobSpec, place: usize) -> String {
+        let specs = &self.request.submission.jobs;
+        match specs.iter().position(|other| std::ptr::eq(other, spec)) {
+            Some(job) if specs.len() > 1 => format!("jobs[{job}].after[{place}]"),
+            _ => format!("after[{place}]"),
         }
     }
 
@@ -241,10 +295,10 @@ impl<'a> Expansion<'a> {
 }
 
 /// A deadline that nobody asked for gives way to those of the jobs behind it.
-fn pull_forward(jobs: &mut [Job], changeover: Duration) {
+pub(super) fn pull_forward(jobs: &mut [Job], changeover: Duration) {
     let deadlines = graph::effective_deadlines(jobs.iter().map(|job| graph::Node {
         key: job.id,
-        after: job.after.clone(),
+        after: job.hurries(),
         deadline: job.deadline,
         duration: job.spec.longest_expected_duration(),
         changeover,

@@ -40,7 +40,7 @@ pub(super) fn register(
         Box::new(Assigned {
             job: job.clone(),
             restore: attempt.restore,
-            newest_saved: job.half_known.is_some_and(|known| known.attempt < attempt.id.number)
+            newest_saved: job.half_known.is_none_or(|known| known.attempt < attempt.id.number)
                 && job.may_have_saved_more(),
             addresses: attempt
                 .nodes

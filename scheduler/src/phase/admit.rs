@@ -1,11 +1,10 @@
 //! Says of every job that is not running what it waits for, and gives up those
-//! that can never run.
+//! that can never run: cancelled, or skipped where all is well without them.
 
 use std::collections::BTreeMap;
 
-use spotwise_model::job::FailReason;
 use spotwise_model::plan::WaitReason;
-use spotwise_model::{Job, JobId, JobState, Money, Now};
+use spotwise_model::{Ending, Job, JobId, JobState, Money, Now, Unmet};
 
 use crate::core::due::Due;
 use crate::core::{Change, EventKind, State};
@@ -13,10 +12,12 @@ use spotwise_api::convert as words;
 
 /// Whether a waiting job may be planned now, and if not, why.
 pub fn obstacle(state: &State, job: &Job, running: &ArrayLoad, now: Now) -> Option<WaitReason> {
-    let open: Vec<JobId> =
-        job.after.iter().copied().filter(|id| state.parent_outcome(*id) != Some(true)).collect();
-    if !open.is_empty() {
-        return Some(WaitReason::Dependencies { jobs: open });
+    let met = |id: &JobId| {
+        state.parent_ending(*id).is_some_and(|ending| job.condition(*id).is_met_by(ending))
+    };
+    let mut open = job.after.iter().filter(|id| !met(id)).peekable();
+    if open.peek().is_some() {
+        return Some(WaitReason::needs(open.map(|id| (*id, job.condition(*id)))));
     }
     if let Some(known) = job.half_known.filter(|known| known.over > now.market) {
         return Some(WaitReason::FormerWorkers { until: known.over });
@@ -56,10 +57,14 @@ impl ArrayLoad {
     }
 }
 
-/// Moves waiting and held jobs: dependencies that failed, reasons that changed.
+/// Moves waiting and held jobs: conditions that will never be met, reasons that
+/// changed. A job has a higher number than those it waits for, so that what is given
+/// up takes all behind it along at once.
 pub fn admit(state: &State, now: Now) -> Vec<Change> {
     let load = ArrayLoad::count(state);
-    state.jobs.values().flat_map(|job| look_at(state, job, &load, now)).collect()
+    let mut given_up = BTreeMap::new();
+    let look = |job| look_at(state, job, &load, &mut given_up, now);
+    state.jobs.values().flat_map(look).collect()
 }
 
 /// When a job may be planned again that waits for a time.
@@ -72,14 +77,19 @@ pub fn due(state: &State, due: &mut Due) {
     );
 }
 
-fn look_at(state: &State, job: &Job, load: &ArrayLoad, now: Now) -> Vec<Change> {
+fn look_at(
+    state: &State,
+    job: &Job,
+    load: &ArrayLoad,
+    given_up: &mut BTreeMap<JobId, Ending>,
+    now: Now,
+) -> Vec<Change> {
     match &job.state {
         JobState::Waiting { .. } | JobState::Held { .. } => {}
         _ => return Vec::new(),
     }
-    let failed = job.after.iter().find(|id| state.parent_outcome(**id) == Some(false));
-    if let Some(parent) = failed {
-        return fail(job, FailReason::Dependency { job: *parent }, now);
+    if let Some(unmet) = unmet(state, job, given_up) {
+        return give_up(job, unmet, given_up, now);
     }
     match &job.state {
         JobState::Waiting { why, .. } => match obstacle(state, job, load, now) {
@@ -108,11 +118,31 @@ pub fn wait(job: &Job, reason: WaitReason, now: Now) -> Vec<Change> {
     vec![job.into(), event]
 }
 
-fn fail(job: &Job, why: FailReason, now: Now) -> Vec<Change> {
+/// A condition of the job that can never be met; one to regret before one that is
+/// only not needed.
+fn unmet(state: &State, job: &Job, given_up: &BTreeMap<JobId, Ending>) -> Option<Unmet> {
+    let never = job.after.iter().filter_map(|parent| {
+        let ended = given_up.get(parent).copied().or_else(|| state.parent_ending(*parent))?;
+        let on = job.condition(*parent);
+        (!on.is_met_by(ended)).then_some(Unmet { job: *parent, on, ended })
+    });
+    never.min_by_key(|unmet| unmet.ended.is_good())
+}
+
+fn give_up(job: &Job, why: Unmet, given_up: &mut BTreeMap<JobId, Ending>, now: Now) -> Vec<Change> {
     let mut job = job.clone();
-    let words = words::fail_reason(&why);
-    let Ok(next) = job.state.clone().fail(now.market, why) else { return Vec::new() };
+    let Ok(next) = job.state.clone().give_up(now.market, why) else { return Vec::new() };
+    let (kind, word) = match next {
+        JobState::Skipped { .. } => (EventKind::Skipped, "skipped"),
+        _ => (EventKind::Cancelled, "cancelled"),
+    };
+    given_up.extend(next.ending().map(|ending| (job.id, ending)));
     job.state = next;
-    let event = Change::event(job.id, None, now.market, EventKind::Failed, words);
+    let words = format!("{word}: {}", words::unmet(&why));
+    let event = Change::event(job.id, None, now.market, kind, words);
     vec![job.into(), event]
 }
+
+#[cfg(test)]
+#[path = "admit_tests.rs"]
+mod tests;

@@ -168,6 +168,10 @@ fn move_on(job: &mut Job, outcome: &Outcome, now: Now) -> Option<Change> {
         Outcome::Stopped { reason: StopReason::TimedOut } => {
             job.state.clone().fail(at, FailReason::TimedOut)
         }
+        Outcome::Stopped { reason: StopReason::Budget } if job.budget_raised => {
+            job.budget_raised = false;
+            job.state.clone().wait(at, WaitReason::Queued)
+        }
         Outcome::Stopped { reason: StopReason::Budget } => {
             let budget = job.spec.budget.unwrap_or_default();
             job.state.clone().hold(at, HoldReason::Budget { budget, committed: job.spent })

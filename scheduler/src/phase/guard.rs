@@ -90,6 +90,22 @@ fn offence(
     })
 }
 
+/// What a job has used of its budget and needs to stop its live attempt cleanly: no
+/// budget below that can be kept.
+pub fn least_budget(
+    state: &State,
+    job: &Job,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Money {
+    let stopping = state
+        .live_attempt(job.id)
+        .map_or(Money::ZERO, |live| cost_of_stopping(state, job, live, config, now));
+    // What is asked for now may be said a moment later.
+    job.spent + running(state, job, accrued) + stopping + stopping
+}
+
 /// What all attempts of a job have cost that is not settled.
 fn running(state: &State, job: &Job, accrued: &BTreeMap<AttemptId, Money>) -> Money {
     state.attempts_of(job.id).filter_map(|attempt| accrued.get(&attempt.id)).copied().sum()

@@ -74,7 +74,7 @@ pub fn effective_deadlines<'j>(
 ) -> BTreeMap<JobId, Timestamp> {
     graph::effective_deadlines(jobs.map(|job| Node {
         key: job.id,
-        after: job.after.clone(),
+        after: job.hurries(),
         deadline: job.deadline,
         duration: left(job),
         changeover,
@@ -249,6 +249,7 @@ fn place(
     job.state = next;
     job.attempts = id.number;
     job.not_before = None;
+    job.budget_raised = false;
     let event = Change::event(job.id, Some(id), now.market, EventKind::Placed, message);
     vec![attempt.into(), job.into(), event]
 }

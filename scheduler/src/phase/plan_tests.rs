@@ -25,7 +25,7 @@ fn quotes(ids: &[u64], micros: i64) -> BTreeMap<JobId, Quoted> {
 #[test]
 fn a_job_keeps_the_first_quote_that_a_plan_makes() {
     let mut over = job(4, "dev");
-    over.state = JobState::Cancelled { at: at(0) };
+    over.state = JobState::Cancelled { at: at(0), why: spotwise_model::job::CancelReason::Owner };
     let mut known = job(3, "dev");
     known.quoted = Some(quoted(7));
     let jobs = [job(1, "dev"), job(2, "dev"), known, over];

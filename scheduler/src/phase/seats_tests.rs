@@ -176,7 +176,10 @@ fn an_attempt_of_an_older_version_is_read() {
 #[test]
 fn demand_counts_the_slices_of_jobs_that_are_not_over() {
     let mut over = asks(3, MigProfile::G7);
-    over.state = spotwise_model::JobState::Cancelled { at: at(0) };
+    over.state = spotwise_model::JobState::Cancelled {
+        at: at(0),
+        why: spotwise_model::job::CancelReason::Owner,
+    };
     let jobs = [asks(1, MigProfile::G2), asks(2, MigProfile::G2), over, job(4, "dev")];
     let state = state_of(jobs.into_iter().map(Change::from).collect());
     assert_eq!(demand(&state), [1, 1, 3, 1, 1, 1]);

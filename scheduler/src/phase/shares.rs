@@ -135,6 +135,9 @@ pub(crate) mod tests {
             not_before: None,
             half_known: None,
             deadline_lost: None,
+            on: BTreeMap::new(),
+            budget_raised: false,
+            resubmission: None,
             quoted: None,
             state: JobState::Waiting { since: at(0), why: WaitReason::Queued, why_since: at(0) },
         }

@@ -53,6 +53,10 @@ impl Jobs for Rpc {
         self.0.cancel(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
+    async fn edit(&self, request: Request<v1::EditRequest>) -> Answer<v1::EditResponse> {
+        self.0.edit(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+    }
+
     async fn resubmit(&self, request: Request<v1::ResubmitRequest>) -> Answer<v1::SubmitResponse> {
         self.0.resubmit(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use spotwise_api::convert::{checkpoint_name, secret_reference, time_text};
 use spotwise_api::v1;
 use spotwise_model::sharing::{SoftSharing, WHOLE_GPU};
-use spotwise_model::{AttemptId, CapacityType, Job, Share};
+use spotwise_model::{AttemptId, CapacityType, Job, JobId, Share};
 
 use super::millis;
 use crate::config::Config;
@@ -73,8 +73,13 @@ pub fn assignment(
 }
 
 fn checkpoint_settings(job: &Job, config: &Config) -> v1::CheckpointSettings {
-    let store = config.checkpoints_dir().join(job.id.to_string());
-    let store = format!("file://{}", store.display());
+    let store_of =
+        |job: JobId| format!("file://{}", config.checkpoints_dir().join(job.to_string()).display());
+    let store = store_of(job.id);
+    let lineage = job.resubmission.iter().flat_map(|it| &it.lineage);
+    let earlier = lineage
+        .map(|id| v1::EarlierCheckpoints { job: id.to_string(), store: store_of(*id) })
+        .collect();
     let Some(checkpoint) = &job.spec.checkpoint else {
         return v1::CheckpointSettings { store, ..v1::CheckpointSettings::default() };
     };
@@ -86,7 +91,13 @@ fn checkpoint_settings(job: &Job, config: &Config) -> v1::CheckpointSettings {
         interval_ms: millis(interval.max(SHORTEST_INTERVAL)),
         keep: checkpoint.keep,
         resumable: checkpoint.resumable,
+        earlier,
     }
+}
+
+/// What the jobs of one submission share: there before the first of them starts.
+pub(super) fn shared_dir(job: &Job, config: &Config) -> std::path::PathBuf {
+    config.data_dir.join("shared").join(job.shared().to_string())
 }
 
 /// The spec's variables, then ours: they win, since the spec may not set them.
@@ -102,7 +113,7 @@ fn environment(
         env.insert(name.to_owned(), value);
     };
     let spot = attempt.offer.capacity_type == CapacityType::Spot;
-    let shared = config.data_dir.join("shared").join(job.group.to_string());
+    let shared = shared_dir(job, config);
     set("SPOTWISE_JOB_ID", job.id.to_string());
     set("SPOTWISE_JOB_NAME", job.display_name());
     set("SPOTWISE_ATTEMPT", attempt.id.number.to_string());

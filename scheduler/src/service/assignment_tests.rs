@@ -49,6 +49,9 @@ fn assigned(nodes: u32) -> Assigned {
         not_before: None,
         half_known: None,
         deadline_lost: None,
+        on: BTreeMap::new(),
+        budget_raised: false,
+        resubmission: None,
         quoted: None,
         state: JobState::Active { since: at, attempt: id },
     };

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use spotwise_api::convert::{
-    alternative_of, fail_reason, hold_reason, rule, time_text, transfer, wait_reason,
+    alternative_of, fail_reason, held, rule, time_text, transfer, unmet, wait_reason,
 };
 use spotwise_api::v1;
+use spotwise_model::job::CancelReason;
 use spotwise_model::policy::Policy;
 use spotwise_model::time::human;
-use spotwise_model::{Attempt, CapacityType, Job, JobState, Now, OfferKey, WaitReason};
+use spotwise_model::{Attempt, CapacityType, Condition, Job, JobState, Now, OfferKey, WaitReason};
 
 use super::bands::{bands, why_dearer};
 use super::commitments::{beside, is_reserved, why_paid};
@@ -40,7 +41,8 @@ impl Service {
                 self.explain_waiting(&job, &live, seen.unwrap_or(why), &mut answer).await?;
             }
             JobState::Held { since, why } => {
-                answer.headline = format!("it is held: {}", hold_reason(why));
+                let spent = job.spent.saturating_add(live.accrued_by(job.id));
+                answer.headline = format!("it is held: {}", held(&job, why, spent));
                 answer.since = time_text(*since);
             }
             JobState::Active { since, .. } => {
@@ -81,6 +83,7 @@ impl Service {
         answer: &mut v1::ExplainResponse,
     ) -> Result<(), ServiceError> {
         if let WaitReason::Dependencies { .. } = why {
+            answer.details.extend(self.waited_for(job).await?);
             answer.details.extend(deadline_line(job, live.now));
             return Ok(());
         }
@@ -115,7 +118,32 @@ impl Service {
     }
 }
 
+/// Jobs waited for that an explanation tells of.
+const TOLD: usize = 10;
+
 impl Service {
+    /// How far the jobs are that are waited for and not over.
+    async fn waited_for(&self, job: &Job) -> Result<Vec<String>, ServiceError> {
+        let job = job.clone();
+        let tell = move |state: &State, _| {
+            let open = job.after.iter().filter_map(|id| {
+                let parent = state.jobs.get(id).filter(|parent| !parent.state.is_terminal())?;
+                let must = match job.condition(*id) {
+                    Condition::Succeeded => "must succeed",
+                    Condition::Failed => "must fail, else this job is skipped",
+                    Condition::Ended => "must end",
+                };
+                Some(format!(
+                    "{id} {} is {} and {must}",
+                    parent.display_name(),
+                    parent.state.name()
+                ))
+            });
+            open.take(TOLD).collect()
+        };
+        Ok(self.parts.handle.ask(tell).await?)
+    }
+
     /// What the forecast of a spot offer goes by.
     async fn seen_of(
         &self,
@@ -210,7 +238,11 @@ fn ending(state: &JobState) -> String {
     match state {
         JobState::Succeeded { .. } => "it has succeeded".to_owned(),
         JobState::Failed { why, .. } => format!("it has failed: {}", fail_reason(why)),
-        JobState::Cancelled { .. } => "its owner cancelled it".to_owned(),
+        JobState::Cancelled { why: CancelReason::Owner, .. } => "its owner cancelled it".to_owned(),
+        JobState::Cancelled { why: CancelReason::Unmet(why), .. } => {
+            format!("it was cancelled: {}", unmet(why))
+        }
+        JobState::Skipped { why, .. } => format!("it was not needed: {}", unmet(why)),
         JobState::Rejected { why, .. } => format!("it was rejected: {why}"),
         JobState::Held { .. } | JobState::Waiting { .. } | JobState::Active { .. } => {
             "it is not over".to_owned()

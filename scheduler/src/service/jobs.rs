@@ -6,6 +6,7 @@ use spotwise_api::convert::{attempt_summary, deadline_source, quote_review};
 use spotwise_api::v1;
 use spotwise_model::{AttemptId, Job, JobId, JobState, Money};
 
+use super::assignment::shared_dir;
 use super::live::Live;
 use super::names::{Named, element, elements, over_already};
 use super::submit::unexpected;
@@ -18,6 +19,10 @@ use crate::store::{JobFilter, LedgerFilter};
 /// checkpoint a minute has 1,440 a day.
 const SHOWN_EVENTS: usize = 500;
 
+fn dependency(job: &Job, parent: JobId) -> v1::Dependency {
+    v1::Dependency { job: parent.to_string(), on: job.condition(parent).name().to_owned() }
+}
+
 impl Service {
     /// One job with its attempts and its history.
     pub async fn get(&self, request: v1::GetJobRequest) -> Result<v1::JobDetail, ServiceError> {
@@ -28,6 +33,13 @@ impl Service {
         Ok(v1::JobDetail {
             attempts: self.attempts(id, &live).await?,
             after: job.after.iter().map(ToString::to_string).collect(),
+            resubmission_of: job
+                .resubmission
+                .as_ref()
+                .map_or(String::new(), |it| it.of.to_string()),
+            resubmitted_as: self.resubmitted_as(&job).await?,
+            shared_dir: shared_dir(&job, &self.parts.config).display().to_string(),
+            dependencies: job.after.iter().map(|id| dependency(&job, *id)).collect(),
             document,
             events: self.last_events(id).await?,
             outputs: self.outputs(&job).await,
@@ -197,6 +209,16 @@ impl Service {
                 return Ok(last.into());
             }
         }
+    }
+
+    /// Its newest resubmission; empty for none.
+    async fn resubmitted_as(&self, job: &Job) -> Result<String, ServiceError> {
+        if !job.state.is_terminal() {
+            return Ok(String::new());
+        }
+        let all = self.parts.store.resubmissions(&job.spec.name, job.id).await?;
+        let of = |other: &&Job| other.resubmission.as_ref().is_some_and(|it| it.of == job.id);
+        Ok(all.iter().rfind(of).map(|again| again.id.to_string()).unwrap_or_default())
     }
 
     /// The folder with its collected output files, once there is one.

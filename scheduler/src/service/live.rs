@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spotwise_api::convert::{JobFigures, job_summary};
+use jiff::Timestamp;
+use spotwise_api::convert::{JobFigures, blocked, job_summary};
 use spotwise_api::v1;
-use spotwise_model::{AttemptId, InstanceId, Job, JobId, LedgerEntry, Money, Now};
+use spotwise_model::{AttemptId, InstanceId, Job, JobId, JobState, LedgerEntry, Money, Now};
 
 use super::{Service, ServiceError, no_such_job};
 use crate::core::State;
-use crate::phase::settle;
+use crate::phase::{guard, settle};
 
 /// A part of the state, and what it has cost that is not settled.
 pub(super) struct Live {
@@ -17,6 +18,7 @@ pub(super) struct Live {
     pub(super) now: Now,
     accrued: BTreeMap<AttemptId, Money>,
     entries: Vec<LedgerEntry>,
+    blocked: BTreeMap<JobId, String>,
 }
 
 impl Live {
@@ -28,6 +30,7 @@ impl Live {
             estimated: self.accrued_by(id),
             attempt: attempt.cloned(),
             waits: self.state.seen.waits.get(&id).cloned(),
+            blocked: self.blocked.get(&id).cloned().unwrap_or_default(),
         }
     }
 
@@ -56,7 +59,8 @@ impl Live {
 impl Service {
     /// What memory holds of these jobs.
     pub(super) async fn live(&self, ids: Vec<JobId>) -> Result<Live, ServiceError> {
-        let parts = self.parts.handle.ask(move |state, now| (part(state, &ids), now)).await?;
+        let ask = move |state: &State, now| (part(state, &ids), now, all_blocked(state, &ids, now));
+        let parts = self.parts.handle.ask(ask).await?;
         Ok(self.priced(parts))
     }
 
@@ -69,13 +73,13 @@ impl Service {
                 instances: state.instances.clone(),
                 ..counters(state)
             };
-            (part, now)
+            (part, now, BTreeMap::new())
         };
         let parts = self.parts.handle.ask(all).await?;
         Ok(self.priced(parts))
     }
 
-    fn priced(&self, (state, now): (State, Now)) -> Live {
+    fn priced(&self, (state, now, blocked): (State, Now, BTreeMap<JobId, String>)) -> Live {
         let policy = &self.parts.config.policy;
         let entries = settle::accrued_entries(&state, &self.parts.market, policy, now);
         let mut accrued = BTreeMap::new();
@@ -84,7 +88,22 @@ impl Service {
                 *accrued.entry(attempt).or_insert(Money::ZERO) += entry.amount;
             }
         }
-        Live { state, now, accrued, entries }
+        Live { state, now, accrued, entries, blocked }
+    }
+
+    /// What a job with a live attempt has used of its budget and needs to stop cleanly,
+    /// and when that was so; none for a job without.
+    pub(super) async fn used(&self, id: JobId) -> Result<Option<(Timestamp, Money)>, ServiceError> {
+        let ask = move |state: &State, now: Now| {
+            let mut part = part(state, &[id]);
+            part.seen.offers = state.seen.offers.clone();
+            (part, now)
+        };
+        let (state, now) = self.parts.handle.ask(ask).await?;
+        let config = &self.parts.config;
+        let accrued = settle::accrued(&state, &self.parts.market, &config.policy, now);
+        let job = state.jobs.get(&id).filter(|_| state.live_attempt(id).is_some());
+        Ok(job.map(|job| (now.wall, guard::least_budget(&state, job, &accrued, config, now))))
     }
 
     /// A job, from memory where it is live, else from the store.
@@ -143,6 +162,45 @@ fn part(state: &State, ids: &[JobId]) -> State {
         part.attempts.insert(attempt.clone());
     }
     part
+}
+
+/// Dependencies that are looked at: more take the loop's time, for a hint.
+const MOST_EDGES: usize = 200_000;
+
+/// Why nothing moves those of the jobs by themselves that nothing moves.
+fn all_blocked(state: &State, ids: &[JobId], now: Now) -> BTreeMap<JobId, String> {
+    let waits = |id: &JobId| state.seen.waits.get(id);
+    let mut found: BTreeMap<JobId, String> = state
+        .jobs
+        .values()
+        .filter_map(|job| Some((job.id, blocked(job, waits(&job.id), now.market)?)))
+        .collect();
+    if found.is_empty() {
+        return found;
+    }
+    // A job has a higher number than those it waits for.
+    let mut edges = 0;
+    for job in state.jobs.values() {
+        if edges > MOST_EDGES || !matches!(job.state, JobState::Waiting { .. }) {
+            continue;
+        }
+        edges += job.after.len();
+        if let Some((parent, why)) = job.after.iter().find_map(|id| found.get_key_value(id)) {
+            let (parent, why) = (*parent, why.clone());
+            found.entry(job.id).or_insert_with(|| behind(parent, &why));
+        }
+    }
+    found.retain(|id, _| ids.contains(id));
+    found
+}
+
+/// Why a job is not moved that waits for another that is not.
+fn behind(parent: JobId, why: &str) -> String {
+    if why.contains(" cannot go on: ") {
+        why.to_owned()
+    } else {
+        format!("{parent} cannot go on: {why}")
+    }
 }
 
 fn counters(state: &State) -> State {

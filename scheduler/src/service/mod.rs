@@ -6,6 +6,7 @@ mod bands;
 mod chain;
 mod commitments;
 mod cost;
+mod edit;
 mod error;
 mod explain;
 mod jobs;
@@ -15,6 +16,7 @@ mod logs;
 mod names;
 mod output;
 mod quote;
+mod resubmit;
 mod submit;
 mod system;
 #[cfg(test)]

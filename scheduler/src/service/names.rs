@@ -40,7 +40,25 @@ impl Service {
         };
         let missing = || ServiceError::NotFound(format!("there is no job named {name}"));
         let id = self.parts.store.newest_by_name(name).await?.ok_or_else(missing)?;
-        let job = self.parts.store.job(id).await?.ok_or_else(|| no_such_job(id))?;
+        let mut job = self.parts.store.job(id).await?.ok_or_else(|| no_such_job(id))?;
+        // Of an array some elements may have come back: the others are where they were.
+        while let (Some(place), Some(from)) = (job.array, job.resubmission.as_ref()) {
+            let of = from.of;
+            let mut back = self.parts.store.group(job.group).await?;
+            back.retain(|other| {
+                let same = other.array.filter(|other| other.first == place.first);
+                same.is_some_and(|other| index.is_none_or(|index| index == other.index))
+            });
+            match (back.as_slice(), index) {
+                ([one], _) => return Ok(Named::One(one.id)),
+                ([_, ..], _) => {
+                    return Ok(Named::Array { first: place.first, size: place.size });
+                }
+                ([], _) => {
+                    job = self.parts.store.job(of).await?.ok_or_else(|| no_such_job(of))?;
+                }
+            }
+        }
         match (job.array, index) {
             (None, None) => Ok(Named::One(id)),
             (None, Some(_)) => {
@@ -112,7 +130,9 @@ pub(super) fn elements(first: JobId, size: u32) -> Vec<JobId> {
 
 /// Why nothing was cancelled.
 pub(super) fn over_already(what: &str, state: &JobState) -> ServiceError {
-    let message = format!("{what} has {} already", state.name());
+    let been = matches!(state, JobState::Skipped { .. } | JobState::Rejected { .. });
+    let verb = if been { "was" } else { "has" };
+    let message = format!("{what} {verb} {} already", state.name());
     ServiceError::conflict("job_ended", message)
 }
 

@@ -16,7 +16,7 @@ use spotwise_solver::{PlanInput, PlanJob, PoolLimit};
 
 use super::chain::{Scene, Way};
 use super::commitments::{beside, is_reserved, paid_offer};
-use super::submit::{named_by_number, read};
+use super::submit::read;
 use super::{Service, ServiceError};
 use crate::capacity::LOCAL_POOL;
 use crate::core::State;
@@ -41,8 +41,9 @@ impl Service {
         request: v1::QuoteRequest,
     ) -> Result<v1::QuoteResponse, ServiceError> {
         let submission = read(&request.document, &request.format)?;
-        let named: Vec<JobId> = submission.jobs.iter().flat_map(named_by_number).collect();
-        let ended = self.ended_parents(&submission).await?;
+        let (arrays, ended) = self.earlier(&submission).await?;
+        let named = submission.jobs.iter().flat_map(|spec| &spec.after).filter_map(|it| it.id());
+        let named: Vec<JobId> = named.chain(arrays.values().flatten().copied()).collect();
         let ask = move |state: &State, now: Now| {
             let live = named.iter().filter_map(|id| Some((*id, state.jobs.get(id)?.clone())));
             let jobs: BTreeMap<JobId, Job> = live.collect();
@@ -56,7 +57,7 @@ impl Service {
         part.ended_parents.extend(ended);
         intake::check_deadlines(&submission.jobs, now.market)?;
         let changeover = self.parts.config.policy.changeover;
-        let jobs = intake::preview(&part, submission.clone(), changeover, now)?;
+        let jobs = intake::preview(&part, (submission.clone(), arrays), changeover, now)?;
         self.expect(submission.jobs.iter()).await?;
         let mut input = self.market_input().await?;
         input.now = now.market;
@@ -86,7 +87,6 @@ impl Service {
 
     /// The forecast for a job as it stands.
     pub(super) async fn forecast(&self, job: &Job, state: &State) -> Result<Quote, ServiceError> {
-        let input = self.market_input().await?;
         let asked = PlanJob {
             id: job.id,
             spec: job.spec.clone(),
@@ -97,7 +97,17 @@ impl Service {
             budget_left: admit::budget_left(state, job),
             quoted: true,
         };
-        tokio::task::spawn_blocking(move || spotwise_solver::quote(&input, &asked))
+        Ok(self.quote_of(asked).await?.0)
+    }
+
+    /// The forecast for a job as it is given, and the offers it goes by.
+    pub(super) async fn quote_of(
+        &self,
+        asked: PlanJob,
+    ) -> Result<(Quote, Vec<Offer>), ServiceError> {
+        let input = self.market_input().await?;
+        let quoting = move || (spotwise_solver::quote(&input, &asked), input.offers);
+        tokio::task::spawn_blocking(quoting)
             .await
             .map_err(|error| ServiceError::internal("quoting", error))
     }

@@ -1,12 +1,12 @@
 //! From a document to jobs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 use spotwise_api::convert::{JobFigures, job_summary};
 use spotwise_api::v1;
-use spotwise_model::spec::{self, Dependency, Submission};
-use spotwise_model::{JobId, JobState};
+use spotwise_model::spec::{self, Submission};
+use spotwise_model::{Ending, JobId};
 
 use super::{Service, ServiceError, limits};
 use crate::handle::{Command, Reply, Submit};
@@ -23,29 +23,6 @@ impl Service {
         self.accept(submission, key).await
     }
 
-    /// Submits the document of an ended job again, as one job.
-    pub async fn resubmit(
-        &self,
-        request: v1::ResubmitRequest,
-    ) -> Result<v1::SubmitResponse, ServiceError> {
-        let key = limits::idempotency_key(&request.idempotency_key)?;
-        let job = self.stored_job(self.job_id(&request.job).await?).await?;
-        if !job.state.is_terminal() {
-            let message = format!("{} is {}; cancel it first", job.id, job.state.name());
-            return Err(ServiceError::conflict("job_not_ended", message));
-        }
-        if let Some(place) = job.array.filter(|place| place.size > 1) {
-            let message = format!(
-                "{} is element {} of {}: elements know their place, so submit the document again",
-                job.id, place.index, place.size
-            );
-            return Err(ServiceError::conflict("array_element", message));
-        }
-        let mut spec = (*job.spec).clone();
-        spec.after = job.after.iter().copied().map(Dependency::Id).collect();
-        self.accept(Submission { jobs: vec![spec] }, key).await
-    }
-
     async fn accept(
         &self,
         submission: Submission,
@@ -57,11 +34,11 @@ impl Service {
             None => None,
         };
         let known = known.map(|record| (record.document_hash, record.jobs));
-        let ended_parents = match known {
-            None => self.ended_parents(&submission).await?,
-            Some(_) => Vec::new(),
+        let (arrays, ended_parents) = match known {
+            None => self.earlier(&submission).await?,
+            Some(_) => Default::default(),
         };
-        let submit = Submit { submission, document_hash, key, known, ended_parents };
+        let submit = Submit { submission, document_hash, key, known, ended_parents, arrays };
         match self.parts.handle.command(Command::Submit(submit)).await? {
             Reply::Submitted { made, replayed: false, .. } => {
                 let row = |job| job_summary(job, &JobFigures::default());
@@ -74,16 +51,47 @@ impl Service {
         }
     }
 
-    /// How the earlier jobs that a submission names by number ended, where they
-    /// have left memory.
-    pub(super) async fn ended_parents(
-        &self,
-        submission: &Submission,
-    ) -> Result<Vec<(JobId, bool)>, ServiceError> {
-        let named: BTreeSet<JobId> = submission.jobs.iter().flat_map(named_by_number).collect();
-        if named.is_empty() {
-            return Ok(Vec::new());
+    /// The elements of earlier arrays that a submission waits for one by one, and how
+    /// the earlier jobs ended that it names by number and that have left memory.
+    pub(super) async fn earlier(&self, submission: &Submission) -> Result<Earlier, ServiceError> {
+        let (mut arrays, mut named) = (BTreeMap::new(), BTreeSet::new());
+        for dependency in submission.jobs.iter().flat_map(|spec| &spec.after) {
+            let Some(id) = dependency.id() else { continue };
+            named.insert(id);
+            if dependency.elementwise
+                && let Some(elements) = self.elements(id).await?
+            {
+                named.extend(elements.iter().copied());
+                arrays.insert(id, elements);
+            }
         }
+        let ended = if named.is_empty() {
+            Vec::new()
+        } else {
+            self.ended(named, |id| field_naming(submission, id)).await?
+        };
+        Ok((arrays, ended))
+    }
+
+    /// The elements, in order, of the array that a job is one of.
+    async fn elements(&self, id: JobId) -> Result<Option<Vec<JobId>>, ServiceError> {
+        let Some(job) = self.parts.store.job(id).await? else { return Ok(None) };
+        let Some(place) = job.array else { return Ok(None) };
+        let mut elements: Vec<(u32, JobId)> = Vec::new();
+        for member in self.parts.store.group(job.group).await? {
+            let other = member.array.filter(|other| other.first == place.first);
+            elements.extend(other.map(|other| (other.index, member.id)));
+        }
+        elements.sort_unstable();
+        Ok(Some(elements.into_iter().map(|(_, id)| id).collect()))
+    }
+
+    /// How those of the jobs ended that have left memory.
+    pub(super) async fn ended(
+        &self,
+        named: BTreeSet<JobId>,
+        field: impl Fn(JobId) -> String,
+    ) -> Result<Vec<(JobId, Ending)>, ServiceError> {
         let asked = named.clone();
         let remembered: BTreeSet<JobId> = self
             .parts
@@ -96,13 +104,16 @@ impl Service {
         for id in named.difference(&remembered) {
             let parent = self.parts.store.job(*id).await?.ok_or_else(|| {
                 let message = format!("there is no job {id}");
-                ServiceError::invalid("unknown_dependency", &field_naming(submission, *id), message)
+                ServiceError::invalid("unknown_dependency", &field(*id), message)
             })?;
-            ended.push((*id, matches!(parent.state, JobState::Succeeded { .. })));
+            ended.extend(parent.state.ending().map(|ending| (*id, ending)));
         }
         Ok(ended)
     }
 }
+
+/// Elements of arrays, and how jobs ended.
+type Earlier = (BTreeMap<JobId, Vec<JobId>>, Vec<(JobId, Ending)>);
 
 /// Reads and validates a document; its size comes first.
 pub(super) fn read(document: &str, format: &str) -> Result<Submission, ServiceError> {
@@ -110,17 +121,10 @@ pub(super) fn read(document: &str, format: &str) -> Result<Submission, ServiceEr
     Ok(spec::parse(document.as_bytes(), limits::format(format)?)?)
 }
 
-pub(super) fn named_by_number(spec: &spotwise_model::JobSpec) -> impl Iterator<Item = JobId> {
-    spec.after.iter().filter_map(|dependency| match dependency {
-        Dependency::Id(id) => Some(*id),
-        Dependency::Name(_) => None,
-    })
-}
-
 fn field_naming(submission: &Submission, id: JobId) -> String {
     let many = submission.jobs.len() > 1;
     let place = submission.jobs.iter().enumerate().find_map(|(job, spec)| {
-        let entry = spec.after.iter().position(|after| *after == Dependency::Id(id))?;
+        let entry = spec.after.iter().position(|after| after.id() == Some(id))?;
         Some(if many { format!("jobs[{job}].after[{entry}]") } else { format!("after[{entry}]") })
     });
     place.unwrap_or_else(|| "after".to_owned())

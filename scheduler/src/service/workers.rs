@@ -34,6 +34,10 @@ impl Service {
         match self.parts.handle.command(Command::Register { worker, handle, address }).await? {
             Reply::Assigned(Some(assigned)) => {
                 let (config, install) = (&self.parts.config, &self.parts.install);
+                // Jobs write there first, and would find nothing.
+                let shared = assignment::shared_dir(&assigned.job, config);
+                let made = tokio::fs::create_dir_all(&shared).await;
+                made.map_err(|error| ServiceError::internal("making the shared folder", error))?;
                 Ok(assignment::assignment(&assigned, worker.rank, config, install))
             }
             Reply::Assigned(None) => Ok(assignment::not_ready(&self.parts.config)),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spotwise_model::{Job, JobId};
+use spotwise_model::{Ending, Job, JobId};
 use tracing::warn;
 
 use super::StoreError;
@@ -11,7 +11,7 @@ use super::document::{FORMAT, decode, encode};
 
 const TABLE: &str = "jobs";
 
-/// What a job was submitted with never changes: only the rest is overwritten.
+/// What says which job it is never changes: only the rest is overwritten.
 const JOBS: Insert<'static> = Insert {
     table: TABLE,
     columns: &[
@@ -31,6 +31,7 @@ const JOBS: Insert<'static> = Insert {
     ],
     on_conflict: "ON CONFLICT (id) DO UPDATE SET state = excluded.state, \
         deadline_us = excluded.deadline_us, ended_us = excluded.ended_us, \
+        priority = excluded.priority, \
         spent_micros = excluded.spent_micros, format = excluded.format, \
         document = excluded.document",
 };
@@ -120,6 +121,23 @@ pub(super) async fn newest_by_name(
     row.map(|row| row.unsigned("id").map(JobId)).transpose()
 }
 
+/// Jobs of a name that are resubmissions, newer than `after`, oldest first.
+pub(super) async fn resubmissions(
+    database: &Database,
+    name: &str,
+    after: JobId,
+) -> Result<Vec<Job>, StoreError> {
+    let statement = Statement::new(
+        TABLE,
+        "SELECT id, format, document FROM jobs WHERE name = $1 AND id > $2
+         AND document LIKE '%\"resubmission\":%' ORDER BY id",
+    );
+    let rows = database.fetch(statement.bind(name).bind(after.0)).await?;
+    let jobs: Result<Vec<Job>, StoreError> = rows.iter().map(read).collect();
+    // The word may also stand in a command.
+    Ok(jobs?.into_iter().filter(|job| job.resubmission.is_some()).collect())
+}
+
 /// The jobs of one submission, oldest first.
 pub(super) async fn group(database: &Database, group: JobId) -> Result<Vec<Job>, StoreError> {
     let statement = Statement::new(
@@ -190,11 +208,23 @@ pub(super) async fn unfinished(transaction: &mut Transaction) -> Result<Vec<Row>
     Ok(rows)
 }
 
-/// How those of the jobs ended that are over: true for success.
+/// The ending of a job in a state by that name, as [`JobState::ending`] has it.
+///
+/// [`JobState::ending`]: spotwise_model::JobState::ending
+fn ending(state: &str) -> Ending {
+    match state {
+        "succeeded" => Ending::Succeeded,
+        "cancelled" => Ending::Cancelled,
+        "skipped" => Ending::Skipped,
+        _ => Ending::Failed,
+    }
+}
+
+/// How those of the jobs ended that are over.
 pub(super) async fn outcomes(
     transaction: &mut Transaction,
     jobs: BTreeSet<JobId>,
-) -> Result<BTreeMap<JobId, bool>, StoreError> {
+) -> Result<BTreeMap<JobId, Ending>, StoreError> {
     let jobs: Vec<JobId> = jobs.into_iter().collect();
     let mut outcomes = BTreeMap::new();
     for some in jobs.chunks(IDS_AT_ONCE) {
@@ -204,7 +234,7 @@ pub(super) async fn outcomes(
         );
         statement.push_list(some.iter().map(|id| id.0));
         for row in transaction.fetch(statement).await? {
-            outcomes.insert(JobId(row.unsigned("id")?), row.text("state")? == "succeeded");
+            outcomes.insert(JobId(row.unsigned("id")?), ending(&row.text("state")?));
         }
     }
     Ok(outcomes)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spotwise_model::JobId;
+use spotwise_model::{Ending, JobId};
 
 use super::database::{Database, Row, Statement, Transaction};
 use super::{StoreError, attempts, instances, jobs, leader, ledger, spells};
@@ -92,7 +92,7 @@ impl Loaded {
 async fn ended_parents(
     transaction: &mut Transaction,
     state: &State,
-) -> Result<BTreeMap<JobId, bool>, StoreError> {
+) -> Result<BTreeMap<JobId, Ending>, StoreError> {
     let live = state.jobs.values().filter(|job| !job.state.is_terminal());
     let parents = live.flat_map(|job| job.after.iter().copied());
     let gone = parents.filter(|parent| !state.jobs.contains_key(parent)).collect();

@@ -131,6 +131,11 @@ impl Store {
         jobs::newest_by_name(&self.database, name).await
     }
 
+    /// Resubmissions of jobs of this name with a number above `after`, oldest first.
+    pub async fn resubmissions(&self, name: &str, after: JobId) -> Result<Vec<Job>, StoreError> {
+        jobs::resubmissions(&self.database, name, after).await
+    }
+
     /// The jobs of the submission whose first job this is, oldest first.
     pub async fn group(&self, group: JobId) -> Result<Vec<Job>, StoreError> {
         jobs::group(&self.database, group).await

@@ -103,10 +103,7 @@ impl Sim {
             .jobs
             .iter()
             .flat_map(|job| &job.after)
-            .filter_map(|after| match after {
-                Dependency::Id(id) => Some(*id),
-                Dependency::Name(_) => None,
-            })
+            .filter_map(Dependency::id)
             .collect();
         let submit = Submit {
             submission: client.document.clone(),
@@ -114,6 +111,7 @@ impl Sim {
             key: Some(client.key.clone()),
             known: known.map(|record| (record.document_hash.clone(), record.jobs.clone())),
             ended_parents: tables.outcomes(&named),
+            arrays: std::collections::BTreeMap::new(),
         };
         let tries = client.tries;
         let id = self.send(tries as usize, Caller::Client(number), Command::Submit(submit));

@@ -105,6 +105,8 @@ kinds! {
     AwayAtTheEnd => "away_when_money_ends",
     /// The store is lost, and what it was hours ago comes back.
     OldBackup => "restore_old_backup",
+    /// The terms of a job are changed: its budget, deadline or priority.
+    Edit => "edit",
 }
 
 impl fmt::Display for Kind {

@@ -2,15 +2,16 @@
 
 use rand::RngExt;
 use spotwise_model::attempt::Fuse;
-use spotwise_model::{AttemptId, InstanceId, JobId};
-use spotwise_scheduler::handle::{Command, WorkerId};
+use spotwise_model::spec::{Format, parse_edit};
+use spotwise_model::{AttemptId, InstanceId, Job, JobId, Money};
+use spotwise_scheduler::handle::{Command, EditJob, WorkerId};
 
 use super::crew::{Phase, Pid, Task, Worker};
 use super::faults::Kind;
 use super::jobs::Nature;
 use super::node::TERM;
 use super::sim::{Caller, Event, Sim};
-use super::time::{HOUR, MINUTE, Ms, SECOND};
+use super::time::{self, HOUR, MINUTE, Ms, SECOND};
 
 /// An outage for the end of a budget begins at most so long before it.
 const AT_THE_END: Ms = 30 * SECOND;
@@ -75,6 +76,7 @@ impl Sim {
             | Kind::PauseBeforeCommit
             | Kind::PauseBeforeEffects => self.armed = Some(kind),
             Kind::Cancel => self.cancel_some_job(),
+            Kind::Edit => self.edit_some_job(),
             Kind::OldBackup => self.back_up(),
             _ => {}
         }
@@ -230,6 +232,43 @@ impl Sim {
             self.stop_renewing(node);
             let span = self.rng.random_range(0..2 * TERM);
             self.later(span, Event::RenewalsBack(node));
+        }
+    }
+
+    /// More money for whatever lives, less only for what does not run: how much of a
+    /// budget is used, only the market tells.
+    fn edit_some_job(&mut self) {
+        let open: Vec<Job> = self
+            .store
+            .tables
+            .jobs
+            .values()
+            .filter(|job| !job.state.is_terminal())
+            .cloned()
+            .collect();
+        if open.is_empty() {
+            return;
+        }
+        let job = &open[self.rng.random_range(0..open.len())];
+        let budget = job.spec.budget.map_or(0, |budget| budget.micros());
+        let (percent, used) = match self.rng.random_range(0..3) {
+            0 => (80, None),
+            _ => (180, Some((time::at(self.start, self.now), Money::ZERO))),
+        };
+        let money = (budget * percent / 100).max(10_000);
+        let text = match self.rng.random_range(0..4) {
+            0 => "deadline: +4h".to_owned(),
+            1 => format!("priority: {}", self.rng.random_range(-100..=100)),
+            _ => format!("budget_usd: \"{}.{:06}\"", money / 1_000_000, money % 1_000_000),
+        };
+        let edit = parse_edit(text.as_bytes(), Format::Yaml).expect("an edit of the simulator");
+        let job = job.id;
+        self.note(Kind::Edit);
+        self.say(|| format!("{job} is to have {text}"));
+        for node in 0..self.nodes.len() {
+            let (key, known) = (None, None);
+            let asked = EditJob { job, edit, key, hash: String::new(), known, used };
+            self.send(node, Caller::Client(usize::MAX), Command::Edit(asked));
         }
     }
 

@@ -112,7 +112,19 @@ fn pair(rng: &mut ChaCha8Rng, name: &str) -> String {
     let first = one(rng, &format!("{name}a"), "").replace('\n', "\n    ");
     let second = one(rng, &format!("{name}b"), "").replace('\n', "\n    ");
     let (first, second) = (first.trim_end(), second.trim_end());
-    format!("jobs:\n  - {first}\n  - {second}\n    after: [{name}a]\n")
+    let after = match rng.random_range(0..6) {
+        0 => format!("{{job: {name}a, on: failed}}"),
+        1 => format!("{{job: {name}a, on: ended}}"),
+        2 => {
+            let array = "array: {size: 3}";
+            let after = format!("{{job: {name}a, elementwise: true}}");
+            return format!(
+                "jobs:\n  - {first}\n    {array}\n  - {second}\n    {array}\n    after: [{after}]\n"
+            );
+        }
+        _ => format!("{name}a"),
+    };
+    format!("jobs:\n  - {first}\n  - {second}\n    after: [{after}]\n")
 }
 
 /// Minutes: many short, some of half a day.

@@ -388,7 +388,7 @@ fn heard(answer: Result<Reply, Refusal>, now: Now) -> Heard {
             money_lasts: orders.money_lasts.map(time::millis),
         },
         Ok(Reply::Submitted { jobs, replayed, .. }) => Heard::Submitted { jobs, replayed },
-        Ok(Reply::Cancelled { .. }) => Heard::Cancelled,
+        Ok(Reply::Cancelled { .. } | Reply::Edited { .. }) => Heard::Cancelled,
         Ok(Reply::Noted) => Heard::Noted,
         Err(Refusal::Fenced { .. }) => Heard::Fenced,
         Err(Refusal::KeyReused) => Heard::KeyReused,

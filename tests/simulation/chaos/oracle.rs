@@ -87,6 +87,9 @@ impl Sim {
                     if before.is_some_and(|b| !b.state.is_live() && heard(b) != heard(attempt)) {
                         broken.push(format!("{} is over and was heard", attempt.id));
                     }
+                    if before.is_none() {
+                        broken.extend(self.runs_too_soon(attempt.id, changes));
+                    }
                     if attempt.state.is_live() {
                         now_live.insert(attempt.id.job, attempt.id);
                     }
@@ -97,6 +100,23 @@ impl Sim {
         for what in broken {
             self.fail(what);
         }
+    }
+
+    /// A job is tried although something that it waits for has not come.
+    fn runs_too_soon(&self, attempt: AttemptId, changes: &[Change]) -> Option<String> {
+        let find = |id: JobId| {
+            let changed = changes.iter().rev().find_map(|change| match change {
+                Change::Job(job) if job.id == id => Some(&**job),
+                _ => None,
+            });
+            changed.or_else(|| self.store.tables.jobs.get(&id))
+        };
+        let job = find(attempt.job)?;
+        let missing = job.after.iter().find(|parent| {
+            let ending = find(**parent).and_then(|parent| parent.state.ending());
+            !ending.is_some_and(|ending| job.condition(**parent).is_met_by(ending))
+        })?;
+        Some(format!("{attempt} is tried and {missing} has not ended as it should"))
     }
 
     /// After a round was written: the cloud hears of it, and what must hold

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use spotwise_model::{
-    Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Job, JobId, JobState,
+    Attempt, AttemptId, AttemptState, Ending, Instance, InstanceId, InstanceState, Job, JobId,
     LedgerEntry, Now,
 };
 use spotwise_scheduler::core::{Attempts, Change, Spells, State, SubmissionRecord};
@@ -141,10 +141,9 @@ impl Tables {
         let mut ended_parents = BTreeMap::new();
         for parent in jobs.values().filter(|j| !j.state.is_terminal()).flat_map(|j| &j.after) {
             if !jobs.contains_key(parent)
-                && let Some(job) = self.jobs.get(parent).filter(|job| job.state.is_terminal())
+                && let Some(ending) = self.jobs.get(parent).and_then(|job| job.state.ending())
             {
-                let succeeded = matches!(job.state, JobState::Succeeded { .. });
-                ended_parents.insert(*parent, succeeded);
+                ended_parents.insert(*parent, ending);
             }
         }
         State {
@@ -162,11 +161,8 @@ impl Tables {
     }
 
     /// What of `named` is over, and how it ended: what the service looks up.
-    pub(crate) fn outcomes(&self, named: &[JobId]) -> Vec<(JobId, bool)> {
-        let ended = named.iter().filter_map(|id| {
-            let job = self.jobs.get(id).filter(|job| job.state.is_terminal())?;
-            Some((*id, matches!(job.state, JobState::Succeeded { .. })))
-        });
+    pub(crate) fn outcomes(&self, named: &[JobId]) -> Vec<(JobId, Ending)> {
+        let ended = named.iter().filter_map(|id| Some((*id, self.jobs.get(id)?.state.ending()?)));
         ended.collect()
     }
 

@@ -393,5 +393,6 @@ pub(crate) fn submission(document: &str) -> Command {
         key: Some(document.to_owned()),
         known: None,
         ended_parents: Vec::new(),
+        arrays: std::collections::BTreeMap::new(),
     })
 }

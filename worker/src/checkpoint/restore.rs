@@ -56,7 +56,7 @@ pub(crate) async fn restore(
     if wanted == Wanted::Nothing {
         return Ok(Restored::default());
     }
-    let mut candidates = store.list().await?;
+    let mut candidates = store.list_all().await?;
     match wanted {
         Wanted::Nothing => {}
         Wanted::This(assigned) => {
@@ -98,9 +98,9 @@ async fn load(
     id: CheckpointId,
     staging: &Path,
 ) -> Result<Option<Manifest>, CheckpointError> {
-    if id.attempt.job != store.job() {
+    let Some(store) = store.of(id.attempt.job) else {
         return Err(CheckpointError::Bad("it is that of another job".to_owned()));
-    }
+    };
     let Some(manifest) = store.manifest(id).await? else { return Ok(None) };
     if !store.is_whole(&manifest).await {
         return Err(CheckpointError::Bad("a shard is missing or has another size".to_owned()));

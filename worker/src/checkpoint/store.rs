@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use spotwise_api::v1::EarlierCheckpoints;
 use spotwise_model::JobId;
 
 use super::manifest::{MOST_MANIFEST_BYTES, Manifest};
@@ -20,6 +21,8 @@ pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
     root: PathBuf,
     job: JobId,
+    /// Of the jobs that this one comes back from: read, and never written.
+    earlier: Vec<Self>,
 }
 
 impl Store {
@@ -35,7 +38,36 @@ impl Store {
         // and its folder.
         let objects = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
         let objects = Arc::new(objects.with_automatic_cleanup(true));
-        Ok(Self { objects, root: PathBuf::from(folder), job })
+        Ok(Self { objects, root: PathBuf::from(folder), job, earlier: Vec::new() })
+    }
+
+    /// The same store, which also reads what the jobs have saved that this one comes
+    /// back from. Those that have saved nothing are left out.
+    pub(crate) fn after(mut self, earlier: &[EarlierCheckpoints]) -> Result<Self, CheckpointError> {
+        for EarlierCheckpoints { job, store } in earlier {
+            let path = store.strip_prefix("file://");
+            if path.is_none_or(|path| FilePath::new(path).is_dir()) {
+                let job = job.parse().map_err(|_| CheckpointError::Name(job.clone()))?;
+                self.earlier.push(Self::open(store, job)?);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Where the checkpoints of this job are read, if they may be.
+    pub(super) fn of(&self, job: JobId) -> Option<&Self> {
+        [self].into_iter().chain(&self.earlier).find(|store| store.job == job)
+    }
+
+    /// Every checkpoint that may be read, oldest first: a job has a higher number than
+    /// those it comes back from.
+    pub(super) async fn list_all(&self) -> Result<Vec<CheckpointId>, CheckpointError> {
+        let mut ids = self.list().await?;
+        for store in &self.earlier {
+            ids.extend(store.list().await?);
+        }
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// The same store, behind something that a test puts before it.
@@ -45,11 +77,6 @@ impl Store {
         wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
     ) -> Self {
         Self { objects: wrap(self.objects), ..self }
-    }
-
-    /// Whose checkpoints these are.
-    pub(super) const fn job(&self) -> JobId {
-        self.job
     }
 
     /// The objects.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use spotwise_api::v1::Progress;
+use spotwise_api::v1::{EarlierCheckpoints, Progress};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -190,6 +190,50 @@ async fn what_is_loaded_is_told_with_its_size_and_progress() {
     let wanted = Wanted::This("j17.1-000002".parse().unwrap());
     let it = restore(&bench.store(), wanted, &staging, &into).await.unwrap();
     assert_eq!((it.bytes, it.progress.step), (4, 7));
+}
+
+/// A job that comes back reads what the old one has saved, writes its own, and falls
+/// back to the old where its own is bad. The old one's folder stays as it is.
+#[tokio::test]
+async fn a_job_that_comes_back_reads_the_old_one_and_never_writes_there() {
+    let bench = two().await;
+    let place = |job: &str| format!("file://{}", bench.dir.path().join(job).display());
+    let earlier =
+        |job: &str, folder: &str| EarlierCheckpoints { job: job.to_owned(), store: place(folder) };
+    let line = [earlier("j21", "never"), earlier("j17", "store")];
+    let open = || {
+        let own = Store::open(&place("own"), "j25".parse().unwrap()).unwrap();
+        own.after(&line).unwrap()
+    };
+    let all = |folder: &str| {
+        let mut all: Vec<PathBuf> = fs::read_dir(bench.dir.path().join(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        all.sort();
+        all
+    };
+    let before = all("store");
+    let (loaded, rejected, text) = bench.restore_from(&open(), "j17.1-000002").await;
+    assert_eq!((loaded.as_deref(), rejected), (Some("j17.1-000002"), 0));
+    assert_eq!(text.as_deref(), Some("two!"));
+    let mut committer = bench.committer_of(open(), "j25.1", 1, Known::default()).await;
+    for text in ["three", "four"] {
+        bench.write("model", text);
+        committer.commit(step(9)).await.unwrap().unwrap();
+    }
+    assert_eq!(all("own").len(), 1, "its own are pruned");
+    assert_eq!(all("store"), before, "the old job's are not");
+    assert!(!bench.dir.path().join("never").exists());
+    let (loaded, ..) = bench.restore_from(&open(), "before j25.2").await;
+    assert_eq!(loaded.as_deref(), Some("j25.1-000002"), "newer than all of the old job");
+    fs::write(bench.dir.path().join("own/j25.1-000002/00000.shard"), "torn").unwrap();
+    let (loaded, rejected, _) = bench.restore_from(&open(), "j25.1-000002").await;
+    assert_eq!((loaded.as_deref(), rejected), (Some("j17.1-000002"), 1));
+    // Not of the line: nobody's checkpoint is read by its name alone.
+    let alone = Store::open(&place("own"), "j25".parse().unwrap()).unwrap();
+    let (loaded, rejected, _) = bench.restore_from(&alone, "j17.1-000002").await;
+    assert_eq!((loaded, rejected), (None, 1));
 }
 
 #[tokio::test]

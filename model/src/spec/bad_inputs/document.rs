@@ -115,12 +115,31 @@ fn row_69_dependencies_are_other_jobs() {
         ("after: [j0]", "unknown_dependency", "after[0]"),
         (&many, "too_many_dependencies", "after"),
         ("after: b", "invalid_type", "after"),
+        ("after: [{job: a}]", "self_dependency", "after[0]"),
+        ("after: [{on: failed}]", "missing_field", "after[0].job"),
+        ("after: [{job: j1, on: afternotok}]", "unknown_value", "after[0].on"),
+        ("after: [{job: j1, when: failed}]", "unknown_field", "after[0].when"),
+        ("after: [{job: j1, elementwise: 1}]", "invalid_boolean", "after[0].elementwise"),
+        ("after: [j1, {job: j1, on: failed}]", "duplicate_dependency", "after[1]"),
     ]);
     let jobs = |second: &str| yaml(&format!("jobs:\n- {{name: a, command: [x]}}\n- {{{second}}}"));
     let error = jobs("name: b, command: [x], after: [a, c]");
     assert_eq!((error.code, error.field.as_str()), ("unknown_dependency", "jobs[1].after[1]"));
     assert_eq!(error.location, Some((3, 38)));
     assert_eq!(jobs("name: a, command: [x]").field, "jobs[1].name");
+    let sizes = |first: &str, second: &str| {
+        yaml(&format!(
+            "jobs:\n- {{name: a, command: [x]{first}}}\n\
+             - {{name: b, command: [x], after: [{{job: a, elementwise: true}}]{second}}}"
+        ))
+    };
+    let error = sizes(", array: {size: 8}", ", sweep: {lr: [1, 2, 3]}");
+    assert_eq!((error.code, error.field.as_str()), ("array_size_mismatch", "jobs[1].after[0]"));
+    assert!(error.message.contains("an array of 8") && error.message.contains("of 3"), "{error}");
+    assert!(error.location.is_some(), "{error}");
+    for (first, second) in [("", ", array: {size: 2}"), (", array: {size: 2}", ""), ("", "")] {
+        assert_eq!(sizes(first, second).code, "array_size_mismatch", "{first} {second}");
+    }
     assert_eq!(jobs("name: b, command: [x], deadline: x").field, "jobs[1].deadline");
     assert_eq!(jobs("name: b").field, "jobs[1].command");
     let circle = yaml(

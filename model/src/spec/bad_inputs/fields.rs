@@ -27,6 +27,7 @@ fn rows_8_to_10_money_is_a_plain_decimal() {
         "１",
     ];
     values("budget_usd", "invalid_money", &amounts);
+    values("budget_usd", "out_of_range", &["0", "0.00", "\"0\""]);
     for number in ["-0", "-1", "1e308", "0.0000001", "9300000000000", "true", "\"1e3\""] {
         let text = format!("{{\"name\": \"a\", \"command\": [\"x\"], \"budget_usd\": {number}}}");
         assert_eq!(json(&text).code, "invalid_money", "{number}");

@@ -83,7 +83,9 @@ pub(super) fn spec(name: &str) -> JobSpec {
         secrets: map([("TOKEN".to_owned(), SecretRef::Env { name: "TOKEN".to_owned() })]),
         tags: map([("Team".to_owned(), "vision".to_owned())]),
         priority: -5,
-        after: vec![Dependency::Name("prepare".to_owned())],
+        after: vec![Dependency::success(spotwise_model::dependency::Needed::Name(
+            "prepare".to_owned(),
+        ))],
         array: None,
         inputs: vec![Input { from: "code".to_owned(), to: "src".to_owned() }],
         outputs: vec![Output { path: "model.bin".to_owned() }],
@@ -112,6 +114,9 @@ pub(super) fn job(id: u64) -> Job {
         not_before: None,
         half_known: None,
         deadline_lost: None,
+        on: BTreeMap::new(),
+        budget_raised: false,
+        resubmission: None,
         quoted: None,
         state: JobState::Waiting {
             since: at(1_000),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use spotwise_model::id::Zone;
 use spotwise_model::{
-    AttemptId, CapacityType, InstanceId, Job, JobId, JobState, Money, Now, OfferKey,
+    AttemptId, CapacityType, Ending, InstanceId, Job, JobId, JobState, Money, Now, OfferKey,
 };
 
 use super::build::*;
@@ -84,7 +84,14 @@ pub(super) async fn an_empty_store_has_nothing(store: &Store) {
 pub(super) async fn what_is_settled_stays_out_of_memory(store: &Store) {
     let changes = vec![
         succeeded(1).into(),
-        Job { state: JobState::Cancelled { at: at(2_000) }, ..job(2) }.into(),
+        Job {
+            state: JobState::Cancelled {
+                at: at(2_000),
+                why: spotwise_model::job::CancelReason::Owner,
+            },
+            ..job(2)
+        }
+        .into(),
         Job { after: vec![JobId(1), JobId(2), JobId(99)], ..job(3) }.into(),
         gone(1).settle().into(),
         settled(1, 1).into(),
@@ -95,7 +102,7 @@ pub(super) async fn what_is_settled_stays_out_of_memory(store: &Store) {
     assert_eq!(state.jobs.into_keys().collect::<Vec<_>>(), [JobId(3)]);
     assert!(state.attempts.is_empty() && state.instances.is_empty());
     let parents: Vec<_> = state.ended_parents.into_iter().collect();
-    assert_eq!(parents, [(JobId(1), true), (JobId(2), false)]);
+    assert_eq!(parents, [(JobId(1), Ending::Succeeded), (JobId(2), Ending::Cancelled)]);
     assert_eq!((state.last_job, state.last_instance), (3, 1));
 }
 

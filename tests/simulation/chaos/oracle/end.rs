@@ -189,6 +189,7 @@ impl Sim {
                 JobState::Succeeded { .. } => "job_succeeded",
                 JobState::Failed { .. } => "job_failed",
                 JobState::Cancelled { .. } => "job_cancelled",
+                JobState::Skipped { .. } => "job_skipped",
                 JobState::Held { .. } => "job_held",
                 _ => "job_open",
             });

@@ -80,6 +80,7 @@ fn a_gang_that_spot_never_holds_goes_on_demand_in_time_and_a_single_job_waits() 
             key: None,
             known: None,
             ended_parents: Vec::new(),
+            arrays: std::collections::BTreeMap::new(),
         };
         world.command(Command::Submit(request)).unwrap();
     }

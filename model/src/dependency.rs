@@ -1,0 +1,189 @@
+//! What a job waits for: another job, and how that one has to end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::JobId;
+
+/// How a job must have ended before another starts.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// It has succeeded (`afterok` of Slurm).
+    #[default]
+    Succeeded,
+    /// It has failed, in any way but by its owner's cancel (`afternotok`).
+    Failed,
+    /// It is over, whatever came of it (`afterany`).
+    Ended,
+}
+
+impl Condition {
+    /// Its name in documents and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// Whether a job that ended like this meets it. What does not meet it once
+    /// never will.
+    pub const fn is_met_by(self, ending: Ending) -> bool {
+        match self {
+            Self::Succeeded => matches!(ending, Ending::Succeeded),
+            Self::Failed => matches!(ending, Ending::Failed),
+            Self::Ended => true,
+        }
+    }
+
+    /// Whether a deadline behind it is one for the job that is waited for: what
+    /// may never be needed hurries nobody.
+    pub const fn hurries(self) -> bool {
+        !matches!(self, Self::Failed)
+    }
+
+    /// Whether it is the one that is meant where none is written.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How a job ended, as those see it that wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// It has succeeded.
+    Succeeded,
+    /// It has failed: errors, interruptions, its timeout, or it was never admitted.
+    Failed,
+    /// Its owner has cancelled it, or what it waited for did not come.
+    Cancelled,
+    /// It was not needed.
+    Skipped,
+}
+
+impl Ending {
+    /// In words, behind a job's id.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Succeeded => "has succeeded",
+            Self::Failed => "has failed",
+            Self::Cancelled => "was cancelled",
+            Self::Skipped => "was skipped",
+        }
+    }
+
+    /// Whether somebody who waits for all of a submission has nothing to regret.
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Skipped)
+    }
+}
+
+/// A condition that can never be met any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmet {
+    /// The job that was waited for.
+    pub job: JobId,
+    /// How it should have ended.
+    pub on: Condition,
+    /// How it did.
+    pub ended: Ending,
+}
+
+/// A job that is waited for, as its owner wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// Which.
+    #[serde(flatten)]
+    pub job: Needed,
+    /// How it has to end.
+    #[serde(default, skip_serializing_if = "Condition::is_default")]
+    pub on: Condition,
+    /// Between arrays of one size: element n waits for element n alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elementwise: bool,
+}
+
+/// Which job is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Needed {
+    /// Another job of the same document.
+    Name(String),
+    /// A job that was submitted before.
+    Id(JobId),
+}
+
+impl Dependency {
+    /// The success of another job.
+    pub const fn success(job: Needed) -> Self {
+        Self { job, on: Condition::Succeeded, elementwise: false }
+    }
+
+    /// The name of the job, where it is one of the same document.
+    pub fn name(&self) -> Option<&str> {
+        match &self.job {
+            Needed::Name(name) => Some(name),
+            Needed::Id(_) => None,
+        }
+    }
+
+    /// The number of the job, where it was submitted before.
+    pub const fn id(&self) -> Option<JobId> {
+        match self.job {
+            Needed::Name(_) => None,
+            Needed::Id(id) => Some(id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_before_conditions_reads_as_it_was_meant() {
+        let old = r#"[{"name":"prepare"},{"id":"j12"}]"#;
+        let read: Vec<Dependency> = serde_json::from_str(old).unwrap();
+        let meant = [Needed::Name("prepare".to_owned()), Needed::Id(JobId(12))];
+        assert_eq!(read, meant.map(Dependency::success));
+        // And is written as before: idempotency keys of before still name it.
+        assert_eq!(serde_json::to_string(&read).unwrap(), old);
+        let new = Dependency {
+            job: Needed::Name("train".to_owned()),
+            on: Condition::Failed,
+            elementwise: true,
+        };
+        let text = serde_json::to_string(&new).unwrap();
+        assert_eq!(serde_json::from_str::<Dependency>(&text).unwrap(), new);
+    }
+
+    #[test]
+    fn conditions_by_endings() {
+        use Condition as C;
+        use Ending as E;
+        let table = [
+            (E::Succeeded, [true, false, true]),
+            (E::Failed, [false, true, true]),
+            (E::Cancelled, [false, false, true]),
+            (E::Skipped, [false, false, true]),
+        ];
+        for (ending, met) in table {
+            let is = [C::Succeeded, C::Failed, C::Ended].map(|c| c.is_met_by(ending));
+            assert_eq!(is, met, "{ending:?}");
+        }
+    }
+}

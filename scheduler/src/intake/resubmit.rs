@@ -1,0 +1,241 @@
+//! Jobs that ended come back as new ones: with their shared folder, their checkpoint,
+//! and each other's new numbers for what they wait for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use spotwise_model::attempt::Progress;
+use spotwise_model::job::{ArrayPlace, DeadlineSource, Resubmission};
+use spotwise_model::spec::{Deadline, check_deadline_at};
+use spotwise_model::time::after;
+use spotwise_model::{Condition, Job, JobId, JobState, Money, Now};
+
+use super::submit::pull_forward;
+use super::{Answer, FIRST_WAIT, Terms, invalid, replayed};
+use crate::core::{Change, EventKind, State, SubmissionRecord};
+use crate::handle::{Again, Refusal, Reply, Resubmit};
+
+/// Accepts all of them, or none.
+pub(super) fn resubmit(state: &mut State, request: &Resubmit, terms: &Terms, now: Now) -> Answer {
+    if let Some(answer) = replayed(state, &request.key, &request.hash, &request.known) {
+        let made = Vec::new();
+        return answer.map(|jobs| (Vec::new(), Reply::Submitted { jobs, made, replayed: true }));
+    }
+    if state.jobs.len() + request.jobs.len() > terms.max_live_jobs {
+        return Err(Refusal::Overloaded);
+    }
+    state.ended_parents.extend(request.ended_parents.iter().copied());
+    check_once(state, request)?;
+    let jobs = Return::new(state, request, now).run(terms)?;
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let mut changes: Vec<Change> = Vec::with_capacity(jobs.len() * 2 + 1);
+    for job in &jobs {
+        changes.push(Change::event(job.id, None, now.market, EventKind::Submitted, welcome(job)));
+        changes.push(job.clone().into());
+    }
+    if let Some(key) = &request.key {
+        changes.push(Change::Submission(SubmissionRecord {
+            key: key.clone(),
+            document_hash: request.hash.clone(),
+            jobs: ids.clone(),
+            at: now.market,
+        }));
+    }
+    Ok((changes, Reply::Submitted { jobs: ids, made: jobs, replayed: false }))
+}
+
+/// What was looked up may be older than another resubmission of the same jobs.
+fn check_once(state: &State, request: &Resubmit) -> Result<(), Refusal> {
+    let live = state.jobs.values().filter(|job| !job.state.is_terminal());
+    let coming: BTreeMap<JobId, JobId> =
+        live.filter_map(|job| Some((job.resubmission.as_ref()?.of, job.id))).collect();
+    for Again { old, .. } in &request.jobs {
+        if let Some(twin) = coming.get(&old.id) {
+            let message = format!("{} is on its way again already, as {twin}", old.id);
+            return Err(invalid("resubmitted_already", "job", message));
+        }
+        if state.jobs.get(&old.id).is_some_and(|job| !job.state.is_terminal()) {
+            let message = format!("{} is not over; cancel it first", old.id);
+            return Err(invalid("job_not_ended", "job", message));
+        }
+    }
+    Ok(())
+}
+
+fn welcome(job: &Job) -> String {
+    let of = job.resubmission.as_ref().map_or(job.id, |it| it.of);
+    let from = match (&job.checkpoint, job.progress.step) {
+        (Some(_), Some(step)) => format!("goes on from step {step}"),
+        (Some(checkpoint), None) => {
+            format!("goes on from checkpoint {}-{}", checkpoint.attempt, checkpoint.sequence)
+        }
+        (None, _) => "starts anew".to_owned(),
+    };
+    format!(
+        "{} is a resubmission of {of} and {from}; deadline {}",
+        job.display_name(),
+        job.deadline
+    )
+}
+
+struct Return<'a> {
+    state: &'a State,
+    request: &'a Resubmit,
+    now: Now,
+    /// The new numbers of the old jobs, and of those that they came back from.
+    new: BTreeMap<JobId, JobId>,
+    /// The new first jobs of the old arrays.
+    arrays: BTreeMap<JobId, JobId>,
+}
+
+impl<'a> Return<'a> {
+    fn new(state: &'a State, request: &'a Resubmit, now: Now) -> Self {
+        let (mut new, mut arrays) = (BTreeMap::new(), BTreeMap::new());
+        for (Again { old, replaces, .. }, number) in request.jobs.iter().zip(state.last_job + 1..) {
+            new.insert(old.id, JobId(number));
+            new.extend(replaces.iter().map(|earlier| (*earlier, JobId(number))));
+            if let Some(place) = old.array {
+                arrays.entry(place.first).or_insert(JobId(number));
+            }
+        }
+        Self { state, request, now, new, arrays }
+    }
+
+    fn run(self, terms: &Terms) -> Result<Vec<Job>, Refusal> {
+        let mut jobs: Vec<Job> = Vec::with_capacity(self.request.jobs.len());
+        let mut deadlines = BTreeMap::new();
+        for again in &self.request.jobs {
+            let job = self.one(again, &deadlines)?;
+            deadlines.insert(job.id, job.deadline);
+            jobs.push(job);
+        }
+        pull_forward(&mut jobs, terms.changeover);
+        Ok(jobs)
+    }
+
+    fn one(&self, again: &Again, before: &BTreeMap<JobId, Timestamp>) -> Result<Job, Refusal> {
+        let Again { old, spec, .. } = again;
+        let id = self.new.get(&old.id).copied().unwrap_or(old.id);
+        let group = JobId(self.state.last_job + 1);
+        let (after, done_by) = self.parents(old, before)?;
+        let (deadline, deadline_source) = self.deadline(old, spec, done_by)?;
+        let goes_on = again.goes_on && spec.resumable();
+        let checkpoint = old.checkpoint.filter(|_| goes_on);
+        let mut lineage = Vec::new();
+        if goes_on {
+            lineage.push(old.id);
+            lineage.extend(old.resubmission.iter().flat_map(|it| it.lineage.iter().copied()));
+        }
+        let since = self.now.market;
+        Ok(Job {
+            id,
+            group,
+            array: old.array.map(|place| ArrayPlace {
+                first: self.arrays.get(&place.first).copied().unwrap_or(id),
+                ..place
+            }),
+            spec: Arc::new(spec.clone()),
+            submitted: since,
+            deadline,
+            deadline_source,
+            on: after
+                .iter()
+                .filter(|(_, on)| !on.is_default())
+                .map(|(id, on)| (*id, *on))
+                .collect(),
+            after: after.into_keys().collect(),
+            attempts: 0,
+            errors: 0,
+            interruptions: 0,
+            progress: checkpoint.map_or(Progress::default(), |it| it.progress),
+            checkpoint,
+            half_known: None,
+            measured: old.measured.filter(|_| goes_on),
+            spent: Money::ZERO,
+            cancel_asked: None,
+            not_before: None,
+            deadline_lost: None,
+            budget_raised: false,
+            resubmission: Some(Resubmission {
+                of: old.id,
+                shared: old.shared(),
+                may_have_more: goes_on && old.may_have_saved_more(),
+                lineage,
+            }),
+            quoted: None,
+            state: JobState::Waiting { since, why: FIRST_WAIT, why_since: since },
+        })
+    }
+
+    /// What it waits for: those that come back with it by their new numbers, the others
+    /// as they are; and by when the last of them is over.
+    fn parents(
+        &self,
+        old: &Job,
+        before: &BTreeMap<JobId, Timestamp>,
+    ) -> Result<(BTreeMap<JobId, Condition>, Timestamp), Refusal> {
+        let (mut after, mut done_by) = (BTreeMap::new(), self.now.market);
+        for parent in &old.after {
+            let on = old.condition(*parent);
+            if let Some(new) = self.new.get(parent) {
+                done_by = before.get(new).map_or(done_by, |deadline| done_by.max(*deadline));
+                after.insert(*new, on);
+                continue;
+            }
+            // The one that stands for it now, where it has come back before.
+            let parent = self.request.heads.get(parent).copied().unwrap_or(*parent);
+            let live = self.state.jobs.get(&parent).filter(|job| !job.state.is_terminal());
+            match (live, self.state.parent_ending(parent)) {
+                (Some(job), _) => done_by = done_by.max(job.deadline),
+                (None, Some(ending)) if on.is_met_by(ending) => {}
+                (None, Some(ending)) => {
+                    let message = format!(
+                        "{} waits for {parent}, which {}: resubmit that one with --failed, and \
+                         this comes along",
+                        old.id,
+                        ending.words()
+                    );
+                    return Err(invalid("failed_dependency", "job", message));
+                }
+                (None, None) => {
+                    let message = format!("there is no job {parent}, which {} waits for", old.id);
+                    return Err(invalid("unknown_dependency", "job", message));
+                }
+            }
+            after.insert(parent, on);
+        }
+        Ok((after, done_by))
+    }
+
+    fn deadline(
+        &self,
+        old: &Job,
+        spec: &spotwise_model::JobSpec,
+        done_by: Timestamp,
+    ) -> Result<(Timestamp, DeadlineSource), Refusal> {
+        match spec.deadline {
+            Some(Deadline::At(at)) => {
+                let good = check_deadline_at(at, self.now.market);
+                good.map_err(|error| {
+                    let remedy = "give a document with another one";
+                    let message =
+                        format!("{} of {}: {}; {remedy}", error.field, old.id, error.message);
+                    invalid(error.code, "deadline", message)
+                })?;
+                Ok((at, DeadlineSource::Given))
+            }
+            Some(Deadline::Within(span)) => {
+                Ok((after(self.now.market, span), DeadlineSource::Given))
+            }
+            None => {
+                let span = spec.longest_expected_duration().saturating_mul(3);
+                Ok((after(done_by, span), DeadlineSource::Derived))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "resubmit_tests.rs"]
+mod tests;
