@@ -73,6 +73,25 @@ pub enum WaitReason {
         /// The limit.
         max_parallel: u32,
     },
+    /// It goes before others and does not fit yet: room is kept for it.
+    Reserved {
+        /// When it is expected to start (market time).
+        start: Timestamp,
+        /// The running jobs, a few of them, whose end it waits for.
+        behind: Vec<JobId>,
+    },
+    /// What is free is kept for a job that goes before it, and it is not expected to be
+    /// gone by then.
+    RoomKept {
+        /// For which job.
+        job: JobId,
+        /// Its priority.
+        priority: i32,
+        /// Its deadline (market time).
+        deadline: Timestamp,
+        /// When that job is expected to start (market time).
+        start: Timestamp,
+    },
     /// Other jobs were worth more in this round.
     Outbid,
 }
@@ -207,6 +226,33 @@ pub struct Placement {
     pub why: Why,
 }
 
+/// Room that a plan keeps for a job that goes before others and does not fit yet. Whoever is
+/// not expected to be gone by its start does not take it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// The job.
+    pub job: JobId,
+    /// Where it is expected to run: of this offer's pool.
+    pub offer: OfferKey,
+    /// What each node takes.
+    pub share: Share,
+    /// How many machines it needs.
+    pub nodes: u32,
+    /// Machines of ours that are kept for it, by id.
+    pub machines: Vec<InstanceId>,
+    /// Machines of the offer that are kept for it and not bought or idle yet.
+    pub fresh: u32,
+    /// When it is expected to start (market time).
+    pub start: Timestamp,
+    /// When it is expected to be gone at the latest (market time); none where nobody knows.
+    pub end: Option<Timestamp>,
+    /// Whether the job could start now and waits for something cheaper: its room is kept
+    /// from the last moment at which its deadline can be met.
+    pub by_choice: bool,
+    /// The running jobs, a few of them, whose end it waits for.
+    pub behind: Vec<JobId>,
+}
+
 /// How a plan was found.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "kebab-case")]
@@ -241,6 +287,9 @@ pub struct Plan {
     /// and when to finish, each alone on the market of the plan.
     #[serde(default)]
     pub quotes: BTreeMap<JobId, Quoted>,
+    /// Room that is kept for jobs that wait.
+    #[serde(default)]
+    pub reservations: Vec<Reservation>,
     /// How it was found.
     pub method: Method,
 }
@@ -254,6 +303,7 @@ impl Plan {
             waits: BTreeMap::new(),
             moves: BTreeMap::new(),
             quotes: BTreeMap::new(),
+            reservations: Vec::new(),
             method: Method::Trivial,
         }
     }

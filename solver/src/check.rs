@@ -100,6 +100,10 @@ pub enum Violation {
     /// A placement needs more than the job's budget holds.
     #[error("{0} needs more than its budget holds")]
     OverBudget(JobId),
+    /// Others take the room that is kept for a job beyond its start, or it has room kept
+    /// and is placed.
+    #[error("the room that is kept for {0} is taken")]
+    TakesReserved(JobId),
     /// A move of a job that does not run, or is being stopped already.
     #[error("{0} cannot be moved")]
     WrongMove(JobId),
@@ -131,6 +135,7 @@ pub fn check(input: &PlanInput, plan: &Plan) -> Result<(), Vec<Violation>> {
     check_purchases(&offers, plan, &mut wrong);
     check_machines(input, &offers, plan, &mut wrong);
     check_pools(input, &offers, plan, &mut wrong);
+    reserved::check_reserved(input, (&offers, &jobs), plan, &mut wrong);
     let movable: BTreeSet<JobId> =
         input.running.iter().filter(|r| !r.stopping).map(|r| r.job.id).collect();
     let wrong_moves = plan.moves.keys().filter(|id| !movable.contains(*id));
@@ -337,6 +342,7 @@ fn check_pools(
     }
 }
 
+pub(crate) mod reserved;
 pub(crate) mod worth;
 
 #[cfg(test)]

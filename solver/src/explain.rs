@@ -10,8 +10,10 @@ use spotwise_model::{CapacityType, Money, Offer, Share, WaitReason};
 
 use crate::bands::{is_wished, of_class, paid_more};
 use crate::choice::{Case, appraise, cheapest_spot};
+use crate::ends::SAME;
 use crate::input::PlanJob;
 use crate::market::{Listing, Market};
+use crate::reserve::start_of;
 use crate::room::Room;
 use crate::round::{Ask, Pair, Round};
 use crate::value::{Estimate, Standing, affordable, kind_allows, nodes};
@@ -155,6 +157,16 @@ pub(crate) fn wait_reason(
     ask: &Ask<'_>,
 ) -> WaitReason {
     let listings = &round.market.listings;
+    if let Some(kept) = round.reserved.of(ask.number).filter(|kept| !kept.by_choice)
+        && kept.from > SAME
+    {
+        // Free, and kept for another.
+        if let Some(other) = kept_for(round, [empty, room], ask) {
+            return other;
+        }
+        let start = start_of(round, kept);
+        return WaitReason::Reserved { start, behind: kept.behind.clone() };
+    }
     let case = &appraise(ask.job, round.input, &round.market);
     let suitable: Vec<(&Estimate, &Listing<'_>)> = case
         .estimates
@@ -198,8 +210,26 @@ pub(crate) fn wait_reason(
         Some(Some(resource)) if short.iter().all(Option::is_some) => {
             WaitReason::PoolFull { resource: (*resource).to_owned() }
         }
-        _ => WaitReason::Outbid,
+        _ => kept_for(round, [empty, room], ask).unwrap_or(WaitReason::Outbid),
     }
+}
+
+/// The job for which the room is kept that a job would take, if that is what it waits for.
+fn kept_for(round: &Round<'_>, rooms: [&Room<'_, '_>; 2], ask: &Ask<'_>) -> Option<WaitReason> {
+    let kept =
+        |room: &Room<'_, '_>| ask.pairs.iter().find_map(|pair| room.kept_from(&ask.want(pair)));
+    let kept = rooms.into_iter().find_map(kept);
+    let kept = round.reserved.kept.get(kept?).filter(|kept| {
+        // What somebody takes now is no reservation any more.
+        kept.number != ask.number && kept.from > SAME
+    })?;
+    let other = round.asks.get(kept.number)?.job;
+    Some(WaitReason::RoomKept {
+        job: other.id,
+        priority: other.spec.priority,
+        deadline: other.deadline,
+        start: start_of(round, kept),
+    })
 }
 
 fn cheaper_later(case: &Case<'_>, now: &Estimate, later: &Estimate) -> WaitReason {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
+use spotwise_model::plan::Reservation;
 use spotwise_model::policy::Policy;
 use spotwise_model::resources::Free;
 use spotwise_model::spec::Class;
@@ -31,6 +32,8 @@ pub struct PlanInput {
     /// What each pool has left over all its offers; a pool that is not listed
     /// has no limit of its own.
     pub limits: Vec<PoolLimit>,
+    /// Room that the last plan keeps: a quote leaves it alone. A plan reserves anew.
+    pub reservations: Vec<Reservation>,
     /// What is known of the spot markets; where there is none, a job goes by the
     /// even pace of its deadline.
     pub forecasts: Vec<Forecast>,

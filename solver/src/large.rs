@@ -87,3 +87,18 @@ fn a_round_of_little_time_is_answered_too() {
         assert!(report.objective <= report.greedy_objective);
     }
 }
+
+/// A hundred jobs on twenty offers took all of HiGHS's half of the time.
+#[test]
+fn a_program_that_wins_less_than_it_costs_is_not_asked() {
+    let input = rounds::round(100, 20, 20_261_121);
+    let (decided, report) = plan(&input);
+    assert_eq!(check(&input, &decided), Ok(()));
+    assert_eq!(report.columns, 0);
+    let worth = worth(&input, &decided, &report.prices);
+    assert!(worth.gap().unwrap() < 0.08, "{worth:?}");
+    // Twenty jobs on ten offers: it is, and proves its plan.
+    let (_, report) = plan(&rounds::round(20, 10, 20_261_121));
+    assert!(report.columns > 0);
+    assert_eq!(report.method, Method::Proven { gap: 0.0 });
+}

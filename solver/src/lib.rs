@@ -18,7 +18,9 @@ pub mod replay;
 
 mod choice;
 mod decompose;
+mod ends;
 mod explain;
+mod fill;
 mod greedy;
 mod market;
 mod moves;
@@ -26,9 +28,11 @@ mod parallel;
 mod prices;
 mod program;
 mod quote;
+mod reserve;
 mod room;
 mod round;
 mod scarcity;
+mod twins;
 mod value;
 
 #[cfg(test)]
@@ -48,6 +52,7 @@ mod slices;
 
 pub use bands::BandReport;
 pub use check::{Violation, Worth, check, worth};
+pub use fill::{Guide, fill};
 pub use forecast::Forecast;
 pub use input::{ClassShare, PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
 pub use plan::{PlainAnswer, PlanReport, plain_program, plan, plan_until};

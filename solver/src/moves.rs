@@ -68,6 +68,9 @@ fn want(running: &RunningJob, e: &Estimate) -> Want {
         nodes: nodes(&running.job),
         hours: hours(e.occupied),
         extra: 0.0,
+        number: usize::MAX,
+        ends: f64::INFINITY,
+        expects: f64::INFINITY,
     }
 }
 

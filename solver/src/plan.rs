@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spotwise_model::plan::{Method, Target};
-use spotwise_model::{OfferKey, Placement, Plan, WaitReason};
+use spotwise_model::{JobId, OfferKey, Placement, Plan, WaitReason};
 
 use crate::bands::{self, BandReport};
 use crate::check::check;
@@ -17,7 +17,7 @@ use crate::market::{Listing, fraction};
 use crate::moves::moves;
 use crate::parallel::in_chunks;
 use crate::prices::{Prices, Shortage, shortages};
-use crate::program::{columns, solve};
+use crate::program::{columns, is_worth_it, patience, solve};
 use crate::quote::first_quotes;
 use crate::room::{Draft, Room, Seat, objective};
 use crate::round::{Ask, Pair, Round};
@@ -53,6 +53,8 @@ pub struct PlanReport {
     pub objective: f64,
     /// What greedy alone would have reached.
     pub greedy_objective: f64,
+    /// The jobs in the order in which they go: priority, latest start, id.
+    pub order: Vec<JobId>,
     /// Pairs of job and offer that could be chosen.
     pub candidates: usize,
     /// Columns of the integer program; 0 where it was not asked.
@@ -99,6 +101,7 @@ pub(crate) fn plan_round(round: &Round<'_>, enough: &dyn Fn() -> bool) -> (Plan,
         method: decided.method,
         objective: decided.objective,
         greedy_objective,
+        order: round.order.iter().filter_map(|at| Some(round.asks.get(*at)?.job.id)).collect(),
         candidates,
         columns: decided.columns,
         bound: decided.bound,
@@ -168,7 +171,7 @@ fn decide(
         return best;
     }
     let scene = Scene::new(round);
-    let priced = ascend(round, &scene, enough);
+    let priced = ascend(round, &scene, greedy_objective, enough);
     best.bound = priced.bound;
     best.take(round, build(round, &scene, &priced.prices));
     if gap(best.objective, best.bound) > ENOUGH && round.pairs() <= MOST_IMPROVED && !enough() {
@@ -212,8 +215,12 @@ fn by_program(round: &Round<'_>, best: &mut Decided) {
     if size as f64 > (COLUMNS_A_SECOND * seconds).min(MOST_COLUMNS) {
         return;
     }
+    if !is_worth_it(size, best.objective - best.bound) {
+        return;
+    }
     best.columns = size;
-    if let Some(answer) = solve(round, &best.draft, best.objective) {
+    let limit = patience(round.input.time_limit);
+    if let Some(answer) = solve(round, &best.draft, best.objective, limit) {
         best.bound = answer.bound.map_or(best.bound, |bound| bound.max(best.bound));
         best.take(round, pack(round, &answer.pairs));
     }
@@ -222,12 +229,10 @@ fn by_program(round: &Round<'_>, best: &mut Decided) {
 /// What the whole round as one integer program on HiGHS comes to, starting from
 /// greedy, with all of the time limit: what planning is measured beside.
 pub fn plain_program(input: &PlanInput) -> PlainAnswer {
-    // The program takes half of a round's time.
-    let input = PlanInput { time_limit: input.time_limit.saturating_mul(2), ..input.clone() };
-    let round = Round::new(&input);
+    let round = Round::new(input);
     let start = greedy(&round);
     let reached = objective(&round, &start);
-    match solve(&round, &start, reached) {
+    match solve(&round, &start, reached, input.time_limit) {
         Some(answer) => PlainAnswer {
             objective: objective(&round, &pack(&round, &answer.pairs)).min(reached),
             bound: answer.bound,
@@ -321,10 +326,23 @@ fn finish(round: &Round<'_>, draft: &Draft, method: Method) -> Plan {
     let seated: Vec<_> = round.asks.iter().zip(&draft.seats).collect();
     let parts = in_chunks(&seated, EXPLAINED, |_, seated| {
         let (mut placements, mut waits) = (Vec::new(), Vec::new());
+        // Like jobs wait for like reasons, unless one has room of its own.
+        let mut last: Option<(usize, WaitReason)> = None;
         for (ask, seat) in seated {
+            let class = round.twins.class_of(ask.number);
+            let alike = last
+                .as_ref()
+                .filter(|(of, _)| *of == class && round.reserved.of(ask.number).is_none());
             match seat.as_ref().and_then(|seat| placement(round, &room, ask, seat)) {
                 Some(placement) => placements.push(placement),
-                None => waits.push((ask.job.id, wait_reason(round, &room, &empty, ask))),
+                None => {
+                    let known = alike.map(|(_, reason)| reason.clone());
+                    let why = known.unwrap_or_else(|| wait_reason(round, &room, &empty, ask));
+                    if round.reserved.of(ask.number).is_none() {
+                        last = Some((class, why.clone()));
+                    }
+                    waits.push((ask.job.id, why));
+                }
             }
         }
         (placements, waits)
@@ -334,6 +352,7 @@ fn finish(round: &Round<'_>, draft: &Draft, method: Method) -> Plan {
         plan.waits.extend(waits);
     }
     plan.purchases = purchases(round, draft);
+    plan.reservations = round.reserved.told(round, draft);
     plan.moves = moves(round, &mut room);
     plan
 }
@@ -342,7 +361,7 @@ fn listing_of<'r, 'a>(round: &'r Round<'a>, ask: &Ask<'_>, seat: &Seat) -> Optio
     round.market.listings.get(ask.pairs.get(seat.pair)?.listing())
 }
 
-fn placement(
+pub(crate) fn placement(
     round: &Round<'_>,
     room: &Room<'_, '_>,
     ask: &Ask<'_>,
@@ -359,7 +378,7 @@ fn placement(
 }
 
 /// As many machines of each offer as the seats name.
-fn purchases(round: &Round<'_>, draft: &Draft) -> BTreeMap<OfferKey, u32> {
+pub(crate) fn purchases(round: &Round<'_>, draft: &Draft) -> BTreeMap<OfferKey, u32> {
     let mut purchases: BTreeMap<&OfferKey, u32> = BTreeMap::new();
     for (ask, seat) in round.asks.iter().zip(&draft.seats) {
         let Some(seat) = seat else { continue };

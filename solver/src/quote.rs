@@ -8,12 +8,14 @@ use spotwise_model::quote::{Quote, Quoted, Spread, Start};
 use spotwise_model::time::{after, between, hours, whole_second};
 use spotwise_model::{CapacityType, JobId, Money, Placement};
 
+use crate::check::reserved::{Stay, takes_kept};
 use crate::choice::{Case, Choice, assess, cheapest_spot};
 use crate::explain::{alternatives, unschedulable};
 use crate::input::{PlanInput, PlanJob};
 use crate::market::{Listing, Market};
 use crate::parallel::in_chunks;
-use crate::round::Round;
+use crate::room::pools::Need;
+use crate::round::{Ask, Round};
 use crate::value::{Estimate, Net, expected_interruptions, kind_allows, rework, stretched};
 
 /// How many other offers a quote names.
@@ -33,7 +35,7 @@ const NORMAL_P90: f64 = 1.2816;
 pub fn quote(input: &PlanInput, job: &PlanJob) -> Quote {
     let market = Market::new(input);
     let case = assess(job, input, &market);
-    let (chosen, mut quote) = figures(&case, &market, input.now);
+    let (chosen, mut quote) = figures(&case, &market, input);
     let others = alternatives(&market, &case, chosen, input.now, |_| false);
     quote.alternatives = others.into_iter().take(ALTERNATIVES).collect();
     if quote.offer.is_none() {
@@ -46,15 +48,41 @@ pub fn quote(input: &PlanInput, job: &PlanJob) -> Quote {
 /// those that wait so many that a flood of jobs does not hold up the plan. The
 /// others wait for the next plan, which is their first look at the market too.
 pub(crate) fn first_quotes(round: &Round<'_>, placements: &[Placement]) -> BTreeMap<JobId, Quoted> {
+    quotes(round, placements, MOST_WAITING)
+}
+
+/// The same for those alone that are placed.
+pub(crate) fn quotes_of_placed(
+    round: &Round<'_>,
+    placements: &[Placement],
+) -> BTreeMap<JobId, Quoted> {
+    quotes(round, placements, 0)
+}
+
+fn quotes(
+    round: &Round<'_>,
+    placements: &[Placement],
+    most_waiting: usize,
+) -> BTreeMap<JobId, Quoted> {
     let placed: BTreeSet<JobId> = placements.iter().map(|placement| placement.job).collect();
-    let fresh = || round.asks.iter().map(|ask| ask.job).filter(|job| !job.quoted);
-    let mut jobs: Vec<&PlanJob> = fresh().filter(|job| placed.contains(&job.id)).collect();
-    jobs.extend(fresh().filter(|job| !placed.contains(&job.id)).take(MOST_WAITING));
+    let fresh = || round.asks.iter().filter(|ask| !ask.job.quoted);
+    let mut asks: Vec<&Ask<'_>> = fresh().filter(|ask| placed.contains(&ask.job.id)).collect();
+    asks.extend(fresh().filter(|ask| !placed.contains(&ask.job.id)).take(most_waiting));
     let now = round.input.now;
-    let quoted = in_chunks(&jobs, LEAST_CHUNK, |_, jobs| {
-        let quoted = jobs.iter().filter_map(|job| {
-            let case = assess(job, round.input, &round.market);
-            Some((job.id, figures(&case, &round.market, now).1.keep(now)?))
+    let quoted = in_chunks(&asks, LEAST_CHUNK, |_, asks| {
+        // Like jobs are quoted alike.
+        let mut last: Option<(usize, Option<Quoted>)> = None;
+        let quoted = asks.iter().filter_map(|ask| {
+            let class = round.twins.class_of(ask.number);
+            let quoted = match last {
+                Some((of, quoted)) if of == class => quoted,
+                _ => {
+                    let case = assess(ask.job, round.input, &round.market);
+                    figures(&case, &round.market, round.input).1.keep(now)
+                }
+            };
+            last = Some((class, quoted));
+            Some((ask.job.id, quoted?))
         });
         quoted.collect::<Vec<_>>()
     });
@@ -65,9 +93,10 @@ pub(crate) fn first_quotes(round: &Round<'_>, placements: &[Placement]) -> BTree
 fn figures<'c>(
     case: &'c Case<'_>,
     market: &Market<'_>,
-    now: Timestamp,
+    input: &PlanInput,
 ) -> (Option<&'c Estimate>, Quote) {
-    let (chosen, start) = choose(case, market);
+    let now = input.now;
+    let (chosen, start) = choose(case, market, input);
     let is_bought = |e: &&Estimate| {
         listing(market, e).is_some_and(|listing| !listing.is_spot() && !listing.is_reserved())
     };
@@ -119,10 +148,15 @@ fn cheapest<'e>(estimates: impl Iterator<Item = &'e Estimate>) -> Option<&'e Est
 
 /// What the job would take: the best that it may take now, else spot that it
 /// waits for, else the cheapest that holds it.
-fn choose<'c>(case: &'c Case<'_>, market: &Market<'_>) -> (Option<&'c Estimate>, Start) {
+fn choose<'c>(
+    case: &'c Case<'_>,
+    market: &Market<'_>,
+    input: &PlanInput,
+) -> (Option<&'c Estimate>, Start) {
     let best = case.choices.iter().min_by(|a, b| all_of(a).total_cmp(&all_of(b)));
     if let Some(best) = best {
-        return (Some(&best.estimate), Start::Now);
+        let fits = has_room(case, &best.estimate, market, input);
+        return (Some(&best.estimate), if fits { Start::Now } else { Start::WhenFree });
     }
     let spot = cheapest_spot(case, &market.listings);
     if let (Some(spot), Some(net)) = (spot, &case.net)
@@ -135,6 +169,18 @@ fn choose<'c>(case: &'c Case<'_>, market: &Market<'_>) -> (Option<&'c Estimate>,
         .iter()
         .filter(|e| listing(market, e).is_some_and(|listing| kind_allows(case.job, listing)));
     (cheapest(suitable), Start::WhenFree)
+}
+
+/// Whether a choice fits what its pool has left, beside the room that is kept there for
+/// others.
+fn has_room(case: &Case<'_>, e: &Estimate, market: &Market<'_>, input: &PlanInput) -> bool {
+    let Some(listing) = listing(market, e) else { return false };
+    let offer = listing.offer;
+    let need = Need::of(&e.share, &offer.shape, case.nodes);
+    let limit = market.limits.get(&offer.key.pool);
+    limit.is_none_or(|limit| Need::left(limit).short(&need).is_none())
+        && (input.reservations.is_empty()
+            || !takes_kept(input, case.job, &Stay::of(input, case.job, offer, e.share)))
 }
 
 /// Moving its data is in both.

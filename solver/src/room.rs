@@ -4,13 +4,17 @@
 use std::collections::BTreeMap;
 
 use spotwise_model::id::PoolName;
-use spotwise_model::mig::MEASURES;
 use spotwise_model::plan::Target;
-use spotwise_model::resources::{Free, GPU_UNITS};
-use spotwise_model::{NodeShape, Share};
 
 use crate::market::Listing;
+use crate::reserve::{Kept, Reserved};
 use crate::round::{Round, Want};
+use pools::{Need, PoolRoom};
+use shelf::{Bin, Fresh, Shelf, Spare};
+
+pub(crate) mod pools;
+mod shelf;
+mod times;
 
 /// Where a job goes: which of its pairs, and the machine of each node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,41 +44,6 @@ pub(crate) struct Room<'r, 'a> {
     pools: BTreeMap<&'a PoolName, PoolRoom>,
 }
 
-/// The machines of one listing.
-#[derive(Clone, Debug)]
-struct Shelf {
-    used: Vec<Bin>,
-    opened: Vec<Bin>,
-    openable: u64,
-    /// The most that any opened machine has left of each: most shelves are
-    /// nearly full most of the time, and are passed by with one look.
-    most: Left,
-}
-
-/// One machine.
-#[derive(Clone, Debug)]
-struct Bin {
-    free: Free,
-    left: Left,
-    /// The bucket of the longest job that this round put on it.
-    bucket: usize,
-}
-
-/// What is left, as numbers.
-#[derive(Clone, Copy, Debug, Default)]
-struct Left {
-    whole_gpus: u32,
-    cpu_milli: u64,
-    memory_mib: u64,
-}
-
-#[derive(Clone, Debug)]
-struct PoolRoom {
-    cpu_milli: u64,
-    memory_mib: u64,
-    gpu_units: Option<[u64; MEASURES]>,
-}
-
 /// A machine for one node, in the order in which equal prices are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Slot {
@@ -97,78 +66,6 @@ enum Slots {
     Many(Vec<Slot>),
 }
 
-impl Left {
-    fn of(free: &Free) -> Self {
-        let whole_gpus = u32::try_from(free.untouched_gpus()).unwrap_or(u32::MAX);
-        Self { whole_gpus, cpu_milli: free.cpu_milli(), memory_mib: free.memory_mib() }
-    }
-
-    /// Whether that much is there; a part of a GPU needs a closer look.
-    const fn may_hold(&self, share: &Share) -> bool {
-        share.gpus <= self.whole_gpus
-            && share.cpu_milli <= self.cpu_milli
-            && share.memory_mib <= self.memory_mib
-    }
-
-    fn most(self, other: Self) -> Self {
-        Self {
-            whole_gpus: self.whole_gpus.max(other.whole_gpus),
-            cpu_milli: self.cpu_milli.max(other.cpu_milli),
-            memory_mib: self.memory_mib.max(other.memory_mib),
-        }
-    }
-}
-
-impl Bin {
-    fn new(free: Free) -> Self {
-        Self { left: Left::of(&free), free, bucket: 0 }
-    }
-
-    fn holds(&self, share: &Share) -> bool {
-        self.left.may_hold(share) && (!share.takes_part() || self.free.clone().take(share))
-    }
-
-    fn take(&mut self, share: &Share) -> bool {
-        let taken = self.free.take(share);
-        self.left = if share.takes_part() {
-            Left::of(&self.free)
-        } else {
-            let taken_gpus = if taken { share.gpus } else { 0 };
-            Left {
-                whole_gpus: self.left.whole_gpus.saturating_sub(taken_gpus),
-                cpu_milli: self.free.cpu_milli(),
-                memory_mib: self.free.memory_mib(),
-            }
-        };
-        taken
-    }
-}
-
-impl Shelf {
-    fn new(listing: &Listing<'_>) -> Self {
-        Self {
-            used: listing.used.iter().map(|(_, free)| Bin::new(free.clone())).collect(),
-            opened: Vec::new(),
-            openable: listing.openable(),
-            most: Left::default(),
-        }
-    }
-
-    fn open(&mut self, shape: &NodeShape) {
-        let bin = Bin::new(Free::new(shape));
-        self.most = self.most.most(bin.left);
-        self.opened.push(bin);
-    }
-
-    fn unopened(&self) -> u64 {
-        self.openable.saturating_sub(self.opened.len() as u64)
-    }
-
-    fn refresh(&mut self) {
-        self.most = self.opened.iter().map(|bin| bin.left).fold(Left::default(), Left::most);
-    }
-}
-
 impl Slots {
     fn as_slice(&self) -> &[Slot] {
         match self {
@@ -180,15 +77,55 @@ impl Slots {
 
 impl<'r, 'a> Room<'r, 'a> {
     pub(crate) fn new(round: &'r Round<'a>) -> Self {
-        let pool = |limit: &crate::input::PoolLimit| PoolRoom {
-            cpu_milli: limit.cpu_milli,
-            memory_mib: limit.memory_mib,
-            gpu_units: limit.gpus.map(|gpus| [u64::from(gpus) * GPU_UNITS; MEASURES]),
-        };
-        Self {
+        let limits = round.market.limits.iter();
+        let mut room = Self {
             round,
             shelves: round.market.listings.iter().map(Shelf::new).collect(),
-            pools: round.market.limits.iter().map(|(name, limit)| (*name, pool(limit))).collect(),
+            pools: limits.map(|(name, limit)| (*name, PoolRoom::new(limit))).collect(),
+        };
+        room.keep_all(&round.reserved, &[]);
+        room
+    }
+
+    /// Keeps the room that is reserved, from what is taken of pools already.
+    pub(crate) fn keep_all(&mut self, reserved: &Reserved<'_>, taken: &[(Want, Need)]) {
+        if reserved.kept.is_empty() {
+            return;
+        }
+        for (number, kept) in reserved.kept.iter().enumerate() {
+            self.keep_machines(number, kept, reserved);
+        }
+        for (name, pool) in &mut self.pools {
+            let in_it = |want: &Want| {
+                let listing = self.round.market.listings.get(want.listing);
+                listing.is_some_and(|listing| listing.offer.key.pool == **name)
+            };
+            let taken: Vec<(Want, Need)> =
+                taken.iter().filter(|(want, _)| in_it(want)).copied().collect();
+            pool.keep(reserved.points(self.round, name), &taken);
+        }
+    }
+
+    fn keep_machines(&mut self, number: usize, kept: &Kept, reserved: &Reserved<'_>) {
+        let listing = self.round.market.listings.get(kept.listing);
+        let (Some(shelf), Some(listing)) = (self.shelves.get_mut(kept.listing), listing) else {
+            return;
+        };
+        let known = shelf.kept.iter().any(|fresh| fresh.kept == number);
+        if kept.fresh > 0 && !known {
+            let machines = u64::from(kept.fresh);
+            let fresh = Fresh { from: kept.from, machines, holder: kept.number, kept: number };
+            shelf.kept.push(fresh);
+        }
+        for machine in &kept.machines {
+            let id = listing.used.get(*machine).map(|(id, _)| *id);
+            let (Some(bin), Some(id)) = (shelf.used.get_mut(*machine), id) else { continue };
+            if bin.kept.is_none() {
+                let mut left =
+                    times::left_at(bin.left, &listing.offer.shape, reserved.on(id), kept.from);
+                left.subtract(&kept.share);
+                bin.kept = Some(Spare { from: kept.from, left, holder: kept.number, kept: number });
+            }
         }
     }
 
@@ -224,25 +161,38 @@ impl<'r, 'a> Room<'r, 'a> {
         Some(Slot::Opened(index))
     }
 
-    /// What the pool of a pair is short of for all its nodes, if anything.
+    /// What the pool of a pair is short of now for all its nodes, if anything.
     pub(crate) fn pool_short(&self, want: &Want) -> Option<&'static str> {
+        let (pool, need) = self.pool_of(want)?;
+        pool.short(&need)
+    }
+
+    fn pool_of(&self, want: &Want) -> Option<(&PoolRoom, Need)> {
         if self.pools.is_empty() {
             return None;
         }
         let listing = self.round.market.listings.get(want.listing)?;
         let pool = self.pools.get(&listing.offer.key.pool)?;
-        let (share, nodes) = (&want.share, u64::from(want.nodes));
-        let units = share.gpu_measures(&listing.offer.shape).map(|one| one.saturating_mul(nodes));
-        let short = |left: [u64; MEASURES]| units.iter().zip(left).any(|(take, left)| *take > left);
-        if share.cpu_milli.saturating_mul(nodes) > pool.cpu_milli {
-            Some("cpus")
-        } else if share.memory_mib.saturating_mul(nodes) > pool.memory_mib {
-            Some("memory")
-        } else if pool.gpu_units.is_some_and(short) {
-            Some("gpus")
-        } else {
-            None
+        Some((pool, Need::of(&want.share, &listing.offer.shape, want.nodes)))
+    }
+
+    /// The reservation that alone keeps a pair from what is free, if one does.
+    pub(crate) fn kept_from(&self, want: &Want) -> Option<usize> {
+        if self.round.reserved.kept.is_empty() {
+            return None;
         }
+        if let Some((pool, need)) = self.pool_of(want) {
+            if pool.short(&need).is_some() {
+                return None;
+            }
+            if let Some(kept) = pool.kept_from(want, &need) {
+                return Some(kept);
+            }
+        }
+        let shelf = self.shelves.get(want.listing)?;
+        let free = shelf.used.iter().filter(|bin| bin.holds_now(&want.share));
+        let fresh = shelf.kept.first().filter(|_| shelf.unopened() > 0).map(|fresh| fresh.kept);
+        free.filter_map(|bin| bin.kept_from(want)).next().or(fresh)
     }
 
     /// The cheapest distinct machines for all nodes of a pair; none where it
@@ -251,9 +201,9 @@ impl<'r, 'a> Room<'r, 'a> {
     pub(crate) fn fit(&self, want: &Want) -> Option<Fit> {
         let (shelf, listing) =
             (self.shelves.get(want.listing)?, self.round.market.listings.get(want.listing)?);
-        let fresh = shelf.unopened();
+        let fresh = shelf.openable_for(want);
         let full = fresh == 0 && shelf.used.is_empty() && !shelf.most.may_hold(&want.share);
-        if full || self.pool_short(want).is_some() {
+        if full || self.pool_of(want).is_some_and(|(pool, need)| !pool.holds(want, &need)) {
             return None;
         }
         let machine = listing.marginal(self.life(want.listing, want.bucket));
@@ -275,6 +225,17 @@ impl<'r, 'a> Room<'r, 'a> {
         Some(Fit { slots: Slots::Many(slots.into_iter().map(|(_, slot)| slot).collect()), cost })
     }
 
+    /// Whether a fit takes a machine that is not there yet.
+    pub(crate) fn buys(&self, want: &Want, fit: &Fit) -> bool {
+        let shelf = self.shelves.get(want.listing).map_or(0, |shelf| shelf.opened.len());
+        let idle = self.round.market.listings.get(want.listing).map_or(0, |l| l.idle.len());
+        fit.slots.as_slice().iter().any(|slot| match *slot {
+            Slot::Used(_) => false,
+            Slot::Opened(i) => i >= idle,
+            Slot::Fresh => shelf >= idle,
+        })
+    }
+
     /// Machines with work that hold one node of a pair, running ones first,
     /// each with what it adds to the objective.
     fn slots<'s>(
@@ -285,10 +246,11 @@ impl<'r, 'a> Room<'r, 'a> {
     ) -> impl Iterator<Item = (f64, Slot)> + 's {
         let life = self.life(want.listing, want.bucket);
         let share_cost = if shelf.used.is_empty() { 0.0 } else { self.round.share_cost(want) };
-        let used = shelf.used.iter().enumerate().filter(|(_, bin)| bin.holds(&want.share));
+        let used = shelf.used.iter().enumerate().filter(|(_, bin)| bin.holds(want));
         let may = shelf.most.may_hold(&want.share);
         let opened = if may { shelf.opened.as_slice() } else { &[] };
-        let opened = opened.iter().enumerate().filter(|(_, bin)| bin.holds(&want.share));
+        let holds = |bin: &Bin| bin.holds(want) && shelf.shares(bin, want);
+        let opened = opened.iter().enumerate().filter(move |(_, bin)| holds(bin));
         used.map(move |(i, _)| (share_cost, Slot::Used(i))).chain(opened.map(move |(i, bin)| {
             let before = self.life(want.listing, bin.bucket);
             let longer = listing.marginal(life.max(before)) - listing.marginal(before);
@@ -306,7 +268,9 @@ impl<'r, 'a> Room<'r, 'a> {
             return Vec::new();
         };
         let slots = fit.slots.as_slice();
-        self.take_from_pool(listing, &want.share, slots.len() as u64);
+        if let Some(pool) = self.pools.get_mut(&listing.offer.key.pool) {
+            pool.take(want, &Need::of(&want.share, &listing.offer.shape, want.nodes));
+        }
         let Some(shelf) = self.shelves.get_mut(want.listing) else { return Vec::new() };
         let mut targets = Vec::with_capacity(slots.len());
         for slot in slots {
@@ -325,7 +289,7 @@ impl<'r, 'a> Room<'r, 'a> {
             // A fit holds on the room that gave it; were it not so, `check`
             // would refuse the plan.
             if let (Some(bin), Some(target)) = (bin, target)
-                && bin.take(&want.share)
+                && bin.take(want)
             {
                 bin.bucket = bin.bucket.max(want.bucket);
                 targets.push(target);
@@ -333,16 +297,6 @@ impl<'r, 'a> Room<'r, 'a> {
         }
         shelf.refresh();
         targets
-    }
-
-    fn take_from_pool(&mut self, listing: &Listing<'_>, share: &Share, nodes: u64) {
-        let Some(pool) = self.pools.get_mut(&listing.offer.key.pool) else { return };
-        pool.cpu_milli = pool.cpu_milli.saturating_sub(share.cpu_milli.saturating_mul(nodes));
-        pool.memory_mib = pool.memory_mib.saturating_sub(share.memory_mib.saturating_mul(nodes));
-        let units = share.gpu_measures(&listing.offer.shape);
-        for (left, one) in pool.gpu_units.iter_mut().flatten().zip(units) {
-            *left = left.saturating_sub(one.saturating_mul(nodes));
-        }
     }
 }
 

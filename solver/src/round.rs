@@ -10,19 +10,25 @@
 //! A round of 100,000 jobs and 1,000 offers has 25 million pairs: a pair is 20
 //! bytes here, and what an explanation needs is reckoned again for its job.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use spotwise_model::Share;
-use spotwise_model::time::hours;
+use spotwise_model::plan::Reservation;
+use spotwise_model::{JobId, Share};
 
-use crate::bands::{extra_of, is_wished};
-use crate::choice::{Case, LEAST_WAIT, MUST_GO_HOURS, appraise, hourly, options, weight};
+use crate::choice::appraise;
+use crate::ends::Reach;
 use crate::input::{PlanInput, PlanJob};
-use crate::market::{Listing, Market, fraction};
+use crate::market::{Market, fraction};
 use crate::parallel::in_chunks;
-use crate::scarcity::{self, Later, LaterPrices, Scarcity};
-use crate::value::{Estimate, Standing};
+use crate::reserve::{Reserved, reserve};
+use crate::scarcity::{self, Later, Scarcity};
+use crate::twins::{Twins, twins};
+use stake::{Stake, ask, wait_cost};
+
+mod stake;
 
 /// Lifetimes within this ratio count as one (as the longest of them).
 const BUCKET_RATIO: f64 = 1.25;
@@ -91,33 +97,26 @@ pub(crate) struct Kind {
 #[derive(Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) job: &'a PlanJob,
+    /// Its place among the round's asks.
+    pub(crate) number: usize,
     pub(crate) nodes: u32,
     /// The last moment at which on-demand still meets its deadline.
     pub(crate) latest_start: Timestamp,
     /// What it costs to leave it waiting although it has pairs, in dollars.
     pub(crate) wait: f64,
-    pub(crate) kinds: Box<[Kind]>,
+    pub(crate) kinds: Arc<[Kind]>,
     /// What it may take now and what is there, in the order of the listings.
-    pub(crate) pairs: Box<[Pair]>,
+    pub(crate) pairs: Arc<[Pair]>,
+    /// Whether it has no pair because nothing that holds it is free, and not by choice.
+    pub(crate) blocked: bool,
+    /// Whether anything is better than waiting.
+    pub(crate) must_go: bool,
+    reach: Reach,
     /// Whether its pairs carry the operator's wishes.
     pub(crate) wished: bool,
     /// What it may take later.
     pub(crate) later: Later,
     stake: Stake,
-}
-
-/// What waiting costs a job, before the lifetimes of machines are known.
-#[derive(Clone, Copy, Debug)]
-struct Stake {
-    must_go: bool,
-    /// Whether it waits for spot where it gets none, rather than go on demand now.
-    may_wait: bool,
-    /// Dollars of its way out on on-demand.
-    way_out: f64,
-    /// The most that the operator's wishes cost it.
-    wishes: f64,
-    /// Dollars an hour of its machines, by its weight.
-    hourly: f64,
 }
 
 /// A pair with what it takes, ready to be put on machines.
@@ -129,6 +128,12 @@ pub(crate) struct Want {
     pub(crate) nodes: u32,
     pub(crate) hours: f64,
     pub(crate) extra: f64,
+    /// Which ask it is of; none of them for a running job that moves.
+    pub(crate) number: usize,
+    /// Hours from now until it is gone at the latest; infinite where nobody knows.
+    pub(crate) ends: f64,
+    /// The same with a guess where nobody knows.
+    pub(crate) expects: f64,
 }
 
 /// A round, ready to be decided.
@@ -143,37 +148,53 @@ pub(crate) struct Round<'a> {
     pub(crate) order: Vec<usize>,
     /// What later machines cost; pairs and waits have it in them.
     pub(crate) scarcity: Scarcity,
+    /// Which asks are alike.
+    pub(crate) twins: Twins,
+    /// Room that is kept for jobs that go before others.
+    pub(crate) reserved: Reserved<'a>,
 }
 
 impl<'a> Round<'a> {
     pub(crate) fn new(input: &'a PlanInput) -> Self {
-        Self::priced(input, scarcity::price)
+        Self::priced(input, &[], scarcity::price)
     }
 
-    /// With the prices of later machines that are given.
+    /// With room that is kept already, and with the prices of later machines that are
+    /// given.
     pub(crate) fn priced(
         input: &'a PlanInput,
+        kept: &[Reservation],
         price: impl Fn(&PlanInput, &Market<'_>, &[Ask<'_>]) -> Scarcity,
     ) -> Self {
         let market = Market::new(input);
         let mut seen = BTreeSet::new();
         let jobs: Vec<&PlanJob> = input.jobs.iter().filter(|job| seen.insert(job.id)).collect();
-        let (mut asks, longest) = value(&jobs, input, &market);
+        let twins = twins(&jobs);
+        let leads: Vec<&PlanJob> = twins.leads().filter_map(|at| jobs.get(at).copied()).collect();
+        let (mut asks, longest) = value(&leads, input, &market);
         let lifetimes = settle_buckets(&mut asks, &longest);
-        let scarcity = price(input, &market, &asks);
+        let scarcity = if twins.any() {
+            price(input, &market, &twins.spread(&asks, &jobs))
+        } else {
+            price(input, &market, &asks)
+        };
         let later = scarcity.prices();
-        for ask in &mut asks {
+        for (number, ask) in asks.iter_mut().enumerate() {
             if let Some(later) = later {
                 later.charge(ask, &market);
             }
             ask.wait = wait_cost(ask, &market, &lifetimes, later);
+            ask.number = number;
+        }
+        if twins.any() {
+            asks = twins.spread(&asks, &jobs);
         }
         let mut order: Vec<usize> = (0..asks.len()).collect();
-        order.sort_by_cached_key(|at| {
-            asks.get(*at)
-                .map(|ask| (std::cmp::Reverse(ask.job.spec.priority), ask.latest_start, ask.job.id))
-        });
-        Self { input, market, asks, lifetimes, order, scarcity }
+        order.sort_by_cached_key(|at| asks.get(*at).map(Ask::rank));
+        let reserved = Reserved::default();
+        let mut round = Self { input, market, asks, lifetimes, order, scarcity, twins, reserved };
+        round.reserved = reserve(&round, kept);
+        round
     }
 
     /// Hours that a machine of a listing is kept for a bucket.
@@ -188,13 +209,42 @@ impl<'a> Round<'a> {
         })
     }
 
+    /// Whether anything is better for an ask than to wait.
+    pub(crate) fn must_go(&self, number: usize) -> bool {
+        self.asks.get(number).is_some_and(|ask| ask.must_go)
+    }
+
     /// Pairs of job and offer that can be chosen.
     pub(crate) fn pairs(&self) -> usize {
         self.asks.iter().map(|ask| ask.pairs.len()).sum()
     }
 }
 
+impl<'a> Ask<'a> {
+    /// The same for a job that is like this one.
+    pub(crate) fn of(&self, job: &'a PlanJob, number: usize) -> Self {
+        Self {
+            job,
+            number,
+            kinds: Arc::clone(&self.kinds),
+            pairs: Arc::clone(&self.pairs),
+            later: self.later.clone(),
+            ..*self
+        }
+    }
+}
+
 impl Ask<'_> {
+    /// Who has the lower one goes first: by priority, then least slack, then id.
+    pub(crate) fn rank(&self) -> (Reverse<i32>, Timestamp, JobId) {
+        (Reverse(self.job.spec.priority), self.latest_start, self.job.id)
+    }
+
+    /// How long it stays where it is expected to stay so many hours.
+    pub(crate) const fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     /// Dollars an hour of its machines, by its weight.
     pub(crate) const fn hourly(&self) -> f64 {
         self.stake.hourly
@@ -209,6 +259,9 @@ impl Ask<'_> {
             nodes: self.nodes,
             hours: pair.hours(),
             extra: pair.extra(),
+            number: self.number,
+            ends: self.reach.ends(pair.hours()),
+            expects: self.reach.expects(pair.hours()),
         }
     }
 
@@ -246,7 +299,7 @@ fn value<'a>(
         let mut longest = none();
         let asks: Vec<Ask<'a>> =
             jobs.iter().map(|job| ask(&appraise(job, input, market), market, input.now)).collect();
-        for pair in asks.iter().flat_map(|ask| &ask.pairs) {
+        for pair in asks.iter().flat_map(|ask| ask.pairs.iter()) {
             if let Some(life) =
                 longest.get_mut(pair.listing()).and_then(|l| l.get_mut(pair.bucket()))
             {
@@ -266,59 +319,6 @@ fn value<'a>(
     (asks, longest)
 }
 
-/// Keeps of a valued job what deciding needs.
-fn ask<'a>(case: &Case<'a>, market: &Market<'_>, now: Timestamp) -> Ask<'a> {
-    let listings = &market.listings;
-    let mut kinds: Vec<Kind> = Vec::new();
-    let options = options(case, listings);
-    let mut pairs = Vec::with_capacity(options.len());
-    pairs.extend(options.iter().filter_map(|(estimate, lateness)| {
-        let group = listings.get(estimate.listing)?.group;
-        let kind = Kind { group, share: estimate.share };
-        let at = kinds.iter().position(|known| *known == kind).unwrap_or_else(|| {
-            kinds.push(kind);
-            kinds.len() - 1
-        });
-        let seconds = estimate.occupied.as_secs_f64().max(1.0);
-        // At least 0; what is beyond the last bucket is in it.
-        let bucket = ((seconds.ln() / BUCKET_RATIO.ln()) as usize).min(BUCKETS - 1);
-        Some(Pair {
-            listing: u32::try_from(estimate.listing).ok()?,
-            cell: 0,
-            bucket: u16::try_from(bucket).ok()?,
-            kind: u16::try_from(at).ok()?,
-            hours: (hours(estimate.occupied) as f32).max(f32::MIN_POSITIVE),
-            extra: *lateness as f32,
-        })
-    }));
-    let first = options.first().map(|(estimate, _)| *estimate);
-    // Waiting carries the most that a wish costs: wishes never make a job wait.
-    let wishes = options.iter().map(|(e, _)| extra_of(case, e, listings)).fold(0.0, f64::max);
-    Ask {
-        job: case.job,
-        nodes: case.nodes,
-        latest_start: case.latest_start(),
-        wait: 0.0,
-        kinds: kinds.into(),
-        pairs: pairs.into(),
-        wished: is_wished(case),
-        later: Later::of(case, market, now),
-        stake: Stake {
-            must_go: case.must_go(),
-            may_wait: may_wait(case, &options, listings),
-            wishes,
-            way_out: case.net.as_ref().map_or(0.0, |net| net.bought) + wishes,
-            hourly: hourly(case, first, listings) * weight(case.job),
-        },
-    }
-}
-
-/// A job behind its pace that may go on demand now does, where it gets no spot.
-fn may_wait(case: &Case<'_>, options: &[(&Estimate, f64)], listings: &[Listing<'_>]) -> bool {
-    let stays = |e: &Estimate| listings.get(e.listing).is_some_and(|l| !l.is_spot());
-    case.standing == Standing::Ahead || !options.iter().any(|(e, _)| stays(e))
-}
-
 /// Numbers the buckets that are used from 0, and answers their lifetimes.
 fn settle_buckets(asks: &mut [Ask<'_>], longest: &Longest) -> Vec<Vec<f64>> {
     let mut first = 0;
@@ -335,7 +335,7 @@ fn settle_buckets(asks: &mut [Ask<'_>], longest: &Longest) -> Vec<Vec<f64>> {
             (start, numbers)
         })
         .collect();
-    for pair in asks.iter_mut().flat_map(|ask| &mut ask.pairs) {
+    for pair in asks.iter_mut().flat_map(|ask| Arc::make_mut(&mut ask.pairs)) {
         let Some((start, numbers)) = numbers.get(pair.listing()) else { continue };
         pair.bucket = numbers.get(pair.bucket()).copied().unwrap_or(0);
         pair.cell = start + u32::from(pair.bucket);
@@ -346,46 +346,4 @@ fn settle_buckets(asks: &mut [Ask<'_>], longest: &Longest) -> Vec<Vec<f64>> {
             lives.iter().filter(|life| **life > 0.0).map(|life| f64::from(*life)).collect()
         })
         .collect()
-}
-
-/// What leaving a job waiting costs: its way out on on-demand, and more the
-/// more it matters. A job that must go gains by anything that it may take;
-/// another takes nothing dearer than its way out. Where there is no choice,
-/// waiting is no one's fault and costs nothing. Where later machines have prices, a
-/// job that can wait for them loses no more than its cheapest later start.
-fn wait_cost(
-    ask: &Ask<'_>,
-    market: &Market<'_>,
-    lifetimes: &[Vec<f64>],
-    later: Option<&LaterPrices>,
-) -> f64 {
-    if ask.pairs.is_empty() {
-        return 0.0;
-    }
-    let life = |pair: &Pair| {
-        let lives = lifetimes.get(pair.listing());
-        lives.and_then(|lives| lives.get(pair.bucket())).copied().unwrap_or(0.0)
-    };
-    let dearest = ask.pairs.iter().map(|pair| {
-        let machine = market.listings.get(pair.listing()).map_or(0.0, |l| l.marginal(life(pair)));
-        pair.extra() + machine * f64::from(ask.nodes)
-    });
-    let dearest = dearest.fold(0.0, f64::max);
-    let Stake { must_go, may_wait, way_out, wishes, hourly } = ask.stake;
-    if must_go {
-        return dearest + hourly * MUST_GO_HOURS + LEAST_WAIT;
-    }
-    // As much longer as its bucket makes any of its choices.
-    let longer = ask
-        .pairs
-        .iter()
-        .map(|pair| life(pair) / pair.hours().max(f64::MIN_POSITIVE))
-        .filter(|ratio| *ratio <= BUCKET_RATIO)
-        .fold(1.0, f64::max);
-    let out = way_out * longer;
-    let starts = later.filter(|_| may_wait);
-    let starts = starts.and_then(|later| later.later_start(ask.nodes, &ask.later));
-    // A machine that nobody else wants is taken, whatever later ones may cost.
-    let waits = starts.map_or(out, |dollars| ((dollars + wishes) * longer).max(dearest).min(out));
-    waits + hourly + LEAST_WAIT
 }

@@ -156,7 +156,8 @@ fn a_pool_holds_no_more_than_its_machines_really_have() {
     round.limits = vec![limit.clone()];
     let plan = decide(&round);
     assert_eq!(plan.placements.len(), 1);
-    assert_eq!(plan.waits[&JobId(2)], WaitReason::Outbid);
+    let WaitReason::Reserved { behind, .. } = &plan.waits[&JobId(2)] else { panic!("{plan:?}") };
+    assert_eq!(*behind, [JobId(1)]);
     round.limits = vec![PoolLimit { cpu_milli: 3_999, ..limit }];
     assert_eq!(waits(&round, 1), WaitReason::PoolFull { resource: "cpus".to_owned() });
 }

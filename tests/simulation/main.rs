@@ -8,6 +8,7 @@ mod budgets;
 mod chaos;
 mod named;
 mod regressions;
+mod room;
 mod steps;
 mod world;
 

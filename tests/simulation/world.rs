@@ -87,6 +87,32 @@ impl World {
         world
     }
 
+    /// A pool of two CPUs, whose machines nobody takes back, and nothing on it yet.
+    pub(crate) fn crowded(seed: u64) -> Self {
+        let mut world = Self::bare(seed, 0, false);
+        world.total = PoolLimit { cpu_milli: 2_000, ..world.total.clone() };
+        world
+    }
+
+    /// Submits a document and gives the job's number.
+    pub(crate) fn submit(&mut self, document: &str) -> JobId {
+        let request = Submit {
+            submission: parse(document.as_bytes(), Format::Yaml).expect("a valid document"),
+            document_hash: String::new(),
+            key: None,
+            known: None,
+            ended_parents: Vec::new(),
+            arrays: BTreeMap::new(),
+        };
+        self.command(Command::Submit(request)).expect("it is accepted");
+        self.state.last_job
+    }
+
+    /// A number of this world's own, from one up to but not with another.
+    pub(crate) fn draw(&mut self, numbers: std::ops::Range<u32>) -> u32 {
+        self.rng.random_range(numbers)
+    }
+
     fn bare(seed: u64, deaths: u32, cancels: bool) -> Self {
         let start: Timestamp = "2026-01-05T00:00:00Z".parse().expect("a fixed time");
         let options = SyntheticOptions {
@@ -145,16 +171,7 @@ impl World {
                  tags: {{Team: t{}}}\n{checkpoint}{budget}{dependency}",
                 n % 3
             );
-            let submission = parse(document.as_bytes(), Format::Yaml).expect("a valid document");
-            let request = Submit {
-                submission,
-                document_hash: String::new(),
-                key: None,
-                known: None,
-                ended_parents: Vec::new(),
-                arrays: std::collections::BTreeMap::new(),
-            };
-            self.command(Command::Submit(request));
+            self.submit(&document);
         }
     }
 

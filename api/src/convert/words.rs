@@ -42,6 +42,19 @@ pub fn wait_reason(reason: &WaitReason) -> String {
         WaitReason::ArrayLimit { max_parallel } => {
             format!("its array runs {max_parallel} elements at most at once")
         }
+        WaitReason::Reserved { start, behind } => {
+            format!(
+                "room is being kept for it: expected start {}{}",
+                time_text(*start),
+                ends(behind)
+            )
+        }
+        WaitReason::RoomKept { job, priority, deadline, start } => format!(
+            "room is reserved for {job} (priority {priority}, deadline {}), which is expected to \
+             start at {}",
+            time_text(*deadline),
+            time_text(*start)
+        ),
         WaitReason::Outbid => "other jobs were worth more in this round".to_owned(),
     }
 }
@@ -172,11 +185,47 @@ fn list(jobs: &[JobId]) -> String {
     }
 }
 
+/// `, when j3 and j4 end`; nothing of nobody.
+fn ends(jobs: &[JobId]) -> String {
+    let named: Vec<String> = jobs.iter().take(NAMED).map(ToString::to_string).collect();
+    match named.as_slice() {
+        [] => String::new(),
+        [one] => format!(", when {one} ends"),
+        [first @ .., last] => format!(", when {} and {last} end", first.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use spotwise_model::Money;
 
     use super::*;
+
+    #[test]
+    fn reserved_room_is_told_to_both_sides() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let start = at("2026-03-01T14:52:00Z");
+        let kept = |behind: &[u64]| {
+            let behind = behind.iter().copied().map(JobId).collect();
+            wait_reason(&WaitReason::Reserved { start, behind })
+        };
+        let text = "room is being kept for it: expected start 2026-03-01T14:52:00Z";
+        assert_eq!(kept(&[]), text);
+        assert_eq!(kept(&[3]), format!("{text}, when j3 ends"));
+        assert_eq!(kept(&[3, 4, 9]), format!("{text}, when j3, j4 and j9 end"));
+        let other = WaitReason::RoomKept {
+            job: JobId(7),
+            priority: 100,
+            deadline: at("2026-03-01T15:04:00Z"),
+            start,
+        };
+        assert_eq!(
+            wait_reason(&other),
+            "room is reserved for j7 (priority 100, deadline 2026-03-01T15:04:00Z), which is \
+             expected to start at 2026-03-01T14:52:00Z"
+        );
+    }
 
     #[test]
     fn reasons_carry_their_figures() {

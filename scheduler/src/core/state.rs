@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
+use spotwise_model::plan::Reservation;
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Ending, Instance, InstanceId, InstanceState, Job, JobId,
     JobSpec, JobState, LedgerEntry, Money, Offer, WaitReason,
@@ -54,6 +55,8 @@ pub struct Seen {
     pub since: Option<Timestamp>,
     /// Why each waiting job waits, with the figures of the last round.
     pub waits: BTreeMap<JobId, WaitReason>,
+    /// Room that the last plan keeps for jobs that go before others.
+    pub reservations: Vec<Reservation>,
     /// Everything on the market.
     pub offers: Vec<Offer>,
     /// What is expected of the spot markets, by pool, machine type and size of gang.

@@ -45,6 +45,7 @@ pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
         offers: state.seen.offers.clone(),
         instances: instances(state),
         limits: limits(state),
+        reservations: state.seen.reservations.clone(),
         forecasts: state.seen.forecasts.clone(),
         shares: shares(state, &config.policy, now.market),
         policy: config.policy.clone(),

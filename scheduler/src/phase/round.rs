@@ -131,6 +131,7 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
         }
         draft.take(plan::accept(draft.state, &plan, now));
         draft.state.seen.waits.extend(plan.waits);
+        draft.state.seen.reservations = plan.reservations;
     }
     draft.take(launch::launch(draft.state, now));
     if let Some(accrued) = &accrued {

@@ -8,6 +8,7 @@ use spotwise_api::convert::{
 use spotwise_api::v1;
 use spotwise_model::job::CancelReason;
 use spotwise_model::policy::Policy;
+use spotwise_model::quote::Start;
 use spotwise_model::time::human;
 use spotwise_model::{Attempt, CapacityType, Condition, Job, JobState, Now, OfferKey, WaitReason};
 
@@ -87,7 +88,11 @@ impl Service {
             answer.details.extend(deadline_line(job, live.now));
             return Ok(());
         }
-        let quote = self.forecast(job, &live.state).await?;
+        let mut quote = self.forecast(job, &live.state).await?;
+        // The quote looks at the job alone; the last round has looked at all.
+        if quote.start == Start::Now && waits_for_room(why) {
+            quote.start = Start::WhenFree;
+        }
         let offers = self.parts.handle.ask(|state: &State, _| state.seen.offers.clone()).await?;
         answer.details.push(reason(&quote, &offers));
         answer.details.extend(self.seen_of(job, quote.offer.as_ref()).await?);
@@ -156,6 +161,18 @@ impl Service {
         let words = move |state: &State, _| what_was_seen(&state.seen.forecasts, &offer, nodes);
         Ok(self.parts.handle.ask(words).await?)
     }
+}
+
+/// Whether a job waits because there is no room for it.
+const fn waits_for_room(why: &WaitReason) -> bool {
+    matches!(
+        why,
+        WaitReason::Reserved { .. }
+            | WaitReason::RoomKept { .. }
+            | WaitReason::PoolFull { .. }
+            | WaitReason::NoCapacity { .. }
+            | WaitReason::Outbid
+    )
 }
 
 fn explain_active(job: &Job, attempt: &Attempt, live: &Live, answer: &mut v1::ExplainResponse) {

@@ -124,6 +124,7 @@ impl Service {
                 ..State::default()
             };
             part.seen.offers = state.seen.offers.clone();
+            part.seen.reservations = state.seen.reservations.clone();
             part.seen.forecasts = state.seen.forecasts.clone();
             part.seen.pool_totals = state.seen.pool_totals.clone();
             (part, now)

@@ -83,7 +83,7 @@ pub(crate) fn bound(round: &Round<'_>, prices: &Prices) -> Option<f64> {
     let mut total = 0.0;
     for ask in &round.asks {
         let mut least = ask.wait;
-        for pair in &ask.pairs {
+        for pair in ask.pairs.iter() {
             least = least.min(pays(round, prices, ask, pair)?);
         }
         total += least;

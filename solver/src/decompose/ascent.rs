@@ -23,6 +23,10 @@ const MOST_SECONDS: f64 = 3.0;
 const COARSE: (f64, f64) = (0.3, 0.001);
 const FINE: (f64, f64) = (0.004, 0.001);
 
+/// A plan that costs no more than this part above what is proven is as good as proven:
+/// the steps end.
+const CLOSE: f64 = 1e-4;
+
 /// Width of a job's wishes, in steps: a step must not make all of them turn.
 const SPREAD: f64 = 2.0;
 
@@ -34,59 +38,75 @@ pub(crate) struct Priced {
     pub(crate) bound: f64,
 }
 
-/// Finds prices that prove a high bound. The work depends on the sizes alone,
+/// Finds prices that prove a high bound, `reached` being what a plan costs that is known.
+/// The work depends on the sizes alone,
 /// unless `enough` ends it: then the best so far is it.
 pub(crate) fn ascend(
     round: &Round<'_>,
     scene: &Scene<'_, '_>,
+    reached: f64,
     enough: &dyn Fn() -> bool,
 ) -> Priced {
     let asking = alike_together(round, scene);
     let start = scene.start();
-    let pairs = round.pairs() as f64;
+    let pairs_of = |at: usize| round.asks.get(at).map_or(0, |ask| ask.pairs.len());
+    let pairs = asking.iter().map(|(at, _)| pairs_of(*at)).sum::<usize>() as f64;
+    let climb = |start, asking: &[(usize, f64)], steps, lengths| {
+        climb(scene, start, asking, (steps, lengths), reached, enough)
+    };
     if pairs <= SMALL {
-        return climb(scene, start, &asking, SMALL_STEPS, COARSE, enough);
+        return climb(start, &asking, SMALL_STEPS, COARSE);
     }
     let budget = PAIRS_A_SECOND * round.input.time_limit.as_secs_f64().min(MOST_SECONDS);
     let steps =
         |pairs: f64, (least, most): (f64, f64)| (budget / pairs.max(1.0)).clamp(least, most) as u32;
     let stride = asking.len().div_ceil(SAMPLE).max(1);
     if stride == 1 {
-        return climb(scene, start, &asking, steps(pairs, COARSE_STEPS), COARSE, enough);
+        return climb(start, &asking, steps(pairs, COARSE_STEPS), COARSE);
     }
-    let sample: Vec<usize> = asking.iter().copied().step_by(stride).collect();
+    let sample: Vec<(usize, f64)> = asking.iter().copied().step_by(stride).collect();
     let few = steps(pairs / stride as f64, COARSE_STEPS);
-    let near = climb(scene, start, &sample, few, COARSE, enough);
-    climb(scene, near.prices, &asking, steps(pairs, FINE_STEPS), FINE, enough)
+    let near = climb(start, &sample, few, COARSE);
+    climb(near.prices, &asking, steps(pairs, FINE_STEPS), FINE)
 }
 
 /// The jobs that have pairs, like ones side by side: every n-th of them is a
-/// fair sample.
-fn alike_together(round: &Round<'_>, scene: &Scene<'_, '_>) -> Vec<usize> {
+/// fair sample. Of those that are the same in everything one stands for all.
+fn alike_together(round: &Round<'_>, scene: &Scene<'_, '_>) -> Vec<(usize, f64)> {
+    let mut counts = vec![0.0; round.twins.classes()];
+    for ask in &round.asks {
+        if let Some(count) = counts.get_mut(round.twins.class_of(ask.number)) {
+            *count += 1.0;
+        }
+    }
+    let count = |at: usize| counts.get(round.twins.class_of(at)).copied().unwrap_or(0.0);
+    let leads = || round.twins.leads().filter_map(|at| Some((at, round.asks.get(at)?)));
     let key = |at: usize, ask: &Ask<'_>| {
         let pair = ask.pairs.first()?;
         Some((ask.kinds.first()?.group, scene.factor(at, pair), ask.wait, at))
     };
-    let mut keys: Vec<_> =
-        round.asks.iter().enumerate().filter_map(|(at, ask)| key(at, ask)).collect();
+    let mut keys: Vec<_> = leads().filter_map(|(at, ask)| key(at, ask)).collect();
     keys.sort_by(|a, b| {
         a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
     });
-    keys.into_iter().map(|(.., at)| at).collect()
+    keys.into_iter().map(|(.., at)| (at, count(at))).collect()
 }
 
 /// Steps whose length falls from `lengths.0` to `lengths.1`; the best prices
 /// on the way, or their average where that is better: near the top the steps
-/// go to and fro.
+/// go to and fro. Nothing is gained beyond `reached`, what a plan costs that is known.
 fn climb(
     scene: &Scene<'_, '_>,
     start: Prices,
-    asking: &[usize],
-    steps: u32,
-    lengths: (f64, f64),
+    asking: &[(usize, f64)],
+    (steps, lengths): (u32, (f64, f64)),
+    reached: f64,
     enough: &dyn Fn() -> bool,
 ) -> Priced {
-    let parts = scene.asking as f64 / asking.len().max(1) as f64;
+    let asked: f64 = asking.iter().map(|(_, count)| count).sum();
+    let parts = scene.asking as f64 / asked.max(1.0);
+    // What a sample proves is no bound.
+    let all = asked >= scene.asking as f64;
     let shrink = (lengths.1 / lengths.0).powf(1.0 / f64::from(steps.max(2) - 1));
     let mut length = lengths.0;
     let mut prices = start;
@@ -106,7 +126,8 @@ fn climb(
         }
         scene.step(&mut prices, &demand, length);
         length *= shrink;
-        if enough() {
+        let proven = best.as_ref().filter(|_| all).map_or(f64::NEG_INFINITY, |best| best.bound);
+        if enough() || reached - proven <= CLOSE * reached.abs() {
             break;
         }
     }

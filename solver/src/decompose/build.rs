@@ -13,7 +13,14 @@ pub(crate) fn build(round: &Round<'_>, scene: &Scene<'_, '_>, prices: &Prices) -
     let mut room = Room::new(round);
     let mut draft = Draft::empty(round);
     let mut dollars = Vec::new();
+    // Room only becomes less: what finds none leaves none to those like it, unless they
+    // have room of their own.
+    let mut failed = vec![false; round.twins.classes()];
     for at in longest_first(round) {
+        let Some(failed) = failed.get_mut(round.twins.class_of(at)) else { continue };
+        if *failed && round.reserved.of(at).is_none() {
+            continue;
+        }
         let (Some(ask), Some(seat)) = (round.asks.get(at), draft.seats.get_mut(at)) else {
             continue;
         };
@@ -32,6 +39,8 @@ pub(crate) fn build(round: &Round<'_>, scene: &Scene<'_, '_>, prices: &Prices) -
         }
         if let Some((pair, want, fit)) = best {
             *seat = Some(Seat { pair, targets: room.take(&want, &fit) });
+        } else {
+            *failed = true;
         }
     }
     fill_in(round, &mut room, &mut draft, &dearest_first(round, scene));
@@ -41,7 +50,7 @@ pub(crate) fn build(round: &Round<'_>, scene: &Scene<'_, '_>, prices: &Prices) -
 /// By the mean of its hours, ties by index.
 fn longest_first(round: &Round<'_>) -> Vec<usize> {
     let hours = |at: &usize| {
-        let pairs = round.asks.get(*at).map_or(&[][..], |ask| &ask.pairs);
+        let pairs = round.asks.get(*at).map_or(&[][..], |ask| &*ask.pairs);
         pairs.iter().map(crate::round::Pair::hours).sum::<f64>() / pairs.len().max(1) as f64
     };
     sorted_down(round, hours)

@@ -31,8 +31,9 @@ pub(crate) fn improve(
     draft: &Draft,
     enough: &dyn Fn() -> bool,
 ) -> Draft {
-    // What one pool has left over all its machines is not looked at here.
-    if !round.market.limits.is_empty() {
+    // What one pool has left over all its machines, and what is kept for others, is not
+    // looked at here.
+    if !round.market.limits.is_empty() || !round.reserved.kept.is_empty() {
         return draft.clone();
     }
     let mut table = Table::new(round, scene, draft);

@@ -181,13 +181,14 @@ impl<'r, 'a> Scene<'r, 'a> {
         Some((dollars, on_used))
     }
 
-    /// What the jobs want, each standing for `weight` of them. A job's wish is
+    /// What the jobs want, each with the number of jobs like it, and each standing for
+    /// `weight` of them. A job's wish is
     /// spread over what costs little more than its best, within `spread` of what
     /// a machine is worth: else all jobs would rush from one offer to the next.
     pub(crate) fn demand(
         &self,
         prices: &Prices,
-        asking: &[usize],
+        asking: &[(usize, f64)],
         weight: f64,
         spread: f64,
     ) -> Demand {
@@ -201,10 +202,11 @@ impl<'r, 'a> Scene<'r, 'a> {
         let parts = in_chunks(asking, CHUNK, |_, chunk| {
             let mut demand = none.clone();
             let mut dollars = Vec::new();
-            for at in chunk {
+            for (at, count) in chunk {
                 let Some(ask) = self.round.asks.get(*at) else { continue };
                 self.offered(&table, prices, *at, ask, &mut dollars);
-                let wishes = Wishes { scene: self, table: &table, prices, at: *at, ask };
+                let (at, count) = (*at, *count);
+                let wishes = Wishes { scene: self, table: &table, prices, at, ask, count };
                 wishes.add(&mut demand, &dollars, spread);
             }
             demand
@@ -263,6 +265,8 @@ struct Wishes<'s, 'r, 'a> {
     prices: &'s Prices,
     at: usize,
     ask: &'s Ask<'a>,
+    /// Jobs like it, itself among them.
+    count: f64,
 }
 
 impl Wishes<'_, '_, '_> {
@@ -270,8 +274,8 @@ impl Wishes<'_, '_, '_> {
     fn add(&self, demand: &mut Demand, dollars: &[f64], spread: f64) {
         let (scene, ask) = (self.scene, self.ask);
         let best = dollars.iter().copied().fold(ask.wait, f64::min);
-        demand.dollars += best;
-        let priced = || dollars.iter().copied().zip(&ask.pairs);
+        demand.dollars += best * self.count;
+        let priced = || dollars.iter().copied().zip(ask.pairs.iter());
         let Some((_, cheapest)) =
             priced().find(|(dollars, _)| *dollars <= best).or(priced().next())
         else {
@@ -283,7 +287,7 @@ impl Wishes<'_, '_, '_> {
         let share = |dollars: f64| (1.0 - (dollars - best) / width).max(0.0).powi(2);
         let all = share(ask.wait) + near().map(|(dollars, _)| share(dollars)).sum::<f64>();
         for (dollars, pair) in near() {
-            self.want(demand, pair, share(dollars) / all);
+            self.want(demand, pair, self.count * share(dollars) / all);
         }
     }
 
@@ -342,7 +346,7 @@ fn weights(round: &Round<'_>, slices: bool) -> Vec<[f64; RESOURCES]> {
     let machines: Vec<_> = round.market.groups.iter().map(first).collect();
     let mut takes_all = vec![[0.0; RESOURCES]; machines.len()];
     for ask in &round.asks {
-        for kind in &ask.kinds {
+        for kind in ask.kinds.iter() {
             if let (Some(sum), Some(Some(machine))) =
                 (takes_all.get_mut(kind.group), machines.get(kind.group))
             {

@@ -53,7 +53,7 @@ impl Waiting {
         let first = ask.pairs.first()?;
         let density = ask.wait / scene.factor(at, first).max(1e-9);
         let one = One { at, density, hours: first.hours() };
-        for kind in &ask.kinds {
+        for kind in ask.kinds.iter() {
             let list = self.groups.get_mut(kind.group)?;
             let place = list.partition_point(|other| other.before(&one));
             list.insert(place, one);
@@ -63,7 +63,7 @@ impl Waiting {
 
     /// Takes a job out again.
     pub(super) fn take_out(&mut self, round: &Round<'_>, at: usize) -> Option<()> {
-        for kind in &round.asks.get(at)?.kinds {
+        for kind in round.asks.get(at)?.kinds.iter() {
             self.groups.get_mut(kind.group)?.retain(|one| one.at != at);
         }
         Some(())

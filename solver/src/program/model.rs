@@ -10,6 +10,7 @@ use spotwise_model::sharing::SoftSharing;
 
 use crate::market::{Listing, most_on_one};
 use crate::prices::{BESIDE, PLAIN, RESOURCES, left_of, parts, pool_left, takes, whole};
+use crate::room::pools::Need;
 use crate::room::{Draft, is_used};
 use crate::round::{Ask, Pair, Round};
 
@@ -36,7 +37,13 @@ pub(super) fn classes(round: &Round<'_>) -> Vec<Class> {
             continue;
         };
         let mut key = vec![u64::from(ask.nodes), ask.wait.to_bits()];
-        for pair in &ask.pairs {
+        // Whoever has room of its own is one of a kind; others are told apart by how long
+        // they stay.
+        if let Some(first) = ask.pairs.first().filter(|_| !round.reserved.kept.is_empty()) {
+            let own = round.reserved.of(*at).map_or(0, |kept| kept.number as u64 + 1);
+            key.extend([own, ask.want(first).ends.to_bits(), ask.want(first).expects.to_bits()]);
+        }
+        for pair in ask.pairs.iter() {
             let share = ask.share(pair);
             key.extend([pair.cell() as u64, pair.extra().to_bits()]);
             key.extend([share.gpus.into(), share.cpu_milli, share.memory_mib]);
@@ -170,6 +177,7 @@ impl Model {
             }
         }
         self.pool_rows(round, &mut rows);
+        self.kept_rows(round, &mut rows);
         rows
     }
 
@@ -284,6 +292,35 @@ impl Model {
             let first = if gpus.is_none() { RESOURCES - 2 } else { 0 };
             let sums = sums.into_iter().zip(told::<RESOURCES>(slices)).skip(first);
             rows.extend(sums.filter(|(_, told)| *told).map(|(sum, _)| sum.leq(1.0)));
+        }
+    }
+
+    /// What each pool keeps for jobs that go before others: whoever stays so long fits
+    /// beside it.
+    fn kept_rows(&self, round: &Round<'_>, rows: &mut Vec<good_lp::Constraint>) {
+        if round.reserved.kept.is_empty() {
+            return;
+        }
+        for name in round.market.limits.keys() {
+            for point in round.reserved.points(round, name) {
+                let mut sums = vec![Expression::default(); Need::MEASURES];
+                for column in &self.columns {
+                    let Some((ask, pair, _)) = self.lookup(round, column) else { continue };
+                    let listing = round.market.listings.get(pair.listing());
+                    let want = ask.want(pair);
+                    let Some(listing) = listing.filter(|l| l.offer.key.pool == **name) else {
+                        continue;
+                    };
+                    if point.counts(&want) {
+                        let need = Need::of(&want.share, &listing.offer.shape, want.nodes);
+                        let parts = point.left.parts(&need);
+                        for (sum, part) in sums.iter_mut().zip(parts).filter(|(_, p)| *p > 0.0) {
+                            sum.add_mul(part, column.x);
+                        }
+                    }
+                }
+                rows.extend(sums.into_iter().map(|sum| sum.leq(1.0)));
+            }
         }
     }
 

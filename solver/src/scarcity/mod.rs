@@ -150,7 +150,7 @@ impl LaterPrices {
     /// Adds to a job's pairs what their machines cost while others want them.
     pub(crate) fn charge(&self, ask: &mut Ask<'_>, market: &Market<'_>) {
         let mut known: Vec<(usize, usize, Holding)> = Vec::new();
-        for pair in &mut ask.pairs {
+        for pair in std::sync::Arc::make_mut(&mut ask.pairs) {
             let Some(listing) = market.listings.get(pair.listing()) else { continue };
             let kind = kind_of(listing);
             let at = known.iter().position(|(share, of, _)| (*share, *of) == (pair.kind(), kind));

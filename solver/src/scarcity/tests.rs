@@ -214,7 +214,7 @@ fn decide(input: &crate::PlanInput, priced: bool) -> (Plan, PlanReport) {
     if priced {
         return plan(input);
     }
-    plan_round(&Round::priced(input, |_, _, _| Scarcity::Plenty), &|| false)
+    plan_round(&Round::priced(input, &[], |_, _, _| Scarcity::Plenty), &|| false)
 }
 
 /// Dollars of all jobs where a round is decided every quarter of an hour.

@@ -1,0 +1,166 @@
+//! What a pool has left over all its machines: now, and when room that is reserved is
+//! needed.
+
+use std::collections::BTreeMap;
+
+use spotwise_model::mig::MEASURES;
+use spotwise_model::resources::GPU_UNITS;
+use spotwise_model::{NodeShape, Share};
+
+use crate::ends::SAME;
+use crate::input::PoolLimit;
+use crate::round::Want;
+
+/// CPU, memory and GPUs by each measure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Need {
+    cpu_milli: i64,
+    memory_mib: i64,
+    gpu_units: [i64; MEASURES],
+}
+
+impl Need {
+    /// CPU, memory, and each measure of GPUs.
+    pub(crate) const MEASURES: usize = 2 + MEASURES;
+
+    /// What is needed as parts of what there is here; more than all where there is none.
+    pub(crate) fn parts(&self, need: &Self) -> [f64; Self::MEASURES] {
+        let part = |take: i64, left: i64| match (take, left) {
+            (0, _) | (_, i64::MAX) => 0.0,
+            (take, left) if left > 0 => take as f64 / left as f64,
+            _ => 2.0,
+        };
+        let mut parts = [0.0; Self::MEASURES];
+        let gpus = need.gpu_units.iter().zip(self.gpu_units).map(|(take, left)| part(*take, left));
+        let first = [part(need.cpu_milli, self.cpu_milli), part(need.memory_mib, self.memory_mib)];
+        parts.iter_mut().zip(first.into_iter().chain(gpus)).for_each(|(part, of)| *part = of);
+        parts
+    }
+
+    /// What so many nodes take.
+    pub(crate) fn of(share: &Share, shape: &NodeShape, nodes: u32) -> Self {
+        let all = |one: u64| signed(one.saturating_mul(u64::from(nodes)));
+        Self {
+            cpu_milli: all(share.cpu_milli),
+            memory_mib: all(share.memory_mib),
+            gpu_units: share.gpu_measures(shape).map(all),
+        }
+    }
+
+    /// What a pool has left; as many GPUs as anybody asks for where they are not limited.
+    pub(crate) fn left(limit: &PoolLimit) -> Self {
+        let gpus = limit.gpus.map_or(i64::MAX, |gpus| signed(u64::from(gpus) * GPU_UNITS));
+        Self {
+            cpu_milli: signed(limit.cpu_milli),
+            memory_mib: signed(limit.memory_mib),
+            gpu_units: [gpus; MEASURES],
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.each(other, i64::saturating_add);
+    }
+
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        self.each(other, i64::saturating_sub);
+    }
+
+    fn each(&mut self, other: &Self, with: fn(i64, i64) -> i64) {
+        self.cpu_milli = with(self.cpu_milli, other.cpu_milli);
+        self.memory_mib = with(self.memory_mib, other.memory_mib);
+        for (one, other) in self.gpu_units.iter_mut().zip(other.gpu_units) {
+            // What is not limited stays so.
+            if *one != i64::MAX {
+                *one = with(*one, other);
+            }
+        }
+    }
+
+    /// What there is too little of here for `need`, if anything.
+    pub(crate) fn short(&self, need: &Self) -> Option<&'static str> {
+        let short = |take: i64, left: i64| take > 0 && take > left;
+        if short(need.cpu_milli, self.cpu_milli) {
+            Some("cpus")
+        } else if short(need.memory_mib, self.memory_mib) {
+            Some("memory")
+        } else if need.gpu_units.iter().zip(self.gpu_units).any(|(take, left)| short(*take, left)) {
+            Some("gpus")
+        } else {
+            None
+        }
+    }
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// What a pool has left at the time for which room is reserved in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    /// Hours from now.
+    pub(crate) from: f64,
+    /// Whether a job chose to wait until then: a guess of how long others stay is enough.
+    pub(crate) by_choice: bool,
+    /// Beside the room that is reserved then.
+    pub(crate) left: Need,
+    /// Whose room that is, and what each takes of a machine.
+    pub(crate) holders: BTreeMap<usize, Share>,
+    /// The reservation that begins then.
+    pub(crate) kept: usize,
+}
+
+impl Point {
+    /// Whether a job is still there then and has no room of its own in it.
+    pub(crate) fn counts(&self, want: &Want) -> bool {
+        let ends = if self.by_choice { want.expects } else { want.ends };
+        ends > self.from + SAME && self.holders.get(&want.number) != Some(&want.share)
+    }
+}
+
+/// What is left of a pool while a draft is made.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolRoom {
+    left: Need,
+    points: Vec<Point>,
+}
+
+impl PoolRoom {
+    pub(crate) fn new(limit: &PoolLimit) -> Self {
+        Self { left: Need::left(limit), points: Vec::new() }
+    }
+
+    /// What there is too little of now, if anything.
+    pub(crate) fn short(&self, need: &Need) -> Option<&'static str> {
+        self.left.short(need)
+    }
+
+    /// The reservation whose room a job would take, if it would.
+    pub(crate) fn kept_from(&self, want: &Want, need: &Need) -> Option<usize> {
+        let mut points = self.points.iter();
+        points.find(|point| point.counts(want) && point.left.short(need).is_some()).map(|p| p.kept)
+    }
+
+    pub(crate) fn holds(&self, want: &Want, need: &Need) -> bool {
+        self.left.short(need).is_none() && self.kept_from(want, need).is_none()
+    }
+
+    pub(crate) fn take(&mut self, want: &Want, need: &Need) {
+        self.left.subtract(need);
+        for point in self.points.iter_mut().filter(|point| point.counts(want)) {
+            point.left.subtract(need);
+        }
+    }
+
+    /// Keeps room at these times, from what is taken already.
+    pub(crate) fn keep(&mut self, points: Vec<Point>, taken: &[(Want, Need)]) {
+        self.points = points;
+        for point in &mut self.points {
+            for (want, need) in taken {
+                if point.counts(want) {
+                    point.left.subtract(need);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Machines while they are filled: what each has left now, and beside the jobs for which
+//! it is reserved.
+
+use spotwise_model::resources::Free;
+use spotwise_model::{NodeShape, Share};
+
+use crate::ends::SAME;
+use crate::market::Listing;
+use crate::round::Want;
+
+/// The machines of one listing.
+#[derive(Clone, Debug)]
+pub(super) struct Shelf {
+    pub(super) used: Vec<Bin>,
+    pub(super) opened: Vec<Bin>,
+    pub(super) openable: u64,
+    /// The most that any opened machine has left of each: most shelves are
+    /// nearly full most of the time, and are passed by with one look.
+    pub(super) most: Left,
+    /// Machines that are not open yet and are reserved.
+    pub(super) kept: Vec<Fresh>,
+}
+
+/// So many machines that are kept for a job from an hour on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fresh {
+    pub(super) from: f64,
+    pub(super) machines: u64,
+    pub(super) holder: usize,
+    pub(super) kept: usize,
+}
+
+/// One machine.
+#[derive(Clone, Debug)]
+pub(super) struct Bin {
+    pub(super) free: Free,
+    pub(super) left: Left,
+    /// The bucket of the longest job that this round put on it.
+    pub(super) bucket: usize,
+    /// Hours from now until the last job that this round put on it is gone.
+    pub(super) ends: f64,
+    /// Room of it that is reserved.
+    pub(super) kept: Option<Spare>,
+}
+
+/// What a machine has left beside a job for which it is reserved from an hour on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spare {
+    pub(super) from: f64,
+    pub(super) left: Left,
+    pub(super) holder: usize,
+    pub(super) kept: usize,
+}
+
+/// What is left, as numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Left {
+    pub(super) whole_gpus: u32,
+    pub(super) cpu_milli: u64,
+    pub(super) memory_mib: u64,
+}
+
+impl Left {
+    pub(super) fn of(free: &Free) -> Self {
+        let whole_gpus = u32::try_from(free.untouched_gpus()).unwrap_or(u32::MAX);
+        Self { whole_gpus, cpu_milli: free.cpu_milli(), memory_mib: free.memory_mib() }
+    }
+
+    /// Whether that much is there; a part of a GPU needs a closer look.
+    pub(super) const fn may_hold(&self, share: &Share) -> bool {
+        share.gpus <= self.whole_gpus
+            && share.cpu_milli <= self.cpu_milli
+            && share.memory_mib <= self.memory_mib
+    }
+
+    /// Down to nothing where there is less.
+    pub(super) fn subtract(&mut self, share: &Share) {
+        self.whole_gpus = self.whole_gpus.saturating_sub(share.gpus);
+        self.cpu_milli = self.cpu_milli.saturating_sub(share.cpu_milli);
+        self.memory_mib = self.memory_mib.saturating_sub(share.memory_mib);
+    }
+
+    pub(super) fn most(self, other: Self) -> Self {
+        Self {
+            whole_gpus: self.whole_gpus.max(other.whole_gpus),
+            cpu_milli: self.cpu_milli.max(other.cpu_milli),
+            memory_mib: self.memory_mib.max(other.memory_mib),
+        }
+    }
+}
+
+impl Bin {
+    pub(super) fn new(free: Free) -> Self {
+        Self { left: Left::of(&free), free, bucket: 0, ends: 0.0, kept: None }
+    }
+
+    pub(super) fn holds(&self, want: &Want) -> bool {
+        self.holds_now(&want.share) && self.kept_from(want).is_none()
+    }
+
+    pub(super) fn holds_now(&self, share: &Share) -> bool {
+        self.left.may_hold(share) && (!share.takes_part() || self.free.clone().take(share))
+    }
+
+    /// The reservation whose room a job would take, if it would. Which part of a GPU that
+    /// is nobody knows yet.
+    pub(super) fn kept_from(&self, want: &Want) -> Option<usize> {
+        let spare = self.kept.as_ref().filter(|spare| spare.counts(want))?;
+        let fits = !want.share.takes_part() && spare.left.may_hold(&want.share);
+        (!fits).then_some(spare.kept)
+    }
+
+    pub(super) fn take(&mut self, want: &Want) -> bool {
+        let share = &want.share;
+        let taken = self.free.take(share);
+        if let Some(spare) = self.kept.as_mut().filter(|spare| spare.counts(want)) {
+            spare.left.subtract(share);
+        }
+        self.ends = self.ends.max(want.ends);
+        self.left = if share.takes_part() {
+            Left::of(&self.free)
+        } else {
+            let taken_gpus = if taken { share.gpus } else { 0 };
+            Left {
+                whole_gpus: self.left.whole_gpus.saturating_sub(taken_gpus),
+                cpu_milli: self.free.cpu_milli(),
+                memory_mib: self.free.memory_mib(),
+            }
+        };
+        taken
+    }
+}
+
+impl Spare {
+    pub(super) fn counts(&self, want: &Want) -> bool {
+        want.number != self.holder && want.ends > self.from + SAME
+    }
+}
+
+impl Shelf {
+    pub(super) fn new(listing: &Listing<'_>) -> Self {
+        Self {
+            used: listing.used.iter().map(|(_, free)| Bin::new(free.clone())).collect(),
+            opened: Vec::new(),
+            openable: listing.openable(),
+            most: Left::default(),
+            kept: Vec::new(),
+        }
+    }
+
+    pub(super) fn open(&mut self, shape: &NodeShape) {
+        let bin = Bin::new(Free::new(shape));
+        self.most = self.most.most(bin.left);
+        self.opened.push(bin);
+    }
+
+    pub(super) fn unopened(&self) -> u64 {
+        self.openable.saturating_sub(self.opened.len() as u64)
+    }
+
+    /// Machines that a job may still open.
+    pub(super) fn openable_for(&self, want: &Want) -> u64 {
+        let most = self.most_for(want).map_or(u64::MAX, |(most, _)| most);
+        self.unopened().min(most)
+    }
+
+    /// Whether a job may go on a machine that was opened for others.
+    pub(super) fn shares(&self, bin: &Bin, want: &Want) -> bool {
+        self.most_for(want).is_none_or(|(most, from)| most > 0 || bin.ends > from + SAME)
+    }
+
+    /// How many machines more a job may keep beyond the hour from which some are
+    /// reserved, where it stays so long.
+    pub(super) fn most_for(&self, want: &Want) -> Option<(u64, f64)> {
+        let counts = |fresh: &&Fresh| want.number != fresh.holder && want.ends > fresh.from + SAME;
+        let from = self.kept.iter().filter(counts).map(|fresh| fresh.from).reduce(f64::min)?;
+        let reserved: u64 = self.kept.iter().filter(counts).map(|fresh| fresh.machines).sum();
+        let stay = self.opened.iter().filter(|bin| bin.ends > from + SAME).count() as u64;
+        Some((self.openable.saturating_sub(reserved).saturating_sub(stay), from))
+    }
+
+    pub(super) fn refresh(&mut self) {
+        self.most = self.opened.iter().map(|bin| bin.left).fold(Left::default(), Left::most);
+    }
+}
