@@ -105,7 +105,7 @@ impl World {
             arrays: BTreeMap::new(),
         };
         self.command(Command::Submit(request)).expect("it is accepted");
-        self.state.last_job
+        JobId(self.state.last_job)
     }
 
     /// A number of this world's own, from one up to but not with another.
