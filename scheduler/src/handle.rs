@@ -117,6 +117,15 @@ pub enum Command {
         /// The last step and total, if known.
         step: Option<(u64, u64)>,
     },
+    /// A worker has something to say of a job's files.
+    Note {
+        /// Which.
+        worker: WorkerId,
+        /// From 1: one that comes again is the same.
+        number: u32,
+        /// In words, on one line.
+        message: String,
+    },
     /// A worker could not start its command.
     StartFailed {
         /// Whose.

@@ -1,5 +1,6 @@
 //! One attempt: prepare, start, watch, save, report.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +18,9 @@ use crate::checkpoint::Known;
 use crate::folder::Folder;
 use crate::heartbeat::{Rhythm, beat, money};
 use crate::link::Link;
+use crate::notes::Notes;
 use crate::output::Capture;
+use crate::outputs::{Brought, Collected, Plan};
 use crate::prepare::{Prepared, prepare};
 use crate::process::{self, Process, Status};
 use crate::progress::ProgressLog;
@@ -25,7 +28,7 @@ use crate::save::Saver;
 use crate::supervise::{Action, Order, Supervisor};
 use crate::usage::Sampler;
 use crate::voice::{Voice, start_failed};
-use crate::{notice, stage};
+use crate::{notice, outputs};
 
 /// A worker that was told to stop gives a scheduler that is away so long to
 /// come back and hear how the command ended.
@@ -92,10 +95,23 @@ pub(crate) async fn carry_out(
         let _ = sender.send(Order::Stop { within: None }).await;
     }));
 
-    let run =
-        Run { attempt: &attempt, assignment: &assignment, progress, capture, voice: &voice, known };
+    let run = Run {
+        attempt: &attempt,
+        assignment: &assignment,
+        progress,
+        capture,
+        notes: Notes::new(voice.reports().downgrade()),
+        voice: &voice,
+        known,
+        outputs_kept: AtomicBool::new(false),
+    };
     let words = Box::pin(run.to_the_end(&mut orders)).await?;
     folder.keep_ending(&words);
+    if run.outputs_kept.load(Ordering::Relaxed) {
+        // Whoever finds it later collects once more, which changes nothing.
+        let _ = std::fs::remove_file(folder.outputs_note());
+    }
+    drop(run);
     // Only a restarted worker has to repeat the words before the last.
     let last = words.into_iter().next_back();
     // Orders still come with every heartbeat, and must not stop them.
@@ -125,8 +141,10 @@ struct Run<'a> {
     assignment: &'a Assignment,
     progress: Arc<Mutex<ProgressLog>>,
     capture: Arc<Capture>,
+    notes: Notes,
     voice: &'a Voice,
     known: Known,
+    outputs_kept: AtomicBool,
 }
 
 impl Run<'_> {
@@ -139,7 +157,9 @@ impl Run<'_> {
         let prepared = tokio::select! {
             biased;
             order = told_to_end(orders, &mut supervisor) => Err(order),
-            prepared = prepare(self.assignment, *id, folder, link, &fence, &self.known) => Ok(prepared),
+            prepared = prepare(
+                self.assignment, *id, folder, link, &fence, &self.known, &self.notes,
+            ) => Ok(prepared),
         };
         let words = match prepared {
             Err(Order::LeaseLost | Order::Superseded) => Vec::new(),
@@ -165,7 +185,10 @@ impl Run<'_> {
         fence: CancellationToken,
     ) -> Result<Vec<ReportRequest>> {
         let mode = self.attempt.mode;
-        let Prepared { environment, workdir, output_store, restored, committer } = prepared;
+        let Prepared { environment, workdir, outputs, restored, committer } = prepared;
+        if let Some((plan, _)) = &outputs {
+            outputs::note(plan, &self.attempt.folder);
+        }
         // Before the start, so that no end is missed.
         let mut ended = signal(SignalKind::child()).context("listening to children")?;
         let spawned = process::spawn(mode, &self.assignment.command, &environment, &workdir);
@@ -195,6 +218,7 @@ impl Run<'_> {
                 Arc::clone(&self.progress),
                 Arc::clone(&self.capture),
                 reports,
+                self.notes.clone(),
             );
             let interval = self.assignment.checkpoint.as_ref().map_or(0, |it| it.interval_ms);
             let interval = Duration::from_millis(interval.into()).max(SHORTEST_INTERVAL);
@@ -207,20 +231,19 @@ impl Run<'_> {
         self.capture.drained(DRAIN).await;
 
         let mut words = Vec::new();
-        let mut outputs = 0;
+        let mut kept = 0;
         let mut out_of_money = supervisor.out_of_money() && status.code != 0;
         if supervisor.may_save() {
-            let store = output_store.filter(|_| status.code == 0);
             let finish = async {
                 if let Some(saving) = saving {
                     // A saver that broke has saved what it could.
                     if let Ok(mut saver) = saving.await {
-                        saver.commit().await;
+                        saver.commit_the_rest().await;
                         words.extend(saver.last());
                     }
                 }
-                if let Some(store) = store {
-                    outputs = self.collect(store).await;
+                if let Some((plan, brought)) = outputs {
+                    kept = self.keep(plan, brought, status.code == 0).await;
                 }
             };
             tokio::select! {
@@ -232,7 +255,7 @@ impl Run<'_> {
         // What this worker itself has killed for want of a lease, or because there
         // is a newer attempt, is no failure of the job: its scheduler finds it lost.
         if out_of_money || supervisor.may_save() || matches!(status.code, 0 | EXIT_REQUEUE) {
-            words.push(self.exited(status, outputs, out_of_money));
+            words.push(self.exited(status, kept, out_of_money));
         }
         Ok(words)
     }
@@ -281,14 +304,17 @@ impl Run<'_> {
         }
     }
 
-    async fn collect(&self, store: std::path::PathBuf) -> u32 {
-        let outputs = self.assignment.outputs.clone();
-        let collected = stage::collect(&self.attempt.folder, outputs, store).await;
-        for line in &collected.missing {
-            tracing::warn!("{line}");
-            self.capture.note(line);
+    /// Answers how many output files there are.
+    async fn keep(&self, plan: Plan, brought: Brought, succeeded: bool) -> u32 {
+        let folder = self.attempt.folder.clone();
+        let Collected { files, notes, whole } =
+            outputs::keep(plan, brought, folder, succeeded).await;
+        self.outputs_kept.store(whole, Ordering::Relaxed);
+        for note in &notes {
+            self.capture.note(note);
+            self.notes.say(note);
         }
-        collected.files
+        files
     }
 
     fn exited(&self, status: Status, outputs: u32, out_of_money: bool) -> ReportRequest {

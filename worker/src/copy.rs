@@ -1,5 +1,5 @@
-//! Copies files and folders, bounded and without surprises: pipes, sockets and
-//! devices are left out.
+//! Copies inputs, files and folders, bounded and without surprises: pipes, sockets
+//! and devices are left out.
 
 use std::fs;
 use std::io;
@@ -11,20 +11,9 @@ use tokio_util::sync::CancellationToken;
 /// The deepest folder that is copied.
 const DEEPEST: usize = 64;
 
-/// What to do with symbolic links.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Links {
-    /// The copy has the same link.
-    Keep,
-    /// The copy has none.
-    Skip,
-}
-
 /// How to copy.
 #[derive(Debug)]
 pub(crate) struct Rules<'a> {
-    /// What to do with symbolic links.
-    pub(crate) links: Links,
     /// A folder that is never copied, even if it lies in the source.
     pub(crate) except: Option<&'a Path>,
     /// Ends the copy early.
@@ -94,7 +83,7 @@ fn list(
         }
     } else if metadata.is_file() {
         entries.push(Entry { path, kind: Kind::File });
-    } else if metadata.is_symlink() && rules.links == Links::Keep {
+    } else if metadata.is_symlink() {
         entries.push(Entry { path, kind: Kind::Link(fs::read_link(full)?) });
     }
     Ok(())
@@ -102,11 +91,12 @@ fn list(
 
 /// Makes `target` under another name first.
 fn replace(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+    let Some(parent) = target.parent() else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     fs::create_dir_all(parent)?;
-    let staged = parent.join(format!(".tmp-{}", name.display()));
+    // Whatever the name: the longest that a file system takes has no room for more.
+    let staged = parent.join(".tmp-spotwise");
     let made = make(&staged).and_then(|()| fs::rename(&staged, target));
     if made.is_err() {
         // The error that matters is the one at hand.
@@ -119,24 +109,24 @@ fn replace(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Res
 mod tests {
     use super::*;
 
-    fn rules<'a>(links: Links, except: Option<&'a Path>, cut: &'a CancellationToken) -> Rules<'a> {
-        Rules { links, except, cut }
+    fn rules<'a>(except: Option<&'a Path>, cut: &'a CancellationToken) -> Rules<'a> {
+        Rules { except, cut }
     }
 
     #[test]
-    fn a_tree_is_copied_without_pipes_and_links() {
+    fn a_tree_is_copied_without_pipes() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         fs::create_dir_all(from.join("a")).unwrap();
         fs::write(from.join("a/file"), "x").unwrap();
         symlink("/etc/hostname", from.join("link")).unwrap();
         nix::unistd::mkfifo(&from.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::write(from.join("n".repeat(255)), "long").unwrap();
         let cut = CancellationToken::new();
-        assert_eq!(copy(&from, &to, &rules(Links::Skip, None, &cut)).unwrap(), 1);
+        assert_eq!(copy(&from, &to, &rules(None, &cut)).unwrap(), 2);
         assert_eq!(fs::read(to.join("a/file")).unwrap(), b"x");
-        assert!(to.join("link").symlink_metadata().is_err());
+        assert_eq!(fs::read(to.join("n".repeat(255))).unwrap(), b"long");
         assert!(to.join("fifo").symlink_metadata().is_err());
-        copy(&from, &to, &rules(Links::Keep, None, &cut)).unwrap();
         assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("/etc/hostname"));
     }
 
@@ -148,7 +138,7 @@ mod tests {
         fs::create_dir_all(&to).unwrap();
         let cut = CancellationToken::new();
         let jobs = dir.path().join("jobs");
-        assert_eq!(copy(dir.path(), &to, &rules(Links::Keep, Some(&jobs), &cut)).unwrap(), 1);
+        assert_eq!(copy(dir.path(), &to, &rules(Some(&jobs), &cut)).unwrap(), 1);
         assert!(!to.join("jobs").exists());
     }
 
@@ -158,9 +148,9 @@ mod tests {
         let (from, to) = (dir.path().join("one"), dir.path().join("sub/other"));
         fs::write(&from, "x").unwrap();
         let cut = CancellationToken::new();
-        assert_eq!(copy(&from, &to, &rules(Links::Keep, None, &cut)).unwrap(), 1);
+        assert_eq!(copy(&from, &to, &rules(None, &cut)).unwrap(), 1);
         assert_eq!(fs::read(&to).unwrap(), b"x");
         cut.cancel();
-        assert!(copy(&from, &to, &rules(Links::Keep, None, &cut)).is_err());
+        assert!(copy(&from, &to, &rules(None, &cut)).is_err());
     }
 }

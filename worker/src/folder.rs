@@ -30,6 +30,22 @@ impl Folder {
         Ok(folder)
     }
 
+    /// One that an earlier worker has entered, if it is there.
+    pub(crate) fn of_earlier(root: &Path) -> Option<Self> {
+        let root = root.canonicalize().ok().filter(|root| root.is_dir())?;
+        Some(Self { root })
+    }
+
+    /// The folder of another attempt, and the same rank, on this machine.
+    pub(crate) fn beside(&self, attempt: &str, rank: u32) -> Option<Self> {
+        Self::of_earlier(&self.root.parent()?.join(format!("{attempt}-{rank}")))
+    }
+
+    /// Where it says whose outputs are here, until they are brought away.
+    pub(crate) fn outputs_note(&self) -> PathBuf {
+        self.root.join("outputs.json")
+    }
+
     /// The one worker of this folder, as long as the file is open; none where
     /// another one is.
     pub(crate) fn lock(&self) -> io::Result<Option<File>> {
@@ -114,6 +130,11 @@ impl Folder {
     /// Where a checkpoint is brought before it is known to be good.
     pub(crate) fn restoring(&self) -> PathBuf {
         self.root.join("restoring")
+    }
+
+    /// Where a checkpoint folder that does not stand still is held.
+    pub(crate) fn saving(&self) -> PathBuf {
+        self.root.join("saving")
     }
 
     /// The captured output.

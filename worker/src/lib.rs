@@ -15,8 +15,11 @@ mod folder;
 mod gpu;
 mod heartbeat;
 mod link;
+mod meta;
+mod notes;
 mod notice;
 mod output;
+mod outputs;
 mod prepare;
 mod process;
 mod progress;
@@ -24,6 +27,7 @@ mod save;
 mod ship;
 mod stage;
 mod supervise;
+mod survey;
 mod tree;
 mod usage;
 mod voice;
@@ -39,10 +43,10 @@ use spotwise_model::AttemptId;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Where the scheduler answers
-    #[arg(long, value_name = "URL", required_unless_present = "exec")]
+    #[arg(long, value_name = "URL", required_unless_present_any = ["exec", "collect"])]
     server: Option<String>,
     /// The attempt to carry out, such as j17.2
-    #[arg(long, value_name = "ATTEMPT", required_unless_present = "exec")]
+    #[arg(long, value_name = "ATTEMPT", required_unless_present_any = ["exec", "collect"])]
     attempt: Option<AttemptId>,
     /// Which node of the attempt this is
     #[arg(long, default_value_t = 0)]
@@ -56,6 +60,9 @@ pub struct Options {
     /// The attempt's token
     #[arg(long, env = "SPOTWISE_WORKER_TOKEN", hide = true, hide_env_values = true)]
     token: Option<String>,
+    /// Keep the outputs that a killed worker has left in its folder, and end
+    #[arg(long, hide = true, requires = "dir")]
+    collect: bool,
     /// Become the command that follows, and die with the given parent
     #[arg(long, value_name = "PID", hide = true, requires = "command")]
     exec: Option<i32>,
@@ -74,6 +81,16 @@ pub struct Options {
 pub fn run(options: Options, mode: &[&str]) -> ExitCode {
     if let Some(parent) = options.exec {
         return exec::become_command(parent, &options.command);
+    }
+    if options.collect {
+        let kept = options.dir.as_deref().map_or(Ok(()), outputs::rescue_here);
+        return kept.map_or_else(
+            |error| {
+                tracing::error!("{error:#}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
     }
     // One thread that lives as long as the process: the kernel ties the
     // command's life to the *thread* that started it.

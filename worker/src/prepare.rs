@@ -12,6 +12,8 @@ use crate::checkpoint::{CheckpointId, Committer, Known, Restored, Store, Wanted,
 use crate::environment;
 use crate::folder::{Folder, inside};
 use crate::link::Link;
+use crate::notes::Notes;
+use crate::outputs::{Brought, Plan, begin, store_folder};
 use crate::stage;
 
 /// What the command needs.
@@ -20,8 +22,8 @@ pub(crate) struct Prepared {
     pub(crate) environment: BTreeMap<String, OsString>,
     /// Where it starts.
     pub(crate) workdir: PathBuf,
-    /// Where its outputs go.
-    pub(crate) output_store: Option<PathBuf>,
+    /// Where its outputs go, and what of them there was before.
+    pub(crate) outputs: Option<(Plan, Brought)>,
     /// What was loaded.
     pub(crate) restored: Restored,
     /// Commits its checkpoints; none where it has none, and on the other nodes
@@ -38,6 +40,7 @@ pub(crate) async fn prepare(
     link: &Link,
     fence: &CancellationToken,
     known: &Known,
+    notes: &Notes,
 ) -> Result<Prepared, String> {
     if assignment.command.is_empty() {
         return Err("the job has no command".to_owned());
@@ -47,12 +50,20 @@ pub(crate) async fn prepare(
         format!("checkpoint folder {:?}: not inside the working folder", settings.dir)
     })?;
     let output_store = Some(assignment.output_store.as_str()).filter(|store| !store.is_empty());
-    let output_store = output_store.map(stage::store_folder).transpose()?;
-    let output_store = output_store.map(|store| match link.rank() {
-        0 => store,
-        rank => store.join(format!("rank-{rank}")),
-    });
+    let output_store = output_store.map(store_folder).transpose()?;
     stage::bring(folder, assignment.inputs.clone()).await?;
+    let mut outputs = None;
+    if let Some(store) = output_store {
+        let plan = Plan {
+            attempt,
+            rank: link.rank(),
+            nodes: u32::try_from(assignment.addresses.len()).unwrap_or(u32::MAX),
+            store,
+            named: assignment.outputs.clone(),
+        };
+        let brought = begin(plan.clone(), folder.clone(), notes).await;
+        outputs = Some((plan, brought));
+    }
 
     let mut restored = Restored::default();
     let mut committer = None;
@@ -72,14 +83,14 @@ pub(crate) async fn prepare(
         if link.rank() == 0 {
             let (fence, known) = (fence.clone(), known.clone());
             let new = Committer::new(store, attempt, dir.clone(), settings.keep, fence, known);
-            committer = Some(new.await.map_err(failed)?);
+            committer = Some(new.await.map_err(failed)?.with_room(folder.saving()));
         }
     }
     let own = environment::of_this_process();
     let resumed = restored.loaded.is_some();
     let environment = environment::build(assignment, folder, &dir, resumed, link, &own)?;
     let workdir = workdir(folder, &assignment.workdir)?;
-    Ok(Prepared { environment, workdir, output_store, restored, committer })
+    Ok(Prepared { environment, workdir, outputs, restored, committer })
 }
 
 /// An absolute folder as it is, any other inside the working folder.

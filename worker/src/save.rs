@@ -8,8 +8,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{CheckpointError, Committer};
+use crate::notes::Notes;
 use crate::output::Capture;
 use crate::progress::ProgressLog;
+
+/// A folder that did not stand still is looked at again after so long, or after the
+/// interval where that is shorter.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Commits and says so: to the scheduler, and failures to the owner.
 pub(crate) struct Saver {
@@ -17,7 +22,9 @@ pub(crate) struct Saver {
     progress: Arc<Mutex<ProgressLog>>,
     capture: Arc<Capture>,
     reports: mpsc::UnboundedSender<ReportRequest>,
+    notes: Notes,
     complaint: String,
+    unstable: bool,
 }
 
 impl Saver {
@@ -26,14 +33,18 @@ impl Saver {
         progress: Arc<Mutex<ProgressLog>>,
         capture: Arc<Capture>,
         reports: mpsc::UnboundedSender<ReportRequest>,
+        notes: Notes,
     ) -> Self {
-        Self { committer, progress, capture, reports, complaint: String::new() }
+        let complaint = String::new();
+        Self { committer, progress, capture, reports, notes, complaint, unstable: false }
     }
 
     /// Commits every `pause`. Once `done`, it finishes what it has begun and
     /// hands itself back.
     pub(crate) async fn run(mut self, pause: Duration, done: CancellationToken) -> Self {
+        self.committer.hurry(done.clone());
         loop {
+            let pause = if self.unstable { pause.min(SOON) } else { pause };
             tokio::select! {
                 biased;
                 () = done.cancelled() => return self,
@@ -42,11 +53,19 @@ impl Saver {
         }
     }
 
+    /// Commits what the command has left: it has ended.
+    pub(crate) async fn commit_the_rest(&mut self) {
+        self.committer.ended();
+        self.commit().await;
+    }
+
     /// Commits what is new.
-    pub(crate) async fn commit(&mut self) {
+    async fn commit(&mut self) {
         let progress = Arc::clone(&self.progress);
         lock(&progress).refresh(SystemTime::now());
-        match self.committer.commit(|time| lock(&progress).at(time)).await {
+        let committed_now = self.committer.commit(|time| lock(&progress).at(time)).await;
+        self.unstable = matches!(committed_now, Err(CheckpointError::Unstable));
+        match committed_now {
             Ok(None) => {}
             Ok(Some(checkpoint)) => {
                 tracing::info!(sequence = checkpoint.sequence, "checkpoint committed");
@@ -56,6 +75,9 @@ impl Saver {
             // It will be still at the end at the latest.
             Err(CheckpointError::Unstable) => tracing::debug!("the checkpoint is being written"),
             Err(error) => self.complain(&error),
+        }
+        for remark in self.committer.remarks() {
+            self.notes.say(&remark);
         }
     }
 
@@ -69,7 +91,9 @@ impl Saver {
         let complaint = error.line();
         tracing::warn!(error = complaint, "no checkpoint was committed");
         if complaint != self.complaint {
-            self.capture.note(&format!("no checkpoint was committed: {complaint}"));
+            let text = format!("no checkpoint was committed: {complaint}");
+            self.capture.note(&text);
+            self.notes.say(&text);
             self.complaint = complaint;
         }
     }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,12 @@ use crate::config::Config;
 /// the kernel does not die.
 const KILL_ROUNDS: u32 = 100;
 const KILL_PAUSE: Duration = Duration::from_millis(20);
+
+/// A worker leaves it where outputs are that it has not kept.
+const OUTPUTS_NOTE: &str = "outputs.json";
+
+/// Workers that keep outputs, started at once.
+const RESCUES: usize = 4;
 
 /// The pool of this machine.
 #[derive(Debug)]
@@ -141,6 +148,7 @@ impl Local {
     ) -> usize {
         let (work, children) = (self.work.clone(), Arc::clone(&self.children));
         let (ours, install) = (install == self.install, install.to_owned());
+        let program = self.program.clone();
         blocking(move || {
             let mut killed = 0;
             for process in mark::find(&install) {
@@ -152,7 +160,7 @@ impl Local {
             }
             // The folders are this installation's.
             if ours {
-                clear(&work, &children, &is_live);
+                clear(&program, &work, &children, &is_live);
             }
             killed
         })
@@ -216,8 +224,11 @@ fn is_stray(
     !starting && (!is_live(place.0) || was_started(&folder)) && !is_locked(&folder)
 }
 
-/// Removes the folders of attempts that are over. What lasts is elsewhere.
-fn clear(work: &Path, children: &Children, is_live: &impl Fn(AttemptId) -> bool) {
+/// Removes the folders of attempts that are over. What lasts is elsewhere, but for
+/// the outputs that a killed worker has left: a worker is started that keeps them,
+/// and the folder goes the next time.
+fn clear(program: &Path, work: &Path, children: &Children, is_live: &impl Fn(AttemptId) -> bool) {
+    let mut rescued = 0;
     for place in places(work) {
         let mut children = lock(children);
         let running = children.get(&place).is_some_and(Option::is_some);
@@ -227,8 +238,73 @@ fn clear(work: &Path, children: &Children, is_live: &impl Fn(AttemptId) -> bool)
         }
         children.remove(&place);
         drop(children);
-        if let Err(error) = fs::remove_dir_all(&folder) {
+        if folder.join(OUTPUTS_NOTE).exists() {
+            if rescued < RESCUES && rescue(program, &folder) {
+                rescued += 1;
+            }
+            continue;
+        }
+        if let Err(error) = remove(&folder) {
             tracing::warn!(%error, folder = %folder.display(), "a folder stays");
+        }
+    }
+}
+
+/// Starts a worker that keeps the outputs in a folder, and waits for nothing.
+fn rescue(program: &Path, folder: &Path) -> bool {
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(folder.join("worker.log"))
+        .and_then(|log| Ok((log.try_clone()?, log)));
+    let started = log.and_then(|(out, err)| {
+        std::process::Command::new(program)
+            .args(["worker", "--collect", "--dir"])
+            .arg(folder)
+            .env_remove("SPOTWISE_DATABASE_URL")
+            .env_remove("PGPASSWORD")
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .process_group(0)
+            .spawn()
+    });
+    let (mut child, folder) = match started {
+        Ok(child) => (child, folder.to_owned()),
+        Err(error) => {
+            tracing::warn!(%error, folder = %folder.display(), "outputs cannot be kept now");
+            return false;
+        }
+    };
+    let waiting =
+        std::thread::Builder::new().name("outputs".to_owned()).spawn(move || match child.wait() {
+            Ok(status) if status.success() => {}
+            Ok(status) => {
+                tracing::warn!(%status, folder = %folder.display(), "outputs are not kept yet");
+            }
+            Err(error) => tracing::warn!(%error, "a worker cannot be waited for"),
+        });
+    waiting.is_ok()
+}
+
+/// Removes a folder, even if a job has taken the right to write from folders in it.
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            unlock(folder);
+            fs::remove_dir_all(folder)
+        }
+        removed => removed,
+    }
+}
+
+fn unlock(folder: &Path) {
+    // What cannot be unlocked is told by the removal.
+    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            unlock(&entry.path());
         }
     }
 }

@@ -145,3 +145,27 @@ async fn a_program_that_is_not_there_is_said_so() {
     assert!(!error.retryable && error.message.contains("no-such-worker"), "{error}");
     assert!(!format!("{:?}", launch()).contains("secret"));
 }
+
+/// What the real worker does there is tested beside it.
+#[tokio::test]
+async fn a_folder_with_outputs_that_nobody_kept_goes_only_when_they_are_kept() {
+    let bench = Bench::new("keeps");
+    let folder = bench.path("");
+    fs::create_dir_all(folder.join("output/locked")).unwrap();
+    fs::write(folder.join("output/locked/x"), "x").unwrap();
+    fs::set_permissions(folder.join("output/locked"), fs::Permissions::from_mode(0o555)).unwrap();
+    fs::write(folder.join("outputs.json"), "{}").unwrap();
+    let program = bench.dir.path().join("worker.sh");
+    fs::write(&program, "#!/bin/sh\necho \"$@\" > \"$4/called\"; exit 1\n").unwrap();
+    bench.local.reap_strays("keeps", |_| false).await;
+    until("the worker that keeps them", || folder.join("called").exists()).await;
+    let called = fs::read_to_string(folder.join("called")).unwrap();
+    assert_eq!(
+        called.trim_end(),
+        format!("worker --collect --dir {}", folder.display()).trim_end_matches('/')
+    );
+    assert!(folder.join("output/locked/x").exists(), "it could not keep them");
+    fs::remove_file(folder.join("outputs.json")).unwrap();
+    bench.local.reap_strays("keeps", |_| false).await;
+    assert!(!folder.exists());
+}

@@ -104,6 +104,9 @@ pub enum EventKind {
     DeadlineBack,
     /// Its owner has changed its budget, deadline, priority or retries.
     Edited,
+    /// Something about its files that its owner should know: what is left out of a
+    /// checkpoint or of its outputs, or what keeps a checkpoint from being made.
+    Warning,
 }
 
 impl EventKind {
@@ -129,6 +132,7 @@ impl EventKind {
             Self::DeadlineLost => "deadline-lost",
             Self::DeadlineBack => "deadline-back",
             Self::Edited => "edited",
+            Self::Warning => "warning",
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct State {
 pub struct Seen {
     /// Last word of each worker (wall time).
     pub heartbeats: BTreeMap<(AttemptId, u32), Timestamp>,
+    /// How many notes of each worker have become events.
+    pub notes: BTreeMap<(AttemptId, u32), u32>,
     /// Progress beyond what is stored.
     pub progress: BTreeMap<AttemptId, (Timestamp, Progress)>,
     /// When this memory began (wall time): a worker that was silent while the
@@ -191,6 +193,7 @@ impl State {
         let attempts = &self.attempts;
         let live = |id: &AttemptId| attempts.get(id).is_some_and(|a| a.state.is_live());
         self.seen.heartbeats.retain(|(id, _), _| live(id));
+        self.seen.notes.retain(|(id, _), _| live(id));
         self.seen.progress.retain(|id, _| live(id));
         let jobs = &self.jobs;
         let waiting =

@@ -62,6 +62,9 @@ pub fn answer(state: &mut State, command: Command, terms: &Terms, now: Now) -> A
         Command::OutOfMoney { worker, exit, step } => {
             worker::out_of_money(state, worker, exit, step, now)
         }
+        Command::Note { worker, number, message } => {
+            worker::noted(state, worker, number, message, now)
+        }
         Command::StartFailed { worker, message } => {
             worker::give_up(state, worker, now, Outcome::LaunchFailed { error: message })
         }

@@ -18,6 +18,9 @@ use crate::phase::ending::{self, EXIT_REQUEUE};
 /// is believed: 2 %.
 const MEASURABLE_PPM: u32 = 20_000;
 
+/// Notes of one worker that become events: a worker of ours says fewer.
+const MOST_NOTES: u32 = 50;
+
 /// Time beyond the grace in which a worker may commit its last checkpoint.
 const COMMIT_ALLOWANCE: Duration = Duration::from_secs(20);
 
@@ -195,6 +198,29 @@ pub(super) fn checkpointed(
     let event =
         Change::event(job.id, Some(attempt.id), now.market, EventKind::Checkpointed, message);
     Ok((vec![attempt.into(), job.into(), event], Reply::Noted))
+}
+
+/// What a worker says of a job's files becomes an event, once.
+pub(super) fn noted(
+    state: &mut State,
+    worker: WorkerId,
+    number: u32,
+    message: String,
+    now: Now,
+) -> Answer {
+    let (job, attempt) = live(state, worker)?;
+    let (job, attempt) = (job.id, attempt.id);
+    let heard = state.seen.notes.entry((worker.attempt, worker.rank)).or_default();
+    if number <= *heard || number > MOST_NOTES {
+        return Ok((Vec::new(), Reply::Noted));
+    }
+    *heard = number;
+    let message = match worker.rank {
+        0 => message,
+        rank => format!("node {rank}: {message}"),
+    };
+    let event = Change::event(job, Some(attempt), now.market, EventKind::Warning, message);
+    Ok((vec![event], Reply::Noted))
 }
 
 pub(super) fn exited(

@@ -239,3 +239,26 @@ fn a_worker_of_before_a_restore_that_speaks_is_known_again() {
         assert_eq!((end(&unheard), end(&state)), (Some(now(1)), Some(now(6))));
     }
 }
+
+#[test]
+fn what_a_worker_says_of_files_is_an_event_once() {
+    let (mut state, id) = running(2);
+    let say = |state: &mut State, rank, number, message: &str| {
+        let worker = WorkerId { attempt: id, rank };
+        let command = Command::Note { worker, number, message: message.to_owned() };
+        let (changes, _) = answer(state, command, &terms(), now(1)).unwrap();
+        let events = changes.into_iter().map(|change| match change {
+            Change::Event(event) if event.kind == EventKind::Warning => event.message,
+            other => panic!("{other:?}"),
+        });
+        events.collect::<Vec<_>>()
+    };
+    assert_eq!(say(&mut state, 0, 1, "a link is left out"), ["a link is left out"]);
+    assert_eq!(say(&mut state, 0, 1, "a link is left out"), [""; 0], "its answer was lost");
+    assert_eq!(say(&mut state, 0, 2, "and a pipe"), ["and a pipe"]);
+    assert_eq!(say(&mut state, 1, 1, "a link"), ["node 1: a link"]);
+    assert_eq!(say(&mut state, 0, MOST_NOTES + 1, "on and on"), [""; 0]);
+    let worker = WorkerId { attempt: AttemptId { number: 7, ..id }, rank: 0 };
+    let late = Command::Note { worker, number: 1, message: String::new() };
+    assert!(matches!(answer(&mut state, late, &terms(), now(1)), Err(Refusal::Fenced { .. })));
+}

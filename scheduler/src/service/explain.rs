@@ -10,7 +10,9 @@ use spotwise_model::job::CancelReason;
 use spotwise_model::policy::Policy;
 use spotwise_model::quote::Start;
 use spotwise_model::time::human;
-use spotwise_model::{Attempt, CapacityType, Condition, Job, JobState, Now, OfferKey, WaitReason};
+use spotwise_model::{
+    Attempt, CapacityType, Condition, Job, JobId, JobState, Now, OfferKey, WaitReason,
+};
 
 use super::bands::{bands, why_dearer};
 use super::commitments::{beside, is_reserved, why_paid};
@@ -19,6 +21,9 @@ use super::quote::reason;
 use super::{Service, ServiceError};
 use crate::core::State;
 use crate::phase::forecast::what_was_seen;
+
+/// Warnings that are repeated where somebody asks why.
+const SHOWN_WARNINGS: usize = 5;
 
 impl Service {
     /// Why a job waits, why it is where it is and what else it could have cost,
@@ -62,7 +67,16 @@ impl Service {
                 answer.details = history(&job);
             }
         }
+        answer.details.extend(self.said_of_files(job.id).await?);
         Ok(answer)
+    }
+
+    /// What workers have warned of lately.
+    async fn said_of_files(&self, job: JobId) -> Result<Vec<String>, ServiceError> {
+        let warnings = self.warnings(job).await?;
+        let last = warnings.len().saturating_sub(SHOWN_WARNINGS);
+        let line = |event: &v1::Event| format!("warning of {}: {}", event.attempt, event.message);
+        Ok(warnings.iter().skip(last).map(line).collect())
     }
 
     /// How the job's class stands to the operator's wishes.

@@ -12,12 +12,19 @@ use super::names::{Named, element, elements, over_already};
 use super::submit::unexpected;
 use super::watch::event;
 use super::{Service, ServiceError, limits};
+use crate::core::EventKind;
 use crate::handle::{Command, Reply};
 use crate::store::{JobFilter, LedgerFilter};
 
 /// Events of a job that are shown with it, newest kept: a job that commits a
 /// checkpoint a minute has 1,440 a day.
 const SHOWN_EVENTS: usize = 500;
+/// Warnings that are shown although newer events would take their places.
+const SHOWN_WARNINGS: usize = 100;
+
+fn is_warning(event: &v1::Event) -> bool {
+    event.kind == EventKind::Warning.name()
+}
 
 fn dependency(job: &Job, parent: JobId) -> v1::Dependency {
     v1::Dependency { job: parent.to_string(), on: job.condition(parent).name().to_owned() }
@@ -196,17 +203,28 @@ impl Service {
         Ok(stored.iter().map(row).collect())
     }
 
+    /// The newest warnings of a job, oldest first.
+    pub(super) async fn warnings(&self, id: JobId) -> Result<Vec<v1::Event>, ServiceError> {
+        let mut events = self.last_events(id).await?;
+        events.retain(is_warning);
+        Ok(events)
+    }
+
     async fn last_events(&self, id: JobId) -> Result<Vec<v1::Event>, ServiceError> {
         let mut last = VecDeque::new();
+        let mut warnings = VecDeque::new();
         let mut after = 0;
         loop {
             let page = self.parts.store.events(Some(id), after, super::watch::PAGE).await?;
             let full = page.len() >= super::watch::PAGE as usize;
             after = page.last().map_or(after, |event| event.number);
             last.extend(page.iter().map(event));
-            last.drain(..last.len().saturating_sub(SHOWN_EVENTS));
+            let old = last.drain(..last.len().saturating_sub(SHOWN_EVENTS));
+            warnings.extend(old.filter(is_warning));
+            warnings.drain(..warnings.len().saturating_sub(SHOWN_WARNINGS));
             if !full {
-                return Ok(last.into());
+                warnings.append(&mut last);
+                return Ok(warnings.into());
             }
         }
     }

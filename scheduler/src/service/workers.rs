@@ -108,7 +108,16 @@ impl Service {
 
 /// Exactly one thing is reported a call.
 fn reported(worker: WorkerId, request: &v1::ReportRequest) -> Result<Command, ServiceError> {
-    let v1::ReportRequest { started, checkpoint, exited, start_failed, out_of_money, .. } = request;
+    let v1::ReportRequest { started, checkpoint, exited, start_failed, out_of_money, note, .. } =
+        request;
+    if let Some(note) = note {
+        let alone = started.is_none()
+            && checkpoint.is_none()
+            && exited.is_none()
+            && start_failed.is_none()
+            && out_of_money.is_none();
+        return if alone { noted(worker, note) } else { Err(not_one()) };
+    }
     match (started, checkpoint, exited, start_failed, out_of_money) {
         (Some(started), None, None, None, None) => Ok(Command::Started {
             worker,
@@ -140,12 +149,22 @@ fn reported(worker: WorkerId, request: &v1::ReportRequest) -> Result<Command, Se
             exit: exit(exited)?,
             step: step(exited.progress.as_ref()),
         }),
-        _ => {
-            let message =
-                "set exactly one of started, checkpoint, exited, start_failed and out_of_money";
-            Err(ServiceError::invalid("invalid_value", "report", message))
-        }
+        _ => Err(not_one()),
     }
+}
+
+fn not_one() -> ServiceError {
+    let message =
+        "set exactly one of started, checkpoint, exited, start_failed, out_of_money and note";
+    ServiceError::invalid("invalid_value", "report", message)
+}
+
+fn noted(worker: WorkerId, note: &v1::Note) -> Result<Command, ServiceError> {
+    if note.number == 0 {
+        let message = "notes are numbered from 1";
+        return Err(ServiceError::invalid("out_of_range", "note.number", message));
+    }
+    Ok(Command::Note { worker, number: note.number, message: shown(&note.message) })
 }
 
 /// A message that reaches logs and terminals: cut short, on one line.
@@ -197,6 +216,16 @@ mod tests {
         let said = reported(worker(), &over);
         assert!(matches!(said, Ok(Command::OutOfMoney { exit: Exit::Signal(15), .. })));
         assert!(reported(worker(), &v1::ReportRequest::default()).is_err());
+        let note = v1::Note { number: 1, message: "left\nout".to_owned() };
+        let noted = v1::ReportRequest { note: Some(note), ..Default::default() };
+        let said = reported(worker(), &noted);
+        assert!(
+            matches!(said, Ok(Command::Note { number: 1, message, .. }) if message == "left out")
+        );
+        let both = v1::ReportRequest { exited: Some(v1::Exited::default()), ..noted.clone() };
+        assert_eq!(reported(worker(), &both).unwrap_err().field(), "report");
+        let unnumbered = v1::ReportRequest { note: Some(v1::Note::default()), ..noted };
+        assert_eq!(reported(worker(), &unnumbered).unwrap_err().field(), "note.number");
     }
 
     #[test]

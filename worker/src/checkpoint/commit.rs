@@ -1,27 +1,36 @@
 //! Writing checkpoints.
 
-use std::fs::{File, OpenOptions};
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 
-use nix::fcntl::OFlag;
-use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
-use sha2::{Digest, Sha256};
 use spotwise_api::v1::{CheckpointCommitted, Progress};
 use spotwise_model::AttemptId;
 use tokio_util::sync::CancellationToken;
 
+use super::freeze::{self, Frozen, Held, SMALL, freeze, leave_out, thaw};
 use super::known::Known;
-use super::manifest::{FileEntry, Manifest};
-use super::scan::{Found, Snapshot, scan};
+use super::manifest::{Item, Manifest, Shard};
+use super::movers::{Manner, Movers};
+use super::prune::prune;
+use super::scan::{newest, scan};
 use super::store::{Store, shard_path};
-use super::{CheckpointError, CheckpointId, at, blocking};
+use super::upload::{hash_of, upload};
+use super::{CheckpointError, CheckpointId, blocking};
+use crate::meta::PERMISSIONS;
+use crate::survey::{Facts, Survey, Why, several, shown};
 
-/// Shards are read, hashed and sent in pieces of this size: all the memory
-/// that a checkpoint takes. S3 wants at least 5 MiB.
-const PIECE: usize = 8 * 1024 * 1024;
+/// Between two looks at a folder that does not stand still.
+const LOOKS_APART: Duration = Duration::from_millis(100);
+
+/// So many looks in a row have to find nobody who is only writing at the moment.
+const LOOKS: u32 = 10;
+
+/// And as many more until nothing has just arrived.
+const MORE_LOOKS: u32 = 20;
+
+/// Who has kept every checkpoint from being made for so long is named.
+const COMPLAIN_AFTER: Duration = Duration::from_secs(20);
 
 /// Commits what one attempt's command leaves in its checkpoint folder.
 #[derive(Debug)]
@@ -34,8 +43,27 @@ pub(crate) struct Committer {
     known: Known,
     next: u32,
     /// What is known to be saved already.
-    saved: Snapshot,
+    saved: Survey,
     last: Option<CheckpointCommitted>,
+    /// Where a folder that does not stand still is held.
+    room: Option<PathBuf>,
+    movers: Movers,
+    /// Since when the folder has not stood still.
+    restless: Option<Instant>,
+    /// The command has ended: nobody should be writing.
+    ended: bool,
+    /// Ends the looking at a folder that does not stand still.
+    hurry: CancellationToken,
+    remarks: Vec<String>,
+}
+
+/// What is to be committed.
+struct Cut {
+    survey: Survey,
+    /// Where files are read that are not read where they lie.
+    sources: BTreeMap<PathBuf, Held>,
+    /// Empty where the folder stands still.
+    movers: BTreeMap<PathBuf, Manner>,
 }
 
 impl Committer {
@@ -52,14 +80,55 @@ impl Committer {
         let own = store.list().await?.into_iter().filter(|id| id.attempt == attempt);
         let next = own.map(|id| id.sequence).max().unwrap_or(0).saturating_add(1);
         let looked = folder.clone();
-        let saved = blocking(move || scan(&looked)).await?;
+        let saved = match blocking(move || scan(&looked)).await {
+            // That is for the first commit to say.
+            Err(CheckpointError::Refused(_)) => Survey::default(),
+            saved => saved?,
+        };
         let keep = usize::try_from(keep.max(1)).unwrap_or(usize::MAX);
-        Ok(Self { store, attempt, folder, keep, fence, known, next, saved, last: None })
+        Ok(Self {
+            store,
+            attempt,
+            folder,
+            keep,
+            fence,
+            known,
+            next,
+            saved,
+            last: None,
+            room: None,
+            movers: Movers::default(),
+            restless: None,
+            ended: false,
+            hurry: CancellationToken::new(),
+            remarks: Vec::new(),
+        })
+    }
+
+    /// Holds a folder that does not stand still in `room`, which is on the same
+    /// file system and nobody else's.
+    pub(crate) fn with_room(self, room: PathBuf) -> Self {
+        Self { room: Some(room), ..self }
     }
 
     /// The newest checkpoint of this attempt.
     pub(crate) const fn last(&self) -> Option<&CheckpointCommitted> {
         self.last.as_ref()
+    }
+
+    /// Cancelled when the command has ended: then nobody looks any longer.
+    pub(crate) fn hurry(&mut self, hurry: CancellationToken) {
+        self.hurry = hurry;
+    }
+
+    /// The command has ended.
+    pub(crate) const fn ended(&mut self) {
+        self.ended = true;
+    }
+
+    /// What the owner of the job should know, said more than once.
+    pub(crate) fn remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
     }
 
     /// Commits the folder if it holds something new. `progress` answers how
@@ -70,17 +139,43 @@ impl Committer {
         &mut self,
         progress: impl Fn(SystemTime) -> Option<Progress>,
     ) -> Result<Option<CheckpointCommitted>, CheckpointError> {
-        let snapshot = self.look().await?;
-        if snapshot.files.is_empty() || snapshot == self.saved {
+        let cut = match self.restless {
+            Some(_) if !self.ended => self.watch().await?,
+            _ => self.as_it_is().await?,
+        };
+        let mut done = self.commit_cut(cut, &progress).await;
+        if self.ended && matches!(done, Err(CheckpointError::Unstable)) {
+            // Somebody who is not of the command still writes there.
+            let movers = self.movers.changed().into_iter().map(|it| (it, Manner::Rewritten));
+            let cut = self.held(movers.collect()).await?;
+            done = self.commit_cut(cut, &progress).await;
+        }
+        if let Some(room) = self.room.clone() {
+            blocking(move || thaw(&room)).await?;
+        }
+        if matches!(done, Err(CheckpointError::Unstable)) {
+            self.restless.get_or_insert_with(Instant::now);
+        }
+        done
+    }
+
+    async fn commit_cut(
+        &mut self,
+        cut: Cut,
+        progress: impl Fn(SystemTime) -> Option<Progress>,
+    ) -> Result<Option<CheckpointCommitted>, CheckpointError> {
+        self.remark_left_out(&cut.survey);
+        if cut.survey.files().next().is_none() || cut.survey.is_still(&self.saved) {
             return Ok(None);
         }
         self.check_fence().await?;
         let id = CheckpointId { attempt: self.attempt, sequence: self.next };
         // A number is used once, even for a commit that fails.
         self.next = self.next.saturating_add(1);
-        let progress = snapshot.newest().and_then(progress).unwrap_or_default();
-        let manifest = match self.write(id, &snapshot, &progress).await {
-            Ok(manifest) => manifest,
+        let at = newest(&cut.survey, |path| cut.movers.contains_key(path));
+        let progress = at.and_then(progress).unwrap_or_default();
+        let (manifest, saved) = match self.write(id, cut, &progress).await {
+            Ok(written) => written,
             Err(error) => {
                 // Without a manifest it is no checkpoint; this only frees space.
                 if let Err(error) = self.store.remove(id).await {
@@ -89,22 +184,71 @@ impl Committer {
                 return Err(error);
             }
         };
-        self.saved = snapshot;
+        self.saved = saved;
         let committed = CheckpointCommitted {
             sequence: id.sequence,
             bytes: manifest.bytes(),
             progress: Some(progress),
         };
         self.last = Some(committed.clone());
-        if let Err(error) = self.prune(id).await {
+        if let Err(error) = prune(&self.store, &self.known, self.keep, id).await {
             tracing::warn!(error = error.line(), "old checkpoints stay in the store");
         }
         Ok(Some(committed))
     }
 
-    async fn look(&self) -> Result<Snapshot, CheckpointError> {
+    async fn look(&self) -> Result<Survey, CheckpointError> {
         let folder = self.folder.clone();
         blocking(move || scan(&folder)).await
+    }
+
+    /// A folder that is taken to stand still.
+    async fn as_it_is(&self) -> Result<Cut, CheckpointError> {
+        let survey = self.look().await?;
+        Ok(Cut { survey, sources: BTreeMap::new(), movers: BTreeMap::new() })
+    }
+
+    /// Looks at a restless folder for a while, until nobody is only writing at
+    /// the moment. Then it is held as it is.
+    async fn watch(&mut self) -> Result<Cut, CheckpointError> {
+        let mut moved = false;
+        for look in 0..LOOKS + MORE_LOOKS {
+            let begun = Instant::now();
+            let survey = self.look().await?;
+            let change = self.movers.look(&survey, Instant::now());
+            if look > 0 {
+                moved |= change.any;
+                if !change.being_written.is_empty() {
+                    self.remark_blockers(&change.being_written);
+                    return Err(CheckpointError::Unstable);
+                }
+                if look >= LOOKS && !change.arrivals {
+                    if moved {
+                        return self.held(self.movers.all()).await;
+                    }
+                    self.restless = None;
+                    return self.as_it_is().await;
+                }
+            }
+            // A large folder takes a while to look at: no more than a fifth of the time.
+            let pause = LOOKS_APART.max(begun.elapsed() * 4);
+            tokio::select! {
+                biased;
+                () = self.hurry.cancelled() => return Err(CheckpointError::Unstable),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        Err(CheckpointError::Unstable)
+    }
+
+    async fn held(&self, movers: BTreeMap<PathBuf, Manner>) -> Result<Cut, CheckpointError> {
+        let Some(room) = self.room.clone() else { return Err(CheckpointError::Unstable) };
+        let folder = self.folder.clone();
+        blocking(move || {
+            let Frozen { survey, sources } = freeze(&folder, &room, &movers)?;
+            Ok(Cut { survey, sources, movers })
+        })
+        .await
     }
 
     /// An attempt whose lease is lost, or which sees the traces of a newer
@@ -117,145 +261,148 @@ impl Committer {
         newer.map_or(Ok(()), |id| Err(CheckpointError::Fenced(id.to_string())))
     }
 
-    /// Shards first, the manifest last, and only if nothing moved meanwhile.
+    /// Shards first, the manifest last, and only if nothing moved meanwhile that
+    /// should not.
     async fn write(
-        &self,
+        &mut self,
         id: CheckpointId,
-        snapshot: &Snapshot,
+        cut: Cut,
         progress: &Progress,
-    ) -> Result<Manifest, CheckpointError> {
-        let mut files = Vec::with_capacity(snapshot.files.len());
-        for (index, found) in snapshot.files.iter().enumerate() {
-            files.push(self.upload(id, index, found).await?);
+    ) -> Result<(Manifest, Survey), CheckpointError> {
+        let Cut { mut survey, sources, movers } = cut;
+        let mut shards = self.upload(id, &survey, &sources).await?;
+        if sources.is_empty() {
+            let after = self.look().await?;
+            if !after.is_still(&survey) {
+                self.movers.look(&survey, Instant::now());
+                self.movers.look(&after, Instant::now());
+                return Err(CheckpointError::Unstable);
+            }
+        } else {
+            self.check_held(&mut survey, &sources, &movers, &shards).await?;
+            let kept: BTreeSet<_> = survey.files().map(|(_, file)| file.identity).collect();
+            for (_, shard) in shards.extract_if(.., |identity, _| !kept.contains(identity)) {
+                self.store.remove_shard(id, shard.number).await?;
+            }
         }
-        if self.look().await? != *snapshot {
-            return Err(CheckpointError::Unstable);
-        }
-        let manifest = Manifest::new(id, progress, files)?;
+        let manifest = Manifest::new(id, progress, Item::all(&survey, &shards)?)?;
         self.check_fence().await?;
         self.store.finish(&manifest).await?;
-        Ok(manifest)
+        Ok((manifest, survey))
     }
 
+    /// Sends each file once, whatever names it has.
     async fn upload(
-        &self,
+        &mut self,
         id: CheckpointId,
-        index: usize,
-        found: &Found,
-    ) -> Result<FileEntry, CheckpointError> {
-        let mut source = Source::open(self.folder.join(&found.path)).await?;
-        let target = shard_path(id, index);
-        let first = source.piece().await?;
-        if first.len() < PIECE {
-            self.store.objects().put(&target, PutPayload::from(first)).await?;
-        } else {
-            let mut upload = self.store.objects().put_multipart(&target).await?;
-            if let Err(error) = send(upload.as_mut(), first, &mut source).await {
-                // Cleans up; the error that matters is the one at hand.
-                let _ = upload.abort().await;
-                return Err(error);
+        survey: &Survey,
+        sources: &BTreeMap<PathBuf, Held>,
+    ) -> Result<BTreeMap<(u64, u64), Shard>, CheckpointError> {
+        let mut shards = BTreeMap::new();
+        let mut bare = Vec::new();
+        for (entry, file) in survey.files() {
+            if shards.contains_key(&file.identity) {
+                continue;
             }
+            let number = u32::try_from(shards.len()).unwrap_or(u32::MAX);
+            let target = shard_path(id, number);
+            let lies = self.folder.join(&entry.path);
+            let path = sources.get(&entry.path).map_or(lies, |held| held.path.clone());
+            let sent = upload(&self.store, &target, path, *file).await?;
+            if !sent.attributes.is_empty() {
+                let names = sent.attributes.join(", ");
+                bare.push(format!("extended attributes ({names}) of {}", shown(&entry.path)));
+            }
+            if entry.mode & !PERMISSIONS != 0 {
+                bare.push(format!("mode {:04o} of {}", entry.mode, shown(&entry.path)));
+            }
+            let Facts { size, sparse, .. } = *file;
+            shards.insert(file.identity, Shard { number, size, sha256: sent.sha256, sparse });
         }
-        if source.read != found.size {
-            return Err(CheckpointError::Unstable);
+        if !bare.is_empty() {
+            let all = several(&bare);
+            self.remark(format!(
+                "checkpoints keep names, bytes, permissions and times, but not {all}"
+            ));
         }
-        let sha256 = hex(&source.hash.finalize());
-        Ok(FileEntry { path: found.path.clone(), size: found.size, sha256 })
+        Ok(shards)
     }
 
-    /// Keeps the newest whole ones, the one just written among them, and what
-    /// the scheduler may ask for. What is older, or older and not whole, goes.
-    /// Newer attempts are not touched.
-    async fn prune(&self, newest: CheckpointId) -> Result<(), CheckpointError> {
-        let mut kept = 1;
-        let older = self.store.list().await?.into_iter().rev().filter(|id| *id < newest);
-        for id in older {
-            let whole = kept < self.keep
-                && match self.store.manifest(id).await {
-                    Ok(Some(manifest)) => self.store.is_whole(&manifest).await,
-                    // The store may only be slow to answer; nothing is removed on a guess.
-                    Err(CheckpointError::Store(error)) => return Err(error.into()),
-                    Ok(None) | Err(_) => false,
-                };
-            if whole {
-                kept += 1;
-            } else if self.known.release(id, self.attempt) {
-                self.store.remove(id).await?;
+    /// What was held has to be as it was; a mover may have grown at its end.
+    async fn check_held(
+        &mut self,
+        survey: &mut Survey,
+        sources: &BTreeMap<PathBuf, Held>,
+        movers: &BTreeMap<PathBuf, Manner>,
+        shards: &BTreeMap<(u64, u64), Shard>,
+    ) -> Result<(), CheckpointError> {
+        let mut rewritten = Vec::new();
+        for (entry, file) in survey.files() {
+            let Some(source) = sources.get(&entry.path) else { continue };
+            if !freeze::was_written(entry, *file, source)? {
+                continue;
+            }
+            if !movers.contains_key(&entry.path) {
+                return Err(CheckpointError::Unstable);
+            }
+            let sent = shards.get(&file.identity).map(|shard| shard.sha256.as_str());
+            let path = source.path.clone();
+            let grown = match hash_of(path, *file).await {
+                Ok(now) => Some(now.as_str()) == sent,
+                // It has fewer bytes now.
+                Err(CheckpointError::Unstable) => false,
+                Err(error) => return Err(error),
+            };
+            if grown {
+                self.remark(format!(
+                    "{} is written all the time: a checkpoint holds it as far as it was written \
+                     when the checkpoint was made",
+                    shown(&entry.path)
+                ));
+            } else {
+                rewritten.push((entry.path.clone(), file.size));
             }
         }
+        for (path, size) in rewritten {
+            let known = self.saved.files().any(|(entry, _)| entry.path == path);
+            if known && size > SMALL {
+                // The checkpoints before hold it: one without it would be worth less.
+                self.remark(format!(
+                    "no checkpoint can be made while {} is rewritten in place: write it under a \
+                     name in .tmp- and rename it when it is whole",
+                    shown(&path)
+                ));
+                return Err(CheckpointError::Unstable);
+            }
+            leave_out(survey, &path);
+        }
+        self.remark_left_out(survey);
         Ok(())
     }
-}
 
-async fn send(
-    upload: &mut dyn MultipartUpload,
-    first: Vec<u8>,
-    source: &mut Source,
-) -> Result<(), CheckpointError> {
-    let mut piece = first;
-    while !piece.is_empty() {
-        upload.put_part(PutPayload::from(piece)).await?;
-        piece = source.piece().await?;
-    }
-    upload.complete().await?;
-    Ok(())
-}
-
-/// A file that is read and hashed piece by piece, beside the loop.
-struct Source {
-    file: Option<File>,
-    path: PathBuf,
-    hash: Sha256,
-    read: u64,
-}
-
-impl Source {
-    async fn open(path: PathBuf) -> Result<Self, CheckpointError> {
-        blocking(move || {
-            let file = open_plain(&path)?;
-            Ok(Self { file: Some(file), path, hash: Sha256::new(), read: 0 })
-        })
-        .await
-    }
-
-    /// The next piece; empty at the end.
-    async fn piece(&mut self) -> Result<Vec<u8>, CheckpointError> {
-        let Some(mut file) = self.file.take() else { return Ok(Vec::new()) };
-        let path = self.path.clone();
-        let mut hash = std::mem::take(&mut self.hash);
-        let (file, hash, piece) = blocking(move || {
-            let mut piece = Vec::new();
-            file.by_ref().take(PIECE as u64).read_to_end(&mut piece).map_err(at(&path))?;
-            hash.update(&piece);
-            Ok((file, hash, piece))
-        })
-        .await?;
-        self.hash = hash;
-        self.read += piece.len() as u64;
-        self.file = (!piece.is_empty()).then_some(file);
-        Ok(piece)
-    }
-}
-
-/// Opens a plain file and nothing else, even if it was swapped for a link or a
-/// pipe since it was looked at.
-fn open_plain(path: &Path) -> Result<File, CheckpointError> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file = match file {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(CheckpointError::Unstable);
+    fn remark(&mut self, text: String) {
+        if !self.remarks.contains(&text) {
+            self.remarks.push(text);
         }
-        file => file.map_err(at(path))?,
-    };
-    if file.metadata().map_err(at(path))?.is_file() {
-        Ok(file)
-    } else {
-        Err(CheckpointError::Unstable)
     }
-}
 
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    /// What is unfinished is left out by its own wish.
+    fn remark_left_out(&mut self, survey: &Survey) {
+        let named = survey.left_out.iter().filter(|left| left.why != Why::Unfinished);
+        let named: Vec<_> = named.collect();
+        if !named.is_empty() {
+            self.remark(format!("left out of checkpoints: {}", several(&named)));
+        }
+    }
+
+    fn remark_blockers(&mut self, paths: &[PathBuf]) {
+        if self.restless.is_some_and(|since| since.elapsed() >= COMPLAIN_AFTER) {
+            let named: Vec<_> = paths.iter().map(|path| shown(path)).collect();
+            self.remark(format!(
+                "no checkpoint is made while {} is being written: write files under a name in \
+                 .tmp- and rename them when they are whole",
+                several(&named)
+            ));
+        }
+    }
 }

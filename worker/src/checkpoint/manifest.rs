@@ -1,115 +1,199 @@
 //! What a checkpoint holds. A manifest is believed in nothing: whoever can
 //! write to the store could have written it.
+//!
+//! It is JSON, one spelling each, and ends with a hash of all before it: so in
+//! every format from 2 on, later ones included, which lets a worker tell a
+//! manifest that it is too old for from one that is torn. Formats 1 and 2 are
+//! read; see [`old`]. Decision 23 has the format in words.
 
-use std::collections::BTreeSet;
-use std::path::{Component, Path};
+mod old;
+mod wire;
 
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use spotwise_api::v1::Progress;
 use spotwise_model::AttemptId;
 
-use super::commit::hex;
-use super::{CheckpointError, CheckpointId, MOST_BYTES, MOST_FILES};
+use wire::Document;
 
-/// The layout that this build writes: the manifest carries a hash of itself.
-const FORMAT: u32 = 2;
+use super::{CheckpointError, CheckpointId, MOST_BYTES, MOST_ENTRIES, hex};
+use crate::meta::PERMISSIONS;
+use crate::survey::{Kind, LONGEST_PATH, Stamp, Survey, shown, stays_inside};
 
-/// As before, without that hash; read so that a job survives an update.
-const UNSEALED: u32 = 1;
+/// The layout that this build writes.
+const FORMAT: u32 = 3;
 
-/// 10,000 files with names of ordinary length take 2 MiB.
-pub(super) const MOST_MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
+/// The longest manifest: 100,000 entries with names of ordinary length take 30 MiB.
+pub(super) const MOST_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The longest path that is kept.
-const LONGEST_PATH: usize = 1024;
+/// How a sealed manifest ends: around the hash of what is before it.
+const SEAL: (&str, &str) = (",\n  \"sha256\": \"", "\"\n}");
 
-/// One file of a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileEntry {
+/// One thing of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
     /// Relative to the checkpoint folder.
-    pub(super) path: String,
+    pub(super) path: PathBuf,
+    /// None where an old format did not keep it.
+    pub(super) meta: Option<Meta>,
+    /// What it is.
+    pub(super) what: What,
+}
+
+/// What is kept beside the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meta {
+    pub(super) mode: u32,
+    pub(super) modified: Stamp,
+}
+
+/// What an item is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A folder.
+    Folder,
+    /// A file with bytes of its own.
+    File(Shard),
+    /// Another name of a file: its path.
+    Same(PathBuf),
+    /// A symbolic link.
+    Link(PathBuf),
+}
+
+/// Where the bytes of a file are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shard {
+    /// In the checkpoint's folder in the store.
+    pub(super) number: u32,
     /// In bytes.
     pub(super) size: u64,
     /// In lower-case hexadecimal digits.
     pub(super) sha256: String,
+    /// Zeros in it need take no room.
+    pub(super) sparse: bool,
 }
 
 /// What a finished checkpoint holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
-    format: u32,
     attempt: AttemptId,
     sequence: u32,
     step: u64,
     total_steps: u64,
-    files: Vec<FileEntry>,
-    /// Of the manifest without this field: a name that lost one bit is no less
-    /// torn than a shard.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
+    items: Vec<Item>,
 }
 
 impl Manifest {
-    /// A checkpoint of these files; refused where it could not be read again.
+    /// A checkpoint of these; refused where it could not be read again.
     pub(super) fn new(
         id: CheckpointId,
         progress: &Progress,
-        files: Vec<FileEntry>,
+        items: Vec<Item>,
     ) -> Result<Self, CheckpointError> {
-        let mut manifest = Self {
-            format: FORMAT,
+        let manifest = Self {
             attempt: id.attempt,
             sequence: id.sequence,
             step: progress.step,
             total_steps: progress.total_steps,
-            files,
-            sha256: None,
+            items,
         };
         manifest.check(id).map_err(CheckpointError::Refused)?;
-        manifest.sha256 = Some(manifest.seal()?);
         Ok(manifest)
     }
 
     /// Reads the manifest that lies in the folder of `id`.
     pub(super) fn parse(bytes: &[u8], id: CheckpointId) -> Result<Self, CheckpointError> {
-        let manifest = Self::read(bytes, id)?;
-        let sealed = match &manifest.sha256 {
-            None => manifest.format == UNSEALED,
-            Some(seal) => manifest.format == FORMAT && *seal == manifest.seal()?,
-        };
-        // One spelling each, so that not one bit of it can change unseen.
-        if sealed && manifest.to_bytes()? == bytes {
-            Ok(manifest)
-        } else {
-            Err(CheckpointError::Bad("its manifest is not what was written".to_owned()))
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
         }
-    }
-
-    fn read(bytes: &[u8], id: CheckpointId) -> Result<Self, CheckpointError> {
-        let manifest: Self = serde_json::from_slice(bytes)
-            .map_err(|error| CheckpointError::Bad(format!("its manifest: {error}")))?;
+        let bad = |text: String| CheckpointError::Bad(format!("its manifest: {text}"));
+        let torn = || CheckpointError::Bad("its manifest is not what was written".to_owned());
+        let head: Head = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+        if head.format != old::UNSEALED && !is_sealed(bytes) {
+            return Err(torn());
+        }
+        let manifest = match head.format {
+            old::UNSEALED | old::SEALED => old::read(bytes)?,
+            FORMAT => {
+                let manifest = Self::read(bytes)?;
+                // One spelling each, so that not one bit of it can change unseen.
+                if manifest.to_bytes()? != bytes {
+                    return Err(torn());
+                }
+                manifest
+            }
+            newer => {
+                return Err(CheckpointError::TooNew { id, format: newer, newest: FORMAT });
+            }
+        };
         manifest.check(id).map_err(CheckpointError::Bad)?;
         Ok(manifest)
     }
 
-    fn seal(&self) -> Result<String, CheckpointError> {
-        let unsealed = Self { sha256: None, ..self.clone() };
-        Ok(hex(&Sha256::digest(unsealed.to_bytes()?)))
+    fn read(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let open = bytes.len().saturating_sub(SEAL.0.len() + 64 + SEAL.1.len());
+        let mut unsealed = bytes.get(..open).unwrap_or_default().to_vec();
+        unsealed.extend_from_slice(b"\n}");
+        let document: Document = serde_json::from_slice(&unsealed)
+            .map_err(|error| CheckpointError::Bad(format!("its manifest: {error}")))?;
+        let items = document.entries.into_iter().map(Item::read).collect::<Result<_, _>>();
+        Ok(Self {
+            attempt: document.attempt,
+            sequence: document.sequence,
+            step: document.step,
+            total_steps: document.total_steps,
+            items: items.map_err(CheckpointError::Bad)?,
+        })
     }
 
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
-        serde_json::to_vec_pretty(self).map_err(|error| CheckpointError::Refused(error.to_string()))
+        let document = Document {
+            format: FORMAT,
+            attempt: self.attempt,
+            sequence: self.sequence,
+            step: self.step,
+            total_steps: self.total_steps,
+            entries: self.items.iter().map(Item::line).collect(),
+        };
+        let refused = |text: String| CheckpointError::Refused(text);
+        let mut bytes =
+            serde_json::to_vec_pretty(&document).map_err(|error| refused(error.to_string()))?;
+        let seal = hex(&Sha256::digest(&bytes));
+        bytes.truncate(bytes.len() - "\n}".len());
+        for part in [SEAL.0, &seal, SEAL.1] {
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        if bytes.len() as u64 > MOST_MANIFEST_BYTES {
+            return Err(refused(format!(
+                "the names of its {} files take {} bytes in the manifest, more than \
+                 {MOST_MANIFEST_BYTES}",
+                self.items.len(),
+                bytes.len()
+            )));
+        }
+        Ok(bytes)
     }
 
     pub(super) const fn id(&self) -> CheckpointId {
         CheckpointId { attempt: self.attempt, sequence: self.sequence }
     }
 
-    pub(super) fn files(&self) -> &[FileEntry] {
-        &self.files
+    /// A folder comes before what is in it.
+    pub(super) fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// The files with bytes of their own.
+    pub(super) fn shards(&self) -> impl Iterator<Item = (&Item, &Shard)> {
+        self.items.iter().filter_map(|item| match &item.what {
+            What::File(shard) => Some((item, shard)),
+            What::Folder | What::Same(_) | What::Link(_) => None,
+        })
     }
 
     /// How far the command was.
@@ -117,130 +201,141 @@ impl Manifest {
         Progress { step: self.step, total_steps: self.total_steps, ..Progress::default() }
     }
 
-    /// Size of all files.
+    /// Size of all shards.
     pub(super) fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size).sum()
+        self.shards().map(|(_, shard)| shard.size).sum()
     }
 
     fn check(&self, id: CheckpointId) -> Result<(), String> {
-        if ![UNSEALED, FORMAT].contains(&self.format) {
-            return Err(format!("its format is {}, not {UNSEALED} or {FORMAT}", self.format));
-        }
         if self.id() != id {
             return Err(format!("its manifest is that of {}", self.id()));
         }
-        if self.files.is_empty() || self.files.len() > MOST_FILES {
-            return Err(format!("{} files, not 1 to {MOST_FILES}", self.files.len()));
+        if self.items.len() > MOST_ENTRIES || self.shards().next().is_none() {
+            return Err(format!("{} entries, not 1 to {MOST_ENTRIES}", self.items.len()));
         }
         let mut total = 0_u64;
-        let mut paths = BTreeSet::new();
-        for file in &self.files {
-            total = total
-                .checked_add(file.size)
-                .filter(|total| *total <= MOST_BYTES)
-                .ok_or_else(|| format!("its files are larger than {MOST_BYTES} bytes together"))?;
-            check_path(&file.path)?;
-            if !paths.insert(Path::new(&file.path)) {
-                return Err(format!("{:?} twice", file.path));
+        let mut paths = BTreeMap::new();
+        let mut numbers = BTreeSet::new();
+        for item in &self.items {
+            item.check()?;
+            if let What::File(shard) = &item.what {
+                total = total
+                    .checked_add(shard.size)
+                    .filter(|total| *total <= MOST_BYTES)
+                    .ok_or_else(|| format!("its files are larger than {MOST_BYTES} bytes"))?;
+                let in_range = (shard.number as usize) < MOST_ENTRIES;
+                if !in_range || !numbers.insert(shard.number) {
+                    return Err(format!("shard {} is none of its own", shard.number));
+                }
             }
-            let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-            if file.sha256.len() != 64 || !file.sha256.bytes().all(hex) {
-                return Err(format!("the hash of {:?} is none", file.path));
+            if paths.insert(item.path.as_path(), &item.what).is_some() {
+                return Err(format!("{} twice", shown(&item.path)));
             }
         }
-        let inside =
-            paths.iter().find(|path| path.ancestors().skip(1).any(|up| paths.contains(up)));
-        inside.map_or(Ok(()), |path| Err(format!("{} lies in a file", path.display())))
+        for item in &self.items {
+            let above = item.path.ancestors().skip(1).filter_map(|up| paths.get(up));
+            if above.clone().any(|up| **up != What::Folder) {
+                return Err(format!("{} lies in what is no folder", shown(&item.path)));
+            }
+            if let What::Same(file) = &item.what
+                && !matches!(paths.get(file.as_path()), Some(What::File(_)))
+            {
+                return Err(format!("{} is the name of no file", shown(&item.path)));
+            }
+        }
+        Ok(())
     }
 }
 
+impl Item {
+    /// The entries of a manifest. A file with several names has its bytes once.
+    pub(super) fn all(
+        survey: &Survey,
+        shards: &BTreeMap<(u64, u64), Shard>,
+    ) -> Result<Vec<Self>, CheckpointError> {
+        let mut first: BTreeMap<(u64, u64), &Path> = BTreeMap::new();
+        let mut items = Vec::with_capacity(survey.entries.len());
+        for entry in &survey.entries {
+            let mode = entry.mode & PERMISSIONS;
+            let what = match &entry.kind {
+                Kind::Folder => What::Folder,
+                Kind::Link(to) => What::Link(to.clone()),
+                Kind::File(file) => match first.get(&file.identity) {
+                    Some(path) => What::Same(path.to_path_buf()),
+                    None => {
+                        first.insert(file.identity, &entry.path);
+                        let shard = shards.get(&file.identity).cloned();
+                        What::File(shard.ok_or(CheckpointError::Unstable)?)
+                    }
+                },
+            };
+            let meta = match what {
+                What::Same(_) => None,
+                What::Link(_) => Some(Meta { mode: 0, modified: entry.modified }),
+                What::Folder | What::File(_) => Some(Meta { mode, modified: entry.modified }),
+            };
+            items.push(Self { path: entry.path.clone(), meta, what });
+        }
+        Ok(items)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_path(&self.path)?;
+        let odd = |meta: Meta| {
+            meta.mode > PERMISSIONS || !(0..1_000_000_000).contains(&meta.modified.nanos)
+        };
+        if self.meta.is_some_and(odd) {
+            return Err(format!("mode or time of {} is none", shown(&self.path)));
+        }
+        match &self.what {
+            What::File(shard) => {
+                let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                if shard.sha256.len() != 64 || !shard.sha256.bytes().all(hex) {
+                    return Err(format!("the hash of {} is none", shown(&self.path)));
+                }
+            }
+            What::Link(to) => {
+                let bytes = to.as_os_str().as_bytes();
+                let parent = self.path.parent().unwrap_or(Path::new(""));
+                if bytes.is_empty()
+                    || bytes.len() > 4095
+                    || bytes.contains(&0)
+                    || !stays_inside(parent, to)
+                {
+                    return Err(format!("the link {} leads out", shown(&self.path)));
+                }
+            }
+            What::Folder | What::Same(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether the hash at the end is that of what is before it.
+fn is_sealed(bytes: &[u8]) -> bool {
+    let open = bytes.len().saturating_sub(SEAL.0.len() + 64 + SEAL.1.len());
+    let (body, end) = bytes.split_at(open);
+    let mut hash = Sha256::new();
+    hash.update(body);
+    hash.update(b"\n}");
+    end == [SEAL.0, &hex(&hash.finalize()), SEAL.1].concat().as_bytes()
+}
+
 /// Plain names only, so that nothing is ever written outside the folder.
-fn check_path(path: &str) -> Result<(), String> {
-    let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+fn check_path(path: &Path) -> Result<(), String> {
+    let bytes = path.as_os_str().as_bytes();
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     // 255 bytes: NAME_MAX, so that no name can fail a restore.
-    let tidy = path.split('/').all(|part| !matches!(part, "" | "." | "..") && part.len() <= 255);
-    if plain && tidy && path.len() <= LONGEST_PATH && !path.contains('\0') {
+    let tidy = bytes
+        .split(|byte| *byte == b'/')
+        .all(|part| !matches!(part, b"" | b"." | b"..") && part.len() <= 255);
+    if plain && tidy && bytes.len() <= LONGEST_PATH && !bytes.contains(&0) {
         Ok(())
     } else {
-        Err(format!("{:?} is no path of a file", path.chars().take(80).collect::<String>()))
+        Err(format!("{} is no path of a file", shown(path)))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id() -> CheckpointId {
-        "j17.2-000003".parse().unwrap()
-    }
-
-    fn file(path: &str, size: u64) -> FileEntry {
-        FileEntry { path: path.to_owned(), size, sha256: "0a".repeat(32) }
-    }
-
-    fn refused(change: impl FnOnce(&mut serde_json::Value)) -> String {
-        let good = Manifest::new(id(), &Progress::default(), vec![file("a", 1)]).unwrap();
-        let mut value = serde_json::to_value(good).unwrap();
-        change(&mut value);
-        Manifest::read(value.to_string().as_bytes(), id()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let files = vec![file("step-1/model.bin", 5), file("step-1/optimizer", 0)];
-        let progress = Progress { step: 120, total_steps: 200, ..Progress::default() };
-        let manifest = Manifest::new(id(), &progress, files).unwrap();
-        assert_eq!(Manifest::parse(&manifest.to_bytes().unwrap(), id()).unwrap(), manifest);
-        assert_eq!(manifest.bytes(), 5);
-    }
-
-    #[test]
-    fn a_manifest_of_the_format_before_is_read_but_not_one_that_lost_its_seal() {
-        let new = Manifest::new(id(), &Progress::default(), vec![file("a", 1)]).unwrap();
-        let with = |format, sha256: Option<String>| Manifest { format, sha256, ..new.clone() };
-        let read = |it: &Manifest| Manifest::parse(&it.to_bytes().unwrap(), id());
-        let old = with(UNSEALED, None);
-        assert!(!String::from_utf8(old.to_bytes().unwrap()).unwrap().contains("\n  \"sha256\""));
-        assert_eq!(read(&old).unwrap(), old);
-        assert!(read(&with(FORMAT, None)).is_err());
-        assert!(read(&with(UNSEALED, new.sha256.clone())).is_err());
-        assert!(read(&with(FORMAT, Some("0a".repeat(32)))).is_err());
-    }
-
-    #[test]
-    fn hostile_manifests_are_refused() {
-        refused(|it| it["format"] = 3.into());
-        refused(|it| it["attempt"] = "j17.1".into());
-        refused(|it| it["attempt"] = "j18.2".into());
-        refused(|it| it["sequence"] = 4.into());
-        refused(|it| it["sequence"] = serde_json::json!(1e300));
-        refused(|it| it["surprise"] = 1.into());
-        refused(|it| it["files"] = serde_json::json!([]));
-        refused(|it| it["files"][0]["size"] = (-1).into());
-        refused(|it| it["files"][0]["size"] = u64::MAX.into());
-        refused(|it| it["files"][0]["sha256"] = "short".into());
-        refused(|it| it["files"][0]["sha256"] = "0A".repeat(32).into());
-        for path in ["", "/etc/passwd", "../a", "a/../../b", "a//b", "./a", "a/", "a\0b"] {
-            let message = refused(|it| it["files"][0]["path"] = path.into());
-            assert!(message.contains("is no path"), "{path}: {message}");
-        }
-    }
-
-    #[test]
-    fn counts_and_sums_are_bounded() {
-        let many: Vec<_> = (0..=MOST_FILES).map(|n| file(&n.to_string(), 1)).collect();
-        assert!(Manifest::new(id(), &Progress::default(), many).is_err());
-        let huge = vec![file("a", MOST_BYTES), file("b", 1)];
-        assert!(Manifest::new(id(), &Progress::default(), huge).is_err());
-        for paths in [["a", "a"], ["a", "a/b"], ["a/b/c", "a"]] {
-            let files = paths.map(|path| file(path, 1)).to_vec();
-            assert!(Manifest::new(id(), &Progress::default(), files).is_err(), "{paths:?}");
-        }
-    }
-
-    #[test]
-    fn deep_nesting_is_an_error_not_a_crash() {
-        let bytes = "[".repeat(1_000_000);
-        assert!(Manifest::parse(bytes.as_bytes(), id()).is_err());
-    }
-}
+#[path = "manifest_tests.rs"]
+mod tests;

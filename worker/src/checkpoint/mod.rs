@@ -1,20 +1,30 @@
 //! Checkpoints in an object store, one folder each:
 //!
 //! ```text
-//! <store>/j17.2-000003/00000.shard ...   what the command wrote, in order
+//! <store>/j17.2-000003/00000.shard ...   the bytes of each file
 //! <store>/j17.2-000003/manifest.json     last: without it there is no checkpoint
 //! ```
 //!
 //! Shards are numbered, so that no name the command chooses can be illegal in
-//! a store, escape from it, or collide with the manifest, which holds the
-//! names. Node 0 writes; every node of a gang restores what it wrote.
+//! a store, escape from it, or collide with the manifest, which holds the names
+//! and what else a file system keeps: folders, links, modes, times. Node 0 writes;
+//! every node of a gang restores what it wrote.
+//!
+//! A folder that stands still is committed as it is. One that never does is
+//! committed as it was at one moment ([`freeze`]), around the files that are
+//! written all the time ([`movers`]); decision 23 says why, and what is kept.
 
 mod commit;
+mod freeze;
 mod known;
 mod manifest;
+mod movers;
+mod place;
+mod prune;
 mod restore;
 mod scan;
 mod store;
+mod upload;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -29,8 +39,8 @@ pub(crate) use known::Known;
 pub(crate) use restore::{Restored, Wanted, restore};
 pub(crate) use store::Store;
 
-/// The most files of one checkpoint.
-pub(crate) const MOST_FILES: usize = 10_000;
+/// The most files, folders and links of one checkpoint.
+pub(crate) const MOST_ENTRIES: usize = 100_000;
 
 /// The most bytes of one checkpoint: 256 GiB.
 pub(crate) const MOST_BYTES: u64 = 256 << 30;
@@ -101,6 +111,18 @@ pub(crate) enum CheckpointError {
     /// Does not hold what it should; an older one has to do.
     #[error("not a good checkpoint: {0}")]
     Bad(String),
+    /// Whole, but of a later build than this: an older one would lose what it holds.
+    #[error(
+        "checkpoint {id} is of format {format}; this worker reads 1 to {newest}: start a newer one"
+    )]
+    TooNew {
+        /// Which.
+        id: CheckpointId,
+        /// Its format.
+        format: u32,
+        /// The newest that this build reads.
+        newest: u32,
+    },
     /// The command wrote while we read.
     #[error("the files changed while they were read")]
     Unstable,
@@ -135,6 +157,11 @@ impl CheckpointError {
         }
         line
     }
+}
+
+/// Lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Names the file that an operation failed on.

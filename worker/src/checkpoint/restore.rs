@@ -1,8 +1,8 @@
 //! Reading checkpoints: nothing is given to the command before every size and
 //! hash has been verified.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use object_store::ObjectStoreExt;
@@ -10,13 +10,16 @@ use sha2::{Digest, Sha256};
 use spotwise_api::v1::Progress;
 use spotwise_model::AttemptId;
 
-use super::commit::hex;
-use super::manifest::{FileEntry, Manifest};
+use super::manifest::{Item, Manifest, Shard};
+use super::place::place;
 use super::store::{Store, shard_path};
-use super::{CheckpointError, CheckpointId, at, blocking};
+use super::{CheckpointError, CheckpointId, at, blocking, hex};
 
 /// Shards are read in pieces of this size.
 const PIECE: u64 = 8 * 1024 * 1024;
+
+/// Zeros of so many bytes become a hole in a file that had holes.
+const BLOCK: usize = 4096;
 
 /// What to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,8 @@ pub(crate) struct Restored {
 /// file system.
 ///
 /// An error is this machine's (a full disk): then no older checkpoint would
-/// help.
+/// help. Or this build is too old for a checkpoint, which an older one would not
+/// make up for.
 pub(crate) async fn restore(
     store: &Store,
     wanted: Wanted,
@@ -70,8 +74,13 @@ pub(crate) async fn restore(
         clear(staging)?;
         match load(store, id, staging).await {
             Ok(Some(manifest)) => {
-                place(&manifest, staging, folder)?;
-                clear(staging)?;
+                let (from, to) = (staging.to_owned(), folder.to_owned());
+                let manifest = blocking(move || {
+                    place(&manifest, &from, &to)?;
+                    clear(&from)?;
+                    Ok(manifest)
+                })
+                .await?;
                 let (bytes, progress) = (manifest.bytes(), manifest.progress());
                 return Ok(Restored { loaded: Some(id), bytes, progress, rejected });
             }
@@ -82,7 +91,9 @@ pub(crate) async fn restore(
                 tracing::warn!(%id, "the checkpoint is gone");
                 rejected += 1;
             }
-            Err(error @ CheckpointError::File { .. }) => return Err(error),
+            Err(error @ (CheckpointError::File { .. } | CheckpointError::TooNew { .. })) => {
+                return Err(error);
+            }
             Err(error) => {
                 tracing::warn!(%id, error = error.line(), "the checkpoint does not verify");
                 rejected += 1;
@@ -105,8 +116,8 @@ async fn load(
     if !store.is_whole(&manifest).await {
         return Err(CheckpointError::Bad("a shard is missing or has another size".to_owned()));
     }
-    for (index, file) in manifest.files().iter().enumerate() {
-        download(store, id, index, file, staging.join(&file.path)).await?;
+    for (item, shard) in manifest.shards() {
+        download(store, id, item, shard, staging.join(&item.path)).await?;
     }
     Ok(Some(manifest))
 }
@@ -114,8 +125,8 @@ async fn load(
 async fn download(
     store: &Store,
     id: CheckpointId,
-    index: usize,
-    entry: &FileEntry,
+    item: &Item,
+    shard: &Shard,
     path: PathBuf,
 ) -> Result<(), CheckpointError> {
     if let Some(parent) = path.parent() {
@@ -123,38 +134,40 @@ async fn download(
     }
     let mut file =
         OpenOptions::new().create_new(true).write(true).open(&path).map_err(at(&path))?;
+    file.set_len(if shard.sparse { shard.size } else { 0 }).map_err(at(&path))?;
     let mut hash = Sha256::new();
     let mut offset = 0;
-    while offset < entry.size {
-        let end = offset.saturating_add(PIECE).min(entry.size);
-        let piece = store.objects().get_range(&shard_path(id, index), offset..end).await?;
+    while offset < shard.size {
+        let end = offset.saturating_add(PIECE).min(shard.size);
+        let piece = store.objects().get_range(&shard_path(id, shard.number), offset..end).await?;
         if piece.len() as u64 != end - offset {
-            return Err(CheckpointError::Bad(format!("{:?} is cut off", entry.path)));
+            return Err(CheckpointError::Bad(format!("{:?} is cut off", item.path)));
         }
-        let path = path.clone();
+        let (path, sparse) = (path.clone(), shard.sparse);
         (file, hash) = blocking(move || {
-            file.write_all(&piece).map_err(at(&path))?;
+            if sparse { write_around_zeros(&mut file, &piece) } else { file.write_all(&piece) }
+                .map_err(at(&path))?;
             hash.update(&piece);
             Ok((file, hash))
         })
         .await?;
         offset = end;
     }
-    if hex(&hash.finalize()) == entry.sha256 {
+    if hex(&hash.finalize()) == shard.sha256 {
         Ok(())
     } else {
-        Err(CheckpointError::Bad(format!("{:?} is not what was written", entry.path)))
+        Err(CheckpointError::Bad(format!("{:?} is not what was written", item.path)))
     }
 }
 
-/// Moves verified files to where the command looks for them.
-fn place(manifest: &Manifest, staging: &Path, folder: &Path) -> Result<(), CheckpointError> {
-    for file in manifest.files() {
-        let target = folder.join(&file.path);
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent).map_err(at(parent))?;
+/// Into a file that has its length already: zeros are there without being written.
+fn write_around_zeros(file: &mut File, piece: &[u8]) -> io::Result<()> {
+    for block in piece.chunks(BLOCK) {
+        if block.iter().all(|byte| *byte == 0) {
+            file.seek(SeekFrom::Current(i64::try_from(block.len()).map_err(io::Error::other)?))?;
+        } else {
+            file.write_all(block)?;
         }
-        fs::rename(staging.join(&file.path), &target).map_err(at(&target))?;
     }
     Ok(())
 }

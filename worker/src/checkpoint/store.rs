@@ -124,13 +124,25 @@ impl Store {
     /// Whether every shard is there with its size: what can be said without
     /// reading all of it.
     pub(super) async fn is_whole(&self, manifest: &Manifest) -> bool {
-        for (index, file) in manifest.files().iter().enumerate() {
-            match self.objects.head(&shard_path(manifest.id(), index)).await {
-                Ok(meta) if meta.size == file.size => {}
+        for (_, shard) in manifest.shards() {
+            match self.objects.head(&shard_path(manifest.id(), shard.number)).await {
+                Ok(meta) if meta.size == shard.size => {}
                 _ => return false,
             }
         }
         true
+    }
+
+    /// Removes a shard that the checkpoint, not finished yet, will not name.
+    pub(super) async fn remove_shard(
+        &self,
+        id: CheckpointId,
+        number: u32,
+    ) -> Result<(), CheckpointError> {
+        match self.objects.delete(&shard_path(id, number)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes a checkpoint, the manifest first: what is left of a removal
@@ -156,9 +168,9 @@ impl Store {
     }
 }
 
-/// Where the shard of the file at `index` in the manifest is.
-pub(super) fn shard_path(id: CheckpointId, index: usize) -> Path {
-    Path::from(format!("{id}/{index:05}.shard"))
+/// Where a shard is.
+pub(super) fn shard_path(id: CheckpointId, number: u32) -> Path {
+    Path::from(format!("{id}/{number:05}.shard"))
 }
 
 fn manifest_path(id: CheckpointId) -> Path {

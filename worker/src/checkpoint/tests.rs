@@ -12,8 +12,10 @@ use super::*;
 
 mod fence;
 mod hooked;
+mod kept;
 mod kill;
 mod race;
+mod restless;
 mod torn;
 
 struct Bench {
@@ -260,6 +262,11 @@ async fn links_pipes_and_unfinished_files_are_left_out() {
     committer.commit(step(1)).await.unwrap().unwrap();
     let manifest = fs::read_to_string(bench.stored("j17.1-000001/manifest.json")).unwrap();
     assert_eq!(manifest.matches("\"path\"").count(), 1, "{manifest}");
+    let [remark] = committer.remarks().try_into().unwrap();
+    for left in ["\"dir\" (a link to \"/etc\"", "\"link\" (a link", "\"pipe\" (a named pipe)"] {
+        assert!(remark.contains(left), "{remark}");
+    }
+    assert!(!remark.contains("tmp"), "that is its owner's wish: {remark}");
 }
 
 #[tokio::test]

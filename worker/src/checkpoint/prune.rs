@@ -1,0 +1,33 @@
+//! Removing old checkpoints.
+
+use super::known::Known;
+use super::store::Store;
+use super::{CheckpointError, CheckpointId};
+
+/// Keeps the newest whole ones, the one just written among them, and what
+/// the scheduler may ask for. What is older, or older and not whole, goes.
+/// Newer attempts are not touched, and neither is what a later build wrote.
+pub(super) async fn prune(
+    store: &Store,
+    known: &Known,
+    keep: usize,
+    newest: CheckpointId,
+) -> Result<(), CheckpointError> {
+    let mut kept = 1;
+    let older = store.list().await?.into_iter().rev().filter(|id| *id < newest);
+    for id in older {
+        let whole = match store.manifest(id).await {
+            Err(CheckpointError::TooNew { .. }) => continue,
+            // The store may only be slow to answer; nothing is removed on a guess.
+            Err(CheckpointError::Store(error)) => return Err(error.into()),
+            Ok(Some(manifest)) if kept < keep => store.is_whole(&manifest).await,
+            Ok(_) | Err(_) => false,
+        };
+        if whole {
+            kept += 1;
+        } else if known.release(id, newest.attempt) {
+            store.remove(id).await?;
+        }
+    }
+    Ok(())
+}
