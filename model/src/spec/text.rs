@@ -112,10 +112,13 @@ pub(super) fn command(command: TextOr<Vec<Scalar>>) -> Result<Vec<String>, Probl
     Ok(arguments)
 }
 
+/// Texts by the name of a variable.
+type Variables = BTreeMap<String, String>;
+
 /// Variables of the command, and why those are no secrets that look like one.
 pub(super) fn env(
     variables: BTreeMap<String, VariableDocument>,
-) -> Result<(BTreeMap<String, String>, BTreeMap<String, String>), Problem> {
+) -> Result<(Variables, Variables), Problem> {
     if variables.len() > MAX_VARIABLES {
         let message = format!("more than {MAX_VARIABLES} variables; use a file");
         return Err(Problem::new("out_of_range", message));
@@ -209,7 +212,7 @@ fn set_by_job(name: &str) -> Result<(), Problem> {
     const CREDENTIALS: [&str; 4] = ["ACCESS_KEY", "SECRET", "TOKEN", "CREDENTIALS"];
     let upper = name.to_ascii_uppercase();
     let carries = |part: &&str| upper.contains(*part) && !upper.ends_with("_FILE");
-    if !upper.starts_with("AWS_") || !CREDENTIALS.iter().any(|part| carries(&part)) {
+    if !upper.starts_with("AWS_") || !CREDENTIALS.iter().any(carries) {
         return Ok(());
     }
     let message = format!(

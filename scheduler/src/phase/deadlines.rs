@@ -56,7 +56,7 @@ fn end_of(
     now: Now,
 ) -> Timestamp {
     ends.get(&job.id).copied().unwrap_or_else(|| {
-        graph::earliest_end(now.market, &job.after, span(state, job, changeover, now), ends)
+        graph::earliest_end(now.market, &job.hurries(), span(state, job, changeover, now), ends)
     })
 }
 
@@ -66,12 +66,14 @@ fn open(state: &State) -> impl Iterator<Item = &Job> {
 
 /// When each job that others wait for could end at the earliest: few of many.
 fn ends_of_parents(state: &State, changeover: Duration, now: Now) -> BTreeMap<JobId, Timestamp> {
-    let parents: BTreeSet<JobId> = open(state).flat_map(|job| job.after.iter().copied()).collect();
+    // One that waits for a failure may start as soon as that comes: at once.
+    let parents: BTreeSet<JobId> = open(state).flat_map(Job::hurries).collect();
     // By number: what a job waits for was there before it.
     let waited_for = parents.iter().filter_map(|id| state.jobs.get(id));
     let waited_for = waited_for.filter(|job| !job.state.is_terminal());
-    let spans =
-        waited_for.map(|job| (job.id, job.after.as_slice(), span(state, job, changeover, now)));
+    let spans: Vec<(JobId, Vec<JobId>, Duration)> =
+        waited_for.map(|job| (job.id, job.hurries(), span(state, job, changeover, now))).collect();
+    let spans = spans.iter().map(|(id, waits_for, span)| (*id, waits_for.as_slice(), *span));
     graph::earliest_ends(now.market, spans)
 }
 
@@ -129,8 +131,8 @@ fn lost(state: &State, job: &Job, end: Timestamp, now: Now) -> String {
     if job.deadline <= now.market {
         return format!("its deadline {} has passed", job.deadline);
     }
-    let open = |id: &&JobId| state.jobs.get(id).is_some_and(|job| !job.state.is_terminal());
-    let waits = job.after.iter().filter(open).count();
+    let open = |id: &JobId| state.jobs.get(id).is_some_and(|job| !job.state.is_terminal());
+    let waits = job.hurries().into_iter().filter(open).count();
     let how = match (state.live_attempt(job.id), waits) {
         (Some(_), _) => "at its best it is done".to_owned(),
         (None, 0) => "started on demand now it would be done".to_owned(),

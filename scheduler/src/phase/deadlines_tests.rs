@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use spotwise_model::attempt::{Outcome, Progress};
 use spotwise_model::spec::Work;
-use spotwise_model::{AttemptState, CapacityType, JobState};
+use spotwise_model::{AttemptState, CapacityType, Condition, JobState};
 
 use super::*;
 use crate::phase::shares::tests::{at, attempt, job, machine, now, state_of};
@@ -67,6 +67,15 @@ fn the_jobs_that_it_waits_for_count() {
     assert_eq!(who(&told), [(3, EventKind::DeadlineBack)]);
     assert_eq!(state.jobs[&JobId(3)].deadline_lost, None);
     assert_eq!(who(&look(&mut state, 2)), [(3, EventKind::DeadlineLost)], "and is late again");
+}
+
+#[test]
+fn a_job_that_waits_for_a_failure_may_start_at_once() {
+    let mut handler = chained(2, 3, &[1]);
+    handler.on.insert(JobId(1), Condition::Failed);
+    let mut state = state_of(vec![chained(1, 99, &[]).into(), handler.into()]);
+    assert_eq!(look(&mut state, 0), []);
+    assert_eq!(who(&look(&mut state, 2)), [(2, EventKind::DeadlineLost)]);
 }
 
 #[test]

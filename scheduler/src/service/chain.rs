@@ -130,10 +130,10 @@ impl Scene<'_> {
     fn earliest_ends(&self) -> BTreeMap<JobId, Timestamp> {
         let now = self.now.market;
         let earlier = self.earlier.iter().map(|(id, end)| (*id, &[][..], between(now, end.p50)));
-        let jobs = self
-            .jobs
-            .iter()
-            .map(|job| (job.id, job.after.as_slice(), deadlines::best_span(job, self.changeover)));
+        let waits_for: Vec<Vec<JobId>> = self.jobs.iter().map(Job::hurries).collect();
+        let jobs = self.jobs.iter().zip(&waits_for).map(|(job, waits_for)| {
+            (job.id, waits_for.as_slice(), deadlines::best_span(job, self.changeover))
+        });
         graph::earliest_ends(now, earlier.chain(jobs))
     }
 
@@ -141,10 +141,12 @@ impl Scene<'_> {
     fn way_to(&self, job: &Job, ends: &BTreeMap<JobId, Timestamp>) -> Way {
         let mut names = vec![job.spec.name.clone()];
         let mut last = job;
-        while let Some(id) =
-            last.after.iter().filter(|id| ends.contains_key(id)).max_by_key(|id| ends.get(id))
-        {
-            let Some(parent) = self.jobs.iter().find(|job| job.id == *id) else {
+        let latest = |job: &Job| {
+            let known = job.hurries().into_iter().filter(|id| ends.contains_key(id));
+            known.max_by_key(|id| ends.get(id).copied())
+        };
+        while let Some(id) = latest(last) {
+            let Some(parent) = self.jobs.iter().find(|job| job.id == id) else {
                 names.push(id.to_string());
                 break;
             };

@@ -14,10 +14,11 @@ fn rows_1_to_3_hostile_shapes_are_refused_by_limits() {
     }
     assert_eq!(yaml(&bomb).code, "yaml_alias_limit");
     assert_eq!(yaml("a: &a [*a]").code, "yaml_alias_limit");
-    let long = format!("a: &a {}\nb: [{}]", "x".repeat(1_000), vec!["*a"; 1_000].join(", "));
+    let long = format!("a: &a {}\nb: [{}]", "x".repeat(1_000), vec!["*a"; 2_000].join(", "));
     assert_eq!(yaml(&long).code, "yaml_alias_limit", "few nodes, many bytes");
 
-    assert_eq!(yaml(&"[".repeat(100_000)).code, "document_too_large");
+    assert_eq!(yaml(&"[".repeat(MAX_DOCUMENT_BYTES + 1)).code, "document_too_large");
+    assert_eq!(yaml(&"[".repeat(100_000)).code, "too_deep");
     let mut blocks = String::new();
     for level in 0..300 {
         writeln!(blocks, "{}a:", " ".repeat(level)).unwrap();
