@@ -8,7 +8,7 @@
 //! Without clock and files: looks come in, with their times.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::survey::{Stamp, Survey};
@@ -107,7 +107,8 @@ impl Movers {
     }
 
     /// How a file is written that is a mover.
-    pub(super) fn manner(&self, path: &Path) -> Option<Manner> {
+    #[cfg(test)]
+    pub(super) fn manner(&self, path: &std::path::Path) -> Option<Manner> {
         self.seen.get(path)?.mover()
     }
 
@@ -154,6 +155,8 @@ impl Track {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::survey::{Entry, Facts, Kind};
 

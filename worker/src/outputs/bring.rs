@@ -27,6 +27,7 @@ impl Brought {
     }
 
     /// How many files, folders and links.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
