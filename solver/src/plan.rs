@@ -215,11 +215,12 @@ fn by_program(round: &Round<'_>, best: &mut Decided) {
     if size as f64 > (COLUMNS_A_SECOND * seconds).min(MOST_COLUMNS) {
         return;
     }
-    if !is_worth_it(size, best.objective - best.bound) {
+    let dollars = best.objective - best.bound;
+    if !is_worth_it(size, dollars) {
         return;
     }
     best.columns = size;
-    let limit = patience(round.input.time_limit);
+    let limit = patience(round.input.time_limit, size, dollars);
     if let Some(answer) = solve(round, &best.draft, best.objective, limit) {
         best.bound = answer.bound.map_or(best.bound, |bound| bound.max(best.bound));
         best.take(round, pack(round, &answer.pairs));
