@@ -220,7 +220,10 @@ impl<'r, 'a> Room<'r, 'a> {
             return None;
         }
         slots.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        slots.truncate(wanted);
+        let slots = shelf.not_reserved(want, slots);
+        if slots.len() < wanted {
+            return None;
+        }
         let cost = want.extra + slots.iter().map(|(cost, _)| cost).sum::<f64>();
         Some(Fit { slots: Slots::Many(slots.into_iter().map(|(_, slot)| slot).collect()), cost })
     }

@@ -5,8 +5,8 @@ use spotwise_model::{JobId, JobState};
 
 use crate::world::World;
 
-/// Rounds of a minute: a day and a half.
-const ROUNDS: u32 = 36 * 60;
+/// Rounds of a minute: sixteen hours.
+const ROUNDS: u32 = 16 * 60;
 /// CPUs of the pool, in halves: what a small job takes.
 const HALVES: usize = 4;
 
@@ -39,7 +39,7 @@ fn no_job_with_a_feasible_deadline_misses_it_behind_others() {
         let mut all = Vec::new();
         let mut busy = 0;
         for round in 0..ROUNDS {
-            if round % 8 == 0 {
+            if round % 10 == 0 {
                 small(&mut world);
             }
             let over = last.is_none_or(|id| {
@@ -56,7 +56,7 @@ fn no_job_with_a_feasible_deadline_misses_it_behind_others() {
             assert!(halves <= HALVES, "more runs than the pool has");
             busy += halves;
         }
-        assert!(all.len() >= 8, "only {} large jobs had their turn", all.len());
+        assert!(all.len() >= 3, "only {} large jobs had their turn", all.len());
         for id in all.iter().take(all.len() - 1) {
             let job = &world.kept.jobs[id];
             let JobState::Succeeded { at } = job.state else {

@@ -91,6 +91,8 @@ impl World {
     pub(crate) fn crowded(seed: u64) -> Self {
         let mut world = Self::bare(seed, 0, false);
         world.total = PoolLimit { cpu_milli: 2_000, ..world.total.clone() };
+        // Reservations do not depend on the time that a plan has.
+        world.config.plan_time_limit = Duration::ZERO;
         world
     }
 

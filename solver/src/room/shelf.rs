@@ -4,6 +4,7 @@
 use spotwise_model::resources::Free;
 use spotwise_model::{NodeShape, Share};
 
+use super::Slot;
 use crate::ends::SAME;
 use crate::market::Listing;
 use crate::round::Want;
@@ -167,6 +168,32 @@ impl Shelf {
     /// Whether a job may go on a machine that was opened for others.
     pub(super) fn shares(&self, bin: &Bin, want: &Want) -> bool {
         self.most_for(want).is_none_or(|(most, from)| most > 0 || bin.ends > from + SAME)
+    }
+
+    /// The first of these machines for a gang, as many as it has nodes, of which no more
+    /// are kept for it than nobody has reserved.
+    pub(super) fn not_reserved(&self, want: &Want, slots: Vec<(f64, Slot)>) -> Vec<(f64, Slot)> {
+        let mut left = self.most_for(want);
+        let mut first = Vec::with_capacity(want.nodes as usize);
+        for (cost, slot) in slots {
+            if first.len() == want.nodes as usize {
+                break;
+            }
+            if let Some((most, from)) = left.as_mut() {
+                let stays = match slot {
+                    Slot::Used(_) => true,
+                    Slot::Opened(i) => self.opened.get(i).is_some_and(|b| b.ends > *from + SAME),
+                    Slot::Fresh => false,
+                };
+                match (stays, most.checked_sub(1)) {
+                    (true, _) => {}
+                    (false, Some(less)) => *most = less,
+                    (false, None) => continue,
+                }
+            }
+            first.push((cost, slot));
+        }
+        first
     }
 
     /// How many machines more a job may keep beyond the hour from which some are
