@@ -5,13 +5,12 @@
 //!        \______________\____________^
 //! ```
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, InstanceId};
 use crate::money::Money;
 use crate::offer::OfferKey;
+pub use crate::outcome::{CommandEnd, Exit, Outcome, Told};
 use crate::plan::Why;
 pub use crate::progress::{CheckpointRef, Progress};
 use crate::resources::{GpuSeat, Share};
@@ -27,84 +26,6 @@ pub enum Certainty {
     /// The call was made and its answer was lost: asked again with the same
     /// token, never retried blind.
     Unknown,
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Exit {
-    /// It returned this code.
-    Code(i32),
-    /// A signal ended it.
-    Signal(i32),
-}
-
-impl Exit {
-    /// The exit code a shell would show: 128 + signal for a signal.
-    pub const fn shell_code(self) -> i32 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => 128 + signal,
-        }
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
-}
-
-/// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "kebab-case")]
-pub enum Outcome {
-    /// The command returned 0 on every node.
-    Succeeded,
-    /// The command failed by itself.
-    Failed {
-        /// How.
-        exit: Exit,
-    },
-    /// The command saved its state and asked to be run again (exit code 75).
-    Requeued,
-    /// The provider took the capacity back.
-    Interrupted,
-    /// We stopped it.
-    Stopped {
-        /// Why.
-        reason: StopReason,
-    },
-    /// The worker is gone without a word.
-    Lost,
-    /// The capacity could not be launched, or the worker could not start.
-    LaunchFailed {
-        /// What the pool or the worker said.
-        error: String,
-    },
-}
-
-impl Outcome {
-    /// One word for tables.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed { .. } => "failed",
-            Self::Requeued => "requeued",
-            Self::Interrupted => "interrupted",
-            Self::Stopped { reason: StopReason::Cancelled } => "cancelled",
-            Self::Stopped { reason: StopReason::Budget } => "over budget",
-            Self::Stopped { reason: StopReason::TimedOut } => "timed out",
-            Self::Stopped { reason: StopReason::Moved } => "moved",
-            Self::Stopped { reason: StopReason::Interrupted } => "interrupted",
-            Self::Stopped { reason: StopReason::GangBroken } => "gang broken",
-            Self::Lost => "lost",
-            Self::LaunchFailed { .. } => "launch failed",
-        }
-    }
 }
 
 /// Where an attempt is. Times are both market and wall time.
@@ -283,6 +204,16 @@ pub struct NodeReport {
     pub started: Option<Now>,
     /// When and how the command ended, once it has.
     pub exited: Option<(Now, Exit)>,
+    /// What the command had been told by then; not known in documents of before.
+    #[serde(default)]
+    pub told: Told,
+}
+
+impl NodeReport {
+    /// How its command ended, if it has.
+    pub fn end(&self) -> Option<CommandEnd> {
+        self.exited.map(|(at, exit)| CommandEnd { at, exit, told: self.told })
+    }
 }
 
 /// One try at a job.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::attempt::{CheckpointRef, Exit, Progress, StopReason};
+use spotwise_model::attempt::{CheckpointRef, Exit, Progress, StopReason, Told};
 use spotwise_model::spec::{Edit, Submission};
 use spotwise_model::{AttemptId, Ending, Job, JobId, JobSpec, Money, Now};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -104,6 +104,8 @@ pub enum Command {
         worker: WorkerId,
         /// How.
         exit: Exit,
+        /// What the command had been told by then.
+        told: Told,
         /// The last step and total, if known.
         step: Option<(u64, u64)>,
     },
@@ -114,6 +116,8 @@ pub enum Command {
         worker: WorkerId,
         /// How the command ended then.
         exit: Exit,
+        /// What the command had been told by then.
+        told: Told,
         /// The last step and total, if known.
         step: Option<(u64, u64)>,
     },

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use spotwise_model::attempt::{Exit, Progress};
+use spotwise_model::attempt::{Exit, Progress, Told};
 use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::{after, between};
@@ -297,13 +297,14 @@ impl World {
                 step: Some(step),
             });
         }
-        let code = match (step.0 == step.1, leaving, saves) {
-            (true, ..) => 0,
-            (false, true, true) => 75,
-            (false, true, false) => 143,
+        let (code, told) = match (step.0 == step.1, leaving, saves) {
+            (true, ..) => (0, Told::Nothing),
+            (false, true, true) => (75, Told::Stop),
+            (false, true, false) => (143, Told::Stop),
             _ => return,
         };
-        self.command(Command::Exited { worker: id, exit: Exit::Code(code), step: Some(step) });
+        let (exit, step) = (Exit::Code(code), Some(step));
+        self.command(Command::Exited { worker: id, exit, told, step });
         self.workers.remove(&id);
     }
 

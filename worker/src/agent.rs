@@ -48,9 +48,7 @@ pub(crate) async fn live(options: Options, mode: &[&str]) -> Result<()> {
     if folder.was_started() {
         let killed = tree::kill_left_behind(&folder.progress());
         tracing::warn!(killed, "the worker was restarted while its command ran");
-        let lost = vec![voice::start_failed(
-            "lost: the worker was restarted, and a command is never started twice",
-        )];
+        let lost = vec![voice::lost()];
         folder.keep_ending(&lost);
         voice::repeat(link, &folder, lost).await;
         return Ok(());

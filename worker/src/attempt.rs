@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
-use spotwise_api::v1::{Assignment, Exited, ReportRequest, Started};
+use spotwise_api::v1::{Assignment, Exited, ReportRequest, Started, Told};
 use spotwise_model::AttemptId;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -165,7 +165,7 @@ impl Run<'_> {
             Err(Order::LeaseLost | Order::Superseded) => Vec::new(),
             Err(_) => {
                 let status = Status::signalled(Signal::SIGTERM as i32);
-                vec![self.exited(status, 0, supervisor.out_of_money())]
+                vec![self.exited(status, Told::Stop, 0, supervisor.out_of_money())]
             }
             Ok(Err(message)) => vec![start_failed(message)],
             Ok(Ok(prepared)) => match folder.mark_started() {
@@ -224,7 +224,7 @@ impl Run<'_> {
             let interval = Duration::from_millis(interval.into()).max(SHORTEST_INTERVAL);
             AbortOnDropHandle::new(tokio::spawn(saver.run(interval, done.clone())))
         });
-        let status = self.watch(&process, supervisor, orders, &mut ended, &fence).await;
+        let mut status = self.watch(&process, supervisor, orders, &mut ended, &fence).await;
         supervisor.exited();
         done.cancel();
         process.kill_the_rest().await;
@@ -232,7 +232,10 @@ impl Run<'_> {
 
         let mut words = Vec::new();
         let mut kept = 0;
-        let mut out_of_money = supervisor.out_of_money() && status.code != 0;
+        let told = process.told();
+        let mut out_of_money = supervisor.out_of_money() && told == Told::Stop;
+        // What returns 0 only since it was stopped may not be done.
+        let succeeded = status.code == 0 && told != Told::Stop;
         if supervisor.may_save() {
             let finish = async {
                 if let Some(saving) = saving {
@@ -243,19 +246,25 @@ impl Run<'_> {
                     }
                 }
                 if let Some((plan, brought)) = outputs {
-                    kept = self.keep(plan, brought, status.code == 0).await;
+                    kept = self.keep(plan, brought, succeeded).await;
                 }
             };
             tokio::select! {
                 biased;
-                over = fenced(orders, &fence, supervisor) => out_of_money |= over,
+                over = fenced(orders, &fence, supervisor) => {
+                    out_of_money |= over;
+                    // Its outputs are not all kept: it is not at the end of its work.
+                    if over && status.code == 0 {
+                        status.code = EXIT_REQUEUE;
+                    }
+                }
                 () = finish => {}
             }
         }
         // What this worker itself has killed for want of a lease, or because there
         // is a newer attempt, is no failure of the job: its scheduler finds it lost.
         if out_of_money || supervisor.may_save() || matches!(status.code, 0 | EXIT_REQUEUE) {
-            words.push(self.exited(status, kept, out_of_money));
+            words.push(self.exited(status, told, kept, out_of_money));
         }
         Ok(words)
     }
@@ -296,10 +305,11 @@ impl Run<'_> {
         tracing::info!(?action, "to the command");
         match action {
             Action::WriteNotice { reclaim_in, action } => {
+                process.tell(Told::Notice);
                 notice::write(&self.attempt.folder, &action, reclaim_in, Timestamp::now());
             }
             Action::Warn => process.signal(Signal::SIGUSR1),
-            Action::Terminate => process.signal_group(Signal::SIGTERM),
+            Action::Terminate => process.terminate(),
             Action::Kill => process.kill(),
         }
     }
@@ -317,11 +327,17 @@ impl Run<'_> {
         files
     }
 
-    fn exited(&self, status: Status, outputs: u32, out_of_money: bool) -> ReportRequest {
+    fn exited(
+        &self,
+        status: Status,
+        told: Told,
+        outputs: u32,
+        out_of_money: bool,
+    ) -> ReportRequest {
         let progress =
             self.progress.lock().unwrap_or_else(PoisonError::into_inner).refresh(SystemTime::now());
         let Status { code, signal } = status;
-        let exited = Some(Exited { code, signal, progress, outputs });
+        let exited = Some(Exited { code, signal, progress, outputs, told: told.into() });
         if out_of_money {
             return ReportRequest { out_of_money: exited, ..ReportRequest::default() };
         }

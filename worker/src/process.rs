@@ -1,6 +1,7 @@
 //! The command as a process: its own group, tied to this worker, reaped with
 //! everything that it leaves behind.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, PipeReader};
@@ -11,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgrp};
+use spotwise_api::v1::Told;
 
 use crate::tree;
 
@@ -41,6 +43,7 @@ impl Status {
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: Pid,
+    told: Cell<Told>,
 }
 
 /// Starts the command in its own process group, with one pipe for all output
@@ -69,7 +72,8 @@ pub(crate) fn spawn(
         .stderr(writer)
         .process_group(0)
         .spawn()?;
-    Ok((Process { pid: Pid::from_raw(child.id().cast_signed()) }, reader))
+    let pid = Pid::from_raw(child.id().cast_signed());
+    Ok((Process { pid, told: Cell::new(Told::Nothing) }, reader))
 }
 
 impl Process {
@@ -83,15 +87,36 @@ impl Process {
         note_failure(signal, kill(self.pid, signal));
     }
 
-    /// A signal to the command's group.
-    pub(crate) fn signal_group(&self, signal: Signal) {
-        note_failure(signal, killpg(self.pid, signal));
+    /// SIGTERM to the command's group.
+    pub(crate) fn terminate(&self) {
+        self.tell(Told::Stop);
+        note_failure(Signal::SIGTERM, killpg(self.pid, Signal::SIGTERM));
     }
 
     /// SIGKILL to the group and to every descendant that left it.
     pub(crate) fn kill(&self) {
-        self.signal_group(Signal::SIGKILL);
+        self.tell(Told::Stop);
+        note_failure(Signal::SIGKILL, killpg(self.pid, Signal::SIGKILL));
         kill_descendants();
+    }
+
+    /// Notes what the command is being told. What has ended by then, reaped or not,
+    /// ended by itself, and is told nothing any more.
+    pub(crate) fn tell(&self, told: Told) {
+        if self.is_alive() {
+            self.told.set(told.max(self.told.get()));
+        }
+    }
+
+    /// What the command was told while it was still alive.
+    pub(crate) fn told(&self) -> Told {
+        self.told.get()
+    }
+
+    /// A process that waits to be reaped is not.
+    fn is_alive(&self) -> bool {
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        matches!(waitid(Id::Pid(self.pid), look), Ok(WaitStatus::StillAlive))
     }
 
     /// Reaps every child that has ended, adopted ones too; answers how the
@@ -162,5 +187,42 @@ fn note_failure(signal: Signal, sent: nix::Result<()>) {
         // It has ended; the reaper will say so.
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(error) => tracing::warn!(%signal, %error, "the command cannot be signalled"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child of this test as its command.
+    fn command(script: &str) -> (std::process::Child, Process) {
+        let child = Command::new("sh").args(["-c", script]).process_group(0).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        (child, Process { pid, told: Cell::new(Told::Nothing) })
+    }
+
+    /// The stop comes at the very moment of the end: a zombie has ended by itself, and a
+    /// command that was reaped as well.
+    #[test]
+    fn who_has_ended_is_told_nothing() {
+        let (mut child, process) = command("exit 0");
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        waitid(Id::Pid(process.pid), look).unwrap();
+        process.terminate();
+        assert_eq!(process.told(), Told::Nothing, "a zombie");
+        child.wait().unwrap();
+        process.tell(Told::Stop);
+        assert_eq!(process.told(), Told::Nothing, "reaped");
+    }
+
+    #[test]
+    fn who_lives_is_told_and_the_last_word_stays_the_strongest() {
+        let (mut child, process) = command("exec sleep 60");
+        process.tell(Told::Notice);
+        assert_eq!(process.told(), Told::Notice);
+        process.terminate();
+        process.tell(Told::Notice);
+        assert_eq!(process.told(), Told::Stop);
+        child.wait().unwrap();
     }
 }

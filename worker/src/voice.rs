@@ -77,8 +77,16 @@ pub(crate) async fn repeat(link: Link, folder: &Folder, words: Vec<ReportRequest
 
 /// The report of an attempt whose command was not started by this worker.
 pub(crate) fn start_failed(message: impl Into<String>) -> ReportRequest {
-    let failed = StartFailed { message: message.into() };
+    let failed = StartFailed { message: message.into(), lost: false };
     ReportRequest { start_failed: Some(failed), ..ReportRequest::default() }
+}
+
+/// The report of an attempt whose command an earlier worker had started: what became
+/// of it nobody knows, and it is no failure of the job.
+pub(crate) fn lost() -> ReportRequest {
+    let message = "the worker was restarted, and a command is never started twice".to_owned();
+    let lost = StartFailed { message, lost: true };
+    ReportRequest { start_failed: Some(lost), ..ReportRequest::default() }
 }
 
 /// Says every report until it is answered; ends when no more will come, or

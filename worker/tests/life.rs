@@ -3,7 +3,7 @@
 mod support;
 
 use nix::sys::signal::Signal;
-use spotwise_api::v1::{InputFile, Notice};
+use spotwise_api::v1::{InputFile, Notice, StopOrder, Told};
 use support::{Bench, read};
 
 #[tokio::test]
@@ -28,6 +28,7 @@ async fn a_command_runs_and_everything_is_reported() {
     assert_eq!(bench.log(), "out\nerr\nstaged\ntoken= secret=hush\n");
     let exit = bench.exit();
     assert_eq!((exit.code, exit.signal, exit.outputs), (0, 0, 1));
+    assert_eq!(exit.told(), Told::Nothing);
     assert_eq!(exit.progress.unwrap().step, 5);
     assert_eq!(bench.started().len(), 1);
     assert_eq!(read(&bench.dir.path().join("outputs/result.txt")), "result\n");
@@ -83,7 +84,7 @@ async fn sigterm_to_the_worker_is_passed_on() {
     bench.until_logged("ready").await;
     worker.signal(Signal::SIGTERM);
     assert_eq!(worker.ended().await, 0);
-    assert_eq!(bench.exit().code, 75);
+    assert_eq!((bench.exit().code, bench.exit().told()), (75, Told::Stop));
     assert!(bench.log().contains("saved"));
 }
 
@@ -110,4 +111,24 @@ async fn a_notice_is_written_signalled_and_leaves_time_to_save() {
     let log = bench.log();
     assert!(log.contains("warned") && log.contains("\"action\":\"terminate\""), "{log}");
     assert_eq!(bench.checkpoints().len(), 1, "saved before the reclaim");
+}
+
+#[tokio::test]
+async fn what_a_command_was_told_before_it_ended_is_said() {
+    let notice = || Some(Notice { reclaim_in_ms: 600_000, action: "terminate".to_owned() });
+    let polls = "echo ready; while ! [ -e $SPOTWISE_INTERRUPTION_FILE ]; do sleep 0.05; done";
+    let bench = Bench::new(polls).await;
+    let mut worker = bench.worker("j17.1");
+    bench.until_logged("ready").await;
+    bench.fake.with(|it| it.notice = notice());
+    worker.ended().await;
+    assert_eq!((bench.exit().code, bench.exit().told()), (0, Told::Notice));
+
+    let bench = Bench::new("trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done").await;
+    let mut worker = bench.worker("j17.1");
+    bench.until_logged("ready").await;
+    let stop = StopOrder { reason: "cancelled".to_owned(), kill_in_ms: 60_000 };
+    bench.fake.with(|it| it.stop = Some(stop));
+    worker.ended().await;
+    assert_eq!((bench.exit().code, bench.exit().told()), (0, Told::Stop));
 }

@@ -1,7 +1,7 @@
 //! What workers say and are told.
 
 use spotwise_model::AttemptId;
-use spotwise_model::attempt::{CheckpointRef, Exit, StopReason};
+use spotwise_model::attempt::{CheckpointRef, Exit, StopReason, Told};
 use spotwise_model::spec::SecretRef;
 
 use super::InvalidField;
@@ -26,6 +26,17 @@ pub fn exit(exited: &v1::Exited) -> Result<Exit, InvalidField> {
         _ => {
             Err(InvalidField { field: "exited.signal", message: "not between 0 and 64".to_owned() })
         }
+    }
+}
+
+/// What a command had been told when it ended. A number that this build does not know
+/// is no word: a newer worker may say more.
+pub fn told(exited: &v1::Exited) -> Told {
+    match v1::Told::try_from(exited.told) {
+        Ok(v1::Told::Nothing) => Told::Nothing,
+        Ok(v1::Told::Notice) => Told::Notice,
+        Ok(v1::Told::Stop) => Told::Stop,
+        Ok(v1::Told::Unspecified) | Err(_) => Told::Unknown,
     }
 }
 
@@ -81,6 +92,15 @@ mod tests {
         assert_eq!(exit(&exited(143, 15)), Ok(Exit::Signal(15)));
         assert_eq!(exit(&exited(-1, 0)).unwrap_err().field, "exited.code");
         assert_eq!(exit(&exited(0, 900)).unwrap_err().field, "exited.signal");
+    }
+
+    #[test]
+    fn a_worker_of_before_does_not_say_what_its_command_was_told() {
+        let said = |told| super::told(&v1::Exited { told, ..v1::Exited::default() });
+        assert_eq!(said(v1::Told::Nothing.into()), Told::Nothing);
+        assert_eq!(said(v1::Told::Notice.into()), Told::Notice);
+        assert_eq!(said(v1::Told::Stop.into()), Told::Stop);
+        assert_eq!([0, -1, 99].map(said), [Told::Unknown; 3]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::attempt::Exit;
+use spotwise_model::attempt::{Exit, Told};
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptId, AttemptState};
 
@@ -183,7 +183,8 @@ impl Crew {
     fn exit(&self, id: AttemptId, code: i32, world: &mut World) {
         for worker in self.workers(id) {
             let step = self.started.then(|| self.step()).flatten();
-            said(world.command(Command::Exited { worker, exit: Exit::Code(code), step }));
+            let told = if code == EXIT_REQUEUE { Told::Stop } else { Told::Nothing };
+            said(world.command(Command::Exited { worker, exit: Exit::Code(code), told, step }));
         }
     }
 }

@@ -58,9 +58,11 @@ pub fn answer(state: &mut State, command: Command, terms: &Terms, now: Now) -> A
         Command::Checkpointed { worker, sequence, bytes, step } => {
             worker::checkpointed(state, worker, sequence, bytes, step, now)
         }
-        Command::Exited { worker, exit, step } => worker::exited(state, worker, exit, step, now),
-        Command::OutOfMoney { worker, exit, step } => {
-            worker::out_of_money(state, worker, exit, step, now)
+        Command::Exited { worker, exit, told, step } => {
+            worker::exited(state, worker, (exit, told), step, now)
+        }
+        Command::OutOfMoney { worker, exit, told, step } => {
+            worker::out_of_money(state, worker, (exit, told), step, now)
         }
         Command::Note { worker, number, message } => {
             worker::noted(state, worker, number, message, now)

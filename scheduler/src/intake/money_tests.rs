@@ -45,13 +45,17 @@ fn apply(state: &mut State, changes: Vec<Change>) {
 }
 
 /// What becomes of the job whose worker says at hour 4 that its money was over.
-fn after_its_own_stop(order: Option<StopReason>, exit: Exit) -> (Outcome, JobState, u32) {
+fn after_its_own_stop(
+    order: Option<StopReason>,
+    exit: Exit,
+    told: Told,
+) -> (Outcome, JobState, u32) {
     let (mut state, attempt) = running(1, order);
     if order == Some(StopReason::Cancelled) {
         state.jobs.get_mut(&attempt.job).unwrap().cancel_asked = Some(at(1));
     }
     let worker = WorkerId { attempt, rank: 0 };
-    take(&mut state, Command::OutOfMoney { worker, exit, step: Some((7, 10)) }, now(4));
+    take(&mut state, Command::OutOfMoney { worker, exit, told, step: Some((7, 10)) }, now(4));
     let config = crate::config::Config::new("/data".into(), "spotwise".into());
     let changes = observe(&state, &config, now(4));
     apply(&mut state, changes);
@@ -66,19 +70,21 @@ fn a_worker_that_stopped_by_itself_for_want_of_money_was_stopped_for_its_budget(
     let budget = Outcome::Stopped { reason: StopReason::Budget };
     for exit in [Exit::Code(EXIT_REQUEUE), Exit::Signal(15), Exit::Code(0), Exit::Code(1)] {
         for order in [None, Some(StopReason::Interrupted), Some(StopReason::Moved)] {
-            let (outcome, job, counted) = after_its_own_stop(order, exit);
-            assert_eq!(outcome, budget, "{exit:?} {order:?}");
-            assert!(matches!(job, JobState::Held { .. }), "{exit:?} {order:?}: {job:?}");
-            assert_eq!(counted, 0, "neither an error nor an interruption");
+            for told in [Told::Stop, Told::Unknown] {
+                let (outcome, job, counted) = after_its_own_stop(order, exit, told);
+                assert_eq!(outcome, budget, "{exit:?} {order:?} {told:?}");
+                assert!(matches!(job, JobState::Held { .. }), "{exit:?} {order:?}: {job:?}");
+                assert_eq!(counted, 0, "neither an error nor an interruption");
+            }
         }
     }
 }
 
 #[test]
 fn a_cancelled_or_late_job_that_is_out_of_money_too_is_cancelled_or_late() {
-    let (_, job, _) = after_its_own_stop(Some(StopReason::Cancelled), Exit::Signal(15));
+    let (_, job, _) = after_its_own_stop(Some(StopReason::Cancelled), Exit::Signal(15), Told::Stop);
     assert!(matches!(job, JobState::Cancelled { .. }), "{job:?}");
-    let (_, job, _) = after_its_own_stop(Some(StopReason::TimedOut), Exit::Signal(15));
+    let (_, job, _) = after_its_own_stop(Some(StopReason::TimedOut), Exit::Signal(15), Told::Stop);
     assert!(matches!(job, JobState::Failed { .. }), "{job:?}");
 }
 
@@ -86,7 +92,7 @@ fn a_cancelled_or_late_job_that_is_out_of_money_too_is_cancelled_or_late() {
 fn the_rest_of_a_gang_is_stopped_when_one_is_out_of_money() {
     let (mut state, attempt) = running(2, None);
     let worker = WorkerId { attempt, rank: 1 };
-    take(&mut state, Command::OutOfMoney { worker, exit: Exit::Signal(15), step: None }, now(1));
+    take(&mut state, Command::OutOfMoney { worker, exit: Exit::Signal(15), told: Told::Stop, step: None }, now(1));
     let live = &state.attempts[&attempt];
     assert!(live.state.is_live());
     assert_eq!(live.stop.map(|order| order.reason), Some(StopReason::Budget));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use spotwise_model::attempt::{
-    Certainty, CheckpointRef, Exit, Outcome, Progress, StopOrder, StopReason,
+    Certainty, CheckpointRef, Exit, Outcome, Progress, StopOrder, StopReason, Told,
 };
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptState, Job, Now};
@@ -226,7 +226,7 @@ pub(super) fn noted(
 pub(super) fn exited(
     state: &mut State,
     worker: WorkerId,
-    exit: Exit,
+    (exit, told): (Exit, Told),
     step: Option<(u64, u64)>,
     now: Now,
 ) -> Answer {
@@ -237,7 +237,9 @@ pub(super) fn exited(
         note_progress(&mut job, &mut attempt, progress, now);
     }
     let node = node_mut(&mut attempt, worker)?;
-    node.exited.get_or_insert((now, exit));
+    if node.exited.is_none() {
+        (node.exited, node.told) = (Some((now, exit)), told);
+    }
     Ok((vec![attempt.into(), job.into()], Reply::Noted))
 }
 
@@ -245,13 +247,15 @@ pub(super) fn exited(
 pub(super) fn out_of_money(
     state: &mut State,
     worker: WorkerId,
-    exit: Exit,
+    (exit, told): (Exit, Told),
     step: Option<(u64, u64)>,
     now: Now,
 ) -> Answer {
-    // It did not come to the end of its work, whatever its command answered.
-    let exit = if exit == Exit::Code(0) { Exit::Code(EXIT_REQUEUE) } else { exit };
-    let (mut changes, reply) = exited(state, worker, exit, step, now)?;
+    // Where its command had ended by itself, its outputs were not all kept: it is not
+    // at the end of its work, whatever its command answered.
+    let cut = exit == Exit::Code(0) && told != Told::Stop;
+    let exit = if cut { Exit::Code(EXIT_REQUEUE) } else { exit };
+    let (mut changes, reply) = exited(state, worker, (exit, told), step, now)?;
     let order = StopOrder { reason: StopReason::Budget, at: now, reclaim_wall: None };
     let heard = changes.iter().find_map(|change| match change {
         Change::Attempt(attempt) => Some(attempt.clone()),

@@ -54,7 +54,7 @@ fn nothing_follows_a_gang_before_its_last_member_has_ended() {
 
     // The rest obeys, and dies of SIGTERM: that is no failure of the job.
     let worker = WorkerId { attempt: id, rank: 1 };
-    take(&mut state, Command::Exited { worker, exit: Exit::Signal(15), step: None }, now(2));
+    take(&mut state, Command::Exited { worker, exit: Exit::Signal(15), told: Told::Stop, step: None }, now(2));
     let config = crate::config::Config::new("/data".into(), "spotwise".into());
     for mut change in observe(&state, &config, now(2)) {
         state.apply(&mut change);
@@ -125,8 +125,8 @@ fn an_attempt_that_is_over_is_heard_no_more() {
         Command::Heartbeat { worker, step },
         Command::Started { worker, restored: None, rejected_checkpoints: 0 },
         Command::Checkpointed { worker, sequence: 1, bytes: 1, step },
-        Command::Exited { worker, exit: Exit::Code(0), step },
-        Command::Exited { worker, exit: Exit::Code(1), step },
+        Command::Exited { worker, exit: Exit::Code(0), told: Told::Nothing, step },
+        Command::Exited { worker, exit: Exit::Code(1), told: Told::Nothing, step },
         Command::StartFailed { worker, message: message.clone() },
         Command::LaunchFailed { worker, message: message.clone(), retryable: true },
         Command::LaunchFailed { worker, message, retryable: false },
@@ -217,7 +217,7 @@ fn a_worker_of_before_a_restore_that_speaks_is_known_again() {
         [
             Command::Heartbeat { worker, step: None },
             Command::Checkpointed { worker, sequence: 1, bytes: 1, step: None },
-            Command::Exited { worker, exit: Exit::Code(0), step: None },
+            Command::Exited { worker, exit: Exit::Code(0), told: Told::Nothing, step: None },
         ]
     };
     for word in 0..3 {

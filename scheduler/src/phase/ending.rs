@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use spotwise_api::convert as words;
-use spotwise_model::attempt::{Exit, Outcome, StopOrder, StopReason};
+use spotwise_model::attempt::{
+    CommandEnd, Exit, NodeReport, Outcome, StopOrder, StopReason, Told,
+};
+use spotwise_model::ending::{self as table, Left, Said};
 use spotwise_model::job::{FailReason, HoldReason};
+pub use spotwise_model::outcome::EXIT_REQUEUE;
 use spotwise_model::plan::WaitReason;
 use spotwise_model::time::after;
 use spotwise_model::{Attempt, Job, JobState, Now};
@@ -16,9 +20,6 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(3_600);
 /// The longest wait for a pool that refuses: capacity comes back within minutes,
 /// and every try is an attempt.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(900);
-/// Exit code of a command that saved its state and asks to be run again
-/// (`EX_TEMPFAIL` of sysexits.h).
-pub const EXIT_REQUEUE: i32 = 75;
 /// First wait after a failure (market time); doubled with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -84,7 +85,7 @@ fn conclude(
     now: Now,
 ) -> Vec<Change> {
     let Some(job) = state.jobs.get(&attempt.id.job) else { return Vec::new() };
-    let outcome = overruled(attempt, outcome);
+    let outcome = table::unheard(attempt.stop, outcome);
     let mut ended = attempt.clone();
     // What is heard later than its money lasted had stopped by itself.
     let at = attempt.fuse.map_or(now, |fuse| fuse.end_by(now));
@@ -102,33 +103,6 @@ fn conclude(
     changes.push(ended.into());
     changes.push(job.into());
     changes
-}
-
-/// A stop that we ordered, and a notice, say more than the exit code they cause:
-/// only success beats them.
-fn overruled(attempt: &Attempt, outcome: Outcome) -> Outcome {
-    match (attempt.stop, outcome) {
-        (_, Outcome::Succeeded) => Outcome::Succeeded,
-        // Where the gang is broken because a member failed, that failure counts;
-        // how the rest ends that was then told to does not.
-        (
-            Some(StopOrder { reason: StopReason::GangBroken, at, .. }),
-            failed @ Outcome::Failed { .. },
-        ) if failed_by(attempt, at) => failed,
-        (Some(StopOrder { reason: StopReason::Interrupted, .. }), _) => Outcome::Interrupted,
-        (Some(order), _) => Outcome::Stopped { reason: order.reason },
-        (None, outcome) => outcome,
-    }
-}
-
-/// Whether a member had failed by then.
-fn failed_by(attempt: &Attempt, then: Now) -> bool {
-    let mut exits = attempt.nodes.iter().filter_map(|node| node.exited);
-    exits.any(|(at, exit)| at.wall <= then.wall && is_failure(exit))
-}
-
-const fn is_failure(exit: Exit) -> bool {
-    !matches!(exit, Exit::Code(0 | EXIT_REQUEUE))
 }
 
 fn done(job: &Job) -> spotwise_model::attempt::Progress {
@@ -152,9 +126,24 @@ fn describe(attempt: &Attempt, outcome: &Outcome) -> (EventKind, String) {
         Outcome::Failed { exit } => format!("failed with {exit}{saved}"),
         Outcome::LaunchFailed { error } => format!("could not start: {error}"),
         Outcome::Lost => format!("lost: its worker is gone{saved}"),
-        other => format!("{}{saved}", other.name()),
+        other => format!("{}{}{saved}", other.name(), unbelieved(attempt)),
     };
     (EventKind::Ended, text)
+}
+
+/// Words for a command that returned 0 only after it had been told to stop.
+fn unbelieved(attempt: &Attempt) -> &'static str {
+    let told = |node: &NodeReport| match node.told {
+        Told::Nothing => false,
+        Told::Unknown => attempt.stop.is_some(),
+        Told::Notice | Told::Stop => true,
+    };
+    let zero = |node: &NodeReport| matches!(node.exited, Some((_, Exit::Code(0))));
+    if attempt.nodes.iter().any(|node| zero(node) && told(node)) {
+        "; exit code 0 after it was told to stop does not mean that it is done"
+    } else {
+        ""
+    }
 }
 
 /// The job's next state after an attempt.
@@ -236,16 +225,14 @@ fn after_interruption(job: &mut Job, now: Now) -> Next {
     }
 }
 
-/// How an attempt ended whose every node has: by its first failure, if any.
-pub fn outcome_of(exits: &[(Now, Exit)]) -> Outcome {
-    let failures = exits.iter().filter(|(_, exit)| is_failure(*exit));
-    match failures.min_by_key(|(at, _)| at.wall) {
-        Some((_, exit)) => Outcome::Failed { exit: *exit },
-        None if exits.iter().any(|(_, exit)| *exit == Exit::Code(EXIT_REQUEUE)) => {
-            Outcome::Requeued
-        }
-        None => Outcome::Succeeded,
-    }
+/// How an attempt ended, once every command of it has.
+pub fn outcome_of(state: &State, attempt: &Attempt) -> Option<Outcome> {
+    let ends: Option<Vec<CommandEnd>> = attempt.nodes.iter().map(NodeReport::end).collect();
+    let since = attempt.stop.map(|order| order.at.market);
+    // Market time moves in whole seconds: one of that very second counts as newer.
+    let saved = since.zip(attempt.checkpoint).is_some_and(|(since, saved)| saved.at >= since);
+    let left = Left { said: Said::of(&state.progress_of(attempt)), saved };
+    ends.map(|ends| table::outcome(attempt.stop, &ends, left))
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn a_broken_gang_counts_only_failures_of_before_the_order() {
         live.nodes.push(second_node);
         live.stop = Some(order);
         state.attempts.insert(live.clone());
-        let outcome = outcome_of(&[first, second]);
+        let outcome = outcome_of(&state, &live).unwrap();
         job_after(state.clone(), end(&state, &live, outcome, now(5))).errors
     };
     let (gone, killed) = (Exit::Code(EXIT_REQUEUE), Exit::Signal(15));

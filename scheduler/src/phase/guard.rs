@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::attempt::{Exit, Fuse, StopOrder, StopReason};
+use spotwise_model::attempt::{Exit, Fuse, NodeReport, StopOrder, StopReason, Told};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptId, Instance, InstanceState, Job, Money, Now, Price};
@@ -66,13 +66,11 @@ fn offence(
             format!("it has run for its timeout of {}", spotwise_model::time::human(timeout));
         return Some((reason, words));
     }
-    let failed = |exit: &Exit| !matches!(exit, Exit::Code(0 | EXIT_REQUEUE));
-    let mut exits = attempt.nodes.iter().filter_map(|node| node.exited.map(|(_, exit)| exit));
     if attempt.nodes.len() > 1
-        && exits.any(|exit| failed(&exit))
+        && attempt.nodes.iter().any(breaks_gang)
         && let Some(reason) = news(StopReason::GangBroken)
     {
-        return Some((reason, "a member of its gang failed".to_owned()));
+        return Some((reason, "a member of its gang failed or was stopped".to_owned()));
     }
     let reason = news(StopReason::Budget)?;
     let budget = job.spec.budget?;
@@ -104,6 +102,16 @@ pub fn least_budget(
         .map_or(Money::ZERO, |live| cost_of_stopping(state, job, live, config, now));
     // What is asked for now may be said a moment later.
     job.spent + running(state, job, accrued) + stopping + stopping
+}
+
+/// Whether the others of its gang wait for it in vain: it failed, or its machine has
+/// stopped it.
+const fn breaks_gang(node: &NodeReport) -> bool {
+    match node.exited {
+        Some((_, Exit::Code(0 | EXIT_REQUEUE))) => matches!(node.told, Told::Stop),
+        Some(_) => true,
+        None => false,
+    }
 }
 
 /// What all attempts of a job have cost that is not settled.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::attempt::{Exit, NodeReport, Outcome, StopOrder, StopReason};
+use spotwise_model::attempt::{NodeReport, Outcome, StopOrder, StopReason};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::time::after;
 use spotwise_model::{Attempt, AttemptState, CapacityType, Instance, InstanceState, Now, OfferKey};
@@ -40,9 +40,8 @@ pub fn observe(state: &State, config: &Config, now: Now) -> Vec<Change> {
 }
 
 fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Option<Outcome> {
-    let exits: Vec<(Now, Exit)> = attempt.nodes.iter().filter_map(|n| n.exited).collect();
-    if exits.len() == attempt.nodes.len() {
-        return Some(ending::outcome_of(&exits));
+    if let Some(outcome) = ending::outcome_of(state, attempt) {
+        return Some(outcome);
     }
     if attempt.instances.iter().any(|id| state.instances.get(id).is_none_or(Instance::ended)) {
         return Some(Outcome::Interrupted);

@@ -1,4 +1,5 @@
 use spotwise_model::Job;
+use spotwise_model::attempt::Exit;
 
 use super::*;
 use crate::phase::ending::EXIT_REQUEUE;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_api::convert::{exit, restored, step, stop_reason};
+use spotwise_api::convert::{exit, restored, step, stop_reason, told};
 use spotwise_api::v1;
 use spotwise_model::time::between;
 
@@ -139,14 +139,17 @@ fn reported(worker: WorkerId, request: &v1::ReportRequest) -> Result<Command, Se
         (None, None, Some(exited), None, None) => Ok(Command::Exited {
             worker,
             exit: exit(exited)?,
+            told: told(exited),
             step: step(exited.progress.as_ref()),
         }),
+        (None, None, None, Some(failed), None) if failed.lost => Ok(Command::WorkerGone { worker }),
         (None, None, None, Some(failed), None) => {
             Ok(Command::StartFailed { worker, message: shown(&failed.message) })
         }
         (None, None, None, None, Some(exited)) => Ok(Command::OutOfMoney {
             worker,
             exit: exit(exited)?,
+            told: told(exited),
             step: step(exited.progress.as_ref()),
         }),
         _ => Err(not_one()),

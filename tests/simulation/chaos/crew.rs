@@ -6,7 +6,7 @@ mod own_stops;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use spotwise_model::attempt::Exit;
+use spotwise_model::attempt::{Exit, Told};
 use spotwise_scheduler::handle::{Command, Loaded, WorkerId};
 
 use super::jobs::Nature;
@@ -35,10 +35,12 @@ pub(crate) enum Word {
     },
     Exited {
         exit: Exit,
+        told: Told,
     },
     /// It stopped its command by itself for want of money.
     OutOfMoney {
         exit: Exit,
+        told: Told,
     },
 }
 
@@ -188,12 +190,13 @@ impl Worker {
             Word::Checkpoint { sequence, done } => {
                 Command::Checkpointed { worker, sequence, bytes: 1, step: steps(done) }
             }
-            Word::Exited { exit } => {
-                Command::Exited { worker, exit, step: self.started.then(|| steps(done)).flatten() }
-            }
-            Word::OutOfMoney { exit } => {
+            Word::Exited { exit, told } => {
                 let step = self.started.then(|| steps(done)).flatten();
-                Command::OutOfMoney { worker, exit, step }
+                Command::Exited { worker, exit, told, step }
+            }
+            Word::OutOfMoney { exit, told } => {
+                let step = self.started.then(|| steps(done)).flatten();
+                Command::OutOfMoney { worker, exit, told, step }
             }
         }
     }
@@ -318,15 +321,21 @@ impl Worker {
     pub(crate) fn leave(&mut self, now: Ms) {
         self.count(now);
         let Phase::Stopping { leaves, .. } = self.phase else { return };
-        let task = self.task;
+        let saves = self.task.is_some_and(|task| task.saves_every.is_some());
+        let returns_0 = self.task.is_some_and(|task| task.nature.returns_0);
         if now < leaves {
             self.ended(Exit::Signal(9), now);
-        } else if task.is_some_and(|task| task.saves_every.is_some()) {
-            self.save(now);
-            self.ended(Exit::Code(75), now);
-        } else {
-            self.ended(Exit::Code(143), now);
+            return;
         }
+        if saves {
+            self.save(now);
+        }
+        let code = match (returns_0, saves) {
+            (true, _) => 0,
+            (false, true) => 75,
+            (false, false) => 143,
+        };
+        self.ended(Exit::Code(code), now);
     }
 
     /// An order to stop within `within`.
@@ -365,10 +374,11 @@ impl Worker {
         if self.running_since.take().is_some() && self.alive {
             self.ran_until = Some(now);
         }
-        if self.alive && self.out_of_money && exit != Exit::Code(0) {
+        let told = self.told();
+        if self.alive && self.out_of_money && told == Told::Stop {
             self.phase = Phase::Say { since: now };
-            self.words.push_back(Word::OutOfMoney { exit });
-        } else if self.alive && !self.may_save && exit != Exit::Code(0) {
+            self.words.push_back(Word::OutOfMoney { exit, told });
+        } else if self.alive && !self.may_save && !matches!(exit, Exit::Code(0 | 75)) {
             // It ended its command itself: that is no failure of the job. The
             // pool will say that it is gone.
             self.alive = false;
@@ -377,10 +387,30 @@ impl Worker {
             self.words.clear();
         } else if self.alive {
             self.phase = Phase::Say { since: now };
-            self.words.push_back(Word::Exited { exit });
+            self.words.push_back(Word::Exited { exit, told });
         } else {
             self.phase = Phase::Gone;
         }
+    }
+
+    /// What its command has been told while it was alive.
+    const fn told(&self) -> Told {
+        match self.phase {
+            Phase::Run | Phase::Say { .. } | Phase::Gone => Told::Nothing,
+            Phase::Warned { .. } => Told::Notice,
+            // What was stopped before its start never runs.
+            Phase::Stopping { .. } | Phase::Boot | Phase::Register | Phase::Prepare { .. } => {
+                Told::Stop
+            }
+        }
+    }
+
+    /// Whether its command has come to its end, or says so.
+    pub(crate) fn is_done(&self) -> bool {
+        self.task.is_some_and(|task| {
+            let says = self.steps(task.done).is_some_and(|(step, total)| step >= total);
+            task.done >= task.length() || says
+        })
     }
 
     /// Whether anything of it is left.

@@ -14,6 +14,8 @@ pub(crate) struct Nature {
     pub(crate) fails_late: bool,
     /// Does not end when told to: only SIGKILL ends it.
     pub(crate) ignores_term: bool,
+    /// Returns 0 when told to, done or not, as many trainers do.
+    pub(crate) returns_0: bool,
 }
 
 /// A document of one to a few jobs, and how its commands behave. Its names are
@@ -23,6 +25,7 @@ pub(crate) fn invent(rng: &mut ChaCha8Rng, number: usize, sliced: bool) -> (Stri
     let name = format!("s{number}");
     if sliced {
         nature.ignores_term = rng.random_range(0..8) == 0;
+        nature.returns_0 = number.is_multiple_of(3);
         return (slices(rng, &name), nature);
     }
     let document = match rng.random_range(0..20) {
@@ -60,6 +63,7 @@ pub(crate) fn invent(rng: &mut ChaCha8Rng, number: usize, sliced: bool) -> (Stri
             one(rng, &name, "retries: {errors: 1}\n")
         }
     };
+    nature.returns_0 = number.is_multiple_of(3);
     (document, nature)
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::attempt::Exit;
+use spotwise_model::attempt::{Exit, Told};
 use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::after;
@@ -330,7 +330,8 @@ impl Scene {
     }
 
     pub(crate) fn exit(&mut self, worker: WorkerId, exit: Exit) {
-        self.say(|| Command::Exited { worker, exit, step: None }).expect("it may");
+        let told = Told::Unknown;
+        self.say(|| Command::Exited { worker, exit, told, step: None }).expect("it may");
         self.pool.remove(&worker);
         self.round(None);
     }

@@ -1,6 +1,6 @@
 //! Lives of jobs that go through every state there is, as lists of steps.
 
-use spotwise_model::attempt::Exit;
+use spotwise_model::attempt::{Exit, Told};
 use spotwise_model::plan::Rule;
 use spotwise_model::{JobId, Plan};
 use spotwise_scheduler::handle::{Command, Reply, WorkerId};
@@ -174,7 +174,12 @@ const ONE: &[Step] = &[
     |scene| beats(scene, 20, 90),
     |scene| {
         let worker = worker(scene);
-        let word = || Command::Exited { worker, exit: Exit::Code(0), step: Some((100, 100)) };
+        let word = || Command::Exited {
+            worker,
+            exit: Exit::Code(0),
+            told: Told::Nothing,
+            step: Some((100, 100)),
+        };
         scene.say(word).expect("it may");
         scene.pool.remove(&worker);
     },

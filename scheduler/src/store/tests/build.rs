@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::{
-    CheckpointRef, Exit, Fuse, NodeReport, Progress, StopOrder, StopReason,
+    CheckpointRef, Exit, Fuse, NodeReport, Progress, StopOrder, StopReason, Told,
 };
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
@@ -203,6 +203,7 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
             registered: Some(now(1_150)),
             started: Some(now(1_200)),
             exited: Some((now(1_500), Exit::Signal(9))),
+            told: Told::Stop,
         }],
     }
 }

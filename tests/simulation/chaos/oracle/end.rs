@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use spotwise_model::instance::EndedBy;
 use spotwise_model::job::FailReason;
-use spotwise_model::{AttemptState, CapacityType, InstanceState, JobId, JobState, Outcome};
+use spotwise_model::{AttemptId, AttemptState, CapacityType, InstanceState, JobId, JobState, Outcome};
 
 use super::super::faults::Kind;
 use super::super::sim::Sim;
@@ -57,6 +57,15 @@ impl Sim {
             let faulty = nature.is_some_and(|n| n.exits_at_once.is_some() || n.fails_late);
             if failed && !faulty {
                 broken.push(format!("{} failed for what it did not do: {:?}", job.id, job.state));
+            }
+        }
+        // A stop is a stop: what succeeded was done, whatever its command returned.
+        for job in tables.jobs.values() {
+            let last = |place: AttemptId| place.job == job.id && place.number == job.attempts;
+            let of_last = self.cloud.workers.values().filter(|it| last(it.place.attempt));
+            let undone = of_last.filter(|worker| worker.started && !worker.is_done()).count();
+            if matches!(job.state, JobState::Succeeded { .. }) && undone > 0 {
+                broken.push(format!("{} succeeded, and was not done", job.id));
             }
         }
         for attempt in tables.attempts.values() {
