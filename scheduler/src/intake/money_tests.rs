@@ -92,7 +92,11 @@ fn a_cancelled_or_late_job_that_is_out_of_money_too_is_cancelled_or_late() {
 fn the_rest_of_a_gang_is_stopped_when_one_is_out_of_money() {
     let (mut state, attempt) = running(2, None);
     let worker = WorkerId { attempt, rank: 1 };
-    take(&mut state, Command::OutOfMoney { worker, exit: Exit::Signal(15), told: Told::Stop, step: None }, now(1));
+    take(
+        &mut state,
+        Command::OutOfMoney { worker, exit: Exit::Signal(15), told: Told::Stop, step: None },
+        now(1),
+    );
     let live = &state.attempts[&attempt];
     assert!(live.state.is_live());
     assert_eq!(live.stop.map(|order| order.reason), Some(StopReason::Budget));

@@ -54,7 +54,11 @@ fn nothing_follows_a_gang_before_its_last_member_has_ended() {
 
     // The rest obeys, and dies of SIGTERM: that is no failure of the job.
     let worker = WorkerId { attempt: id, rank: 1 };
-    take(&mut state, Command::Exited { worker, exit: Exit::Signal(15), told: Told::Stop, step: None }, now(2));
+    take(
+        &mut state,
+        Command::Exited { worker, exit: Exit::Signal(15), told: Told::Stop, step: None },
+        now(2),
+    );
     let config = crate::config::Config::new("/data".into(), "spotwise".into());
     for mut change in observe(&state, &config, now(2)) {
         state.apply(&mut change);

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use spotwise_api::convert as words;
-use spotwise_model::attempt::{
-    CommandEnd, Exit, NodeReport, Outcome, StopOrder, StopReason, Told,
-};
+use spotwise_model::attempt::{CommandEnd, Exit, NodeReport, Outcome, StopOrder, StopReason, Told};
 use spotwise_model::ending::{self as table, Left, Said};
 use spotwise_model::job::{FailReason, HoldReason};
 pub use spotwise_model::outcome::EXIT_REQUEUE;

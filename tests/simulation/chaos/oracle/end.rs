@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use spotwise_model::instance::EndedBy;
 use spotwise_model::job::FailReason;
-use spotwise_model::{AttemptId, AttemptState, CapacityType, InstanceState, JobId, JobState, Outcome};
+use spotwise_model::{
+    AttemptId, AttemptState, CapacityType, InstanceState, JobId, JobState, Outcome,
+};
 
 use super::super::faults::Kind;
 use super::super::sim::Sim;
