@@ -5,9 +5,12 @@
 //!        \______________\____________^
 //! ```
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, InstanceId};
+use crate::memory::{MemoryUse, OutOfMemory};
 use crate::money::Money;
 use crate::offer::OfferKey;
 pub use crate::outcome::{CommandEnd, Exit, Outcome, Told};
@@ -15,7 +18,7 @@ use crate::plan::Why;
 pub use crate::progress::{CheckpointRef, Progress};
 use crate::resources::{GpuSeat, Share};
 pub use crate::stop::{Fuse, StopOrder, StopReason};
-use crate::time::Now;
+use crate::time::{Now, between};
 
 /// Whether we know what became of a launch call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,6 +210,10 @@ pub struct NodeReport {
     /// What the command had been told by then; not known in documents of before.
     #[serde(default)]
     pub told: Told,
+    /// What its command has used; none where that was not measured, and in documents of
+    /// before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryUse>,
 }
 
 impl NodeReport {
@@ -259,6 +266,41 @@ impl Attempt {
     pub fn with_state(mut self, state: AttemptState) -> Self {
         self.state = state;
         self
+    }
+
+    /// The most that one of its nodes has used.
+    pub fn memory(&self) -> Option<MemoryUse> {
+        let used = self.nodes.iter().filter_map(|node| node.memory);
+        used.max_by_key(|used| used.peak_bytes)
+    }
+
+    /// Whether it has failed for want of memory: by the first of its nodes that has.
+    pub fn out_of_memory(&self) -> Option<OutOfMemory> {
+        let asked = self.share.memory_mib.saturating_mul(1 << 20);
+        let judged = self.nodes.iter().filter_map(|node| {
+            let found = OutOfMemory::of(node.end()?, node.memory?, asked)?;
+            Some((node.end()?.at.wall, found))
+        });
+        judged.min_by_key(|(at, _)| *at).map(|(_, found)| found)
+    }
+
+    /// The step that it has saved something at: that of its last checkpoint or, where
+    /// that was made before a step was read, the one that it has reached.
+    pub fn saved_step(&self) -> Option<u64> {
+        self.checkpoint?.progress.step.or(self.progress.step)
+    }
+
+    /// Whether it has saved something new: at a higher step than any attempt `before`;
+    /// where its job reports none, anything, if it took `least` or longer (a job that
+    /// touches its checkpoint and leaves at once gets nowhere).
+    pub fn saved_news(&self, before: Option<u64>, least: Duration) -> bool {
+        match (self.saved_step(), self.state.started(), self.state.ended()) {
+            (Some(step), ..) => before.is_none_or(|before| step > before),
+            (None, Some(began), Some(over)) if self.checkpoint.is_some() => {
+                between(began.market, over.market) >= least
+            }
+            (None, ..) => false,
+        }
     }
 
     /// Orders it to end. The first reason stays, unless the new one is more

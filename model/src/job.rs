@@ -52,6 +52,11 @@ pub enum FailReason {
         /// Interruptions so far.
         interruptions: u32,
     },
+    /// It asked to be run again too often without having saved anything new.
+    NothingNew {
+        /// How often in a row.
+        attempts: u32,
+    },
     /// It ran longer than its `timeout`.
     TimedOut,
     /// A job it waits for did not succeed. Not made any more: see [`CancelReason`].
@@ -339,6 +344,12 @@ pub struct Job {
     pub errors: u32,
     /// Attempts that lost their capacity.
     pub interruptions: u32,
+    /// Attempts in a row that asked to be run again and had saved nothing new.
+    #[serde(default)]
+    pub fruitless: u32,
+    /// The highest step at which one of its attempts has saved something.
+    #[serde(default)]
+    pub saved_step: Option<u64>,
     /// How far it is, saved or not.
     pub progress: Progress,
     /// The newest verified checkpoint.

@@ -15,6 +15,7 @@ pub mod id;
 pub mod instance;
 pub mod job;
 pub mod ledger;
+pub mod memory;
 pub mod mig;
 pub mod money;
 pub mod offer;

@@ -27,10 +27,13 @@ pub enum WaitReason {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         on: BTreeMap<JobId, Condition>,
     },
-    /// It failed and is tried again later.
+    /// It failed, or has asked to be run again, and is tried again later.
     Backoff {
         /// When (market time).
         until: Timestamp,
+        /// Its attempts in a row that asked to be run again and had saved nothing new.
+        #[serde(default)]
+        fruitless: u32,
     },
     /// An older database was restored: a worker of before may still run.
     FormerWorkers {

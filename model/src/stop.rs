@@ -37,6 +37,29 @@ impl StopReason {
     }
 }
 
+/// Who gets SIGTERM when a command has to stop. SIGKILL goes to all in any case.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignalTo {
+    /// Every process of the command's group, as Slurm and a terminal do it.
+    #[default]
+    Group,
+    /// The command's first process alone, as Kubernetes does it: it ends its own.
+    Main,
+}
+
+impl SignalTo {
+    /// As in a document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Main => "main",
+        }
+    }
+}
+
 /// A durable order to end an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopOrder {

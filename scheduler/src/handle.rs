@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::{CheckpointRef, Exit, Progress, StopReason, Told};
+use spotwise_model::memory::MemoryUse;
 use spotwise_model::spec::{Edit, Submission};
 use spotwise_model::{AttemptId, Ending, Job, JobId, JobSpec, Money, Now};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -77,6 +78,15 @@ pub enum Command {
         worker: WorkerId,
         /// The step and the total (0 for unknown) it last read, if any.
         step: Option<(u64, u64)>,
+        /// What its command has used so far, where it measures.
+        memory: Option<MemoryUse>,
+    },
+    /// What a worker's command has used up to its end; its end is said next.
+    Measured {
+        /// Whose.
+        worker: WorkerId,
+        /// How much.
+        memory: MemoryUse,
     },
     /// A worker's command runs.
     Started {

@@ -54,6 +54,7 @@ pub(crate) fn spec(seconds: u64) -> JobSpec {
             resumable: true,
             keep: 2,
             bytes: None,
+            signal: Default::default(),
         }),
         interruptible: true,
         retries: Retries { errors: 3, interruptions: None },

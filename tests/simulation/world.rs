@@ -272,7 +272,9 @@ impl World {
         }
         worker.done = (worker.done + STEP.as_secs()).min(worker.whole);
         let step = (worker.done, worker.whole);
-        let Some(reply) = self.command(Command::Heartbeat { worker: id, step: Some(step) }) else {
+        let Some(reply) =
+            self.command(Command::Heartbeat { worker: id, step: Some(step), memory: None })
+        else {
             self.workers.remove(&id);
             return;
         };

@@ -18,16 +18,18 @@ use crate::checkpoint::Known;
 use crate::folder::Folder;
 use crate::heartbeat::{Rhythm, beat, money};
 use crate::link::Link;
+use crate::memory::Memory;
 use crate::notes::Notes;
 use crate::output::Capture;
 use crate::outputs::{Brought, Collected, Plan};
 use crate::prepare::{Prepared, prepare};
-use crate::process::{self, Process, Status};
+use crate::process::{self, Process, Status, StopTo};
 use crate::progress::ProgressLog;
 use crate::save::Saver;
 use crate::supervise::{Action, Order, Supervisor};
 use crate::usage::Sampler;
 use crate::voice::{Voice, start_failed};
+use crate::waits::{fenced, sleep_until, superseded, told_to_end};
 use crate::{notice, outputs};
 
 /// A worker that was told to stop gives a scheduler that is away so long to
@@ -70,6 +72,8 @@ pub(crate) async fn carry_out(
     if let Some(lasts_ms) = assignment.money_lasts_ms {
         let _ = orders_sender.try_send(money(lasts_ms, answered));
     }
+    let name = format!("{}-{}", attempt.id, attempt.link.rank());
+    let memory = Memory::new(&name, assignment.memory_bytes);
     let progress = Arc::new(Mutex::new(ProgressLog::new(folder.progress())));
     let capture = Arc::new(Capture::create(&folder.log()).context("creating the log")?);
     let _beat = AbortOnDropHandle::new(tokio::spawn(beat(
@@ -77,7 +81,10 @@ pub(crate) async fn carry_out(
         Rhythm::new(assignment.heartbeat_ms, assignment.lease_ms),
         answered,
         Arc::clone(&progress),
-        Sampler::new(assignment.env.get("CUDA_VISIBLE_DEVICES").map(String::as_str)),
+        Sampler::new(
+            assignment.env.get("CUDA_VISIBLE_DEVICES").map(String::as_str),
+            memory.clone(),
+        ),
         orders_sender.clone(),
     )));
     let known = Known::default();
@@ -104,6 +111,7 @@ pub(crate) async fn carry_out(
         voice: &voice,
         known,
         outputs_kept: AtomicBool::new(false),
+        memory,
     };
     let words = Box::pin(run.to_the_end(&mut orders)).await?;
     folder.keep_ending(&words);
@@ -145,6 +153,7 @@ struct Run<'a> {
     voice: &'a Voice,
     known: Known,
     outputs_kept: AtomicBool,
+    memory: Memory,
 }
 
 impl Run<'_> {
@@ -191,7 +200,14 @@ impl Run<'_> {
         }
         // Before the start, so that no end is missed.
         let mut ended = signal(SignalKind::child()).context("listening to children")?;
-        let spawned = process::spawn(mode, &self.assignment.command, &environment, &workdir);
+        let spawned = process::spawn(
+            mode,
+            &self.assignment.command,
+            &environment,
+            &workdir,
+            StopTo::named(&self.assignment.stop_signal_to),
+            self.memory.group(),
+        );
         let (process, pipe) = match spawned {
             Ok(spawned) => spawned,
             Err(error) => return Ok(vec![start_failed(format!("the command: {error}"))]),
@@ -337,7 +353,14 @@ impl Run<'_> {
         let progress =
             self.progress.lock().unwrap_or_else(PoisonError::into_inner).refresh(SystemTime::now());
         let Status { code, signal } = status;
-        let exited = Some(Exited { code, signal, progress, outputs, told: told.into() });
+        let exited = Some(Exited {
+            code,
+            signal,
+            progress,
+            outputs,
+            told: told.into(),
+            memory: Some(self.memory.measured()),
+        });
         if out_of_money {
             return ReportRequest { out_of_money: exited, ..ReportRequest::default() };
         }
@@ -347,71 +370,5 @@ impl Run<'_> {
     fn say(&self, report: ReportRequest) {
         // Nobody listens once the attempt is superseded; the order says so too.
         let _ = self.voice.reports().send(report);
-    }
-}
-
-/// Before the start: anything that ends an attempt. A notice is repeated by
-/// every heartbeat, and so is heard again when the command runs.
-async fn told_to_end(orders: &mut mpsc::Receiver<Order>, supervisor: &mut Supervisor) -> Order {
-    while !supervisor.out_of_money() {
-        let wake = supervisor.next();
-        tokio::select! {
-            biased;
-            order = orders.recv() => match order {
-                Some(Order::Notice { .. }) => {}
-                Some(order @ Order::Money { .. }) => drop(supervisor.order(order, Instant::now())),
-                Some(order) => return order,
-                None => std::future::pending().await,
-            },
-            () = sleep_until(wake) => drop(supervisor.wake(Instant::now())),
-        }
-    }
-    Order::Stop { within: None }
-}
-
-/// After the end: what forbids to write checkpoints and outputs. True where it is
-/// that the budget pays for no more.
-async fn fenced(
-    orders: &mut mpsc::Receiver<Order>,
-    fence: &CancellationToken,
-    supervisor: &mut Supervisor,
-) -> bool {
-    loop {
-        let last = supervisor.last_save();
-        let over = tokio::select! {
-            biased;
-            order = orders.recv() => match order {
-                Some(Order::LeaseLost | Order::Superseded) => Some(false),
-                Some(order @ Order::Money { .. }) => {
-                    supervisor.order(order, Instant::now());
-                    None
-                }
-                Some(Order::Stop { .. } | Order::Notice { .. }) => None,
-                None => std::future::pending().await,
-            },
-            () = sleep_until(last) => Some(true),
-        };
-        if let Some(over) = over {
-            fence.cancel();
-            return over;
-        }
-    }
-}
-
-/// While the last words are said: nobody wants them.
-async fn superseded(orders: &mut mpsc::Receiver<Order>) {
-    loop {
-        match orders.recv().await {
-            Some(Order::Superseded) => return,
-            Some(_) => {}
-            None => std::future::pending().await,
-        }
-    }
-}
-
-async fn sleep_until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => tokio::time::sleep_until(wake.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -15,6 +15,7 @@ mod folder;
 mod gpu;
 mod heartbeat;
 mod link;
+mod memory;
 mod meta;
 mod notes;
 mod notice;
@@ -31,6 +32,7 @@ mod survey;
 mod tree;
 mod usage;
 mod voice;
+mod waits;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -66,6 +68,9 @@ pub struct Options {
     /// Become the command that follows, and die with the given parent
     #[arg(long, value_name = "PID", hide = true, requires = "command")]
     exec: Option<i32>,
+    /// The control group that it enters first
+    #[arg(long, value_name = "FOLDER", hide = true, requires = "exec")]
+    group: Option<PathBuf>,
     /// The command of `--exec`
     #[arg(last = true, hide = true)]
     command: Vec<OsString>,
@@ -80,7 +85,7 @@ pub struct Options {
 /// Success says that the worker did its duty, whatever became of the command.
 pub fn run(options: Options, mode: &[&str]) -> ExitCode {
     if let Some(parent) = options.exec {
-        return exec::become_command(parent, &options.command);
+        return exec::become_command(parent, options.group.as_deref(), &options.command);
     }
     if options.collect {
         let kept = options.dir.as_deref().map_or(Ok(()), outputs::rescue_here);
@@ -92,6 +97,7 @@ pub fn run(options: Options, mode: &[&str]) -> ExitCode {
             |()| ExitCode::SUCCESS,
         );
     }
+    exec::receive_all();
     // One thread that lives as long as the process: the kernel ties the
     // command's life to the *thread* that started it.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -43,7 +43,24 @@ impl Status {
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: Pid,
+    stops: StopTo,
     told: Cell<Told>,
+}
+
+/// Who gets SIGTERM. SIGKILL goes to everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopTo {
+    /// The command and all of its group.
+    Group,
+    /// The command alone, which ends its own.
+    Main,
+}
+
+impl StopTo {
+    /// As the assignment names it.
+    pub(crate) fn named(name: &str) -> Self {
+        if name == "main" { Self::Main } else { Self::Group }
+    }
 }
 
 /// Starts the command in its own process group, with one pipe for all output
@@ -56,13 +73,17 @@ pub(crate) fn spawn(
     command: &[String],
     environment: &BTreeMap<String, OsString>,
     folder: &Path,
+    stops: StopTo,
+    group: Option<&Path>,
 ) -> io::Result<(Process, PipeReader)> {
     let (reader, writer) = io::pipe()?;
     // Not the path of the program: it may have been replaced by an update.
     let child = Command::new("/proc/self/exe")
         .arg0("spotwise-worker")
         .args(mode)
-        .args(["--exec", &std::process::id().to_string(), "--"])
+        .args(["--exec", &std::process::id().to_string()])
+        .args(group.map(|group| [Path::new("--group"), group]).into_iter().flatten())
+        .arg("--")
         .args(command)
         .env_clear()
         .envs(environment)
@@ -73,7 +94,7 @@ pub(crate) fn spawn(
         .process_group(0)
         .spawn()?;
     let pid = Pid::from_raw(child.id().cast_signed());
-    Ok((Process { pid, told: Cell::new(Told::Nothing) }, reader))
+    Ok((Process { pid, stops, told: Cell::new(Told::Nothing) }, reader))
 }
 
 impl Process {
@@ -87,10 +108,13 @@ impl Process {
         note_failure(signal, kill(self.pid, signal));
     }
 
-    /// SIGTERM to the command's group.
+    /// SIGTERM to the command's group, or to the command alone.
     pub(crate) fn terminate(&self) {
         self.tell(Told::Stop);
-        note_failure(Signal::SIGTERM, killpg(self.pid, Signal::SIGTERM));
+        match self.stops {
+            StopTo::Group => note_failure(Signal::SIGTERM, killpg(self.pid, Signal::SIGTERM)),
+            StopTo::Main => self.signal(Signal::SIGTERM),
+        }
     }
 
     /// SIGKILL to the group and to every descendant that left it.
@@ -198,7 +222,7 @@ mod tests {
     fn command(script: &str) -> (std::process::Child, Process) {
         let child = Command::new("sh").args(["-c", script]).process_group(0).spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed());
-        (child, Process { pid, told: Cell::new(Told::Nothing) })
+        (child, Process { pid, stops: StopTo::Group, told: Cell::new(Told::Nothing) })
     }
 
     /// The stop comes at the very moment of the end: a zombie has ended by itself, and a

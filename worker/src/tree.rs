@@ -44,12 +44,24 @@ pub(crate) fn descendants(root: i32) -> Vec<Process> {
     found
 }
 
-/// Resident memory of a process in bytes; 0 where it is gone.
+/// Memory of a process in bytes, what it shares with others counted in part; 0 where it
+/// is gone. Processes that fork share most of what they have.
 pub(crate) fn resident_bytes(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0).saturating_mul(1024)
+    let of = |file: &str, name: &str| kib_of(&format!("/proc/{pid}/{file}"), name);
+    of("smaps_rollup", "Pss:").or_else(|| of("status", "VmRSS:")).unwrap_or(0)
+}
+
+/// The most resident memory that a process has ever had, in bytes.
+pub(crate) fn largest_resident_bytes(pid: i32) -> u64 {
+    kib_of(&format!("/proc/{pid}/status"), "VmHWM:").unwrap_or(0)
+}
+
+/// A line `name N kB` of a file, in bytes.
+fn kib_of(path: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib.saturating_mul(1024))
 }
 
 /// Kills what an earlier worker of this folder left behind: the processes that

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use spotwise_api::v1::Usage;
 
 use crate::gpu::Gpus;
+use crate::memory::Memory;
 use crate::tree;
 
 /// `/proc` is walked at most this often.
-const PERIOD: Duration = Duration::from_secs(2);
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// USER_HZ is 100 on every architecture that Linux has today.
 const TICKS_PER_SECOND: u128 = 100;
@@ -22,13 +23,14 @@ pub(crate) struct Sampler {
     gpus: OnceCell<Option<Gpus>>,
     last: Option<(Instant, u64)>,
     usage: Usage,
+    memory: Memory,
 }
 
 impl Sampler {
     /// `visible` is the command's `CUDA_VISIBLE_DEVICES`.
-    pub(crate) fn new(visible: Option<&str>) -> Self {
+    pub(crate) fn new(visible: Option<&str>, memory: Memory) -> Self {
         let visible = visible.map(str::to_owned);
-        Self { visible, gpus: OnceCell::new(), last: None, usage: Usage::default() }
+        Self { visible, gpus: OnceCell::new(), last: None, usage: Usage::default(), memory }
     }
 
     /// The newest measurement.
@@ -42,11 +44,14 @@ impl Sampler {
         let before = self.last.replace((now, ticks)).map_or(ticks, |(_, before)| before);
         let gpus = self.gpus.get_or_init(|| Gpus::find(self.visible.as_deref()));
         let gpu = gpus.as_ref().and_then(Gpus::mean_percent);
+        let memory_bytes = processes.iter().map(|it| tree::resident_bytes(it.pid)).sum();
+        self.memory.note(memory_bytes);
         self.usage = Usage {
             cpu_percent: percent(ticks.saturating_sub(before), elapsed.unwrap_or(PERIOD)),
-            memory_bytes: processes.iter().map(|process| tree::resident_bytes(process.pid)).sum(),
+            memory_bytes,
             gpu_percent: gpu.unwrap_or(0),
             gpu_known: gpu.is_some(),
+            memory: Some(self.memory.measured()),
         };
         self.usage
     }

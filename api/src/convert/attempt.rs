@@ -32,6 +32,9 @@ pub fn attempt_summary(attempt: &Attempt, progress: &Progress, spent: Money) -> 
         checkpoint_step: attempt.checkpoint.map(|c| at_step(&c.progress)).unwrap_or_default(),
         spent_micros: spent.micros(),
         reason: why(&attempt.why),
+        peak_memory_bytes: attempt.memory().map_or(0, |used| used.peak_bytes),
+        asked_memory_bytes: attempt.share.memory_mib.saturating_mul(1 << 20),
+        memory_limit_bytes: attempt.memory().and_then(|used| used.limit_bytes).unwrap_or(0),
     }
 }
 

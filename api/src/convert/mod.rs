@@ -18,7 +18,9 @@ pub use offer::{alternative, alternative_of, offer_view};
 pub use problem::{ERROR_CODE_KEY, ERROR_FIELD_KEY, PROBLEM_TYPE_PREFIX, Problem};
 pub use quote::{cost_ratio, quote_review, transfer};
 pub use words::{cancel_reason, fail_reason, hold_reason, rule, unmet, wait_reason, why, why_not};
-pub use worker::{checkpoint_name, exit, restored, secret_reference, step, stop_reason, told};
+pub use worker::{
+    checkpoint_name, exit, memory, restored, secret_reference, step, stop_reason, told,
+};
 
 /// A field of a message that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -18,9 +18,14 @@ pub fn wait_reason(reason: &WaitReason) -> String {
         WaitReason::Dependencies { jobs, on } => {
             needs(jobs, |job| on.get(&job).copied().unwrap_or_default())
         }
-        WaitReason::Backoff { until } => {
+        WaitReason::Backoff { until, fruitless: 0 } => {
             format!("failed before, tried again at {}", time_text(*until))
         }
+        WaitReason::Backoff { until, fruitless } => format!(
+            "waits until {}, after {} in a row that saved nothing new (exit code 75)",
+            time_text(*until),
+            attempts(*fruitless)
+        ),
         WaitReason::FormerWorkers { until } => format!(
             "the database was restored from a backup, and workers of before may run until {}",
             time_text(*until)
@@ -84,6 +89,12 @@ pub fn fail_reason(reason: &FailReason) -> String {
             "interrupted {}, with {} allowed",
             times(*interruptions),
             retries(interruptions.saturating_sub(1))
+        ),
+        FailReason::NothingNew { attempts: count } => format!(
+            "given up: {} in a row asked to be run again (exit code 75) and had saved nothing \
+             new; before exit code 75 save a checkpoint and report a higher step, and return 0 \
+             when all is done",
+            attempts(*count)
         ),
         FailReason::TimedOut => "ran longer than its timeout".to_owned(),
         FailReason::Dependency { job } => format!("{job}, which it waits for, did not succeed"),
@@ -175,6 +186,10 @@ fn retries(n: u32) -> String {
         1 => "1 retry".to_owned(),
         n => format!("{n} retries"),
     }
+}
+
+fn attempts(count: u32) -> String {
+    if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") }
 }
 
 fn list(jobs: &[JobId]) -> String {

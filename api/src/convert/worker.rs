@@ -2,6 +2,7 @@
 
 use spotwise_model::AttemptId;
 use spotwise_model::attempt::{CheckpointRef, Exit, StopReason, Told};
+use spotwise_model::memory::MemoryUse;
 use spotwise_model::spec::SecretRef;
 
 use super::InvalidField;
@@ -38,6 +39,15 @@ pub fn told(exited: &v1::Exited) -> Told {
         Ok(v1::Told::Stop) => Told::Stop,
         Ok(v1::Told::Unspecified) | Err(_) => Told::Unknown,
     }
+}
+
+/// What a command has used; none where its worker does not measure.
+pub fn memory(used: Option<&v1::Memory>) -> Option<MemoryUse> {
+    used.filter(|used| used.peak_bytes > 0).map(|used| MemoryUse {
+        peak_bytes: used.peak_bytes,
+        limit_bytes: Some(used.limit_bytes).filter(|limit| *limit > 0),
+        oom_kills: used.oom_kills,
+    })
 }
 
 /// The checkpoint that a worker loaded; none where its attempt is empty.

@@ -3,6 +3,8 @@
 use clap::Args;
 use spotwise_api::v1::{AttemptSummary, JobDetail, JobSummary, QuoteReview};
 
+use spotwise_model::memory::human as bytes;
+
 use super::Context;
 use crate::exit::{Exit, Failure};
 use crate::format::{count, dollars, moment, percent, saving, seconds, span};
@@ -82,6 +84,7 @@ fn facts(job: &JobSummary, detail: &JobDetail) -> Grid {
         "tries",
         format!("{}, {} interrupted, {} failed", job.attempts, job.interruptions, job.errors),
     );
+    fact("memory", detail.attempts.last().map(memory).unwrap_or_default());
     let of =
         [("resubmission of", &detail.resubmission_of), ("resubmitted as", &detail.resubmitted_as)];
     of.into_iter().for_each(|(name, job)| fact(name, job.clone()));
@@ -94,6 +97,16 @@ fn facts(job: &JobSummary, detail: &JobDetail) -> Grid {
     fact("tags", tags.join(", "));
     fact("outputs", detail.outputs.clone());
     grid
+}
+
+/// What the newest attempt has used of memory; empty where that was not measured.
+fn memory(attempt: &AttemptSummary) -> String {
+    let (peak, asked) = (attempt.peak_memory_bytes, attempt.asked_memory_bytes);
+    if peak == 0 {
+        return String::new();
+    }
+    let bound = if attempt.memory_limit_bytes == 0 { "measured, not limited" } else { "limited" };
+    format!("peak {} of {} asked for ({bound})", bytes(peak), bytes(asked))
 }
 
 /// What the planner expected when it looked at the job first.

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::read::{TextOr, TextOrFields};
 use super::{Class, Condition};
+use crate::stop::SignalTo;
 
 /// The JSON Schema (2020-12) of a document, for editors. It says less than
 /// [`parse`](super::parse) checks.
@@ -172,6 +173,11 @@ pub(super) struct CheckpointDocument {
     pub(super) interval: Option<String>,
     /// Time from SIGTERM to SIGKILL, at most 1h. Default: 30s.
     pub(super) grace: Option<String>,
+    /// Who gets SIGTERM: `group`, every process of the command at once, or `main`, its
+    /// first process alone. `main` suits trainers whose data-loader workers must live
+    /// until the trainer has saved; `group` suits commands behind a shell, which passes
+    /// no signal on. SIGKILL always goes to all. Default: group.
+    pub(super) signal: Option<SignalTo>,
     /// Whether the command goes on from a checkpoint. Default: true.
     pub(super) resumable: Option<bool>,
     /// How many to keep, 2 to 100. Default: 3.

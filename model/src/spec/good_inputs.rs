@@ -148,6 +148,7 @@ fn the_smallest_job_gets_the_defaults() {
             resumable: true,
             keep: 3,
             bytes: None,
+            signal: Default::default(),
         }
     );
 }

@@ -278,6 +278,9 @@ pub struct Checkpoint {
     /// where it is not said.
     #[serde(default)]
     pub bytes: Option<u64>,
+    /// Who gets SIGTERM.
+    #[serde(default)]
+    pub signal: crate::stop::SignalTo,
 }
 
 /// Data in one region of a provider. A start elsewhere pays for moving it.

@@ -197,6 +197,7 @@ pub(super) fn checkpoint(document: CheckpointDocument) -> Result<Checkpoint, Pro
         resumable: document.resumable.unwrap_or(true),
         keep,
         bytes: document.size.map(|text| bytes(&text)).transpose().under("size")?,
+        signal: document.signal.unwrap_or_default(),
     })
 }
 

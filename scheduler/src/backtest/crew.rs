@@ -142,7 +142,7 @@ impl Crew {
             return true;
         }
         let first = WorkerId { attempt: id, rank: 0 };
-        said(world.command(Command::Heartbeat { worker: first, step: self.step() }));
+        said(world.command(Command::Heartbeat { worker: first, step: self.step(), memory: None }));
         if self.interval.is_some_and(|interval| between(self.saved, now) >= interval) {
             self.save(id, world);
         }

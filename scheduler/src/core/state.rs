@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
+use spotwise_model::memory::MemoryUse;
 use spotwise_model::plan::Reservation;
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Ending, Instance, InstanceId, InstanceState, Job, JobId,
@@ -52,6 +53,8 @@ pub struct Seen {
     pub notes: BTreeMap<(AttemptId, u32), u32>,
     /// Progress beyond what is stored.
     pub progress: BTreeMap<AttemptId, (Timestamp, Progress)>,
+    /// What commands have used, by worker: stored with the end of their attempt.
+    pub memory: BTreeMap<(AttemptId, u32), MemoryUse>,
     /// When this memory began (wall time): a worker that was silent while the
     /// scheduler was away is counted from here.
     pub since: Option<Timestamp>,
@@ -194,6 +197,7 @@ impl State {
         let live = |id: &AttemptId| attempts.get(id).is_some_and(|a| a.state.is_live());
         self.seen.heartbeats.retain(|(id, _), _| live(id));
         self.seen.notes.retain(|(id, _), _| live(id));
+        self.seen.memory.retain(|(id, _), _| live(id));
         self.seen.progress.retain(|id, _| live(id));
         let jobs = &self.jobs;
         let waiting =
@@ -232,6 +236,19 @@ impl State {
             Some((_, seen)) if reach(seen) > reach(&attempt.progress) => *seen,
             _ => attempt.progress,
         }
+    }
+
+    /// The same attempt with what its commands have used, stored or not.
+    pub fn with_memory(&self, attempt: &Attempt) -> Attempt {
+        let mut attempt = attempt.clone();
+        for (rank, node) in (0u32..).zip(&mut attempt.nodes) {
+            let seen = self.seen.memory.get(&(attempt.id, rank)).copied();
+            node.memory = match (node.memory, seen) {
+                (Some(stored), Some(seen)) => Some(stored.max(seen)),
+                (stored, seen) => stored.or(seen),
+            };
+        }
+        attempt
     }
 
     /// Money set aside for a job's live attempt.

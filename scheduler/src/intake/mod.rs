@@ -51,7 +51,14 @@ pub fn answer(state: &mut State, command: Command, terms: &Terms, now: Now) -> A
         Command::Register { worker, handle, address } => {
             worker::register(state, worker, handle, address, now)
         }
-        Command::Heartbeat { worker, step } => worker::heartbeat(state, worker, step, terms, now),
+        Command::Heartbeat { worker, step, memory } => {
+            worker::measured(state, worker, memory);
+            worker::heartbeat(state, worker, step, terms, now)
+        }
+        Command::Measured { worker, memory } => {
+            worker::measured(state, worker, Some(memory));
+            Ok((Vec::new(), Reply::Noted))
+        }
         Command::Started { worker, restored, rejected_checkpoints } => {
             worker::started(state, worker, restored, rejected_checkpoints, now)
         }

@@ -110,7 +110,7 @@ fn a_worker_hears_how_long_its_money_lasts_with_its_assignment_and_every_answer(
     let register = || Command::Register { worker, handle: "1".to_owned(), address: String::new() };
     let Reply::Assigned(Some(assigned)) = take(&mut state, register(), now(0)) else { panic!() };
     assert_eq!(assigned.money_lasts, Some(2 * hour));
-    let beat = || Command::Heartbeat { worker, step: None };
+    let beat = || Command::Heartbeat { worker, step: None, memory: None };
     let lasts = |state: &mut State, at: Now| match take(state, beat(), at) {
         Reply::Orders(orders) => orders.money_lasts,
         other => panic!("{other:?}"),

@@ -175,6 +175,8 @@ impl<'a> Expansion<'a> {
                 attempts: 0,
                 errors: 0,
                 interruptions: 0,
+                fruitless: 0,
+                saved_step: None,
                 progress: Progress::default(),
                 checkpoint: None,
                 measured: None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use spotwise_model::attempt::{
     Certainty, CheckpointRef, Exit, Outcome, Progress, StopOrder, StopReason, Told,
 };
+use spotwise_model::memory::MemoryUse;
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptState, Job, Now};
 
@@ -79,6 +80,14 @@ pub(super) fn heartbeat(
         state.seen.progress.insert(worker.attempt, (now.market, progress));
     }
     Ok((heard.into_iter().collect(), Reply::Orders(orders)))
+}
+
+/// Takes note of what a live attempt's command has used.
+pub(super) fn measured(state: &mut State, worker: WorkerId, memory: Option<MemoryUse>) {
+    if let (Some(memory), Ok(_)) = (memory, live(state, worker)) {
+        let known = state.seen.memory.entry((worker.attempt, worker.rank)).or_default();
+        *known = known.max(memory);
+    }
 }
 
 /// A command that reports no total is measured against the spec's.

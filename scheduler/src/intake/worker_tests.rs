@@ -126,7 +126,7 @@ fn an_attempt_that_is_over_is_heard_no_more() {
     let (_, worker) = replaced();
     let words = [
         Command::Register { worker, handle: "9".to_owned(), address: String::new() },
-        Command::Heartbeat { worker, step },
+        Command::Heartbeat { worker, step, memory: None },
         Command::Started { worker, restored: None, rejected_checkpoints: 0 },
         Command::Checkpointed { worker, sequence: 1, bytes: 1, step },
         Command::Exited { worker, exit: Exit::Code(0), told: Told::Nothing, step },
@@ -219,7 +219,7 @@ fn a_job_is_as_far_as_what_was_really_loaded() {
 fn a_worker_of_before_a_restore_that_speaks_is_known_again() {
     let words = |worker| {
         [
-            Command::Heartbeat { worker, step: None },
+            Command::Heartbeat { worker, step: None, memory: None },
             Command::Checkpointed { worker, sequence: 1, bytes: 1, step: None },
             Command::Exited { worker, exit: Exit::Code(0), told: Told::Nothing, step: None },
         ]

@@ -23,7 +23,7 @@ pub fn obstacle(state: &State, job: &Job, running: &ArrayLoad, now: Now) -> Opti
         return Some(WaitReason::FormerWorkers { until: known.over });
     }
     if let Some(until) = job.not_before.filter(|until| *until > now.market) {
-        return Some(WaitReason::Backoff { until });
+        return Some(WaitReason::Backoff { until, fruitless: job.fruitless });
     }
     let limit = job.array.and_then(|place| Some((place.first, place.max_parallel?)));
     limit

@@ -18,6 +18,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(3_600);
 /// The longest wait for a pool that refuses: capacity comes back within minutes,
 /// and every try is an attempt.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(900);
+/// So many attempts in a row that ask to be run again and have saved nothing new are
+/// enough, as for Kubernetes' `backoffLimit`: a quarter of an hour of market time.
+const MOST_FRUITLESS: u32 = 6;
 /// First wait after a failure (market time); doubled with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -65,12 +68,12 @@ pub fn end(state: &State, attempt: &Attempt, outcome: Outcome, now: Now) -> Vec<
 /// Ends an attempt that its pool could not launch for now: too many calls, no
 /// capacity. That is no failure of the job, which waits for a while.
 pub fn put_off(state: &State, attempt: &Attempt, error: String, now: Now) -> Vec<Change> {
-    let later = |job: &mut Job, outcome: &Outcome, now: Now| match outcome {
+    let later = |job: &mut Job, ended: &Attempt, outcome: &Outcome, now: Now| match outcome {
         Outcome::LaunchFailed { .. } if job.cancel_asked.is_none() => {
             job.state = after_refusal(job, now).ok()?;
             None
         }
-        other => move_on(job, other, now),
+        other => move_on(job, ended, other, now),
     };
     conclude(state, attempt, Outcome::LaunchFailed { error }, later, now)
 }
@@ -79,12 +82,12 @@ fn conclude(
     state: &State,
     attempt: &Attempt,
     outcome: Outcome,
-    then: impl Fn(&mut Job, &Outcome, Now) -> Option<Change>,
+    then: impl Fn(&mut Job, &Attempt, &Outcome, Now) -> Option<Change>,
     now: Now,
 ) -> Vec<Change> {
     let Some(job) = state.jobs.get(&attempt.id.job) else { return Vec::new() };
     let outcome = table::unheard(attempt.stop, outcome);
-    let mut ended = attempt.clone();
+    let mut ended = state.with_memory(attempt);
     // What is heard later than its money lasted had stopped by itself.
     let at = attempt.fuse.map_or(now, |fuse| fuse.end_by(now));
     // Nobody knows whether it did anything after the backup that came back.
@@ -97,7 +100,8 @@ fn conclude(
         if matches!(outcome, Outcome::Succeeded) { done(&job) } else { job.saved_progress() };
     let (kind, message) = describe(&ended, &outcome);
     let mut changes = vec![Change::event(job.id, Some(attempt.id), now.market, kind, message)];
-    changes.extend(then(&mut job, &outcome, now));
+    count_fruitless(&mut job, &ended, &outcome);
+    changes.extend(then(&mut job, &ended, &outcome, now));
     changes.push(ended.into());
     changes.push(job.into());
     changes
@@ -121,12 +125,33 @@ fn describe(attempt: &Attempt, outcome: &Outcome) -> (EventKind, String) {
     };
     let text = match outcome {
         Outcome::Succeeded => "finished its command".to_owned(),
-        Outcome::Failed { exit } => format!("failed with {exit}{saved}"),
+        Outcome::Failed { exit } => format!("failed with {}{saved}", cause(attempt, *exit)),
         Outcome::LaunchFailed { error } => format!("could not start: {error}"),
         Outcome::Lost => format!("lost: its worker is gone{saved}"),
         other => format!("{}{}{saved}", other.name(), unbelieved(attempt)),
     };
     (EventKind::Ended, text)
+}
+
+/// Only what asks for another attempt by itself has to bring something: machines that
+/// are taken away, workers that are lost and stops of ours are no fault of the job, and
+/// failures have a count of their own.
+fn count_fruitless(job: &mut Job, ended: &Attempt, outcome: &Outcome) {
+    let news = ended.saved_news(job.saved_step, FIRST_BACKOFF);
+    job.saved_step = job.saved_step.max(ended.saved_step());
+    if news || matches!(outcome, Outcome::Failed { .. }) {
+        job.fruitless = 0;
+    } else if matches!(outcome, Outcome::Requeued) {
+        job.fruitless += 1;
+    }
+}
+
+/// How it failed, and why, where its memory tells.
+fn cause(ended: &Attempt, exit: Exit) -> String {
+    match ended.out_of_memory() {
+        Some(found) => format!("{exit} ({found})"),
+        None => exit.to_string(),
+    }
 }
 
 /// Words for a command that returned 0 only after it had been told to stop.
@@ -145,7 +170,7 @@ fn unbelieved(attempt: &Attempt) -> &'static str {
 }
 
 /// The job's next state after an attempt.
-fn move_on(job: &mut Job, outcome: &Outcome, now: Now) -> Option<Change> {
+fn move_on(job: &mut Job, ended: &Attempt, outcome: &Outcome, now: Now) -> Option<Change> {
     let at = now.market;
     let wish = job.cancel_asked.is_some();
     let next = match outcome {
@@ -163,11 +188,12 @@ fn move_on(job: &mut Job, outcome: &Outcome, now: Now) -> Option<Change> {
             let budget = job.spec.budget.unwrap_or_default();
             job.state.clone().hold(at, HoldReason::Budget { budget, committed: job.spent })
         }
-        Outcome::Failed { exit } => after_error(job, &exit.to_string(), now),
+        Outcome::Failed { exit } => after_error(job, &cause(ended, *exit), now),
         Outcome::LaunchFailed { error } => after_error(job, error, now),
         Outcome::Interrupted
         | Outcome::Lost
         | Outcome::Stopped { reason: StopReason::Interrupted } => after_interruption(job, now),
+        Outcome::Requeued if job.fruitless > 0 => after_nothing_new(job, now),
         Outcome::Requeued
         | Outcome::Stopped { reason: StopReason::Moved | StopReason::GangBroken } => {
             job.state.clone().wait(at, WaitReason::Queued)
@@ -184,6 +210,9 @@ fn move_on(job: &mut Job, outcome: &Outcome, now: Now) -> Option<Change> {
         JobState::Cancelled { .. } => (EventKind::Cancelled, "cancelled".to_owned()),
         JobState::Failed { why, .. } => (EventKind::Failed, words::fail_reason(why)),
         JobState::Held { .. } => (EventKind::Held, "held: its budget is used up".to_owned()),
+        JobState::Waiting { why: why @ WaitReason::Backoff { fruitless: 1.., .. }, .. } => {
+            (EventKind::Waiting, words::wait_reason(why))
+        }
         _ => return None,
     };
     Some(Change::event(job.id, None, at, kind, text))
@@ -197,19 +226,31 @@ fn after_error(job: &mut Job, last: &str, now: Now) -> Next {
         let why = FailReason::Errors { errors: job.errors, last: last.to_owned() };
         return job.state.clone().fail(now.market, why);
     }
-    let doubled = FIRST_BACKOFF.saturating_mul(1 << (job.errors - 1).min(16));
-    let until = after(now.market, doubled.min(LONGEST_BACKOFF));
+    wait_longer(job, job.errors, LONGEST_BACKOFF, now)
+}
+
+/// Exit code 75 and nothing new: ever later, and not for ever.
+fn after_nothing_new(job: &mut Job, now: Now) -> Next {
+    if job.fruitless >= MOST_FRUITLESS {
+        let why = FailReason::NothingNew { attempts: job.fruitless };
+        return job.state.clone().fail(now.market, why);
+    }
+    wait_longer(job, job.fruitless, LONGEST_BACKOFF, now)
+}
+
+/// Until the first wait is over, doubled for each time but the first.
+fn wait_longer(job: &mut Job, times: u32, longest: Duration, now: Now) -> Next {
+    let doubled = FIRST_BACKOFF.saturating_mul(1 << times.saturating_sub(1).min(16));
+    let until = after(now.market, doubled.min(longest));
     job.not_before = Some(until);
-    job.state.clone().wait(now.market, WaitReason::Backoff { until })
+    let why = WaitReason::Backoff { until, fruitless: job.fruitless };
+    job.state.clone().wait(now.market, why)
 }
 
 /// Waits longer with every attempt that came to nothing without its fault.
 fn after_refusal(job: &mut Job, now: Now) -> Next {
     let blameless = job.attempts.saturating_sub(job.errors + job.interruptions).max(1);
-    let doubled = FIRST_BACKOFF.saturating_mul(1 << (blameless - 1).min(16));
-    let until = after(now.market, doubled.min(LONGEST_REFUSAL));
-    job.not_before = Some(until);
-    job.state.clone().wait(now.market, WaitReason::Backoff { until })
+    wait_longer(job, blameless, LONGEST_REFUSAL, now)
 }
 
 fn after_interruption(job: &mut Job, now: Now) -> Next {

@@ -1,6 +1,6 @@
-use spotwise_model::attempt::Fuse;
+use spotwise_model::attempt::{CheckpointRef, Fuse, Progress};
 use spotwise_model::time::between;
-use spotwise_model::{AttemptState, CapacityType};
+use spotwise_model::{AttemptId, AttemptState, CapacityType, JobId};
 
 use super::*;
 use crate::phase::shares::tests::{at, attempt, job, machine, now, state_of};
@@ -33,7 +33,7 @@ fn a_pool_without_capacity_costs_a_job_no_retry_and_is_asked_ever_less_often() {
         let (state, live) = world(attempts, launching());
         let after = job_after(state.clone(), put_off(&state, &live, "no capacity".into(), now(1)));
         assert_eq!((after.errors, after.interruptions), (0, 0), "after {attempts} refusals");
-        let JobState::Waiting { why: WaitReason::Backoff { until }, .. } = after.state else {
+        let JobState::Waiting { why: WaitReason::Backoff { until, .. }, .. } = after.state else {
             panic!("after {attempts} refusals: {:?}", after.state);
         };
         assert_eq!(after.not_before, Some(until));
@@ -108,5 +108,83 @@ fn what_is_heard_later_than_its_money_lasted_had_ended_by_then() {
         assert_eq!(ended(fuse(3), outcome.clone()), now(3));
         assert_eq!(ended(fuse(6), outcome.clone()), now(5), "it had money");
         assert_eq!(ended(None, outcome), now(5), "it has no budget");
+    }
+}
+
+/// The job after so many attempts in a row with this outcome, each of which has saved
+/// what `saves` says.
+fn after_in_a_row(
+    times: u32,
+    outcome: &Outcome,
+    saves: impl Fn(u32) -> Option<CheckpointRef>,
+) -> Job {
+    let ran = AttemptState::Running { launched: now(1), since: now(1) };
+    let (mut state, mut live) = world(1, ran.clone());
+    for number in 1..=times {
+        live.id.number = number;
+        live.state = ran.clone();
+        live.checkpoint = saves(number);
+        let owner = state.jobs.get_mut(&live.id.job).unwrap();
+        live.restore = owner.checkpoint;
+        if live.checkpoint.is_some() {
+            owner.checkpoint = live.checkpoint;
+        }
+        owner.state = JobState::Active { since: at(1), attempt: live.id };
+        state.attempts.insert(live.clone());
+        for mut change in end(&state, &live, outcome.clone(), now(2)) {
+            state.apply(&mut change);
+        }
+        if state.jobs[&live.id.job].state.is_terminal() {
+            break;
+        }
+    }
+    state.jobs.into_values().next().unwrap()
+}
+
+fn at_step(number: u32, step: Option<u64>) -> Option<CheckpointRef> {
+    let attempt = AttemptId { job: JobId(1), number };
+    let progress = Progress { step, ..Progress::default() };
+    Some(CheckpointRef { attempt, sequence: 1, progress, bytes: 1, at: at(1) })
+}
+
+#[test]
+fn what_asks_to_be_run_again_and_saves_nothing_waits_ever_longer_and_is_given_up() {
+    for saves in [|_| None, |number| at_step(number, Some(5))] {
+        let waits = (1..MOST_FRUITLESS).map(|times| {
+            let after = after_in_a_row(times, &Outcome::Requeued, saves);
+            match after.state {
+                JobState::Waiting { why: WaitReason::Backoff { until, .. }, .. } => {
+                    assert_eq!(after.not_before, Some(until));
+                    between(at(2), until).as_secs()
+                }
+                // The first that saves step 5 has saved something.
+                JobState::Waiting { why: WaitReason::Queued, .. } => 0,
+                other => panic!("{times}: {other:?}"),
+            }
+        });
+        let waits: Vec<u64> = waits.collect();
+        let fruitless: Vec<u64> = waits.iter().copied().filter(|wait| *wait > 0).collect();
+        assert!(fruitless.starts_with(&[30, 60, 120, 240]), "{waits:?}");
+        let last = after_in_a_row(MOST_FRUITLESS + 1, &Outcome::Requeued, saves);
+        let JobState::Failed { why, .. } = last.state else { panic!("{:?}", last.state) };
+        assert_eq!(why, FailReason::NothingNew { attempts: MOST_FRUITLESS });
+        assert!(spotwise_api::convert::fail_reason(&why).contains("save a checkpoint"));
+        assert_eq!((last.errors, last.interruptions), (0, 0), "neither of them");
+    }
+}
+
+#[test]
+fn what_gets_on_or_is_only_unlucky_is_never_given_up() {
+    // A step more each time; nothing said, but an hour of work saved each time.
+    for saves in [|number| at_step(number, Some(number.into())), |number| at_step(number, None)] {
+        let after = after_in_a_row(40, &Outcome::Requeued, saves);
+        assert!(matches!(after.state, JobState::Waiting { why: WaitReason::Queued, .. }));
+        assert_eq!(after.fruitless, 0);
+    }
+    let moved = Outcome::Stopped { reason: StopReason::Moved };
+    for outcome in [Outcome::Interrupted, Outcome::Lost, moved] {
+        let after = after_in_a_row(40, &outcome, |_| None);
+        assert!(matches!(after.state, JobState::Waiting { .. }), "{outcome:?}: {:?}", after.state);
+        assert_eq!(after.fruitless, 0, "{outcome:?}");
     }
 }

@@ -127,6 +127,8 @@ pub(crate) mod tests {
             attempts: 1,
             errors: 0,
             interruptions: 0,
+            fruitless: 0,
+            saved_step: None,
             progress: Progress::default(),
             checkpoint: None,
             measured: None,

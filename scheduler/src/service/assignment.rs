@@ -69,7 +69,13 @@ pub fn assignment(
         // it yet.
         signal_on_notice: false,
         money_lasts_ms: money_lasts.map(millis),
+        memory_bytes: attempt.share.memory_mib.saturating_mul(1 << 20),
+        stop_signal_to: spec.checkpoint.as_ref().map_or_else(String::new, signal_to),
     }
+}
+
+fn signal_to(checkpoint: &spotwise_model::spec::Checkpoint) -> String {
+    checkpoint.signal.name().to_owned()
 }
 
 fn checkpoint_settings(job: &Job, config: &Config) -> v1::CheckpointSettings {

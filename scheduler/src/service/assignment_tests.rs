@@ -27,6 +27,7 @@ fn assigned(nodes: u32) -> Assigned {
         resumable: true,
         keep: 2,
         bytes: None,
+        signal: Default::default(),
     });
     let id = AttemptId { job: JobId(17), number: 2 };
     let job = Job {
@@ -41,6 +42,8 @@ fn assigned(nodes: u32) -> Assigned {
         attempts: 2,
         errors: 0,
         interruptions: 1,
+        fruitless: 0,
+        saved_step: None,
         progress: Progress::default(),
         checkpoint: None,
         measured: None,

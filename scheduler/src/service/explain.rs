@@ -7,6 +7,7 @@ use spotwise_api::convert::{
 };
 use spotwise_api::v1;
 use spotwise_model::job::CancelReason;
+use spotwise_model::memory;
 use spotwise_model::policy::Policy;
 use spotwise_model::quote::Start;
 use spotwise_model::time::human;
@@ -211,12 +212,22 @@ fn explain_active(job: &Job, attempt: &Attempt, live: &Live, answer: &mut v1::Ex
         let step = checkpoint.progress.step.map(|s| format!(" at step {s}")).unwrap_or_default();
         answer.details.push(format!("its last checkpoint{step} is of {}", checkpoint.at));
     }
+    answer.details.extend(memory_line(&live.state.with_memory(attempt)));
     let paid = why_paid(attempt, live);
     let is_paid = attempt.offer.capacity_type == CapacityType::Reserved;
     answer.details.extend(paid);
     answer.details.extend(deadline_line(job, live.now));
     answer.alternatives.push(alternative_of(&attempt.offer, why.expected_cost, why.finish, ""));
     answer.alternatives.extend(why.alternatives.iter().map(|other| beside(other, is_paid)));
+}
+
+/// What it has used of memory, and whether it could use more than it has asked for.
+fn memory_line(attempt: &Attempt) -> Option<String> {
+    let used = attempt.memory()?;
+    let asked = attempt.share.memory_mib.saturating_mul(1 << 20);
+    let bound = if used.limit_bytes.is_some() { "limited" } else { "measured, not limited" };
+    let (peak, asked) = (memory::human(used.peak_bytes), memory::human(asked));
+    Some(format!("memory: at most {peak} so far, asked for {asked}; {bound}"))
 }
 
 /// Behind a sum: ` (…)`, or nothing.

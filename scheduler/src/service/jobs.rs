@@ -196,6 +196,7 @@ impl Service {
         }
         let row = |stored: &spotwise_model::Attempt| {
             let attempt = live.state.attempts.get(&stored.id).unwrap_or(stored);
+            let attempt = &live.state.with_memory(attempt);
             let spent = settled.get(&attempt.id).copied().unwrap_or_default();
             let progress = live.state.progress_of(attempt);
             attempt_summary(attempt, &progress, spent + live.accrued_on(attempt.id))

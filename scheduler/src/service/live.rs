@@ -152,6 +152,11 @@ fn part(state: &State, ids: &[JobId]) -> State {
     for id in part.attempts.keys() {
         part.seen.progress.extend(state.seen.progress.get(id).map(|seen| (*id, *seen)));
     }
+    for (worker, used) in &state.seen.memory {
+        if part.attempts.get(&worker.0).is_some() {
+            part.seen.memory.insert(*worker, *used);
+        }
+    }
     let machines: BTreeSet<InstanceId> =
         part.attempts.values().flat_map(|attempt| attempt.instances.iter().copied()).collect();
     let known = |id: &InstanceId| Some((*id, state.instances.get(id)?.clone()));

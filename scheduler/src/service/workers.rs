@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_api::convert::{exit, restored, step, stop_reason, told};
+use spotwise_api::convert::{exit, memory, restored, step, stop_reason, told};
 use spotwise_api::v1;
 use spotwise_model::time::between;
 
@@ -52,7 +52,9 @@ impl Service {
     ) -> Result<v1::HeartbeatResponse, ServiceError> {
         let worker = self.worker(&request.attempt, request.rank, &request.token)?;
         let step = step(request.progress.as_ref());
-        let orders = match self.parts.handle.command(Command::Heartbeat { worker, step }).await? {
+        let memory = memory(request.usage.as_ref().and_then(|usage| usage.memory.as_ref()));
+        let beat = Command::Heartbeat { worker, step, memory };
+        let orders = match self.parts.handle.command(beat).await? {
             Reply::Orders(orders) => orders,
             other => return Err(unexpected(&other)),
         };
@@ -70,7 +72,12 @@ impl Service {
         request: v1::ReportRequest,
     ) -> Result<v1::ReportResponse, ServiceError> {
         let worker = self.worker(&request.attempt, request.rank, &request.token)?;
-        match self.parts.handle.command(reported(worker, &request)?).await? {
+        let said = reported(worker, &request)?;
+        let ended = request.exited.as_ref().or(request.out_of_money.as_ref());
+        if let Some(memory) = ended.and_then(|ended| memory(ended.memory.as_ref())) {
+            self.parts.handle.command(Command::Measured { worker, memory }).await?;
+        }
+        match self.parts.handle.command(said).await? {
             Reply::Noted => Ok(v1::ReportResponse {}),
             other => Err(unexpected(&other)),
         }

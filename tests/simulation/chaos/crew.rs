@@ -179,9 +179,11 @@ impl Worker {
             Word::Register => {
                 Command::Register { worker, handle: "1".to_owned(), address: String::new() }
             }
-            Word::Heartbeat => {
-                Command::Heartbeat { worker, step: self.started.then(|| steps(done)).flatten() }
-            }
+            Word::Heartbeat => Command::Heartbeat {
+                worker,
+                step: self.started.then(|| steps(done)).flatten(),
+                memory: None,
+            },
             Word::Started => Command::Started {
                 worker,
                 restored: self.task.and_then(|task| task.restore),

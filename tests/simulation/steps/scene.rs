@@ -321,7 +321,7 @@ impl Scene {
     }
 
     pub(crate) fn beat(&mut self, worker: WorkerId, step: u64) -> Result<Reply, Refusal> {
-        self.say(|| Command::Heartbeat { worker, step: Some((step, 100)) })
+        self.say(|| Command::Heartbeat { worker, step: Some((step, 100)), memory: None })
     }
 
     pub(crate) fn save(&mut self, worker: WorkerId, sequence: u32, step: u64) {

@@ -13,6 +13,7 @@ use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::job::DeadlineSource;
 use spotwise_model::ledger::LineKind;
+use spotwise_model::memory::MemoryUse;
 use spotwise_model::plan::{Alternative, Rule, Why, WhyNot, Wished};
 use spotwise_model::resources::GpuSeat;
 use spotwise_model::spec::{
@@ -74,6 +75,7 @@ pub(super) fn spec(name: &str) -> JobSpec {
             resumable: true,
             keep: 2,
             bytes: None,
+            signal: Default::default(),
         }),
         interruptible: true,
         retries: Retries { errors: 3, interruptions: None },
@@ -106,6 +108,8 @@ pub(super) fn job(id: u64) -> Job {
         attempts: 0,
         errors: 0,
         interruptions: 0,
+        fruitless: 0,
+        saved_step: None,
         progress: Progress::default(),
         checkpoint: None,
         measured: Some(Duration::from_millis(1_234_567)),
@@ -204,6 +208,7 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
             started: Some(now(1_200)),
             exited: Some((now(1_500), Exit::Signal(9))),
             told: Told::Stop,
+            memory: Some(MemoryUse { peak_bytes: 7, limit_bytes: Some(9), oom_kills: 1 }),
         }],
     }
 }
