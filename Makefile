@@ -11,7 +11,7 @@ OPTIMISED := --config 'profile.dev.package.spotwise-scheduler.opt-level=1'
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
-.PHONY: demo test simulate hunt load short check fmt clippy doc unit bench tools build help
+.PHONY: demo test test-frameworks simulate hunt load short check fmt clippy doc unit bench tools build help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -56,6 +56,10 @@ hunt: tools ## property tests with dice that the gate does not throw: ROUNDS=, S
 	  echo "PROPTEST_RNG_SEED=$$seed"; \
 	  PROPTEST_RNG_SEED=$$seed $(CARGO) test --locked --quiet -p spotwise-model -p spotwise-solver -p spotwise-scheduler --lib -- --skip store:: || exit 1; \
 	done
+
+test-frameworks: ## real Lightning and Transformers jobs through an interruption; installs 6 GB from PyPI
+	$(CARGO) build --locked -p spotwise-cli
+	python3 tests/frameworks/run.py
 
 load: tools ## a load generator on a release build, SQLite and PostgreSQL; prints a table
 	$(CARGO) build --release --locked -p spotwise-cli -p spotwise-tests --bins
