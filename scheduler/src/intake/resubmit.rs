@@ -148,6 +148,8 @@ impl<'a> Return<'a> {
             attempts: 0,
             errors: 0,
             interruptions: 0,
+            fruitless: 0,
+            saved_step: None,
             progress: checkpoint.map_or(Progress::default(), |it| it.progress),
             checkpoint,
             half_known: None,
