@@ -198,6 +198,8 @@ pub(crate) mod tests {
             attempts: 2,
             errors: 0,
             interruptions: 1,
+            fruitless: 0,
+            saved_step: None,
             progress: Progress::of_step(25, Some(100)),
             checkpoint: None,
             measured: None,
