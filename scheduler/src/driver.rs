@@ -12,14 +12,15 @@ mod rest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spotwise_model::Now;
 use spotwise_model::id::PoolName;
 use spotwise_model::time::TimeScale;
+use spotwise_model::{JobId, Now};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::{Alarm, TICK};
 use crate::config::Config;
+use crate::core::queue::Queue;
 use crate::core::{Change, State};
 use crate::duty::Duty;
 use crate::effects::Effects;
@@ -134,6 +135,8 @@ impl Driver {
         // Nobody is silent because we were deaf.
         self.state.seen.since = Some(self.now().wall);
         self.state.seen.fits_beside = true;
+        self.state.seen.plans_beside = true;
+        self.state.seen.queue = Queue::unknown(JobId(self.state.last_job));
         self.news = true;
         self.alarm.ring();
         tracing::info!(
@@ -305,11 +308,12 @@ impl Driver {
     /// Runs the phases. True where they have changed something.
     fn look(&mut self, changes: &mut Vec<Change>, now: Now) -> bool {
         self.state.seen.counts.looks += 1;
-        let plan = self.planner.finished();
-        if let Some(plan) = &plan {
-            self.state.seen.last_plan = plan::method_words(plan);
+        let plan = self.planner.finished().map(|(plan, left)| {
+            self.state.seen.last_plan = plan::method_words(&plan);
+            self.state.seen.queue = left;
             self.state.seen.counts.plans += 1;
-        }
+            plan
+        });
         if let Some(fitted) = self.fitter.finished() {
             forecast::take(&mut self.state.seen.forecasts, fitted, now.market);
         }

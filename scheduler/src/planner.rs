@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use spotwise_model::time::between;
-use spotwise_model::{Now, Plan};
-use spotwise_solver::PlanInput;
+use spotwise_model::{JobId, Now, Plan};
+use spotwise_solver::{Guide, PlanInput};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use crate::core::queue::Queue;
 use crate::duty::Duty;
 use crate::handle::Handle;
 
@@ -38,20 +39,21 @@ pub(crate) struct Planner {
 
 struct Made {
     plan: Plan,
+    left: Queue,
     took: Duration,
 }
 
 impl Planner {
-    /// The plan that was being made, once it is ready.
-    pub(crate) fn finished(&mut self) -> Option<Plan> {
+    /// The plan that was being made, once it is ready, and what it leaves.
+    pub(crate) fn finished(&mut self) -> Option<(Plan, Queue)> {
         let answer = self.running.as_mut()?.try_recv();
         if !matches!(answer, Err(TryRecvError::Empty)) {
             self.running = None;
         }
         match answer {
-            Ok(Made { plan, took }) => {
+            Ok(Made { plan, left, took }) => {
                 self.rest.done(Instant::now(), took.min(LONGEST_REST));
-                Some(plan)
+                Some((plan, left))
             }
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Closed) => {
@@ -107,5 +109,7 @@ fn make(input: &PlanInput) -> Made {
         ?report,
         "planned"
     );
-    Made { plan, took }
+    let newest = input.jobs.last().map_or(JobId(0), |job| job.id);
+    let left = Queue::of(&plan, Guide::of(&plan, &report), newest);
+    Made { plan, left, took }
 }

@@ -56,11 +56,12 @@ pub(crate) async fn run(short: &Short) -> Result<()> {
         let counts = site.counts().await?;
         let (took, beside) = (took.as_secs_f64(), beside.as_secs_f64());
         super::suite::say(&format!(
-            "| {tasks} `true` on {} slots | {took:.1} s ({:.0}/s; {} plans) \
+            "| {tasks} `true` on {} slots | {took:.1} s ({:.0}/s; {} plans, {} placed between them) \
              | {beside:.2} s | {:.0} |",
             short.slots,
             f64::from(*tasks) / took,
             counts.plans,
+            counts.filled,
             took / beside
         ));
     }

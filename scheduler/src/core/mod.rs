@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod change;
 pub mod due;
 pub mod hours;
+pub mod queue;
 pub mod spells;
 pub mod state;
 pub mod traces;

@@ -16,6 +16,7 @@ use spotwise_solver::{Forecast, PoolLimit};
 use super::attempts::Attempts;
 use super::change::{Change, SubmissionRecord};
 use super::hours::ClassHours;
+use super::queue::Queue;
 use super::spells::Spells;
 
 /// Live jobs and everything of theirs that is not settled. What is over leaves
@@ -70,6 +71,11 @@ pub struct Seen {
     pub asked: Vec<Asked>,
     /// Whether somebody beside the rounds fits them.
     pub fits_beside: bool,
+    /// What the last plan left for the rounds before the next one.
+    pub queue: Queue,
+    /// Whether plans are made beside the rounds, so that those fill what comes free
+    /// meanwhile.
+    pub plans_beside: bool,
     /// What has been done since this memory began.
     pub counts: Counts,
     /// What the classes of jobs have been charged for lately.
@@ -89,6 +95,8 @@ pub struct Counts {
     pub looks: u64,
     /// Plans that were taken in.
     pub plans: u64,
+    /// Jobs that were placed in between.
+    pub filled: u64,
 }
 
 /// Somebody wants to know what a job would cost: forecasts are kept for it as for a
@@ -203,6 +211,7 @@ impl State {
         let waiting =
             |id: &JobId| jobs.get(id).is_some_and(|j| matches!(j.state, JobState::Waiting { .. }));
         self.seen.waits.retain(|id, _| waiting(id));
+        self.seen.queue.tidy(jobs);
     }
 
     /// The live attempt of a job, if it has one.

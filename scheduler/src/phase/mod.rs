@@ -6,6 +6,7 @@ pub mod commit;
 pub mod deadlines;
 pub mod due;
 pub mod ending;
+pub mod fill;
 pub mod follow;
 pub mod forecast;
 pub mod guard;

@@ -38,10 +38,21 @@ pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
             jobs.push(plan_job(state, job, &deadlines));
         }
     }
+    snapshot(state, config, jobs, &deadlines, now)
+}
+
+/// Everything as it is, and these jobs.
+pub(super) fn snapshot(
+    state: &State,
+    config: &Config,
+    jobs: Vec<PlanJob>,
+    deadlines: &BTreeMap<JobId, Timestamp>,
+    now: Now,
+) -> PlanInput {
     PlanInput {
         now: now.market,
         jobs,
-        running: running(state, &deadlines),
+        running: running(state, deadlines),
         offers: state.seen.offers.clone(),
         instances: instances(state),
         limits: limits(state),

@@ -11,7 +11,8 @@ use spotwise_solver::PoolLimit;
 
 use super::observe::Lead;
 use super::{
-    admit, commit, deadlines, forecast, guard, launch, observe, offers, plan, pools, seats, settle,
+    admit, commit, deadlines, fill, forecast, guard, launch, observe, offers, plan, pools, seats,
+    settle,
 };
 use crate::config::Config;
 use crate::core::spells::Step;
@@ -132,6 +133,14 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
         draft.take(plan::accept(draft.state, &plan, now));
         draft.state.seen.waits.extend(plan.waits);
         draft.state.seen.reservations = plan.reservations;
+    }
+    // Nothing has come free, and nobody has come, where nothing has changed.
+    if draft.state.seen.plans_beside && (moved || draft.changes.iter().any(Change::is_news)) {
+        let filled = fill::fill(draft.state, pool, config, now);
+        let placed = filled.map(|plan| plan::accept(draft.state, &plan, now)).unwrap_or_default();
+        let attempts = placed.iter().filter(|change| matches!(change, Change::Attempt(_)));
+        draft.state.seen.counts.filled += attempts.count() as u64;
+        draft.take(placed);
     }
     draft.take(launch::launch(draft.state, now));
     if let Some(accrued) = &accrued {

@@ -40,6 +40,7 @@ impl Service {
             last_plan,
             looks: counts.looks,
             plans: counts.plans,
+            filled: counts.filled,
             bands,
             commitments: self.commitments(&live),
         })

@@ -9,7 +9,8 @@ mod moments;
 use jiff::Timestamp;
 use rand::RngExt;
 use spotwise_model::attempt::StopReason;
-use spotwise_model::{Now, Plan};
+use spotwise_model::{JobId, Now, Plan};
+use spotwise_scheduler::core::queue::Queue;
 use spotwise_scheduler::core::{Change, State};
 use spotwise_scheduler::handle::{Command, Refusal, Reply};
 use spotwise_scheduler::intake::{self, Terms};
@@ -54,7 +55,7 @@ pub(crate) struct Leader {
     asked: Asked,
     looked: Option<Ms>,
     reaped: Option<Ms>,
-    plan: Option<(Ms, Plan)>,
+    plan: Option<(Ms, Plan, Queue)>,
     planned_at: Option<Ms>,
     news: bool,
     /// Until when it may lead, where its lease is not being renewed.
@@ -171,16 +172,6 @@ impl Sim {
         true
     }
 
-    fn load(&mut self, leader: &mut Leader) {
-        leader.state = self.store.tables.load();
-        leader.state.last_job = leader.state.last_job.max(self.store.last_job);
-        leader.state.seen.since = Some(self.clock().wall);
-        leader.round = self.store.standing.round;
-        leader.deaf = false;
-        leader.news = true;
-        self.say(|| "loaded".to_owned());
-    }
-
     /// Messages in, then every phase.
     fn decide(&mut self, node: usize, leader: &mut Leader) -> Pending {
         let now = self.clock();
@@ -188,8 +179,11 @@ impl Sim {
         // The phases rest as long as they took; never twice running here.
         let looks = leader.rested || self.rng.random_range(0..4) > 0;
         leader.rested = !looks;
-        let ready = |plan: &mut (Ms, Plan)| looks && plan.0 <= self.now;
-        let plan = leader.plan.take_if(ready).map(|(_, plan)| plan);
+        let ready = |plan: &mut (Ms, Plan, Queue)| looks && plan.0 <= self.now;
+        let plan = leader.plan.take_if(ready).map(|(_, plan, left)| {
+            leader.state.seen.queue = left;
+            plan
+        });
         let terms = Terms {
             changeover: self.config.policy.changeover,
             default_grace: self.config.default_grace,
@@ -200,7 +194,7 @@ impl Sim {
         for mut request in std::mem::take(&mut self.nodes[node].inbox) {
             let command = std::mem::replace(
                 &mut request.command,
-                Command::Cancel { job: spotwise_model::JobId(0), group: false },
+                Command::Cancel { job: JobId(0), group: false },
             );
             let answer = intake::answer(draft.state, command, &terms, now).map(|(made, reply)| {
                 draft.take(made);

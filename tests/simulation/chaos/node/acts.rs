@@ -1,9 +1,11 @@
 //! What a scheduler does after a commit: launches, kills, looks, plans.
 
 use rand::RngExt;
-use spotwise_model::JobState;
+use spotwise_model::{JobId, JobState};
+use spotwise_scheduler::core::queue::Queue;
 use spotwise_scheduler::phase::follow::Effect;
 use spotwise_scheduler::phase::plan::plan_input;
+use spotwise_solver::Guide;
 
 use super::super::faults::Kind;
 use super::super::sim::{Event, Sim};
@@ -79,6 +81,8 @@ impl Sim {
             self.fail("the solver's own audit refused its plan".to_owned());
         }
         self.tally.plans += 1;
-        leader.plan = Some((self.now + self.rng.random_range(10..800), plan));
+        let newest = input.jobs.last().map_or(JobId(0), |job| job.id);
+        let left = Queue::of(&plan, Guide::of(&plan, &report), newest);
+        leader.plan = Some((self.now + self.rng.random_range(10..800), plan, left));
     }
 }

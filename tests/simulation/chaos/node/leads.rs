@@ -1,7 +1,9 @@
 //! Who leads, and for how long: leases, crashes, stops, and what comes back.
 
 use rand::RngExt;
+use spotwise_model::JobId;
 use spotwise_scheduler::core::State;
+use spotwise_scheduler::core::queue::Queue;
 use spotwise_scheduler::phase::follow::Asked;
 
 use super::super::sim::{Event, Heard, Sim};
@@ -37,6 +39,19 @@ impl Sim {
         self.expires = None;
         self.tally.leaders += 1;
         self.tick_by(node, self.now);
+    }
+
+    /// Reads its memory from the store.
+    pub(super) fn load(&mut self, leader: &mut Leader) {
+        leader.state = self.store.tables.load();
+        leader.state.last_job = leader.state.last_job.max(self.store.last_job);
+        leader.state.seen.since = Some(self.clock().wall);
+        leader.state.seen.plans_beside = true;
+        leader.state.seen.queue = Queue::unknown(JobId(leader.state.last_job));
+        leader.round = self.store.standing.round;
+        leader.deaf = false;
+        leader.news = true;
+        self.say(|| "loaded".to_owned());
     }
 
     /// The lease of this node is not renewed from now on.

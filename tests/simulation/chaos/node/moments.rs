@@ -29,7 +29,7 @@ impl Sim {
     pub(super) fn next_tick(&self, leader: &mut Leader, changed: bool) -> Option<Ms> {
         let state = &leader.state;
         let mut next = Vec::new();
-        if let Some((ready, _)) = &leader.plan {
+        if let Some((ready, ..)) = &leader.plan {
             next.push(*ready);
         }
         let open = state
