@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Timeout = 6,
     /// The scheduler cannot be reached.
     Unavailable = 7,
+    /// Of several files the first were submitted, and then one was refused.
+    Partial = 8,
 }
 
 /// For `--help` of commands whose exit code scripts look at.
@@ -34,7 +36,8 @@ Exit codes:
   4  not found
   5  not allowed
   6  not done within --timeout, or no answer in time
-  7  the scheduler cannot be reached";
+  7  the scheduler cannot be reached
+  8  some of the files were submitted, and then one was refused";
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -74,6 +77,13 @@ impl Failure {
     #[must_use]
     pub(crate) fn context(mut self, what: &str) -> Self {
         self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    /// The same with another exit code.
+    #[must_use]
+    pub(crate) fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
         self
     }
 
@@ -148,6 +158,7 @@ mod tests {
             Exit::Auth,
             Exit::Timeout,
             Exit::Unavailable,
+            Exit::Partial,
         ] {
             assert!(EXIT_CODES.contains(&format!("\n  {}  ", exit as u8)), "{exit:?}");
         }

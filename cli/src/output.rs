@@ -15,7 +15,8 @@ pub(crate) enum Format {
     /// Aligned columns for people.
     #[default]
     Table,
-    /// One JSON document, complete and stable.
+    /// One JSON document, complete and stable, on standard output; what went wrong is
+    /// a line on standard error, `error: …`.
     Json,
 }
 
@@ -60,6 +61,19 @@ impl Output {
     pub(crate) fn json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(value).map_err(|e| Failure::output(&e.into()))?;
         self.line(text::safe_json(&json))
+    }
+
+    /// A part of a document, seen at once.
+    pub(crate) fn part(&self, text: &str) -> Result<(), Failure> {
+        self.raw(text.as_bytes())
+    }
+
+    /// A value as indented JSON, every line of it behind `indent`.
+    pub(crate) fn inner_json<T: Serialize>(value: &T, indent: &str) -> Result<String, Failure> {
+        let json = serde_json::to_string_pretty(value).map_err(|e| Failure::output(&e.into()))?;
+        let json = text::safe_json(&json);
+        let lines: Vec<String> = json.lines().map(|line| format!("{indent}{line}")).collect();
+        Ok(lines.join("\n"))
     }
 
     /// A value as one line of JSON, for streams.

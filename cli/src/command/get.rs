@@ -181,6 +181,10 @@ fn history(output: &Output, detail: &JobDetail) -> Result<(), Failure> {
     }
     output.line("")?;
     output.line(output.bold("history"))?;
+    if detail.earlier_events > 0 {
+        let earlier = count(detail.earlier_events as usize, "earlier event");
+        output.line(output.dim(&format!("  {earlier} not shown")))?;
+    }
     let mut grid = Grid::plain(&[]);
     for event in &detail.events {
         grid.row([

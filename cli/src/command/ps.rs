@@ -12,10 +12,12 @@ use spotwise_model::JobState;
 use super::{Context, key_value};
 use crate::exit::Failure;
 use crate::format::{dollars, moment_near, percent};
-use crate::output::{Grid, Output};
+use crate::output::{Grid, Output, note};
 use crate::screen::Screen;
 
 /// List jobs: those that are not over, newest first.
+///
+/// JSON output has all of them, unless --limit says how many.
 #[derive(Debug, Args)]
 pub(crate) struct Ps {
     /// Only jobs in this state; may be repeated
@@ -31,9 +33,9 @@ pub(crate) struct Ps {
     /// Also jobs that are over
     #[arg(short, long, conflicts_with = "state")]
     all: bool,
-    /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    limit: u32,
+    /// At most so many, 0 for all. Default: 200; all with --output json
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
     /// Keep showing, until interrupted
     #[arg(short, long)]
     watch: bool,
@@ -41,6 +43,9 @@ pub(crate) struct Ps {
 
 /// Prices change each minute, jobs each second.
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// Rows of a table where nobody says otherwise.
+const MOST_ROWS: u32 = 200;
 
 impl Ps {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
@@ -50,8 +55,13 @@ impl Ps {
         }
         let client = context.target.connect().await?;
         if output.is_json() {
-            let (jobs, _) = self.list(&client).await?;
-            return output.json(&jobs);
+            let limit = self.limit.unwrap_or(0);
+            let (jobs, more) = self.list(&client, limit).await?;
+            output.json(&jobs)?;
+            if more {
+                note(format!("the first {limit} jobs only: --limit 0 lists all"));
+            }
+            return Ok(());
         }
         if !self.watch {
             let text = self.text(&client, output).await?;
@@ -64,7 +74,8 @@ impl Ps {
         }
     }
 
-    async fn list(&self, client: &Client) -> Result<(Vec<JobSummary>, bool), Failure> {
+    /// At most `limit`, 0 for all; and whether there are more.
+    async fn list(&self, client: &Client, limit: u32) -> Result<(Vec<JobSummary>, bool), Failure> {
         let states = if self.all {
             Vec::new()
         } else if self.state.is_empty() {
@@ -78,12 +89,18 @@ impl Ps {
             tags: self.tag.iter().cloned().collect(),
             ..ListJobsRequest::default()
         };
-        let limit = usize::try_from(self.limit.max(1)).unwrap_or(usize::MAX);
+        let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         Ok(client.list_all(request, limit).await?)
     }
 
     async fn text(&self, client: &Client, output: &Output) -> Result<String, Failure> {
-        let (jobs, more) = self.list(client).await?;
+        // Who keeps looking is not told how many there are: that takes a look at each.
+        let limit = self.limit.unwrap_or(MOST_ROWS);
+        let (mut jobs, mut more) = self.list(client, if self.watch { limit } else { 0 }).await?;
+        let all = jobs.len();
+        let rows = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        jobs.truncate(rows);
+        more |= all > rows;
         let info = client.info().await?;
         let mut text = if jobs.is_empty() {
             let hint = if self.all || !self.state.is_empty() {
@@ -96,8 +113,10 @@ impl Ps {
             let table = table(&jobs, info.market_time.parse().ok());
             if self.watch { output.render_wide(&table) } else { output.render(&table) }
         };
-        if more {
-            text.push_str(&format!("\nand more: --limit shows more than {}", self.limit));
+        if more && self.watch {
+            text.push_str(&format!("\nand more: --limit 0 shows more than {limit}"));
+        } else if more {
+            text.push_str(&format!("\n{limit} of {all} shown: --limit 0 shows all"));
         }
         text.push_str(&format!("\n{}", output.dim(&status_line(&info))));
         for cost in info.bands.iter().flat_map(|band| &band.costs) {

@@ -60,6 +60,8 @@ impl Resubmit {
         if !context.output.is_json() {
             submit::announce(context, &answer)?;
         }
-        submit::finish(context, &client, vec![answer], &self.wait).await
+        let mut answers = submit::Answers::begin(context.output)?;
+        answers.add(answer)?;
+        submit::finish(context, &client, answers, &self.wait).await
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
-use spotwise_api::client::Client;
+use serde_json::{Value, json};
+use spotwise_api::client::{Client, ClientError, ErrorKind};
 use spotwise_api::v1::{JobSummary, QuoteRequest, SubmitRequest, SubmitResponse};
 
 use super::{Context, ask, quote};
@@ -16,6 +16,10 @@ use crate::text::one_line;
 use crate::wait::{self, WaitArgs};
 
 /// Show what jobs would cost, and submit them.
+///
+/// All files are checked before the first is submitted. With `--output json` each
+/// submission is printed when it is accepted; where a later one is refused the document
+/// says so under `error`, and the exit code is 8.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Submit {
@@ -54,19 +58,21 @@ impl Submit {
             return Err(Failure::new(Exit::Failed, "nothing was submitted"));
         }
         let key = self.idempotency_key.unwrap_or_default();
-        let mut answers = Vec::new();
+        let mut answers = Answers::begin(*output)?;
         for document in documents {
             let request = SubmitRequest {
                 document: document.text,
                 format: document.format.to_owned(),
                 idempotency_key: key.clone(),
             };
-            let answer = client.submit(request).await;
-            let answer = answer.map_err(|e| Failure::from(e).context(&document.name))?;
-            if !output.is_json() {
-                announce(context, &answer)?;
+            match client.submit(request).await {
+                Ok(answer) if output.is_json() => answers.add(answer)?,
+                Ok(answer) => {
+                    announce(context, &answer)?;
+                    answers.add(answer)?;
+                }
+                Err(error) => return answers.broken_off(&document.name, error),
             }
-            answers.push(answer);
         }
         finish(context, &client, answers, &self.wait).await
     }
@@ -105,26 +111,77 @@ pub(super) fn announce(context: &Context, answer: &SubmitResponse) -> Result<(),
     context.output.line(format!("{verb} {jobs}"))
 }
 
+/// The jobs that were accepted. As JSON they are one document, which is printed as it
+/// grows: a script that is killed in between has seen every job that runs.
+pub(super) struct Answers {
+    output: Output,
+    jobs: Vec<JobSummary>,
+    count: usize,
+}
+
+impl Answers {
+    pub(super) fn begin(output: Output) -> Result<Self, Failure> {
+        if output.is_json() {
+            output.part("{\n  \"submissions\": [")?;
+        }
+        Ok(Self { output, jobs: Vec::new(), count: 0 })
+    }
+
+    pub(super) fn add(&mut self, answer: SubmitResponse) -> Result<(), Failure> {
+        if self.output.is_json() {
+            self.output.part(if self.count == 0 { "\n" } else { ",\n" })?;
+            self.output.part(&Output::inner_json(&answer, "    ")?)?;
+        }
+        self.count += 1;
+        self.jobs.extend(answer.jobs);
+        Ok(())
+    }
+
+    /// The document ends, and says why nothing more was submitted.
+    fn broken_off(self, file: &str, error: ClientError) -> Result<(), Failure> {
+        let (code, field) = match error.kind() {
+            ErrorKind::Invalid { code, field } => (code.clone(), field.clone()),
+            _ => (String::new(), String::new()),
+        };
+        let message = error.to_string();
+        let said = json!({ "file": file, "code": code, "field": field, "message": message });
+        let some = self.count > 0;
+        self.end(&[("error", said)])?;
+        let failure = Failure::from(error).context(file);
+        Err(if some { failure.with_exit(Exit::Partial) } else { failure })
+    }
+
+    fn end(&self, last: &[(&str, Value)]) -> Result<(), Failure> {
+        if !self.output.is_json() {
+            return Ok(());
+        }
+        let mut text = "\n  ]".to_owned();
+        for (name, value) in last {
+            let value = Output::inner_json(value, "  ")?;
+            text.push_str(&format!(",\n  \"{name}\": {}", value.trim_start()));
+        }
+        self.output.line(format_args!("{text}\n}}"))
+    }
+}
+
 /// Waits if asked to, prints the end, and turns it into an exit code.
 pub(super) async fn finish(
     context: &Context,
     client: &Client,
-    answers: Vec<SubmitResponse>,
+    mut answers: Answers,
     wait: &WaitArgs,
 ) -> Result<(), Failure> {
-    let jobs: Vec<JobSummary> = answers.iter().flat_map(|answer| answer.jobs.clone()).collect();
+    let jobs = std::mem::take(&mut answers.jobs);
     let waited = wait.wait(client, &jobs).await;
     let output = &context.output;
-    if output.is_json() {
-        let ended = waited.as_ref().ok().and_then(Option::as_ref);
-        let of = |over: bool| {
-            let jobs = |all: &Vec<JobSummary>| -> Vec<JobSummary> {
-                all.iter().filter(|job| job.ended.is_empty() != over).cloned().collect()
-            };
-            ended.map(jobs)
+    let ended = waited.as_ref().ok().and_then(Option::as_ref);
+    let of = |over: bool| {
+        let jobs = |all: &Vec<JobSummary>| -> Vec<JobSummary> {
+            all.iter().filter(|job| job.ended.is_empty() != over).cloned().collect()
         };
-        output.json(&json!({ "submissions": answers, "ended": of(true), "blocked": of(false) }))?;
-    }
+        ended.map(jobs)
+    };
+    answers.end(&[("ended", json!(of(true))), ("blocked", json!(of(false)))])?;
     match waited? {
         Some(ended) => {
             show_ends(output, &ended)?;

@@ -37,6 +37,7 @@ impl Service {
         let (job, live) = self.job(id).await?;
         let document = serde_json::to_string(&*job.spec)
             .map_err(|error| ServiceError::internal("writing a document", error))?;
+        let (events, earlier_events) = self.last_events(id).await?;
         Ok(v1::JobDetail {
             attempts: self.attempts(id, &live).await?,
             after: job.after.iter().map(ToString::to_string).collect(),
@@ -48,7 +49,8 @@ impl Service {
             shared_dir: shared_dir(&job, &self.parts.config).display().to_string(),
             dependencies: job.after.iter().map(|id| dependency(&job, *id)).collect(),
             document,
-            events: self.last_events(id).await?,
+            events,
+            earlier_events,
             outputs: self.outputs(&job).await,
             deadline_source: deadline_source(job.deadline_source).to_owned(),
             quote: quote_review(
@@ -206,18 +208,21 @@ impl Service {
 
     /// The newest warnings of a job, oldest first.
     pub(super) async fn warnings(&self, id: JobId) -> Result<Vec<v1::Event>, ServiceError> {
-        let mut events = self.last_events(id).await?;
+        let (mut events, _) = self.last_events(id).await?;
         events.retain(is_warning);
         Ok(events)
     }
 
-    async fn last_events(&self, id: JobId) -> Result<Vec<v1::Event>, ServiceError> {
+    /// The newest events and warnings, and how many others came before them.
+    async fn last_events(&self, id: JobId) -> Result<(Vec<v1::Event>, u32), ServiceError> {
         let mut last = VecDeque::new();
         let mut warnings = VecDeque::new();
+        let mut all = 0;
         let mut after = 0;
         loop {
             let page = self.parts.store.events(Some(id), after, super::watch::PAGE).await?;
             let full = page.len() >= super::watch::PAGE as usize;
+            all += page.len();
             after = page.last().map_or(after, |event| event.number);
             last.extend(page.iter().map(event));
             let old = last.drain(..last.len().saturating_sub(SHOWN_EVENTS));
@@ -225,7 +230,8 @@ impl Service {
             warnings.drain(..warnings.len().saturating_sub(SHOWN_WARNINGS));
             if !full {
                 warnings.append(&mut last);
-                return Ok(warnings.into());
+                let earlier = u32::try_from(all - warnings.len()).unwrap_or(u32::MAX);
+                return Ok((warnings.into(), earlier));
             }
         }
     }
