@@ -11,19 +11,29 @@ OPTIMISED := --config 'profile.dev.package.spotwise-scheduler.opt-level=1'
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
-.PHONY: demo test test-frameworks simulate hunt load short check fmt clippy doc unit bench tools build help
+.PHONY: packages demo test test-frameworks simulate hunt load short check fmt clippy doc unit bench tools build help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-tools: ## installs what the build needs and this machine lacks (Debian: cmake, libclang, PostgreSQL, libfaketime)
+# What checks the REST contract: a validator, a fuzzer, a generator of clients.
+CONTRACT := target/contract
+
+$(CONTRACT)/ready: tests/contract/requirements.txt
+	rm -rf $(CONTRACT) && python3 -m venv $(CONTRACT)
+	$(CONTRACT)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+tools: packages $(CONTRACT)/ready ## installs what the build and its tests need (Debian packages; Python tools into target/)
+
+packages: ## installs what the build needs and this machine lacks (Debian: cmake, libclang, PostgreSQL, libfaketime)
 	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then echo "installing$$missing"; \
 	  mkdir -p /etc/postgresql-common/createcluster.d && \
 	  echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/spotwise.conf; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
-build: tools ## the release binaries
+build: packages ## the release binaries
 	$(CARGO) build --release --locked -p spotwise-cli -p spotwise-worker -p spotwise-examples
 
 demo: build ## real jobs on a synthetic spot market, in under three minutes
@@ -34,10 +44,10 @@ check: fmt clippy doc ## formatting, lints, documentation
 fmt:
 	$(CARGO) fmt --all --check
 
-clippy: tools
+clippy: packages
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-doc: tools
+doc: packages
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 
 # The dice of the property tests are the same each time, so that the verdict on a
@@ -47,29 +57,29 @@ unit: tools
 
 test: check unit simulate ## everything that CI runs
 
-simulate: tools ## worlds that try to break every promise: SEEDS=, DAYS=, SEED_BASE=; TRACE=1 shows one of them
+simulate: packages ## worlds that try to break every promise: SEEDS=, DAYS=, SEED_BASE=; TRACE=1 shows one of them
 	SEEDS=$(or $(SEEDS),200) DAYS=$(or $(DAYS),30) SEED_BASE=$(or $(SEED_BASE),1) TRACE=$(or $(TRACE),0) \
 	  $(CARGO) test --locked -p spotwise-tests --test simulation $(OPTIMISED) no_world_breaks_a_promise -- --nocapture
 
-hunt: tools ## property tests with dice that the gate does not throw: ROUNDS=, SEED_BASE=; ends at the first failure
+hunt: packages ## property tests with dice that the gate does not throw: ROUNDS=, SEED_BASE=; ends at the first failure
 	@from=$(or $(SEED_BASE),$$RANDOM); for seed in $$(seq $$from $$((from + $(or $(ROUNDS),20) - 1))); do \
 	  echo "PROPTEST_RNG_SEED=$$seed"; \
 	  PROPTEST_RNG_SEED=$$seed $(CARGO) test --locked --quiet -p spotwise-model -p spotwise-solver -p spotwise-scheduler --lib -- --skip store:: || exit 1; \
 	done
 
-test-frameworks: ## real Lightning and Transformers jobs through an interruption; installs 6 GB from PyPI
+test-frameworks: packages ## real Lightning and Transformers jobs through an interruption; installs 6 GB from PyPI
 	$(CARGO) build --locked -p spotwise-cli
 	python3 tests/frameworks/run.py
 
-load: tools ## a load generator on a release build, SQLite and PostgreSQL; prints a table
+load: packages ## a load generator on a release build, SQLite and PostgreSQL; prints a table
 	$(CARGO) build --release --locked -p spotwise-cli -p spotwise-tests --bins
 	./target/release/spotwise-load suite $(LOAD_ARGS)
 
-short: tools ## short tasks beside xargs, and a scheduler without a job; prints a table
+short: packages ## short tasks beside xargs, and a scheduler without a job; prints a table
 	$(CARGO) build --release --locked -p spotwise-cli -p spotwise-tests --bins
 	./target/release/spotwise-load short $(SHORT_ARGS)
 
-bench: tools ## measures planning, MIG and openb; openb reads the folder DATA
+bench: packages ## measures planning, MIG and openb; openb reads the folder DATA
 	$(CARGO) bench --locked -p spotwise-solver --bench planning
 	$(CARGO) bench --locked -p spotwise-solver --bench mig
 	$(CARGO) bench --locked -p spotwise-solver --bench openb -- $(DATA)

@@ -15,7 +15,7 @@ type Answer<T> = Result<Json<T>, Refused>;
 
 /// Accepts all jobs of a document, or none.
 #[utoipa::path(
-    post, path = "/api/v1/jobs", tag = "jobs",
+    post, path = "/api/v1/jobs", operation_id = "submitJobs", tag = "jobs",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters; a repeated call gives the same answer")),
     request_body(description = "A job document, at most 1 MiB", content(("application/yaml"), ("application/json"))),
     responses(
@@ -37,7 +37,7 @@ pub(super) async fn submit(
 
 /// What a document would cost. Changes nothing.
 #[utoipa::path(
-    post, path = "/api/v1/quotes", tag = "jobs",
+    post, path = "/api/v1/quotes", operation_id = "quoteJobs", tag = "jobs",
     request_body(description = "A job document, at most 1 MiB", content(("application/yaml"), ("application/json"))),
     responses(
         (status = 200, body = v1::QuoteResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -54,7 +54,7 @@ pub(super) async fn quote(
 
 /// Jobs, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/jobs", tag = "jobs",
+    get, path = "/api/v1/jobs", operation_id = "listJobs", tag = "jobs",
     params(
         ("state" = Option<String>, Query, description = "Any of these, separated by commas"), ("name" = Option<String>, Query),
         ("tag" = Option<std::collections::BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "All of these tags, or `model` and `class`: tag[Team]=ml"),
@@ -65,7 +65,7 @@ pub(super) async fn list(
     mut params: Params,
 ) -> Answer<v1::ListJobsResponse> {
     let request = v1::ListJobsRequest {
-        states: params.list("state"),
+        states: params.list("state")?,
         name: params.text("name")?,
         tags: params.map("tag")?,
         page_size: params.number("page_size")?,
@@ -77,7 +77,7 @@ pub(super) async fn list(
 
 /// One job with its attempts and its history.
 #[utoipa::path(
-    get, path = "/api/v1/jobs/{job}", tag = "jobs", params(("job" = String, Path, description = "j17, 17, or a job's name")),
+    get, path = "/api/v1/jobs/{job}", operation_id = "getJob", tag = "jobs", params(("job" = String, Path, description = "j17, 17, or a job's name")),
     responses(
         (status = 200, body = v1::JobDetail), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
@@ -92,7 +92,7 @@ pub(super) async fn get(
 
 /// Cancels a job, durably.
 #[utoipa::path(
-    post, path = "/api/v1/jobs/{job}/cancel", tag = "jobs",
+    post, path = "/api/v1/jobs/{job}/cancel", operation_id = "cancelJob", tag = "jobs",
     params(("job" = String, Path, description = "j17, 17, or a job's name"), ("group" = Option<bool>, Query, description = "All jobs of the same submission")),
     responses(
         (status = 200, body = v1::CancelResponse), (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -109,7 +109,7 @@ pub(super) async fn cancel(
 
 /// The same as `cancel`.
 #[utoipa::path(
-    delete, path = "/api/v1/jobs/{job}", tag = "jobs",
+    delete, path = "/api/v1/jobs/{job}", operation_id = "deleteJob", tag = "jobs",
     params(("job" = String, Path, description = "j17, 17, or a job's name"), ("group" = Option<bool>, Query, description = "All jobs of the same submission")),
     responses(
         (status = 200, body = v1::CancelResponse), (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -150,7 +150,7 @@ pub(super) async fn edit(
 
 /// Brings jobs that ended back as new ones. The body, a mended document, may be left out.
 #[utoipa::path(
-    post, path = "/api/v1/jobs/{job}/resubmit", tag = "jobs",
+    post, path = "/api/v1/jobs/{job}/resubmit", operation_id = "resubmitJob", tag = "jobs",
     params(
         ("job" = String, Path, description = "j17, 17, a job's name, or an element such as big[3]"),
         ("failed" = Option<bool>, Query, description = "Only those that have not succeeded, and what is behind them"),
@@ -180,7 +180,7 @@ pub(super) async fn resubmit(
 
 /// Why a job waits, or why it is where it is.
 #[utoipa::path(
-    get, path = "/api/v1/jobs/{job}/explain", tag = "jobs", params(("job" = String, Path, description = "j17, 17, or a job's name")),
+    get, path = "/api/v1/jobs/{job}/explain", operation_id = "explainJob", tag = "jobs", params(("job" = String, Path, description = "j17, 17, or a job's name")),
     responses((status = 200, body = v1::ExplainResponse), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn explain(
     State(service): State<Service>,
@@ -193,7 +193,7 @@ pub(super) async fn explain(
 
 /// What was paid, and what it would have cost on demand.
 #[utoipa::path(
-    get, path = "/api/v1/costs", tag = "cost",
+    get, path = "/api/v1/costs", operation_id = "queryCosts", tag = "cost",
     params(
         ("group_by" = Option<String>, Query, description = "Dimensions, separated by commas: hour, day, month, job, attempt, kind, pool, zone, instance_type, capacity_type, model, class, or any tag"),
         ("since" = Option<String>, Query, description = "What was consumed from then on: RFC 3339, or a day of the time zone such as 2026-03-07"),
@@ -206,7 +206,7 @@ pub(super) async fn costs(
     mut params: Params,
 ) -> Answer<v1::CostReport> {
     let query = v1::CostQuery {
-        group_by: params.list("group_by"),
+        group_by: params.list("group_by")?,
         since: params.text("since")?,
         until: params.text("until")?,
         filters: params.map("filter")?,
@@ -218,7 +218,7 @@ pub(super) async fn costs(
 
 /// Capacity that can be bought now.
 #[utoipa::path(
-    get, path = "/api/v1/offers", tag = "system",
+    get, path = "/api/v1/offers", operation_id = "listOffers", tag = "system",
     params(("accelerator" = Option<String>, Query), ("all" = Option<bool>, Query, description = "Also what is not free")),
     responses((status = 200, body = v1::ListOffersResponse), (status = 400, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn offers(
@@ -232,7 +232,7 @@ pub(super) async fn offers(
 }
 
 /// The scheduler itself.
-#[utoipa::path(get, path = "/api/v1/info", tag = "system", responses((status = 200, body = v1::InfoResponse)))]
+#[utoipa::path(get, path = "/api/v1/info", operation_id = "getInfo", tag = "system", responses((status = 200, body = v1::InfoResponse)))]
 pub(super) async fn info(
     State(service): State<Service>,
     params: Params,
@@ -242,16 +242,21 @@ pub(super) async fn info(
 }
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "system", responses((status = 200, description = "It does")))]
-pub(super) async fn healthz() -> &'static str {
-    "ok\n"
+#[utoipa::path(get, path = "/healthz", tag = "system", responses((status = 200, description = "It does", content_type = "text/plain", body = String)))]
+pub(super) async fn healthz(params: Params) -> Result<&'static str, Refused> {
+    params.end()?;
+    Ok("ok\n")
 }
 
 /// Whether it can do its work.
 #[utoipa::path(
     get, path = "/readyz", tag = "system",
-    responses((status = 200, description = "It can"), (status = 503, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn readyz(State(service): State<Service>) -> Result<&'static str, Refused> {
+    responses((status = 200, description = "It can", content_type = "text/plain", body = String), (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn readyz(
+    State(service): State<Service>,
+    params: Params,
+) -> Result<&'static str, Refused> {
+    params.end()?;
     service.ready().await?;
     Ok("ready\n")
 }

@@ -13,7 +13,7 @@ const DEFAULT_PAGE: u32 = 100;
 /// Most rows of a page.
 const LARGEST_PAGE: u32 = 500;
 
-/// Longest text of a filter, in bytes; a tag's value has at most 256.
+/// Longest text of a filter, in characters; a tag's value has at most 256 bytes.
 const LONGEST_TEXT: usize = 256;
 
 /// Most tags or dimensions of a filter.
@@ -68,8 +68,8 @@ pub(super) fn states(names: &[String]) -> Result<(), ServiceError> {
 
 /// A text that is only ever compared.
 pub(super) fn text(field: &str, text: &str) -> Result<(), ServiceError> {
-    if text.len() > LONGEST_TEXT || text.chars().any(char::is_control) {
-        let message = format!("at most {LONGEST_TEXT} bytes without control characters");
+    if text.chars().count() > LONGEST_TEXT || text.chars().any(char::is_control) {
+        let message = format!("at most {LONGEST_TEXT} characters without control characters");
         return Err(ServiceError::invalid("invalid_value", field, message));
     }
     Ok(())

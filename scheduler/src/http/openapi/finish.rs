@@ -1,0 +1,279 @@
+//! What every operation and every message has in common, and what the attributes of
+//! handlers and wire types cannot say: for routes and fields of later as well.
+
+use serde_json::{Map, Value, json};
+use spotwise_model::JobState;
+
+/// Refusals by status: the name of the shared response, and what it means.
+const REFUSALS: [(&str, &str, &str); 10] = [
+    (
+        "400",
+        "BadRequest",
+        "What was sent is not acceptable; `field` says where, `detail` what to write instead",
+    ),
+    ("403", "Forbidden", "Calls from pages of other sites are refused"),
+    ("404", "NotFound", "There is no such thing"),
+    ("408", "TimedOut", "The body did not come in time, or the answer took too long"),
+    ("409", "Conflict", "It does not fit the state of things"),
+    ("413", "TooLarge", "More than this address takes"),
+    ("415", "UnsupportedType", "A body of a kind that is not read here"),
+    ("429", "Overloaded", "Too much is going on: later, and less often"),
+    ("500", "Internal", "A defect; the scheduler's log has the cause"),
+    (
+        "503",
+        "Unavailable",
+        "The scheduler stops or stands by, or its store does not answer: later, or elsewhere",
+    ),
+];
+
+/// Fields that are a time, always; other times are empty text where there is none.
+const TIMES: [&str; 5] = ["submitted", "market_time", "wall_time", "as_of", "quoted_at"];
+
+/// Fields that are a time or empty text.
+const OPTIONAL_TIMES: [&str; 9] = [
+    "deadline",
+    "ended",
+    "launched",
+    "started",
+    "finished",
+    "finish_p50",
+    "finish_p90",
+    "since",
+    "spell_since",
+];
+
+const PROBLEM: &str = "application/problem+json";
+
+/// Completes the document; `job_document` is the JSON Schema of what is submitted.
+pub(super) fn finish(document: &mut Value, job_document: Value) {
+    let submitted = take_in(document, job_document);
+    each_operation(document, |path, method, operation| {
+        parameters(operation);
+        body(operation, &submitted);
+        responses(path, method, operation);
+    });
+    let components = entry(document, "components");
+    let shared = REFUSALS
+        .iter()
+        .map(|(status, name, meaning)| ((*name).to_owned(), refusal(status, meaning)));
+    *entry(components, "responses") = Value::Object(shared.collect());
+    if let Some(schemas) = entry(components, "schemas").as_object_mut() {
+        for (name, schema) in schemas.iter_mut() {
+            if !name.starts_with(SUBMITTED) {
+                message(name, schema);
+            }
+        }
+    }
+    // Nobody is asked who they are: it listens on this machine only.
+    entry(document, "security").clone_from(&json!([]));
+}
+
+/// Names of schemas that describe what is submitted begin like this.
+const SUBMITTED: &str = "Document";
+
+/// Moves the schema of documents, and what it refers to, to the other schemas. Gives a
+/// reference to it.
+fn take_in(document: &mut Value, mut schema: Value) -> Value {
+    let definitions = schema.as_object_mut().and_then(|schema| {
+        schema.remove("$schema");
+        schema.remove("$defs")
+    });
+    let mut named = Map::from_iter([(SUBMITTED.to_owned(), schema)]);
+    for (name, definition) in definitions.as_ref().and_then(Value::as_object).into_iter().flatten()
+    {
+        named.insert(format!("{SUBMITTED}{name}"), definition.clone());
+    }
+    named.values_mut().for_each(move_references);
+    // One job by itself has to have a name and a command, and generators know no
+    // `allOf` of a reference and a rule.
+    let mut single = named.get(&format!("{SUBMITTED}Job")).cloned().unwrap_or_default();
+    *entry(&mut single, "required") = json!(["name", "command"]);
+    named.insert(format!("{SUBMITTED}Single"), single);
+    if let Some(whole) = named.get_mut(SUBMITTED) {
+        let kinds = ["Single", "Pipeline"].map(reference);
+        *entry(whole, "anyOf") = kinds.to_vec().into();
+    }
+    if let Some(schemas) = entry(entry(document, "components"), "schemas").as_object_mut() {
+        schemas.extend(named);
+    }
+    reference("")
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{SUBMITTED}{name}") })
+}
+
+fn move_references(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for (name, value) in fields.iter_mut() {
+                let moved = value.as_str().filter(|_| name == "$ref").and_then(|reference| {
+                    let name = reference.strip_prefix("#/$defs/")?;
+                    Some(format!("#/components/schemas/{SUBMITTED}{name}"))
+                });
+                match moved {
+                    Some(moved) => *value = moved.into(),
+                    None => move_references(value),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(move_references),
+        _ => {}
+    }
+}
+
+fn each_operation(document: &mut Value, mut work: impl FnMut(&str, &str, &mut Value)) {
+    let paths = entry(document, "paths").as_object_mut();
+    for (path, methods) in paths.into_iter().flatten() {
+        for (method, operation) in methods.as_object_mut().into_iter().flatten() {
+            work(path, method, operation);
+        }
+    }
+}
+
+/// The exact rules of parameters, by their name: they mean the same everywhere.
+fn parameters(operation: &mut Value) {
+    let given = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in given.into_iter().flatten() {
+        let name = parameter.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(rule) = rule(&name) {
+            entry(parameter, "schema").clone_from(&rule);
+            if rule["type"] == "array" {
+                entry(parameter, "style").clone_from(&"form".into());
+                entry(parameter, "explode").clone_from(&false.into());
+            }
+        }
+    }
+}
+
+fn rule(name: &str) -> Option<Value> {
+    // Without control characters.
+    let text = json!({ "type": "string", "maxLength": 256, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$" });
+    let part = json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$" });
+    let number = |least: u64, most: u64, format| json!({ "type": "integer", "format": format, "minimum": least, "maximum": most });
+    Some(match name {
+        "job" => {
+            json!({ "type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9-]+$", "examples": ["j17"] })
+        }
+        "state" => {
+            json!({ "type": "array", "items": { "type": "string", "enum": JobState::NAMES } })
+        }
+        "group_by" => json!({ "type": "array", "items": part, "maxItems": 8 }),
+        "resume" => {
+            json!({ "type": "array", "items": { "type": "string", "pattern": "^[0-9]+:[0-9]+:[0-9]+$" } })
+        }
+        "name" | "accelerator" => text,
+        "tag" | "filter" => json!({
+            "type": "object", "maxProperties": 20, "additionalProperties": text,
+            "propertyNames": { "maxLength": 256, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$" },
+        }),
+        "page_size" => number(1, 500, "int32"),
+        "attempt" | "rank" | "tail" => number(0, u32::MAX.into(), "int64"),
+        "offset" | "after" | "Last-Event-ID" => number(0, i64::MAX.unsigned_abs(), "int64"),
+        "Idempotency-Key" => {
+            json!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" })
+        }
+        _ => return None,
+    })
+}
+
+/// Job documents are read as YAML and as JSON.
+fn body(operation: &mut Value, submitted: &Value) {
+    let content = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
+    let Some(content) = content else { return };
+    let mut documents = false;
+    for (kind, media) in content.iter_mut() {
+        if media.get("schema").is_none()
+            && ["application/yaml", "application/json"].contains(&kind.as_str())
+        {
+            *media = json!({ "schema": submitted });
+            documents = true;
+        }
+    }
+    if documents {
+        *entry(entry(operation, "requestBody"), "required") = true.into();
+    }
+}
+
+/// Every response has a description, and every refusal that may come is listed.
+fn responses(path: &str, method: &str, operation: &mut Value) {
+    let body = operation.get("requestBody").is_some();
+    let names_job = path.contains('{')
+        || operation
+            .get("parameters")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .any(|parameter| parameter["name"] == "job");
+    let Some(responses) = entry(operation, "responses").as_object_mut() else { return };
+    for (status, name, _) in REFUSALS {
+        let comes = match status {
+            "403" => method != "get",
+            "404" => names_job,
+            "409" => responses.contains_key(status),
+            "415" => body,
+            _ => true,
+        };
+        if comes {
+            let reference = json!({ "$ref": format!("#/components/responses/{name}") });
+            responses.insert(status.to_owned(), reference);
+        }
+    }
+    for (status, response) in responses.iter_mut().filter(|(_, it)| it.get("$ref").is_none()) {
+        let said = response.get("description").and_then(Value::as_str).unwrap_or_default();
+        if said.is_empty() {
+            let said = if status == "201" { "It is done, durably" } else { "The answer" };
+            *entry(response, "description") = said.into();
+        }
+        if status == "201" {
+            let first = json!({ "description": "Where the first of the new jobs is", "schema": { "type": "string" } });
+            *entry(response, "headers") = json!({ "Location": first });
+        }
+    }
+    responses.sort_keys();
+}
+
+fn refusal(status: &str, meaning: &str) -> Value {
+    let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+    let mut refusal = json!({ "description": meaning, "content": { PROBLEM: problem } });
+    if ["429", "503"].contains(&status) {
+        let seconds =
+            json!({ "description": "Seconds", "schema": { "type": "integer", "minimum": 0 } });
+        *entry(&mut refusal, "headers") = json!({ "Retry-After": seconds });
+    }
+    refusal
+}
+
+/// Answers have all of their fields, always, unless serde leaves one out; those that
+/// may be sent by clients have defaults and are marked by the handler's attribute.
+fn message(name: &str, schema: &mut Value) {
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for (field, property) in properties.iter_mut() {
+        let Some(property) = property.as_object_mut() else { continue };
+        property.remove("default");
+        let text = property.get("type").is_some_and(|kind| kind == "string");
+        if text && (TIMES.contains(&field.as_str()) || (name == "Event" && field == "at")) {
+            property.insert("format".to_owned(), "date-time".into());
+        } else if text && OPTIONAL_TIMES.contains(&field.as_str()) {
+            property.insert("pattern".to_owned(), r"^(\d{4}-\d\d-\d\dT.*Z)?$".into());
+        }
+        // 32 bits without a sign are more than an int32 holds.
+        if property.get("format").is_some_and(|format| format == "int32")
+            && property.get("minimum").is_some()
+        {
+            property.insert("format".to_owned(), "int64".into());
+        }
+    }
+    let left_out =
+        |field: &&String| name == "LogLine" && ["base64", "missing"].contains(&field.as_str());
+    let required: Vec<String> =
+        properties.keys().filter(|field| !left_out(field)).cloned().collect();
+    *entry(schema, "required") = required.into();
+}
+
+/// A field of an object, made where it is not there yet.
+fn entry<'a>(object: &'a mut Value, name: &str) -> &'a mut Value {
+    &mut object[name]
+}
