@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod convert;
+pub mod spool;
 
 /// Generated from `proto/spotwise/v1`.
 #[allow(missing_docs, clippy::all, unreachable_pub)]

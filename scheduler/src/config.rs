@@ -1,9 +1,11 @@
 //! What the operator chose for one scheduler.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use spotwise_api::spool::Bounds;
+use spotwise_model::AttemptId;
 use spotwise_model::policy::Policy;
 
 use crate::store::Location;
@@ -48,6 +50,9 @@ pub struct Config {
     pub cpu_milli: Option<u64>,
     /// Memory of this machine to use, in MiB; none for all of it.
     pub memory_mib: Option<u64>,
+    /// Captured output kept of each attempt and rank, in bytes: half from its
+    /// beginning, half from its end.
+    pub output_bytes: u64,
     /// Longest time one planning round may take.
     pub plan_time_limit: Duration,
     /// The operator's policy.
@@ -70,6 +75,12 @@ pub enum Pool {
 /// after the grace and the drift of two clocks over one lease.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
+/// The file in the folder of logs with the first bytes that an attempt and rank wrote;
+/// their last ones are beside it.
+pub fn log_file(logs: &Path, attempt: AttemptId, rank: u32) -> PathBuf {
+    logs.join(format!("{attempt}-{rank}.log"))
+}
+
 impl Config {
     /// A scheduler of this folder with every default.
     pub fn new(data_dir: PathBuf, worker_program: PathBuf) -> Self {
@@ -89,6 +100,7 @@ impl Config {
             simulate_accelerators: false,
             cpu_milli: None,
             memory_mib: None,
+            output_bytes: Bounds::DEFAULT_BYTES,
             plan_time_limit: Duration::from_secs(5),
             policy: Policy::default(),
             worker_program,

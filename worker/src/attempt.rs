@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
+use spotwise_api::spool::{Bounds, Spool};
 use spotwise_api::v1::{Assignment, Exited, ReportRequest, Started, Told};
 use spotwise_model::AttemptId;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
@@ -26,6 +27,7 @@ use crate::prepare::{Prepared, prepare};
 use crate::process::{self, Process, Status, StopTo};
 use crate::progress::ProgressLog;
 use crate::save::Saver;
+use crate::ship::Shipment;
 use crate::supervise::{Action, Order, Supervisor};
 use crate::usage::Sampler;
 use crate::voice::{Voice, start_failed};
@@ -75,7 +77,8 @@ pub(crate) async fn carry_out(
     let name = format!("{}-{}", attempt.id, attempt.link.rank());
     let memory = Memory::new(&name, assignment.memory_bytes);
     let progress = Arc::new(Mutex::new(ProgressLog::new(folder.progress())));
-    let capture = Arc::new(Capture::create(&folder.log()).context("creating the log")?);
+    let bounds = Bounds::of(assignment.output_bytes);
+    let capture = Arc::new(Capture::create(&folder.log(), bounds).context("creating the log")?);
     let _beat = AbortOnDropHandle::new(tokio::spawn(beat(
         attempt.link.clone(),
         Rhythm::new(assignment.heartbeat_ms, assignment.lease_ms),
@@ -90,8 +93,7 @@ pub(crate) async fn carry_out(
     let known = Known::default();
     let voice = Voice::start(
         attempt.link.clone(),
-        folder.log(),
-        capture.level(),
+        Shipment { log: Spool::at(folder.log()), bounds, level: capture.level() },
         orders_sender.clone(),
         known.clone(),
     );

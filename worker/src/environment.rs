@@ -20,6 +20,11 @@ const INSTALL: &str = "SPOTWISE_INSTALL";
 const OWN: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"];
 const OWN_PREFIXES: [&str; 3] = ["CUDA", "NVIDIA", "LC_"];
 
+/// Set where the job does not say otherwise. Python keeps what it prints into a pipe
+/// until it has 8 KiB: nobody would see the progress of a job, and what a killed one
+/// had printed would be lost.
+const DEFAULTS: [(&str, &str); 1] = [("PYTHONUNBUFFERED", "1")];
+
 /// Never given to a command, under any name.
 const TOKEN: &str = "SPOTWISE_WORKER_TOKEN";
 
@@ -41,6 +46,9 @@ pub(crate) fn build(
         .filter(|(name, _)| is_own(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
+    for (name, value) in DEFAULTS {
+        environment.insert(name.to_owned(), value.into());
+    }
     for (name, value) in &assignment.env {
         environment.insert(checked(name)?, text(name, value)?);
     }
@@ -169,6 +177,16 @@ mod tests {
         assert!(!environment.contains_key("AWS_SECRET_ACCESS_KEY"));
         assert!(!environment.values().any(|value| value == "tok"));
         assert_eq!(environment.get("SPOTWISE_RESUME_FROM").unwrap(), "ckpt");
+    }
+
+    #[test]
+    fn python_prints_at_once_unless_the_job_says_otherwise() {
+        let python = |env| {
+            let environment = built(&Assignment { env, ..Assignment::default() }).unwrap();
+            environment.get("PYTHONUNBUFFERED").cloned().unwrap()
+        };
+        assert_eq!(python(BTreeMap::new()), "1");
+        assert_eq!(python(pair("PYTHONUNBUFFERED", "")), "", "empty is off");
     }
 
     #[test]

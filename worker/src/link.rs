@@ -167,14 +167,21 @@ impl Link {
         .await
     }
 
-    /// Hands over output that begins at `offset`; answers what is stored.
-    pub(crate) async fn append(&self, offset: u64, data: Vec<u8>) -> Result<u64, LinkError> {
+    /// Hands over output that begins at `offset`; answers up to where it is stored.
+    /// With `skip` nobody has what lies between that and `offset` any more.
+    pub(crate) async fn append(
+        &self,
+        offset: u64,
+        data: Vec<u8>,
+        skip: bool,
+    ) -> Result<u64, LinkError> {
         let request = AppendLogRequest {
             attempt: self.attempt.clone(),
             rank: self.rank,
             token: self.token.clone(),
             offset,
             data,
+            skip,
         };
         self.call(
             |mut client| async move { Ok(client.append_log(request).await?.into_inner().stored) },

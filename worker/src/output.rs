@@ -1,26 +1,25 @@
-//! Captures the command's output in a bounded file, from which it is shipped.
-//! The pipe is always drained, so that the command never waits for us.
+//! Captures the command's output byte for byte, bounded on disk, from where it is
+//! shipped. The pipe is always drained, so that the command never waits for us.
 
-use std::fs::File;
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, PipeReader, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use spotwise_api::spool::{Bounds, Spool, Writer};
 use tokio::sync::watch;
 
-/// Kept of one attempt's output. More is a program that prints in a loop.
-pub(crate) const KEPT: u64 = 16 * 1024 * 1024;
+/// Read from the pipe at once.
+const READ: usize = 64 * 1024;
 
-/// Longer lines are broken.
-const LINE: usize = 64 * 1024;
-
-const MARKER: &[u8] = b"\n[spotwise: output beyond 16 MiB dropped]\n";
+/// A note waits for the end of the line that the command has begun, but not for
+/// longer than this: a progress bar rewrites its line for hours.
+const LONGEST_WAIT: usize = 4 * 1024;
 
 /// How much has been captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Level {
-    /// Bytes in the file.
+    /// Where kept output ends.
     pub(crate) bytes: u64,
     /// The command and its children have closed the pipe.
     pub(crate) drained: bool,
@@ -30,39 +29,40 @@ pub(crate) struct Level {
 
 /// The captured output of one command.
 pub(crate) struct Capture {
-    spool: Arc<Mutex<Spool>>,
+    sink: Arc<Mutex<Sink>>,
     level: watch::Receiver<Level>,
 }
 
 impl Capture {
-    /// An empty capture in a new file.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    /// A capture whose first bytes are in the file `path`. It goes on where an
+    /// earlier one has ended.
+    pub(crate) fn create(path: &Path, bounds: Bounds) -> io::Result<Self> {
         let (sender, level) = watch::channel(Level::default());
-        let spool = Spool::new(File::create(path)?, KEPT, sender);
-        Ok(Self { spool: Arc::new(Mutex::new(spool)), level })
+        let sink = Sink::new(Writer::open(Spool::at(path.to_owned()), bounds)?, sender);
+        Ok(Self { sink: Arc::new(Mutex::new(sink)), level })
     }
 
     /// Drains the pipe in a thread of its own, until all writers are gone.
     pub(crate) fn drain(&self, mut pipe: PipeReader) -> io::Result<()> {
-        let spool = Arc::clone(&self.spool);
+        let sink = Arc::clone(&self.sink);
         std::thread::Builder::new().name("output".to_owned()).spawn(move || {
-            let mut buffer = vec![0; LINE];
+            let mut buffer = vec![0; READ];
             loop {
                 match pipe.read(&mut buffer) {
                     Ok(0) => break,
-                    Ok(count) => lock(&spool).write(buffer.get(..count).unwrap_or_default()),
+                    Ok(count) => lock(&sink).write(buffer.get(..count).unwrap_or_default()),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(_) => break,
                 }
             }
-            lock(&spool).publish(|level| level.drained = true);
+            lock(&sink).publish(|level| level.drained = true);
         })?;
         Ok(())
     }
 
     /// A line of the worker's own, for the owner of the job.
     pub(crate) fn note(&self, text: &str) {
-        lock(&self.spool).note(text);
+        lock(&self.sink).note(text);
     }
 
     /// Waits until the pipe is drained, but not longer than `patience`: a
@@ -75,9 +75,7 @@ impl Capture {
 
     /// Ends the capture.
     pub(crate) fn close(&self) {
-        let mut spool = lock(&self.spool);
-        spool.closed = true;
-        spool.publish(|level| level.closed = true);
+        lock(&self.sink).close();
     }
 
     /// Follows how much there is.
@@ -86,76 +84,101 @@ impl Capture {
     }
 }
 
-fn lock(spool: &Mutex<Spool>) -> std::sync::MutexGuard<'_, Spool> {
-    spool.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(sink: &Mutex<Sink>) -> std::sync::MutexGuard<'_, Sink> {
+    sink.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Spool {
-    file: File,
-    kept: u64,
-    limit: u64,
-    line: usize,
-    full: bool,
+struct Sink {
+    writer: Writer,
+    /// Bytes that were written to us, kept or not.
+    taken: u64,
+    /// The last line has no end yet.
+    open: bool,
+    /// Notes that wait for that end.
+    notes: Vec<String>,
+    /// Bytes that came while they waited.
+    waited: usize,
+    failing: bool,
     closed: bool,
     level: watch::Sender<Level>,
 }
 
-impl Spool {
-    const fn new(file: File, limit: u64, level: watch::Sender<Level>) -> Self {
-        Self { file, kept: 0, limit, line: 0, full: false, closed: false, level }
+impl Sink {
+    fn new(writer: Writer, level: watch::Sender<Level>) -> Self {
+        let taken = writer.end();
+        Self {
+            writer,
+            taken,
+            open: false,
+            notes: Vec::new(),
+            waited: 0,
+            failing: false,
+            closed: false,
+            level,
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        if self.closed || self.full {
+        if self.closed || bytes.is_empty() {
             return;
         }
-        let broken = self.break_lines(bytes);
-        let room = usize::try_from(self.limit.saturating_sub(self.kept)).unwrap_or(usize::MAX);
-        if let Some(fitting) = broken.get(..room).filter(|_| broken.len() > room) {
-            self.full = true;
-            self.put(fitting);
-            self.put(MARKER);
-        } else {
-            self.put(&broken);
+        let mut rest = bytes;
+        if !self.notes.is_empty() {
+            let line = bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+            self.waited += bytes.len();
+            let due = line.or((self.waited > LONGEST_WAIT).then_some(bytes.len()));
+            let Some((first, later)) = due.and_then(|due| bytes.split_at_checked(due)) else {
+                return self.put(bytes);
+            };
+            self.put(first);
+            self.say_notes();
+            rest = later;
         }
+        self.put(rest);
     }
 
     fn note(&mut self, text: &str) {
         if self.closed {
             return;
         }
-        let open = if self.line > 0 && !self.full { "\n" } else { "" };
-        self.line = 0;
-        self.put(format!("{open}[spotwise: {text}]\n").as_bytes());
+        self.notes.push(format!("[spotwise: {text}]\n"));
+        if !self.open {
+            self.say_notes();
+        }
     }
 
-    /// Puts an end into every line that grows too long.
-    fn break_lines(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut broken = Vec::with_capacity(bytes.len() + 1);
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let mut rest = part;
-            while self.line + rest.len() > LINE {
-                let (head, tail) = rest.split_at(LINE - self.line);
-                broken.extend_from_slice(head);
-                broken.push(b'\n');
-                self.line = 0;
-                rest = tail;
+    fn close(&mut self) {
+        self.say_notes();
+        self.closed = true;
+        self.publish(|level| level.closed = true);
+    }
+
+    /// Each on a line of its own.
+    fn say_notes(&mut self) {
+        self.waited = 0;
+        for note in std::mem::take(&mut self.notes) {
+            if self.open {
+                self.put(b"\n");
             }
-            broken.extend_from_slice(rest);
-            self.line = if rest.ends_with(b"\n") { 0 } else { self.line + rest.len() };
+            self.put(note.as_bytes());
         }
-        broken
     }
 
-    /// A full disk ends the capture, not the command.
+    /// What a full disk does not take is a gap; the command goes on.
     fn put(&mut self, bytes: &[u8]) {
-        if let Err(error) = self.file.write_all(bytes) {
-            tracing::warn!(%error, "output cannot be kept");
-            self.full = true;
+        let Some(last) = bytes.last() else { return };
+        self.open = *last != b'\n';
+        self.taken += bytes.len() as u64;
+        let kept = self.writer.append(bytes);
+        if let Err(error) = &kept {
+            self.writer.skip_to(self.taken);
+            if !self.failing {
+                tracing::warn!(%error, "output cannot be kept");
+            }
         }
-        self.kept = self.file.metadata().map_or(self.kept, |metadata| metadata.len());
-        let kept = self.kept;
-        self.publish(|level| level.bytes = kept);
+        self.failing = kept.is_err();
+        let end = self.writer.end();
+        self.publish(|level| level.bytes = end);
     }
 
     fn publish(&self, change: impl FnOnce(&mut Level)) {
@@ -167,44 +190,52 @@ impl Spool {
 mod tests {
     use super::*;
 
-    fn captured(limit: u64, work: impl FnOnce(&mut Spool)) -> Vec<u8> {
+    fn captured(work: impl FnOnce(&mut Sink)) -> Vec<u8> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let (sender, level) = watch::channel(Level::default());
-        let mut spool = Spool::new(File::create(&path).unwrap(), limit, sender);
-        work(&mut spool);
+        let writer = Writer::open(Spool::at(path.clone()), Bounds::of(0)).unwrap();
+        let mut sink = Sink::new(writer, sender);
+        work(&mut sink);
+        sink.close();
         let bytes = std::fs::read(path).unwrap();
         assert_eq!(level.borrow().bytes, bytes.len() as u64);
         bytes
     }
 
     #[test]
-    fn output_beyond_the_limit_is_dropped_once() {
-        let bytes = captured(10, |spool| {
-            for _ in 0..5 {
-                spool.write(b"1234\n");
-            }
-        });
-        let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(text, format!("1234\n1234\n{}", std::str::from_utf8(MARKER).unwrap()));
-    }
-
-    #[test]
-    fn long_lines_are_broken_wherever_the_reads_fall() {
-        let whole = vec![b'x'; 2 * LINE + 10];
-        for piece in [1_000, LINE, 3 * LINE] {
-            let bytes = captured(KEPT, |spool| whole.chunks(piece).for_each(|it| spool.write(it)));
-            let lengths: Vec<usize> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::len).collect();
-            assert_eq!(lengths, [LINE, LINE, 10], "reads of {piece}");
+    fn bytes_stay_as_they_are_wherever_the_reads_fall() {
+        let mut whole = vec![b'x'; 200_000];
+        whole.extend(b"\r\n\0\xff\xe6\xa8");
+        for piece in [1, 1_000, 70_000, 300_000] {
+            let bytes = captured(|sink| whole.chunks(piece).for_each(|it| sink.write(it)));
+            assert!(bytes == whole, "reads of {piece}");
         }
     }
 
     #[test]
-    fn a_note_begins_its_own_line() {
-        let bytes = captured(KEPT, |spool| {
-            spool.write(b"half");
-            spool.note("a word");
+    fn a_note_waits_for_the_end_of_the_line() {
+        let bytes = captured(|sink| {
+            sink.note("first");
+            sink.write(b"half");
+            sink.note("a word");
+            sink.note("another");
+            sink.write(b" a line");
+            sink.write(b" ends\nnext");
         });
-        assert_eq!(bytes, b"half\n[spotwise: a word]\n");
+        let text =
+            "[spotwise: first]\nhalf a line ends\n[spotwise: a word]\n[spotwise: another]\nnext";
+        assert_eq!(String::from_utf8(bytes).unwrap(), text);
+        let open = captured(|sink| {
+            sink.write(b"open");
+            sink.note("the end");
+        });
+        assert_eq!(open, b"open\n[spotwise: the end]\n");
+        let bar = captured(|sink| {
+            sink.write(b"0 %");
+            sink.note("told");
+            (0..1_000).for_each(|step| sink.write(format!("\r{step} %").as_bytes()));
+        });
+        assert!(!bar.ends_with(b"told]\n"), "it does not wait for ever");
     }
 }

@@ -1,21 +1,36 @@
 //! Ships the captured output, chunk by chunk, from wherever the scheduler has
 //! it; resumed after an outage, and bounded in memory by one chunk.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use spotwise_api::spool::{Bounds, Found, Spool};
 use tokio::sync::watch;
 
 use crate::link::{Backoff, Link, LinkError};
 use crate::output::Level;
 
 /// The most that one call carries.
-const CHUNK: u64 = 256 * 1024;
+const CHUNK: usize = 256 * 1024;
+
+/// Shipped in a second of an output that is larger than its first part: most of it
+/// is removed soon, and a program that prints in a loop is no load for others. The
+/// last part is shipped at once when the command has ended.
+const RATE: u64 = 1024 * 1024;
+
+/// What is shipped.
+#[derive(Clone, Debug)]
+pub(crate) struct Shipment {
+    /// The captured output.
+    pub(crate) log: Spool,
+    /// How much of it is kept.
+    pub(crate) bounds: Bounds,
+    /// How much there is.
+    pub(crate) level: watch::Receiver<Level>,
+}
 
 /// Ships until everything of a closed capture is stored, or nobody wants it.
-pub(crate) async fn ship(link: Link, path: PathBuf, mut level: watch::Receiver<Level>) {
+pub(crate) async fn ship(link: Link, output: Shipment) {
+    let Shipment { log, bounds, mut level } = output;
     let mut offset = 0;
     let mut backoff = Backoff::new();
     loop {
@@ -26,18 +41,27 @@ pub(crate) async fn ship(link: Link, path: PathBuf, mut level: watch::Receiver<L
             }
             continue;
         }
-        let data = match chunk(&path, offset, now.bytes) {
-            Ok(data) => data,
+        let (begin, data) = match next(&log, offset) {
+            Ok(Some(next)) => next,
+            // It was removed while it was looked for: there is newer output.
+            Ok(None) => {
+                tokio::time::sleep(backoff.pause()).await;
+                continue;
+            }
             Err(error) => {
                 tracing::warn!(%error, "captured output cannot be read");
                 return;
             }
         };
-        match link.append(offset, data).await {
+        let sent = data.len() as u64;
+        match link.append(begin, data, begin > offset).await {
             // The scheduler may have less than we sent, or more than we know of.
             Ok(stored) if stored.min(now.bytes) > offset => {
                 offset = stored.min(now.bytes);
                 backoff = Backoff::new();
+                if offset > bounds.head {
+                    pause(&mut level, Duration::from_micros(sent * 1_000_000 / RATE)).await;
+                }
             }
             Ok(stored) => {
                 offset = stored;
@@ -52,9 +76,20 @@ pub(crate) async fn ship(link: Link, path: PathBuf, mut level: watch::Receiver<L
     }
 }
 
-fn chunk(path: &Path, offset: u64, end: u64) -> io::Result<Vec<u8>> {
-    let length = (end - offset).min(CHUNK);
-    let mut data = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    File::open(path)?.read_exact_at(&mut data, offset)?;
-    Ok(data)
+/// The first bytes that are kept from `offset` on, and where they begin.
+fn next(log: &Spool, offset: u64) -> std::io::Result<Option<(u64, Vec<u8>)>> {
+    let found = match log.read(offset, CHUNK)? {
+        Found::Missing { to } => (to, log.read(to, CHUNK)?),
+        found => (offset, found),
+    };
+    Ok(match found {
+        (begin, Found::Data(data)) => Some((begin, data)),
+        _ => None,
+    })
+}
+
+/// Ends early where nothing more will come.
+async fn pause(level: &mut watch::Receiver<Level>, pause: Duration) {
+    // No writer any more is as good as a closed capture.
+    let _ = tokio::time::timeout(pause, level.wait_for(|level| level.closed)).await;
 }

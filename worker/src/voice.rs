@@ -1,9 +1,9 @@
 //! What the worker has to say: output as it comes, reports in order, and the
 //! last words until they are heard.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use spotwise_api::spool::{Bounds, Spool};
 use spotwise_api::v1::{ReportRequest, StartFailed};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -12,7 +12,7 @@ use crate::checkpoint::Known;
 use crate::folder::Folder;
 use crate::link::{Backoff, Link, LinkError};
 use crate::output::Level;
-use crate::ship::ship;
+use crate::ship::{Shipment, ship};
 use crate::supervise::Order;
 
 /// How long the last words are repeated to a scheduler that is away.
@@ -26,17 +26,16 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    /// Ships the output in `log`, and hears in the answers to reports whether
+    /// Ships the output, and hears in the answers to reports whether
     /// the attempt is superseded.
     pub(crate) fn start(
         link: Link,
-        log: PathBuf,
-        level: watch::Receiver<Level>,
+        output: Shipment,
         orders: mpsc::Sender<Order>,
         known: Known,
     ) -> Self {
         let (reports, receiver) = mpsc::unbounded_channel();
-        let shipping = AbortOnDropHandle::new(tokio::spawn(ship(link.clone(), log, level)));
+        let shipping = AbortOnDropHandle::new(tokio::spawn(ship(link.clone(), output)));
         let saying = AbortOnDropHandle::new(tokio::spawn(say(link, receiver, orders, known)));
         Self { shipping, saying, reports }
     }
@@ -68,11 +67,13 @@ impl Voice {
 /// Says what an earlier worker of this folder could not: the rest of the
 /// output, then its reports.
 pub(crate) async fn repeat(link: Link, folder: &Folder, words: Vec<ReportRequest>) {
-    let bytes = std::fs::metadata(folder.log()).map_or(0, |metadata| metadata.len());
+    let log = Spool::at(folder.log());
+    let bytes = log.end().unwrap_or_default();
     let (_sender, level) = watch::channel(Level { bytes, drained: true, closed: true });
     // One report at most says that it is superseded, and nobody has to act on it.
     let (orders, _orders) = mpsc::channel(1);
-    Voice::start(link, folder.log(), level, orders, Known::default()).finish(words).await;
+    let output = Shipment { log, bounds: Bounds::of(0), level };
+    Voice::start(link, output, orders, Known::default()).finish(words).await;
 }
 
 /// The report of an attempt whose command was not started by this worker.

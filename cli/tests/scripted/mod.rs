@@ -221,8 +221,14 @@ impl Jobs for Scripted {
 
     type LogsStream = Answers<LogChunk>;
     async fn logs(&self, _: Request<LogsRequest>) -> Answer<Self::LogsStream> {
-        let chunk =
-            |data: &[u8]| Ok(LogChunk { attempt: "j7.1".into(), rank: 0, data: data.to_vec() });
+        let chunk = |data: &[u8]| {
+            Ok(LogChunk {
+                attempt: "j7.1".into(),
+                rank: 0,
+                data: data.to_vec(),
+                ..LogChunk::default()
+            })
+        };
         let chunks = [chunk(b"\x1b[31mste"), chunk(b"p 1\x1b[0m\nstep 2")];
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
     }

@@ -11,13 +11,14 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use spotwise_api::spool::Bounds;
 use spotwise_model::AttemptId;
 use spotwise_solver::PoolLimit;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use super::{Found, Launch, LaunchError, limits, mark};
-use crate::config::Config;
+use super::{Found, Launch, LaunchError, left, limits, mark};
+use crate::config::{Config, log_file};
 
 /// A kill is repeated until nothing is left, but not for ever: what hangs in
 /// the kernel does not die.
@@ -35,10 +36,18 @@ const RESCUES: usize = 4;
 pub struct Local {
     program: PathBuf,
     work: PathBuf,
+    output: Output,
     install: String,
     total: PoolLimit,
     children: Children,
     reaping: Mutex<JoinSet<()>>,
+}
+
+/// Where captured output belongs, and how much of it.
+#[derive(Clone, Debug)]
+struct Output {
+    logs: PathBuf,
+    bounds: Bounds,
 }
 
 /// Attempt and rank.
@@ -53,6 +62,7 @@ impl Local {
         Self {
             program: config.worker_program.clone(),
             work: config.work_dir(),
+            output: Output { logs: config.logs_dir(), bounds: Bounds::of(config.output_bytes) },
             install: install.to_owned(),
             total: limits::of_this_machine(config),
             children: Children::default(),
@@ -114,6 +124,7 @@ impl Local {
     /// See [`Capacity::list`](super::Capacity::list).
     pub async fn list(&self) -> Vec<Found> {
         let (work, children) = (self.work.clone(), Arc::clone(&self.children));
+        let output = self.output.clone();
         blocking(move || {
             // Before the folders: a child that is launched meanwhile is not
             // listed, instead of listed as dead.
@@ -128,6 +139,10 @@ impl Local {
                 let known = pid.is_some() || child.is_some();
                 let (attempt, rank) = place;
                 let started = was_started(&folder);
+                if !alive && started {
+                    // Before anybody hears that the attempt is over.
+                    output.take(&folder, place);
+                }
                 known.then_some(Found { attempt, rank, pid, alive, started })
             });
             found.collect()
@@ -148,7 +163,7 @@ impl Local {
     ) -> usize {
         let (work, children) = (self.work.clone(), Arc::clone(&self.children));
         let (ours, install) = (install == self.install, install.to_owned());
-        let program = self.program.clone();
+        let (program, output) = (self.program.clone(), self.output.clone());
         blocking(move || {
             let mut killed = 0;
             for process in mark::find(&install) {
@@ -160,7 +175,7 @@ impl Local {
             }
             // The folders are this installation's.
             if ours {
-                clear(&program, &work, &children, &is_live);
+                clear(&program, &work, &children, &output, &is_live);
             }
             killed
         })
@@ -210,6 +225,16 @@ impl Local {
     }
 }
 
+impl Output {
+    /// What a worker had captured and not handed over when it died.
+    fn take(&self, folder: &Path, (attempt, rank): Place) {
+        let log = log_file(&self.logs, attempt, rank);
+        if let Err(error) = left::take_output(folder, log, self.bounds) {
+            tracing::warn!(%error, attempt.id = %attempt, rank, "captured output is not taken over");
+        }
+    }
+}
+
 /// No worker looks after it any more, and nobody will: either the attempt is
 /// over, or the command was started, which happens once.
 fn is_stray(
@@ -227,7 +252,13 @@ fn is_stray(
 /// Removes the folders of attempts that are over. What lasts is elsewhere, but for
 /// the outputs that a killed worker has left: a worker is started that keeps them,
 /// and the folder goes the next time.
-fn clear(program: &Path, work: &Path, children: &Children, is_live: &impl Fn(AttemptId) -> bool) {
+fn clear(
+    program: &Path,
+    work: &Path,
+    children: &Children,
+    output: &Output,
+    is_live: &impl Fn(AttemptId) -> bool,
+) {
     let mut rescued = 0;
     for place in places(work) {
         let mut children = lock(children);
@@ -238,6 +269,7 @@ fn clear(program: &Path, work: &Path, children: &Children, is_live: &impl Fn(Att
         }
         children.remove(&place);
         drop(children);
+        output.take(&folder, place);
         if folder.join(OUTPUTS_NOTE).exists() {
             if rescued < RESCUES && rescue(program, &folder) {
                 rescued += 1;

@@ -1,6 +1,7 @@
 //! Where attempts run. Everything here is idempotent by attempt and rank, and
 //! nothing here decides: phases do.
 
+mod left;
 mod limits;
 mod local;
 mod mark;

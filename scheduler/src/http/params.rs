@@ -38,9 +38,13 @@ impl<S: Sync> FromRequestParts<S> for Params {
 impl Params {
     /// A text; empty where it is not given.
     pub(super) fn text(&mut self, name: &'static str) -> Result<String, ServiceError> {
+        Ok(self.optional(name)?.unwrap_or_default())
+    }
+
+    fn optional(&mut self, name: &'static str) -> Result<Option<String>, ServiceError> {
         let mut found = self.take(|given| given == name);
         match (found.pop(), found.pop()) {
-            (value, None) => Ok(value.map(|(_, value)| value).unwrap_or_default()),
+            (value, None) => Ok(value.map(|(_, value)| value)),
             (_, Some(_)) => {
                 Err(ServiceError::invalid("duplicate_parameter", name, "is given twice"))
             }
@@ -52,28 +56,41 @@ impl Params {
         &mut self,
         name: &'static str,
     ) -> Result<N, ServiceError> {
-        let text = self.text(name)?;
+        Ok(self.optional_number(name)?.unwrap_or_default())
+    }
+
+    /// A number; none where it is not given.
+    pub(super) fn optional_number<N: FromStr>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<N>, ServiceError> {
+        let Some(text) = self.optional(name)? else { return Ok(None) };
         let plain = text.bytes().all(|b| b.is_ascii_digit());
-        let number = if text.is_empty() { Some(N::default()) } else { text.parse().ok() };
+        let number = text.parse().ok().filter(|_| plain);
         number
-            .filter(|_| plain)
+            .map(Some)
             .ok_or_else(|| ServiceError::invalid("invalid_value", name, "not a whole number"))
     }
 
     /// `true` or `false`; false where it is not given.
     pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, ServiceError> {
-        match self.text(name)?.as_str() {
-            "true" => Ok(true),
-            "false" | "" => Ok(false),
+        match self.optional(name)?.as_deref() {
+            Some("true") => Ok(true),
+            Some("false") | None => Ok(false),
             _ => Err(ServiceError::invalid("invalid_value", name, "write true or false")),
         }
     }
 
     /// A list: `name=a,b` or `name=a&name=b`.
-    pub(super) fn list(&mut self, name: &'static str) -> Vec<String> {
+    pub(super) fn list(&mut self, name: &'static str) -> Result<Vec<String>, ServiceError> {
         let found = self.take(|given| given == name);
         let parts = found.iter().flat_map(|(_, value)| value.split(','));
-        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        let parts: Vec<String> = parts.map(str::to_owned).collect();
+        if parts.iter().any(String::is_empty) {
+            let message = "has an empty part; leave the parameter out for none";
+            return Err(ServiceError::invalid("invalid_value", name, message));
+        }
+        Ok(parts)
     }
 
     /// A map: `name[key]=value`.
@@ -142,7 +159,7 @@ mod tests {
     async fn parameters_are_taken_one_by_one() {
         let mut given =
             params("state=waiting,held&state=active&page_size=5&tag[Team]=a%20b&all=true").await;
-        assert_eq!(given.list("state"), ["waiting", "held", "active"]);
+        assert_eq!(given.list("state").unwrap(), ["waiting", "held", "active"]);
         assert_eq!(given.number::<u32>("page_size").unwrap(), 5);
         assert_eq!(given.map("tag").unwrap()["Team"], "a b");
         assert!(given.flag("all").unwrap() && !given.flag("follow").unwrap());
@@ -153,9 +170,11 @@ mod tests {
     async fn what_is_not_known_is_refused() {
         let error = params("team=*").await.end().unwrap_err();
         assert_eq!((error.code(), error.field()), ("unknown_parameter", "team"));
-        for bad in ["n=-1", "n=1e9", "n=99999999999", "n=+5", "n=1&n=2", "n=x"] {
+        for bad in ["n=-1", "n=1e9", "n=99999999999", "n=+5", "n=1&n=2", "n=x", "n="] {
             assert!(params(bad).await.number::<u32>("n").is_err(), "{bad}");
         }
+        assert!(params("state=").await.list("state").is_err());
+        assert!(params("all=").await.flag("all").is_err());
         assert!(params("all=yes").await.flag("all").is_err());
         assert!(params("tag[a]=1&tag[a]=2").await.map("tag").is_err());
     }

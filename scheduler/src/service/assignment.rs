@@ -71,6 +71,7 @@ pub fn assignment(
         money_lasts_ms: money_lasts.map(millis),
         memory_bytes: attempt.share.memory_mib.saturating_mul(1 << 20),
         stop_signal_to: spec.checkpoint.as_ref().map_or_else(String::new, signal_to),
+        output_bytes: config.output_bytes,
     }
 }
 

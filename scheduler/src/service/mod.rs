@@ -14,7 +14,6 @@ mod limits;
 mod live;
 mod logs;
 mod names;
-mod output;
 mod quote;
 mod resubmit;
 mod submit;

@@ -95,8 +95,12 @@ impl Bench {
     }
 
     pub(crate) fn token(&self, attempt: &str) -> String {
+        self.token_of(attempt, 0)
+    }
+
+    pub(crate) fn token_of(&self, attempt: &str, rank: u32) -> String {
         let attempt: AttemptId = attempt.parse().unwrap();
-        self.tokens.token(WorkerId { attempt, rank: 0 })
+        self.tokens.token(WorkerId { attempt, rank })
     }
 }
 

@@ -165,24 +165,6 @@ async fn workers_prove_who_they_are() {
 }
 
 #[tokio::test]
-async fn output_is_stored_by_offset() {
-    let bench = Bench::new().await;
-    let append = |offset, data: &[u8]| {
-        bench.service.append_log(v1::AppendLogRequest {
-            attempt: "j1.1".to_owned(),
-            rank: 0,
-            token: bench.token("j1.1"),
-            offset,
-            data: data.to_vec(),
-        })
-    };
-    assert_eq!(append(0, b"one\n").await.unwrap().stored, 4);
-    assert_eq!(append(100, b"far\n").await.unwrap().stored, 4);
-    let large = append(4, &vec![b'x'; 300 * 1024]).await.unwrap_err();
-    assert_eq!(large.kind(), Kind::TooLarge);
-}
-
-#[tokio::test]
 async fn calls_with_one_key_at_the_same_time_make_one_job() {
     let bench = Bench::new().await;
     let calls = (0..8).map(|_| bench.service.submit(submit(JOB, "k1")));
@@ -190,40 +172,6 @@ async fn calls_with_one_key_at_the_same_time_make_one_job() {
     let fresh = answers.iter().filter(|answer| !answer.as_ref().unwrap().replayed);
     assert_eq!(fresh.count(), 1);
     assert_eq!(bench.service.list(list()).await.unwrap().jobs.len(), 1);
-}
-
-#[tokio::test]
-async fn output_is_read_attempt_by_attempt() {
-    let bench = Bench::new().await;
-    let job = super::assignment::tests::ended_job("j17", 2);
-    bench.keep(job).await;
-    for (attempt, text) in [("j17.1", "one\ntwo\n"), ("j17.2", "three\nfour\n")] {
-        let append = v1::AppendLogRequest {
-            attempt: attempt.to_owned(),
-            rank: 0,
-            token: bench.token(attempt),
-            offset: 0,
-            data: text.as_bytes().to_vec(),
-        };
-        bench.service.append_log(append).await.unwrap();
-    }
-    let read = async |request: v1::LogsRequest| {
-        let job = "j17".to_owned();
-        let reader = bench.service.logs(v1::LogsRequest { job, ..request }).await?;
-        let chunks: Vec<_> = reader.into_stream().collect().await;
-        let data = chunks.into_iter().flat_map(|chunk| chunk.unwrap().data).collect();
-        Ok::<_, ServiceError>(String::from_utf8(data).unwrap())
-    };
-    let all = v1::LogsRequest::default();
-    assert_eq!(read(all.clone()).await.unwrap(), "three\nfour\n", "the newest attempt");
-    let first = v1::LogsRequest { attempt: 1, tail: 1, follow: true, ..all.clone() };
-    assert_eq!(read(first).await.unwrap(), "two\n");
-    for follow in [false, true] {
-        let every = v1::LogsRequest { all_attempts: true, follow, ..all.clone() };
-        assert_eq!(read(every).await.unwrap(), "one\ntwo\nthree\nfour\n", "and it ends");
-    }
-    let missing = v1::LogsRequest { attempt: 3, ..all };
-    assert_eq!(read(missing).await.unwrap_err().kind(), Kind::NotFound);
 }
 
 #[tokio::test]

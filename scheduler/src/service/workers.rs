@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_api::convert::{exit, memory, restored, step, stop_reason, told};
+use spotwise_api::spool::{Bounds, Spool, Writer};
 use spotwise_api::v1;
 use spotwise_model::time::between;
 
 use super::logs::on_files;
 use super::submit::unexpected;
-use super::{Service, ServiceError, assignment, limits, millis, output};
+use super::{Service, ServiceError, assignment, limits, millis};
 use crate::handle::{Command, Loaded, Orders, Reply, WorkerId};
 
 /// Ranks of the largest gang.
@@ -97,8 +98,9 @@ impl Service {
                 message: "at most 256 KiB of output a call".to_owned(),
             });
         }
-        let path = self.log_path(worker.attempt, worker.rank);
-        let append = move || output::append(&path, request.offset, &request.data);
+        let spool = Spool::at(self.log_path(worker.attempt, worker.rank));
+        let bounds = Bounds::of(self.parts.config.output_bytes);
+        let append = move || append(spool, bounds, &request);
         Ok(v1::AppendLogResponse { stored: on_files(append).await? })
     }
 
@@ -111,6 +113,21 @@ impl Service {
         let good = rank < MOST_RANKS && self.parts.tokens.verify(worker, token);
         good.then_some(worker).ok_or(REFUSED)
     }
+}
+
+/// Stores output; what is stored already is passed over. Answers up to where it is
+/// stored: the worker sends what lies between that and where its own began.
+fn append(spool: Spool, bounds: Bounds, request: &v1::AppendLogRequest) -> std::io::Result<u64> {
+    let mut writer = Writer::open(spool, bounds)?;
+    if request.skip {
+        writer.skip_to(request.offset);
+    } else if request.offset > writer.end() {
+        return Ok(writer.end());
+    }
+    let known = writer.end().saturating_sub(request.offset);
+    let new = usize::try_from(known).ok().and_then(|known| request.data.get(known..));
+    writer.append(new.unwrap_or_default())?;
+    Ok(writer.end())
 }
 
 /// Exactly one thing is reported a call.

@@ -35,6 +35,8 @@ pub struct Script {
     pub registers: u32,
     pub reports: Vec<ReportRequest>,
     pub log: Vec<u8>,
+    /// Bytes of the output that nobody has any more.
+    pub lost: u64,
     pub largest_chunk: usize,
 }
 
@@ -106,12 +108,16 @@ impl Workers for Fake {
         let append = r.into_inner();
         self.answer(&append.token.clone(), |script| {
             script.largest_chunk = script.largest_chunk.max(append.data.len());
-            let offset = usize::try_from(append.offset).unwrap();
-            if offset <= script.log.len() {
-                script.log.truncate(offset);
+            let end = script.log.len() as u64 + script.lost;
+            if append.skip && append.offset > end {
+                script.lost += append.offset - end;
+            }
+            let at = usize::try_from(append.offset - script.lost).unwrap();
+            if at <= script.log.len() {
+                script.log.truncate(at);
                 script.log.extend(append.data);
             }
-            AppendLogResponse { stored: script.log.len() as u64 }
+            AppendLogResponse { stored: script.log.len() as u64 + script.lost }
         })
     }
 }

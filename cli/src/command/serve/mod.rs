@@ -103,6 +103,10 @@ pub(crate) struct Serve {
     /// than outages that jobs shall survive
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = worker_lease)]
     worker_lease: Duration,
+    /// Kept of what an attempt (of a gang: each of its nodes) writes, 1MB to 16GB:
+    /// half from its beginning, half from its end. Default: 16 MiB
+    #[arg(long, value_name = "SIZE", value_parser = log_size)]
+    log_size: Option<u64>,
     /// The operator's settings, YAML
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -199,6 +203,7 @@ impl Serve {
         config.pool = if self.outside_workers { Pool::Outside } else { Pool::Local };
         config.cpu_milli = self.cpus;
         config.memory_mib = self.memory;
+        config.output_bytes = self.log_size.unwrap_or(config.output_bytes);
         if let Some(path) = &self.policy {
             config.policy = policy::read(path)?;
         }
@@ -361,17 +366,29 @@ fn cpus(text: &str) -> Result<u64, String> {
     if milli > 0 && micros % 1_000 == 0 { Ok(milli) } else { Err(wrong()) }
 }
 
-/// `8GB`, `8GiB`, `512MB` as in job files, in whole MiB.
+const MIB: u64 = 1 << 20;
+
+/// In whole MiB.
 fn memory(text: &str) -> Result<u64, String> {
-    const MIB: u64 = 1 << 20;
+    let bytes = bytes(text)?;
+    if bytes >= MIB { Ok(bytes / MIB) } else { Err("write 1MiB or more".to_owned()) }
+}
+
+/// In bytes.
+fn log_size(text: &str) -> Result<u64, String> {
+    let in_range = |bytes: &u64| (1_000_000..=16_000_000_000).contains(bytes);
+    bytes(text).ok().filter(in_range).ok_or_else(|| "write a size from 1MB to 16GB".to_owned())
+}
+
+/// `8GB`, `8GiB`, `512MB` as in job files.
+fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || "write a size such as 8GB, 8GiB or 512MB".to_owned();
     let units = [("GiB", 1024 * MIB), ("GB", 1_000_000_000), ("MiB", MIB), ("MB", 1_000_000)];
     let (number, factor) = units
         .iter()
         .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)))
         .ok_or_else(wrong)?;
-    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(wrong)?;
-    if bytes >= MIB { Ok(bytes / MIB) } else { Err(wrong()) }
+    number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ fn rule(name: &str) -> Option<Value> {
     let number = |least: u64, most: u64, format| json!({ "type": "integer", "format": format, "minimum": least, "maximum": most });
     Some(match name {
         "job" => {
-            json!({ "type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9-]+$", "examples": ["j17"] })
+            json!({ "type": "string", "minLength": 1, "maxLength": 74, "pattern": r"^[a-z0-9-]{1,63}(\[[0-9]{1,9}\])?$", "examples": ["j17"] })
         }
         "state" => {
             json!({ "type": "array", "items": { "type": "string", "enum": JobState::NAMES } })
@@ -167,6 +167,8 @@ fn rule(name: &str) -> Option<Value> {
             "type": "object", "maxProperties": 20, "additionalProperties": text,
             "propertyNames": { "maxLength": 256, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$" },
         }),
+        "since" | "until" => json!({ "anyOf": [{ "type": "string", "format": "date-time" }, { "type": "string", "format": "date" }] }),
+        "timezone" => json!({ "type": "string", "examples": ["Europe/Berlin"] }),
         "page_size" => number(1, 500, "int32"),
         "attempt" | "rank" | "tail" => number(0, u32::MAX.into(), "int64"),
         "offset" | "after" | "Last-Event-ID" => number(0, i64::MAX.unsigned_abs(), "int64"),
