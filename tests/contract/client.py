@@ -10,7 +10,7 @@ from spotwise_client.models import SubmitResponse
 
 client = Client(base_url=sys.argv[1])
 document = DocumentSingle.from_dict(
-    {"name": "generated", "command": ["true"], "runtime": "1h"}
+    {"name": "generated", "command": ["true"], "work": {"duration": "1h"}}
 )
 submitted = submit_jobs.sync(client=client, body=document, idempotency_key="generated")
 assert isinstance(submitted, SubmitResponse), submitted

@@ -19,7 +19,7 @@ fn tools() -> Option<PathBuf> {
 
 fn start(folder: &Path) -> Scheduler {
     let scheduler = Scheduler::start(folder, &["--outside-workers"]).expect("it starts");
-    let array = "name: many\ncommand: ['true']\nruntime: 1h\narray: {count: 3}\n";
+    let array = "name: many\ncommand: ['true']\nwork: {duration: 1h}\narray: {size: 3}\n";
     scheduler.submit(array, "many").expect("accepted");
     scheduler
 }

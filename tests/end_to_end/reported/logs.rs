@@ -19,7 +19,8 @@ fn start(folder: &Path) -> Scheduler {
 /// A job that runs a script; what else its document says follows.
 fn submit(scheduler: &Scheduler, script: &str, more: &str) -> String {
     let script = serde_json::to_string(script).expect("a text");
-    let document = format!("name: talk\ncommand: [bash, -c, {script}]\nruntime: 10m\n{more}");
+    let document =
+        format!("name: talk\ncommand: [bash, -c, {script}]\nwork: {{duration: 10m}}\n{more}");
     scheduler.submit(&document, &format!("k{}", script.len())).expect("accepted").remove(0)
 }
 

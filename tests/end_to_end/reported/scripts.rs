@@ -113,7 +113,8 @@ fn lists_are_complete_or_say_that_they_are_not() {
 fn ids_of_all_that_was_accepted_are_printed_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let scheduler = start(folder.path());
-    let good = file(folder.path(), "good.yaml", "name: good\ncommand: ['true']\nwork: {duration: 1h}\n");
+    let good =
+        file(folder.path(), "good.yaml", "name: good\ncommand: ['true']\nwork: {duration: 1h}\n");
     // Valid by itself: only the scheduler knows that there is no such job to wait for.
     let bad = file(
         folder.path(),
@@ -172,7 +173,8 @@ fn ids_of_all_that_was_accepted_are_printed_at_once() {
 fn json_is_alone_on_standard_output_and_errors_have_a_code() {
     let folder = tempfile::tempdir().expect("a folder");
     let scheduler = start(folder.path());
-    let good = file(folder.path(), "good.yaml", "name: good\ncommand: ['true']\nwork: {duration: 1h}\n");
+    let good =
+        file(folder.path(), "good.yaml", "name: good\ncommand: ['true']\nwork: {duration: 1h}\n");
     let good = good.to_str().expect("text");
     for (arguments, code) in [
         (vec!["submit", "-y", good], 0),

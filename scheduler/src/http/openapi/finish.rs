@@ -47,9 +47,10 @@ const PROBLEM: &str = "application/problem+json";
 /// Completes the document; `job_document` is the JSON Schema of what is submitted.
 pub(super) fn finish(document: &mut Value, job_document: Value) {
     let submitted = take_in(document, job_document);
+    let changes = changes(document);
     each_operation(document, |path, method, operation| {
         parameters(operation);
-        body(operation, &submitted);
+        body(method, operation, &submitted, &changes);
         responses(path, method, operation);
     });
     let components = entry(document, "components");
@@ -167,7 +168,9 @@ fn rule(name: &str) -> Option<Value> {
             "type": "object", "maxProperties": 20, "additionalProperties": text,
             "propertyNames": { "maxLength": 256, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$" },
         }),
-        "since" | "until" => json!({ "anyOf": [{ "type": "string", "format": "date-time" }, { "type": "string", "format": "date" }] }),
+        "since" | "until" => {
+            json!({ "anyOf": [{ "type": "string", "format": "date-time" }, { "type": "string", "format": "date" }] })
+        }
         "timezone" => json!({ "type": "string", "examples": ["Europe/Berlin"] }),
         "page_size" => number(1, 500, "int32"),
         "attempt" | "rank" | "tail" => number(0, u32::MAX.into(), "int64"),
@@ -179,22 +182,35 @@ fn rule(name: &str) -> Option<Value> {
     })
 }
 
-/// Job documents are read as YAML and as JSON.
-fn body(operation: &mut Value, submitted: &Value) {
+/// Job documents, and changes of a job, are read as YAML and as JSON.
+fn body(method: &str, operation: &mut Value, submitted: &Value, changes: &Value) {
     let content = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
-    let Some(content) = content else { return };
-    let mut documents = false;
-    for (kind, media) in content.iter_mut() {
-        if media.get("schema").is_none()
-            && ["application/yaml", "application/json"].contains(&kind.as_str())
-        {
-            *media = json!({ "schema": submitted });
-            documents = true;
+    let schema = if method == "patch" { changes } else { submitted };
+    let mut untyped = false;
+    for media in content.into_iter().flat_map(Map::values_mut) {
+        if media.get("schema").is_none() {
+            *media = json!({ "schema": schema });
+            untyped = true;
         }
     }
-    if documents {
+    // A job is submitted again with a mended document, or as it was.
+    let optional = operation["operationId"] == "resubmitJob";
+    if untyped && !optional {
         *entry(entry(operation, "requestBody"), "required") = true.into();
     }
+}
+
+/// What may be changed of a job that is there: these fields of its document.
+fn changes(document: &Value) -> Value {
+    let job = &document["components"]["schemas"][format!("{SUBMITTED}Job")]["properties"];
+    let fields = ["budget_usd", "deadline", "priority", "retries"];
+    let fields = fields.map(|name| (name.to_owned(), job[name].clone()));
+    json!({
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": false,
+        "properties": Map::from_iter(fields),
+    })
 }
 
 /// Every response has a description, and every refusal that may come is listed.
