@@ -25,7 +25,7 @@ fn job(name: &str, memory: &str, script: &str) -> String {
 #[test]
 fn the_peak_is_measured_and_a_kill_at_the_request_is_explained() {
     let folder = tempfile::tempdir().expect("a folder");
-    let scheduler = on(folder.path(), STAYS, &["--cpus", "8"]);
+    let scheduler = on(folder.path(), STAYS, &[]);
     // `tail` keeps what has no line end.
     let takes = "head -c 300000000 /dev/zero | tail -n 1 | wc -c";
     let documents = [

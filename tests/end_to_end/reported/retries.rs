@@ -19,7 +19,7 @@ fn job(name: &str, script: &str) -> String {
 #[test]
 fn a_job_that_asks_to_be_run_again_and_saves_nothing_new_is_given_up() {
     let folder = tempfile::tempdir().expect("a folder");
-    let scheduler = on(folder.path(), STAYS, &["--cpus", "8"]);
+    let scheduler = on(folder.path(), STAYS, &[]);
     let says = "echo \"{\\\"step\\\":$n,\\\"total\\\":9}\" >> $SPOTWISE_PROGRESS_FILE";
     let save = "echo $n > $SPOTWISE_CHECKPOINT_DIR/n; sleep 0.1";
     let stuck = [

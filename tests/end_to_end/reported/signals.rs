@@ -24,7 +24,7 @@ fn cancel(scheduler: &Scheduler, job: &str) {
 #[test]
 fn data_loaders_live_until_the_trainer_has_saved_where_the_job_asks_for_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    let scheduler = on(folder.path(), STAYS, &["--cpus", "8"]);
+    let scheduler = on(folder.path(), STAYS, &[]);
     let script = "sh -c \"trap \\\"echo loader told; exit\\\" TERM; while :; do sleep 0.1; done\" & \
         l=$!; trap \"sleep 0.5; kill -0 $l && echo loader lives; exit 75\" TERM; echo up; \
         while :; do sleep 0.1; done";
