@@ -42,7 +42,7 @@ async fn read(bench: &Bench, request: v1::LogsRequest) -> Result<String, Service
 
 fn job(attempts: u32, nodes: u32) -> spotwise_model::Job {
     let mut job = ended_job("j17", attempts);
-    job.spec.resources.nodes = nodes;
+    std::sync::Arc::make_mut(&mut job.spec).resources.nodes = nodes;
     job
 }
 
