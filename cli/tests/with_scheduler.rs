@@ -117,7 +117,7 @@ async fn a_pipe_gets_logs_as_they_were_written() {
     let answer = run(&server, &["logs", "j7"]).await;
     assert_eq!(answer.out, "\x1b[31mstep 1\x1b[0m\nstep 2");
     let named = run(&server, &["logs", "j7", "--all-attempts"]).await;
-    assert_eq!(named.out, "j7.1 | \x1b[31mstep 1\x1b[0m\nj7.1 | step 2\n");
+    assert_eq!(named.out, "j7.1 | \x1b[31mstep 1\x1b[0m\nj7.1 | step 2");
 }
 
 #[tokio::test]

@@ -216,7 +216,7 @@ pub(crate) fn survey(root: &Path) -> Result<Survey, (PathBuf, io::Error)> {
     let mut survey = Survey::default();
     if root.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
         let real = root.canonicalize().map_err(|error| (root.to_owned(), error))?;
-        Walk { root, real: &real, survey: &mut survey }.into_folder(Path::new(""), 0)?;
+        Walk { root, real: &real, survey: &mut survey }.descend(Path::new(""), 0)?;
     }
     survey.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     survey.left_out.sort_unstable();
@@ -230,7 +230,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn into_folder(&mut self, path: &Path, depth: usize) -> Result<(), (PathBuf, io::Error)> {
+    fn descend(&mut self, path: &Path, depth: usize) -> Result<(), (PathBuf, io::Error)> {
         let full = self.root.join(path);
         let inside = match fs::read_dir(&full) {
             Ok(inside) => inside,
@@ -288,7 +288,7 @@ impl Walk<'_> {
         };
         let is_folder = kind == Kind::Folder;
         self.survey.entries.push(Entry::of(path.clone(), &metadata, kind));
-        if is_folder { self.into_folder(&path, depth + 1) } else { Ok(()) }
+        if is_folder { self.descend(&path, depth + 1) } else { Ok(()) }
     }
 
     /// What was removed between two looks was never there.

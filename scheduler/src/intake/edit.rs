@@ -63,7 +63,7 @@ pub(crate) fn changed(
     if let Some(budget) = budget {
         changes.extend(set_budget(state, request, (&mut job, &mut spec), budget, now)?);
         let before = old.spec.budget.map_or("none".to_owned(), |old| old.human().to_string());
-        note(&mut words, "budget", before, budget.human().to_string());
+        note(&mut words, "budget", &before, &budget.human().to_string());
     }
     if let Some(deadline) = deadline {
         let at = deadline.from(old.deadline, now.market);
@@ -74,11 +74,11 @@ pub(crate) fn changed(
         })?;
         spec.deadline = Some(Deadline::At(at));
         (job.deadline, job.deadline_source) = (at, DeadlineSource::Given);
-        note(&mut words, "deadline", old.deadline.to_string(), at.to_string());
+        note(&mut words, "deadline", &old.deadline.to_string(), &at.to_string());
     }
     if let Some(priority) = priority {
         spec.priority = priority;
-        note(&mut words, "priority", old.spec.priority.to_string(), priority.to_string());
+        note(&mut words, "priority", &old.spec.priority.to_string(), &priority.to_string());
     }
     if let Some(retries) = retries {
         set_retries(&mut spec, retries, &mut words);
@@ -105,7 +105,7 @@ pub(crate) fn changed(
     Ok((changes, words))
 }
 
-fn note(words: &mut Vec<String>, what: &str, old: String, new: String) {
+fn note(words: &mut Vec<String>, what: &str, old: &str, new: &str) {
     if old != new {
         words.push(format!("{what} {old} -> {new}"));
     }
@@ -115,11 +115,11 @@ fn set_retries(spec: &mut JobSpec, retries: EditRetries, words: &mut Vec<String>
     let limit = |limit: Option<u32>| limit.map_or("unlimited".to_owned(), |n| n.to_string());
     if let Some(errors) = retries.errors {
         let old = std::mem::replace(&mut spec.retries.errors, errors);
-        note(words, "retries after errors", old.to_string(), errors.to_string());
+        note(words, "retries after errors", &old.to_string(), &errors.to_string());
     }
     if let Some(interruptions) = retries.interruptions {
         let old = std::mem::replace(&mut spec.retries.interruptions, interruptions);
-        note(words, "retries after interruptions", limit(old), limit(interruptions));
+        note(words, "retries after interruptions", &limit(old), &limit(interruptions));
     }
 }
 

@@ -259,10 +259,10 @@ impl<'p, 'a> Pass<'p, 'a> {
             Found::Best(index, want, fit) => {
                 self.room.take(&want, &fit);
                 self.book.seat(&want);
-                if let Some(pair) = ask.pairs.get(index).filter(|_| self.is_full(want.listing)) {
-                    if !self.waits || ask.must_go {
-                        self.hold(ask, pair.listing(), want.ends);
-                    }
+                if let Some(pair) = ask.pairs.get(index).filter(|_| self.is_full(want.listing))
+                    && (!self.waits || ask.must_go)
+                {
+                    self.hold(ask, pair.listing(), want.ends);
                 }
             }
             // It waits by its own choice.

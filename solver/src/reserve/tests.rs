@@ -25,16 +25,14 @@ fn small(id: u64, cpu_milli: u64, minutes: u64, due: u64) -> PlanJob {
     PlanJob { deadline, ..job(id, spec, 0, 0) }
 }
 
-fn first(job: PlanJob, priority: i32) -> PlanJob {
-    let mut spec = (*job.spec).clone();
-    spec.priority = priority;
-    PlanJob { spec: spec.into(), ..job }
+fn first(mut job: PlanJob, priority: i32) -> PlanJob {
+    std::sync::Arc::make_mut(&mut job.spec).priority = priority;
+    job
 }
 
-fn unknown(job: PlanJob) -> PlanJob {
-    let mut spec = (*job.spec).clone();
-    spec.work = Work::Unknown;
-    PlanJob { spec: spec.into(), ..job }
+fn unknown(mut job: PlanJob) -> PlanJob {
+    std::sync::Arc::make_mut(&mut job.spec).work = Work::Unknown;
+    job
 }
 
 /// Machines for all, and no changeover.

@@ -275,7 +275,10 @@ impl Collector<'_> {
             self.gate.pass(|turn| match target.symlink_metadata() {
                 _ if turn == Turn::Late => Ok(()),
                 // One that is not empty holds what others have left.
-                Ok(metadata) if metadata.is_dir() => Ok(drop(fs::remove_dir(&target))),
+                Ok(metadata) if metadata.is_dir() => {
+                    let _ = fs::remove_dir(&target);
+                    Ok(())
+                }
                 Ok(_) => if_there(fs::remove_file(&target)).map(drop),
                 Err(_) => Ok(()),
             })?;

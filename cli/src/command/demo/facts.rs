@@ -148,6 +148,7 @@ mod tests {
             keys: vec![key.to_owned()],
             total_micros: micros,
             compute_micros: micros,
+            settled_micros: micros,
             ..CostRow::default()
         };
         CostReport {

@@ -114,7 +114,7 @@ async fn a_state_file_that_is_rewritten_is_whole_in_the_checkpoint() {
     let status = bench.folder().join("status.json");
     let _writers = (
         Writer::every(30, move |round| {
-            fs::write(&status, format!("{{\"round\":{round}}}")).unwrap()
+            fs::write(&status, format!("{{\"round\":{round}}}")).unwrap();
         }),
         weights(&bench),
     );
