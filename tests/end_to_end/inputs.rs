@@ -128,7 +128,7 @@ fn bad_requests() -> Vec<Bad> {
         with("69 missing parent", "unknown_dependency", "after: [nobody]"),
         with("72 label", "invalid_tag", "tags: {\"kubernetes.io/x\": y}"),
     ];
-    for name in ["LD_PRELOAD", "PATH", "SPOTWISE_TOKEN", "AWS_SECRET_ACCESS_KEY"] {
+    for name in ["LD_PRELOAD", "BASH_ENV", "SPOTWISE_TOKEN", "AWS_SECRET_ACCESS_KEY"] {
         bad.push(with("24 reserved", "reserved_variable", &format!("env: {{{name}: x}}")));
     }
     for image in ["../../x", ";id", "http://x/y"] {
