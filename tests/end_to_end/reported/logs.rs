@@ -102,7 +102,7 @@ fn a_long_output_keeps_its_beginning_and_its_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let scheduler = start(folder.path());
     let script = "seq 1 4000000; echo Traceback >&2; echo 'ValueError: last words' >&2; exit 3";
-    let job = submit(&scheduler, script, "");
+    let job = submit(&scheduler, script, "retries: {errors: 0}\n");
     let live = follow(&scheduler, &[&job]);
     scheduler.wait_for_all(LONG).expect("it ends");
     let whole = {

@@ -50,7 +50,8 @@ fn the_name_of_an_array_is_all_its_elements_and_an_element_has_its_own() {
     assert_eq!(one["jobs"].as_array().map(Vec::len), Some(1));
     let (out, err, code) = run(&scheduler, &["cancel", "big", "--yes"]);
     assert_eq!(code, Some(0), "{err}");
-    assert_eq!(out.lines().count(), 2, "{out}");
+    // The one that was cancelled before may not be over yet.
+    assert!(out.contains("j1 big[0]") && out.contains("j3 big[2]"), "{out}");
     let states = scheduler.wait_for_all(LIMIT).expect("they end");
     assert!(states.values().all(|state| state == "cancelled"), "{states:?}");
 }

@@ -191,6 +191,9 @@ fn json_is_alone_on_standard_output_and_errors_have_a_code() {
         (vec!["cancel", "-y", "j1"], 0),
         (vec!["resubmit", "j1"], 0),
     ] {
+        if arguments[0] == "resubmit" {
+            scheduler.wait_for_all(std::time::Duration::from_secs(120)).expect("it ends");
+        }
         let output = run(&scheduler, &[&["-o", "json"], arguments.as_slice()].concat());
         assert_eq!(output.status.code(), Some(code), "{arguments:?}");
         json(&output);
