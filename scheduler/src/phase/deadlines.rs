@@ -16,7 +16,7 @@ use crate::core::{Change, EventKind, State};
 /// of a job's speed goes up and down.
 const LEAST_GAIN: Duration = Duration::from_secs(60);
 
-/// The market's time goes in whole seconds.
+/// An end that is this much late is late: [`due`] names the very moment.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Judges the deadline of every job that is not over by the earliest end that it could
@@ -111,7 +111,7 @@ fn verdict(state: &State, job: &Job, end: Timestamp, now: Now) -> Option<(bool, 
         return None;
     }
     let known = job.deadline_lost == Some(job.deadline);
-    if end > job.deadline {
+    if end >= after(job.deadline, SECOND) {
         return (!known).then(|| (true, lost(state, job, end, now)));
     }
     let sure = after(end, LEAST_GAIN) <= job.deadline;

