@@ -107,7 +107,7 @@ fn a_job_goes_on_from_what_a_backup_does_not_know() {
     assert!(begun >= saved && saved > 0, "it began at {begun}, and {saved} were saved");
     let events = seen["events"].to_string();
     assert!(events.contains(&format!("attempts up to {job}.{last} are not in it")), "{events}");
-    assert!(!steps_saved(&seen, &format!("{job}.{}", last + 1)).is_empty(), "it saves, too");
+    assert!(!steps_saved(&seen, &format!("{job}.{}", last + 1)).is_empty(), "it saves: {seen:#}");
     println!("{saved} steps were saved since the backup, the next attempt began at {begun}");
     database(&["check", "--database", &new]);
 }

@@ -206,7 +206,6 @@ fn json_is_alone_on_standard_output_and_errors_have_a_code() {
         (vec!["get", "No Such"], 2),
         (vec!["logs", "j1", "--offset", "5"], 2),
         (vec!["logs", "j1", "--attempt", "7"], 4),
-        (vec!["--server", "http://127.0.0.1:1", "ps"], 7),
     ] {
         let output = run(&scheduler, &[&["-o", "json"], arguments.as_slice()].concat());
         assert_eq!(output.status.code(), Some(code), "{arguments:?}");
@@ -214,6 +213,9 @@ fn json_is_alone_on_standard_output_and_errors_have_a_code() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.starts_with("error: "), "{arguments:?}: {said}");
     }
+    let nobody = ["-o", "json", "--server", "http://127.0.0.1:1", "ps"];
+    let output = spotwise().args(nobody).output().expect("it runs");
+    assert_eq!((output.status.code(), text(&output).as_str()), (Some(7), ""));
 }
 
 #[test]

@@ -29,6 +29,12 @@ const LOOKS: u32 = 10;
 /// And as many more until nothing has just arrived.
 const MORE_LOOKS: u32 = 20;
 
+/// A small folder whose files take each other's place is tried again at once, so often.
+const SWAPS: u32 = 5;
+
+/// A try that took less costs nothing.
+const QUICK: Duration = Duration::from_millis(200);
+
 /// Who has kept every checkpoint from being made for so long is named.
 const COMPLAIN_AFTER: Duration = Duration::from_secs(20);
 
@@ -50,6 +56,9 @@ pub(crate) struct Committer {
     movers: Movers,
     /// Since when the folder has not stood still.
     restless: Option<Instant>,
+    /// The last try took no time, and failed only since whole files took each
+    /// other's place.
+    swapped: bool,
     /// The command has ended: nobody should be writing.
     ended: bool,
     /// Ends the looking at a folder that does not stand still.
@@ -99,6 +108,7 @@ impl Committer {
             room: None,
             movers: Movers::default(),
             restless: None,
+            swapped: false,
             ended: false,
             hurry: CancellationToken::new(),
             remarks: Vec::new(),
@@ -144,6 +154,13 @@ impl Committer {
             _ => self.as_it_is().await?,
         };
         let mut done = self.commit_cut(cut, &progress).await;
+        for _ in 0..SWAPS {
+            if !self.swapped || !matches!(done, Err(CheckpointError::Unstable)) {
+                break;
+            }
+            let cut = self.as_it_is().await?;
+            done = self.commit_cut(cut, &progress).await;
+        }
         if self.ended && matches!(done, Err(CheckpointError::Unstable)) {
             // Somebody who is not of the command still writes there.
             let movers = self.movers.changed().into_iter().map(|it| (it, Manner::Rewritten));
@@ -272,12 +289,15 @@ impl Committer {
         progress: &Progress,
     ) -> Result<(Manifest, Survey), CheckpointError> {
         let Cut { mut survey, sources, movers } = cut;
+        let begun = Instant::now();
+        self.swapped = false;
         let mut shards = self.upload(id, &survey, &sources).await?;
         if sources.is_empty() {
             let after = self.look().await?;
             if !after.is_still(&survey) {
                 self.movers.look(&survey, Instant::now());
-                self.movers.look(&after, Instant::now());
+                let change = self.movers.look(&after, Instant::now());
+                self.swapped = change.being_written.is_empty() && begun.elapsed() < QUICK;
                 return Err(CheckpointError::Unstable);
             }
         } else {
