@@ -41,11 +41,8 @@ async fn log_flood_of_1_gb_is_bounded_and_does_not_block_the_command() {
     let head = 8 << 20;
     let line = "0123456789012345678901234567890\n";
     assert!(log.starts_with(&line.repeat(head / line.len())), "the beginning");
-    assert!(
-        log.ends_with(&format!("{}01234567\nend\n", &line[23..])),
-        "the end: {:?}",
-        &log[log.len() - 50..]
-    );
+    // A billion bytes are whole lines.
+    assert!(log.ends_with(&format!("{line}\nend\n")), "the end: {:?}", &log[log.len() - 50..]);
     assert_eq!(log.len() as u64 + lost, 1_000_000_005, "and it is known what is missing");
     assert!(log.len() >= 16 << 20 && log.len() < 64 << 20, "{}", log.len());
     assert!(bench.fake.with(|it| it.largest_chunk) <= 256 * 1024);
