@@ -13,8 +13,8 @@ use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, Job, JobId, JobState, Money, Now};
 use spotwise_solver::graph;
 
-use super::{Answer, Terms, invalid, replayed};
-use crate::core::{Change, EventKind, State, SubmissionRecord};
+use super::{Answer, Terms, invalid, remembered, replayed};
+use crate::core::{Change, EventKind, State};
 use crate::handle::{EditJob, Refusal, Reply};
 
 /// What a running job has used goes up while its owner's words are on their way: what
@@ -33,14 +33,7 @@ pub(super) fn edit(state: &State, request: &EditJob, terms: &Terms, now: Now) ->
         Change::Job(made) if made.id == job => Some(made.clone()),
         _ => None,
     });
-    if let Some(key) = &request.key {
-        changes.push(Change::Submission(SubmissionRecord {
-            key: key.clone(),
-            document_hash: request.hash.clone(),
-            jobs: vec![job],
-            at: now.market,
-        }));
-    }
+    changes.extend(remembered((&request.key, &request.hash), vec![job], now));
     Ok((changes, Reply::Edited { job: made, words, replayed: false }))
 }
 

@@ -17,7 +17,7 @@ use spotwise_model::time::after;
 use spotwise_model::{Job, JobId, JobSpec, Now, plan::WaitReason};
 
 use crate::core::state::Asked;
-use crate::core::{Change, EventKind, State};
+use crate::core::{Change, EventKind, State, SubmissionRecord};
 use crate::handle::{Command, Refusal, Reply};
 use crate::phase::ending;
 
@@ -33,6 +33,29 @@ pub struct Terms {
     pub default_grace: Duration,
     /// Jobs that may be live at once.
     pub max_live_jobs: usize,
+}
+
+/// Takes new jobs in, each with its first event, which `welcome` words.
+fn accepted(
+    jobs: Vec<Job>,
+    welcome: fn(&Job) -> String,
+    asked: (&Option<String>, &str),
+    now: Now,
+) -> (Vec<Change>, Reply) {
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let mut changes: Vec<Change> = Vec::with_capacity(jobs.len() * 2 + 1);
+    for job in &jobs {
+        changes.push(Change::event(job.id, None, now.market, EventKind::Submitted, welcome(job)));
+        changes.push(job.clone().into());
+    }
+    changes.extend(remembered(asked, ids.clone(), now));
+    (changes, Reply::Submitted { jobs: ids, made: jobs, replayed: false })
+}
+
+/// The record of a request with a key and a hash, for who says it again.
+fn remembered((key, hash): (&Option<String>, &str), jobs: Vec<JobId>, now: Now) -> Option<Change> {
+    let (key, document_hash) = (key.clone()?, hash.to_owned());
+    Some(Change::Submission(SubmissionRecord { key, document_hash, jobs, at: now.market }))
 }
 
 /// Answers one command.

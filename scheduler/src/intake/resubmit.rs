@@ -12,8 +12,8 @@ use spotwise_model::time::after;
 use spotwise_model::{Condition, Job, JobId, JobState, Money, Now};
 
 use super::submit::pull_forward;
-use super::{Answer, FIRST_WAIT, Terms, invalid, replayed};
-use crate::core::{Change, EventKind, State, SubmissionRecord};
+use super::{Answer, FIRST_WAIT, Terms, accepted, invalid, replayed};
+use crate::core::State;
 use crate::handle::{Again, Refusal, Reply, Resubmit};
 
 /// Accepts all of them, or none.
@@ -28,21 +28,7 @@ pub(super) fn resubmit(state: &mut State, request: &Resubmit, terms: &Terms, now
     state.ended_parents.extend(request.ended_parents.iter().copied());
     check_once(state, request)?;
     let jobs = Return::new(state, request, now).run(terms)?;
-    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-    let mut changes: Vec<Change> = Vec::with_capacity(jobs.len() * 2 + 1);
-    for job in &jobs {
-        changes.push(Change::event(job.id, None, now.market, EventKind::Submitted, welcome(job)));
-        changes.push(job.clone().into());
-    }
-    if let Some(key) = &request.key {
-        changes.push(Change::Submission(SubmissionRecord {
-            key: key.clone(),
-            document_hash: request.hash.clone(),
-            jobs: ids.clone(),
-            at: now.market,
-        }));
-    }
-    Ok((changes, Reply::Submitted { jobs: ids, made: jobs, replayed: false }))
+    Ok(accepted(jobs, welcome, (&request.key, &request.hash), now))
 }
 
 /// What was looked up may be older than another resubmission of the same jobs.

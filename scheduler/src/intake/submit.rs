@@ -16,8 +16,8 @@ use spotwise_model::time::after;
 use spotwise_model::{Job, JobId, JobState, Money, Now};
 use spotwise_solver::graph;
 
-use super::{Answer, FIRST_WAIT, Terms, invalid, replayed};
-use crate::core::{Change, EventKind, State, SubmissionRecord};
+use super::{Answer, FIRST_WAIT, Terms, accepted, invalid, replayed};
+use crate::core::State;
 use crate::handle::{Refusal, Reply, Submit};
 
 pub(super) fn submit(state: &mut State, request: &Submit, terms: &Terms, now: Now) -> Answer {
@@ -44,21 +44,7 @@ pub(super) fn submit(state: &mut State, request: &Submit, terms: &Terms, now: No
     // the live children keep them known.
     state.ended_parents.extend(request.ended_parents.iter().copied());
     let jobs = Expansion::new(state, request, now).run(terms.changeover)?;
-    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-    let mut changes: Vec<Change> = Vec::with_capacity(jobs.len() * 2 + 1);
-    for job in &jobs {
-        changes.push(Change::event(job.id, None, now.market, EventKind::Submitted, welcome(job)));
-        changes.push(job.clone().into());
-    }
-    if let Some(key) = &request.key {
-        changes.push(Change::Submission(SubmissionRecord {
-            key: key.clone(),
-            document_hash: request.document_hash.clone(),
-            jobs: ids.clone(),
-            at: now.market,
-        }));
-    }
-    Ok((changes, Reply::Submitted { jobs: ids, made: jobs, replayed: false }))
+    Ok(accepted(jobs, welcome, (&request.key, &request.document_hash), now))
 }
 
 /// The jobs that a submission would become, parents before children. `state` has the

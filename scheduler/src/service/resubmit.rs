@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use spotwise_api::convert::{JobFigures, job_summary};
 use spotwise_api::v1;
 use spotwise_model::spec::{JobSpec, Submission};
 use spotwise_model::{Ending, Job, JobId};
 
 use super::names::Named;
-use super::submit::{read, unexpected};
+use super::submit::read;
 use super::{Service, ServiceError, limits};
-use crate::handle::{Again, Command, Reply, Resubmit};
+use crate::handle::{Again, Command, Resubmit};
 use crate::store::JobFilter;
 use crate::token::hex;
 
@@ -75,16 +74,7 @@ impl Service {
         if asked.known.is_none() {
             self.choose(&request, mended.as_ref(), &mut asked).await?;
         }
-        match self.parts.handle.command(Command::Resubmit(asked)).await? {
-            Reply::Submitted { made, replayed: false, .. } => {
-                let row = |job| job_summary(job, &JobFigures::default());
-                Ok(v1::SubmitResponse { jobs: made.iter().map(row).collect(), replayed: false })
-            }
-            Reply::Submitted { jobs, replayed, .. } => {
-                Ok(v1::SubmitResponse { jobs: self.rows(&jobs).await?, replayed })
-            }
-            other => Err(unexpected(&other)),
-        }
+        self.submitted(Command::Resubmit(asked)).await
     }
 
     async fn choose(

@@ -39,7 +39,15 @@ impl Service {
             Some(_) => Default::default(),
         };
         let submit = Submit { submission, document_hash, key, known, ended_parents, arrays };
-        match self.parts.handle.command(Command::Submit(submit)).await? {
+        self.submitted(Command::Submit(submit)).await
+    }
+
+    /// Has the loop take jobs in, and answers with their rows.
+    pub(super) async fn submitted(
+        &self,
+        command: Command,
+    ) -> Result<v1::SubmitResponse, ServiceError> {
+        match self.parts.handle.command(command).await? {
             Reply::Submitted { made, replayed: false, .. } => {
                 let row = |job| job_summary(job, &JobFigures::default());
                 Ok(v1::SubmitResponse { jobs: made.iter().map(row).collect(), replayed: false })
