@@ -9,6 +9,7 @@ use spotwise_model::AttemptId;
 use spotwise_model::policy::Policy;
 
 use crate::store::Location;
+use crate::worker_program::WorkerProgram;
 
 /// What one scheduler runs with. The command line fills it in.
 #[derive(Clone, Debug)]
@@ -57,8 +58,8 @@ pub struct Config {
     pub plan_time_limit: Duration,
     /// The operator's policy.
     pub policy: Policy,
-    /// The binary that acts as a worker when called with `worker`.
-    pub worker_program: PathBuf,
+    /// What carries out attempts.
+    pub worker: WorkerProgram,
 }
 
 /// Where jobs run.
@@ -103,7 +104,7 @@ impl Config {
             output_bytes: Bounds::DEFAULT_BYTES,
             plan_time_limit: Duration::from_secs(5),
             policy: Policy::default(),
-            worker_program,
+            worker: WorkerProgram::within(worker_program),
         }
     }
 

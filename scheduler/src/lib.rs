@@ -28,6 +28,7 @@ pub mod server;
 pub mod service;
 pub mod store;
 pub mod token;
+pub mod worker_program;
 
 pub use options::{MarketChoice, ServeOptions};
 pub use serve::{ServeError, serve};

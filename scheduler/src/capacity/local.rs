@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::{Found, Launch, LaunchError, left, limits, mark};
 use crate::config::{Config, log_file};
+use crate::worker_program::WorkerProgram;
 
 /// A kill is repeated until nothing is left, but not for ever: what hangs in
 /// the kernel does not die.
@@ -34,7 +34,7 @@ const RESCUES: usize = 4;
 /// The pool of this machine.
 #[derive(Debug)]
 pub struct Local {
-    program: PathBuf,
+    program: WorkerProgram,
     work: PathBuf,
     output: Output,
     install: String,
@@ -60,7 +60,7 @@ impl Local {
     /// The workers' folders are in the configuration's `work` folder.
     pub fn new(config: &Config, install: &str) -> Self {
         Self {
-            program: config.worker_program.clone(),
+            program: config.worker.clone(),
             work: config.work_dir(),
             output: Output { logs: config.logs_dir(), bounds: Bounds::of(config.output_bytes) },
             install: install.to_owned(),
@@ -97,7 +97,10 @@ impl Local {
                 io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
             ),
             unknown: false,
-            message: format!("the worker {} cannot be started: {error}", self.program.display()),
+            message: format!(
+                "the worker {} cannot be started: {error}",
+                self.program.path().display()
+            ),
         })?;
         children.insert(place, child.id());
         drop(children);
@@ -193,12 +196,10 @@ impl Local {
             .open(folder.join("worker.log"))?;
         let Launch { attempt, rank, token, server } = launch;
         let (attempt, rank) = (attempt.to_string(), rank.to_string());
-        Command::new(&self.program)
-            .args(["worker", "--server", server, "--attempt", &attempt, "--rank", &rank, "--dir"])
+        let mut command = Command::from(self.program.command());
+        command
+            .args(["--server", server, "--attempt", &attempt, "--rank", &rank, "--dir"])
             .arg(folder)
-            // For the scheduler only: a job could read its worker's environment.
-            .env_remove("SPOTWISE_DATABASE_URL")
-            .env_remove("PGPASSWORD")
             .env("SPOTWISE_WORKER_TOKEN", token)
             .env(mark::INSTALL, &self.install)
             .env(mark::ATTEMPT, &attempt)
@@ -253,7 +254,7 @@ fn is_stray(
 /// the outputs that a killed worker has left: a worker is started that keeps them,
 /// and the folder goes the next time.
 fn clear(
-    program: &Path,
+    program: &WorkerProgram,
     work: &Path,
     children: &Children,
     output: &Output,
@@ -271,7 +272,7 @@ fn clear(
         drop(children);
         output.take(&folder, place);
         if folder.join(OUTPUTS_NOTE).exists() {
-            if rescued < RESCUES && rescue(program, &folder) {
+            if rescued < RESCUES && program.rescue(&folder) {
                 rescued += 1;
             }
             continue;
@@ -280,44 +281,6 @@ fn clear(
             tracing::warn!(%error, folder = %folder.display(), "a folder stays");
         }
     }
-}
-
-/// Starts a worker that keeps the outputs in a folder, and waits for nothing.
-fn rescue(program: &Path, folder: &Path) -> bool {
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(folder.join("worker.log"))
-        .and_then(|log| Ok((log.try_clone()?, log)));
-    let started = log.and_then(|(out, err)| {
-        std::process::Command::new(program)
-            .args(["worker", "--collect", "--dir"])
-            .arg(folder)
-            .env_remove("SPOTWISE_DATABASE_URL")
-            .env_remove("PGPASSWORD")
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .process_group(0)
-            .spawn()
-    });
-    let (mut child, folder) = match started {
-        Ok(child) => (child, folder.to_owned()),
-        Err(error) => {
-            tracing::warn!(%error, folder = %folder.display(), "outputs cannot be kept now");
-            return false;
-        }
-    };
-    let waiting =
-        std::thread::Builder::new().name("outputs".to_owned()).spawn(move || match child.wait() {
-            Ok(status) if status.success() => {}
-            Ok(status) => {
-                tracing::warn!(%status, folder = %folder.display(), "outputs are not kept yet");
-            }
-            Err(error) => tracing::warn!(%error, "a worker cannot be waited for"),
-        });
-    waiting.is_ok()
 }
 
 /// Removes a folder, even if a job has taken the right to write from folders in it.

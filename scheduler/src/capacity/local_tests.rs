@@ -84,7 +84,7 @@ async fn a_launch_is_idempotent_and_a_kill_leaves_nothing() {
     let bench = Bench::launched("install-kill").await;
     bench.local.launch(&launch()).await.unwrap();
     // A scheduler that has just come back knows of no children.
-    let config = Config::new(bench.dir.path().join("data"), bench.local.program.clone());
+    let config = Config::new(bench.dir.path().join("data"), bench.local.program.path().to_owned());
     let restarted = Local::new(&config, "install-kill");
     restarted.launch(&launch()).await.unwrap();
     assert_eq!(fs::read_to_string(bench.path("launches")).unwrap().lines().count(), 1);

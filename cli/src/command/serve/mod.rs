@@ -14,6 +14,7 @@ use spotwise_scheduler::market::read_egress;
 use spotwise_scheduler::options::{MarketChoice, ServeOptions};
 use spotwise_scheduler::serve::{Announcement, serve};
 use spotwise_scheduler::store::Location;
+use spotwise_scheduler::worker_program::WorkerProgram;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -178,7 +179,8 @@ impl Serve {
         let data_dir = self.data_dir.clone().or_else(default_data_dir).ok_or_else(|| {
             Failure::usage("neither XDG_DATA_HOME nor HOME is set: name a folder with --data-dir")
         })?;
-        let mut config = Config::new(absolute(&data_dir)?, program);
+        let mut config = Config::new(absolute(&data_dir)?, program.clone());
+        config.worker = WorkerProgram::beside(program);
         config.database = self.database.as_deref().map(location).transpose()?;
         config.listen = self.listen;
         config.speed = self.speed;
