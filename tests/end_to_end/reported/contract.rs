@@ -90,6 +90,7 @@ fn a_fuzzer_finds_no_answer_that_is_not_in_the_document() {
             .arg("run")
             .arg(format!("{}/openapi.json", scheduler.url))
             .current_dir(folder.path())
+            .env("SCHEMATHESIS_HOOKS", workspace().join("tests/contract/checks.py"))
             .env("NO_PROXY", "*"),
     );
 }
