@@ -22,13 +22,17 @@ BEYOND_A_SCHEMA = [
     ("duplicate_name", ""),
     ("duplicate_variable", ""),
     ("document_too_large", ""),
+    ("failed_dependency", ""),
     ("invalid_command", "is longer than"),
     ("invalid_page_token", ""),  # a token has a checksum
+    ("invalid_value", "has an attempt that the job does not have"),
+    ("job_ended", ""),
     ("out_of_range", "an array has 1 to"),
     ("out_of_range", "is not after since"),
     ("self_dependency", ""),
     ("too_many_jobs", ""),
     ("unknown_dependency", ""),
+    ("unknown_job", ""),
     ("unknown_value", "not a time zone that this server knows"),
 ]
 YEAR = 366 * 86_400
@@ -46,6 +50,8 @@ def valid_requests_are_refused_for_good_reasons(ctx, response, case):
     if any(code == it and part in detail for it, part in BEYOND_A_SCHEMA):
         return
     value = named(case.body, problem["field"])
+    if value is None:  # it came from the defaults
+        value = named(case.body, re.sub(r"^jobs\[[0-9]+\]", "defaults", problem["field"]))
     # A number is taken as the text that it is written with, which has no pattern.
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return

@@ -108,7 +108,10 @@ pub(super) fn reserved_tag() -> String {
 }
 
 /// Well-known credentials in plain text.
-pub(super) const CREDENTIAL: &str = "gh[po]_|github_pat_|xox[bp]-|glpat-|(AKIA|ASIA)[A-Z0-9]{12}";
+pub(super) const CREDENTIAL: &str = concat!(
+    "gh[po]_|github_pat_|xox[bp]-|glpat-|(AKIA|ASIA)[A-Z0-9]{12}",
+    "|-----BEGIN ((DSA|EC|ENCRYPTED|OPENSSH|PGP|RSA) )?PRIVATE KEY"
+);
 
 /// Below the working folder.
 pub(super) fn relative() -> String {
@@ -246,7 +249,10 @@ pub(super) fn duration(seconds: u64) -> String {
 /// A time as RFC 3339 writes it, from 2020 to 2099.
 pub(super) fn time() -> String {
     let days = "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)\
-                |02-(0[1-9]|[12][0-9]))";
+                |02-(0[1-9]|1[0-9]|2[0-8]))";
+    let leap_days = "20([2468][048]|[3579][26])-02-29";
     let of_day = "([01][0-9]|2[0-3]):[0-5][0-9]";
-    format!(r"20[2-9][0-9]-{days}T{of_day}:[0-5][0-9](\.[0-9]{{1,9}})?(Z|[+-]{of_day})")
+    format!(
+        r"(20[2-9][0-9]-{days}|{leap_days})T{of_day}:[0-5][0-9](\.[0-9]{{1,9}})?(Z|[+-]{of_day})"
+    )
 }

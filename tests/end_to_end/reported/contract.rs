@@ -21,6 +21,8 @@ fn start(folder: &Path) -> Scheduler {
     let scheduler = Scheduler::start(folder, &["--outside-workers"]).expect("it starts");
     let array = "name: many\ncommand: ['true']\nwork: {duration: 1h}\narray: {size: 3}\n";
     scheduler.submit(array, "many").expect("accepted");
+    // What a program or a fuzzer looks at: a job that waits, and one that is over.
+    scheduler.call("POST", "/jobs/j2/cancel", None).expect("cancelled");
     scheduler
 }
 

@@ -10,7 +10,7 @@ use super::{Format, SpecError, parse};
 
 /// What JSON Schema has no words for, by its code and a part of its message: what
 /// only several values together show, and how a value was written.
-const BEYOND_A_SCHEMA: [(&str, &str); 17] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 18] = [
     ("array_size_mismatch", ""),
     ("dependency_cycle", ""),
     ("duplicate_dependency", ""),
@@ -26,6 +26,7 @@ const BEYOND_A_SCHEMA: [(&str, &str); 17] = [
     ("empty_value", ""),
     ("out_of_range", "an array has 1 to"),
     ("invalid_command", "is longer than"),
+    ("invalid_money", "`+1` is not a plain decimal"),
     ("invalid_number", "is not a whole number such as 8"),
     ("reserved_variable", "is another one on each node"),
 ];

@@ -7,7 +7,11 @@ use spotwise_model::JobState;
 const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
 /// The time of a day, without a zone: of the time zone that is asked for.
-const LOCAL_TIME: &str = r"^[0-9]{4}-(0[1-9]|1[0-2])-[0-3][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?$";
+const LOCAL_TIME: &str = concat!(
+    "^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)",
+    "|02-(0[1-9]|1[0-9]|2[0-8]))|[0-9]{2}(0[48]|[2468][048]|[13579][26])-02-29)",
+    r"[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?$"
+);
 
 /// What a parameter may be; none where its type says everything.
 pub(super) fn rule(name: &str) -> Option<Value> {
@@ -25,7 +29,7 @@ pub(super) fn rule(name: &str) -> Option<Value> {
         }),
         "resume" => json!({
             "type": "array", "minItems": 1,
-            "items": { "type": "string", "pattern": "^[0-9]{1,9}:[0-9]{1,9}:[0-9]{1,18}$" },
+            "items": { "type": "string", "pattern": "^[1-9][0-9]{0,8}:[0-9]{1,9}:[0-9]{1,18}$" },
         }),
         "name" | "accelerator" => {
             json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": PRINTABLE })
@@ -46,7 +50,7 @@ pub(super) fn rule(name: &str) -> Option<Value> {
         // Empty for the first page, as in the answer with the last one.
         "page_token" => json!({ "type": "string", "pattern": "^([0-9a-f]{24})?$" }),
         "attempt" | "rank" | "tail" => number(0, u32::MAX.into(), "int64"),
-        "offset" | "after" | "Last-Event-ID" => number(0, i64::MAX.unsigned_abs(), "int64"),
+        "offset" | "after" | "Last-Event-ID" => number(0, u64::MAX, "uint64"),
         "Idempotency-Key" => {
             json!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" })
         }
