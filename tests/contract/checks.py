@@ -26,6 +26,9 @@ BEYOND_A_SCHEMA = [
     ("invalid_command", "is longer than"),
     ("invalid_page_token", ""),  # a token has a checksum
     ("invalid_value", "has an attempt that the job does not have"),
+    ("invalid_value", "ask for the last lines, or from a byte on"),
+    ("invalid_value", "name one attempt, or ask for all"),
+    ("invalid_value", "name the attempt and the rank in whose output it counts"),
     ("job_ended", ""),
     ("out_of_range", "an array has 1 to"),
     ("out_of_range", "is not after since"),

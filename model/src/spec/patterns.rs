@@ -210,9 +210,11 @@ pub(super) fn decimal(most: u64, places: usize) -> String {
         format!("0{{{zeros}}}[1-9][0-9]{{0,{left}}}")
     };
     let small = (0..places).map(small).collect::<Vec<_>>().join("|");
+    // 12 digits before the point are read.
+    let zeros = 12usize.saturating_sub(most.to_string().len());
     let large = from_1_to(most.saturating_sub(1));
     format!(
-        r"(0{{1,12}}\.({small})0*|0{{0,11}}{large}(\.[0-9]{{1,{places}}}0*)?|0{{0,11}}{most}(\.0+)?)"
+        r"(0{{1,12}}\.({small})0*|0{{0,{zeros}}}{large}(\.[0-9]{{1,{places}}}0*)?|0{{0,{zeros}}}{most}(\.0+)?)"
     )
 }
 

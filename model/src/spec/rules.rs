@@ -221,9 +221,9 @@ fn resources(field: &str) -> Option<Value> {
             "minimum": 0.001, "maximum": amounts::MAX_CPUS,
         }),
         "memory" | "mps" => {
-            // 64 TiB, and what of other units is not more.
+            // 64 TiB, and whole units of the others that are not more.
             let most = [("TiB", 64), ("GiB", 65_536), ("MiB", 67_108_864)];
-            let tens = [("TB", 71), ("GB", 70_369), ("MB", 70_368_745)];
+            let tens = [("TB", 70), ("GB", 70_368), ("MB", 70_368_744)];
             json!({ "type": "string", "pattern": p::size(&[most, tens].concat()) })
         }
         _ => return None,
@@ -265,9 +265,9 @@ fn duration(most: u64) -> Value {
 }
 
 fn size() -> Value {
-    // Ten petabytes, and what of other units is not more.
+    // Ten petabytes, and whole units of the others that are not more.
     let most = [("TB", 10_000), ("GB", 10_000_000), ("MB", 10_000_000_000)];
-    let twos = [("TiB", 9_095), ("GiB", 9_313_226), ("MiB", 9_536_743_165)];
+    let twos = [("TiB", 9_094), ("GiB", 9_313_225), ("MiB", 9_536_743_164)];
     json!({ "type": "string", "pattern": p::size(&[most, twos].concat()) })
 }
 

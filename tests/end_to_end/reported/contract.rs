@@ -21,8 +21,10 @@ fn start(folder: &Path) -> Scheduler {
     let scheduler = Scheduler::start(folder, &["--outside-workers"]).expect("it starts");
     let array = "name: many\ncommand: ['true']\nwork: {duration: 1h}\narray: {size: 3}\n";
     scheduler.submit(array, "many").expect("accepted");
-    // What a program or a fuzzer looks at: a job that waits, and one that is over.
-    scheduler.call("POST", "/jobs/j2/cancel", None).expect("cancelled");
+    // One that is over, for those that read or bring back what is: it never ran.
+    let over = "name: over\ncommand: ['true']\nafter: [j1]\n";
+    scheduler.submit(over, "over").expect("accepted");
+    scheduler.call("POST", "/jobs/j4/cancel", None).expect("an answer");
     scheduler
 }
 
