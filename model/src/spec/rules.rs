@@ -84,7 +84,7 @@ fn job(field: &str) -> Option<Value> {
         }),
         "budget_usd" => json!({
             "type": ["string", "number"], "pattern": format!("^{}$", p::decimal(10_000_000, 6)),
-            "exclusiveMinimum": 0, "maximum": 10_000_000,
+            "minimum": 0.000001, "maximum": 10_000_000,
         }),
         "timeout" => duration(YEAR),
         "env" => env(),
