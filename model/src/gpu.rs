@@ -43,9 +43,12 @@ impl Accelerator {
 
     /// Whether the model can be cut into MIG slices.
     pub fn supports_mig(&self) -> bool {
-        matches!(self.as_str(), "A100" | "A100-80GB" | "H100" | "H200" | "B200")
+        MIG_ACCELERATORS.contains(&self.as_str())
     }
 }
+
+/// The accelerators that can be cut into MIG slices.
+pub(crate) const MIG_ACCELERATORS: [&str; 5] = ["A100", "A100-80GB", "H100", "H200", "B200"];
 
 /// A MIG profile by its size; memory names differ by GPU (`1g.5gb` on an
 /// A100-40GB is `1g.10gb` on an H100). Source: NVIDIA MIG user guide, profile
@@ -106,6 +109,24 @@ const MIG_NAMES: [(MigProfile, [&str; 4]); 6] = [
     (MigProfile::G7, ["7g.40gb", "7g.80gb", "7g.141gb", "7g.180gb"]),
 ];
 
+/// The columns of [`MIG_NAMES`] for an accelerator; all of them where none is named.
+fn mig_columns(accelerator: Option<&str>) -> std::ops::Range<usize> {
+    match accelerator {
+        Some("A100") => 0..1,
+        Some("A100-80GB" | "H100") => 1..2,
+        Some("H200") => 2..3,
+        Some("B200") => 3..4,
+        _ => 0..4,
+    }
+}
+
+/// How profiles are spelt on an accelerator, or on any.
+pub(crate) fn mig_spellings(accelerator: Option<&str>) -> std::collections::BTreeSet<&'static str> {
+    let columns = mig_columns(accelerator);
+    let names = |names: &'static [&'static str; 4]| names.get(columns.clone()).unwrap_or_default();
+    MIG_NAMES.iter().flat_map(|(_, spelt)| names(spelt)).copied().collect()
+}
+
 impl MigProfile {
     /// Every profile, smallest first: the order of [`Self::index`].
     pub const ALL: [Self; 6] = [Self::G1, Self::G1Double, Self::G2, Self::G3, Self::G4, Self::G7];
@@ -149,13 +170,7 @@ impl MigProfile {
     /// Reads a profile name as it is spelt on `accelerator`; where none is
     /// given, on any GPU (`1g.10gb` is then the small slice of an H100).
     pub fn parse(name: &str, accelerator: Option<&Accelerator>) -> Result<Self, UnknownMigProfile> {
-        let columns = match accelerator.map(Accelerator::as_str) {
-            Some("A100") => 0..1,
-            Some("A100-80GB" | "H100") => 1..2,
-            Some("H200") => 2..3,
-            Some("B200") => 3..4,
-            _ => 0..4,
-        };
+        let columns = mig_columns(accelerator.map(Accelerator::as_str));
         MIG_NAMES
             .iter()
             .find(|(_, names)| names.get(columns.clone()).is_some_and(|n| n.contains(&name)))

@@ -9,9 +9,9 @@ use crate::id::{Accelerator, Zone};
 use crate::sharing::SoftSharing;
 
 /// More than any machine has; it catches a slip of the finger.
-const MAX_GPUS_PER_NODE: u32 = 1_024;
-const MAX_ALTERNATIVES: usize = 16;
-const MAX_CPUS: u64 = 4_096;
+pub(super) const MAX_GPUS_PER_NODE: u32 = 1_024;
+pub(super) const MAX_ALTERNATIVES: usize = 16;
+pub(super) const MAX_CPUS: u64 = 4_096;
 const MAX_MEMORY_MIB: u64 = 64 * 1024 * 1024;
 const MAX_NODES: u32 = 1_000;
 /// Ten petabytes; it catches a slip of the unit.
@@ -80,6 +80,8 @@ fn whole_gpus(gpus: TextOr<Vec<Scalar>>) -> Result<GpuRequest, Problem> {
 fn alternative(text: &str) -> Result<GpuAlternative, Problem> {
     let (kind, count) = match text.split_once(':') {
         Some((kind, count)) => (kind, count),
+        // What YAML reads as a boolean names no GPU.
+        None if matches!(text, "true" | "false") => ("", text),
         None if text.starts_with(|c: char| c.is_ascii_alphabetic()) => (text, "1"),
         None => ("", text),
     };

@@ -5,27 +5,10 @@ use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::read::{TextOr, TextOrFields};
 use super::{Class, Condition};
 use crate::stop::SignalTo;
-
-/// The JSON Schema (2020-12) of a document, for editors. It says less than
-/// [`parse`](super::parse) checks.
-pub fn json_schema() -> serde_json::Value {
-    let mut generator = SchemaGenerator::default();
-    let job = generator.subschema_for::<JobDocument>();
-    let pipeline = generator.subschema_for::<PipelineDocument>();
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "spotwise job",
-        "description": "One job, or several under `jobs`.",
-        "type": "object",
-        "anyOf": [{ "allOf": [job, { "required": ["name", "command"] }] }, pipeline],
-        "$defs": generator.take_definitions(true),
-    })
-}
 
 /// Several jobs that may depend on each other.
 #[derive(Deserialize, JsonSchema)]
@@ -347,33 +330,5 @@ impl<T: JsonSchema> JsonSchema for TextOr<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let other = generator.subschema_for::<T>();
         json_schema!({ "anyOf": [{ "type": ["string", "number"] }, other] })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_schema_explains_every_field() {
-        let schema = json_schema();
-        for name in [
-            "Job",
-            "Resources",
-            "Work",
-            "Checkpoint",
-            "Retries",
-            "Array",
-            "Dependency",
-            "Input",
-            "Data",
-            "Variable",
-        ] {
-            let properties = schema["$defs"][name]["properties"].as_object().unwrap();
-            for (field, property) in properties {
-                assert!(property["description"].is_string(), "{name}.{field}");
-            }
-            assert_eq!(schema["$defs"][name]["additionalProperties"], false, "{name}");
-        }
     }
 }

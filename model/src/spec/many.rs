@@ -10,9 +10,9 @@ use super::{Array, Dependency, JobSpec, Needed, text};
 /// Elements of one array, and of all arrays of a document together (the cap of
 /// AWS Batch).
 pub(super) const MAX_ELEMENTS: usize = 10_000;
-const MAX_DEPENDENCIES: usize = 1_000;
-const MAX_PARAMETERS: usize = 8;
-const MAX_VALUE_BYTES: usize = 128;
+pub(super) const MAX_DEPENDENCIES: usize = 1_000;
+pub(super) const MAX_PARAMETERS: usize = 8;
+pub(super) const MAX_VALUE_BYTES: usize = 128;
 
 /// `allowance` is how many elements the document may still make.
 pub(super) fn array(document: &ArrayDocument, allowance: usize) -> Result<Array, Problem> {

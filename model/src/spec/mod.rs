@@ -13,7 +13,12 @@ mod good_inputs;
 mod json;
 mod many;
 mod paths;
+mod patterns;
 mod read;
+mod rules;
+mod schema;
+#[cfg(test)]
+mod schema_tests;
 mod text;
 mod tree;
 mod validate;
@@ -27,10 +32,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use crate::dependency::{Condition, Dependency, Needed};
-pub use document::json_schema;
 pub use edit::{Edit, EditRetries, NewDeadline, parse_edit};
 pub use error::{SpecError, closest};
 pub use many::elementwise_mismatch;
+pub use schema::{json_schema, json_schema_of_changes};
 pub use validate::{Format, MAX_DOCUMENT_BYTES, Submission, canonical, parse};
 pub use work::{check_deadline, check_deadline_at};
 

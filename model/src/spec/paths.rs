@@ -5,8 +5,8 @@ use super::error::{Problem, Under, shown};
 use super::read::TextOr;
 use super::{Input, Output};
 
-const MAX_PATH_BYTES: usize = 512;
-const MAX_PLACES: usize = 100;
+pub(super) const MAX_PATH_BYTES: usize = 512;
+pub(super) const MAX_PLACES: usize = 100;
 
 /// A path below the working folder. Percent signs are refused, so there is
 /// nothing to decode, once or twice.

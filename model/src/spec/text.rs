@@ -8,12 +8,27 @@ use super::error::{Problem, Under, shown};
 use super::paths;
 use super::read::{TextOr, TextOrFields};
 
-const MAX_TITLE_CHARS: usize = 200;
-const MAX_ARGUMENTS: usize = 1_000;
+pub(super) const MAX_TITLE_CHARS: usize = 200;
+pub(super) const MAX_ARGUMENTS: usize = 1_000;
 const MAX_COMMAND_BYTES: usize = 32 * 1024;
-const MAX_VARIABLES: usize = 200;
-const MAX_VARIABLE_BYTES: usize = 8 * 1024;
-const MAX_TAGS: usize = 50;
+pub(super) const MAX_VARIABLES: usize = 200;
+pub(super) const MAX_VARIABLE_BYTES: usize = 8 * 1024;
+pub(super) const MAX_TAGS: usize = 50;
+
+/// Beginnings and names of variables that are no job's, in upper case.
+pub(super) const RESERVED_PREFIXES: [&str; 3] = ["LD_", "DYLD_", "SPOTWISE_"];
+pub(super) const RESERVED_NAMES: [&str; 8] = [
+    "IFS",
+    "ENV",
+    "BASH_ENV",
+    "BASHOPTS",
+    "SHELLOPTS",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "GLIBC_TUNABLES",
+];
+/// Parts of the names of AWS's variables that are credentials.
+pub(super) const AWS_CREDENTIALS: [&str; 4] = ["ACCESS_KEY", "SECRET", "TOKEN", "CREDENTIALS"];
 
 /// A DNS label. A name that looks like an id (`j12`) would make `after: [j12]`
 /// mean two things.
@@ -191,28 +206,17 @@ fn variable_name(name: &str) -> Result<(), Problem> {
 /// Variables that spotwise sets (`SPOTWISE_`), that change how programs and shells
 /// load what they run, or that choose the GPUs that a job was given.
 fn is_reserved(name: &str) -> bool {
-    const PREFIXES: [&str; 3] = ["LD_", "DYLD_", "SPOTWISE_"];
-    const NAMES: [&str; 8] = [
-        "IFS",
-        "ENV",
-        "BASH_ENV",
-        "BASHOPTS",
-        "SHELLOPTS",
-        "CUDA_VISIBLE_DEVICES",
-        "NVIDIA_VISIBLE_DEVICES",
-        "GLIBC_TUNABLES",
-    ];
     let upper = name.to_ascii_uppercase();
-    PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) || NAMES.contains(&upper.as_str())
+    let begins = |prefix: &&str| upper.starts_with(*prefix);
+    RESERVED_PREFIXES.iter().any(begins) || RESERVED_NAMES.contains(&upper.as_str())
 }
 
 /// The variables of AWS that are credentials come by reference only; its region,
 /// profile and endpoints are no secrets.
 fn set_by_job(name: &str) -> Result<(), Problem> {
-    const CREDENTIALS: [&str; 4] = ["ACCESS_KEY", "SECRET", "TOKEN", "CREDENTIALS"];
     let upper = name.to_ascii_uppercase();
     let carries = |part: &&str| upper.contains(*part) && !upper.ends_with("_FILE");
-    if !upper.starts_with("AWS_") || !CREDENTIALS.iter().any(carries) {
+    if !upper.starts_with("AWS_") || !AWS_CREDENTIALS.iter().any(carries) {
         return Ok(());
     }
     let message = format!(

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{DataDocument, JobDocument, Number, PipelineDocument};
+use super::document::{DataDocument, JobDocument, Number, PipelineDocument, Scalar};
 use super::error::{Problem, Under};
+use super::read::TextOr;
 use super::tree::{Entry, Node, Value};
 use super::{
     Class, DataPlace, JobSpec, Retries, SpecError, Work, amounts, json, many, paths, text, work,
@@ -147,7 +148,30 @@ fn submission(tree: &Node) -> Result<Vec<JobSpec>, Problem> {
         .map(|(index, document)| job(document, &mut allowance).item(index).under("jobs"))
         .collect::<Result<Vec<_>, _>>()?;
     many::check_names(&jobs).map_err(|(index, problem)| problem.index(index).key("jobs"))?;
+    check_defaults(tree).under("defaults")?;
     Ok(jobs)
+}
+
+/// Refuses a default that no job takes and none could. Each is looked at alone: what
+/// does not go together in one job, several may share out.
+fn check_defaults(tree: &Node) -> Result<(), Problem> {
+    /// No job that they wait for has the name of this one.
+    const NOBODY: &str = "nobody-is-named-like-this-and-nothing-waits-for-it";
+    let Some(Node { value: Value::Map(fields), .. }) = tree.field("defaults") else {
+        return Ok(());
+    };
+    for field in fields {
+        let alone = Node { value: Value::Map(vec![field.clone()]), at: None };
+        let document = JobDocument::deserialize(&alone)?;
+        let command = || TextOr::Other(vec![Scalar(NOBODY.to_owned())]);
+        let document = JobDocument {
+            name: Some(NOBODY.to_owned()),
+            command: Some(document.command.unwrap_or_else(command)),
+            ..document
+        };
+        job(document, &mut { many::MAX_ELEMENTS })?;
+    }
+    Ok(())
 }
 
 /// Validates one job; `allowance` is how many array elements are left to the

@@ -14,8 +14,10 @@ use crate::id::Accelerator;
 use crate::money::{InvalidMoney, Money};
 use crate::time::{self, MAX_DURATION};
 
-const MAX_STEPS: u64 = 1_000_000_000_000;
-const MAX_GRACE: Duration = Duration::from_secs(3_600);
+pub(super) const MAX_STEPS: u64 = 1_000_000_000_000;
+pub(super) const MAX_GRACE: Duration = Duration::from_secs(3_600);
+pub(super) const MAX_INTERRUPTIONS: u32 = 10_000;
+pub(super) const MAX_ACCELERATORS: usize = 64;
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15 * 60);
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 /// 2020-01-01 and 2100-01-01: outside of these a time is a slip of the pen.
@@ -162,8 +164,9 @@ fn by_accelerator<T>(
         TextOr::Text(text) => return Ok((Some(read(&text)?), BTreeMap::new())),
         TextOr::Other(listed) => listed,
     };
-    if listed.is_empty() || listed.len() > 64 {
-        return Err(Problem::new("out_of_range", "name 1 to 64 accelerators"));
+    if listed.is_empty() || listed.len() > MAX_ACCELERATORS {
+        let message = format!("name 1 to {MAX_ACCELERATORS} accelerators");
+        return Err(Problem::new("out_of_range", message));
     }
     let mut values: ByAccelerator<T> = (None, BTreeMap::new());
     for (name, Scalar(text)) in listed {
@@ -211,9 +214,11 @@ pub(super) fn retries(document: RetriesDocument) -> Result<Retries, Problem> {
         Some(Number(text)) if text == "unlimited" => None,
         Some(Number(text)) => {
             let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-            let number = plain.then(|| text.parse().ok()).flatten().filter(|n| *n <= 10_000);
+            let number =
+                plain.then(|| text.parse().ok()).flatten().filter(|n| *n <= MAX_INTERRUPTIONS);
             Some(number.ok_or_else(|| {
-                let message = "write a whole number up to 10000, or `unlimited`";
+                let message =
+                    format!("write a whole number up to {MAX_INTERRUPTIONS}, or `unlimited`");
                 Problem::new("invalid_number", message).key("interruptions")
             })?)
         }

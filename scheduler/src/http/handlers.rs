@@ -58,7 +58,7 @@ pub(super) async fn quote(
     params(
         ("state" = Option<String>, Query, description = "Any of these, separated by commas"), ("name" = Option<String>, Query),
         ("tag" = Option<std::collections::BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "All of these tags, or `model` and `class`: tag[Team]=ml"),
-        ("page_size" = Option<u32>, Query, description = "1 to 500; 100 where it is not given"), ("page_token" = Option<String>, Query)),
+        ("page_size" = Option<u32>, Query, description = "At most 500; 100 where it is 0 or not given"), ("page_token" = Option<String>, Query, description = "`next_page_token` of the page before")),
     responses((status = 200, body = v1::ListJobsResponse), (status = 400, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -69,7 +69,7 @@ pub(super) async fn list(
         name: params.text("name")?,
         tags: params.map("tag")?,
         page_size: params.number("page_size")?,
-        page_token: params.text("page_token")?,
+        page_token: params.page_token()?,
     };
     params.end()?;
     Ok(Json(service.list(request).await?))

@@ -2,12 +2,14 @@
 //! Schema of job documents.
 
 mod finish;
+mod rules;
 
 use std::sync::OnceLock;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::Value;
+use spotwise_model::spec::{json_schema, json_schema_of_changes};
 use utoipa::OpenApi;
 
 use super::params::Params;
@@ -56,7 +58,7 @@ pub fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     DOCUMENT.get_or_init(|| {
         let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
-        finish::finish(&mut document, spotwise_model::spec::json_schema());
+        finish::finish(&mut document, json_schema(), json_schema_of_changes());
         document
     })
 }

@@ -36,9 +36,21 @@ impl<S: Sync> FromRequestParts<S> for Params {
 }
 
 impl Params {
-    /// A text; empty where it is not given.
+    /// A text; empty where it is not given. Given and empty is a mistake: a name that
+    /// a script did not fill in must not mean every name.
     pub(super) fn text(&mut self, name: &'static str) -> Result<String, ServiceError> {
-        Ok(self.optional(name)?.unwrap_or_default())
+        match self.optional(name)? {
+            Some(text) if text.is_empty() => {
+                let message = "is empty; leave the parameter out";
+                Err(ServiceError::invalid("invalid_value", name, message))
+            }
+            text => Ok(text.unwrap_or_default()),
+        }
+    }
+
+    /// The token of a page; empty, given or not, for the first.
+    pub(super) fn page_token(&mut self) -> Result<String, ServiceError> {
+        Ok(self.optional("page_token")?.unwrap_or_default())
     }
 
     fn optional(&mut self, name: &'static str) -> Result<Option<String>, ServiceError> {
@@ -174,6 +186,9 @@ mod tests {
             assert!(params(bad).await.number::<u32>("n").is_err(), "{bad}");
         }
         assert!(params("state=").await.list("state").is_err());
+        assert!(params("name=").await.text("name").is_err());
+        assert_eq!(params("").await.text("name").unwrap(), "");
+        assert_eq!(params("page_token=").await.page_token().unwrap(), "", "the first page");
         assert!(params("all=").await.flag("all").is_err());
         assert!(params("all=yes").await.flag("all").is_err());
         assert!(params("tag[a]=1&tag[a]=2").await.map("tag").is_err());

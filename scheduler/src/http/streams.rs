@@ -103,7 +103,9 @@ fn wants_lines_of_json(headers: &HeaderMap) -> bool {
 
 /// `2:0:1234`: attempt, rank and offset.
 fn position(text: &str) -> Result<v1::LogPosition, ServiceError> {
-    let mut parts = text.split(':');
+    // Digits alone: an attempt has no sign, though Rust reads `+1` as a number.
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b':');
+    let mut parts = text.split(':').filter(|_| plain);
     let position = (|| {
         let position = v1::LogPosition {
             attempt: parts.next()?.parse().ok()?,

@@ -21,6 +21,10 @@ fn start(folder: &Path) -> Scheduler {
     let scheduler = Scheduler::start(folder, &["--outside-workers"]).expect("it starts");
     let array = "name: many\ncommand: ['true']\nwork: {duration: 1h}\narray: {size: 3}\n";
     scheduler.submit(array, "many").expect("accepted");
+    // One that is over, for those that read or bring back what is: it never ran.
+    let over = "name: over\ncommand: ['true']\nafter: [j1]\n";
+    scheduler.submit(over, "over").expect("accepted");
+    scheduler.call("POST", "/jobs/j4/cancel", None).expect("an answer");
     scheduler
 }
 
@@ -90,6 +94,7 @@ fn a_fuzzer_finds_no_answer_that_is_not_in_the_document() {
             .arg("run")
             .arg(format!("{}/openapi.json", scheduler.url))
             .current_dir(folder.path())
+            .env("SCHEMATHESIS_HOOKS", workspace().join("tests/contract/checks.py"))
             .env("NO_PROXY", "*"),
     );
 }

@@ -158,6 +158,9 @@ fn row_69_dependencies_are_other_jobs() {
     assert_eq!(defaults("{name: x}").field, "defaults.name");
     assert_eq!(defaults("{titel: x}").field, "defaults.titel");
     assert_eq!(defaults("{deadline: x}").location, Some((1, 12)), "the place of the default");
+    let taken = "{deadline: x}\njobs: [{name: a, command: [x], deadline: 1h}]";
+    let error = yaml(&format!("defaults: {taken}"));
+    assert_eq!((error.code, error.field.as_str()), ("invalid_deadline", "defaults.deadline"));
     let wide = format!("{{env: {{A: {}}}}}", "x".repeat(8_000));
     let many = format!("defaults: {wide}\njobs: [{}]", vec!["{name: a}"; 900].join(","));
     assert_eq!(yaml(&many).code, "document_too_large");

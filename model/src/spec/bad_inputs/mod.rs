@@ -5,7 +5,31 @@ mod document;
 mod environment;
 mod fields;
 
+use super::schema_tests::takes;
 use super::{Format, SpecError, parse};
+
+/// What JSON Schema has no words for, by its code and a part of its message: what
+/// only several values together show, and how a value was written.
+const BEYOND_A_SCHEMA: [(&str, &str); 18] = [
+    ("array_size_mismatch", ""),
+    ("dependency_cycle", ""),
+    ("duplicate_dependency", ""),
+    ("duplicate_gpu", ""),
+    ("duplicate_key", ""),
+    ("duplicate_name", ""),
+    ("duplicate_path", ""),
+    ("duplicate_variable", ""),
+    ("self_dependency", ""),
+    ("unknown_dependency", ""),
+    ("document_too_large", ""),
+    ("too_many_jobs", ""),
+    ("empty_value", ""),
+    ("out_of_range", "an array has 1 to"),
+    ("invalid_command", "is longer than"),
+    ("invalid_money", "`+1` is not a plain decimal"),
+    ("invalid_number", "is not a whole number such as 8"),
+    ("reserved_variable", "is another one on each node"),
+];
 
 fn yaml(text: &str) -> SpecError {
     refused(text.as_bytes(), Format::Yaml)
@@ -17,13 +41,21 @@ fn json(text: &str) -> SpecError {
 
 fn refused(text: &[u8], format: Format) -> SpecError {
     match parse(text, format) {
-        Err(error) => error,
+        Err(error) => {
+            let told = BEYOND_A_SCHEMA
+                .iter()
+                .any(|(code, part)| error.code == *code && error.message.contains(part));
+            let shown = || String::from_utf8_lossy(&text[..text.len().min(300)]);
+            let taken = takes(text, format) == Some(true);
+            assert!(!taken || told, "the schema takes: {}\n{error:?}", shown());
+            error
+        }
         Ok(_) => panic!("accepted: {}", String::from_utf8_lossy(&text[..text.len().min(300)])),
     }
 }
 
 /// A good job with `lines` added.
-fn with(lines: &str) -> String {
+pub(super) fn with(lines: &str) -> String {
     format!("name: a\ncommand: [\"true\"]\n{lines}")
 }
 

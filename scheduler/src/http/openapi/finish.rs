@@ -2,7 +2,8 @@
 //! handlers and wire types cannot say: for routes and fields of later as well.
 
 use serde_json::{Map, Value, json};
-use spotwise_model::JobState;
+
+use super::rules::rule;
 
 /// Refusals by status: the name of the shared response, and what it means.
 const REFUSALS: [(&str, &str, &str); 10] = [
@@ -44,10 +45,11 @@ const OPTIONAL_TIMES: [&str; 9] = [
 
 const PROBLEM: &str = "application/problem+json";
 
-/// Completes the document; `job_document` is the JSON Schema of what is submitted.
-pub(super) fn finish(document: &mut Value, job_document: Value) {
+/// Completes the document; `job_document` is the JSON Schema of what is submitted,
+/// `changes` that of what is changed of it.
+pub(super) fn finish(document: &mut Value, job_document: Value, mut changes: Value) {
     let submitted = take_in(document, job_document);
-    let changes = changes(document);
+    move_references(&mut changes);
     each_operation(document, |path, method, operation| {
         parameters(operation);
         body(method, operation, &submitted, &changes);
@@ -85,23 +87,10 @@ fn take_in(document: &mut Value, mut schema: Value) -> Value {
         named.insert(format!("{SUBMITTED}{name}"), definition.clone());
     }
     named.values_mut().for_each(move_references);
-    // One job by itself has to have a name and a command, and generators know no
-    // `allOf` of a reference and a rule.
-    let mut single = named.get(&format!("{SUBMITTED}Job")).cloned().unwrap_or_default();
-    *entry(&mut single, "required") = json!(["name", "command"]);
-    named.insert(format!("{SUBMITTED}Single"), single);
-    if let Some(whole) = named.get_mut(SUBMITTED) {
-        let kinds = ["Single", "Pipeline"].map(reference);
-        *entry(whole, "anyOf") = kinds.to_vec().into();
-    }
     if let Some(schemas) = entry(entry(document, "components"), "schemas").as_object_mut() {
         schemas.extend(named);
     }
-    reference("")
-}
-
-fn reference(name: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{SUBMITTED}{name}") })
+    json!({ "$ref": format!("#/components/schemas/{SUBMITTED}") })
 }
 
 fn move_references(schema: &mut Value) {
@@ -147,41 +136,6 @@ fn parameters(operation: &mut Value) {
     }
 }
 
-fn rule(name: &str) -> Option<Value> {
-    // Without control characters.
-    let text = json!({ "type": "string", "maxLength": 256, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$" });
-    let part = json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$" });
-    let number = |least: u64, most: u64, format| json!({ "type": "integer", "format": format, "minimum": least, "maximum": most });
-    Some(match name {
-        "job" => {
-            json!({ "type": "string", "minLength": 1, "maxLength": 74, "pattern": r"^[a-z0-9-]{1,63}(\[[0-9]{1,9}\])?$", "examples": ["j17"] })
-        }
-        "state" => {
-            json!({ "type": "array", "items": { "type": "string", "enum": JobState::NAMES } })
-        }
-        "group_by" => json!({ "type": "array", "items": part, "maxItems": 8 }),
-        "resume" => {
-            json!({ "type": "array", "items": { "type": "string", "pattern": "^[0-9]+:[0-9]+:[0-9]+$" } })
-        }
-        "name" | "accelerator" => text,
-        "tag" | "filter" => json!({
-            "type": "object", "maxProperties": 20, "additionalProperties": text,
-            "propertyNames": { "maxLength": 256, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$" },
-        }),
-        "since" | "until" => {
-            json!({ "anyOf": [{ "type": "string", "format": "date-time" }, { "type": "string", "format": "date" }] })
-        }
-        "timezone" => json!({ "type": "string", "examples": ["Europe/Berlin"] }),
-        "page_size" => number(1, 500, "int32"),
-        "attempt" | "rank" | "tail" => number(0, u32::MAX.into(), "int64"),
-        "offset" | "after" | "Last-Event-ID" => number(0, i64::MAX.unsigned_abs(), "int64"),
-        "Idempotency-Key" => {
-            json!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" })
-        }
-        _ => return None,
-    })
-}
-
 /// Job documents, and changes of a job, are read as YAML and as JSON.
 fn body(method: &str, operation: &mut Value, submitted: &Value, changes: &Value) {
     let content = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
@@ -198,19 +152,6 @@ fn body(method: &str, operation: &mut Value, submitted: &Value, changes: &Value)
     if untyped && !optional {
         *entry(entry(operation, "requestBody"), "required") = true.into();
     }
-}
-
-/// What may be changed of a job that is there: these fields of its document.
-fn changes(document: &Value) -> Value {
-    let job = &document["components"]["schemas"][format!("{SUBMITTED}Job")]["properties"];
-    let fields = ["budget_usd", "deadline", "priority", "retries"];
-    let fields = fields.map(|name| (name.to_owned(), job[name].clone()));
-    json!({
-        "type": "object",
-        "minProperties": 1,
-        "additionalProperties": false,
-        "properties": Map::from_iter(fields),
-    })
 }
 
 /// Every response has a description, and every refusal that may come is listed.
@@ -247,8 +188,28 @@ fn responses(path: &str, method: &str, operation: &mut Value) {
             let first = json!({ "description": "Where the first of the new jobs is", "schema": { "type": "string" } });
             *entry(response, "headers") = json!({ "Location": first });
         }
+        if let Some(stream) = response.pointer_mut("/content/text~1event-stream") {
+            *stream = json!({ "schema": server_sent(&stream["schema"]) });
+        }
     }
     responses.sort_keys();
+}
+
+/// One message of a stream: an event with its number, or the error that ends it.
+fn server_sent(event: &Value) -> Value {
+    let text = json!({ "type": "string" });
+    let data = |content: &Value| json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": content });
+    let error = json!({ "$ref": "#/components/schemas/Problem" });
+    json!({ "anyOf": [
+        {
+            "type": "object", "required": ["id", "data"],
+            "properties": { "id": text, "event": { "const": "message" }, "data": data(event) },
+        },
+        {
+            "type": "object", "required": ["event", "data"],
+            "properties": { "event": { "const": "error" }, "data": data(&error) },
+        },
+    ] })
 }
 
 fn refusal(status: &str, meaning: &str) -> Value {

@@ -1,0 +1,71 @@
+//! The exact rules of parameters, by their name: they mean the same everywhere.
+
+use serde_json::{Value, json};
+use spotwise_model::JobState;
+
+/// Text of one line, with no control characters.
+const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+
+/// The time of a day, without a zone: of the time zone that is asked for.
+const LOCAL_TIME: &str = concat!(
+    "^([1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)",
+    "|02-(0[1-9]|1[0-9]|2[0-8]))|[1-9][0-9](0[48]|[2468][048]|[13579][26])-02-29)",
+    r"[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?$"
+);
+
+/// What a parameter may be; none where its type says everything.
+pub(super) fn rule(name: &str) -> Option<Value> {
+    let number = |least: u64, most: u64, format| json!({ "type": "integer", "format": format, "minimum": least, "maximum": most });
+    Some(match name {
+        "job" => {
+            json!({ "type": "string", "minLength": 1, "maxLength": 74, "pattern": r"^[a-z0-9-]{1,63}(\[[0-9]{1,9}\])?$", "examples": ["j17"] })
+        }
+        "state" => {
+            json!({ "type": "array", "minItems": 1, "items": { "type": "string", "enum": JobState::NAMES } })
+        }
+        "group_by" => json!({
+            "type": "array", "minItems": 1, "maxItems": 8, "uniqueItems": true,
+            "items": { "type": "string", "minLength": 1, "maxLength": 256, "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$" },
+        }),
+        "resume" => json!({
+            "type": "array", "minItems": 1,
+            "items": { "type": "string", "pattern": "^[1-9][0-9]{0,8}:[0-9]{1,9}:[0-9]{1,18}$" },
+        }),
+        "name" | "accelerator" => {
+            json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": PRINTABLE })
+        }
+        "tag" => labels(None),
+        // Hours, days and months are periods, which `since` and `until` choose.
+        "filter" => labels(Some(json!({ "enum": ["hour", "day", "month"] }))),
+        "since" | "until" => json!({ "anyOf": [
+            { "type": "string", "format": "date-time" },
+            { "type": "string", "format": "date" },
+            { "type": "string", "pattern": LOCAL_TIME },
+        ] }),
+        "timezone" => json!({
+            "type": "string", "minLength": 1, "maxLength": 256,
+            "pattern": "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", "examples": ["Europe/Berlin"],
+        }),
+        "page_size" => number(0, 500, "int32"),
+        // Empty for the first page, as in the answer with the last one.
+        "page_token" => json!({ "type": "string", "pattern": "^([0-9a-f]{24})?$" }),
+        "attempt" | "rank" | "tail" => number(0, u32::MAX.into(), "int64"),
+        "offset" | "after" | "Last-Event-ID" => number(0, u64::MAX, "uint64"),
+        "Idempotency-Key" => {
+            json!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" })
+        }
+        _ => return None,
+    })
+}
+
+/// Names and values to compare with.
+fn labels(barred: Option<Value>) -> Value {
+    let mut names = json!({ "maxLength": 256, "pattern": PRINTABLE });
+    if let Some(barred) = barred {
+        names["not"] = barred;
+    }
+    json!({
+        "type": "object", "maxProperties": 20, "propertyNames": names,
+        "additionalProperties": { "type": "string", "maxLength": 256, "pattern": PRINTABLE },
+    })
+}
