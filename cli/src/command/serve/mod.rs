@@ -27,7 +27,8 @@ use crate::text::one_line;
 /// Run the scheduler, until interrupted.
 ///
 /// It keeps everything in one folder and continues there when it is started
-/// again. Workers of the local pool are started by it, as `spotwise worker`.
+/// again. It starts the workers of the local pool, as `spotwise-worker` or, where
+/// that is not beside it, as `spotwise worker`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Folder of the database, logs, checkpoints and outputs. Default: .spotwise
