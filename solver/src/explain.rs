@@ -216,6 +216,9 @@ pub(crate) fn wait_reason(
 
 /// The job for which the room is kept that a job would take, if that is what it waits for.
 fn kept_for(round: &Round<'_>, rooms: [&Room<'_, '_>; 2], ask: &Ask<'_>) -> Option<WaitReason> {
+    if round.reserved.kept.is_empty() {
+        return None;
+    }
     let kept =
         |room: &Room<'_, '_>| ask.pairs.iter().find_map(|pair| room.kept_from(&ask.want(pair)));
     let kept = rooms.into_iter().find_map(kept);

@@ -330,6 +330,9 @@ impl<'p, 'a> Pass<'p, 'a> {
             let full = ask.pairs.iter().any(|pair| self.is_full(pair.listing()));
             return ask.pairs.iter().filter(|_| full).map(of_pair).collect();
         }
+        if !ask.blocked && self.full.is_empty() {
+            return Vec::new();
+        }
         let case = appraise(ask.job, self.round.input, &self.round.market);
         let of =
             |e: &Estimate| Place { listing: e.listing, share: e.share, hours: hours(e.occupied) };
