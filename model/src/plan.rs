@@ -137,6 +137,8 @@ pub struct Alternative {
 pub enum WhyNot {
     /// It costs more.
     Dearer,
+    /// It costs no more, but it ends later, and the deadline is lost.
+    Later,
     /// None of it is free.
     NotFree,
     /// Spot would put the deadline at risk.

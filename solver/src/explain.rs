@@ -143,9 +143,15 @@ fn why_not(
                     WhyNot::TooFewPools
                 }
             }
+            Some(chosen) if is_later(case, e, chosen) => WhyNot::Later,
             _ => WhyNot::Dearer,
         }
     }
+}
+
+/// Whether it is its end, not its cost, that speaks against it.
+fn is_later(case: &Case<'_>, e: &Estimate, chosen: &Estimate) -> bool {
+    case.standing == Standing::Late && e.alone <= chosen.alone && e.finish > chosen.finish
 }
 
 /// Why a job without a seat waits. `room` is what the whole plan leaves,

@@ -199,9 +199,10 @@ pub(crate) fn net(
         let free = listings
             .get(estimate.listing)
             .is_some_and(|listing| listing.has_room(&estimate.share, nodes(job)));
-        // Among those that are late the fastest, among those in time the cheapest.
-        let first = if meets { estimate.alone } else { estimate.occupied.as_secs_f64() };
-        (!meets, !free, first, estimate.listing)
+        // Among those that are late the fastest, among those in time, and those that are
+        // as fast, the cheapest.
+        let seconds = if meets { 0.0 } else { estimate.occupied.as_secs_f64() };
+        (!meets, !free, seconds, estimate.alone, estimate.listing)
     };
     let steady = || {
         let stays = |e: &&Estimate| listings.get(e.listing).is_some_and(|l| !l.is_spot());
@@ -209,7 +210,8 @@ pub(crate) fn net(
     };
     let first = |a: &&Estimate, b: &&Estimate| {
         let (a, b) = (rank(a), rank(b));
-        (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
+        let cost = || a.3.total_cmp(&b.3).then(a.4.cmp(&b.4));
+        (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)).then_with(cost)
     };
     let best = steady().min_by(first)?;
     let paid = |e: &&Estimate| listings.get(e.listing).is_some_and(Listing::is_reserved);

@@ -55,14 +55,17 @@ fn restore_old_backup() {
     database(&["check", "--database", &url]);
 }
 
-/// A job that counts to 240, a step in a twentieth of a second, saves each, and
-/// says where it begins.
-const SAVER: &str = "name: saver\nclass: dev\ndeadline: 900h\nwork: {steps: 240, steps_per_hour: 1200}\n\
-    resources: {cpus: 0.1, memory: 32MB}\ncheckpoint: {interval: 20s, grace: 1s, keep: 2}\n\
-    command: [sh, -c, 'n=$(cat $SPOTWISE_CHECKPOINT_DIR/n 2>/dev/null || echo 0); echo from $n; \
-    while [ $n -lt 240 ]; do n=$((n+1)); echo $n > $SPOTWISE_CHECKPOINT_DIR/.tmp-n; \
-    mv $SPOTWISE_CHECKPOINT_DIR/.tmp-n $SPOTWISE_CHECKPOINT_DIR/n; \
-    echo \"{\\\"step\\\":$n,\\\"total\\\":240}\" >> $SPOTWISE_PROGRESS_FILE; sleep 0.05; done']\n";
+/// A job that counts until it is told to end by a file, a step in a twentieth of a second,
+/// saves each, and says where it begins.
+fn saver(end: &Path) -> String {
+    const SAVER: &str = "name: saver\nclass: dev\ndeadline: 900h\nwork: {steps: 6000, steps_per_hour: 1200}\n\
+        resources: {cpus: 0.1, memory: 32MB}\ncheckpoint: {interval: 20s, grace: 1s, keep: 2}\n\
+        command: [sh, -c, 'n=$(cat $SPOTWISE_CHECKPOINT_DIR/n 2>/dev/null || echo 0); echo from $n; \
+        while [ $n -lt 6000 ] && [ ! -e END ]; do n=$((n+1)); echo $n > $SPOTWISE_CHECKPOINT_DIR/.tmp-n; \
+        mv $SPOTWISE_CHECKPOINT_DIR/.tmp-n $SPOTWISE_CHECKPOINT_DIR/n; \
+        echo \"{\\\"step\\\":$n,\\\"total\\\":6000}\" >> $SPOTWISE_PROGRESS_FILE; sleep 0.05; done']\n";
+    SAVER.replace("END", &end.display().to_string())
+}
 
 /// The machine dies with the database, and the backup is two attempts old: the
 /// job goes on from what it has saved since, under a number that nobody had.
@@ -75,7 +78,8 @@ fn a_job_goes_on_from_what_a_backup_does_not_know() {
     let own = [&["--worker-lease", "10s"][..], &MARKET].concat();
     let mut scheduler = Scheduler::on_port(port, folder.path(), &own);
     scheduler.restart().expect("it starts");
-    let job = scheduler.submit(SAVER, "saver").expect("accepted").remove(0);
+    let end = folder.path().join("end");
+    let job = scheduler.submit(&saver(&end), "saver").expect("accepted").remove(0);
     let in_backup = until_saved(&scheduler, &job, 0);
     scheduler.kill();
     let old = folder.path().join("spotwise.db").display().to_string();
@@ -96,6 +100,8 @@ fn a_job_goes_on_from_what_a_backup_does_not_know() {
     let arguments = [&["--database", &new][..], &own].concat();
     let mut scheduler = Scheduler::on_port(port, folder.path(), &arguments);
     scheduler.restart().expect("it starts");
+    until_saved(&scheduler, &job, last);
+    std::fs::write(end, "").expect("it is told to end");
     let states = scheduler.wait_for_all(LIMIT).expect("it ends");
     assert_eq!(states[&job], "succeeded");
     let seen = scheduler.job(&job).expect("it is there");

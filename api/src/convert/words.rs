@@ -162,6 +162,7 @@ pub const fn rule(rule: Rule) -> &'static str {
 pub const fn why_not(reason: &WhyNot) -> &'static str {
     match reason {
         WhyNot::Dearer => "costs more",
+        WhyNot::Later => "finishes later, when it is late already",
         WhyNot::NotFree => "none is free",
         WhyNot::DeadlineRisk => "spot would put the deadline at risk",
         WhyNot::NotInterruptible => "the job may not be interrupted",

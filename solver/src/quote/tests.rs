@@ -1,6 +1,7 @@
 use super::*;
 use crate::fixture::{HOUR, at, gpu_offer, input, job, on_demand, spec, spot};
 use crate::plan;
+use spotwise_model::CapacityType;
 use spotwise_model::plan::WhyNot;
 use spotwise_model::spec::DataPlace;
 
@@ -33,6 +34,20 @@ fn a_quote_without_free_spot_waits_for_it() {
     assert!(matches!(quote.start, Start::Later { latest } if latest < at(30) && latest > at(29)));
     assert!(quote.cost.p90 >= quote.on_demand_cost.unwrap(), "at worst all on on-demand");
     assert_eq!(quote.alternatives[0].why_not, Some(WhyNot::Dearer));
+}
+
+/// Whichever of the equally fast machines comes first in the list.
+#[test]
+fn a_job_that_is_late_saves_nothing_on_the_dearest_on_demand() {
+    let dear = |zone| on_demand(zone, 30.0, 1);
+    for offers in [[dear("a"), on_demand("b", 3.0, 1)], [on_demand("a", 3.0, 1), dear("b")]] {
+        let input = input([vec![spot("c", 1.0, 1)], offers.into()].concat(), vec![]);
+        let quote = quote(&input, &job(1, spec(10 * HOUR), 0, 5));
+        assert_eq!(quote.offer.unwrap().capacity_type, CapacityType::OnDemand);
+        assert_eq!(quote.on_demand_cost, Some(quote.expected_cost));
+        assert_eq!(quote.alternatives[0].why_not, Some(WhyNot::Later), "spot is cheaper");
+        assert_eq!(quote.alternatives[1].why_not, Some(WhyNot::Dearer));
+    }
 }
 
 /// Of a zone that had a machine in `up` of each ten steps of an hour, and has
