@@ -23,7 +23,8 @@ pub enum Condition {
     /// It has succeeded (`afterok` of Slurm).
     #[default]
     Succeeded,
-    /// It has failed, in any way but by its owner's cancel (`afternotok`).
+    /// It has failed, in any way but by its owner's cancel (`afternotok`); of an array, all
+    /// of it is over and one element has failed.
     Failed,
     /// It is over, whatever came of it (`afterany`).
     Ended,

@@ -5,6 +5,8 @@
 //!   \_________\________________> Cancelled | Skipped | Rejected
 //! ```
 
+mod parents;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -338,6 +340,10 @@ pub struct Job {
     /// How those of them must end that need not succeed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub on: BTreeMap<JobId, Condition>,
+    /// Elements of arrays that have to fail, by the first of their array: one of them is
+    /// enough.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub one_of: BTreeMap<JobId, JobId>,
     /// Attempts so far.
     pub attempts: u32,
     /// Attempts that failed by themselves.
@@ -397,16 +403,6 @@ impl Job {
     /// The submission whose shared folder it uses.
     pub fn shared(&self) -> JobId {
         self.resubmission.as_ref().map_or(self.group, |it| it.shared)
-    }
-
-    /// How a job that it waits for has to end.
-    pub fn condition(&self, parent: JobId) -> Condition {
-        self.on.get(&parent).copied().unwrap_or_default()
-    }
-
-    /// The jobs that its deadline is a deadline for too.
-    pub fn hurries(&self) -> Vec<JobId> {
-        self.after.iter().copied().filter(|id| self.condition(*id).hurries()).collect()
     }
 
     /// How far it would be if it started again now: what its newest checkpoint

@@ -207,6 +207,7 @@ pub(crate) mod tests {
             cancel_asked: None,
             not_before: None,
             half_known: None,
+            one_of: BTreeMap::new(),
             deadline_lost: None,
             on: BTreeMap::new(),
             budget_raised: false,

@@ -204,8 +204,8 @@ pub(super) struct DependencyDocument {
     /// Its name in this document, or the id of a job submitted before, such as `j12`.
     pub(super) job: String,
     /// How it must end: `succeeded`, `failed` (in any way but a cancel; a job that
-    /// succeeds leaves this one skipped) or `ended`, whatever came of it. Default:
-    /// succeeded.
+    /// succeeds leaves this one skipped) or `ended`, whatever came of it. An array has
+    /// failed when all of it is over and one element has failed. Default: succeeded.
     pub(super) on: Option<Condition>,
     /// Between two arrays of one size: each element waits for the element of the
     /// same index alone. Default: false, each waits for all.

@@ -16,6 +16,9 @@ use super::{Answer, FIRST_WAIT, Terms, accepted, invalid, replayed};
 use crate::core::State;
 use crate::handle::{Again, Refusal, Reply, Resubmit};
 
+/// What to do about a job that is waited for in vain.
+const COMES_ALONG: &str = "resubmit that one with --failed, and this comes along";
+
 /// Accepts all of them, or none.
 pub(super) fn resubmit(state: &mut State, request: &Resubmit, terms: &Terms, now: Now) -> Answer {
     if let Some(answer) = replayed(state, &request.key, &request.hash, &request.known) {
@@ -105,6 +108,7 @@ impl<'a> Return<'a> {
         let id = self.new.get(&old.id).copied().unwrap_or(old.id);
         let group = JobId(self.state.last_job + 1);
         let (after, done_by) = self.parents(old, before)?;
+        let one_of = self.one_of(old, &after)?;
         let (deadline, deadline_source) = self.deadline(old, spec, done_by)?;
         let goes_on = again.goes_on && spec.resumable();
         let checkpoint = old.checkpoint.filter(|_| goes_on);
@@ -131,6 +135,7 @@ impl<'a> Return<'a> {
                 .map(|(id, on)| (*id, *on))
                 .collect(),
             after: after.into_keys().collect(),
+            one_of,
             attempts: 0,
             errors: 0,
             interruptions: 0,
@@ -164,23 +169,24 @@ impl<'a> Return<'a> {
         before: &BTreeMap<JobId, Timestamp>,
     ) -> Result<(BTreeMap<JobId, Condition>, Timestamp), Refusal> {
         let (mut after, mut done_by) = (BTreeMap::new(), self.now.market);
-        for parent in &old.after {
-            let on = old.condition(*parent);
-            if let Some(new) = self.new.get(parent) {
+        for asked in &old.after {
+            let on = old.condition(*asked);
+            if let Some(new) = self.new.get(asked) {
                 done_by = before.get(new).map_or(done_by, |deadline| done_by.max(*deadline));
                 after.insert(*new, on);
                 continue;
             }
             // The one that stands for it now, where it has come back before.
-            let parent = self.request.heads.get(parent).copied().unwrap_or(*parent);
+            let parent = self.now_of(*asked);
             let live = self.state.jobs.get(&parent).filter(|job| !job.state.is_terminal());
             match (live, self.state.parent_ending(parent)) {
                 (Some(job), _) => done_by = done_by.max(job.deadline),
                 (None, Some(ending)) if on.is_met_by(ending) => {}
+                // Another element may fail.
+                (None, Some(_)) if old.one_of.contains_key(asked) => continue,
                 (None, Some(ending)) => {
                     let message = format!(
-                        "{} waits for {parent}, which {}: resubmit that one with --failed, and \
-                         this comes along",
+                        "{} waits for {parent}, which {}: {COMES_ALONG}",
                         old.id,
                         ending.words()
                     );
@@ -194,6 +200,34 @@ impl<'a> Return<'a> {
             after.insert(parent, on);
         }
         Ok((after, done_by))
+    }
+
+    /// What stands for a job that was waited for, where it does not come back now.
+    fn now_of(&self, parent: JobId) -> JobId {
+        self.request.heads.get(&parent).copied().unwrap_or(parent)
+    }
+
+    /// Elements of which one has to fail, by the first of their array that is left.
+    fn one_of(
+        &self,
+        old: &Job,
+        after: &BTreeMap<JobId, Condition>,
+    ) -> Result<BTreeMap<JobId, JobId>, Refusal> {
+        let mut arrays: BTreeMap<JobId, Vec<JobId>> = BTreeMap::new();
+        for (element, array) in &old.one_of {
+            let now = self.new.get(element).copied().unwrap_or_else(|| self.now_of(*element));
+            let left = arrays.entry(*array).or_default();
+            left.extend(Some(now).filter(|now| after.contains_key(now)));
+        }
+        if let Some((array, _)) = arrays.iter().find(|(_, left)| left.is_empty()) {
+            let message = format!(
+                "{} waits for a failure in the array of {array}, and none has failed: {COMES_ALONG}",
+                old.id
+            );
+            return Err(invalid("failed_dependency", "job", message));
+        }
+        let firsts = arrays.values().filter_map(|left| Some((left, *left.iter().min()?)));
+        Ok(firsts.flat_map(|(left, first)| left.iter().map(move |id| (*id, first))).collect())
     }
 
     fn deadline(

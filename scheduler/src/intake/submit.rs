@@ -92,6 +92,8 @@ fn welcome(job: &Job) -> String {
 struct Parents {
     /// Each of them.
     all: BTreeMap<JobId, Condition>,
+    /// Elements of arrays of which one has to fail, by the first of their array.
+    one_of: BTreeMap<JobId, JobId>,
     /// Each for one of these, by its index.
     by_element: Vec<(Vec<JobId>, Condition)>,
     /// By when the last of them must be over.
@@ -158,6 +160,7 @@ impl<'a> Expansion<'a> {
                 deadline_source,
                 after,
                 on,
+                one_of: parents.one_of.clone(),
                 attempts: 0,
                 errors: 0,
                 interruptions: 0,
@@ -202,6 +205,11 @@ impl<'a> Expansion<'a> {
             if dependency.elementwise {
                 parents.by_element.push((ids, dependency.on));
             } else {
+                if let Some(first) = ids.first().filter(|_| ids.len() > 1)
+                    && dependency.on == Condition::Failed
+                {
+                    parents.one_of.extend(ids.iter().map(|id| (*id, *first)));
+                }
                 parents.all.extend(ids.into_iter().map(|id| (id, dependency.on)));
             }
         }

@@ -12,12 +12,9 @@ use spotwise_api::convert as words;
 
 /// Whether a waiting job may be planned now, and if not, why.
 pub fn obstacle(state: &State, job: &Job, running: &ArrayLoad, now: Now) -> Option<WaitReason> {
-    let met = |id: &JobId| {
-        state.parent_ending(*id).is_some_and(|ending| job.condition(*id).is_met_by(ending))
-    };
-    let mut open = job.after.iter().filter(|id| !met(id)).peekable();
-    if open.peek().is_some() {
-        return Some(WaitReason::needs(open.map(|id| (*id, job.condition(*id)))));
+    let open = job.open(|id| state.parent_ending(id));
+    if !open.is_empty() {
+        return Some(WaitReason::needs(open));
     }
     if let Some(known) = job.half_known.filter(|known| known.over > now.market) {
         return Some(WaitReason::FormerWorkers { until: known.over });
@@ -88,7 +85,8 @@ fn look_at(
         JobState::Waiting { .. } | JobState::Held { .. } => {}
         _ => return Vec::new(),
     }
-    if let Some(unmet) = unmet(state, job, given_up) {
+    let ending = |id: JobId| given_up.get(&id).copied().or_else(|| state.parent_ending(id));
+    if let Some(unmet) = job.unmet(ending) {
         return give_up(job, unmet, given_up, now);
     }
     match &job.state {
@@ -116,17 +114,6 @@ pub fn wait(job: &Job, reason: WaitReason, now: Now) -> Vec<Change> {
     job.state = next;
     let event = Change::event(job.id, None, now.market, EventKind::Waiting, words);
     vec![job.into(), event]
-}
-
-/// A condition of the job that can never be met; one to regret before one that is
-/// only not needed.
-fn unmet(state: &State, job: &Job, given_up: &BTreeMap<JobId, Ending>) -> Option<Unmet> {
-    let never = job.after.iter().filter_map(|parent| {
-        let ended = given_up.get(parent).copied().or_else(|| state.parent_ending(*parent))?;
-        let on = job.condition(*parent);
-        (!on.is_met_by(ended)).then_some(Unmet { job: *parent, on, ended })
-    });
-    never.min_by_key(|unmet| unmet.ended.is_good())
 }
 
 fn give_up(job: &Job, why: Unmet, given_up: &mut BTreeMap<JobId, Ending>, now: Now) -> Vec<Change> {

@@ -62,6 +62,34 @@ fn what_becomes_of_a_job_by_its_condition_and_what_it_waits_for() {
     }
 }
 
+/// Slurm's afternotok of an array: all of it is over, and at least one element has failed.
+#[test]
+fn one_failure_is_enough_in_an_array() {
+    use Ending::{Cancelled, Failed, Skipped, Succeeded};
+    let table = [
+        ([Some(Succeeded), Some(Failed), Some(Succeeded)], "waiting", 0),
+        ([Some(Failed), Some(Failed), Some(Failed)], "waiting", 0),
+        ([Some(Failed), Some(Cancelled), Some(Skipped)], "waiting", 0),
+        ([Some(Failed), None, Some(Succeeded)], "waiting", 1),
+        ([Some(Succeeded), None, Some(Cancelled)], "waiting", 1),
+        ([Some(Succeeded), Some(Succeeded), Some(Succeeded)], "skipped", 3),
+        ([Some(Succeeded), Some(Cancelled), Some(Succeeded)], "cancelled", 3),
+    ];
+    for (endings, expected, open) in table {
+        let mut child = child(9, &[1, 2, 3].map(|id| (id, Condition::Failed)));
+        child.one_of = [1, 2, 3].map(|id| (JobId(id), JobId(1))).into();
+        let element = |(id, ending): (u64, Option<Ending>)| match ending {
+            Some(ending) => over(id, ending),
+            None => job(id, "dev"),
+        };
+        let jobs = (1..).zip(endings).map(element).chain([child]).collect::<Vec<_>>();
+        let state = state_of(jobs.iter().cloned().map(Change::from).collect());
+        let still = state.jobs[&JobId(9)].open(|id| state.parent_ending(id));
+        assert_eq!(still.len(), open, "{endings:?}");
+        assert_eq!(after_one_look(jobs)[&9].0, expected, "{endings:?}");
+    }
+}
+
 #[test]
 fn what_is_given_up_takes_all_behind_it_along_at_once() {
     let ok = Condition::Succeeded;

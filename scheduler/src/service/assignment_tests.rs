@@ -51,6 +51,7 @@ fn assigned(nodes: u32) -> Assigned {
         cancel_asked: None,
         not_before: None,
         half_known: None,
+        one_of: BTreeMap::new(),
         deadline_lost: None,
         on: BTreeMap::new(),
         budget_raised: false,

@@ -149,6 +149,9 @@ impl Service {
             let open = job.after.iter().filter_map(|id| {
                 let parent = state.jobs.get(id).filter(|parent| !parent.state.is_terminal())?;
                 let must = match job.condition(*id) {
+                    _ if job.one_of.contains_key(id) => {
+                        "must end, and one of its array fail, else this job is skipped"
+                    }
                     Condition::Succeeded => "must succeed",
                     Condition::Failed => "must fail, else this job is skipped",
                     Condition::Ended => "must end",

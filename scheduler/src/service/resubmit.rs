@@ -31,6 +31,25 @@ impl Family {
         self.heads.get(&id).copied().unwrap_or(id)
     }
 
+    /// Leaves out what would be skipped again, because of jobs that do not come back.
+    fn leave_needless(&self, chosen: &mut BTreeSet<JobId>) {
+        loop {
+            let ending = |parent: JobId| {
+                let stays = Some(self.head(parent)).filter(|head| !chosen.contains(head))?;
+                self.jobs.get(&stays)?.state.ending()
+            };
+            let skipped = |job: &Job| {
+                job.state.ending() == Some(Ending::Skipped) && job.unmet(ending).is_some()
+            };
+            let is_needless = |id: &JobId| self.jobs.get(id).is_some_and(skipped);
+            let needless: Vec<JobId> = chosen.iter().copied().filter(is_needless).collect();
+            if needless.is_empty() {
+                return;
+            }
+            chosen.retain(|id| !needless.contains(id));
+        }
+    }
+
     /// The jobs in an order in which each comes after those it waits for: numbers tell
     /// no more once some have come back before.
     fn parents_first(&self, chosen: &BTreeSet<JobId>) -> Vec<Job> {
@@ -86,8 +105,11 @@ impl Service {
         let targets = self.targets(&request.job, request.group).await?;
         let mut family = self.family(&targets).await?;
         let heads: BTreeSet<JobId> = targets.iter().map(|job| family.head(job.id)).collect();
-        let chosen =
-            if request.failed { self.failed_and_behind(&heads, &mut family).await? } else { heads };
+        let mut chosen = heads.clone();
+        if request.failed {
+            chosen = self.failed_and_behind(&heads, &mut family).await?;
+            family.leave_needless(&mut chosen);
+        }
         let jobs = family.parents_first(&chosen);
         if let Some(open) = jobs.iter().find(|job| !job.state.is_terminal()) {
             let message = format!("{} is {}; cancel it first", open.id, open.state.name());

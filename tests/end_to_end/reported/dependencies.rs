@@ -164,6 +164,46 @@ fn element_by_element_between_arrays() {
     scheduler.wait_for_all(LIMIT).expect("it ends");
 }
 
+/// Slurm's afternotok of an array: one failure is enough. What was not needed does not stand
+/// in the way of what comes back.
+#[test]
+fn a_job_runs_after_a_failure_in_an_array_and_the_failed_element_comes_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scheduler = Scheduler::start(folder.path(), &ARGUMENTS).expect("it starts");
+    let mended = folder.path().join("mended");
+    let fails = format!("test -e {} || test $SPOTWISE_ARRAY_INDEX != 1", mended.display());
+    let document = ["jobs:\n".to_owned()]
+        .into_iter()
+        .chain([
+            step("shards", &fails, "array: {size: 3}"),
+            step("calm", "true", "array: {size: 2}"),
+            step("alert", "true", "after: [{job: shards, on: failed}]"),
+            step("never", "true", "after: [{job: calm, on: failed}]"),
+            step("either", "true", "after: [{job: calm, on: failed}, {job: shards, on: failed}]"),
+            step("gather", "true", "after: [shards]"),
+        ])
+        .collect::<String>();
+    scheduler.submit(&document, "one").expect("accepted");
+    let why = cli(&scheduler, &["explain", "alert"]).0;
+    assert!(why.contains("must end first"), "all of the array: {why}");
+    let names = ["shards[1]", "alert", "never", "either", "gather"];
+    let states = || {
+        scheduler.wait_for_all(LIMIT).expect("it ends");
+        let states = named(&scheduler);
+        names.map(|name| states[name].0.clone())
+    };
+    assert_eq!(states(), ["failed", "succeeded", "skipped", "skipped", "cancelled"]);
+
+    std::fs::write(mended, "").expect("written");
+    let said = cli(&scheduler, &["resubmit", "--failed", "--group", "j1", "-o", "json"]);
+    assert_eq!(said.2, Some(0), "{} {}", said.0, said.1);
+    let came: serde_json::Value = serde_json::from_str(&said.0).expect("JSON");
+    let came = came["submissions"][0]["jobs"].as_array().expect("jobs");
+    let came: Vec<&str> = came.iter().map(|job| job["name"].as_str().expect("a name")).collect();
+    assert_eq!(came, ["shards[1]", "alert", "gather"], "what was not needed stays so");
+    assert_eq!(states(), ["succeeded", "skipped", "skipped", "skipped", "succeeded"]);
+}
+
 /// The examples of both kinds do what they say.
 #[test]
 fn the_examples_run() {

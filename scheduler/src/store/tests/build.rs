@@ -117,6 +117,7 @@ pub(super) fn job(id: u64) -> Job {
         cancel_asked: None,
         not_before: None,
         half_known: None,
+        one_of: BTreeMap::new(),
         deadline_lost: None,
         on: BTreeMap::new(),
         budget_raised: false,
