@@ -36,6 +36,9 @@ pub(crate) struct Edit {
     /// Change it without asking
     #[arg(short, long)]
     yes: bool,
+    /// Show what it would do, and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
     /// Makes repeats of this very change harmless; 1 to 128 visible ASCII characters
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -54,7 +57,7 @@ impl Edit {
             let message = "name what to change: --budget, --deadline, --priority or --retries";
             return Err(Failure::usage(message));
         }
-        if !self.yes {
+        if !self.yes && !self.dry_run {
             ask::possible(output, "change it without asking")?;
         }
         let client = context.target.connect().await?;
@@ -65,9 +68,15 @@ impl Edit {
             idempotency_key: String::new(),
             dry_run: true,
         };
+        if self.dry_run && output.is_json() {
+            return output.json(&client.edit(request).await?);
+        }
         if !output.is_json() {
             let would = client.edit(request.clone()).await?;
             show(output, &would)?;
+            if self.dry_run {
+                return Ok(());
+            }
             if !self.yes {
                 let job = would.job.unwrap_or_default();
                 let sure = ask::yes(&one_line(&format!("change {} {}?", job.id, job.name)))?;

@@ -92,6 +92,11 @@ fn a_budget_that_is_used_up_is_no_dead_end() {
     assert_eq!(would["changes"][0], "budget $0.45 -> $2.00", "{would}");
     assert!(would["p50_micros"].as_i64().is_some_and(|micros| micros > 0), "{would}");
     assert_eq!(state(&scheduler, "loop"), "held", "nothing was done");
+    let edit = ["edit", "loop", "--budget", "2.00", "--deadline", "+4h", "--dry-run"];
+    let (out, err, code) = cli(&scheduler, &edit);
+    assert!(code == Some(0) && out.contains("budget $0.45 -> $2.00"), "{out} {err}");
+    let (out, ..) = cli(&scheduler, &[&edit[..], &["-o", "json"]].concat());
+    assert!(out.contains("$2.00") && out.contains("\"replayed\": false"), "{out}");
     let edit = ["edit", "loop", "--budget", "2.00", "--deadline", "+4h", "--yes"];
     let edit = [&edit[..], &["--idempotency-key", "more"]].concat();
     let (out, err, code) = cli(&scheduler, &edit);
