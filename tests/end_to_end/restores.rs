@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -58,7 +59,7 @@ fn restore_old_backup() {
 /// A job that counts until it is told to end by a file, a step in a twentieth of a second,
 /// saves each, and says where it begins.
 fn saver(end: &Path) -> String {
-    const SAVER: &str = "name: saver\nclass: dev\ndeadline: 900h\nwork: {steps: 6000, steps_per_hour: 1200}\n\
+    const SAVER: &str = "name: saver\nclass: dev\ninterruptible: false\ndeadline: 900h\nwork: {steps: 6000, steps_per_hour: 1200}\n\
         resources: {cpus: 0.1, memory: 32MB}\ncheckpoint: {interval: 20s, grace: 1s, keep: 2}\n\
         command: [sh, -c, 'n=$(cat $SPOTWISE_CHECKPOINT_DIR/n 2>/dev/null || echo 0); echo from $n; \
         while [ $n -lt 6000 ] && [ ! -e END ]; do n=$((n+1)); echo $n > $SPOTWISE_CHECKPOINT_DIR/.tmp-n; \
@@ -136,13 +137,17 @@ fn steps_saved(seen: &Value, attempt: &str) -> Vec<u64> {
 /// Waits until the scheduler has heard of three checkpoints of an attempt after this
 /// one. Answers which.
 fn until_saved(scheduler: &Scheduler, job: &str, after: u32) -> u32 {
-    let mut last = 0;
-    until("checkpoints are heard of", || {
+    let begun = Instant::now();
+    loop {
         let seen = scheduler.job(job).expect("it is there");
-        last = numbers(&seen).pop().unwrap_or(0);
-        last > after && steps_saved(&seen, &format!("{job}.{last}")).len() >= 3
-    });
-    last
+        let last = numbers(&seen).pop().unwrap_or(0);
+        if last > after && steps_saved(&seen, &format!("{job}.{last}")).len() >= 3 {
+            return last;
+        }
+        let over = seen["job"]["ended"].as_str().is_some_and(|at| !at.is_empty());
+        assert!(!over && begun.elapsed() < LIMIT, "no checkpoints are heard of: {seen:#}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Their machine dies.
