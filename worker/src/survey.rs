@@ -63,6 +63,9 @@ pub(crate) struct Facts {
     pub(crate) size: u64,
     /// Device and inode: alike for two names of one file.
     pub(crate) identity: (u64, u64),
+    /// When it was made, where the file system says so: a number that has come free is
+    /// given to the next file, often at once.
+    pub(crate) born: Stamp,
     /// Whether it takes less room than its size.
     pub(crate) sparse: bool,
 }
@@ -72,6 +75,7 @@ impl Facts {
         Self {
             size: metadata.size(),
             identity: (metadata.dev(), metadata.ino()),
+            born: Stamp::of_birth(metadata),
             sparse: metadata.blocks().saturating_mul(512) < metadata.size(),
         }
     }
@@ -81,6 +85,15 @@ impl Stamp {
     /// When it was last written.
     pub(crate) fn of(metadata: &fs::Metadata) -> Self {
         Self { seconds: metadata.mtime(), nanos: metadata.mtime_nsec() }
+    }
+
+    /// When it was made; the epoch where nobody knows.
+    fn of_birth(metadata: &fs::Metadata) -> Self {
+        let born = metadata.created().ok();
+        let since = born.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let since = since.unwrap_or_default();
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        Self { seconds, nanos: since.subsec_nanos().into() }
     }
 }
 

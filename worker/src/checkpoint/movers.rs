@@ -56,6 +56,7 @@ pub(super) struct Movers {
 #[derive(Clone, Debug)]
 struct Track {
     identity: (u64, u64),
+    born: Stamp,
     size: u64,
     modified: Stamp,
     at: Instant,
@@ -83,13 +84,14 @@ impl Movers {
         for (entry, file) in survey.files() {
             let mut track = Track {
                 identity: file.identity,
+                born: file.born,
                 size: file.size,
                 modified: entry.modified,
                 at: now,
                 moving: None,
             };
             match self.seen.get(&entry.path) {
-                Some(before) if before.identity == track.identity => {
+                Some(before) if (before.identity, before.born) == (track.identity, track.born) => {
                     track.moving = before.moved(&track);
                     if track.moving.is_some_and(|moving| moving.last == now)
                         && track.mover().is_none()
@@ -166,7 +168,12 @@ mod tests {
             path: PathBuf::from(path),
             mode: 0o644,
             modified: Stamp { seconds: *seconds, nanos: 0 },
-            kind: Kind::File(Facts { size: *size, identity: (1, *inode), sparse: false }),
+            kind: Kind::File(Facts {
+                size: *size,
+                identity: (1, *inode % 100),
+                born: Stamp { seconds: i64::try_from(*inode).unwrap(), nanos: 0 },
+                sparse: false,
+            }),
         };
         Survey { entries: files.iter().map(entry).collect(), ..Survey::default() }
     }
@@ -219,6 +226,20 @@ mod tests {
         let mut movers = Movers::default();
         for second in 0..20 {
             let inode = 10 + second;
+            let steps = i64::try_from(second).unwrap();
+            let change = movers
+                .look(&look(&[("weights", inode, 5, steps)]), start + Duration::from_secs(second));
+            assert_eq!((names(&change), change.arrivals), (vec![], true));
+        }
+    }
+
+    /// ext4 gives the number of the file that was replaced to the next one.
+    #[test]
+    fn a_number_that_is_given_again_is_another_file() {
+        let start = Instant::now();
+        let mut movers = Movers::default();
+        for second in 0..20 {
+            let inode = 10 + 100 * second;
             let steps = i64::try_from(second).unwrap();
             let change = movers
                 .look(&look(&[("weights", inode, 5, steps)]), start + Duration::from_secs(second));
