@@ -104,10 +104,9 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let targets = self.targets(&request.job, request.group).await?;
         let mut family = self.family(&targets).await?;
-        let heads: BTreeSet<JobId> = targets.iter().map(|job| family.head(job.id)).collect();
-        let mut chosen = heads.clone();
+        let mut chosen: BTreeSet<JobId> = targets.iter().map(|job| family.head(job.id)).collect();
         if request.failed {
-            chosen = self.failed_and_behind(&heads, &mut family).await?;
+            chosen = self.failed_and_behind(&chosen, &mut family).await?;
             family.leave_needless(&mut chosen);
         }
         let jobs = family.parents_first(&chosen);
