@@ -1,9 +1,10 @@
 //! Those who submit: each with a key, lost answers, and up to five tries.
 
 use rand::RngExt;
+use spotwise_control::Command;
+use spotwise_control::command::Submit;
 use spotwise_model::JobId;
 use spotwise_model::spec::{Dependency, Format, Submission, parse};
-use spotwise_scheduler::handle::{Command, Submit};
 
 use super::faults::Kind;
 use super::jobs::{self, Nature};

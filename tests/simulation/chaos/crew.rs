@@ -6,8 +6,9 @@ mod own_stops;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use spotwise_control::command::Loaded;
+use spotwise_control::{Command, WorkerId};
 use spotwise_model::attempt::{Exit, Told};
-use spotwise_scheduler::handle::{Command, Loaded, WorkerId};
 
 use super::jobs::Nature;
 use super::time::{HOUR, Ms, SECOND};

@@ -8,15 +8,15 @@ mod moments;
 
 use jiff::Timestamp;
 use rand::RngExt;
+use spotwise_control::core::queue::Queue;
+use spotwise_control::core::{Change, State};
+use spotwise_control::intake;
+use spotwise_control::phase::follow::{Asked, Effect};
+use spotwise_control::phase::round::{self, Draft, Surroundings};
+use spotwise_control::{Command, Refusal, Reply};
 use spotwise_model::attempt::StopReason;
 use spotwise_model::{JobId, Now, Plan};
-use spotwise_scheduler::core::queue::Queue;
-use spotwise_scheduler::core::{Change, State};
-use spotwise_scheduler::handle::{Command, Refusal, Reply};
-use spotwise_scheduler::intake::{self, Terms};
-use spotwise_scheduler::phase::follow::{Asked, Effect};
-use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
-use spotwise_scheduler::store::{Epoch, StoreError};
+use spotwise_store::{Epoch, StoreError};
 
 use super::faults::Kind;
 use super::sim::{Event, Heard, Request, Sim};
@@ -184,11 +184,6 @@ impl Sim {
             leader.state.seen.queue = left;
             plan
         });
-        let terms = Terms {
-            changeover: self.config.policy.changeover,
-            default_grace: self.config.default_grace,
-            max_live_jobs: 10_000,
-        };
         let mut draft = Draft { state: &mut leader.state, changes: Vec::new() };
         let mut answers = Vec::new();
         for mut request in std::mem::take(&mut self.nodes[node].inbox) {
@@ -196,10 +191,11 @@ impl Sim {
                 &mut request.command,
                 Command::Cancel { job: JobId(0), group: false },
             );
-            let answer = intake::answer(draft.state, command, &terms, now).map(|(made, reply)| {
-                draft.take(made);
-                reply
-            });
+            let answer =
+                intake::answer(draft.state, command, &self.config, now).map(|(made, reply)| {
+                    draft.take(made);
+                    reply
+                });
             answers.push((request, answer));
         }
         // Each round: it keeps those alone that it wants just now.

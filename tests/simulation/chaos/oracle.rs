@@ -7,8 +7,8 @@ mod money;
 
 use std::collections::BTreeMap;
 
+use spotwise_control::core::Change;
 use spotwise_model::{AttemptId, InstanceState, JobId, JobState};
-use spotwise_scheduler::core::Change;
 
 use super::crew::Pid;
 use super::faults::Kind;

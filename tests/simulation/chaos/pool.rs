@@ -6,8 +6,9 @@ mod launch;
 use std::collections::BTreeSet;
 
 use rand::RngExt;
+use spotwise_control::reply::Assigned;
+use spotwise_control::{Command, WorkerId};
 use spotwise_model::{AttemptId, InstanceId};
-use spotwise_scheduler::handle::{Assigned, Command, WorkerId};
 
 use super::crew::{Phase, Pid, Task, Word};
 use super::faults::Kind;

@@ -2,16 +2,15 @@
 //! that lives on it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use spotwise_control::Config;
+use spotwise_control::{Command, WorkerId};
 use spotwise_model::id::PoolName;
 use spotwise_model::{AttemptId, InstanceId, JobId};
-use spotwise_scheduler::config::Config;
-use spotwise_scheduler::handle::{Command, WorkerId};
 use spotwise_solver::PoolLimit;
 
 use super::clients::Client;
@@ -142,10 +141,12 @@ impl Sim {
             starts[rng.random_range(0..starts.len())].parse().expect("a fixed time");
         let span = recipe.days * DAY + CALM;
         let place = Place::invented(&mut rng, start, &recipe, span);
-        let mut config = Config::new(PathBuf::from("."), PathBuf::from("."));
-        config.lease = Duration::from_secs([90, 300, 300, 300][rng.random_range(0..4)]);
-        // Decisions are a function of the world, not of this machine's speed.
-        config.plan_time_limit = Duration::from_secs(3_600);
+        let config = Config {
+            lease: Duration::from_secs([90, 300, 300, 300][rng.random_range(0..4)]),
+            // Decisions are a function of the world, not of this machine's speed.
+            plan_time_limit: Duration::from_secs(3_600),
+            ..Config::default()
+        };
         let total = PoolLimit {
             pool: PoolName::new("local"),
             cpu_milli: [16_000, 64_000][rng.random_range(0..2)],

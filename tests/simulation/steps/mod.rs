@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use spotwise_control::{Refusal, Reply, WorkerId};
 use spotwise_model::attempt::{Certainty, Exit};
 use spotwise_model::{AttemptState, InstanceState, JobId, JobState, Money};
-use spotwise_scheduler::handle::{Refusal, Reply, WorkerId};
 
 use scene::{Scene, submission};
 use scripts::{SCRIPTS, Script};
@@ -234,7 +234,7 @@ fn storm(scene: &mut Scene, rng: &mut ChaCha8Rng) {
         for worker in scene.pool.clone() {
             if rng.random_range(0..300) == 0 && scene.state.attempts.contains_key(&worker.attempt) {
                 scene.pool.remove(&worker);
-                let _ = scene.say(|| spotwise_scheduler::handle::Command::WorkerGone { worker });
+                let _ = scene.say(|| spotwise_control::Command::WorkerGone { worker });
             } else {
                 // Up to half an hour, whatever its document says.
                 act(scene, worker, 3 + worker.attempt.job.0 % 90, &mut beats);
