@@ -104,7 +104,7 @@ fn mistakes_name_the_line_the_field_and_the_remedy() {
 
 #[test]
 fn the_example_is_read_on_the_market_that_is_built_in() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/operator/commitments.yaml");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/operator/commitments.yaml");
     let options = crate::SyntheticOptions { days: 2, ..crate::SyntheticOptions::new(7, at(0)) };
     let market = crate::synthetic(&options, &crate::Catalog::built_in()).unwrap();
     let (list, warnings) = read_commitments(Path::new(path)).unwrap().on(&market).unwrap();
