@@ -72,9 +72,7 @@ pub enum Pool {
     Outside,
 }
 
-/// From the worker's own stop to the scheduler's giving it up: covers SIGKILL
-/// after the grace and the drift of two clocks over one lease.
-pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
+pub use spotwise_model::timing::LEASE_MARGIN;
 
 /// The file in the folder of logs with the first bytes that an attempt and rank wrote;
 /// their last ones are beside it.

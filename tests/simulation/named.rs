@@ -187,3 +187,19 @@ fn poison_crashloop() {
     let fired = worlds(2_000, 1, &[Kind::ProcessDeath]);
     assert!(fired.of("job_failed") > 0);
 }
+
+/// `KILL_MARGIN` of the worker: at zero, commands still run when their machine goes.
+#[test]
+fn notice_shorter_than_the_grace_kills_before_the_reclaim() {
+    let fired = worlds(2_100, 1, &[Kind::ShortNotice, Kind::MassReclaim]);
+    assert!(fired.of(Kind::ShortNotice.name()) >= 5, "hardly any command was killed");
+}
+
+/// `LEASE_GRACE` of the worker: a worker that ignores its lease still runs its command
+/// when a replacement may start.
+#[test]
+fn silent_worker_ends_before_a_replacement_may_start() {
+    let kinds = [Kind::Partition, Kind::PartitionOneWay, Kind::MassReclaim];
+    let fired = worlds(2_200, 1, &kinds);
+    assert!(fired.of("worker_stopped_itself") > 0, "no worker ever lost its lease");
+}

@@ -10,6 +10,8 @@ use nix::sys::signal::Signal;
 use spotwise_api::spool::{Bounds, Spool};
 use spotwise_api::v1::{Assignment, Exited, ReportRequest, Started, Told};
 use spotwise_model::AttemptId;
+use spotwise_model::outcome::EXIT_REQUEUE;
+use spotwise_supervisor::{Action, LastReport, Lease, Order, Supervisor};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::checkpoint::Known;
 use crate::folder::Folder;
-use crate::heartbeat::{Rhythm, beat, money};
+use crate::heartbeat::{self, beat};
 use crate::link::Link;
 use crate::memory::Memory;
 use crate::notes::Notes;
@@ -28,7 +30,6 @@ use crate::process::{self, Process, Status, StopTo};
 use crate::progress::ProgressLog;
 use crate::save::Saver;
 use crate::ship::Shipment;
-use crate::supervise::{Action, Order, Supervisor};
 use crate::usage::Sampler;
 use crate::voice::{Voice, start_failed};
 use crate::waits::{fenced, sleep_until, superseded, told_to_end};
@@ -40,10 +41,6 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A process that escaped may hold the output open; it gets no longer than this.
 const DRAIN: Duration = Duration::from_secs(2);
-
-/// Exit code of a command that saved its state and asks to be run again
-/// (`EX_TEMPFAIL` of sysexits.h); its job pays no error for it.
-const EXIT_REQUEUE: i32 = 75;
 
 /// Checkpoints are never looked for more often.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -72,7 +69,8 @@ pub(crate) async fn carry_out(
     let folder = &attempt.folder;
     let (orders_sender, mut orders) = mpsc::channel(16);
     if let Some(lasts_ms) = assignment.money_lasts_ms {
-        let _ = orders_sender.try_send(money(lasts_ms, answered));
+        let _ =
+            orders_sender.try_send(Order::money(Duration::from_millis(lasts_ms.into()), answered));
     }
     let name = format!("{}-{}", attempt.id, attempt.link.rank());
     let memory = Memory::new(&name, assignment.memory_bytes);
@@ -81,8 +79,8 @@ pub(crate) async fn carry_out(
     let capture = Arc::new(Capture::create(&folder.log(), bounds).context("creating the log")?);
     let _beat = AbortOnDropHandle::new(tokio::spawn(beat(
         attempt.link.clone(),
-        Rhythm::new(assignment.heartbeat_ms, assignment.lease_ms),
-        answered,
+        heartbeat::interval(assignment.heartbeat_ms),
+        Lease::new(Duration::from_millis(assignment.lease_ms.into()), answered),
         Arc::clone(&progress),
         Sampler::new(
             assignment.env.get("CUDA_VISIBLE_DEVICES").map(String::as_str),
@@ -173,10 +171,10 @@ impl Run<'_> {
             ) => Ok(prepared),
         };
         let words = match prepared {
-            Err(Order::LeaseLost | Order::Superseded) => Vec::new(),
-            Err(_) => {
+            Err(order) => {
                 let status = Status::signalled(Signal::SIGTERM as i32);
-                vec![self.exited(status, Told::Stop, 0, supervisor.out_of_money())]
+                let last = supervisor.report_unstarted(&order);
+                Vec::from_iter(last.map(|last| self.exited(status, Told::Stop, 0, last)))
             }
             Ok(Err(message)) => vec![start_failed(message)],
             Ok(Ok(prepared)) => match folder.mark_started() {
@@ -251,7 +249,7 @@ impl Run<'_> {
         let mut words = Vec::new();
         let mut kept = 0;
         let told = process.told();
-        let mut out_of_money = supervisor.out_of_money() && told == Told::Stop;
+        let mut budget_over = false;
         // What returns 0 only since it was stopped may not be done.
         let succeeded = status.code == 0 && told != Told::Stop;
         if supervisor.may_save() {
@@ -270,7 +268,7 @@ impl Run<'_> {
             tokio::select! {
                 biased;
                 over = fenced(orders, &fence, supervisor) => {
-                    out_of_money |= over;
+                    budget_over = over;
                     // Its outputs are not all kept: it is not at the end of its work.
                     if over && status.code == 0 {
                         status.code = EXIT_REQUEUE;
@@ -279,11 +277,8 @@ impl Run<'_> {
                 () = finish => {}
             }
         }
-        // What this worker itself has killed for want of a lease, or because there
-        // is a newer attempt, is no failure of the job: its scheduler finds it lost.
-        if out_of_money || supervisor.may_save() || matches!(status.code, 0 | EXIT_REQUEUE) {
-            words.push(self.exited(status, told, kept, out_of_money));
-        }
+        let last = supervisor.last_report(status.code, told == Told::Stop, budget_over);
+        words.extend(last.map(|last| self.exited(status, told, kept, last)));
         Ok(words)
     }
 
@@ -345,13 +340,7 @@ impl Run<'_> {
         files
     }
 
-    fn exited(
-        &self,
-        status: Status,
-        told: Told,
-        outputs: u32,
-        out_of_money: bool,
-    ) -> ReportRequest {
+    fn exited(&self, status: Status, told: Told, outputs: u32, last: LastReport) -> ReportRequest {
         let progress =
             self.progress.lock().unwrap_or_else(PoisonError::into_inner).refresh(SystemTime::now());
         let Status { code, signal } = status;
@@ -363,10 +352,12 @@ impl Run<'_> {
             told: told.into(),
             memory: Some(self.memory.measured()),
         });
-        if out_of_money {
-            return ReportRequest { out_of_money: exited, ..ReportRequest::default() };
+        match last {
+            LastReport::OutOfMoney => {
+                ReportRequest { out_of_money: exited, ..ReportRequest::default() }
+            }
+            LastReport::Exited => ReportRequest { exited, ..ReportRequest::default() },
         }
-        ReportRequest { exited, ..ReportRequest::default() }
     }
 
     fn say(&self, report: ReportRequest) {

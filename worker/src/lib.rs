@@ -27,7 +27,6 @@ mod progress;
 mod save;
 mod ship;
 mod stage;
-mod supervise;
 mod survey;
 mod tree;
 mod usage;

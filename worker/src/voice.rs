@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use spotwise_api::spool::{Bounds, Spool};
 use spotwise_api::v1::{ReportRequest, StartFailed};
+use spotwise_supervisor::Order;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -13,7 +14,6 @@ use crate::folder::Folder;
 use crate::link::{Backoff, Link, LinkError};
 use crate::output::Level;
 use crate::ship::{Shipment, ship};
-use crate::supervise::Order;
 
 /// How long the last words are repeated to a scheduler that is away.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -2,35 +2,33 @@
 
 use std::time::Instant;
 
+use spotwise_supervisor::{Order, Supervisor};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::supervise::{Order, Supervisor};
-
-/// Before the start: anything that ends an attempt. A notice is repeated by
-/// every heartbeat, and so is heard again when the command runs.
+/// Before the start: an order that ends the attempt.
 pub(crate) async fn told_to_end(
     orders: &mut mpsc::Receiver<Order>,
     supervisor: &mut Supervisor,
 ) -> Order {
-    while !supervisor.out_of_money() {
+    loop {
         let wake = supervisor.next();
-        tokio::select! {
+        let end = tokio::select! {
             biased;
             order = orders.recv() => match order {
-                Some(Order::Notice { .. }) => {}
-                Some(order @ Order::Money { .. }) => drop(supervisor.order(order, Instant::now())),
-                Some(order) => return order,
+                Some(order) => supervisor.order_before_start(order, Instant::now()),
                 None => std::future::pending().await,
             },
-            () = sleep_until(wake) => drop(supervisor.wake(Instant::now())),
+            () = sleep_until(wake) => supervisor.wake_before_start(Instant::now()),
+        };
+        if let Some(order) = end {
+            return order;
         }
     }
-    Order::Stop { within: None }
 }
 
-/// After the end: what forbids to write checkpoints and outputs. True where it is
-/// that the budget pays for no more.
+/// After the end: whatever forbids to write checkpoints and outputs. True if the budget
+/// is used up.
 pub(crate) async fn fenced(
     orders: &mut mpsc::Receiver<Order>,
     fence: &CancellationToken,
@@ -41,12 +39,9 @@ pub(crate) async fn fenced(
         let over = tokio::select! {
             biased;
             order = orders.recv() => match order {
-                Some(Order::LeaseLost | Order::Superseded) => Some(false),
-                Some(order @ Order::Money { .. }) => {
-                    supervisor.order(order, Instant::now());
-                    None
+                Some(order) => {
+                    supervisor.order_after_end(order, Instant::now()).then_some(false)
                 }
-                Some(Order::Stop { .. } | Order::Notice { .. }) => None,
                 None => std::future::pending().await,
             },
             () = sleep_until(last) => Some(true),

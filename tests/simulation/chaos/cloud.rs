@@ -9,9 +9,9 @@ use spotwise_model::{
 };
 use spotwise_scheduler::handle::WorkerId;
 
-use super::crew::{Pid, Worker};
 use super::place::Place;
 use super::time::Ms;
+use super::worker::{Pid, Worker};
 
 /// How far a time in the books may lie from the cloud's own: a leader may be
 /// stopped for as long as its lease between its decision and its commit.
@@ -45,7 +45,7 @@ pub(crate) struct Machine {
     since: i64,
     /// What commitments pay of it.
     stints: Vec<Stint>,
-    reclaim_at: Option<Timestamp>,
+    pub(crate) reclaim_at: Option<Timestamp>,
     pub(crate) closed: Option<(i64, EndedBy)>,
 }
 

@@ -107,6 +107,8 @@ kinds! {
     OldBackup => "restore_old_backup",
     /// The terms of a job are changed: its budget, deadline or priority.
     Edit => "edit",
+    /// Notices come only seconds before the machine goes: most grace periods are longer.
+    ShortNotice => "short_notice",
 }
 
 impl fmt::Display for Kind {

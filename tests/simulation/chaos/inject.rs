@@ -6,12 +6,12 @@ use spotwise_model::spec::{Format, parse_edit};
 use spotwise_model::{AttemptId, InstanceId, Job, JobId, Money};
 use spotwise_scheduler::handle::{Command, EditJob, WorkerId};
 
-use super::crew::{Phase, Pid, Task, Worker};
 use super::faults::Kind;
 use super::jobs::Nature;
 use super::node::TERM;
 use super::sim::{Caller, Event, Sim};
 use super::time::{self, HOUR, MINUTE, Ms, SECOND};
+use super::worker::{Phase, Pid, Task, Worker};
 
 /// An outage for the end of a budget begins at most so long before it.
 const AT_THE_END: Ms = 30 * SECOND;
@@ -163,7 +163,7 @@ impl Sim {
             _ => {
                 // It spoke a moment ago, as it does twice a second.
                 if worker.next_beat < crate::chaos::time::Ms::MAX {
-                    worker.answered = worker.answered.max(now);
+                    worker.lease.renew(time::instant(now));
                 }
                 worker.deaf_until = until;
                 if kind == Kind::Partition {

@@ -3,7 +3,6 @@
 
 pub(crate) mod clients;
 pub(crate) mod cloud;
-pub(crate) mod crew;
 pub(crate) mod faults;
 pub(crate) mod inject;
 pub(crate) mod jobs;
@@ -17,6 +16,7 @@ pub(crate) mod runner;
 pub(crate) mod sim;
 pub(crate) mod store;
 pub(crate) mod time;
+pub(crate) mod worker;
 
 use std::collections::BTreeSet;
 

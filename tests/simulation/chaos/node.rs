@@ -17,6 +17,7 @@ use spotwise_scheduler::intake::{self, Terms};
 use spotwise_scheduler::phase::follow::{Asked, Effect};
 use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
 use spotwise_scheduler::store::{Epoch, StoreError};
+use spotwise_supervisor::{HeartbeatAnswer, Notice};
 
 use super::faults::Kind;
 use super::sim::{Event, Heard, Request, Sim};
@@ -371,16 +372,18 @@ impl Sim {
 
 /// What a caller hears of an answer; moments become spans, as `service` does.
 fn heard(answer: Result<Reply, Refusal>, now: Now) -> Heard {
-    let left = |at: Timestamp| time::millis(spotwise_model::time::between(now.wall, at));
+    let left = |at: Timestamp| spotwise_model::time::between(now.wall, at);
     match answer {
         Ok(Reply::Assigned(assigned)) => {
             Heard::Assigned(assigned.map(|assigned| super::pool::task(&assigned)))
         }
-        Ok(Reply::Orders(orders)) => Heard::Orders {
-            notice: orders.reclaim_at.map(left),
-            stop: orders.stop.map(|(_, by): (StopReason, Timestamp)| left(by)),
-            money_lasts: orders.money_lasts.map(time::millis),
-        },
+        Ok(Reply::Orders(orders)) => Heard::Orders(HeartbeatAnswer {
+            money_lasts: orders.money_lasts,
+            notice: orders
+                .reclaim_at
+                .map(|at| Notice { reclaim_in: left(at), action: "terminate".to_owned() }),
+            stop_within: orders.stop.map(|(_, by): (StopReason, Timestamp)| left(by)),
+        }),
         Ok(Reply::Submitted { jobs, replayed, .. }) => Heard::Submitted { jobs, replayed },
         Ok(Reply::Cancelled { .. } | Reply::Edited { .. }) => Heard::Cancelled,
         Ok(Reply::Noted) => Heard::Noted,

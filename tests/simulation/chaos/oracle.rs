@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use spotwise_model::{AttemptId, InstanceState, JobId, JobState};
 use spotwise_scheduler::core::Change;
 
-use super::crew::Pid;
 use super::faults::Kind;
 use super::sim::{Event, Sim};
 use super::time::{self, MINUTE, Ms, SECOND};
+use super::worker::Pid;
 use money::over_budget;
 
 /// Nothing of an attempt that is over is left for longer: the reaper's period,
@@ -145,6 +145,9 @@ impl Sim {
                     if attempt.state.is_live() && (attempt.stop.is_some() || attempt.fuse.is_some())
                     {
                         self.hint(attempt.id);
+                    }
+                    if let Some(what) = self.runs_after_its_end(attempt) {
+                        self.fail(what);
                     }
                     if let (Some(fuse), true) = (attempt.fuse, attempt.state.is_live()) {
                         self.expect_the_end(attempt.id, fuse);

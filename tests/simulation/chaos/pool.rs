@@ -1,6 +1,7 @@
 //! What happens in the pool: launches, kills, looks, reaping, machines that go,
 //! and the workers' wakes.
 
+mod answers;
 mod launch;
 
 use std::collections::BTreeSet;
@@ -9,15 +10,11 @@ use rand::RngExt;
 use spotwise_model::{AttemptId, InstanceId};
 use spotwise_scheduler::handle::{Assigned, Command, WorkerId};
 
-use super::crew::{Phase, Pid, Task, Word};
 use super::faults::Kind;
-use super::jobs::Nature;
 use super::node::Leader;
-use super::sim::{Caller, Event, Heard, Sim};
+use super::sim::{Caller, Event, Sim};
 use super::time::{self, Ms, SECOND};
-
-/// A worker turns to the other scheduler, or asks again, after this.
-const TURN: Ms = 700;
+use super::worker::{Phase, Pid, SAY_AGAIN, Task, Word};
 
 /// What a worker runs. How its command behaves is not in the documents.
 pub(crate) fn task(assigned: &Assigned) -> Task {
@@ -32,7 +29,7 @@ pub(crate) fn task(assigned: &Assigned) -> Task {
         saves_every: checkpoint.map(|c| time::millis(c.interval)),
         grace: checkpoint.map_or(10 * SECOND, |c| time::millis(c.grace)),
         money_lasts: assigned.money_lasts.map(time::millis),
-        nature: Nature::default(),
+        nature: super::jobs::Nature::default(),
     }
 }
 
@@ -52,11 +49,7 @@ impl Sim {
             self.command_over(pid);
         }
         let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
-        worker.alive = false;
-        worker.running_since = None;
-        worker.phase = Phase::Gone;
-        worker.words.clear();
-        worker.died_at = Some(self.now);
+        worker.vanish(self.now);
         self.pool_changed();
     }
 
@@ -76,6 +69,7 @@ impl Sim {
         if !on.is_empty() {
             self.say(|| format!("{machine} is taken back with {on:?}"));
         }
+        self.check_noticed(machine, &on);
         for pid in on {
             self.die(pid);
         }
@@ -154,18 +148,16 @@ impl Sim {
         if worker.wake != number || !worker.exists() {
             return;
         }
-        let ran = worker.running_since.is_some();
-        if worker.alive && worker.next_beat < Ms::MAX && now >= worker.answered + worker.lease {
-            worker.lease_lost(now, leave_after);
+        let (ran, had_money) = (worker.running_since.is_some(), !worker.is_out_of_money());
+        if worker.is_due(now, leave_after) {
             self.fired.note("worker_stopped_itself");
             self.say(|| format!("worker {pid}: nobody answers, it stops"));
         }
+        self.note_money(pid, had_money);
         let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
-        if worker.alive && worker.money_left().is_some_and(|until| until <= now) {
-            worker.money_over(now, leave_after);
-            let when = if self.is_led() { "money_over" } else { "money_over_while_nobody_led" };
-            self.fired.note(when);
-            self.say(|| format!("worker {pid}: its money is over, it stops"));
+        let reclaimed = worker.noticed.is_some_and(|gone| gone <= now + time::MINUTE);
+        if ran && worker.was_killed() && reclaimed {
+            self.note(Kind::ShortNotice);
         }
         let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
         match worker.phase {
@@ -174,17 +166,28 @@ impl Sim {
                 worker.words.push_back(Word::Register);
             }
             Phase::Prepare { until } if until <= now => self.start_command(pid),
-            Phase::Run | Phase::Warned { .. } => worker.run(now, leave_after),
-            Phase::Stopping { leaves, kill_at } if leaves.min(kill_at) <= now => worker.leave(now),
-            Phase::Say { since } if now >= since + 2 * time::HOUR => self.die(pid),
+            Phase::Say { .. } if worker.is_tired(now) => self.die(pid),
             _ => {}
         }
-        let over = self.cloud.workers.get(&pid).is_some_and(|w| ran && w.running_since.is_none());
-        if over {
-            self.command_over(pid);
-        }
+        self.command_over_if(pid, ran);
         self.speak(pid);
         self.set_wake(pid);
+    }
+
+    /// Its money is over, which it was not before.
+    fn note_money(&mut self, pid: Pid, had_money: bool) {
+        if had_money && self.cloud.workers[&pid].is_out_of_money() {
+            let when = if self.is_led() { "money_over" } else { "money_over_while_nobody_led" };
+            self.fired.note(when);
+            self.say(|| format!("worker {pid}: its money is over, it stops"));
+        }
+    }
+
+    /// Its command ran and does so no more.
+    fn command_over_if(&mut self, pid: Pid, ran: bool) {
+        if self.cloud.workers.get(&pid).is_some_and(|w| ran && w.running_since.is_none()) {
+            self.command_over(pid);
+        }
     }
 
     fn leaves_after(&mut self, pid: Pid) -> Ms {
@@ -197,7 +200,7 @@ impl Sim {
     pub(crate) fn speak(&mut self, pid: Pid) {
         let now = self.now;
         let Some(worker) = self.cloud.workers.get_mut(&pid).filter(|w| w.alive) else { return };
-        if worker.asked.is_some_and(|(_, made)| now >= made + super::crew::SAY_AGAIN) {
+        if worker.asked.is_some_and(|(_, made)| now >= made + SAY_AGAIN) {
             worker.asked = None;
             worker.speaks_to += 1;
         }
@@ -240,98 +243,6 @@ impl Sim {
             }
             Caller::Client(_) => self.strikes(Kind::ReplyLost, 20),
         }
-    }
-
-    pub(crate) fn worker_hears(&mut self, pid: Pid, id: u64, made: Ms, heard: &Heard) {
-        let now = self.now;
-        let leave_after = self.leaves_after(pid);
-        let ready = now + self.rng.random_range(500..5 * SECOND);
-        let nature = self.nature_of(pid);
-        let newest = self.newest_saved_before(pid);
-        let Some(worker) = self.cloud.workers.get_mut(&pid).filter(|w| w.alive) else { return };
-        let ran = worker.running_since.is_some();
-        let report = worker.asked.is_some_and(|(asked, _)| asked == id);
-        let beat = worker.beat.is_some_and(|(asked, _)| asked == id);
-        if !report && !beat {
-            return;
-        }
-        match heard {
-            Heard::Fenced => {
-                if matches!(
-                    worker.words.front(),
-                    Some(Word::Exited { .. } | Word::OutOfMoney { .. })
-                ) {
-                    self.fired.note("late_result_refused");
-                }
-                self.say(|| format!("worker {pid} is superseded"));
-                if ran {
-                    self.command_over(pid);
-                }
-                let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
-                worker.superseded();
-                worker.died_at = Some(now);
-                self.pool_changed();
-                return;
-            }
-            Heard::Unavailable => {
-                worker.speaks_to += 1;
-                if report {
-                    worker.asked = None;
-                    worker.reports_after = now + TURN;
-                } else {
-                    worker.next_beat = now + TURN;
-                }
-                self.set_wake(pid);
-                return;
-            }
-            Heard::Assigned(Some(task)) if worker.phase == Phase::Register => {
-                let mut task = *task;
-                task.nature = nature;
-                if task.newest_saved {
-                    (task.restore, task.done) = newest;
-                }
-                worker.assigned(task, made, ready);
-                self.check_resumed(pid, newest);
-            }
-            Heard::Assigned(None) => {
-                worker.asked = None;
-                worker.reports_after = now + SECOND;
-                self.set_wake(pid);
-                return;
-            }
-            Heard::Orders { notice, stop, money_lasts } => {
-                worker.answered = worker.answered.max(made);
-                worker.told_of_money(made, *money_lasts);
-                if let Some(reclaim_in) = notice {
-                    worker.noticed(now, *reclaim_in);
-                }
-                if let Some(within) = stop {
-                    worker.told_to_stop(now, *within, leave_after);
-                }
-            }
-            _ => {}
-        }
-        if report {
-            let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
-            worker.asked = None;
-            if let Some(Word::Exited { .. } | Word::OutOfMoney { .. }) = worker.words.pop_front() {
-                worker.alive = false;
-                worker.phase = Phase::Gone;
-                worker.died_at = Some(now);
-            }
-        }
-        if self.cloud.workers.get(&pid).is_some_and(|w| ran && w.running_since.is_none()) {
-            self.command_over(pid);
-        }
-        self.speak(pid);
-        self.set_wake(pid);
-    }
-
-    fn nature_of(&self, pid: Pid) -> Nature {
-        let job = self.cloud.workers.get(&pid).map(|w| w.place.attempt.job);
-        let job = job.and_then(|job| self.store.tables.jobs.get(&job));
-        job.and_then(|job| self.submission_of(&job.spec.name))
-            .map_or_else(Nature::default, |c| c.nature)
     }
 
     /// An order was committed: the worker hears of it with its next heartbeat,

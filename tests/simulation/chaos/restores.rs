@@ -12,11 +12,11 @@ use spotwise_scheduler::phase::round::Draft;
 use spotwise_scheduler::store::{Epoch, Standing};
 
 use super::cloud::Machine;
-use super::crew::Pid;
 use super::faults::Kind;
 use super::sim::{Event, Sim};
 use super::store::Tables;
 use super::time::{self, HOUR, MINUTE, Ms, SECOND};
+use super::worker::Pid;
 
 /// What `db restore` adds to the epoch.
 const EPOCHS_AHEAD: u64 = 1_000_000;

@@ -13,10 +13,10 @@ use spotwise_model::{AttemptId, InstanceId, JobId};
 use spotwise_scheduler::config::Config;
 use spotwise_scheduler::handle::{Command, WorkerId};
 use spotwise_solver::PoolLimit;
+use spotwise_supervisor::HeartbeatAnswer;
 
 use super::clients::Client;
 use super::cloud::Cloud;
-use super::crew::Pid;
 use super::faults::{Fired, Kind, Kinds};
 use super::node::Node;
 use super::oracle::Tally;
@@ -24,6 +24,7 @@ use super::place::Place;
 use super::restores::Backup;
 use super::store::Store;
 use super::time::{self, DAY, Ms, SECOND};
+use super::worker::Pid;
 
 /// What makes a world: the same of these, the same history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +71,8 @@ pub(crate) struct Request {
 /// What a caller hears.
 #[derive(Clone, Debug)]
 pub(crate) enum Heard {
-    Assigned(Option<super::crew::Task>),
-    Orders { notice: Option<Ms>, stop: Option<Ms>, money_lasts: Option<Ms> },
+    Assigned(Option<super::worker::Task>),
+    Orders(HeartbeatAnswer),
     Submitted { jobs: Vec<JobId>, replayed: bool },
     Cancelled,
     Noted,
@@ -144,6 +145,9 @@ impl Sim {
         let place = Place::invented(&mut rng, start, &recipe, span);
         let mut config = Config::new(PathBuf::from("."), PathBuf::from("."));
         config.lease = Duration::from_secs([90, 300, 300, 300][rng.random_range(0..4)]);
+        if recipe.kinds.contains(&Kind::ShortNotice) {
+            config.notice_lead = Duration::from_secs(rng.random_range(8..30));
+        }
         // Decisions are a function of the world, not of this machine's speed.
         config.plan_time_limit = Duration::from_secs(3_600);
         let total = PoolLimit {

@@ -1,9 +1,16 @@
 //! What runs, judged at every start and end of a command.
 
-use super::super::crew::Pid;
+use spotwise_model::attempt::StopReason;
+use spotwise_model::{Attempt, InstanceId, Outcome};
+
 use super::super::sim::Sim;
-use super::super::time::{self, SECOND};
+use super::super::time::{self, Ms, SECOND};
+use super::super::worker::Pid;
 use super::ORPHAN_BOUND;
+
+/// A notice was this late on its way to the worker at most; what was later, the worker
+/// cannot know.
+const ON_ITS_WAY: Ms = SECOND / 2;
 
 impl Sim {
     /// A command is about to run: no other of its job may.
@@ -59,5 +66,38 @@ impl Sim {
             }
             self.tally.longest_orphan = self.tally.longest_orphan.max(orphan);
         }
+    }
+
+    /// A machine goes when it was announced to go: the commands that were noticed have
+    /// ended by then.
+    pub(crate) fn check_noticed(&mut self, machine: InstanceId, on: &[Pid]) {
+        let known = self.cloud.machines.get(&machine).and_then(|known| known.reclaim_at);
+        let goes = known.map_or(Ms::MAX, |at| time::moment(self.start, at));
+        if self.now < goes {
+            return;
+        }
+        for pid in on {
+            let worker = &self.cloud.workers[pid];
+            let noticed = worker.noticed.is_some_and(|gone| gone <= goes + ON_ITS_WAY);
+            if !worker.alive || !noticed || worker.running_since.is_none() {
+                continue;
+            }
+            self.fail(format!("worker {pid} was noticed, and its command ran to the reclaim"));
+        }
+    }
+
+    /// An attempt is over and another may follow: no command of it runs beside a worker
+    /// that lives.
+    pub(super) fn runs_after_its_end(&self, attempt: &Attempt) -> Option<String> {
+        let replaced = matches!(
+            attempt.state.outcome()?,
+            Outcome::Lost | Outcome::Stopped { reason: StopReason::Moved | StopReason::GangBroken }
+        );
+        let workers = self.cloud.of_attempt(attempt.id).into_iter();
+        let left = workers.filter(|_| replaced).find(|pid| {
+            let worker = &self.cloud.workers[pid];
+            worker.alive && worker.running_since.is_some()
+        })?;
+        Some(format!("{} is over, and its worker {left} still runs its command", attempt.id))
     }
 }

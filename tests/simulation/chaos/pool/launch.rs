@@ -3,10 +3,10 @@
 use rand::RngExt;
 use spotwise_scheduler::handle::{Command, WorkerId};
 
-use super::super::crew::Worker;
 use super::super::faults::Kind;
 use super::super::sim::{Caller, Sim};
 use super::super::time::{self, MINUTE, SECOND};
+use super::super::worker::Worker;
 
 impl Sim {
     /// A launch call of a scheduler reaches the pool. The same name is the same

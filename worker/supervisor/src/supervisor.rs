@@ -1,5 +1,4 @@
-//! When to warn, stop and kill the command: a state machine without a clock,
-//! a process or a wire.
+//! When to warn, stop and kill the command: a state machine.
 //!
 //! ```text
 //! Running -> Warned -> Stopping -> Killed -> Over
@@ -8,26 +7,22 @@
 
 use std::time::{Duration, Instant};
 
-/// From the end of the grace to the reclaim: the last checkpoint is committed.
+use spotwise_model::timing::{BUDGET_SAVE, LEASE_GRACE};
+
+/// From the end of the grace period to the reclaim: the last checkpoint is committed.
 const SAVE_TIME: Duration = Duration::from_secs(2);
 
-/// SIGKILL comes at the latest this long before the reclaim.
+/// SIGKILL comes at least this long before the reclaim.
 const KILL_MARGIN: Duration = Duration::from_secs(1);
 
-/// From the end of the grace to the end of the budget: the scheduler reckons with
-/// 5 s, of which one is left for the kill.
-const BUDGET_SAVE: Duration = Duration::from_secs(4);
-
-/// The longest grace after a lost lease. The scheduler gives the attempt up 5 s
-/// after the lease; 2 s are left for the drift of two clocks and for the kill.
-const LEASE_GRACE: Duration = Duration::from_secs(3);
+const _: () = assert!(KILL_MARGIN.as_millis() <= SAVE_TIME.as_millis());
 
 /// What the worker was told, or found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub enum Order {
     /// End the command; SIGKILL at the latest after `within`.
     Stop {
-        /// None for the job's own grace.
+        /// None for the job's own grace period.
         within: Option<Duration>,
     },
     /// The capacity is gone in `reclaim_in`.
@@ -37,21 +32,29 @@ pub(crate) enum Order {
         /// `terminate`.
         action: String,
     },
-    /// The job's budget pays until then: a stop that the worker gives itself. A
-    /// later word takes the place of an earlier one.
+    /// The job's budget pays until then; the worker stops the command by itself. A
+    /// later order replaces an earlier one.
     Money {
-        /// When to begin.
+        /// When to begin to stop.
         until: Instant,
     },
-    /// Nobody has answered for a whole lease: a replacement may start soon.
+    /// The scheduler has not answered for a whole lease: a replacement may start soon.
     LeaseLost,
     /// A newer attempt exists.
     Superseded,
 }
 
+impl Order {
+    /// The budget pays for so long, counted from when the call was made: the answer was
+    /// given later, so that no two clocks have to agree.
+    pub fn money(lasts: Duration, called: Instant) -> Self {
+        Self::Money { until: called + lasts }
+    }
+}
+
 /// What has to be done to the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// Tell it through the interruption file.
     WriteNotice {
         /// Wall time until the capacity is gone.
@@ -77,8 +80,8 @@ enum Phase {
 }
 
 /// The life of one command.
-#[derive(Debug)]
-pub(crate) struct Supervisor {
+#[derive(Clone, Debug)]
+pub struct Supervisor {
     grace: Duration,
     signal_on_notice: bool,
     phase: Phase,
@@ -89,7 +92,7 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// A command that runs.
-    pub(crate) const fn new(grace: Duration, signal_on_notice: bool) -> Self {
+    pub const fn new(grace: Duration, signal_on_notice: bool) -> Self {
         Self {
             grace,
             signal_on_notice,
@@ -102,7 +105,7 @@ impl Supervisor {
 
     /// Takes an order. Orders are repeated by every heartbeat: the earliest
     /// deadline stands, and nothing is done twice.
-    pub(crate) fn order(&mut self, order: Order, now: Instant) -> Vec<Action> {
+    pub fn order(&mut self, order: Order, now: Instant) -> Vec<Action> {
         match order {
             Order::Stop { within } => {
                 let grace = within.map_or(self.grace, |within| within.min(self.grace));
@@ -124,8 +127,45 @@ impl Supervisor {
         }
     }
 
+    /// Takes an order before the command is started. Some if the attempt ends by it: the
+    /// order, or a stop once the budget is used up. A notice changes nothing yet; every
+    /// heartbeat repeats it.
+    pub fn order_before_start(&mut self, order: Order, now: Instant) -> Option<Order> {
+        match order {
+            Order::Notice { .. } => None,
+            Order::Money { .. } => {
+                self.order(order, now);
+                self.stop_unstarted()
+            }
+            order => Some(order),
+        }
+    }
+
+    /// What is due at `now`, before the command is started: some if the attempt ends.
+    pub fn wake_before_start(&mut self, now: Instant) -> Option<Order> {
+        self.wake(now);
+        self.stop_unstarted()
+    }
+
+    fn stop_unstarted(&self) -> Option<Order> {
+        self.out_of_money.then_some(Order::Stop { within: None })
+    }
+
+    /// Takes an order after the command has ended, while its results are being saved.
+    /// True if nothing more may be saved.
+    pub fn order_after_end(&mut self, order: Order, now: Instant) -> bool {
+        match order {
+            Order::LeaseLost | Order::Superseded => true,
+            Order::Money { .. } => {
+                self.order(order, now);
+                false
+            }
+            Order::Stop { .. } | Order::Notice { .. } => false,
+        }
+    }
+
     /// What is due at `now`.
-    pub(crate) fn wake(&mut self, now: Instant) -> Vec<Action> {
+    pub fn wake(&mut self, now: Instant) -> Vec<Action> {
         if let Some(until) = self.money_left().filter(|until| now >= *until) {
             self.out_of_money = true;
             return self.stop(now, until + self.grace);
@@ -138,7 +178,7 @@ impl Supervisor {
     }
 
     /// When to wake.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub fn next(&self) -> Option<Instant> {
         let due = match self.phase {
             Phase::Warned { term_at, .. } => Some(term_at),
             Phase::Stopping { kill_at } => Some(kill_at),
@@ -147,31 +187,30 @@ impl Supervisor {
         due.into_iter().chain(self.money_left()).min()
     }
 
-    /// When it has to stop by itself for want of money, where it has not yet.
+    /// When it has to stop because the budget is used up, unless it has already.
     fn money_left(&self) -> Option<Instant> {
         let ends = matches!(self.phase, Phase::Killed | Phase::Over);
         self.money.filter(|_| !ends && !self.out_of_money)
     }
 
-    /// Whether it has stopped by itself for want of money.
-    pub(crate) const fn out_of_money(&self) -> bool {
+    /// Whether it was stopped because the budget was used up.
+    pub const fn out_of_money(&self) -> bool {
         self.out_of_money
     }
 
-    /// When what is left to do after the command has to be over: then the budget
-    /// is.
-    pub(crate) fn last_save(&self) -> Option<Instant> {
+    /// When everything that follows the command has to be done, because the budget ends.
+    pub fn last_save(&self) -> Option<Instant> {
         Some(self.money? + self.grace + BUDGET_SAVE)
     }
 
     /// The command has ended.
-    pub(crate) const fn exited(&mut self) {
+    pub const fn exited(&mut self) {
         self.phase = Phase::Over;
     }
 
-    /// Whether this attempt may still write checkpoints: not once a newer one
-    /// may exist.
-    pub(crate) const fn may_save(&self) -> bool {
+    /// Whether this attempt may still write checkpoints: not once a newer attempt may
+    /// exist.
+    pub const fn may_save(&self) -> bool {
         self.may_save
     }
 
@@ -180,13 +219,13 @@ impl Supervisor {
         match &mut self.phase {
             Phase::Running | Phase::Warned { .. } => {
                 let earlier = match self.phase {
-                    Phase::Warned { kill_at: standing, .. } => kill_at.min(standing),
+                    Phase::Warned { kill_at: set, .. } => kill_at.min(set),
                     _ => kill_at,
                 };
                 self.phase = Phase::Stopping { kill_at: earlier };
                 actions.push(Action::Terminate);
             }
-            Phase::Stopping { kill_at: standing } => *standing = kill_at.min(*standing),
+            Phase::Stopping { kill_at: set } => *set = kill_at.min(*set),
             Phase::Killed | Phase::Over => return actions,
         }
         actions.extend(self.wake(now));
@@ -206,11 +245,11 @@ impl Supervisor {
                 }
                 self.phase = Phase::Warned { term_at, kill_at };
             }
-            Phase::Warned { term_at: standing, kill_at: latest } => {
-                *standing = term_at.min(*standing);
+            Phase::Warned { term_at: set, kill_at: latest } => {
+                *set = term_at.min(*set);
                 *latest = kill_at.min(*latest);
             }
-            Phase::Stopping { kill_at: standing } => *standing = latest.min(*standing),
+            Phase::Stopping { kill_at: set } => *set = latest.min(*set),
             Phase::Killed | Phase::Over => return actions,
         }
         actions.extend(self.wake(now));
@@ -229,6 +268,7 @@ impl Supervisor {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "only differences count")]
 mod tests {
     use super::*;
 
