@@ -163,7 +163,7 @@ impl Sim {
             _ => {
                 // It spoke a moment ago, as it does twice a second.
                 if worker.next_beat < crate::chaos::time::Ms::MAX {
-                    worker.lease.renew(time::instant(now));
+                    worker.renew(now);
                 }
                 worker.deaf_until = until;
                 if kind == Kind::Partition {

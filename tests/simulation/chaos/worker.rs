@@ -76,7 +76,11 @@ pub(crate) struct Worker {
     pub(crate) ran_until: Option<Ms>,
     /// The product's rules for its command, from its registration on.
     supervisor: Option<Supervisor>,
-    pub(crate) lease: Lease,
+    lease: Lease,
+    /// By the simulator's own count: when the last call that was answered was made, and
+    /// for how long it may run without another answer.
+    pub(crate) answered: Ms,
+    pub(crate) unanswered_for: Ms,
     /// What its command has been told while it was alive.
     told: Told,
     /// When the command ends because it was told to.
@@ -124,6 +128,8 @@ impl Worker {
             ran_until: None,
             supervisor: None,
             lease: Lease::new(time::span(lease), time::instant(boots_at)),
+            answered: boots_at,
+            unanswered_for: lease,
             told: Told::Nothing,
             leaves: Ms::MAX,
             killed: false,
@@ -150,7 +156,7 @@ impl Worker {
     pub(crate) fn assigned(&mut self, task: Task, made: Ms, ready_at: Ms) {
         self.task = Some(task);
         self.supervisor = Some(Supervisor::new(time::span(task.grace), false));
-        self.lease.renew(time::instant(made));
+        self.renew(made);
         self.phase = Phase::Prepare { until: ready_at };
         self.told_of_money(made, task.money_lasts);
         self.beats(made);

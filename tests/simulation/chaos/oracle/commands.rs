@@ -1,6 +1,7 @@
 //! What runs, judged at every start and end of a command.
 
 use spotwise_model::attempt::StopReason;
+use spotwise_model::timing::LEASE_MARGIN;
 use spotwise_model::{Attempt, InstanceId, Outcome};
 
 use super::super::sim::Sim;
@@ -48,7 +49,13 @@ impl Sim {
     /// A command has ended: whatever it was, how long was it nobody's?
     pub(crate) fn command_over(&mut self, pid: Pid) {
         let Some(worker) = self.cloud.workers.get(&pid) else { return };
-        if !worker.alive {
+        // From then on a replacement may run.
+        let lost = worker.answered + worker.unanswered_for + time::millis(LEASE_MARGIN);
+        if worker.alive && self.now > lost {
+            let late = (self.now - lost) / SECOND;
+            self.fail(format!("worker {pid} ran its command for {late} s without a lease"));
+        }
+        if !self.cloud.workers[&pid].alive {
             self.pool_changed();
         }
         if let Some(since) = self.tally.abandoned.remove(&pid) {

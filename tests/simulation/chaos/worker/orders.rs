@@ -10,6 +10,12 @@ use super::{Phase, Worker};
 const BEFORE_MONEY: Ms = 3 * SECOND;
 
 impl Worker {
+    /// A call made at `made` was answered.
+    pub(crate) fn renew(&mut self, made: Ms) {
+        self.answered = self.answered.max(made);
+        self.lease.renew(time::instant(made));
+    }
+
     /// When its lease ends, while it is to be renewed.
     pub(super) fn lease_ends(&self) -> Ms {
         if self.next_beat < Ms::MAX { time::moment_of(self.lease.ends()) } else { Ms::MAX }
@@ -34,7 +40,7 @@ impl Worker {
 
     /// The answer to a call made at `made`.
     pub(crate) fn obey(&mut self, made: Ms, answer: HeartbeatAnswer, now: Ms, leave_after: Ms) {
-        self.lease.renew(time::instant(made));
+        self.renew(made);
         self.money = answer.money_lasts.map(|lasts| made + time::millis(lasts)).or(self.money);
         if let (Some(notice), Phase::Run) = (&answer.notice, self.phase) {
             let gone = now + time::millis(notice.reclaim_in);
