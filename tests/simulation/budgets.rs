@@ -3,7 +3,7 @@
 
 use crate::chaos::faults::{Fired, Kind};
 use crate::chaos::runner::{judge, replay};
-use crate::chaos::sim::Recipe;
+use crate::chaos::scenario::Recipe;
 
 /// Worlds with these kinds until `what` has happened `times` times. None may break
 /// a promise, the strictest of which is here: nobody spends more than his budget.

@@ -138,7 +138,7 @@ fn no_world_breaks_a_promise() {
 
 /// One world with the trace of its last events.
 fn show(seed: u64) {
-    let mut recipe = chaos::sim::Recipe::of(seed, number("DAYS", 30));
+    let mut recipe = chaos::scenario::Recipe::of(seed, number("DAYS", 30));
     recipe.submissions = number("JOBS", recipe.submissions as u64) as usize;
     recipe.nodes = number("NODES", recipe.nodes as u64) as usize;
     if let Ok(names) = std::env::var("FAULTS") {

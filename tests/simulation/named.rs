@@ -3,7 +3,7 @@
 
 use crate::chaos::faults::Kind;
 use crate::chaos::runner::judge;
-use crate::chaos::sim::Recipe;
+use crate::chaos::scenario::Recipe;
 
 const DAYS: u64 = 12;
 

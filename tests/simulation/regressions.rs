@@ -1,7 +1,7 @@
 //! Worlds that once broke a promise. Each stays, with its story.
 
 use crate::chaos::runner::judge;
-use crate::chaos::sim::Recipe;
+use crate::chaos::scenario::Recipe;
 
 /// Seed, days, and what was wrong.
 const STORIES: &[(u64, u64, &str)] = &[

@@ -1,46 +1,21 @@
 //! Those who submit: each with a key, lost answers, and up to five tries.
 
+mod client;
+
 use rand::RngExt;
 use spotwise_model::JobId;
-use spotwise_model::spec::{Dependency, Format, Submission, parse};
+use spotwise_model::spec::Dependency;
 use spotwise_scheduler::handle::{Command, Submit};
 
+pub(crate) use client::Client;
+
+use super::events::{Caller, Event, Heard};
 use super::faults::Kind;
-use super::jobs::{self, Nature};
-use super::sim::{Caller, Event, Heard, Sim};
+use super::jobs;
+use super::sim::Sim;
 use super::time::{DAY, HOUR, MINUTE, Ms, SECOND};
 
 const TRIES: u32 = 5;
-
-/// One submission and whoever makes it.
-#[derive(Clone, Debug)]
-pub(crate) struct Client {
-    pub(crate) name: String,
-    pub(crate) nature: Nature,
-    document: Submission,
-    hash: String,
-    pub(crate) key: String,
-    tries: u32,
-    asked: Option<u64>,
-    /// The answer, once it came.
-    pub(crate) accepted: Option<Vec<JobId>>,
-    pub(crate) refused: Option<String>,
-    /// Whether another document goes under the same key.
-    pub(crate) impostor: bool,
-}
-
-impl Client {
-    /// What it was told is gone with the store, and so is what it is being told. True
-    /// where it has to ask again.
-    pub(crate) fn forget(&mut self) -> bool {
-        self.asked = None;
-        let lost = self.accepted.take().is_some();
-        if lost {
-            self.tries = 0;
-        }
-        lost
-    }
-}
 
 impl Sim {
     pub(crate) fn enlist_clients(&mut self) {
@@ -56,7 +31,7 @@ impl Sim {
         let sliced = self.recipe.is_sliced() && self.rng.random_range(0..5) < 4;
         let (text, nature) = jobs::invent(&mut self.rng, number, sliced);
         let key = format!("key-{number}");
-        let client = client(number, &text, nature, key);
+        let client = Client::new(number, &text, nature, key);
         let twins = if self.recipe.kinds.contains(&Kind::SameKeyBurst)
             && self.rng.random_range(0..12) == 0
         {
@@ -150,23 +125,5 @@ impl Sim {
     pub(crate) fn submission_of(&self, job: &str) -> Option<&Client> {
         let name = job.trim_end_matches(['a', 'b']);
         self.clients.iter().find(|client| client.name == name)
-    }
-}
-
-fn client(number: usize, text: &str, nature: Nature, key: String) -> Client {
-    let document = parse(text.as_bytes(), Format::Yaml).unwrap_or_else(|error| {
-        panic!("a document of the simulator is refused: {error:?}\n{text}")
-    });
-    Client {
-        name: format!("s{number}"),
-        nature,
-        hash: format!("hash-{number}"),
-        document,
-        key,
-        tries: 0,
-        asked: None,
-        accepted: None,
-        refused: None,
-        impostor: false,
     }
 }

@@ -6,10 +6,11 @@ use spotwise_model::spec::{Format, parse_edit};
 use spotwise_model::{AttemptId, InstanceId, Job, JobId, Money};
 use spotwise_scheduler::handle::{Command, EditJob, WorkerId};
 
+use super::events::{Caller, Event};
 use super::faults::Kind;
 use super::jobs::Nature;
 use super::node::TERM;
-use super::sim::{Caller, Event, Sim};
+use super::sim::Sim;
 use super::time::{self, HOUR, MINUTE, Ms, SECOND};
 use super::worker::{Phase, Pid, Task, Worker};
 

@@ -3,6 +3,7 @@
 //! between.
 
 mod acts;
+mod leader;
 mod leads;
 mod moments;
 
@@ -10,84 +11,22 @@ use jiff::Timestamp;
 use rand::RngExt;
 use spotwise_model::attempt::StopReason;
 use spotwise_model::{JobId, Now, Plan};
+use spotwise_scheduler::core::Change;
 use spotwise_scheduler::core::queue::Queue;
-use spotwise_scheduler::core::{Change, State};
 use spotwise_scheduler::handle::{Command, Refusal, Reply};
 use spotwise_scheduler::intake::{self, Terms};
-use spotwise_scheduler::phase::follow::{Asked, Effect};
 use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
-use spotwise_scheduler::store::{Epoch, StoreError};
+use spotwise_scheduler::store::StoreError;
 use spotwise_supervisor::{HeartbeatAnswer, Notice};
 
+pub(crate) use leader::{Leader, Node, TERM};
+use leader::{Pending, RECOVER, Stage};
+
+use super::events::{Event, Heard, Request};
 use super::faults::Kind;
-use super::sim::{Event, Heard, Request, Sim};
-use super::time::{self, MINUTE, Ms, SECOND};
-
-/// A lease lasts so long without a renewal, and is renewed three times in it;
-/// its holder leaves a tenth of it unused.
-pub(crate) const TERM: Ms = 3 * SECOND;
-/// The driver plans again after 100 ms, and every second: here, where a month
-/// passes in a second, less often.
-const PLAN_GAP: Ms = 15 * SECOND;
-const REPLAN: Ms = 20 * MINUTE;
-const LOOK: Ms = SECOND;
-const REAP: Ms = 5 * SECOND;
-/// A store that is away is looked for so often.
-const RECOVER: Ms = SECOND;
-
-/// One scheduler process, or the place for one.
-#[derive(Default)]
-pub(crate) struct Node {
-    pub(crate) up: bool,
-    /// Which process: what was meant for an earlier one is void.
-    pub(crate) incarnation: u64,
-    pub(crate) paused: bool,
-    suspended: Option<Pending>,
-    pub(crate) leader: Option<Box<Leader>>,
-    inbox: Vec<Request>,
-    tick_at: Option<Ms>,
-}
-
-/// What a leading scheduler holds in memory.
-pub(crate) struct Leader {
-    pub(crate) epoch: Epoch,
-    round: u64,
-    pub(crate) state: State,
-    asked: Asked,
-    looked: Option<Ms>,
-    reaped: Option<Ms>,
-    plan: Option<(Ms, Plan, Queue)>,
-    planned_at: Option<Ms>,
-    news: bool,
-    /// Until when it may lead, where its lease is not being renewed.
-    until: Option<Ms>,
-    /// It has thrown its memory away and has to read it again.
-    deaf: bool,
-    /// The phases rested in the round before.
-    rested: bool,
-    /// It sleeps: nothing has to be done until then.
-    sleep: Option<moments::Sleep>,
-}
-
-/// A round between its decision and its last effect.
-struct Pending {
-    answers: Vec<(Request, Result<Reply, Refusal>)>,
-    changes: Vec<Change>,
-    now: Now,
-    /// Whether the phases ran, or rested.
-    looks: bool,
-    /// Whether they have changed something.
-    changed: bool,
-    stage: Stage,
-    effects: Vec<Effect>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Commit,
-    Answer,
-    Act,
-}
+use super::sim::Sim;
+use super::time::{self, Ms};
+use super::worker::Task;
 
 impl Sim {
     pub(crate) fn clock(&self) -> Now {
@@ -375,7 +314,7 @@ fn heard(answer: Result<Reply, Refusal>, now: Now) -> Heard {
     let left = |at: Timestamp| spotwise_model::time::between(now.wall, at);
     match answer {
         Ok(Reply::Assigned(assigned)) => {
-            Heard::Assigned(assigned.map(|assigned| super::pool::task(&assigned)))
+            Heard::Assigned(assigned.map(|assigned| Task::of(&assigned)))
         }
         Ok(Reply::Orders(orders)) => Heard::Orders(HeartbeatAnswer {
             money_lasts: orders.money_lasts,

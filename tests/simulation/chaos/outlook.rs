@@ -19,7 +19,7 @@ use spotwise_solver::{Forecast, PoolLimit};
 
 use super::faults::Kinds;
 use super::place::Place;
-use super::sim::Recipe;
+use super::scenario::Recipe;
 use super::time::{self, DAY};
 
 struct Outlook {

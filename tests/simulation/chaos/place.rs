@@ -12,7 +12,7 @@ use spotwise_model::{CapacityType, Commitment, OfferKey, Price, Stint};
 use spotwise_scheduler::market::{Catalog, Listing, Market, Row};
 
 use super::faults::Kind;
-use super::sim::Recipe;
+use super::scenario::Recipe;
 use super::time::{DAY, HOUR, MINUTE, Ms, SECOND};
 
 const ZONES: [&str; 3] = ["us-east-1a", "us-east-1c", "us-west-2a"];

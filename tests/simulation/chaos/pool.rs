@@ -8,30 +8,14 @@ use std::collections::BTreeSet;
 
 use rand::RngExt;
 use spotwise_model::{AttemptId, InstanceId};
-use spotwise_scheduler::handle::{Assigned, Command, WorkerId};
+use spotwise_scheduler::handle::{Command, WorkerId};
 
+use super::events::{Caller, Event};
 use super::faults::Kind;
 use super::node::Leader;
-use super::sim::{Caller, Event, Sim};
+use super::sim::Sim;
 use super::time::{self, Ms, SECOND};
-use super::worker::{Phase, Pid, SAY_AGAIN, Task, Word};
-
-/// What a worker runs. How its command behaves is not in the documents.
-pub(crate) fn task(assigned: &Assigned) -> Task {
-    let spec = &assigned.job.spec;
-    let checkpoint = spec.checkpoint.as_ref();
-    let restored = assigned.restore.and_then(|c| c.progress.step).unwrap_or(0);
-    Task {
-        restore: assigned.restore.map(Into::into),
-        newest_saved: assigned.newest_saved,
-        done: restored * SECOND,
-        whole: time::millis(spec.longest_expected_duration()),
-        saves_every: checkpoint.map(|c| time::millis(c.interval)),
-        grace: checkpoint.map_or(10 * SECOND, |c| time::millis(c.grace)),
-        money_lasts: assigned.money_lasts.map(time::millis),
-        nature: super::jobs::Nature::default(),
-    }
-}
+use super::worker::{Phase, Pid, SAY_AGAIN, Word};
 
 impl Sim {
     pub(crate) fn kill(&mut self, attempt: AttemptId) {

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::faults::{Fired, Kind};
 use super::oracle::Tally;
-use super::sim::{Recipe, Sim};
+use super::scenario::Recipe;
+use super::sim::Sim;
 use super::time::SECOND;
 
 /// What many worlds came to.

@@ -9,102 +9,25 @@ use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spotwise_model::id::PoolName;
-use spotwise_model::{AttemptId, InstanceId, JobId};
 use spotwise_scheduler::config::Config;
-use spotwise_scheduler::handle::{Command, WorkerId};
+use spotwise_scheduler::handle::Command;
 use spotwise_solver::PoolLimit;
-use spotwise_supervisor::HeartbeatAnswer;
 
 use super::clients::Client;
 use super::cloud::Cloud;
-use super::faults::{Fired, Kind, Kinds};
+use super::events::{Caller, Event, Request};
+use super::faults::{Fired, Kind};
 use super::node::Node;
 use super::oracle::Tally;
 use super::place::Place;
-use super::restores::Backup;
+use super::scenario::Recipe;
 use super::store::Store;
 use super::time::{self, DAY, Ms, SECOND};
-use super::worker::Pid;
-
-/// What makes a world: the same of these, the same history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Recipe {
-    pub(crate) seed: u64,
-    /// Days with faults and submissions; then it is calm.
-    pub(crate) days: u64,
-    pub(crate) submissions: usize,
-    pub(crate) kinds: Kinds,
-    /// Schedulers: 1 or 2.
-    pub(crate) nodes: usize,
-}
-
-impl Recipe {
-    /// Whether there are GPUs that can be cut, and jobs that ask for slices.
-    pub(crate) const fn is_sliced(&self) -> bool {
-        self.seed % 4 == 2
-    }
-}
 
 /// Time after the last fault in which everything has to come to an end.
 const CALM: Ms = 12 * DAY;
 /// Lines of a trace that are kept.
 const TRACE_LINES: usize = 400;
-
-/// Who made a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
-    Worker(Pid),
-    Client(usize),
-    /// The scheduler itself, about its pool.
-    Pool,
-}
-
-/// Something on its way to a scheduler.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) id: u64,
-    pub(crate) caller: Caller,
-    pub(crate) made: Ms,
-    pub(crate) command: Command,
-}
-
-/// What a caller hears.
-#[derive(Clone, Debug)]
-pub(crate) enum Heard {
-    Assigned(Option<super::worker::Task>),
-    Orders(HeartbeatAnswer),
-    Submitted { jobs: Vec<JobId>, replayed: bool },
-    Cancelled,
-    Noted,
-    Fenced,
-    Unavailable,
-    KeyReused,
-    Refused(String),
-}
-
-#[derive(Debug)]
-pub(crate) enum Event {
-    Tick(usize, u64),
-    Deliver(usize, Request),
-    Answer(Caller, u64, Ms, Heard),
-    Wake(Pid, u64),
-    Client(usize),
-    Launch(usize, u64, WorkerId),
-    Kill(AttemptId),
-    MachineGone(InstanceId),
-    Campaign(usize),
-    Boot(usize),
-    Resume(usize, u64),
-    /// The store answers again.
-    StoreBack,
-    /// Renewals get through again.
-    RenewalsBack(usize),
-    Inject,
-    /// The money of this attempt is about to be over.
-    MoneyEnds(AttemptId),
-    /// The store is lost: this is what is left.
-    Restore(Box<Backup>),
-}
 
 pub(crate) struct Sim {
     pub(crate) recipe: Recipe,

@@ -10,7 +10,7 @@ mod orders;
 use std::collections::{BTreeMap, VecDeque};
 
 use spotwise_model::attempt::Told;
-use spotwise_scheduler::handle::{Loaded, WorkerId};
+use spotwise_scheduler::handle::{Assigned, Loaded, WorkerId};
 use spotwise_supervisor::{Lease, Supervisor};
 
 pub(crate) use messages::Word;
@@ -56,6 +56,25 @@ pub(crate) struct Task {
     /// How long its money lasts, counted from its call.
     pub(crate) money_lasts: Option<Ms>,
     pub(crate) nature: Nature,
+}
+
+impl Task {
+    /// What a worker runs. How its command behaves is not in the documents.
+    pub(crate) fn of(assigned: &Assigned) -> Self {
+        let spec = &assigned.job.spec;
+        let checkpoint = spec.checkpoint.as_ref();
+        let restored = assigned.restore.and_then(|c| c.progress.step).unwrap_or(0);
+        Self {
+            restore: assigned.restore.map(Into::into),
+            newest_saved: assigned.newest_saved,
+            done: restored * SECOND,
+            whole: time::millis(spec.longest_expected_duration()),
+            saves_every: checkpoint.map(|c| time::millis(c.interval)),
+            grace: checkpoint.map_or(10 * SECOND, |c| time::millis(c.grace)),
+            money_lasts: assigned.money_lasts.map(time::millis),
+            nature: Nature::default(),
+        }
+    }
 }
 
 /// One worker process and its command.

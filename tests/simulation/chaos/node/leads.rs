@@ -6,9 +6,10 @@ use spotwise_scheduler::core::State;
 use spotwise_scheduler::core::queue::Queue;
 use spotwise_scheduler::phase::follow::Asked;
 
-use super::super::sim::{Event, Heard, Sim};
+use super::super::events::{Event, Heard};
+use super::super::sim::Sim;
 use super::super::time::{MINUTE, SECOND};
-use super::{Leader, TERM};
+use super::leader::{Leader, TERM};
 
 impl Sim {
     /// A process that leads from now on.

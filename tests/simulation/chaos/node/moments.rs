@@ -8,20 +8,12 @@ use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
 
 use super::super::sim::Sim;
 use super::super::time::{self, Ms};
-use super::{Leader, PLAN_GAP, REAP, REPLAN};
+use super::leader::{Leader, PLAN_GAP, REAP, REPLAN, Sleep};
 
 /// What a round has changed is looked at once more after so long.
 const TICK: Ms = 100;
 /// One sleep in so many is looked into: a round on a copy of everything.
 const LOOKED_INTO: u64 = 24;
-
-/// A leader sleeps from a look until something is due.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sleep {
-    from: Ms,
-    /// That moment excluded; none where nothing ever is.
-    until: Option<Ms>,
-}
 
 impl Sim {
     /// When the loop has to look again, if nobody calls: when the product says that

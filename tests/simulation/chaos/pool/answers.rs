@@ -3,8 +3,9 @@
 use rand::RngExt;
 use spotwise_supervisor::HeartbeatAnswer;
 
+use super::super::events::Heard;
 use super::super::jobs::Nature;
-use super::super::sim::{Heard, Sim};
+use super::super::sim::Sim;
 use super::super::time::{Ms, SECOND};
 use super::super::worker::{Phase, Pid, Task};
 

@@ -3,8 +3,9 @@
 use rand::RngExt;
 use spotwise_scheduler::handle::{Command, WorkerId};
 
+use super::super::events::Caller;
 use super::super::faults::Kind;
-use super::super::sim::{Caller, Sim};
+use super::super::sim::Sim;
 use super::super::time::{self, MINUTE, SECOND};
 use super::super::worker::Worker;
 
