@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::checkpoint::Known;
+use crate::checkpoint::AckedCheckpoints;
 use crate::folder::Folder;
 use crate::heartbeat::{self, beat};
-use crate::link::Link;
+use crate::log_upload::LogUpload;
 use crate::memory::Memory;
 use crate::notes::Notes;
 use crate::output::Capture;
@@ -28,16 +28,16 @@ use crate::outputs::{Brought, Collected, Plan};
 use crate::prepare::{Prepared, prepare};
 use crate::process::{self, Process, Status, StopTo};
 use crate::progress::ProgressLog;
+use crate::reporter::{Reporter, start_failed};
 use crate::save::Saver;
-use crate::ship::Shipment;
+use crate::scheduler_client::SchedulerClient;
 use crate::usage::Sampler;
-use crate::voice::{Voice, start_failed};
 use crate::waits::{fenced, sleep_until, superseded, told_to_end};
 use crate::{notice, outputs};
 
-/// A worker that was told to stop gives a scheduler that is away so long to
-/// come back and hear how the command ended.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// A worker that was told to stop waits this long for a scheduler that does not answer
+/// to acknowledge the final report.
+const STOPPED_REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A process that escaped may hold the output open; it gets no longer than this.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -52,7 +52,7 @@ pub(crate) struct Attempt<'a> {
     /// The folder of this attempt and rank.
     pub(crate) folder: Folder,
     /// The scheduler.
-    pub(crate) link: Link,
+    pub(crate) client: SchedulerClient,
     /// What this program needs before a worker's options.
     pub(crate) mode: &'a [&'a str],
     /// Set by SIGTERM to the worker.
@@ -72,13 +72,13 @@ pub(crate) async fn carry_out(
         let _ =
             orders_sender.try_send(Order::money(Duration::from_millis(lasts_ms.into()), answered));
     }
-    let name = format!("{}-{}", attempt.id, attempt.link.rank());
+    let name = format!("{}-{}", attempt.id, attempt.client.rank());
     let memory = Memory::new(&name, assignment.memory_bytes);
     let progress = Arc::new(Mutex::new(ProgressLog::new(folder.progress())));
     let bounds = Bounds::of(assignment.output_bytes);
     let capture = Arc::new(Capture::create(&folder.log(), bounds).context("creating the log")?);
     let _beat = AbortOnDropHandle::new(tokio::spawn(beat(
-        attempt.link.clone(),
+        attempt.client.clone(),
         heartbeat::interval(assignment.heartbeat_ms),
         Lease::new(Duration::from_millis(assignment.lease_ms.into()), answered),
         Arc::clone(&progress),
@@ -88,12 +88,12 @@ pub(crate) async fn carry_out(
         ),
         orders_sender.clone(),
     )));
-    let known = Known::default();
-    let voice = Voice::start(
-        attempt.link.clone(),
-        Shipment { log: Spool::at(folder.log()), bounds, level: capture.level() },
+    let acked = AckedCheckpoints::default();
+    let reporter = Reporter::start(
+        attempt.client.clone(),
+        LogUpload { log: Spool::at(folder.log()), bounds, level: capture.level() },
         orders_sender.clone(),
-        known.clone(),
+        acked.clone(),
     );
     let (asked, sender) = (attempt.asked_to_stop.clone(), orders_sender);
     let _asked = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -107,9 +107,9 @@ pub(crate) async fn carry_out(
         assignment: &assignment,
         progress,
         capture,
-        notes: Notes::new(voice.reports().downgrade()),
-        voice: &voice,
-        known,
+        notes: Notes::new(reporter.reports().downgrade()),
+        reporter: &reporter,
+        acked,
         outputs_kept: AtomicBool::new(false),
         memory,
     };
@@ -124,22 +124,22 @@ pub(crate) async fn carry_out(
     let last = words.into_iter().next_back();
     // Orders still come with every heartbeat, and must not stop them.
     tokio::select! {
-        () = voice.finish(last) => {}
+        () = reporter.finish(last) => {}
         () = superseded(&mut orders) => {}
         () = told_to_leave(&attempt.asked_to_stop) => {
-            tracing::warn!("told to leave before the last words were heard; they stay in exit.json");
+            tracing::warn!("told to leave before the final report was acknowledged; it stays in exit.json");
         }
     }
     Ok(())
 }
 
 /// A signal that comes after the command has ended means: go now. One that came
-/// before has ended the command, and leaves time for its last words.
+/// before has ended the command, and leaves time for the final report.
 async fn told_to_leave(asked_to_stop: &CancellationToken) {
     let before = asked_to_stop.is_cancelled();
     asked_to_stop.cancelled().await;
     if before {
-        tokio::time::sleep(LAST_WORDS).await;
+        tokio::time::sleep(STOPPED_REPORT_TIMEOUT).await;
     }
 }
 
@@ -150,24 +150,24 @@ struct Run<'a> {
     progress: Arc<Mutex<ProgressLog>>,
     capture: Arc<Capture>,
     notes: Notes,
-    voice: &'a Voice,
-    known: Known,
+    reporter: &'a Reporter,
+    acked: AckedCheckpoints,
     outputs_kept: AtomicBool,
     memory: Memory,
 }
 
 impl Run<'_> {
-    /// Answers the last words.
+    /// Returns the reports that end the attempt.
     async fn to_the_end(&self, orders: &mut mpsc::Receiver<Order>) -> Result<Vec<ReportRequest>> {
         let grace = Duration::from_millis(self.assignment.grace_ms.into());
         let mut supervisor = Supervisor::new(grace, self.assignment.signal_on_notice);
         let fence = CancellationToken::new();
-        let Attempt { id, folder, link, .. } = self.attempt;
+        let Attempt { id, folder, client, .. } = self.attempt;
         let prepared = tokio::select! {
             biased;
             order = told_to_end(orders, &mut supervisor) => Err(order),
             prepared = prepare(
-                self.assignment, *id, folder, link, &fence, &self.known, &self.notes,
+                self.assignment, *id, folder, client, &fence, &self.acked, &self.notes,
             ) => Ok(prepared),
         };
         let words = match prepared {
@@ -228,7 +228,7 @@ impl Run<'_> {
 
         let done = CancellationToken::new();
         let saving = committer.map(|committer| {
-            let reports = self.voice.reports().clone();
+            let reports = self.reporter.reports().clone();
             let saver = Saver::new(
                 committer,
                 Arc::clone(&self.progress),
@@ -362,6 +362,6 @@ impl Run<'_> {
 
     fn say(&self, report: ReportRequest) {
         // Nobody listens once the attempt is superseded; the order says so too.
-        let _ = self.voice.reports().send(report);
+        let _ = self.reporter.reports().send(report);
     }
 }

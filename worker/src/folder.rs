@@ -87,7 +87,7 @@ impl Folder {
         self.root.join("started").try_exists().unwrap_or(true)
     }
 
-    /// The last words of an earlier worker, not yet known to be heard.
+    /// The final reports of an earlier worker, not yet known to be acknowledged.
     pub(crate) fn ending(&self) -> io::Result<Option<Vec<ReportRequest>>> {
         match fs::read(self.root.join("exit.json")) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
@@ -96,7 +96,7 @@ impl Folder {
         }
     }
 
-    /// Keeps the last words until they are heard. Where there is no room for
+    /// Keeps the final reports until they are acknowledged. If there is no room for
     /// them, this worker can still say them, and only a restarted one cannot. After a
     /// power failure nobody restarts it: they need not outlast one.
     pub(crate) fn keep_ending(&self, reports: &[ReportRequest]) {
@@ -104,7 +104,7 @@ impl Folder {
             .map_err(io::Error::from)
             .and_then(|bytes| write_whole(&self.root.join("exit.json"), &bytes));
         if let Err(error) = kept {
-            tracing::warn!(%error, "the last words are not kept");
+            tracing::warn!(%error, "the final reports cannot be kept");
         }
     }
 

@@ -8,8 +8,8 @@ use spotwise_api::v1::HeartbeatResponse;
 use spotwise_supervisor::{HeartbeatAnswer, Lease, Notice, Order, SHORTEST};
 use tokio::sync::mpsc;
 
-use crate::link::{Link, LinkError};
 use crate::progress::ProgressLog;
+use crate::scheduler_client::{CallError, SchedulerClient};
 use crate::usage::Sampler;
 
 /// How often to send one: the assignment's milliseconds.
@@ -20,7 +20,7 @@ pub(crate) fn interval(heartbeat_ms: u32) -> Duration {
 /// Sends heartbeats until the lease ends, the first one `interval` after the call that
 /// gave the lease. A command that ends sooner costs no heartbeat.
 pub(crate) async fn beat(
-    link: Link,
+    client: SchedulerClient,
     interval: Duration,
     mut lease: Lease,
     progress: Arc<Mutex<ProgressLog>>,
@@ -38,7 +38,7 @@ pub(crate) async fn beat(
         };
         let known =
             progress.lock().unwrap_or_else(PoisonError::into_inner).refresh(SystemTime::now());
-        match link.heartbeat(known, Some(sampler.sample(begun)), left).await {
+        match client.heartbeat(known, Some(sampler.sample(begun)), left).await {
             Ok(answer) => {
                 lease.renew(begun);
                 if answer.lease_ms > 0 {
@@ -50,7 +50,7 @@ pub(crate) async fn beat(
                     }
                 }
             }
-            Err(LinkError::Superseded(message)) => {
+            Err(CallError::Superseded(message)) => {
                 tracing::warn!(message, "superseded");
                 let _ = orders.send(Order::Superseded).await;
                 return;

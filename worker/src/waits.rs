@@ -53,7 +53,7 @@ pub(crate) async fn fenced(
     }
 }
 
-/// While the last words are said: nobody wants them.
+/// While the final report is sent: the scheduler will refuse it.
 pub(crate) async fn superseded(orders: &mut mpsc::Receiver<Order>) {
     loop {
         match orders.recv().await {

@@ -8,8 +8,8 @@ use spotwise_api::v1::{CheckpointCommitted, Progress};
 use spotwise_model::AttemptId;
 use tokio_util::sync::CancellationToken;
 
+use super::acked::AckedCheckpoints;
 use super::freeze::{self, Frozen, Held, SMALL, freeze, leave_out, thaw};
-use super::known::Known;
 use super::manifest::{Item, Manifest, Shard};
 use super::movers::{Manner, Movers};
 use super::prune::prune;
@@ -46,7 +46,7 @@ pub(crate) struct Committer {
     folder: PathBuf,
     keep: usize,
     fence: CancellationToken,
-    known: Known,
+    acked: AckedCheckpoints,
     next: u32,
     /// What is known to be saved already.
     saved: Survey,
@@ -84,7 +84,7 @@ impl Committer {
         folder: PathBuf,
         keep: u32,
         fence: CancellationToken,
-        known: Known,
+        acked: AckedCheckpoints,
     ) -> Result<Self, CheckpointError> {
         let own = store.list().await?.into_iter().filter(|id| id.attempt == attempt);
         let next = own.map(|id| id.sequence).max().unwrap_or(0).saturating_add(1);
@@ -101,7 +101,7 @@ impl Committer {
             folder,
             keep,
             fence,
-            known,
+            acked,
             next,
             saved,
             last: None,
@@ -208,7 +208,7 @@ impl Committer {
             progress: Some(progress),
         };
         self.last = Some(committed.clone());
-        if let Err(error) = prune(&self.store, &self.known, self.keep, id).await {
+        if let Err(error) = prune(&self.store, &self.acked, self.keep, id).await {
             tracing::warn!(error = error.line(), "old checkpoints stay in the store");
         }
         Ok(Some(committed))
