@@ -3,24 +3,24 @@
 
 use crate::chaos::faults::Kind;
 use crate::chaos::runner::judge;
-use crate::chaos::scenario::Recipe;
+use crate::chaos::scenario::Scenario;
 
 const DAYS: u64 = 12;
 
 /// Worlds with exactly these kinds, until each has fired and at least three are
 /// done.
-fn worlds(base: u64, nodes: usize, kinds: &[Kind]) -> crate::chaos::faults::Fired {
-    let mut all = crate::chaos::faults::Fired::default();
+fn worlds(base: u64, nodes: usize, kinds: &[Kind]) -> crate::chaos::faults::FaultCounters {
+    let mut all = crate::chaos::faults::FaultCounters::default();
     for seed in base..base + 48 {
-        let recipe = Recipe {
+        let scenario = Scenario {
             seed,
             days: DAYS,
             submissions: 20,
             kinds: kinds.iter().copied().collect(),
             nodes,
         };
-        let (broken, fired, _) = judge(&recipe);
-        assert_eq!(broken, None, "seed {seed}: {}", crate::chaos::runner::replay(&recipe));
+        let (broken, fired, _) = judge(&scenario);
+        assert_eq!(broken, None, "seed {seed}: {}", crate::chaos::runner::replay(&scenario));
         all.add(&fired);
         if seed >= base + 2 && kinds.iter().all(|kind| all.of(kind.name()) > 0) {
             return all;

@@ -1,7 +1,7 @@
 //! Worlds that once broke a promise. Each stays, with its story.
 
 use crate::chaos::runner::judge;
-use crate::chaos::scenario::Recipe;
+use crate::chaos::scenario::Scenario;
 
 /// Seed, days, and what was wrong.
 const STORIES: &[(u64, u64, &str)] = &[
@@ -21,7 +21,7 @@ const STORIES: &[(u64, u64, &str)] = &[
 #[test]
 fn what_was_broken_once_stays_whole() {
     for (seed, days, story) in STORIES {
-        let (broken, ..) = judge(&Recipe::of(*seed, *days));
+        let (broken, ..) = judge(&Scenario::of(*seed, *days));
         assert_eq!(broken, None, "seed {seed}: {story}");
     }
 }
@@ -29,7 +29,7 @@ fn what_was_broken_once_stays_whole() {
 #[test]
 fn one_seed_is_one_history_of_everything() {
     let history = |seed| {
-        let (broken, fired, tally) = judge(&Recipe::of(seed, 5));
+        let (broken, fired, tally) = judge(&Scenario::of(seed, 5));
         (broken, fired.0, tally.rounds, tally.charged)
     };
     assert_eq!(history(7), history(7));

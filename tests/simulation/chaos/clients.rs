@@ -9,18 +9,18 @@ use spotwise_scheduler::handle::{Command, Submit};
 
 pub(crate) use client::Client;
 
-use super::events::{Caller, Event, Heard};
+use super::events::{Caller, Event, Response};
 use super::faults::Kind;
-use super::jobs;
 use super::sim::Sim;
+use super::submissions;
 use super::time::{DAY, HOUR, MINUTE, Ms, SECOND};
 
 const TRIES: u32 = 5;
 
 impl Sim {
     pub(crate) fn enlist_clients(&mut self) {
-        for number in 0..self.recipe.submissions {
-            let at = self.rng.random_range(0..self.recipe.days * DAY);
+        for number in 0..self.scenario.submissions {
+            let at = self.rng.random_range(0..self.scenario.days * DAY);
             let at = at - at % (self.rng.random_range(1..6) * HOUR);
             let at = at + self.rng.random_range(0..10 * MINUTE);
             self.enlist(number, at);
@@ -28,11 +28,11 @@ impl Sim {
     }
 
     fn enlist(&mut self, number: usize, at: Ms) {
-        let sliced = self.recipe.is_sliced() && self.rng.random_range(0..5) < 4;
-        let (text, nature) = jobs::invent(&mut self.rng, number, sliced);
+        let sliced = self.scenario.is_sliced() && self.rng.random_range(0..5) < 4;
+        let (text, behaviour) = submissions::invent(&mut self.rng, number, sliced);
         let key = format!("key-{number}");
-        let client = Client::new(number, &text, nature, key);
-        let twins = if self.recipe.kinds.contains(&Kind::SameKeyBurst)
+        let client = Client::new(number, &text, behaviour, key);
+        let twins = if self.scenario.kinds.contains(&Kind::SameKeyBurst)
             && self.rng.random_range(0..12) == 0
         {
             63
@@ -51,7 +51,7 @@ impl Sim {
             let at = at + self.rng.random_range(0..200);
             self.at(at, Event::Client(place));
         }
-        if self.recipe.kinds.contains(&Kind::KeyReused) && self.rng.random_range(0..15) == 0 {
+        if self.scenario.kinds.contains(&Kind::KeyReused) && self.rng.random_range(0..15) == 0 {
             let mut other = client;
             other.hash = format!("{}-other", other.hash);
             other.impostor = true;
@@ -98,25 +98,25 @@ impl Sim {
         self.later(pause, Event::Client(number));
     }
 
-    pub(crate) fn client_hears(&mut self, number: usize, id: u64, heard: Heard) {
+    pub(crate) fn client_receives(&mut self, number: usize, id: u64, response: Response) {
         // Operators do not wait for their answers.
         let Some(client) = self.clients.get_mut(number).filter(|c| c.asked == Some(id)) else {
             return;
         };
-        match heard {
-            Heard::Submitted { jobs, replayed } => {
+        match response {
+            Response::Submitted { jobs, replayed } => {
                 if replayed {
                     self.fired.note("submission_replayed");
                 }
                 client.accepted = Some(jobs);
             }
-            Heard::KeyReused => {
+            Response::KeyReused => {
                 client.refused = Some("key reused".to_owned());
                 if client.impostor {
                     self.note(Kind::KeyReused);
                 }
             }
-            Heard::Refused(why) => client.refused = Some(why),
+            Response::Refused(why) => client.refused = Some(why),
             _ => {}
         }
     }

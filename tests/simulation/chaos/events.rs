@@ -28,7 +28,7 @@ pub(crate) struct Request {
 
 /// What a caller hears.
 #[derive(Clone, Debug)]
-pub(crate) enum Heard {
+pub(crate) enum Response {
     Assigned(Option<Task>),
     Orders(HeartbeatAnswer),
     Submitted { jobs: Vec<JobId>, replayed: bool },
@@ -45,7 +45,7 @@ pub(crate) enum Heard {
 pub(crate) enum Event {
     Tick(usize, u64),
     Deliver(usize, Request),
-    Answer(Caller, u64, Ms, Heard),
+    Answer(Caller, u64, Ms, Response),
     Wake(Pid, u64),
     Client(usize),
     Launch(usize, u64, WorkerId),

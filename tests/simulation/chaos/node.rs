@@ -2,10 +2,10 @@
 //! runs the phases, commits, answers, acts — and dies or stops at every point
 //! between.
 
-mod acts;
+mod effects;
 mod leader;
-mod leads;
-mod moments;
+mod leadership;
+mod sleep;
 
 use jiff::Timestamp;
 use rand::RngExt;
@@ -22,7 +22,7 @@ use spotwise_supervisor::{HeartbeatAnswer, Notice};
 pub(crate) use leader::{Leader, Node, TERM};
 use leader::{Pending, RECOVER, Stage};
 
-use super::events::{Event, Heard, Request};
+use super::events::{Event, Request, Response};
 use super::faults::Kind;
 use super::sim::Sim;
 use super::time::{self, Ms};
@@ -59,15 +59,15 @@ impl Sim {
             place.inbox.push(request);
             self.tick_by(node, self.now);
         } else {
-            self.answer(&request, Heard::Unavailable);
+            self.answer(&request, Response::Unavailable);
         }
     }
 
     /// Sends an answer on its way.
-    fn answer(&mut self, request: &Request, heard: Heard) {
+    fn answer(&mut self, request: &Request, response: Response) {
         let latency = self.rng.random_range(1..40);
         if !self.reply_is_lost(request.caller) {
-            self.later(latency, Event::Answer(request.caller, request.id, request.made, heard));
+            self.later(latency, Event::Answer(request.caller, request.id, request.made, response));
         }
     }
 
@@ -88,7 +88,7 @@ impl Sim {
         } else {
             self.nodes[node].leader = Some(leader);
             for request in std::mem::take(&mut self.nodes[node].inbox) {
-                self.answer(&request, Heard::Unavailable);
+                self.answer(&request, Response::Unavailable);
             }
             self.tick_by(node, self.now + RECOVER);
         }
@@ -147,7 +147,7 @@ impl Sim {
             draft.state.seen.forecasts = super::outlook::at(now.market, &self.config, &self.total);
         }
         let around = Surroundings {
-            market: &self.place.market,
+            market: &self.simulated_market.market,
             pool: &self.total.pool,
             total: &self.total,
             config: &self.config,
@@ -173,12 +173,12 @@ impl Sim {
             }
             if let Err(deposed) = self.commit(node, &pending) {
                 for (request, answer) in pending.answers {
-                    let heard = if answer.is_ok() {
-                        Heard::Unavailable
+                    let response = if answer.is_ok() {
+                        Response::Unavailable
                     } else {
-                        heard(answer, pending.now)
+                        response(answer, pending.now)
                     };
-                    self.answer(&request, heard);
+                    self.answer(&request, response);
                 }
                 if deposed {
                     self.depose(node);
@@ -194,7 +194,7 @@ impl Sim {
                 return;
             }
             for (request, answer) in std::mem::take(&mut pending.answers) {
-                self.answer(&request, heard(answer, pending.now));
+                self.answer(&request, response(answer, pending.now));
             }
             let held = self.nodes[node]
                 .leader
@@ -290,7 +290,7 @@ impl Sim {
             }
             Err(StoreError::NotLeader { .. }) => {
                 self.fired.note("old_epoch_refused");
-                self.say(|| format!("node {node}: round {round} of epoch {epoch} refused"));
+                self.log(|| format!("node {node}: round {round} of epoch {epoch} refused"));
                 Err(true)
             }
             Err(error) => {
@@ -310,25 +310,25 @@ impl Sim {
 }
 
 /// What a caller hears of an answer; moments become spans, as `service` does.
-fn heard(answer: Result<Reply, Refusal>, now: Now) -> Heard {
+fn response(answer: Result<Reply, Refusal>, now: Now) -> Response {
     let left = |at: Timestamp| spotwise_model::time::between(now.wall, at);
     match answer {
         Ok(Reply::Assigned(assigned)) => {
-            Heard::Assigned(assigned.map(|assigned| Task::of(&assigned)))
+            Response::Assigned(assigned.map(|assigned| Task::of(&assigned)))
         }
-        Ok(Reply::Orders(orders)) => Heard::Orders(HeartbeatAnswer {
+        Ok(Reply::Orders(orders)) => Response::Orders(HeartbeatAnswer {
             money_lasts: orders.money_lasts,
             notice: orders
                 .reclaim_at
                 .map(|at| Notice { reclaim_in: left(at), action: "terminate".to_owned() }),
             stop_within: orders.stop.map(|(_, by): (StopReason, Timestamp)| left(by)),
         }),
-        Ok(Reply::Submitted { jobs, replayed, .. }) => Heard::Submitted { jobs, replayed },
-        Ok(Reply::Cancelled { .. } | Reply::Edited { .. }) => Heard::Cancelled,
-        Ok(Reply::Noted) => Heard::Noted,
-        Err(Refusal::Fenced { .. }) => Heard::Fenced,
-        Err(Refusal::KeyReused) => Heard::KeyReused,
-        Err(Refusal::Unavailable(_) | Refusal::Overloaded) => Heard::Unavailable,
-        Err(other) => Heard::Refused(other.to_string()),
+        Ok(Reply::Submitted { jobs, replayed, .. }) => Response::Submitted { jobs, replayed },
+        Ok(Reply::Cancelled { .. } | Reply::Edited { .. }) => Response::Cancelled,
+        Ok(Reply::Noted) => Response::Noted,
+        Err(Refusal::Fenced { .. }) => Response::Fenced,
+        Err(Refusal::KeyReused) => Response::KeyReused,
+        Err(Refusal::Unavailable(_) | Refusal::Overloaded) => Response::Unavailable,
+        Err(other) => Response::Refused(other.to_string()),
     }
 }

@@ -92,7 +92,7 @@ impl Sim {
         for change in changes {
             match change {
                 Change::Event(event) => {
-                    self.say(|| format!("  {} {}", event.job, event.message));
+                    self.log(|| format!("  {} {}", event.job, event.message));
                 }
                 Change::Instance(machine) => {
                     if let Err(what) = self.cloud.follow(machine, now) {
@@ -129,31 +129,38 @@ impl Sim {
     fn on_notice(&mut self, machine: &spotwise_model::Instance, at: Ms, reclaim_at: Ms) {
         let id = machine.id;
         let offer = &machine.offer;
-        if self.place.reclaims.iter().any(|r| (*r..*r + 15 * SECOND).contains(&at)) {
+        if self.simulated_market.reclaims.iter().any(|r| (*r..*r + 15 * SECOND).contains(&at)) {
             self.note(Kind::MassReclaim);
         }
-        if self.place.droughts.iter().any(|(from, _)| (*from..*from + 5 * SECOND).contains(&at)) {
+        if self
+            .simulated_market
+            .droughts
+            .iter()
+            .any(|(from, _)| (*from..*from + 5 * SECOND).contains(&at))
+        {
             self.note(Kind::IceAllPools);
         }
         // Capacity that comes back, or goes once more, before the machine goes.
         let mut moment = at;
         let mut available = 0;
-        while let Some(next) = self.place.market.next_change(time::at(self.start, moment)) {
+        while let Some(next) =
+            self.simulated_market.market.next_change(time::at(self.start, moment))
+        {
             moment = time::moment(self.start, next);
             if moment >= reclaim_at {
                 break;
             }
-            let quote = self.place.market.quote(
+            let quote = self.simulated_market.market.quote(
                 &offer.zone,
                 &offer.instance_type,
                 offer.capacity_type,
                 next,
             );
             let there = quote.map_or(0, |quote| quote.available);
-            if there > available && self.recipe.kinds.contains(&Kind::NoticeWithdrawn) {
+            if there > available && self.scenario.kinds.contains(&Kind::NoticeWithdrawn) {
                 self.note(Kind::NoticeWithdrawn);
             }
-            if there < available && self.recipe.kinds.contains(&Kind::NoticeTwice) {
+            if there < available && self.scenario.kinds.contains(&Kind::NoticeTwice) {
                 self.note(Kind::NoticeTwice);
             }
             available = there;

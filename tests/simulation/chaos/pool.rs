@@ -15,13 +15,13 @@ use super::faults::Kind;
 use super::node::Leader;
 use super::sim::Sim;
 use super::time::{self, Ms, SECOND};
-use super::worker::{Phase, Pid, SAY_AGAIN, Word};
+use super::worker::{Phase, Pid, RESEND_AFTER, WorkerMessage};
 
 impl Sim {
     pub(crate) fn kill(&mut self, attempt: AttemptId) {
         for pid in self.cloud.of_attempt(attempt) {
             if self.cloud.workers[&pid].exists() {
-                self.say(|| format!("worker {pid} of {attempt} is killed"));
+                self.log(|| format!("worker {pid} of {attempt} is killed"));
                 self.die(pid);
             }
         }
@@ -42,7 +42,7 @@ impl Sim {
         let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
         worker.count(self.now);
         worker.alive = false;
-        worker.words.clear();
+        worker.messages.clear();
         worker.died_at = Some(self.now);
         self.set_wake(pid);
         self.pool_changed();
@@ -51,7 +51,7 @@ impl Sim {
     pub(crate) fn machine_gone(&mut self, machine: InstanceId) {
         let on: Vec<Pid> = self.workers_on(machine);
         if !on.is_empty() {
-            self.say(|| format!("{machine} is taken back with {on:?}"));
+            self.log(|| format!("{machine} is taken back with {on:?}"));
         }
         self.check_noticed(machine, &on);
         for pid in on {
@@ -69,7 +69,7 @@ impl Sim {
     }
 
     /// The pool's list, as `effects` looks at it: workers that died without a
-    /// word.
+    /// message.
     pub(crate) fn look(&mut self, node: usize, leader: &Leader) {
         let mut gone = Vec::new();
         let mut hidden = false;
@@ -110,7 +110,7 @@ impl Sim {
             .collect();
         for pid in strays {
             self.fired.note("reaped");
-            self.say(|| format!("stray {pid} is reaped"));
+            self.log(|| format!("stray {pid} is reaped"));
             self.die(pid);
         }
     }
@@ -135,7 +135,7 @@ impl Sim {
         let (ran, had_money) = (worker.running_since.is_some(), !worker.is_out_of_money());
         if worker.is_due(now, leave_after) {
             self.fired.note("worker_stopped_itself");
-            self.say(|| format!("worker {pid}: nobody answers, it stops"));
+            self.log(|| format!("worker {pid}: nobody answers, it stops"));
         }
         self.note_money(pid, had_money);
         let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
@@ -147,10 +147,10 @@ impl Sim {
         match worker.phase {
             Phase::Boot if worker.boots_at <= now => {
                 worker.phase = Phase::Register;
-                worker.words.push_back(Word::Register);
+                worker.messages.push_back(WorkerMessage::Register);
             }
             Phase::Prepare { until } if until <= now => self.start_command(pid),
-            Phase::Say { .. } if worker.is_tired(now) => self.die(pid),
+            Phase::Report { .. } if worker.gives_up(now) => self.die(pid),
             _ => {}
         }
         self.command_over_if(pid, ran);
@@ -163,7 +163,7 @@ impl Sim {
         if had_money && self.cloud.workers[&pid].is_out_of_money() {
             let when = if self.is_led() { "money_over" } else { "money_over_while_nobody_led" };
             self.fired.note(when);
-            self.say(|| format!("worker {pid}: its money is over, it stops"));
+            self.log(|| format!("worker {pid}: its money is over, it stops"));
         }
     }
 
@@ -180,37 +180,37 @@ impl Sim {
         self.rng.random_range(100..grace + grace / 4)
     }
 
-    /// Says the next word, and a heartbeat where it is due.
+    /// Says the next message, and a heartbeat where it is due.
     pub(crate) fn speak(&mut self, pid: Pid) {
         let now = self.now;
         let Some(worker) = self.cloud.workers.get_mut(&pid).filter(|w| w.alive) else { return };
-        if worker.asked.is_some_and(|(_, made)| now >= made + SAY_AGAIN) {
+        if worker.asked.is_some_and(|(_, made)| now >= made + RESEND_AFTER) {
             worker.asked = None;
             worker.speaks_to += 1;
         }
         if worker.next_beat <= now {
             worker.beats(now);
             worker.count(now);
-            let id = self.ask(pid, Word::Heartbeat);
+            let id = self.ask(pid, WorkerMessage::Heartbeat);
             if let Some(worker) = self.cloud.workers.get_mut(&pid) {
                 worker.beat = Some((id, now));
             }
         }
         let Some(worker) = self.cloud.workers.get(&pid) else { return };
-        if let (Some(word), None) = (worker.words.front().copied(), worker.asked)
+        if let (Some(message), None) = (worker.messages.front().copied(), worker.asked)
             && now >= worker.reports_after
         {
-            let id = self.ask(pid, word);
+            let id = self.ask(pid, message);
             if let Some(worker) = self.cloud.workers.get_mut(&pid) {
                 worker.asked = Some((id, now));
             }
         }
     }
 
-    fn ask(&mut self, pid: Pid, word: Word) -> u64 {
+    fn ask(&mut self, pid: Pid, message: WorkerMessage) -> u64 {
         let worker = &self.cloud.workers[&pid];
         let (command, to, mute) =
-            (worker.command(word), worker.speaks_to, now_before(self.now, worker.mute_until));
+            (worker.command(message), worker.speaks_to, now_before(self.now, worker.mute_until));
         if mute || self.strikes(Kind::RequestLost, 500) {
             return self.next_request();
         }

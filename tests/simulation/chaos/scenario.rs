@@ -9,7 +9,7 @@ use super::faults::{Kind, Kinds};
 
 /// What makes a world: the same of these, the same history.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Recipe {
+pub(crate) struct Scenario {
     pub(crate) seed: u64,
     /// Days with faults and submissions; then it is calm.
     pub(crate) days: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Recipe {
     pub(crate) nodes: usize,
 }
 
-impl Recipe {
+impl Scenario {
     /// The world of a seed: which faults it has is drawn too.
     pub(crate) fn of(seed: u64, days: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);

@@ -16,11 +16,11 @@ use spotwise_solver::PoolLimit;
 use super::clients::Client;
 use super::cloud::Cloud;
 use super::events::{Caller, Event, Request};
-use super::faults::{Fired, Kind};
+use super::faults::{FaultCounters, Kind};
 use super::node::Node;
 use super::oracle::Tally;
-use super::place::Place;
-use super::scenario::Recipe;
+use super::scenario::Scenario;
+use super::simulated_market::SimulatedMarket;
 use super::store::Store;
 use super::time::{self, DAY, Ms, SECOND};
 
@@ -30,13 +30,13 @@ const CALM: Ms = 12 * DAY;
 const TRACE_LINES: usize = 400;
 
 pub(crate) struct Sim {
-    pub(crate) recipe: Recipe,
+    pub(crate) scenario: Scenario,
     pub(crate) start: Timestamp,
     pub(crate) now: Ms,
     pub(crate) rng: ChaCha8Rng,
     heap: BTreeMap<(Ms, u64), Event>,
     sequence: u64,
-    pub(crate) place: Place,
+    pub(crate) simulated_market: SimulatedMarket,
     pub(crate) config: Config,
     pub(crate) total: PoolLimit,
     pub(crate) store: Store,
@@ -49,7 +49,7 @@ pub(crate) struct Sim {
     pub(crate) armed: Option<Kind>,
     pub(crate) cloud: Cloud,
     pub(crate) clients: Vec<Client>,
-    pub(crate) fired: Fired,
+    pub(crate) fired: FaultCounters,
     pub(crate) tally: Tally,
     pub(crate) failure: Option<String>,
     pub(crate) trace: Option<VecDeque<String>>,
@@ -59,16 +59,16 @@ pub(crate) struct Sim {
 }
 
 impl Sim {
-    pub(crate) fn new(recipe: Recipe, tracing: bool) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
+    pub(crate) fn new(scenario: Scenario, tracing: bool) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed);
         let starts = ["2026-01-05T00:00:00Z", "2028-02-27T03:00:00Z", "2026-03-06T22:00:00Z"];
         let start: Timestamp =
             starts[rng.random_range(0..starts.len())].parse().expect("a fixed time");
-        let span = recipe.days * DAY + CALM;
-        let place = Place::invented(&mut rng, start, &recipe, span);
+        let span = scenario.days * DAY + CALM;
+        let simulated_market = SimulatedMarket::invented(&mut rng, start, &scenario, span);
         let mut config = Config::new(PathBuf::from("."), PathBuf::from("."));
         config.lease = Duration::from_secs([90, 300, 300, 300][rng.random_range(0..4)]);
-        if recipe.kinds.contains(&Kind::ShortNotice) {
+        if scenario.kinds.contains(&Kind::ShortNotice) {
             config.notice_lead = Duration::from_secs(rng.random_range(8..30));
         }
         // Decisions are a function of the world, not of this machine's speed.
@@ -79,14 +79,14 @@ impl Sim {
             memory_mib: 1_000_000,
             gpus: None,
         };
-        let nodes = (0..recipe.nodes).map(|_| Node::default()).collect();
+        let nodes = (0..scenario.nodes).map(|_| Node::default()).collect();
         let mut sim = Self {
             start,
             now: 0,
             rng,
             heap: BTreeMap::new(),
             sequence: 0,
-            place,
+            simulated_market,
             config,
             total,
             store: Store::default(),
@@ -97,19 +97,19 @@ impl Sim {
             armed: None,
             cloud: Cloud::default(),
             clients: Vec::new(),
-            fired: Fired::default(),
+            fired: FaultCounters::default(),
             tally: Tally::default(),
             failure: None,
             trace: tracing.then(VecDeque::new),
             requests: 0,
-            fits_forecasts: recipe.seed.is_multiple_of(100),
-            recipe,
+            fits_forecasts: scenario.seed.is_multiple_of(100),
+            scenario,
         };
         for node in 0..sim.nodes.len() {
             sim.at(node as Ms, Event::Boot(node));
         }
         sim.enlist_clients();
-        if !sim.recipe.kinds.is_empty() {
+        if !sim.scenario.kinds.is_empty() {
             let first = sim.rng.random_range(0..2 * time::HOUR);
             sim.at(first, Event::Inject);
         }
@@ -118,7 +118,7 @@ impl Sim {
 
     /// Runs to the end of its faults, and on until everything is over.
     pub(crate) fn run(&mut self) -> Result<(), String> {
-        let end = self.recipe.days * DAY + CALM;
+        let end = self.scenario.days * DAY + CALM;
         while self.failure.is_none() {
             let Some(((at, _), event)) = self.heap.pop_first() else { break };
             if at > end {
@@ -126,7 +126,7 @@ impl Sim {
             }
             self.now = at;
             self.happen(event);
-            if at > self.recipe.days * DAY && self.is_over() {
+            if at > self.scenario.days * DAY && self.is_over() {
                 break;
             }
         }
@@ -140,9 +140,9 @@ impl Sim {
         match event {
             Event::Tick(node, incarnation) => self.tick(node, incarnation),
             Event::Deliver(node, request) => self.deliver(node, request),
-            Event::Answer(caller, id, made, heard) => match caller {
-                Caller::Worker(pid) => self.worker_hears(pid, id, made, &heard),
-                Caller::Client(client) => self.client_hears(client, id, heard),
+            Event::Answer(caller, id, made, response) => match caller {
+                Caller::Worker(pid) => self.worker_receives(pid, id, made, &response),
+                Caller::Client(client) => self.client_receives(client, id, response),
                 Caller::Pool => {}
             },
             Event::Wake(pid, number) => self.wake_worker(pid, number),
@@ -163,13 +163,13 @@ impl Sim {
 
     /// Whether faults still happen.
     pub(crate) fn is_stormy(&self) -> bool {
-        self.now < self.recipe.days * DAY
+        self.now < self.scenario.days * DAY
     }
 
     /// Whether a fault of this kind happens now, one time in `odds`.
     pub(crate) fn strikes(&mut self, kind: Kind, odds: u32) -> bool {
         let strikes = self.is_stormy()
-            && self.recipe.kinds.contains(&kind)
+            && self.scenario.kinds.contains(&kind)
             && self.rng.random_range(0..odds) == 0;
         if strikes {
             self.note(kind);
@@ -179,7 +179,7 @@ impl Sim {
 
     pub(crate) fn note(&mut self, kind: Kind) {
         self.fired.note(kind.name());
-        self.say(|| format!("FAULT {kind}"));
+        self.log(|| format!("FAULT {kind}"));
     }
 
     pub(crate) fn at(&mut self, at: Ms, event: Event) {
@@ -205,7 +205,7 @@ impl Sim {
         self.requests
     }
 
-    pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
+    pub(crate) fn log(&mut self, what: impl FnOnce() -> String) {
         let Some(trace) = &mut self.trace else { return };
         let at = time::at(self.start, self.now);
         trace.push_back(format!("{at} {}", what()));
@@ -215,7 +215,7 @@ impl Sim {
     }
 
     pub(crate) fn fail(&mut self, what: String) {
-        self.say(|| format!("BROKEN {what}"));
+        self.log(|| format!("BROKEN {what}"));
         self.failure.get_or_insert(what);
     }
 

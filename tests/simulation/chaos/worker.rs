@@ -13,15 +13,15 @@ use spotwise_model::attempt::Told;
 use spotwise_scheduler::handle::{Assigned, Loaded, WorkerId};
 use spotwise_supervisor::{Lease, Supervisor};
 
-pub(crate) use messages::Word;
+pub(crate) use messages::WorkerMessage;
 
-use super::jobs::Nature;
+use super::submissions::CommandBehaviour;
 use super::time::{self, HOUR, Ms, SECOND};
 
 /// A report that was not answered is sent again.
-pub(crate) const SAY_AGAIN: Ms = 5 * SECOND;
+pub(crate) const RESEND_AFTER: Ms = 5 * SECOND;
 /// A worker whose last report is never answered ends.
-const PATIENCE: Ms = 2 * HOUR;
+const GIVES_UP_AFTER: Ms = 2 * HOUR;
 
 /// Number of a process in the cloud.
 pub(crate) type Pid = u64;
@@ -36,7 +36,7 @@ pub(crate) enum Phase {
     },
     Run,
     /// The command has ended; the last report is being sent.
-    Say {
+    Report {
         since: Ms,
     },
     Gone,
@@ -55,7 +55,7 @@ pub(crate) struct Task {
     pub(crate) grace: Ms,
     /// How long its money lasts, counted from its call.
     pub(crate) money_lasts: Option<Ms>,
-    pub(crate) nature: Nature,
+    pub(crate) behaviour: CommandBehaviour,
 }
 
 impl Task {
@@ -72,7 +72,7 @@ impl Task {
             saves_every: checkpoint.map(|c| time::millis(c.interval)),
             grace: checkpoint.map_or(10 * SECOND, |c| time::millis(c.grace)),
             money_lasts: assigned.money_lasts.map(time::millis),
-            nature: Nature::default(),
+            behaviour: CommandBehaviour::default(),
         }
     }
 }
@@ -119,7 +119,7 @@ pub(crate) struct Worker {
     /// What it has saved: the checkpoints, and how far each is.
     pub(crate) saves: BTreeMap<u32, Ms>,
     /// Reports not yet answered; the first may be under way.
-    pub(crate) words: VecDeque<Word>,
+    pub(crate) messages: VecDeque<WorkerMessage>,
     /// Request under way, and when it was made.
     pub(crate) asked: Option<(u64, Ms)>,
     pub(crate) beat: Option<(u64, Ms)>,
@@ -160,7 +160,7 @@ impl Worker {
             saved_at: 0,
             sequence: 0,
             saves: BTreeMap::new(),
-            words: VecDeque::new(),
+            messages: VecDeque::new(),
             asked: None,
             beat: None,
             wake: 0,
@@ -186,8 +186,8 @@ impl Worker {
         if !self.alive {
             return self.ends_alone().unwrap_or(Ms::MAX);
         }
-        let say = match (self.words.front(), self.asked) {
-            (Some(_), Some((_, made))) => made + SAY_AGAIN,
+        let say = match (self.messages.front(), self.asked) {
+            (Some(_), Some((_, made))) => made + RESEND_AFTER,
             (Some(_), None) => now.max(self.reports_after),
             (None, _) => Ms::MAX,
         };
@@ -196,7 +196,7 @@ impl Worker {
             Phase::Register | Phase::Gone => Ms::MAX,
             Phase::Prepare { until } => until,
             Phase::Run => self.next_of_command(),
-            Phase::Say { since } => since + PATIENCE,
+            Phase::Report { since } => since + GIVES_UP_AFTER,
         };
         let supervised = self.next_of_supervisor();
         own.min(say).min(self.next_beat).min(self.lease_ends()).min(supervised)
@@ -208,16 +208,16 @@ impl Worker {
     }
 
     /// Whether it sends its last report in vain.
-    pub(crate) fn is_tired(&self, now: Ms) -> bool {
-        matches!(self.phase, Phase::Say { since } if now >= since + PATIENCE)
+    pub(crate) fn gives_up(&self, now: Ms) -> bool {
+        matches!(self.phase, Phase::Report { since } if now >= since + GIVES_UP_AFTER)
     }
 
-    /// The worker and its command end without a word.
+    /// The worker and its command end without a message.
     pub(crate) fn vanish(&mut self, now: Ms) {
         self.alive = false;
         self.running_since = None;
         self.phase = Phase::Gone;
-        self.words.clear();
+        self.messages.clear();
         self.died_at = Some(now);
     }
 }

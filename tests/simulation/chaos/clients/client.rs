@@ -3,13 +3,13 @@
 use spotwise_model::JobId;
 use spotwise_model::spec::{Format, Submission, parse};
 
-use super::super::jobs::Nature;
+use super::super::submissions::CommandBehaviour;
 
 /// One submission and whoever makes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) name: String,
-    pub(crate) nature: Nature,
+    pub(crate) behaviour: CommandBehaviour,
     pub(super) document: Submission,
     pub(super) hash: String,
     pub(crate) key: String,
@@ -24,13 +24,13 @@ pub(crate) struct Client {
 
 impl Client {
     /// Of the submission of this number.
-    pub(super) fn new(number: usize, text: &str, nature: Nature, key: String) -> Self {
+    pub(super) fn new(number: usize, text: &str, behaviour: CommandBehaviour, key: String) -> Self {
         let document = parse(text.as_bytes(), Format::Yaml).unwrap_or_else(|error| {
             panic!("a document of the simulator is refused: {error:?}\n{text}")
         });
         Self {
             name: format!("s{number}"),
-            nature,
+            behaviour,
             hash: format!("hash-{number}"),
             document,
             key,

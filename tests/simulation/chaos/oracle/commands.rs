@@ -36,7 +36,7 @@ impl Sim {
                 self.fail(format!("{} starts while {whose} (worker {other}) runs", place.attempt));
             } else {
                 self.tally.abandoned.entry(other).or_insert(now);
-                self.say(|| {
+                self.log(|| {
                     format!("{} starts while an abandoned command of {whose} runs", place.attempt)
                 });
             }

@@ -3,17 +3,17 @@
 use rand::RngExt;
 use spotwise_supervisor::HeartbeatAnswer;
 
-use super::super::events::Heard;
-use super::super::jobs::Nature;
+use super::super::events::Response;
 use super::super::sim::Sim;
+use super::super::submissions::CommandBehaviour;
 use super::super::time::{Ms, SECOND};
 use super::super::worker::{Phase, Pid, Task};
 
 /// A worker turns to the other scheduler, or asks again, after this.
-const TURN: Ms = 700;
+const RETRY_AFTER: Ms = 700;
 
 impl Sim {
-    pub(crate) fn worker_hears(&mut self, pid: Pid, id: u64, made: Ms, heard: &Heard) {
+    pub(crate) fn worker_receives(&mut self, pid: Pid, id: u64, made: Ms, response: &Response) {
         let leave_after = self.leaves_after(pid);
         let ready = self.now + self.rng.random_range(500..5 * SECOND);
         let Some(worker) = self.cloud.workers.get(&pid).filter(|w| w.alive) else { return };
@@ -23,12 +23,12 @@ impl Sim {
         if !report && !beat {
             return;
         }
-        match heard {
-            Heard::Fenced => return self.worker_is_superseded(pid, ran),
-            Heard::Unavailable => return self.asks_again(pid, report, TURN),
-            Heard::Assigned(None) => return self.asks_later(pid),
-            Heard::Assigned(Some(task)) => self.takes_task(pid, *task, made, ready),
-            Heard::Orders(orders) => self.takes_orders(pid, made, orders.clone(), leave_after),
+        match response {
+            Response::Fenced => return self.worker_is_superseded(pid, ran),
+            Response::Unavailable => return self.asks_again(pid, report, RETRY_AFTER),
+            Response::Assigned(None) => return self.asks_later(pid),
+            Response::Assigned(Some(task)) => self.takes_task(pid, *task, made, ready),
+            Response::Orders(orders) => self.takes_orders(pid, made, orders.clone(), leave_after),
             _ => {}
         }
         if report {
@@ -42,10 +42,10 @@ impl Sim {
     fn worker_is_superseded(&mut self, pid: Pid, ran: bool) {
         let now = self.now;
         let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
-        if worker.words.front().is_some_and(|word| word.is_last()) {
+        if worker.messages.front().is_some_and(|message| message.is_last()) {
             self.fired.note("late_result_refused");
         }
-        self.say(|| format!("worker {pid} is superseded"));
+        self.log(|| format!("worker {pid} is superseded"));
         let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
         if !worker.superseded(now) {
             return self.set_wake(pid);
@@ -83,7 +83,7 @@ impl Sim {
     }
 
     fn takes_task(&mut self, pid: Pid, mut task: Task, made: Ms, ready: Ms) {
-        task.nature = self.nature_of(pid);
+        task.behaviour = self.behaviour_of(pid);
         let newest = self.newest_saved_before(pid);
         let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
         if worker.phase != Phase::Register {
@@ -110,17 +110,17 @@ impl Sim {
         let now = self.now;
         let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
         worker.asked = None;
-        if worker.words.pop_front().is_some_and(|word| word.is_last()) {
+        if worker.messages.pop_front().is_some_and(|message| message.is_last()) {
             worker.alive = false;
             worker.phase = Phase::Gone;
             worker.died_at = Some(now);
         }
     }
 
-    fn nature_of(&self, pid: Pid) -> Nature {
+    fn behaviour_of(&self, pid: Pid) -> CommandBehaviour {
         let job = self.cloud.workers.get(&pid).map(|w| w.place.attempt.job);
         let job = job.and_then(|job| self.store.tables.jobs.get(&job));
         job.and_then(|job| self.submission_of(&job.spec.name))
-            .map_or_else(Nature::default, |c| c.nature)
+            .map_or_else(CommandBehaviour::default, |c| c.behaviour)
     }
 }

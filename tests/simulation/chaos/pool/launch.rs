@@ -63,7 +63,7 @@ impl Sim {
         };
         let lease = time::millis(self.config.lease);
         let worker = Worker::new(place, self.now + boot, lease);
-        self.say(|| format!("{} rank {} is worker {pid}", place.attempt, place.rank));
+        self.log(|| format!("{} rank {} is worker {pid}", place.attempt, place.rank));
         self.cloud.workers.insert(pid, worker);
         self.cloud.named.insert(place, pid);
         self.tally.workers += 1;

@@ -6,7 +6,7 @@ use spotwise_model::outcome::EXIT_REQUEUE;
 use spotwise_supervisor::{Action, LastReport};
 
 use super::super::time::{Ms, SECOND};
-use super::{Phase, Task, Word, Worker};
+use super::{Phase, Task, Worker, WorkerMessage};
 
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
@@ -19,7 +19,7 @@ impl Worker {
         self.counted = now;
         self.saved_at = now;
         self.phase = Phase::Run;
-        self.words.push_back(Word::Started);
+        self.messages.push_back(WorkerMessage::Started);
     }
 
     /// Work done up to now counts.
@@ -62,8 +62,8 @@ impl Worker {
                 self.save(now);
             }
             if self.done_at() <= now {
-                let nature = self.task.map(|task| task.nature).unwrap_or_default();
-                let code = nature.exits_at_once.unwrap_or(i32::from(nature.fails_late));
+                let behaviour = self.task.map(|task| task.behaviour).unwrap_or_default();
+                let code = behaviour.exits_at_once.unwrap_or(i32::from(behaviour.fails_late));
                 self.ended(Exit::Code(code), now);
             }
         } else if self.leaves <= now {
@@ -74,7 +74,7 @@ impl Worker {
     /// The command ends as it was told to.
     fn leave(&mut self, now: Ms) {
         let saves = self.task.is_some_and(|task| task.saves_every.is_some());
-        let returns_0 = self.task.is_some_and(|task| task.nature.returns_0);
+        let returns_0 = self.task.is_some_and(|task| task.behaviour.returns_0);
         if saves {
             self.save(now);
         }
@@ -98,7 +98,8 @@ impl Worker {
         {
             self.sequence += 1;
             self.saves.insert(self.sequence, task.done);
-            self.words.push_back(Word::Checkpoint { sequence: self.sequence, done: task.done });
+            self.messages
+                .push_back(WorkerMessage::Checkpoint { sequence: self.sequence, done: task.done });
         }
     }
 
@@ -110,7 +111,7 @@ impl Worker {
                 Action::WriteNotice { .. } => self.tell(Told::Notice),
                 Action::Warn => {}
                 Action::Terminate => {
-                    let stubborn = self.task.is_some_and(|task| task.nature.ignores_term);
+                    let stubborn = self.task.is_some_and(|task| task.behaviour.ignores_term);
                     self.leaves = if stubborn { Ms::MAX } else { now + leave_after };
                     self.tell(Told::Stop);
                 }
@@ -122,7 +123,7 @@ impl Worker {
         }
     }
 
-    /// The last word stays the strongest.
+    /// The last message stays the strongest.
     fn tell(&mut self, told: Told) {
         if self.told != Told::Stop {
             self.told = told;
@@ -168,13 +169,13 @@ impl Worker {
     /// Without a report the pool will say that it is gone.
     fn report(&mut self, last: Option<LastReport>, exit: Exit, now: Ms) {
         let told = self.told;
-        let word = match last {
-            Some(LastReport::Exited) => Word::Exited { exit, told },
-            Some(LastReport::OutOfMoney) => Word::OutOfMoney { exit, told },
+        let message = match last {
+            Some(LastReport::Exited) => WorkerMessage::Exited { exit, told },
+            Some(LastReport::OutOfMoney) => WorkerMessage::OutOfMoney { exit, told },
             None => return self.vanish(now),
         };
-        self.phase = Phase::Say { since: now };
-        self.words.push_back(word);
+        self.phase = Phase::Report { since: now };
+        self.messages.push_back(message);
     }
 
     /// Whether its command has come to its end, or says so.
@@ -189,9 +190,9 @@ impl Worker {
 impl Task {
     /// Milliseconds of work until the command ends by itself.
     fn length(&self) -> Ms {
-        match self.nature.exits_at_once {
+        match self.behaviour.exits_at_once {
             Some(_) => SECOND,
-            None => self.whole * self.nature.length_percent / 100,
+            None => self.whole * self.behaviour.length_percent / 100,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::Worker;
 
 /// Something to tell the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum WorkerMessage {
     Register,
     Heartbeat,
     Started,
@@ -27,7 +27,7 @@ pub(crate) enum Word {
     },
 }
 
-impl Word {
+impl WorkerMessage {
     /// Whether nothing follows it.
     pub(crate) const fn is_last(self) -> bool {
         matches!(self, Self::Exited { .. } | Self::OutOfMoney { .. })
@@ -41,25 +41,27 @@ impl Worker {
         Some((done.min(whole) / SECOND, whole.div_ceil(SECOND)))
     }
 
-    pub(crate) fn command(&self, word: Word) -> Command {
+    pub(crate) fn command(&self, message: WorkerMessage) -> Command {
         let worker = self.place;
         let done = self.task.map_or(0, |task| task.done);
         let step = self.started.then(|| self.steps(done)).flatten();
-        match word {
-            Word::Register => {
+        match message {
+            WorkerMessage::Register => {
                 Command::Register { worker, handle: "1".to_owned(), address: String::new() }
             }
-            Word::Heartbeat => Command::Heartbeat { worker, step, memory: None },
-            Word::Started => Command::Started {
+            WorkerMessage::Heartbeat => Command::Heartbeat { worker, step, memory: None },
+            WorkerMessage::Started => Command::Started {
                 worker,
                 restored: self.task.and_then(|task| task.restore),
                 rejected_checkpoints: 0,
             },
-            Word::Checkpoint { sequence, done } => {
+            WorkerMessage::Checkpoint { sequence, done } => {
                 Command::Checkpointed { worker, sequence, bytes: 1, step: self.steps(done) }
             }
-            Word::Exited { exit, told } => Command::Exited { worker, exit, told, step },
-            Word::OutOfMoney { exit, told } => Command::OutOfMoney { worker, exit, told, step },
+            WorkerMessage::Exited { exit, told } => Command::Exited { worker, exit, told, step },
+            WorkerMessage::OutOfMoney { exit, told } => {
+                Command::OutOfMoney { worker, exit, told, step }
+            }
         }
     }
 }

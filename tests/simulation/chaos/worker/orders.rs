@@ -72,7 +72,7 @@ impl Worker {
                 let actions = supervisor.order(order, at);
                 self.act(actions, now, leave_after);
             }
-            Phase::Boot | Phase::Register | Phase::Say { .. } | Phase::Gone => {}
+            Phase::Boot | Phase::Register | Phase::Report { .. } | Phase::Gone => {}
         }
     }
 
@@ -103,7 +103,7 @@ impl Worker {
                 self.act(actions, now, leave_after);
                 self.die_if_killed(now);
             }
-            Phase::Boot | Phase::Register | Phase::Say { .. } | Phase::Gone => {}
+            Phase::Boot | Phase::Register | Phase::Report { .. } | Phase::Gone => {}
         }
         lost
     }

@@ -33,7 +33,7 @@ impl Sim {
             let planned = leader.planned_at.unwrap_or(self.now);
             let pause = if leader.news { PLAN_GAP } else { REPLAN };
             next.push(planned + pause);
-            let due = due::next(state, &self.place.market, &self.config, self.clock());
+            let due = due::next(state, &self.simulated_market.market, &self.config, self.clock());
             let due = due.earliest(TimeScale::real(self.start)).map(|at| self.no_sooner(at));
             leader.sleep = Some(Sleep { from: self.now, until: due }).filter(|_| !changed);
             next.extend(due);
@@ -68,7 +68,7 @@ impl Sim {
         let mut state = leader.state.clone();
         let mut draft = Draft { state: &mut state, changes: Vec::new() };
         let around = Surroundings {
-            market: &self.place.market,
+            market: &self.simulated_market.market,
             pool: &self.total.pool,
             total: &self.total,
             config: &self.config,
