@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::checkpoint::AckedCheckpoints;
+use crate::checkpoint::{AckedCheckpoints, Committer};
 use crate::folder::Folder;
 use crate::heartbeat::{self, beat};
 use crate::log_upload::LogUpload;
@@ -143,6 +143,15 @@ async fn told_to_leave(asked_to_stop: &CancellationToken) {
     }
 }
 
+/// A saver that runs beside the command.
+type Saving = AbortOnDropHandle<Saver>;
+
+/// How the command ended, and what it was told before.
+struct End {
+    status: Status,
+    told: Told,
+}
+
 /// What all steps need.
 struct Run<'a> {
     attempt: &'a Attempt<'a>,
@@ -186,6 +195,7 @@ impl Run<'_> {
         Ok(words)
     }
 
+    /// Starts the command, watches it to its end, and saves what it leaves.
     async fn command(
         &self,
         prepared: Prepared,
@@ -193,72 +203,92 @@ impl Run<'_> {
         orders: &mut mpsc::Receiver<Order>,
         fence: CancellationToken,
     ) -> Result<Vec<ReportRequest>> {
-        let mode = self.attempt.mode;
-        let Prepared { environment, workdir, outputs, restored, committer } = prepared;
-        if let Some((plan, _)) = &outputs {
+        if let Some((plan, _)) = &prepared.outputs {
             outputs::note(plan, &self.attempt.folder);
         }
         // Before the start, so that no end is missed.
         let mut ended = signal(SignalKind::child()).context("listening to children")?;
+        let process = match self.start(&prepared).await {
+            Ok(process) => process,
+            Err(message) => return Ok(vec![start_failed(message)]),
+        };
+        let done = CancellationToken::new();
+        let saving = prepared.committer.map(|committer| self.save_regularly(committer, &done));
+        let status = self.watch(&process, supervisor, orders, &mut ended, &fence).await;
+        supervisor.exited();
+        done.cancel();
+        process.kill_the_rest().await;
+        self.capture.drained(DRAIN).await;
+        let end = End { status, told: process.told() };
+        Ok(self.finish(end, saving, prepared.outputs, supervisor, orders, &fence).await)
+    }
+
+    /// Starts the command and reports it. The message of an error is for the owner of
+    /// the job.
+    async fn start(&self, prepared: &Prepared) -> Result<Process, String> {
         let spawned = process::spawn(
-            mode,
+            self.attempt.mode,
             &self.assignment.command,
-            &environment,
-            &workdir,
+            &prepared.environment,
+            &prepared.workdir,
             StopTo::named(&self.assignment.stop_signal_to),
             self.memory.group(),
         );
-        let (process, pipe) = match spawned {
-            Ok(spawned) => spawned,
-            Err(error) => return Ok(vec![start_failed(format!("the command: {error}"))]),
-        };
+        let (process, pipe) = spawned.map_err(|error| format!("the command: {error}"))?;
         if let Err(error) = self.capture.drain(pipe) {
             // Undrained, the command would hang on its first output.
             process.kill_the_rest().await;
-            return Ok(vec![start_failed(format!("capturing output: {error}"))]);
+            return Err(format!("capturing output: {error}"));
         }
+        let restored = &prepared.restored;
         let started = Started {
             pid: process.pid(),
             restored: restored.loaded.map(|id| id.name()),
             rejected_checkpoints: restored.rejected,
             restored_bytes: restored.bytes,
-            restored_progress: restored.loaded.map(|_| restored.progress),
+            restored_progress: restored.loaded.map(|_| restored.progress.clone()),
         };
         self.say(ReportRequest { started: Some(started), ..ReportRequest::default() });
+        Ok(process)
+    }
 
-        let done = CancellationToken::new();
-        let saving = committer.map(|committer| {
-            let reports = self.reporter.reports().clone();
-            let saver = Saver::new(
-                committer,
-                Arc::clone(&self.progress),
-                Arc::clone(&self.capture),
-                reports,
-                self.notes.clone(),
-            );
-            let interval = self.assignment.checkpoint.as_ref().map_or(0, |it| it.interval_ms);
-            let interval = Duration::from_millis(interval.into()).max(SHORTEST_INTERVAL);
-            AbortOnDropHandle::new(tokio::spawn(saver.run(interval, done.clone())))
-        });
-        let mut status = self.watch(&process, supervisor, orders, &mut ended, &fence).await;
-        supervisor.exited();
-        done.cancel();
-        process.kill_the_rest().await;
-        self.capture.drained(DRAIN).await;
+    /// Commits checkpoints until `done`.
+    fn save_regularly(&self, committer: Committer, done: &CancellationToken) -> Saving {
+        let saver = Saver::new(
+            committer,
+            Arc::clone(&self.progress),
+            Arc::clone(&self.capture),
+            self.reporter.reports().clone(),
+            self.notes.clone(),
+        );
+        let interval = self.assignment.checkpoint.as_ref().map_or(0, |it| it.interval_ms);
+        let interval = Duration::from_millis(interval.into()).max(SHORTEST_INTERVAL);
+        AbortOnDropHandle::new(tokio::spawn(saver.run(interval, done.clone())))
+    }
 
-        let mut words = Vec::new();
+    /// Saves what the ended command has left, if this attempt still may. Returns the
+    /// reports that end the attempt.
+    async fn finish(
+        &self,
+        End { mut status, told }: End,
+        saving: Option<Saving>,
+        outputs: Option<(Plan, Brought)>,
+        supervisor: &mut Supervisor,
+        orders: &mut mpsc::Receiver<Order>,
+        fence: &CancellationToken,
+    ) -> Vec<ReportRequest> {
+        let mut reports = Vec::new();
         let mut kept = 0;
-        let told = process.told();
         let mut budget_over = false;
-        // What returns 0 only since it was stopped may not be done.
+        // What returns 0 only because it was stopped may not be done.
         let succeeded = status.code == 0 && told != Told::Stop;
         if supervisor.may_save() {
-            let finish = async {
+            let save = async {
                 if let Some(saving) = saving {
-                    // A saver that broke has saved what it could.
+                    // A saver that panicked has saved what it could.
                     if let Ok(mut saver) = saving.await {
                         saver.commit_the_rest().await;
-                        words.extend(saver.last());
+                        reports.extend(saver.last());
                     }
                 }
                 if let Some((plan, brought)) = outputs {
@@ -267,19 +297,19 @@ impl Run<'_> {
             };
             tokio::select! {
                 biased;
-                over = fenced(orders, &fence, supervisor) => {
+                over = fenced(orders, fence, supervisor) => {
                     budget_over = over;
                     // Its outputs are not all kept: it is not at the end of its work.
                     if over && status.code == 0 {
                         status.code = EXIT_REQUEUE;
                     }
                 }
-                () = finish => {}
+                () = save => {}
             }
         }
         let last = supervisor.last_report(status.code, told == Told::Stop, budget_over);
-        words.extend(last.map(|last| self.exited(status, told, kept, last)));
-        Ok(words)
+        reports.extend(last.map(|last| self.exited(status, told, kept, last)));
+        reports
     }
 
     /// Until the command has ended.
