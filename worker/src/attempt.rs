@@ -45,7 +45,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// Checkpoints are never looked for more often.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Who carries out what, and where.
+/// What a worker carries out, and where.
 pub(crate) struct Attempt<'a> {
     /// Job and number.
     pub(crate) id: AttemptId,
@@ -98,7 +98,7 @@ pub(crate) async fn carry_out(
     let (asked, sender) = (attempt.asked_to_stop.clone(), orders_sender);
     let _asked = AbortOnDropHandle::new(tokio::spawn(async move {
         asked.cancelled().await;
-        // Nobody listens where the command has ended.
+        // The receiver is gone if the command has ended.
         let _ = sender.send(Order::Stop { within: None }).await;
     }));
 
@@ -113,15 +113,15 @@ pub(crate) async fn carry_out(
         outputs_kept: AtomicBool::new(false),
         memory,
     };
-    let words = Box::pin(run.to_the_end(&mut orders)).await?;
-    folder.keep_ending(&words);
+    let reports = Box::pin(run.to_the_end(&mut orders)).await?;
+    folder.keep_ending(&reports);
     if run.outputs_kept.load(Ordering::Relaxed) {
         // Whoever finds it later collects once more, which changes nothing.
         let _ = std::fs::remove_file(folder.outputs_note());
     }
     drop(run);
-    // Only a restarted worker has to repeat the words before the last.
-    let last = words.into_iter().next_back();
+    // Only a restarted worker has to repeat the reports before the last.
+    let last = reports.into_iter().next_back();
     // Orders still come with every heartbeat, and must not stop them.
     tokio::select! {
         () = reporter.finish(last) => {}
@@ -179,7 +179,7 @@ impl Run<'_> {
                 self.assignment, *id, folder, client, &fence, &self.acked, &self.notes,
             ) => Ok(prepared),
         };
-        let words = match prepared {
+        let reports = match prepared {
             Err(order) => {
                 let status = Status::signalled(Signal::SIGTERM as i32);
                 let last = supervisor.report_unstarted(&order);
@@ -192,7 +192,7 @@ impl Run<'_> {
             },
         };
         self.capture.close();
-        Ok(words)
+        Ok(reports)
     }
 
     /// Starts the command, watches it to its end, and saves what it leaves.
@@ -248,7 +248,7 @@ impl Run<'_> {
             restored_bytes: restored.bytes,
             restored_progress: restored.loaded.map(|_| restored.progress.clone()),
         };
-        self.say(ReportRequest { started: Some(started), ..ReportRequest::default() });
+        self.report(ReportRequest { started: Some(started), ..ReportRequest::default() });
         Ok(process)
     }
 
@@ -357,7 +357,7 @@ impl Run<'_> {
         }
     }
 
-    /// Answers how many output files there are.
+    /// Returns the number of output files.
     async fn keep(&self, plan: Plan, brought: Brought, succeeded: bool) -> u32 {
         let folder = self.attempt.folder.clone();
         let Collected { files, notes, whole } =
@@ -365,7 +365,7 @@ impl Run<'_> {
         self.outputs_kept.store(whole, Ordering::Relaxed);
         for note in &notes {
             self.capture.note(note);
-            self.notes.say(note);
+            self.notes.send(note);
         }
         files
     }
@@ -390,8 +390,8 @@ impl Run<'_> {
         }
     }
 
-    fn say(&self, report: ReportRequest) {
-        // Nobody listens once the attempt is superseded; the order says so too.
+    fn report(&self, report: ReportRequest) {
+        // The reporter is gone once the attempt is superseded; an order says so too.
         let _ = self.reporter.reports().send(report);
     }
 }

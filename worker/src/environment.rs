@@ -20,7 +20,7 @@ const INSTALL: &str = "SPOTWISE_INSTALL";
 const OWN: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"];
 const OWN_PREFIXES: [&str; 3] = ["CUDA", "NVIDIA", "LC_"];
 
-/// Set where the job does not say otherwise. Python keeps what it prints into a pipe
+/// Set unless the job sets it. Python keeps what it prints into a pipe
 /// until it has 8 KiB: nobody would see the progress of a job, and what a killed one
 /// had printed would be lost.
 const DEFAULTS: [(&str, &str); 1] = [("PYTHONUNBUFFERED", "1")];

@@ -81,7 +81,7 @@ pub struct Options {
 /// `["worker"]`: the worker starts the command through its own program.
 /// Call it on the main thread, outside of any runtime: the command dies with
 /// the thread that started it.
-/// Success says that the worker did its duty, whatever became of the command.
+/// Success means that the worker did its work, however the command ended.
 pub fn run(options: Options, mode: &[&str]) -> ExitCode {
     if let Some(parent) = options.exec {
         return exec::become_command(parent, options.group.as_deref(), &options.command);

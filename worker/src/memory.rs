@@ -41,7 +41,7 @@ impl Memory {
         self.0.group.as_ref().map(|group| group.folder.as_path())
     }
 
-    /// All processes of the command take so much now.
+    /// What all processes of the command take now.
     pub(crate) fn note(&self, bytes: u64) {
         self.0.peak.fetch_max(bytes, Ordering::Relaxed);
     }

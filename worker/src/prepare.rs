@@ -28,8 +28,8 @@ pub(crate) struct Prepared {
     pub(crate) outputs: Option<(Plan, Brought)>,
     /// What was loaded.
     pub(crate) restored: Restored,
-    /// Commits its checkpoints; none where it has none, and on the other nodes
-    /// of a gang.
+    /// Commits its checkpoints; none if it makes none, and on the other nodes of a
+    /// gang.
     pub(crate) committer: Option<Committer>,
 }
 

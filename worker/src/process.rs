@@ -47,7 +47,7 @@ pub(crate) struct Process {
     told: Cell<Told>,
 }
 
-/// Who gets SIGTERM. SIGKILL goes to everybody.
+/// Which processes get SIGTERM. SIGKILL goes to all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StopTo {
     /// The command and all of its group.

@@ -64,7 +64,7 @@ pub(crate) async fn superseded(orders: &mut mpsc::Receiver<Order>) {
     }
 }
 
-/// Until then; for ever where there is no such time.
+/// Until then; for ever if there is no such time.
 pub(crate) async fn sleep_until(wake: Option<Instant>) {
     match wake {
         Some(wake) => tokio::time::sleep_until(wake.into()).await,

@@ -19,19 +19,20 @@ use super::store::Store;
 use super::{CheckpointError, CheckpointId, blocking};
 use crate::survey::{Survey, Why, several, shown};
 
-/// Between two looks at a folder that does not stand still.
+/// Between two looks at a folder that is being written.
 const LOOKS_APART: Duration = Duration::from_millis(100);
 
-/// So many looks in a row have to find nobody who is only writing at the moment.
+/// This many looks in a row have to find no file that is just being written.
 const LOOKS: u32 = 10;
 
-/// And as many more until nothing has just arrived.
+/// And up to this many more until no file has just arrived.
 const MORE_LOOKS: u32 = 20;
 
-/// A small folder whose files take each other's place is tried again at once, so often.
+/// A small folder whose files take each other's place is tried again at once, this many
+/// times.
 const SWAPS: u32 = 5;
 
-/// Who has kept every checkpoint from being made for so long is named.
+/// Files that have prevented every checkpoint for this long are named to the owner.
 const COMPLAIN_AFTER: Duration = Duration::from_secs(20);
 
 /// Commits what one attempt's command leaves in its checkpoint folder.
@@ -55,7 +56,7 @@ pub(crate) struct Committer {
     /// The last try took no time, and failed only since whole files took each
     /// other's place.
     swapped: bool,
-    /// The command has ended: nobody should be writing.
+    /// The command has ended: nothing should be written.
     ended: bool,
     /// Ends the looking at a folder that does not stand still.
     hurry: CancellationToken,
@@ -86,7 +87,7 @@ impl Committer {
         let next = own.map(|id| id.sequence).max().unwrap_or(0).saturating_add(1);
         let looked = folder.clone();
         let saved = match blocking(move || scan(&looked)).await {
-            // That is for the first commit to say.
+            // The first commit reports it.
             Err(CheckpointError::Refused(_)) => Survey::default(),
             saved => saved?,
         };
@@ -112,7 +113,7 @@ impl Committer {
     }
 
     /// Holds a folder that does not stand still in `room`, which is on the same
-    /// file system and nobody else's.
+    /// file system and not used by others.
     pub(crate) fn with_room(self, room: PathBuf) -> Self {
         Self { room: Some(room), ..self }
     }
@@ -122,7 +123,7 @@ impl Committer {
         self.last.as_ref()
     }
 
-    /// Cancelled when the command has ended: then nobody looks any longer.
+    /// Cancelled when the command has ended: then looking ends.
     pub(crate) fn hurry(&mut self, hurry: CancellationToken) {
         self.hurry = hurry;
     }
@@ -132,12 +133,12 @@ impl Committer {
         self.ended = true;
     }
 
-    /// What the owner of the job should know, said more than once.
+    /// What the owner of the job should know; may repeat itself.
     pub(crate) fn remarks(&mut self) -> Vec<String> {
         std::mem::take(&mut self.remarks)
     }
 
-    /// Commits the folder if it holds something new. `progress` answers how
+    /// Commits the folder if it holds something new. `progress` tells how
     /// far the command was at a time.
     ///
     /// A failure leaves all earlier checkpoints as they were.
@@ -158,7 +159,7 @@ impl Committer {
             done = self.commit_cut(cut, &progress).await;
         }
         if self.ended && matches!(done, Err(CheckpointError::Unstable)) {
-            // Somebody who is not of the command still writes there.
+            // A process that does not belong to the command still writes there.
             let movers = self.movers.changed().into_iter().map(|it| (it, Manner::Rewritten));
             let cut = self.held(movers.collect()).await?;
             done = self.commit_cut(cut, &progress).await;
@@ -221,8 +222,8 @@ impl Committer {
         Ok(Cut { survey, sources: BTreeMap::new(), movers: BTreeMap::new() })
     }
 
-    /// Looks at a restless folder for a while, until nobody is only writing at
-    /// the moment. Then it is held as it is.
+    /// Looks at a restless folder until no file is just being written. Then it is held
+    /// as it is.
     async fn watch(&mut self) -> Result<Cut, CheckpointError> {
         let mut moved = false;
         for look in 0..LOOKS + MORE_LOOKS {

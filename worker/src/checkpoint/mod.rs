@@ -48,7 +48,7 @@ pub(crate) const MOST_BYTES: u64 = 256 << 30;
 /// One checkpoint of a job: newer ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CheckpointId {
-    /// Who wrote it.
+    /// The attempt that wrote it.
     pub(crate) attempt: AttemptId,
     /// From 1.
     pub(crate) sequence: u32,

@@ -17,7 +17,7 @@ use crate::process_tree;
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 const LOCK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Brings the outputs of earlier attempts whose folders lie beside this one. Answers
+/// Brings the outputs of earlier attempts whose folders lie beside this one. Returns
 /// what the owner of the job should know.
 pub(crate) fn rescue_earlier(plan: &Plan, folder: &Folder, cut: &CancellationToken) -> Vec<String> {
     let mut notes = Vec::new();
@@ -57,7 +57,7 @@ pub(crate) fn rescue_here(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// None where there is nothing to rescue.
+/// None if there is nothing to rescue.
 fn rescue(folder: &Folder, cut: &CancellationToken) -> io::Result<Option<Collected>> {
     let note = folder.outputs_note();
     let mut waited = Duration::ZERO;
