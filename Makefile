@@ -7,7 +7,7 @@ LIBCLANG := $(shell apt-cache show libclang1-14 >/dev/null 2>&1 && echo libclang
 POSTGRES := $(if $(or $(SPOTWISE_TEST_POSTGRES_BIN),$(wildcard /usr/lib/postgresql/*/bin/initdb)),,postgresql)
 PACKAGES := cmake $(LIBCLANG) $(POSTGRES) libfaketime
 # A simulated world takes one second of processor time instead of three.
-OPTIMISED := --config 'profile.dev.package.spotwise-scheduler.opt-level=1'
+OPTIMISED := --config 'profile.dev.package.spotwise-control.opt-level=1' --config 'profile.dev.package.spotwise-market.opt-level=1'
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
@@ -64,7 +64,7 @@ simulate: packages ## worlds that try to break every promise: SEEDS=, DAYS=, SEE
 hunt: packages ## property tests with dice that the gate does not throw: ROUNDS=, SEED_BASE=; ends at the first failure
 	@from=$(or $(SEED_BASE),$$RANDOM); for seed in $$(seq $$from $$((from + $(or $(ROUNDS),20) - 1))); do \
 	  echo "PROPTEST_RNG_SEED=$$seed"; \
-	  PROPTEST_RNG_SEED=$$seed $(CARGO) test --locked --quiet -p spotwise-model -p spotwise-solver -p spotwise-scheduler --lib -- --skip store:: || exit 1; \
+	  PROPTEST_RNG_SEED=$$seed $(CARGO) test --locked --quiet -p spotwise-model -p spotwise-solver -p spotwise-market -p spotwise-control -p spotwise-scheduler --lib || exit 1; \
 	done
 
 test-frameworks: packages ## real Lightning and Transformers jobs through an interruption; installs 6 GB from PyPI

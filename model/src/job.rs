@@ -392,6 +392,41 @@ pub struct Job {
 }
 
 impl Job {
+    /// A job that has just been accepted: queued, alone in its group, with the deadline
+    /// that its document gives.
+    pub fn new(id: JobId, spec: Arc<JobSpec>, submitted: Timestamp, deadline: Timestamp) -> Self {
+        let (since, why_since) = (submitted, submitted);
+        Self {
+            id,
+            group: id,
+            array: None,
+            spec,
+            submitted,
+            deadline,
+            deadline_source: DeadlineSource::Given,
+            after: Vec::new(),
+            on: BTreeMap::new(),
+            one_of: BTreeMap::new(),
+            attempts: 0,
+            errors: 0,
+            interruptions: 0,
+            fruitless: 0,
+            saved_step: None,
+            progress: Progress::default(),
+            checkpoint: None,
+            half_known: None,
+            measured: None,
+            spent: Money::ZERO,
+            cancel_asked: None,
+            not_before: None,
+            deadline_lost: None,
+            budget_raised: false,
+            resubmission: None,
+            quoted: None,
+            state: JobState::Waiting { since, why: WaitReason::Queued, why_since },
+        }
+    }
+
     /// What a person calls it: `name`, or `name[3]` in an array.
     pub fn display_name(&self) -> String {
         match self.array {

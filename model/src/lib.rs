@@ -30,6 +30,7 @@ pub mod spec;
 pub mod stop;
 pub mod time;
 pub mod timing;
+mod words;
 
 pub use attempt::{Attempt, AttemptState};
 pub use commitment::{Commitment, PaidFor, Stint};

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spotwise_api::spool::Bounds;
+use spotwise_control::Config;
 use spotwise_model::AttemptId;
-use spotwise_model::policy::Policy;
+use spotwise_store::Location;
 
-use crate::store::Location;
 use crate::worker_program::WorkerProgram;
 
 /// What one scheduler runs with. The command line fills it in.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ServeConfig {
+    /// What decisions depend on.
+    pub control: Config,
     /// Folder of everything that lasts: database, logs, checkpoints, outputs.
     pub data_dir: PathBuf,
     /// The database; none for a file in the data folder.
@@ -21,17 +23,8 @@ pub struct Config {
     /// Where gRPC and REST listen, on one port. Loopback only until
     /// authentication exists.
     pub listen: SocketAddr,
-    /// Market seconds per wall second; more than 1 only for a replay.
-    pub speed: u32,
-    /// What a local slot's notice gives (wall time). EC2 gives 120 s.
-    pub notice_lead: Duration,
     /// How often workers speak up.
     pub heartbeat: Duration,
-    /// A worker stops itself when it has not been answered for so long, and the
-    /// scheduler gives it up `LEASE_MARGIN` later. Longer than an outage of the
-    /// database that jobs shall survive; machines that die are known sooner, from
-    /// their pool.
-    pub lease: Duration,
     /// How long a leader leads without renewing its lease: a standby takes over
     /// so long after it has died.
     pub term: Duration,
@@ -41,10 +34,6 @@ pub struct Config {
     /// Where the other schedulers of this database answer: workers turn to them
     /// when this one is gone.
     pub peers: Vec<String>,
-    /// Grace from SIGTERM to SIGKILL where the job's spec does not say.
-    pub default_grace: Duration,
-    /// Who starts workers.
-    pub pool: Pool,
     /// GPU requests may run on CPUs: borrowed names, real processes.
     pub simulate_accelerators: bool,
     /// CPUs of this machine to use, in thousandths; none for all of them.
@@ -54,25 +43,9 @@ pub struct Config {
     /// Captured output kept of each attempt and rank, in bytes: half from its
     /// beginning, half from its end.
     pub output_bytes: u64,
-    /// Longest time one planning round may take.
-    pub plan_time_limit: Duration,
-    /// The operator's policy.
-    pub policy: Policy,
     /// What carries out attempts.
     pub worker: WorkerProgram,
 }
-
-/// Where jobs run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pool {
-    /// Processes on this machine, started by the scheduler.
-    #[default]
-    Local,
-    /// Workers that somebody else starts.
-    Outside,
-}
-
-pub use spotwise_model::timing::LEASE_MARGIN;
 
 /// The file in the folder of logs with the first bytes that an attempt and rank wrote;
 /// their last ones are beside it.
@@ -80,28 +53,22 @@ pub fn log_file(logs: &Path, attempt: AttemptId, rank: u32) -> PathBuf {
     logs.join(format!("{attempt}-{rank}.log"))
 }
 
-impl Config {
+impl ServeConfig {
     /// A scheduler of this folder with every default.
     pub fn new(data_dir: PathBuf, worker_program: PathBuf) -> Self {
         Self {
+            control: Config::default(),
             data_dir,
             database: None,
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
-            speed: 1,
-            notice_lead: Duration::from_secs(120),
             heartbeat: Duration::from_millis(500),
-            lease: Duration::from_secs(300),
             term: Duration::from_secs(3),
             advertise: None,
             peers: Vec::new(),
-            default_grace: Duration::from_secs(10),
-            pool: Pool::Local,
             simulate_accelerators: false,
             cpu_milli: None,
             memory_mib: None,
             output_bytes: Bounds::DEFAULT_BYTES,
-            plan_time_limit: Duration::from_secs(5),
-            policy: Policy::default(),
             worker: WorkerProgram::within(worker_program),
         }
     }

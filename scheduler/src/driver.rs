@@ -19,23 +19,22 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::{Alarm, TICK};
-use crate::config::Config;
-use crate::core::queue::Queue;
-use crate::core::{Change, State};
+use crate::config::ServeConfig;
 use crate::duty::Duty;
 use crate::effects::Effects;
 use crate::fitter::Fitter;
-use crate::handle::{Handle, Inbox, Message, Question, Refusal, Reply};
-use crate::intake::{self, Terms};
+use crate::handle::{Handle, Inbox, Message, Question};
 use crate::lease::Lease;
-use crate::market::Market;
-use crate::phase::round::{self, Draft, Surroundings};
-use crate::phase::{forecast, plan};
 use crate::planner::Planner;
-use crate::store::{Loaded, Round, Store, StoreError};
+use spotwise_control::core::queue::Queue;
+use spotwise_control::core::{Change, State};
+use spotwise_control::intake;
+use spotwise_control::phase::round::{self, Draft, Surroundings};
+use spotwise_control::phase::{forecast, plan};
+use spotwise_control::{Refusal, Reply};
+use spotwise_market::Market;
+use spotwise_store::{Loaded, Round, Store, StoreError};
 
-/// Jobs that may be live at once; more are refused as overload.
-const MAX_LIVE_JOBS: usize = 200_000;
 /// Messages taken into one round, so that a flood cannot starve the phases.
 const MESSAGES_A_ROUND: usize = 4_096;
 /// Changes after which no further message joins a round: its commit stays well
@@ -73,7 +72,7 @@ pub struct Parts {
     /// The local pool's name in offers.
     pub pool: PoolName,
     /// The operator's choices.
-    pub config: Arc<Config>,
+    pub config: Arc<ServeConfig>,
     /// How market time follows wall time.
     pub scale: TimeScale,
     /// What acts on the world.
@@ -274,11 +273,6 @@ impl Driver {
     /// kept until the round is durable.
     fn take_in(&mut self, first: Message, now: Now) -> (Answers, Vec<Question>, Vec<Change>) {
         let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
-        let terms = Terms {
-            changeover: self.parts.config.policy.changeover,
-            default_grace: self.parts.config.default_grace,
-            max_live_jobs: MAX_LIVE_JOBS,
-        };
         let mut answers = Answers::new();
         let mut questions = Vec::new();
         let mut next = Some(first);
@@ -286,7 +280,8 @@ impl Driver {
         while let Some(message) = next {
             match message {
                 Message::Command(command, reply) => {
-                    let answer = intake::answer(draft.state, command, &terms, now);
+                    let answer =
+                        intake::answer(draft.state, command, &self.parts.config.control, now);
                     let answer = answer.map(|(made, reply)| {
                         draft.take(made);
                         reply
@@ -321,7 +316,7 @@ impl Driver {
         let made = changes.len();
         let mut draft = Draft { state: &mut self.state, changes: std::mem::take(changes) };
         let Parts { market, pool, config, .. } = &self.parts;
-        let around = Surroundings { market, pool, total: &total, config };
+        let around = Surroundings { market, pool, total: &total, config: &config.control };
         let moved = round::run(&mut draft, plan, around, now);
         *changes = draft.changes;
         let changed = moved || changes.iter().skip(made).any(Change::is_news);

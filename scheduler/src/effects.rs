@@ -12,10 +12,11 @@ use spotwise_solver::PoolLimit;
 use tokio::task::JoinSet;
 
 use crate::capacity::{Capacity, Launch, LaunchError};
-use crate::core::State;
-use crate::handle::{Command, Handle, WorkerId};
-use crate::phase::follow::{Asked, Effect};
+use crate::handle::Handle;
 use crate::token::WorkerTokens;
+use spotwise_control::core::State;
+use spotwise_control::phase::follow::{Asked, Effect};
+use spotwise_control::{Command, WorkerId};
 
 /// How often the pool is asked what runs (wall time).
 const LOOK: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::handle::Handle;
-use crate::phase::forecast::Fit;
 use crate::planner::NICE;
+use spotwise_control::phase::forecast::Fit;
 
 /// The fit under way.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Epoch, Store, StoreError};
+use spotwise_store::{Epoch, Store, StoreError};
 
 /// Renewals in one term: two may fail before the lease ends.
 const RENEWALS: u32 = 3;

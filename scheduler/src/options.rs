@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::config::Config;
+use crate::config::ServeConfig;
 
 /// Everything that a scheduler is started with.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// The operator's choices.
-    pub config: Config,
+    pub config: ServeConfig,
     /// Where prices and availability come from.
     pub market: MarketChoice,
     /// A catalogue of machine types; the built-in one where none is named.

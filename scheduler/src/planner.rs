@@ -10,9 +10,9 @@ use spotwise_solver::{Guide, PlanInput};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use crate::core::queue::Queue;
 use crate::duty::Duty;
 use crate::handle::Handle;
+use spotwise_control::core::queue::Queue;
 
 /// A plan is made anew at least so often while there is work (wall time).
 const REPLAN: Duration = Duration::from_secs(1);

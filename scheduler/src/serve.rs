@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use spotwise_model::id::PoolName;
 use tokio::sync::watch;
@@ -15,19 +15,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::capacity::Capacity;
-use crate::config::Config;
+use crate::config::ServeConfig;
 use crate::driver::{self, Driver, DriverError, Ending};
 use crate::effects::Effects;
 use crate::handle::Handle;
 use crate::lease::Lease;
-use crate::market::{
-    Catalog, CatalogError, CommitmentError, Declared, MarketError, read_commitments,
-};
 use crate::options::{MarketChoice, ServeOptions};
 use crate::server::{self, Doors, Entrance, Limits, ServerError};
 use crate::service::{self, Service};
-use crate::store::{Campaign, Candidate, Store, StoreError};
 use crate::token::WorkerTokens;
+use spotwise_market::{
+    Catalog, CatalogError, CommitmentError, Declared, MarketError, read_commitments,
+};
+use spotwise_store::{Campaign, Candidate, Store, StoreError};
 
 /// A standby asks so many times in one term whether it may lead.
 const CAMPAIGNS: u32 = 6;
@@ -103,7 +103,7 @@ pub async fn serve(
     announce: impl FnMut(Announcement) + Send,
 ) -> Result<(), ServeError> {
     let ServeOptions { mut config, market: choice, catalog, commitments } = options;
-    config.fit_to_speed();
+    config.control.fit_to_speed();
     prepare_folders(&config)?;
     let listener = server::bind(config.listen).await?;
     config.listen = server::local_address(&listener)?;
@@ -140,7 +140,7 @@ pub async fn serve(
 
 /// What outlasts a term.
 struct Site<A> {
-    config: Arc<Config>,
+    config: Arc<ServeConfig>,
     store: Store,
     catalog: Catalog,
     choice: MarketChoice,
@@ -222,7 +222,7 @@ impl<A: FnMut(Announcement) + Send> Site<A> {
         }));
         let config = self.config.clone();
         let (market, scale) =
-            market::open(&store, &self.choice, &self.catalog, config.speed).await?;
+            market::open(&store, &self.choice, &self.catalog, config.control.speed).await?;
         let now = scale.at(crate::clock::now()).market;
         let market = market::commit(&store, market, &self.declared, now).await?;
         let install = self.tokens.install();
@@ -280,7 +280,7 @@ fn holder() -> String {
     format!("{} pid {}", host.trim(), std::process::id())
 }
 
-fn prepare_folders(config: &Config) -> Result<(), ServeError> {
+fn prepare_folders(config: &ServeConfig) -> Result<(), ServeError> {
     let folders = [
         config.data_dir.clone(),
         config.logs_dir(),
@@ -299,16 +299,4 @@ fn load_catalog(path: Option<&Path>) -> Result<Catalog, ServeError> {
         Some(path) => Catalog::read(path)?,
         None => Catalog::built_in(),
     })
-}
-
-impl Config {
-    /// Market durations that stand for something real on this machine cannot be
-    /// shorter than that takes on the wall: starting a process takes about one
-    /// second, a round and a stop with its checkpoint up to two.
-    fn fit_to_speed(&mut self) {
-        let market = |wall: u64| Duration::from_secs(wall).saturating_mul(self.speed);
-        let (start, stop) = (market(1), market(2));
-        self.policy.changeover = self.policy.changeover.max(start);
-        self.policy.deadline_margin = self.policy.deadline_margin.max(stop);
-    }
 }

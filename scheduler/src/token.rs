@@ -9,7 +9,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::handle::WorkerId;
+use spotwise_control::WorkerId;
 
 /// Makes and checks the tokens of workers.
 #[derive(Clone)]

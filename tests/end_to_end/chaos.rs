@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use spotwise_model::attempt::{Outcome, StopReason};
 use spotwise_model::ledger::LineKind;
 use spotwise_model::{AttemptId, InstanceId, JobId, LedgerEntry, Money, Price};
-use spotwise_scheduler::store::{LedgerFilter, Location, Store};
+use spotwise_store::{LedgerFilter, Location, Store};
 use spotwise_tests::{Scheduler, workers};
 
 const SCHEDULER_KILLS: u32 = 50;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use spotwise_model::{InstanceId, Money};
-use spotwise_scheduler::store::LedgerFilter;
+use spotwise_store::LedgerFilter;
 use spotwise_test_postgres::shared;
 use spotwise_tests::{Scheduler, free_port};
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use spotwise_api::v1;
 use spotwise_api::v1::jobs_client::JobsClient;
 use spotwise_api::v1::workers_client::WorkersClient;
-use spotwise_scheduler::handle::WorkerId;
+use spotwise_control::WorkerId;
 use spotwise_scheduler::token::WorkerTokens;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use spotwise_control::Config;
+use spotwise_control::command::Submit;
+use spotwise_control::reply::Orders;
+use spotwise_control::world::World as VirtualScheduler;
+use spotwise_control::{Command, Reply, WorkerId};
+use spotwise_market::{Catalog, SyntheticOptions, synthetic};
 use spotwise_model::attempt::{Exit, Progress, Told};
 use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::{after, between};
 use spotwise_model::{AttemptState, Commitment, InstanceState, JobId, JobState, Plan, Price};
-use spotwise_scheduler::backtest::world::World as VirtualScheduler;
-use spotwise_scheduler::config::Config;
-use spotwise_scheduler::handle::{Command, Orders, Reply, Submit, WorkerId};
-use spotwise_scheduler::market::{Catalog, SyntheticOptions, synthetic};
 use spotwise_solver::PoolLimit;
 
 /// Virtual time of one round.
@@ -127,11 +128,13 @@ impl World {
         };
         let market = synthetic(&options, &Catalog::built_in()).expect("types of the catalogue");
         let market = market.with_commitments(committed(seed, start));
-        let mut config = Config::new(PathBuf::from("."), PathBuf::from("."));
-        // A round of this world is a minute: longer than any real lease.
-        config.lease = Duration::from_secs(600);
-        // A stop takes up to two of its rounds.
-        config.default_grace = Duration::from_secs(120);
+        let config = Config {
+            // A round of this world is a minute: longer than any real lease.
+            lease: Duration::from_secs(600),
+            // A stop takes up to two of its rounds.
+            default_grace: Duration::from_secs(120),
+            ..Config::default()
+        };
         let total = PoolLimit {
             pool: PoolName::new("local"),
             cpu_milli: 16_000,

@@ -3,7 +3,7 @@
 use spotwise_model::attempt::Progress;
 use spotwise_model::{Attempt, AttemptState, Money, Now, Outcome};
 
-use super::{optional_time_text, why};
+use super::optional_time_text;
 use crate::v1;
 
 /// The row of an attempt: `progress` as last seen, `spent` settled and
@@ -31,7 +31,7 @@ pub fn attempt_summary(attempt: &Attempt, progress: &Progress, spent: Money) -> 
         step: at_step(progress),
         checkpoint_step: attempt.checkpoint.map(|c| at_step(&c.progress)).unwrap_or_default(),
         spent_micros: spent.micros(),
-        reason: why(&attempt.why),
+        reason: attempt.why.to_string(),
         peak_memory_bytes: attempt.memory().map_or(0, |used| used.peak_bytes),
         asked_memory_bytes: attempt.share.memory_mib.saturating_mul(1 << 20),
         memory_limit_bytes: attempt.memory().and_then(|used| used.limit_bytes).unwrap_or(0),

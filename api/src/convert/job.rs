@@ -5,7 +5,6 @@ use spotwise_model::attempt::Progress;
 use spotwise_model::job::{DeadlineSource, HoldReason};
 use spotwise_model::{Attempt, AttemptState, Job, JobId, JobState, Money, WaitReason};
 
-use super::words::{cancel_reason, fail_reason, hold_reason, unmet, wait_reason};
 use super::{optional_time_text, time_text};
 use crate::v1;
 
@@ -84,20 +83,20 @@ fn deadline_outcome(job: &Job) -> &'static str {
 fn detail(job: &Job, figures: &JobFigures) -> String {
     match &job.state {
         JobState::Held { why, .. } => held(job, why, job.spent.saturating_add(figures.estimated)),
-        JobState::Waiting { why, .. } => wait_reason(figures.waits.as_ref().unwrap_or(why)),
+        JobState::Waiting { why, .. } => figures.waits.as_ref().unwrap_or(why).to_string(),
         JobState::Active { .. } => figures.attempt.as_ref().map(on).unwrap_or_default(),
         JobState::Succeeded { .. } => "done".to_owned(),
-        JobState::Failed { why, .. } => fail_reason(why),
-        JobState::Cancelled { why, .. } => cancel_reason(why),
-        JobState::Skipped { why, .. } => format!("not needed: {}", unmet(why)),
+        JobState::Failed { why, .. } => why.to_string(),
+        JobState::Cancelled { why, .. } => why.to_string(),
+        JobState::Skipped { why, .. } => format!("not needed: {why}"),
         JobState::Rejected { why, .. } => why.clone(),
     }
 }
 
 /// Why it is held, with what it has spent by now, and what lets it go on.
 pub fn held(job: &Job, why: &HoldReason, spent: Money) -> String {
-    let HoldReason::Budget { budget, .. } = why else { return hold_reason(why) };
-    let why = hold_reason(&HoldReason::Budget { budget: *budget, committed: spent });
+    let HoldReason::Budget { budget, .. } = why else { return why.to_string() };
+    let why = HoldReason::Budget { budget: *budget, committed: spent }.to_string();
     format!("{why}; `{}` lets it go on", raise(job.id))
 }
 
@@ -117,14 +116,13 @@ pub fn blocked(job: &Job, waits: Option<&WaitReason>, now: Timestamp) -> Option<
         JobState::Held { why: HoldReason::Budget { .. }, .. } => {
             Some(format!("its budget is used up: `{}` lets it go on", raise(job.id)))
         }
-        JobState::Held { why: why @ HoldReason::Approval, .. } => Some(hold_reason(why)),
+        JobState::Held { why: why @ HoldReason::Approval, .. } => Some(why.to_string()),
         JobState::Waiting { why, why_since, .. } => {
             let why = waits.filter(|seen| seen.same_kind(why)).unwrap_or(why);
             let WaitReason::OverBudget { needs, left } = why else { return None };
             let far = needs.micros() > left.micros().saturating_mul(2);
             let long = now.duration_since(*why_since) >= TOO_DEAR_FOR;
-            (far || long)
-                .then(|| format!("{}: `{}` lets it go on", wait_reason(why), raise(job.id)))
+            (far || long).then(|| format!("{why}: `{}` lets it go on", raise(job.id)))
         }
         _ => None,
     }
@@ -187,33 +185,14 @@ pub(crate) mod tests {
             data: None,
         };
         Job {
-            id: JobId(17),
             group: JobId(14),
             array: Some(ArrayPlace { first: JobId(14), index: 3, size: 8, max_parallel: None }),
-            spec: Arc::new(spec),
-            submitted: at(100),
-            deadline: at(1_000),
-            deadline_source: DeadlineSource::Given,
-            after: Vec::new(),
             attempts: 2,
-            errors: 0,
             interruptions: 1,
-            fruitless: 0,
-            saved_step: None,
             progress: Progress::of_step(25, Some(100)),
-            checkpoint: None,
-            measured: None,
             spent: Money::from_micros(30),
-            cancel_asked: None,
-            not_before: None,
-            half_known: None,
-            one_of: BTreeMap::new(),
-            deadline_lost: None,
-            on: BTreeMap::new(),
-            budget_raised: false,
-            resubmission: None,
-            quoted: None,
             state,
+            ..Job::new(JobId(17), Arc::new(spec), at(100), at(1_000))
         }
     }
 

@@ -7,7 +7,6 @@ mod log;
 mod offer;
 mod problem;
 mod quote;
-mod words;
 mod worker;
 
 use jiff::Timestamp;
@@ -19,7 +18,6 @@ pub use log::{LogLine, LogText, missing_line};
 pub use offer::{alternative, alternative_of, offer_view};
 pub use problem::{ERROR_CODE_KEY, ERROR_FIELD_KEY, PROBLEM_TYPE_PREFIX, Problem};
 pub use quote::{cost_ratio, quote_review, transfer};
-pub use words::{cancel_reason, fail_reason, hold_reason, rule, unmet, wait_reason, why, why_not};
 pub use worker::{
     checkpoint_name, exit, memory, restored, secret_reference, step, stop_reason, told,
 };

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use spotwise_model::plan::Alternative;
 use spotwise_model::{Money, Offer, OfferKey, PaidFor};
 
-use super::{time_text, why_not};
+use super::time_text;
 use crate::v1;
 
 /// An offer, of which `held` machines are ours.
@@ -36,8 +36,8 @@ fn next_paid(offer: &Offer) -> Option<&PaidFor> {
 
 /// Another place for a job, with what it would have cost.
 pub fn alternative(alternative: &Alternative) -> v1::Alternative {
-    let reason = alternative.why_not.as_ref().map(why_not).unwrap_or_default();
-    alternative_of(&alternative.offer, alternative.expected_cost, alternative.finish, reason)
+    let reason = alternative.why_not.as_ref().map(ToString::to_string).unwrap_or_default();
+    alternative_of(&alternative.offer, alternative.expected_cost, alternative.finish, &reason)
 }
 
 /// A place for a job; `reason` is empty for the chosen one.

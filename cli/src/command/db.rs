@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
-use spotwise_scheduler::store::{self, BackupReport, CheckReport, Location};
+use spotwise_store::{BackupReport, CheckReport, Location};
 
 use super::Context;
 use super::serve::{default_data_dir, location};
@@ -87,19 +87,20 @@ impl Db {
         let now = Timestamp::now();
         match self.task {
             Task::Backup { place, file, force } => {
-                let done = store::backup(&place.location()?, &file, force, now).await;
+                let done = spotwise_store::backup(&place.location()?, &file, force, now).await;
                 told(output, "backed up", &done.map_err(|e| failed(&e))?)
             }
             Task::Restore { place, file } => {
-                let done = store::restore(&place.location()?, &file, now).await;
+                let done = spotwise_store::restore(&place.location()?, &file, now).await;
                 told(output, "restored", &done.map_err(|e| failed(&e))?)
             }
             Task::Check { place } => {
-                let report = store::check(&place.location()?).await.map_err(|e| failed(&e))?;
+                let report =
+                    spotwise_store::check(&place.location()?).await.map_err(|e| failed(&e))?;
                 findings(output, &report)
             }
             Task::Migrate { place, dry_run } => {
-                let done = store::migrate(&place.location()?, dry_run).await;
+                let done = spotwise_store::migrate(&place.location()?, dry_run).await;
                 let done = done.map_err(|e| failed(&e))?;
                 if output.is_json() {
                     let changed = !dry_run && done.from != done.to;

@@ -6,14 +6,14 @@ use nvml_wrapper::Nvml;
 use spotwise_model::id::PoolName;
 use spotwise_solver::PoolLimit;
 
-use crate::config::Config;
+use crate::config::ServeConfig;
 
 /// The pool's name.
 pub(crate) const POOL: &str = "local";
 
 /// Real CPUs, memory and GPUs, unless the configuration says less or more.
 /// GPUs are not limited where accelerators are simulated.
-pub(super) fn of_this_machine(config: &Config) -> PoolLimit {
+pub(super) fn of_this_machine(config: &ServeConfig) -> PoolLimit {
     let gpus = (!config.simulate_accelerators).then(gpus);
     PoolLimit {
         pool: PoolName::new(POOL),
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_machine_has_something_and_the_configuration_the_last_word() {
-        let mut config = Config::new(PathBuf::from("data"), PathBuf::from("worker"));
+        let mut config = ServeConfig::new(PathBuf::from("data"), PathBuf::from("worker"));
         let real = of_this_machine(&config);
         assert!(real.cpu_milli >= 1000 && real.memory_mib > 0);
         assert!(real.gpus.is_some());

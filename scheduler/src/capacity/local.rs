@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 use super::{Found, Launch, LaunchError, left, limits, mark};
-use crate::config::{Config, log_file};
+use crate::config::{ServeConfig, log_file};
 use crate::worker_program::WorkerProgram;
 
 /// A kill is repeated until nothing is left, but not for ever: what hangs in
@@ -58,7 +58,7 @@ type Children = Arc<Mutex<BTreeMap<Place, Option<u32>>>>;
 
 impl Local {
     /// The workers' folders are in the configuration's `work` folder.
-    pub fn new(config: &Config, install: &str) -> Self {
+    pub fn new(config: &ServeConfig, install: &str) -> Self {
         Self {
             program: config.worker.clone(),
             work: config.work_dir(),

@@ -32,7 +32,7 @@ impl Bench {
         let program = dir.path().join("worker.sh");
         fs::write(&program, WORKER).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let local = Local::new(&Config::new(dir.path().join("data"), program), install);
+        let local = Local::new(&ServeConfig::new(dir.path().join("data"), program), install);
         Self { dir, local }
     }
 
@@ -84,7 +84,8 @@ async fn a_launch_is_idempotent_and_a_kill_leaves_nothing() {
     let bench = Bench::launched("install-kill").await;
     bench.local.launch(&launch()).await.unwrap();
     // A scheduler that has just come back knows of no children.
-    let config = Config::new(bench.dir.path().join("data"), bench.local.program.path().to_owned());
+    let config =
+        ServeConfig::new(bench.dir.path().join("data"), bench.local.program.path().to_owned());
     let restarted = Local::new(&config, "install-kill");
     restarted.launch(&launch()).await.unwrap();
     assert_eq!(fs::read_to_string(bench.path("launches")).unwrap().lines().count(), 1);
@@ -140,7 +141,7 @@ fn sigkill_quietly(file: PathBuf) {
 #[tokio::test]
 async fn a_program_that_is_not_there_is_said_so() {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config::new(dir.path().join("data"), dir.path().join("no-such-worker"));
+    let config = ServeConfig::new(dir.path().join("data"), dir.path().join("no-such-worker"));
     let error = Local::new(&config, "install-none").launch(&launch()).await.unwrap_err();
     assert!(!error.retryable && error.message.contains("no-such-worker"), "{error}");
     assert!(!format!("{:?}", launch()).contains("secret"));

@@ -10,7 +10,8 @@ mod outside;
 use spotwise_model::AttemptId;
 use spotwise_solver::PoolLimit;
 
-use crate::config::{Config, Pool};
+use crate::config::ServeConfig;
+use spotwise_control::config::Launcher;
 
 pub(crate) use limits::POOL as LOCAL_POOL;
 pub use local::Local;
@@ -76,10 +77,10 @@ pub struct Found {
 impl Capacity {
     /// What the configuration asks for. `install` marks every process of this
     /// machine as this installation's.
-    pub fn of(config: &Config, install: &str) -> Self {
-        match config.pool {
-            Pool::Local => Self::Local(Local::new(config, install)),
-            Pool::Outside => Self::Outside(Outside::new(config)),
+    pub fn of(config: &ServeConfig, install: &str) -> Self {
+        match config.control.launcher {
+            Launcher::Local => Self::Local(Local::new(config, install)),
+            Launcher::External => Self::Outside(Outside::new(config)),
         }
     }
 

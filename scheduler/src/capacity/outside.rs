@@ -6,7 +6,7 @@
 use spotwise_solver::PoolLimit;
 
 use super::limits;
-use crate::config::Config;
+use crate::config::ServeConfig;
 
 /// A pool whose machines are not ours.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Outside {
 
 impl Outside {
     /// As large as the configuration says.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &ServeConfig) -> Self {
         Self { total: limits::of_this_machine(config) }
     }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use spotwise_model::{JobState, Now};
 
 use super::{Driver, Parts};
-use crate::phase::offers::available_spot;
-use crate::phase::{due, forecast, plan};
+use spotwise_control::phase::offers::available_spot;
+use spotwise_control::phase::{due, forecast, plan};
 
 impl Driver {
     /// How long nothing has to be done, if nobody calls.
@@ -47,7 +47,7 @@ impl Driver {
     pub(super) fn set_alarm(&mut self, changed: bool, now: Now) {
         let Parts { market, config, scale, effects, .. } = &self.parts;
         let again = changed.then_some(now.wall);
-        let due = due::next(&self.state, market, config, now).earliest(*scale);
+        let due = due::next(&self.state, market, &config.control, now).earliest(*scale);
         let due = again.into_iter().chain(due).chain(effects.due(&self.state)).min();
         self.alarm.set(now.wall, due);
     }
@@ -56,7 +56,7 @@ impl Driver {
     pub(super) fn start_planning(&mut self, now: Now) {
         if self.plan_rest(now) == Some(Duration::ZERO) {
             self.news = false;
-            let input = plan::plan_input(&self.state, &self.parts.config, now);
+            let input = plan::plan_input(&self.state, &self.parts.config.control, now);
             self.planner.begin(input, &self.parts.handle, now);
         }
     }
@@ -69,7 +69,7 @@ impl Driver {
         }
         let Parts { market, pool, config, handle, .. } = &self.parts;
         let available = available_spot(pool, &market.quotes(now.market));
-        let changeover = config.policy.changeover;
+        let changeover = config.control.policy.changeover;
         if let Some(fit) = forecast::due(&self.state, market, &available, changeover, now.market) {
             self.fitter.begin(fit, handle);
         }

@@ -6,9 +6,9 @@ use spotwise_model::Commitment;
 use spotwise_model::time::{TimeScale, add};
 
 use super::ServeError;
-use crate::market::{self, Catalog, Declared, Market, MarketSource, SyntheticOptions};
 use crate::options::MarketChoice;
-use crate::store::Store;
+use spotwise_market::{Catalog, Declared, Market, MarketSource, SyntheticOptions};
+use spotwise_store::Store;
 
 /// A synthetic market has lasted so long when the scheduler first looks at it,
 /// so that spells have a history.
@@ -58,7 +58,7 @@ pub(super) async fn open(
             MarketSource::Recording { path: path.clone(), start: *start }
         }
     };
-    let market = market::load(&source, catalog)?;
+    let market = spotwise_market::load(&source, catalog)?;
     let begin = match choice {
         MarketChoice::Synthetic { .. } => origin,
         MarketChoice::File { .. } => market.start(),
@@ -102,7 +102,7 @@ pub(super) async fn commit(
         }),
         None => Vec::new(),
     };
-    let kept = market::keep(known.clone(), &declared, now);
+    let kept = spotwise_market::keep(known.clone(), &declared, now);
     if kept != known {
         let text = serde_json::to_string(&kept).expect("names, numbers and times are JSON");
         store.set_meta(COMMITMENTS_KEY, &text).await?;

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use spotwise_model::time::TimeScale;
 use spotwise_model::{AttemptId, JobId};
 
-use crate::config::Config;
-use crate::core::Traces;
-use crate::phase::restored::half_known;
-use crate::phase::round::Draft;
-use crate::store::{Epoch, RESTORED_AT, RESTORED_FROM, Round, Store, StoreError};
+use crate::config::ServeConfig;
+use spotwise_control::core::Traces;
+use spotwise_control::phase::restored::half_known;
+use spotwise_control::phase::round::Draft;
+use spotwise_store::{Epoch, RESTORED_AT, RESTORED_FROM, Round, Store, StoreError};
 
 /// The restore that the jobs know of: the value that `RESTORED_AT` had then.
 const TAKEN_IN: &str = "restored_taken_in_us";
@@ -24,7 +24,7 @@ const TAKEN_IN: &str = "restored_taken_in_us";
 /// the database was never restored.
 pub(super) async fn take_in(
     store: &Store,
-    config: &Config,
+    config: &ServeConfig,
     epoch: Epoch,
     scale: TimeScale,
 ) -> Result<u64, StoreError> {
@@ -40,7 +40,7 @@ pub(super) async fn take_in(
     let now = crate::clock::now();
     let made = store.meta(RESTORED_FROM).await?.and_then(|made| made.parse().ok());
     let made = made.and_then(|made| Timestamp::from_microsecond(made).ok()).unwrap_or(now);
-    half_known(&mut draft, &traces, config, scale.at(made), scale.at(now));
+    half_known(&mut draft, &traces, &config.control, scale.at(made), scale.at(now));
     if !draft.changes.is_empty() {
         store.commit(&Round { epoch, id, changes: &draft.changes }).await?;
     }
@@ -49,7 +49,7 @@ pub(super) async fn take_in(
 }
 
 /// What the data folder knows of jobs and attempts.
-fn traces(config: &Config) -> Traces {
+fn traces(config: &ServeConfig) -> Traces {
     let mut traces = Traces::default();
     for folder in [config.work_dir(), config.logs_dir(), config.outputs_dir()] {
         note_names(&folder, &mut traces);
@@ -80,14 +80,14 @@ fn note_names(folder: &Path, traces: &mut Traces) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Change;
-    use crate::phase::shares::tests::{at, job};
-    use crate::store::Location;
+    use spotwise_control::core::Change;
+    use spotwise_control::fixture::{at, job};
+    use spotwise_store::Location;
 
     #[test]
     fn numbers_are_read_from_the_names_of_folders_and_files() {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::new(folder.path().to_owned(), folder.path().to_owned());
+        let mut config = ServeConfig::new(folder.path().to_owned(), folder.path().to_owned());
         config.data_dir = folder.path().to_owned();
         assert_eq!(traces(&config), Traces::default(), "there is nothing yet");
         for path in [
@@ -111,7 +111,7 @@ mod tests {
     #[tokio::test]
     async fn jobs_are_told_once_after_each_restore() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config::new(folder.path().to_owned(), folder.path().to_owned());
+        let config = ServeConfig::new(folder.path().to_owned(), folder.path().to_owned());
         let location = Location::from(folder.path().join("spotwise.db"));
         let store = Store::open(&location).await.unwrap();
         let epoch = store.lead("test", at(1)).await.unwrap();

@@ -11,8 +11,8 @@ use spotwise_model::sharing::{SoftSharing, WHOLE_GPU};
 use spotwise_model::{AttemptId, CapacityType, Job, JobId, Share};
 
 use super::millis;
-use crate::config::Config;
-use crate::handle::Assigned;
+use crate::config::ServeConfig;
+use spotwise_control::reply::Assigned;
 
 /// A commit writes and verifies files: more often than this (wall time) is
 /// only work. It matters in fast replays.
@@ -24,10 +24,10 @@ const FIRST_PORT: u64 = 20_000;
 const PORTS: u64 = 10_000;
 
 /// The answer while a gang is not complete.
-pub fn not_ready(config: &Config) -> v1::Assignment {
+pub fn not_ready(config: &ServeConfig) -> v1::Assignment {
     v1::Assignment {
         heartbeat_ms: millis(config.heartbeat),
-        lease_ms: millis(config.lease),
+        lease_ms: millis(config.control.lease),
         ..v1::Assignment::default()
     }
 }
@@ -37,12 +37,12 @@ pub fn not_ready(config: &Config) -> v1::Assignment {
 pub fn assignment(
     assigned: &Assigned,
     rank: u32,
-    config: &Config,
+    config: &ServeConfig,
     install: &str,
 ) -> v1::Assignment {
     let Assigned { job, attempt, restore, newest_saved, addresses, money_lasts } = assigned;
     let spec = &job.spec;
-    let grace = spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
+    let grace = spec.checkpoint.as_ref().map_or(config.control.default_grace, |c| c.grace);
     let input = |input: &spotwise_model::spec::Input| v1::InputFile {
         from: input.from.clone(),
         to: input.to.clone(),
@@ -62,7 +62,7 @@ pub fn assignment(
         newest_saved: *newest_saved,
         addresses: addresses.clone(),
         heartbeat_ms: millis(config.heartbeat),
-        lease_ms: millis(config.lease),
+        lease_ms: millis(config.control.lease),
         grace_ms: millis(grace),
         output_store: config.outputs_dir().join(job.id.to_string()).display().to_string(),
         // SIGUSR1 ends a command that does not expect it, and no spec asks for
@@ -79,7 +79,7 @@ fn signal_to(checkpoint: &spotwise_model::spec::Checkpoint) -> String {
     checkpoint.signal.name().to_owned()
 }
 
-fn checkpoint_settings(job: &Job, config: &Config) -> v1::CheckpointSettings {
+fn checkpoint_settings(job: &Job, config: &ServeConfig) -> v1::CheckpointSettings {
     let store_of =
         |job: JobId| format!("file://{}", config.checkpoints_dir().join(job.to_string()).display());
     let store = store_of(job.id);
@@ -90,7 +90,7 @@ fn checkpoint_settings(job: &Job, config: &Config) -> v1::CheckpointSettings {
     let Some(checkpoint) = &job.spec.checkpoint else {
         return v1::CheckpointSettings { store, ..v1::CheckpointSettings::default() };
     };
-    let interval = checkpoint.interval / config.speed.max(1);
+    let interval = checkpoint.interval / config.control.speed.max(1);
     v1::CheckpointSettings {
         enabled: true,
         store,
@@ -103,7 +103,7 @@ fn checkpoint_settings(job: &Job, config: &Config) -> v1::CheckpointSettings {
 }
 
 /// What the jobs of one submission share: there before the first of them starts.
-pub(super) fn shared_dir(job: &Job, config: &Config) -> std::path::PathBuf {
+pub(super) fn shared_dir(job: &Job, config: &ServeConfig) -> std::path::PathBuf {
     config.data_dir.join("shared").join(job.shared().to_string())
 }
 
@@ -111,7 +111,7 @@ pub(super) fn shared_dir(job: &Job, config: &Config) -> std::path::PathBuf {
 fn environment(
     assigned: &Assigned,
     rank: u32,
-    config: &Config,
+    config: &ServeConfig,
     install: &str,
 ) -> BTreeMap<String, String> {
     let Assigned { job, attempt, addresses, .. } = assigned;

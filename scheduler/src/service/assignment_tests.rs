@@ -4,7 +4,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
-use spotwise_model::job::{ArrayPlace, DeadlineSource};
+use spotwise_model::job::ArrayPlace;
 use spotwise_model::plan::{Rule, Why, Wished};
 use spotwise_model::resources::GpuSeat;
 use spotwise_model::sharing::SoftSharing;
@@ -31,33 +31,12 @@ fn assigned(nodes: u32) -> Assigned {
     });
     let id = AttemptId { job: JobId(17), number: 2 };
     let job = Job {
-        id: JobId(17),
         group: JobId(14),
         array: Some(ArrayPlace { first: JobId(14), index: 3, size: 8, max_parallel: None }),
-        spec: Arc::new(spec),
-        submitted: at,
-        deadline: at,
-        deadline_source: DeadlineSource::Given,
-        after: Vec::new(),
         attempts: 2,
-        errors: 0,
         interruptions: 1,
-        fruitless: 0,
-        saved_step: None,
-        progress: Progress::default(),
-        checkpoint: None,
-        measured: None,
-        spent: Money::ZERO,
-        cancel_asked: None,
-        not_before: None,
-        half_known: None,
-        one_of: BTreeMap::new(),
-        deadline_lost: None,
-        on: BTreeMap::new(),
-        budget_raised: false,
-        resubmission: None,
-        quoted: None,
         state: JobState::Active { since: at, attempt: id },
+        ..Job::new(JobId(17), Arc::new(spec), at, at)
     };
     let attempt = Attempt {
         id,
@@ -100,8 +79,8 @@ pub(in crate::service) fn ended_job(id: &str, attempts: u32) -> Job {
     Job { id, group: id, array: None, attempts, state: JobState::Succeeded { at }, ..job }
 }
 
-fn config() -> Config {
-    Config::new(PathBuf::from("/data"), PathBuf::from("spotwise"))
+fn config() -> ServeConfig {
+    ServeConfig::new(PathBuf::from("/data"), PathBuf::from("spotwise"))
 }
 
 #[test]
@@ -176,7 +155,8 @@ fn each_node_is_told_where_its_part_of_a_gpu_is() {
 #[test]
 fn checkpoints_come_in_market_time_but_not_without_end() {
     let interval = |speed| {
-        let config = Config { speed, ..config() };
+        let mut config = config();
+        config.control.speed = speed;
         assignment(&assigned(1), 0, &config, "sw-1").checkpoint.unwrap().interval_ms
     };
     assert_eq!(interval(1), 900_000);

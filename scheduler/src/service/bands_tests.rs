@@ -1,8 +1,8 @@
 use spotwise_model::plan::Wished;
 
 use super::*;
-use crate::core::Change;
-use crate::phase::shares::tests::{at, attempt, job, machine, now, state_of};
+use spotwise_control::core::Change;
+use spotwise_control::fixture::{at, attempt, job, machine, now, state_of};
 
 fn micros(amount: i64) -> Money {
     Money::from_micros(amount)
@@ -48,9 +48,10 @@ fn a_band_costs_what_live_jobs_pay_more_in_an_hour_times_a_week() {
 #[test]
 fn what_costs_nothing_is_not_talked_about_and_what_ended_costs_nothing() {
     let mut state = state();
-    for attempt in state.attempts.values_mut() {
-        attempt.state =
-            attempt.state.clone().end(now(2), spotwise_model::Outcome::Succeeded).unwrap();
+    let live: Vec<_> = state.attempts.values().cloned().collect();
+    for mut attempt in live {
+        attempt.state = attempt.state.end(now(2), spotwise_model::Outcome::Succeeded).unwrap();
+        state.apply(&mut Change::Attempt(Box::new(attempt)));
     }
     for band in bands(&state, &Policy::default(), at(4)) {
         assert_eq!((band.dearer_jobs, band.ceiling_micros_per_week), (0, 0));

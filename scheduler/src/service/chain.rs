@@ -16,7 +16,7 @@ use spotwise_model::{Job, JobId, JobSpec, Now};
 use spotwise_solver::{PlanInput, PlanJob, PoolLimit, graph};
 
 use super::quote::{job_quote, unmeetable};
-use crate::phase::{deadlines, plan};
+use spotwise_control::phase::{deadlines, plan};
 
 /// What the jobs of a document are quoted against.
 pub(super) struct Scene<'a> {

@@ -14,8 +14,8 @@ use spotwise_model::{
 
 use super::live::Live;
 use super::{Service, ServiceError};
-use crate::phase::offers::in_use;
-use crate::store::LedgerFilter;
+use spotwise_control::phase::offers::in_use;
+use spotwise_store::LedgerFilter;
 
 /// A stretch of a machine's life, in seconds.
 type Span = (InstanceId, i64, i64);

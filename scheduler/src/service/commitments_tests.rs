@@ -2,8 +2,8 @@ use spotwise_model::id::{InstanceType, Zone};
 use spotwise_model::{Money, Price};
 
 use super::*;
-use crate::phase::shares::tests::{at, machine};
 use crate::service::testing::Bench;
+use spotwise_control::fixture::{at, machine};
 
 fn commitment(machines: u32) -> Commitment {
     Commitment {

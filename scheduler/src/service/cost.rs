@@ -13,8 +13,8 @@ use spotwise_model::{InstanceId, Job, JobId, LedgerEntry, Money};
 
 use super::live::Live;
 use super::{Service, ServiceError, limits};
-use crate::ledger::{CostReport, Every, Row, Scope, value_of};
-use crate::store::LedgerFilter;
+use spotwise_control::ledger::{CostReport, Every, Row, Scope, value_of};
+use spotwise_store::LedgerFilter;
 
 /// Dimensions of one report.
 const MOST_DIMENSIONS: usize = 8;
@@ -108,8 +108,8 @@ impl Service {
         if self.parts.config.simulate_accelerators {
             notes.push("accelerators are simulated: work for GPUs ran on CPUs".to_owned());
         }
-        if self.parts.config.speed > 1 {
-            let speed = self.parts.config.speed;
+        if self.parts.config.control.speed > 1 {
+            let speed = self.parts.config.control.speed;
             notes.push(format!("market time runs {speed} times as fast as the clock"));
         }
         notes

@@ -13,10 +13,11 @@ use spotwise_solver::PlanJob;
 use super::quote::reason;
 use super::submit::unexpected;
 use super::{Service, ServiceError, limits};
-use crate::core::{Change, State};
-use crate::handle::{Command, EditJob, Reply};
-use crate::intake::{self, Terms};
 use crate::token::hex;
+use spotwise_control::command::EditJob;
+use spotwise_control::core::{Change, State};
+use spotwise_control::intake;
+use spotwise_control::{Command, Reply};
 
 impl Service {
     /// Changes what is named of a job that is not over, or says what that would do.
@@ -56,22 +57,17 @@ impl Service {
 
     /// The job as it would be, and what would change.
     async fn edited(&self, asked: EditJob) -> Result<(Job, Vec<String>), ServiceError> {
-        let config = &self.parts.config;
-        let terms = Terms {
-            changeover: config.policy.changeover,
-            default_grace: config.default_grace,
-            max_live_jobs: usize::MAX,
-        };
+        let config = self.parts.config.control.clone();
         let id = asked.job;
         let plan = move |state: &State, now| {
-            let (changes, words) = intake::changed(state, &asked, &terms, now)?;
+            let (changes, words) = intake::changed(state, &asked, &config, now)?;
             let made = changes.into_iter().find_map(|change| match change {
                 Change::Job(job) if job.id == id => Some(*job),
                 _ => None,
             });
             Ok((made.or_else(|| state.jobs.get(&id).cloned()), words))
         };
-        let answer: Result<_, crate::handle::Refusal> = self.parts.handle.ask(plan).await?;
+        let answer: Result<_, spotwise_control::Refusal> = self.parts.handle.ask(plan).await?;
         let (job, words) = answer?;
         Ok((job.ok_or_else(|| super::no_such_job(id))?, words))
     }

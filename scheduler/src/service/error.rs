@@ -3,7 +3,7 @@
 use spotwise_api::convert::InvalidField;
 use spotwise_model::spec::SpecError;
 
-use crate::handle::Refusal;
+use spotwise_control::Refusal;
 
 /// A refused call. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -231,8 +231,8 @@ impl From<Refusal> for ServiceError {
     }
 }
 
-impl From<crate::store::StoreError> for ServiceError {
-    fn from(error: crate::store::StoreError) -> Self {
+impl From<spotwise_store::StoreError> for ServiceError {
+    fn from(error: spotwise_store::StoreError) -> Self {
         if error.is_retryable() {
             tracing::warn!(error = error.in_full(), "the store does not answer");
             return Self::Unavailable("its store does not answer".to_owned());

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use spotwise_api::convert::{
-    alternative_of, fail_reason, held, rule, time_text, transfer, unmet, wait_reason,
-};
+use spotwise_api::convert::{alternative_of, held, time_text, transfer};
 use spotwise_api::v1;
 use spotwise_model::job::CancelReason;
 use spotwise_model::memory;
@@ -20,8 +18,8 @@ use super::commitments::{beside, is_reserved, why_paid};
 use super::live::Live;
 use super::quote::reason;
 use super::{Service, ServiceError};
-use crate::core::State;
-use crate::phase::forecast::what_was_seen;
+use spotwise_control::core::State;
+use spotwise_control::phase::forecast::what_was_seen;
 
 /// Warnings that are repeated where somebody asks why.
 const SHOWN_WARNINGS: usize = 5;
@@ -36,14 +34,15 @@ impl Service {
         let (job, live) = self.job(self.job_id(&request.job).await?).await?;
         let mut answer = v1::ExplainResponse {
             band: self.band_of(&job).await?,
-            slack_seconds: slack(&job, &live, &self.parts.config.policy).unwrap_or_default(),
+            slack_seconds: slack(&job, &live, &self.parts.config.control.policy)
+                .unwrap_or_default(),
             job: Some(live.row(&job)),
             ..v1::ExplainResponse::default()
         };
         match &job.state {
             JobState::Waiting { why, why_since, .. } => {
                 let seen = live.state.seen.waits.get(&job.id).filter(|seen| seen.same_kind(why));
-                answer.headline = format!("waiting: {}", wait_reason(seen.unwrap_or(why)));
+                answer.headline = format!("waiting: {}", seen.unwrap_or(why));
                 answer.since = time_text(*why_since);
                 self.explain_waiting(&job, &live, seen.unwrap_or(why), &mut answer).await?;
             }
@@ -86,7 +85,7 @@ impl Service {
             return Ok(None);
         }
         let (config, class) = (self.parts.config.clone(), job.spec.class.name());
-        let seen = move |state: &State, now: Now| bands(state, &config.policy, now.market);
+        let seen = move |state: &State, now: Now| bands(state, &config.control.policy, now.market);
         let all = self.parts.handle.ask(seen).await?;
         Ok(all.into_iter().find(|band| band.class == class))
     }
@@ -195,7 +194,7 @@ const fn waits_for_room(why: &WaitReason) -> bool {
 
 fn explain_active(job: &Job, attempt: &Attempt, live: &Live, answer: &mut v1::ExplainResponse) {
     let why = &attempt.why;
-    answer.headline = format!("it is on {}: {}", attempt.offer, rule(why.rule));
+    answer.headline = format!("it is on {}: {}", attempt.offer, why.rule);
     let moved = transfer(why.transfer, job.spec.data.as_ref());
     let dearer = why_dearer(job.spec.class, attempt).map(|text| separated(&moved, &text));
     let dearer = dearer.unwrap_or_default();
@@ -282,12 +281,12 @@ fn slack(job: &Job, live: &Live, policy: &Policy) -> Option<i64> {
 fn ending(state: &JobState) -> String {
     match state {
         JobState::Succeeded { .. } => "it has succeeded".to_owned(),
-        JobState::Failed { why, .. } => format!("it has failed: {}", fail_reason(why)),
+        JobState::Failed { why, .. } => format!("it has failed: {why}"),
         JobState::Cancelled { why: CancelReason::Owner, .. } => "its owner cancelled it".to_owned(),
         JobState::Cancelled { why: CancelReason::Unmet(why), .. } => {
-            format!("it was cancelled: {}", unmet(why))
+            format!("it was cancelled: {why}")
         }
-        JobState::Skipped { why, .. } => format!("it was not needed: {}", unmet(why)),
+        JobState::Skipped { why, .. } => format!("it was not needed: {why}"),
         JobState::Rejected { why, .. } => format!("it was rejected: {why}"),
         JobState::Held { .. } | JobState::Waiting { .. } | JobState::Active { .. } => {
             "it is not over".to_owned()

@@ -12,9 +12,9 @@ use super::names::{Named, element, elements, over_already};
 use super::submit::unexpected;
 use super::watch::event;
 use super::{Service, ServiceError, limits};
-use crate::core::EventKind;
-use crate::handle::{Command, Reply};
-use crate::store::{JobFilter, LedgerFilter};
+use spotwise_control::core::EventKind;
+use spotwise_control::{Command, Reply};
+use spotwise_store::{JobFilter, LedgerFilter};
 
 /// Events of a job that are shown with it, newest kept: a job that commits a
 /// checkpoint a minute has 1,440 a day.
@@ -176,7 +176,7 @@ impl Service {
     /// A job of the same submission that is not over.
     async fn live_member(&self, job: &Job) -> Result<Option<JobId>, ServiceError> {
         let group = job.group;
-        let member = move |state: &crate::core::State| {
+        let member = move |state: &spotwise_control::core::State| {
             let mut members = state.jobs.values().filter(|member| member.group == group);
             members.find(|member| !member.state.is_terminal()).map(|member| member.id)
         };

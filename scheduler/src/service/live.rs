@@ -9,8 +9,8 @@ use spotwise_api::v1;
 use spotwise_model::{AttemptId, InstanceId, Job, JobId, JobState, LedgerEntry, Money, Now};
 
 use super::{Service, ServiceError, no_such_job};
-use crate::core::State;
-use crate::phase::{guard, settle};
+use spotwise_control::core::State;
+use spotwise_control::phase::{guard, settle};
 
 /// A part of the state, and what it has cost that is not settled.
 pub(super) struct Live {
@@ -80,7 +80,7 @@ impl Service {
     }
 
     fn priced(&self, (state, now, blocked): (State, Now, BTreeMap<JobId, String>)) -> Live {
-        let policy = &self.parts.config.policy;
+        let policy = &self.parts.config.control.policy;
         let entries = settle::accrued_entries(&state, &self.parts.market, policy, now);
         let mut accrued = BTreeMap::new();
         for entry in &entries {
@@ -101,9 +101,11 @@ impl Service {
         };
         let (state, now) = self.parts.handle.ask(ask).await?;
         let config = &self.parts.config;
-        let accrued = settle::accrued(&state, &self.parts.market, &config.policy, now);
+        let accrued = settle::accrued(&state, &self.parts.market, &config.control.policy, now);
         let job = state.jobs.get(&id).filter(|_| state.live_attempt(id).is_some());
-        Ok(job.map(|job| (now.wall, guard::least_budget(&state, job, &accrued, config, now))))
+        Ok(job.map(|job| {
+            (now.wall, guard::least_budget(&state, job, &accrued, &config.control, now))
+        }))
     }
 
     /// A job, from memory where it is live, else from the store.

@@ -37,11 +37,11 @@ pub(crate) use limits::document_size;
 pub use logs::LogReader;
 pub use watch::Watcher;
 
-use crate::config::Config;
+use crate::config::ServeConfig;
 use crate::handle::Handle;
-use crate::market::Market;
-use crate::store::Store;
 use crate::token::WorkerTokens;
+use spotwise_market::Market;
+use spotwise_store::Store;
 
 /// Watchers and log followers at once: each holds a page of at most 500 events
 /// or 64 KiB of output, so all together stay below 64 MiB.
@@ -55,7 +55,7 @@ pub struct Parts {
     /// What is durable.
     pub store: Store,
     /// The operator's choices.
-    pub config: Arc<Config>,
+    pub config: Arc<ServeConfig>,
     /// Makes and checks the tokens of workers.
     pub tokens: WorkerTokens,
     /// Prices, for what is not charged yet.

@@ -3,7 +3,7 @@
 use spotwise_model::{Job, JobId, JobState};
 
 use super::{Service, ServiceError, no_such_job};
-use crate::core::State;
+use spotwise_control::core::State;
 
 /// How many jobs a note names.
 const NAMED: usize = 5;

@@ -13,11 +13,11 @@ use spotwise_model::time::after;
 use spotwise_model::{CapacityType, Instance, Price};
 
 use super::*;
-use crate::core::Change;
-use crate::ledger::{InstanceBill, charge_instance};
-use crate::market::Segment;
-use crate::phase::shares::tests::machine;
-use crate::store::{Round, Store};
+use spotwise_control::core::Change;
+use spotwise_control::fixture::machine;
+use spotwise_control::ledger::{InstanceBill, charge_instance};
+use spotwise_market::Segment;
+use spotwise_store::{Round, Store};
 
 /// Clocks that change by an hour, an hour on the other days, half an hour in the
 /// south, and never.

@@ -19,11 +19,11 @@ use super::commitments::{beside, is_reserved, paid_offer};
 use super::submit::read;
 use super::{Service, ServiceError};
 use crate::capacity::LOCAL_POOL;
-use crate::core::State;
-use crate::handle::Command;
-use crate::intake;
-use crate::phase::forecast::{self, speaks_to};
-use crate::phase::{admit, plan, pools};
+use spotwise_control::Command;
+use spotwise_control::core::State;
+use spotwise_control::intake;
+use spotwise_control::phase::forecast::{self, speaks_to};
+use spotwise_control::phase::{admit, plan, pools};
 
 /// Work on spot that is not saved is worth a warning from this length on.
 const LONG_WITHOUT_CHECKPOINT: Duration = Duration::from_secs(3_600);
@@ -56,7 +56,7 @@ impl Service {
         let (mut part, earlier, totals, now) = self.parts.handle.ask(ask).await?;
         part.ended_parents.extend(ended);
         intake::check_deadlines(&submission.jobs, now.market)?;
-        let changeover = self.parts.config.policy.changeover;
+        let changeover = self.parts.config.control.policy.changeover;
         let jobs = intake::preview(&part, (submission.clone(), arrays), changeover, now)?;
         self.expect(submission.jobs.iter()).await?;
         let mut input = self.market_input().await?;
@@ -130,7 +130,7 @@ impl Service {
             (part, now)
         };
         let (part, now) = self.parts.handle.ask(copy).await?;
-        Ok(plan::plan_input(&part, &self.parts.config, now))
+        Ok(plan::plan_input(&part, &self.parts.config.control, now))
     }
 }
 

@@ -11,9 +11,10 @@ use spotwise_model::{Ending, Job, JobId};
 use super::names::Named;
 use super::submit::read;
 use super::{Service, ServiceError, limits};
-use crate::handle::{Again, Command, Resubmit};
-use crate::store::JobFilter;
 use crate::token::hex;
+use spotwise_control::Command;
+use spotwise_control::command::{Again, Resubmit};
+use spotwise_store::JobFilter;
 
 /// Jobs given up that are searched for those that wait for what comes back, newest
 /// first.

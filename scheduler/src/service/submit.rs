@@ -9,8 +9,9 @@ use spotwise_model::spec::{self, Submission};
 use spotwise_model::{Ending, JobId};
 
 use super::{Service, ServiceError, limits};
-use crate::handle::{Command, Reply, Submit};
 use crate::token::hex;
+use spotwise_control::command::Submit;
+use spotwise_control::{Command, Reply};
 
 impl Service {
     /// Accepts all jobs of a document, or none.

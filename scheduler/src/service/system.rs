@@ -6,8 +6,8 @@ use spotwise_model::{JobState, Money, Now, Offer};
 
 use super::bands::bands;
 use super::{Service, ServiceError, limits};
-use crate::core::State;
-use crate::phase::offers::held;
+use spotwise_control::core::State;
+use spotwise_control::phase::offers::held;
 
 impl Service {
     /// What runs here, and how it is going.
@@ -15,7 +15,7 @@ impl Service {
         let live = self.all_live().await?;
         let config = self.parts.config.clone();
         let seen = move |state: &State, now: Now| {
-            let bands = bands(state, &config.policy, now.market);
+            let bands = bands(state, &config.control.policy, now.market);
             (state.seen.last_plan.clone(), state.seen.counts, bands)
         };
         let (last_plan, counts, bands) = self.parts.handle.ask(seen).await?;
@@ -29,7 +29,7 @@ impl Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             market_time: time_text(live.now.market),
             wall_time: time_text(live.now.wall),
-            speed: self.parts.config.speed,
+            speed: self.parts.config.control.speed,
             market: self.parts.market_name.clone(),
             simulated_accelerators: self.parts.config.simulate_accelerators,
             jobs_waiting: count(|state| matches!(state, JobState::Waiting { .. })),

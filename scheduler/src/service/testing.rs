@@ -9,13 +9,16 @@ use spotwise_model::{AttemptId, Commitment, Job, Now};
 use tokio_util::sync::CancellationToken;
 
 use super::{Parts, Service};
-use crate::config::Config;
-use crate::core::{Change, State};
-use crate::handle::{Handle, Message, WorkerId};
-use crate::intake::{self, Terms};
-use crate::market::{self, Catalog, MarketSource, SyntheticOptions};
-use crate::store::{Epoch, Round, Store};
+use crate::config::ServeConfig;
+use crate::handle::{Handle, Message};
 use crate::token::WorkerTokens;
+use spotwise_control::Config;
+use spotwise_control::WorkerId;
+use spotwise_control::core::{Change, State};
+use spotwise_control::intake;
+use spotwise_market::{self, Catalog, MarketSource, SyntheticOptions};
+use spotwise_model::policy::Policy;
+use spotwise_store::{Epoch, Round, Store};
 
 /// A service, and the folder that it lives in.
 pub(crate) struct Bench {
@@ -34,7 +37,7 @@ impl Bench {
 
     pub(crate) async fn with_commitments(commitments: Vec<Commitment>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config::new(folder.path().to_owned(), "spotwise".into());
+        let config = ServeConfig::new(folder.path().to_owned(), "spotwise".into());
         let store = Store::open(&config.database()).await.unwrap();
         let (handle, mut inbox) = Handle::new();
         let (looped, door) = (store.clone(), handle.clone());
@@ -47,7 +50,7 @@ impl Bench {
                     Message::Wake => {}
                     Message::Command(command, reply) => {
                         state.forget_settled();
-                        let answer = intake::answer(&mut state, command, &terms(), now());
+                        let answer = intake::answer(&mut state, command, &control(), now());
                         let answer = match answer {
                             Err(refusal) => Err(refusal),
                             Ok((mut changes, answer)) => {
@@ -72,7 +75,8 @@ impl Bench {
         let shutdown = CancellationToken::new();
         let source =
             SyntheticOptions::new(7, add(now().market, -jiff::SignedDuration::from_hours(24)));
-        let market = market::load(&MarketSource::Synthetic(source), &Catalog::built_in()).unwrap();
+        let market =
+            spotwise_market::load(&MarketSource::Synthetic(source), &Catalog::built_in()).unwrap();
         let market = market.with_commitments(commitments);
         let service = Service::new(Parts {
             handle,
@@ -104,9 +108,10 @@ impl Bench {
     }
 }
 
-fn terms() -> Terms {
+fn control() -> Config {
     let second = std::time::Duration::from_secs(1);
-    Terms { changeover: second, default_grace: second, max_live_jobs: 100 }
+    let policy = Policy { changeover: second, ..Policy::default() };
+    Config { policy, default_grace: second, max_live_jobs: 100, ..Config::default() }
 }
 
 /// 2026-03-01T00:00:00Z.

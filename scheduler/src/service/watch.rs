@@ -9,7 +9,7 @@ use spotwise_model::JobId;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use super::{Service, ServiceError};
-use crate::core::Event;
+use spotwise_control::core::Event;
 
 /// Events read from the store at once.
 pub(super) const PAGE: u32 = 500;

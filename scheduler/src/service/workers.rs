@@ -11,7 +11,9 @@ use spotwise_model::time::between;
 use super::logs::on_files;
 use super::submit::unexpected;
 use super::{Service, ServiceError, assignment, limits, millis};
-use crate::handle::{Command, Loaded, Orders, Reply, WorkerId};
+use spotwise_control::command::Loaded;
+use spotwise_control::reply::Orders;
+use spotwise_control::{Command, Reply, WorkerId};
 
 /// Ranks of the largest gang.
 const MOST_RANKS: u32 = 10_000;
@@ -59,7 +61,7 @@ impl Service {
             Reply::Orders(orders) => orders,
             other => return Err(unexpected(&other)),
         };
-        let lease = self.parts.config.lease;
+        let lease = self.parts.config.control.lease;
         if orders.reclaim_at.is_none() && orders.stop.is_none() {
             return Ok(orders_from(orders, lease, Timestamp::UNIX_EPOCH));
         }

@@ -3,9 +3,10 @@
 mod client;
 
 use rand::RngExt;
+use spotwise_control::Command;
+use spotwise_control::command::Submit;
 use spotwise_model::JobId;
 use spotwise_model::spec::Dependency;
-use spotwise_scheduler::handle::{Command, Submit};
 
 pub(crate) use client::Client;
 

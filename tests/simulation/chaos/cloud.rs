@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use spotwise_control::WorkerId;
 use spotwise_model::instance::EndedBy;
 use spotwise_model::{
     AttemptId, CapacityType, Instance, InstanceId, InstanceState, OfferKey, Stint,
 };
-use spotwise_scheduler::handle::WorkerId;
 
 use super::simulated_market::SimulatedMarket;
 use super::time::Ms;

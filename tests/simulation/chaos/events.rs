@@ -1,7 +1,7 @@
 //! What happens in a world, and what its processes say to each other.
 
+use spotwise_control::{Command, WorkerId};
 use spotwise_model::{AttemptId, InstanceId, JobId};
-use spotwise_scheduler::handle::{Command, WorkerId};
 use spotwise_supervisor::HeartbeatAnswer;
 
 use super::restores::Backup;

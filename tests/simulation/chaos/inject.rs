@@ -1,10 +1,11 @@
 //! Faults that come by themselves, from time to time.
 
 use rand::RngExt;
+use spotwise_control::command::EditJob;
+use spotwise_control::{Command, WorkerId};
 use spotwise_model::attempt::Fuse;
 use spotwise_model::spec::{Format, parse_edit};
 use spotwise_model::{AttemptId, InstanceId, Job, JobId, Money};
-use spotwise_scheduler::handle::{Command, EditJob, WorkerId};
 
 use super::events::{Caller, Event};
 use super::faults::Kind;

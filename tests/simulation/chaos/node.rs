@@ -9,14 +9,14 @@ mod sleep;
 
 use jiff::Timestamp;
 use rand::RngExt;
+use spotwise_control::core::Change;
+use spotwise_control::core::queue::Queue;
+use spotwise_control::intake;
+use spotwise_control::phase::round::{self, Draft, Surroundings};
+use spotwise_control::{Command, Refusal, Reply};
 use spotwise_model::attempt::StopReason;
 use spotwise_model::{JobId, Now, Plan};
-use spotwise_scheduler::core::Change;
-use spotwise_scheduler::core::queue::Queue;
-use spotwise_scheduler::handle::{Command, Refusal, Reply};
-use spotwise_scheduler::intake::{self, Terms};
-use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
-use spotwise_scheduler::store::StoreError;
+use spotwise_store::StoreError;
 use spotwise_supervisor::{HeartbeatAnswer, Notice};
 
 pub(crate) use leader::{Leader, Node, TERM};
@@ -124,11 +124,6 @@ impl Sim {
             leader.state.seen.queue = left;
             plan
         });
-        let terms = Terms {
-            changeover: self.config.policy.changeover,
-            default_grace: self.config.default_grace,
-            max_live_jobs: 10_000,
-        };
         let mut draft = Draft { state: &mut leader.state, changes: Vec::new() };
         let mut answers = Vec::new();
         for mut request in std::mem::take(&mut self.nodes[node].inbox) {
@@ -136,10 +131,11 @@ impl Sim {
                 &mut request.command,
                 Command::Cancel { job: JobId(0), group: false },
             );
-            let answer = intake::answer(draft.state, command, &terms, now).map(|(made, reply)| {
-                draft.take(made);
-                reply
-            });
+            let answer =
+                intake::answer(draft.state, command, &self.config, now).map(|(made, reply)| {
+                    draft.take(made);
+                    reply
+                });
             answers.push((request, answer));
         }
         // Each round: it keeps those alone that it wants just now.

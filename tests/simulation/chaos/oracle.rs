@@ -8,8 +8,8 @@ mod tally;
 
 use std::collections::BTreeMap;
 
+use spotwise_control::core::Change;
 use spotwise_model::{AttemptId, InstanceState, JobId, JobState};
-use spotwise_scheduler::core::Change;
 
 use super::events::Event;
 use super::faults::Kind;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use spotwise_control::Config;
+use spotwise_control::core::State;
+use spotwise_control::core::state::Asked;
+use spotwise_control::phase::round::{self, Draft, Surroundings};
 use spotwise_model::Now;
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::between;
-use spotwise_scheduler::config::Config;
-use spotwise_scheduler::core::State;
-use spotwise_scheduler::core::state::Asked;
-use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
 use spotwise_solver::{Forecast, PoolLimit};
 
 use super::faults::Kinds;

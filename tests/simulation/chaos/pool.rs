@@ -7,8 +7,8 @@ mod launch;
 use std::collections::BTreeSet;
 
 use rand::RngExt;
+use spotwise_control::{Command, WorkerId};
 use spotwise_model::{AttemptId, InstanceId};
-use spotwise_scheduler::handle::{Command, WorkerId};
 
 use super::events::{Caller, Event};
 use super::faults::Kind;

@@ -4,12 +4,12 @@
 mod backup;
 
 use rand::RngExt;
+use spotwise_control::command::Loaded;
+use spotwise_control::core::Traces;
+use spotwise_control::phase::restored::half_known;
+use spotwise_control::phase::round::Draft;
 use spotwise_model::{AttemptId, Now};
-use spotwise_scheduler::core::Traces;
-use spotwise_scheduler::handle::Loaded;
-use spotwise_scheduler::phase::restored::half_known;
-use spotwise_scheduler::phase::round::Draft;
-use spotwise_scheduler::store::{Epoch, Standing};
+use spotwise_store::{Epoch, Standing};
 
 pub(crate) use backup::Backup;
 

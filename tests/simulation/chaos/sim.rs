@@ -2,15 +2,13 @@
 //! that lives on it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use spotwise_control::{Command, Config};
 use spotwise_model::id::PoolName;
-use spotwise_scheduler::config::Config;
-use spotwise_scheduler::handle::Command;
 use spotwise_solver::PoolLimit;
 
 use super::clients::Client;
@@ -66,13 +64,15 @@ impl Sim {
             starts[rng.random_range(0..starts.len())].parse().expect("a fixed time");
         let span = scenario.days * DAY + CALM;
         let simulated_market = SimulatedMarket::invented(&mut rng, start, &scenario, span);
-        let mut config = Config::new(PathBuf::from("."), PathBuf::from("."));
-        config.lease = Duration::from_secs([90, 300, 300, 300][rng.random_range(0..4)]);
+        let mut config = Config {
+            lease: Duration::from_secs([90, 300, 300, 300][rng.random_range(0..4)]),
+            // Decisions are a function of the world, not of this machine's speed.
+            plan_time_limit: Duration::from_secs(3_600),
+            ..Config::default()
+        };
         if scenario.kinds.contains(&Kind::ShortNotice) {
             config.notice_lead = Duration::from_secs(rng.random_range(8..30));
         }
-        // Decisions are a function of the world, not of this machine's speed.
-        config.plan_time_limit = Duration::from_secs(3_600);
         let total = PoolLimit {
             pool: PoolName::new("local"),
             cpu_milli: [16_000, 64_000][rng.random_range(0..2)],

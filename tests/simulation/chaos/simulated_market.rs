@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use spotwise_market::{Catalog, Listing, Market, Row};
 use spotwise_model::id::{InstanceType, Zone};
 use spotwise_model::{CapacityType, Commitment, OfferKey, Price, Stint};
-use spotwise_scheduler::market::{Catalog, Listing, Market, Row};
 
 use super::faults::Kind;
 use super::scenario::Scenario;

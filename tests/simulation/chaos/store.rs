@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use spotwise_control::core::{Attempts, Change, Spells, State, SubmissionRecord};
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Ending, Instance, InstanceId, InstanceState, Job, JobId,
     LedgerEntry, Now,
 };
-use spotwise_scheduler::core::{Attempts, Change, Spells, State, SubmissionRecord};
 
-use spotwise_scheduler::store::{Candidate, Epoch, Standing, StoreError, Turn};
+use spotwise_store::{Candidate, Epoch, Standing, StoreError, Turn};
 
 /// All that lasts.
 #[derive(Clone, Debug, Default)]

@@ -9,8 +9,10 @@ mod orders;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use spotwise_control::WorkerId;
+use spotwise_control::command::Loaded;
+use spotwise_control::reply::Assigned;
 use spotwise_model::attempt::Told;
-use spotwise_scheduler::handle::{Assigned, Loaded, WorkerId};
 use spotwise_supervisor::{Lease, Supervisor};
 
 pub(crate) use messages::WorkerMessage;

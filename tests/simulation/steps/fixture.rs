@@ -3,10 +3,18 @@
 //! every step twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use spotwise_control::Config;
+use spotwise_control::command::Submit;
+use spotwise_control::core::{Change, State};
+use spotwise_control::intake;
+use spotwise_control::phase::follow::{Asked, Effect};
+use spotwise_control::phase::plan::plan_input;
+use spotwise_control::phase::round::{self, Draft, Surroundings};
+use spotwise_control::{Command, Refusal, Reply, WorkerId};
+use spotwise_market::{Catalog, Listing, Market, Row};
 use spotwise_model::attempt::{Exit, Told};
 use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::spec::{Format, parse};
@@ -15,16 +23,8 @@ use spotwise_model::{
     AttemptId, AttemptState, InstanceState, Job, JobId, JobState, Money, Now, Plan, Price,
     WaitReason,
 };
-use spotwise_scheduler::config::Config;
-use spotwise_scheduler::core::{Change, State};
-use spotwise_scheduler::handle::{Command, Refusal, Reply, Submit, WorkerId};
-use spotwise_scheduler::intake::{self, Terms};
-use spotwise_scheduler::market::{Catalog, Listing, Market, Row};
-use spotwise_scheduler::phase::follow::{Asked, Effect};
-use spotwise_scheduler::phase::plan::plan_input;
-use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
-use spotwise_scheduler::store::Epoch;
 use spotwise_solver::PoolLimit;
+use spotwise_store::Epoch;
 
 use crate::chaos::store::Store;
 
@@ -88,7 +88,7 @@ impl Fixture {
             state,
             store,
             now: start,
-            config: Config::new(PathBuf::from("."), PathBuf::from(".")),
+            config: Config::default(),
             pool: BTreeSet::new(),
             twice,
             market: market(start, machines),
@@ -137,13 +137,8 @@ impl Fixture {
     }
 
     fn hear(&mut self, command: Command) -> Result<Reply, Refusal> {
-        let terms = Terms {
-            changeover: self.config.policy.changeover,
-            default_grace: self.config.default_grace,
-            max_live_jobs: 1_000,
-        };
         let now = self.clock();
-        let (made, reply) = intake::answer(&mut self.state, command, &terms, now)?;
+        let (made, reply) = intake::answer(&mut self.state, command, &self.config, now)?;
         let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
         draft.take(made);
         let changes = draft.changes;

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use spotwise_control::{Refusal, Reply, WorkerId};
 use spotwise_model::attempt::{Certainty, Exit};
 use spotwise_model::{AttemptState, InstanceState, JobId, JobState, Money};
-use spotwise_scheduler::handle::{Refusal, Reply, WorkerId};
 
 use fixture::{Fixture, submission};
 use scripts::{SCRIPTS, Script};
@@ -235,7 +235,7 @@ fn storm(fixture: &mut Fixture, rng: &mut ChaCha8Rng) {
             if rng.random_range(0..300) == 0 && fixture.state.attempts.contains_key(&worker.attempt)
             {
                 fixture.pool.remove(&worker);
-                let _ = fixture.say(|| spotwise_scheduler::handle::Command::WorkerGone { worker });
+                let _ = fixture.say(|| spotwise_control::Command::WorkerGone { worker });
             } else {
                 // Up to half an hour, whatever its document says.
                 act(fixture, worker, 3 + worker.attempt.job.0 % 90, &mut beats);

@@ -1,9 +1,9 @@
 //! Lives of jobs that go through every state there is, as lists of steps.
 
+use spotwise_control::{Command, Reply, WorkerId};
 use spotwise_model::attempt::{Exit, Told};
 use spotwise_model::plan::Rule;
 use spotwise_model::{JobId, Plan};
-use spotwise_scheduler::handle::{Command, Reply, WorkerId};
 
 use super::fixture::Fixture;
 

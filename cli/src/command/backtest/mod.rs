@@ -8,7 +8,7 @@ mod workload;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use spotwise_scheduler::backtest::BacktestError;
+use spotwise_backtest::BacktestError;
 
 use super::Context;
 use crate::exit::{Exit, Failure, chain};

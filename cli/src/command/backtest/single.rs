@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use spotwise_scheduler::backtest::Source;
-use spotwise_scheduler::backtest::single::{Options, Report, Row, run, write_decisions};
+use spotwise_backtest::Source;
+use spotwise_backtest::single::{Options, Report, Row, run, write_decisions};
 use spotwise_solver::replay::OPTIMAL;
 
 use super::progress::Progress;

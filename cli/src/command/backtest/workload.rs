@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use spotwise_backtest::workload::{Options, Report, run};
+use spotwise_backtest::{CrowdOptions, JobsOptions, Measures, Source, plot};
 use spotwise_model::policy::Policy;
-use spotwise_scheduler::backtest::workload::{Options, Report, run};
-use spotwise_scheduler::backtest::{CrowdOptions, JobsOptions, Measures, Source, plot};
 
 use super::progress::Progress;
 use super::{failure, span};

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use spotwise_scheduler::config::{Config, DEFAULT_PORT, Pool};
-use spotwise_scheduler::market::read_egress;
+use spotwise_control::config::Launcher;
+use spotwise_market::read_egress;
+use spotwise_scheduler::config::{DEFAULT_PORT, ServeConfig};
 use spotwise_scheduler::options::{MarketChoice, ServeOptions};
 use spotwise_scheduler::serve::{Announcement, serve};
-use spotwise_scheduler::store::Location;
 use spotwise_scheduler::worker_program::WorkerProgram;
+use spotwise_store::Location;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -180,13 +181,13 @@ impl Serve {
         let data_dir = self.data_dir.clone().or_else(default_data_dir).ok_or_else(|| {
             Failure::usage("neither XDG_DATA_HOME nor HOME is set: name a folder with --data-dir")
         })?;
-        let mut config = Config::new(absolute(&data_dir)?, program.clone());
+        let mut config = ServeConfig::new(absolute(&data_dir)?, program.clone());
         config.worker = WorkerProgram::beside(program);
         config.database = self.database.as_deref().map(location).transpose()?;
         config.listen = self.listen;
-        config.speed = self.speed;
-        config.notice_lead = self.notice_lead;
-        config.lease = self.worker_lease;
+        config.control.speed = self.speed;
+        config.control.notice_lead = self.notice_lead;
+        config.control.lease = self.worker_lease;
         config.term = self.leader_term;
         for (flag, url) in self
             .peers
@@ -203,17 +204,18 @@ impl Serve {
             Simulate::True => true,
             Simulate::False => false,
         };
-        config.pool = if self.outside_workers { Pool::Outside } else { Pool::Local };
+        config.control.launcher =
+            if self.outside_workers { Launcher::External } else { Launcher::Local };
         config.cpu_milli = self.cpus;
         config.memory_mib = self.memory;
         config.output_bytes = self.log_size.unwrap_or(config.output_bytes);
         if let Some(path) = &self.policy {
-            config.policy = policy::read(path)?;
+            config.control.policy = policy::read(path)?;
         }
         if let Some(path) = &self.egress {
             let egress = read_egress(path)
                 .map_err(|error| Failure::usage(format!("--egress: {}", chain(&error))))?;
-            config.policy.egress = Arc::new(egress);
+            config.control.policy.egress = Arc::new(egress);
         }
         if let Some(path) = &self.commitments {
             readable("--commitments", path)?;
@@ -256,7 +258,7 @@ fn summary(options: &ServeOptions) -> String {
         "spotwise {}; market: {}, {}x; accelerators: {accelerators}; data: {}",
         env!("CARGO_PKG_VERSION"),
         options.market.describe(),
-        config.speed,
+        config.control.speed,
         config.data_dir.display()
     )
 }

@@ -24,7 +24,7 @@ fn flags_become_a_configuration() {
     let options = options(&[&flags[..], &more[..]].concat()).unwrap();
     let config = &options.config;
     assert!(config.data_dir.is_absolute());
-    assert_eq!((config.speed, config.notice_lead), (240, Duration::from_secs(6)));
+    assert_eq!((config.control.speed, config.control.notice_lead), (240, Duration::from_secs(6)));
     assert_eq!((config.cpu_milli, config.memory_mib), (Some(1_500), Some(2_048)));
     assert!(config.simulate_accelerators);
     let synthetic =

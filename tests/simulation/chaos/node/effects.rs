@@ -1,10 +1,10 @@
 //! What a scheduler does after a commit: launches, kills, looks, plans.
 
 use rand::RngExt;
+use spotwise_control::core::queue::Queue;
+use spotwise_control::phase::follow::Effect;
+use spotwise_control::phase::plan::plan_input;
 use spotwise_model::{JobId, JobState};
-use spotwise_scheduler::core::queue::Queue;
-use spotwise_scheduler::phase::follow::Effect;
-use spotwise_scheduler::phase::plan::plan_input;
 use spotwise_solver::Guide;
 
 use super::super::events::Event;

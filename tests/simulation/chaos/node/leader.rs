@@ -1,11 +1,11 @@
 //! What a scheduler process has in memory.
 
+use spotwise_control::core::queue::Queue;
+use spotwise_control::core::{Change, State};
+use spotwise_control::phase::follow::{Asked, Effect};
+use spotwise_control::{Refusal, Reply};
 use spotwise_model::{Now, Plan};
-use spotwise_scheduler::core::queue::Queue;
-use spotwise_scheduler::core::{Change, State};
-use spotwise_scheduler::handle::{Refusal, Reply};
-use spotwise_scheduler::phase::follow::{Asked, Effect};
-use spotwise_scheduler::store::Epoch;
+use spotwise_store::Epoch;
 
 use super::super::events::Request;
 use super::super::time::{MINUTE, Ms, SECOND};

@@ -1,10 +1,10 @@
 //! Who leads, and for how long: leases, crashes, stops, and what comes back.
 
 use rand::RngExt;
+use spotwise_control::core::State;
+use spotwise_control::core::queue::Queue;
+use spotwise_control::phase::follow::Asked;
 use spotwise_model::JobId;
-use spotwise_scheduler::core::State;
-use spotwise_scheduler::core::queue::Queue;
-use spotwise_scheduler::phase::follow::Asked;
 
 use super::super::events::{Event, Response};
 use super::super::sim::Sim;

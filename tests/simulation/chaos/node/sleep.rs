@@ -1,10 +1,10 @@
 //! When a scheduler's loop has to look again, and that it misses nothing until then.
 
+use spotwise_control::core::Change;
+use spotwise_control::phase::due;
+use spotwise_control::phase::round::{self, Draft, Surroundings};
 use spotwise_model::time::TimeScale;
 use spotwise_model::{JobState, Now};
-use spotwise_scheduler::core::Change;
-use spotwise_scheduler::phase::due;
-use spotwise_scheduler::phase::round::{self, Draft, Surroundings};
 
 use super::super::sim::Sim;
 use super::super::time::{self, Ms};

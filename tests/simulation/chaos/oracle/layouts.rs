@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use spotwise_control::core::Change;
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::{Attempt, InstanceId};
-use spotwise_scheduler::core::Change;
 
 use super::super::sim::Sim;
 

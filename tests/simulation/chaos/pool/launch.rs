@@ -1,7 +1,7 @@
 //! Launch calls: carried out, refused, or answered by nobody.
 
 use rand::RngExt;
-use spotwise_scheduler::handle::{Command, WorkerId};
+use spotwise_control::{Command, WorkerId};
 
 use super::super::events::Caller;
 use super::super::faults::Kind;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use spotwise_model::{InstanceId, Now};
-use spotwise_scheduler::store::Standing;
+use spotwise_store::Standing;
 
 use super::super::cloud::Machine;
 use super::super::store::Tables;

@@ -1,7 +1,7 @@
 //! What a worker tells its scheduler.
 
+use spotwise_control::Command;
 use spotwise_model::attempt::{Exit, Told};
-use spotwise_scheduler::handle::Command;
 
 use super::super::time::{Ms, SECOND};
 use super::Worker;

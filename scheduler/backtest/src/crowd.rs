@@ -1,0 +1,169 @@
+//! A recording as a market for many: so many machines a zone while there is
+//! capacity.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::CapacityType;
+use spotwise_model::id::{InstanceType, Zone};
+use spotwise_model::time::after;
+
+use super::error::BacktestError;
+use super::index::{Entry, read_entry};
+use super::jobs::Stage;
+use super::measure::OnDemand;
+use super::recording::Source;
+use spotwise_market::{Catalog, Listing, Market, MarketError, Row, each_row};
+
+/// What of a recording is offered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrowdOptions {
+    /// The recording.
+    pub source: Source,
+    /// Machine types; all where none is named.
+    pub types: Vec<String>,
+    /// Zones; all where none is named.
+    pub zones: Vec<String>,
+    /// Spot machines of each type a zone has while the recording had any.
+    pub capacity: u32,
+    /// On-demand machines of each type a zone has; as many as the market gives
+    /// where nothing is said.
+    pub on_demand_capacity: Option<u32>,
+}
+
+/// Reads it; a recording that says no start begins with the year 2000.
+pub(super) fn read(options: &CrowdOptions, catalog: &Catalog) -> Result<Market, BacktestError> {
+    if options.capacity == 0 {
+        let (range, value) = ("a number of at least 1".to_owned(), "0".to_owned());
+        return Err(BacktestError::Range { what: "capacity", range, value });
+    }
+    let Source { table, index } = &options.source;
+    let entry = read_entry(index, table)?;
+    let file = std::fs::File::open(table)
+        .map_err(|source| BacktestError::Read { path: table.clone(), source })?;
+    let start = entry.start.unwrap_or(YEAR_2000);
+    let mut found = Found { options, entry: &entry, catalog, start, listings: BTreeMap::new() };
+    let name = table.display().to_string();
+    each_row(&name, std::io::BufReader::new(file), |row, place| {
+        let at = after(start, Duration::from_secs(row.seconds));
+        let available = if row.available >= entry.nodes_requested { options.capacity } else { 0 };
+        let wanted = Row { at, available, price: row.price };
+        found.take(&name, place, (row.zone, row.instance_type), wanted)
+    })?;
+    let listings = found.listings;
+    check_names(options, &name, &listings)?;
+    let length = u64::from(entry.step_seconds).saturating_mul(entry.steps as u64);
+    let end = after(start, Duration::from_secs(length));
+    let nothing = || MarketError::Empty { file: name.clone(), detail: " of these types and zones" };
+    let market =
+        Market::new(listings.into_values().flatten().collect(), Some(end)).ok_or_else(nothing)?;
+    Ok(match options.on_demand_capacity {
+        Some(machines) => market.with_on_demand(machines),
+        None => market,
+    })
+}
+
+/// 2000-01-01.
+const YEAR_2000: Timestamp = Timestamp::constant(946_684_800, 0);
+
+/// Every zone and type of the file; none where it is not asked for.
+type Listings = BTreeMap<(Zone, InstanceType), Option<Listing>>;
+
+struct Found<'a> {
+    options: &'a CrowdOptions,
+    entry: &'a Entry,
+    catalog: &'a Catalog,
+    start: Timestamp,
+    listings: Listings,
+}
+
+impl Found<'_> {
+    fn take(
+        &mut self,
+        file: &str,
+        place: spotwise_market::Place,
+        key: (Zone, InstanceType),
+        row: Row,
+    ) -> Result<(), MarketError> {
+        if let Some(known) = self.listings.get_mut(&key) {
+            if let Some(listing) = known {
+                listing.rows.push(row);
+            }
+            return Ok(());
+        }
+        let (zone, instance_type) = key.clone();
+        let named = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
+        let wanted = named(&self.options.types, instance_type.as_str())
+            && named(&self.options.zones, zone.as_str());
+        let listing = if wanted {
+            let machine = self.catalog.machine_type(&instance_type).map_err(|source| {
+                let column = "instance_type";
+                MarketError::Type { file: file.to_owned(), place, column, source }
+            })?;
+            let on_demand = self.entry.on_demand.get(instance_type.as_str()).copied();
+            let on_demand = on_demand.unwrap_or(machine.on_demand);
+            let shape = machine.shape.clone();
+            // Nothing can be had before the first row.
+            let before = (row.at > self.start).then_some(Row {
+                at: self.start,
+                available: 0,
+                price: row.price,
+            });
+            let rows = before.into_iter().chain([row]).collect();
+            Some(Listing { zone, instance_type, shape, on_demand, rows })
+        } else {
+            None
+        };
+        self.listings.insert(key, listing);
+        Ok(())
+    }
+}
+
+fn check_names(
+    options: &CrowdOptions,
+    market: &str,
+    listings: &Listings,
+) -> Result<(), BacktestError> {
+    let zones: Vec<&str> = distinct(listings.keys().map(|(zone, _)| zone.as_str()));
+    let types: Vec<&str> = distinct(listings.keys().map(|(_, name)| name.as_str()));
+    if let Some(unknown) = options.types.iter().find(|name| !types.contains(&name.as_str())) {
+        return Err(BacktestError::UnknownType {
+            market: market.to_owned(),
+            instance_type: unknown.clone(),
+            known: types.join(", "),
+        });
+    }
+    if let Some(unknown) = options.zones.iter().find(|name| !zones.contains(&name.as_str())) {
+        return Err(BacktestError::UnknownZone {
+            market: market.to_owned(),
+            instance_type: types.join(" or "),
+            zone: unknown.clone(),
+            known: zones.join(", "),
+        });
+    }
+    Ok(())
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+/// The machine with the most GPUs, which those of a trace are counted in, and
+/// the market's time.
+pub(super) fn stage(market: &Market) -> Stage {
+    let shapes = market.quotes(market.start()).into_iter().map(|quote| quote.shape);
+    let shape = shapes.max_by_key(|shape| shape.gpus).unwrap_or_default();
+    Stage { start: market.start(), end: market.end(), shape }
+}
+
+/// What machines cost on demand.
+pub(super) fn on_demand(market: &Market) -> Vec<OnDemand> {
+    let quotes = market.quotes(market.start()).into_iter();
+    let quotes = quotes.filter(|quote| quote.capacity_type == CapacityType::OnDemand);
+    let machine = |quote: spotwise_market::Quote| OnDemand {
+        dollars_per_hour: quote.price.dollars_per_hour(),
+        shape: quote.shape,
+    };
+    quotes.map(machine).collect()
+}

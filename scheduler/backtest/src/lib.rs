@@ -1,0 +1,26 @@
+//! Backtests: what policies would have paid on recorded markets.
+//!
+//! [`single`] runs one job a window, to compare policies with each other and
+//! with the exact optimum. [`workload`] lets many jobs compete for limited
+//! capacity through the very phases of the scheduler, in a [`World`](spotwise_control::world::World) on virtual
+//! time.
+
+mod crew;
+mod crowd;
+mod error;
+mod index;
+mod jobs;
+mod measure;
+mod parallel;
+mod plot;
+mod recording;
+pub mod single;
+pub mod workload;
+
+pub use crowd::CrowdOptions;
+pub use error::BacktestError;
+pub use index::{Entry, read_entry};
+pub use jobs::{JobsOptions, Skipped};
+pub use measure::{Measures, Series};
+pub use plot::plot;
+pub use recording::{Source, read_market};

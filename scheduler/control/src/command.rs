@@ -1,0 +1,249 @@
+//! What may be asked of the control plane. A command is data: `intake` decides what
+//! becomes of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use spotwise_model::attempt::{CheckpointRef, Exit, Progress, Told};
+use spotwise_model::memory::MemoryUse;
+use spotwise_model::spec::{Edit, Submission};
+use spotwise_model::{AttemptId, Ending, Job, JobId, JobSpec, Money};
+
+/// A checkpoint that a worker has loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Who wrote it.
+    pub attempt: AttemptId,
+    /// Its number in that attempt.
+    pub sequence: u32,
+    /// Size of its shards.
+    pub bytes: u64,
+    /// The step and the total (0 for unknown) it holds, if known.
+    pub step: Option<(u64, u64)>,
+}
+
+impl From<CheckpointRef> for Loaded {
+    fn from(it: CheckpointRef) -> Self {
+        let CheckpointRef { attempt, sequence, bytes, progress, .. } = it;
+        let step = progress.step.map(|step| (step, progress.total_steps.unwrap_or(0)));
+        Self { attempt, sequence, bytes, step }
+    }
+}
+
+/// What somebody wants done.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept all jobs of a submission, or none.
+    Submit(Submit),
+    /// Keep forecasts ready for such jobs for a while: somebody asks what they
+    /// would cost.
+    Expect(Vec<Arc<JobSpec>>),
+    /// Bring ended jobs back, or none.
+    Resubmit(Resubmit),
+    /// Change the terms of a job.
+    Edit(EditJob),
+    /// Cancel jobs.
+    Cancel {
+        /// Which.
+        job: JobId,
+        /// All jobs of the same submission.
+        group: bool,
+    },
+    /// Cancel all elements of an array.
+    CancelArray {
+        /// Its element 0.
+        first: JobId,
+    },
+    /// A worker asks what to do.
+    Register {
+        /// Who asks.
+        worker: WorkerId,
+        /// How the pool knows it.
+        handle: String,
+        /// Where the rest of its gang finds it.
+        address: String,
+    },
+    /// A worker is alive.
+    Heartbeat {
+        /// Who.
+        worker: WorkerId,
+        /// The step and the total (0 for unknown) it last read, if any.
+        step: Option<(u64, u64)>,
+        /// What its command has used so far, where it measures.
+        memory: Option<MemoryUse>,
+    },
+    /// What a worker's command has used up to its end; its end is said next.
+    Measured {
+        /// Whose.
+        worker: WorkerId,
+        /// How much.
+        memory: MemoryUse,
+    },
+    /// A worker's command runs.
+    Started {
+        /// Whose.
+        worker: WorkerId,
+        /// The checkpoint that was really loaded.
+        restored: Option<Loaded>,
+        /// Checkpoints that did not verify.
+        rejected_checkpoints: u32,
+    },
+    /// A checkpoint is durable and verified.
+    Checkpointed {
+        /// Whose.
+        worker: WorkerId,
+        /// Its number in the attempt.
+        sequence: u32,
+        /// Size of its shards.
+        bytes: u64,
+        /// The step and the total (0 for unknown) it holds, if known.
+        step: Option<(u64, u64)>,
+    },
+    /// A worker's command ended.
+    Exited {
+        /// Whose.
+        worker: WorkerId,
+        /// How.
+        exit: Exit,
+        /// What the command had been told by then.
+        told: Told,
+        /// The last step and total, if known.
+        step: Option<(u64, u64)>,
+    },
+    /// A worker has ended its command by itself, since its money was over and
+    /// nobody had told it a later time.
+    OutOfMoney {
+        /// Which.
+        worker: WorkerId,
+        /// How the command ended then.
+        exit: Exit,
+        /// What the command had been told by then.
+        told: Told,
+        /// The last step and total, if known.
+        step: Option<(u64, u64)>,
+    },
+    /// A worker has something to say of a job's files.
+    Note {
+        /// Which.
+        worker: WorkerId,
+        /// From 1: one that comes again is the same.
+        number: u32,
+        /// In words, on one line.
+        message: String,
+    },
+    /// A worker could not start its command.
+    StartFailed {
+        /// Whose.
+        worker: WorkerId,
+        /// Why.
+        message: String,
+    },
+    /// The pool refused to launch a worker.
+    LaunchFailed {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        message: String,
+        /// Whether the same may go through later: too many calls, no capacity.
+        retryable: bool,
+    },
+    /// The answer of a launch call was lost.
+    LaunchUnknown {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The pool says that a worker is gone.
+    WorkerGone {
+        /// Which.
+        worker: WorkerId,
+    },
+}
+
+impl Command {
+    /// Whether it comes from what runs, and costs money while nobody listens.
+    /// Cancelling saves money; only new work can wait.
+    pub const fn is_urgent(&self) -> bool {
+        !matches!(self, Self::Submit(_) | Self::Resubmit(_) | Self::Expect(_))
+    }
+}
+
+/// Jobs to accept.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// The validated document.
+    pub submission: Submission,
+    /// SHA-256 of the canonical document, in hex.
+    pub document_hash: String,
+    /// The client's idempotency key.
+    pub key: Option<String>,
+    /// What the store remembers of that key, looked up before.
+    pub known: Option<(String, Vec<JobId>)>,
+    /// How jobs that `after` names by number ended, where they have left memory.
+    pub ended_parents: Vec<(JobId, Ending)>,
+    /// The elements, in order, of arrays that `after` names by number and waits for
+    /// element by element.
+    pub arrays: BTreeMap<JobId, Vec<JobId>>,
+}
+
+/// Jobs that come back.
+#[derive(Clone, Debug, Default)]
+pub struct Resubmit {
+    /// Which, each after those it waits for.
+    pub jobs: Vec<Again>,
+    /// What stands now for jobs that came back before: their newest resubmissions.
+    pub heads: BTreeMap<JobId, JobId>,
+    /// How jobs ended that these wait for, where they have left memory.
+    pub ended_parents: Vec<(JobId, Ending)>,
+    /// The client's idempotency key.
+    pub key: Option<String>,
+    /// SHA-256 of what was asked, in hex.
+    pub hash: String,
+    /// What the store remembers of that key, looked up before.
+    pub known: Option<(String, Vec<JobId>)>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// As it ended.
+    pub old: Job,
+    /// What runs now.
+    pub spec: JobSpec,
+    /// Whether it goes on from where the old one was saved.
+    pub goes_on: bool,
+    /// Jobs that the old one was a resubmission of.
+    pub replaces: Vec<JobId>,
+}
+
+/// A job whose terms change.
+#[derive(Clone, Debug)]
+pub struct EditJob {
+    /// Which.
+    pub job: JobId,
+    /// What changes.
+    pub edit: Edit,
+    /// The client's idempotency key.
+    pub key: Option<String>,
+    /// SHA-256 of the job and what changes, in hex.
+    pub hash: String,
+    /// What the store remembers of that key, looked up before.
+    pub known: Option<(String, Vec<JobId>)>,
+    /// Where an attempt of it lives: what it has used of its budget and needs to stop
+    /// cleanly, and when that was reckoned (wall time).
+    pub used: Option<(Timestamp, Money)>,
+}
+
+/// One worker: an attempt and its rank in the gang.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkerId {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// 0 to nodes - 1.
+    pub rank: u32,
+}
+
+/// A step as workers report it, as progress.
+pub fn progress_of_step(step: Option<(u64, u64)>) -> Option<Progress> {
+    step.map(|(step, total)| Progress::of_step(step, (total > 0).then_some(total)))
+}

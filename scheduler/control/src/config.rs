@@ -1,0 +1,72 @@
+//! What the operator chose, as far as decisions depend on it.
+
+use std::time::Duration;
+
+use spotwise_model::policy::Policy;
+
+/// The operator's choices that bear on decisions.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Market seconds per wall second; more than 1 only for a replay.
+    pub speed: u32,
+    /// From the notice of an interruption to the end of the machine (wall time). EC2
+    /// gives 120 s.
+    pub notice_lead: Duration,
+    /// A worker stops itself when it has not been answered for this long, and the
+    /// scheduler gives it up `LEASE_MARGIN` later. Longer than an outage of the
+    /// database that jobs shall survive; machines that die are known sooner, from
+    /// their pool.
+    pub lease: Duration,
+    /// Grace from SIGTERM to SIGKILL where the job's spec does not say (wall time).
+    pub default_grace: Duration,
+    /// Who starts workers.
+    pub launcher: Launcher,
+    /// Longest time one planning round may take.
+    pub plan_time_limit: Duration,
+    /// Jobs that may be live at once; more are refused as overload.
+    pub max_live_jobs: usize,
+    /// The operator's policy.
+    pub policy: Policy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            speed: 1,
+            notice_lead: Duration::from_secs(120),
+            lease: Duration::from_secs(300),
+            default_grace: Duration::from_secs(10),
+            launcher: Launcher::Local,
+            plan_time_limit: Duration::from_secs(5),
+            max_live_jobs: MAX_LIVE_JOBS,
+            policy: Policy::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Raises durations of the market that stand for something real on this machine: at
+    /// this speed they cannot be shorter than what it takes on the wall. Starting a
+    /// process takes about one second, a round and a stop with its checkpoint up to two.
+    pub fn fit_to_speed(&mut self) {
+        let market = |wall: u64| Duration::from_secs(wall).saturating_mul(self.speed);
+        let (start, stop) = (market(1), market(2));
+        self.policy.changeover = self.policy.changeover.max(start);
+        self.policy.deadline_margin = self.policy.deadline_margin.max(stop);
+    }
+}
+
+/// Jobs that may be live at once where nothing else is said.
+const MAX_LIVE_JOBS: usize = 200_000;
+
+/// Who starts workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Launcher {
+    /// The scheduler, as processes on this machine.
+    #[default]
+    Local,
+    /// Somebody else; the workers register by themselves.
+    External,
+}
+
+pub use spotwise_model::timing::LEASE_MARGIN;

@@ -1,0 +1,95 @@
+//! Small states for tests, of this crate and of its neighbours.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::attempt::{AttemptState, NodeReport, Progress};
+use spotwise_model::id::{InstanceType, PoolName, Zone};
+use spotwise_model::job::DeadlineSource;
+use spotwise_model::plan::{Rule, Why, Wished};
+use spotwise_model::spec::{Format, parse};
+use spotwise_model::{
+    Attempt, AttemptId, CapacityType, Instance, InstanceId, InstanceState, Job, JobId, Money,
+    NodeShape, Now, OfferKey, Price, Share,
+};
+
+use crate::core::{Change, State};
+
+const HOUR: i64 = 3_600;
+
+/// Hours after a round time.
+pub fn at(hour: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 / HOUR * HOUR + hour * HOUR).unwrap()
+}
+
+/// Both clocks at that hour.
+pub fn now(hour: i64) -> Now {
+    Now { market: at(hour), wall: at(hour) }
+}
+
+/// A waiting job of one hour.
+pub fn job(id: u64, class: &str) -> Job {
+    let text = format!("name: x\ncommand: [x]\nclass: {class}\nwork: {{duration: 1h}}\n");
+    let spec = parse(text.as_bytes(), Format::Yaml).unwrap().jobs.remove(0);
+    let spec = spec.into();
+    Job {
+        deadline_source: DeadlineSource::Derived,
+        attempts: 1,
+        ..Job::new(JobId(id), spec, at(0), at(99))
+    }
+}
+
+/// A live machine of eight CPUs.
+pub fn machine(id: u64, zone: &str, capacity_type: CapacityType) -> Instance {
+    Instance {
+        id: InstanceId(id),
+        offer: OfferKey {
+            pool: PoolName::new("local"),
+            zone: Zone::new(zone),
+            instance_type: InstanceType::new("m"),
+            capacity_type,
+        },
+        shape: NodeShape { cpu_milli: 8_000, ..NodeShape::default() },
+        launch_price: Price::from_micros_per_hour(300_000),
+        on_demand: Price::from_micros_per_hour(1_000_000),
+        state: InstanceState::Live { since: at(0) },
+        stints: Vec::new(),
+    }
+}
+
+/// On that many of the eight CPUs of each machine.
+pub fn attempt(job: u64, machines: &[&Instance], cpus: u64, state: AttemptState) -> Attempt {
+    Attempt {
+        id: AttemptId { job: JobId(job), number: 1 },
+        instances: machines.iter().map(|machine| machine.id).collect(),
+        nodes: vec![NodeReport::default(); machines.len()],
+        offer: machines[0].offer.clone(),
+        share: Share { cpu_milli: cpus * 1_000, ..Share::default() },
+        seats: Vec::new(),
+        restore: None,
+        why: Why {
+            rule: Rule::Cheapest,
+            expected_cost: Money::ZERO,
+            finish: at(9),
+            slack: Duration::ZERO,
+            wished: Wished::default(),
+            transfer: Money::ZERO,
+            alternatives: Vec::new(),
+        },
+        hold: Money::ZERO,
+        state,
+        stop: None,
+        fuse: None,
+        progress: Progress::default(),
+        checkpoint: None,
+    }
+}
+
+/// The state that these changes make.
+pub fn state_of(changes: Vec<Change>) -> State {
+    let mut state = State::default();
+    for mut change in changes {
+        state.apply(&mut change);
+    }
+    state
+}

@@ -1,0 +1,374 @@
+//! The charges of one machine, billed as EC2 does: whole seconds at the price
+//! in force, a minimum, and nothing for a spot machine that the provider takes
+//! back within its first hour.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use spotwise_model::commitment;
+use spotwise_model::instance::EndedBy;
+use spotwise_model::ledger::LineKind;
+use spotwise_model::policy::Policy;
+use spotwise_model::{
+    AttemptId, CapacityType, Instance, InstanceState, LedgerEntry, Money, NodeShape, Price, Share,
+    Stint,
+};
+
+use super::split::{METHOD, distribute, machine_weight, share_weight};
+use spotwise_market::Segment;
+
+/// Everything that the charges of a machine depend on.
+#[derive(Clone, Debug)]
+pub struct InstanceBill<'a> {
+    /// The machine.
+    pub instance: &'a Instance,
+    /// The prices over its life, in order. Where they leave a gap the price
+    /// before counts, at its begin the launch price.
+    pub segments: &'a [Segment],
+    /// The on-demand price of the same type: the counterfactual.
+    pub on_demand: Price,
+    /// Who used it, and when.
+    pub uses: Vec<Use>,
+    /// The operator's settings: waiver and minimum.
+    pub policy: &'a Policy,
+}
+
+/// One attempt on the machine. Times are market time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Use {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// What it took of the machine.
+    pub share: Share,
+    /// From when the machine was its own: placed, or bought for it.
+    pub from: Timestamp,
+    /// When its command began, if it did.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// Work up to here counts: the last checkpoint, or the end where nothing was
+    /// lost. None where nothing counts.
+    pub useful_until: Option<Timestamp>,
+    /// What the entries are labelled with: `model`, `class`, the job's tags.
+    pub dimensions: BTreeMap<String, String>,
+}
+
+/// The ledger entries of a machine that has ended; none while it lives.
+///
+/// Each price segment is rounded once, half to even, and its amount cut into
+/// lines that add up to it exactly; the same for the on-demand counterfactual.
+/// Whatever no attempt used is idle: a line of its own beside each attempt that
+/// ran meanwhile (the unused cost of AWS's split cost allocation), or nobody's
+/// where none did, the rest of the billed minimum included. A
+/// waived machine keeps its lines, each followed in the end by one that cancels
+/// it; the counterfactual is not waived.
+pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
+    let InstanceState::Ended { since, at, by, .. } = bill.instance.state else {
+        return Vec::new();
+    };
+    let life = Span { from: since.as_second(), to: at.as_second().max(since.as_second()) };
+    let minimum = i64::try_from(bill.policy.minimum_billed.as_secs()).unwrap_or(i64::MAX);
+    // What a commitment pays is paid by the second, used or not.
+    let minimum = if bill.instance.stints.iter().any(Stint::pays) { 0 } else { minimum };
+    let billed = Span { from: life.from, to: life.to.max(life.from.saturating_add(minimum)) };
+
+    let machine = Machine::new(&bill.instance.shape, phases(&bill.uses, life));
+    let mut entries = Vec::new();
+    for Priced { span, price, stint } in priced(bill, billed) {
+        let lines = machine.lines(span);
+        let weights: Vec<u128> = lines.iter().map(|line| line.weight).collect();
+        let amounts = distribute(price.charge(span.seconds()), &weights);
+        let on_demand = distribute(bill.on_demand.charge(span.seconds()), &weights);
+        for ((line, amount), on_demand_amount) in lines.iter().zip(amounts).zip(on_demand) {
+            let paid = (price, amount, on_demand_amount);
+            entries.push(entry(bill.instance, line, paid, stint));
+        }
+    }
+    if is_waived(bill, life, by) {
+        let waivers: Vec<LedgerEntry> = entries.iter().map(waiver).collect();
+        entries.extend(waivers);
+    }
+    for (sequence, entry) in (0..).zip(&mut entries) {
+        entry.sequence = sequence;
+    }
+    entries
+}
+
+/// A stretch of whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    from: i64,
+    to: i64,
+}
+
+impl Span {
+    fn seconds(self) -> u64 {
+        u64::try_from(self.to - self.from).unwrap_or(0)
+    }
+
+    fn and(self, other: Self) -> Self {
+        let from = self.from.max(other.from);
+        Self { from, to: self.to.min(other.to).max(from) }
+    }
+}
+
+/// A use with the spans of its three kinds of line.
+type Phased<'a> = (&'a Use, [(LineKind, Span); 3]);
+
+fn phases(uses: &[Use], life: Span) -> Vec<Phased<'_>> {
+    let mut uses: Vec<&Use> = uses.iter().collect();
+    uses.sort_by_key(|used| (used.from, used.attempt));
+    uses.into_iter()
+        .map(|used| {
+            let from = used.from.as_second().clamp(life.from, life.to);
+            let ended = used.ended.as_second().clamp(from, life.to);
+            let started = used.started.map_or(ended, |at| at.as_second().clamp(from, ended));
+            let useful = used.useful_until.map_or(started, |at| at.as_second());
+            let useful = useful.clamp(started, ended);
+            let spans = [
+                (LineKind::Startup, Span { from, to: started }),
+                (LineKind::Compute, Span { from: started, to: useful }),
+                (LineKind::LostWork, Span { from: useful, to: ended }),
+            ];
+            (used, spans)
+        })
+        .collect()
+}
+
+fn whole(spans: &[(LineKind, Span); 3]) -> Span {
+    let [(_, first), _, (_, last)] = spans;
+    Span { from: first.from, to: last.to }
+}
+
+/// A machine and what runs on it.
+struct Machine<'a> {
+    weight: u128,
+    uses: Vec<Phased<'a>>,
+    /// What is used of it from each second on, until the next entry.
+    load: BTreeMap<i64, u128>,
+}
+
+/// A ledger entry without its money.
+struct Line<'a> {
+    used: Option<&'a Use>,
+    kind: LineKind,
+    span: Span,
+    /// Share of the machine x seconds.
+    weight: u128,
+}
+
+impl<'a> Machine<'a> {
+    fn new(shape: &NodeShape, uses: Vec<Phased<'a>>) -> Self {
+        let mut changes: BTreeMap<i64, (u128, u128)> = BTreeMap::new();
+        for (used, spans) in &uses {
+            let span = whole(spans);
+            let weight = share_weight(&used.share);
+            changes.entry(span.from).or_default().0 += weight;
+            changes.entry(span.to).or_default().1 += weight;
+        }
+        let mut used = 0;
+        let load: BTreeMap<i64, u128> = changes
+            .into_iter()
+            .map(|(second, (taken, given_back))| {
+                used = used + taken - given_back;
+                (second, used)
+            })
+            .collect();
+        // Shares that run together never exceed the machine; should a pool ever
+        // say otherwise, its jobs pay for all of it and no weight is negative.
+        let busiest = load.values().copied().max().unwrap_or(0);
+        Self { weight: machine_weight(shape).max(busiest).max(1), uses, load }
+    }
+
+    /// What happened within one price: the lines of every use, then what was
+    /// idle. Their weights add up to the machine's weight x the seconds.
+    fn lines(&self, within: Span) -> Vec<Line<'a>> {
+        let mut lines = Vec::new();
+        for (used, spans) in &self.uses {
+            for (kind, span) in spans {
+                let span = span.and(within);
+                if span.seconds() > 0 {
+                    let weight = share_weight(&used.share) * u128::from(span.seconds());
+                    lines.push(Line { used: Some(*used), kind: *kind, span, weight });
+                }
+            }
+        }
+        lines.sort_by_key(|line| line.span.from);
+        lines.extend(self.idle(within));
+        lines
+    }
+
+    /// What nobody used: while jobs run, theirs in proportion to what they
+    /// take, since the machine was kept for them; else nobody's.
+    fn idle(&self, within: Span) -> Vec<Line<'a>> {
+        let before = self.load.range(..=within.from).next_back().map_or(0, |(_, used)| *used);
+        let mut steps = vec![(within.from, before)];
+        steps.extend(
+            self.load.range(within.from + 1..within.to).map(|(second, used)| (*second, *used)),
+        );
+        let ends = steps.iter().skip(1).map(|(second, _)| *second).chain([within.to]);
+        let mut lines: Vec<Line<'a>> = Vec::new();
+        for ((from, used), to) in steps.iter().copied().zip(ends) {
+            let span = Span { from, to };
+            let weight = (self.weight - used) * u128::from(span.seconds());
+            for line in self.shared(span, used, weight) {
+                let same = |last: &&mut Line<'a>| {
+                    last.span.to == from
+                        && last.used.map(|u| u.attempt) == line.used.map(|u| u.attempt)
+                };
+                match lines.iter_mut().rev().find(same) {
+                    _ if line.weight == 0 => {}
+                    Some(last) => {
+                        last.span.to = to;
+                        last.weight += line.weight;
+                    }
+                    None => lines.push(line),
+                }
+            }
+        }
+        lines
+    }
+
+    /// The idle `weight` of a stretch in which the same jobs run throughout,
+    /// shared among them; the first also gets what does not divide.
+    fn shared(&self, span: Span, load: u128, weight: u128) -> Vec<Line<'a>> {
+        let line = |used, weight| Line { used, kind: LineKind::Idle, span, weight };
+        let running = self.uses.iter().filter(|(_, spans)| {
+            let life = whole(spans);
+            life.from <= span.from && span.to <= life.to
+        });
+        let mut lines: Vec<Line<'a>> = running
+            .map(|(used, _)| line(Some(*used), weight * share_weight(&used.share) / load.max(1)))
+            .collect();
+        let given: u128 = lines.iter().map(|line| line.weight).sum();
+        match lines.first_mut() {
+            Some(first) => first.weight += weight - given,
+            None => lines.push(line(None, weight)),
+        }
+        lines
+    }
+}
+
+/// The billed time cut at every change of price, without gap or overlap.
+fn price_spans(bill: &InstanceBill<'_>, billed: Span) -> Vec<(Span, Price)> {
+    let mut spans: Vec<(Span, Price)> = vec![(billed, bill.instance.launch_price)];
+    for segment in bill.segments {
+        let from = segment.from.as_second();
+        if from >= billed.to {
+            break;
+        }
+        let from = from.max(billed.from);
+        if let Some((last, price)) = spans.last_mut()
+            && *price != segment.price
+            && from >= last.from
+        {
+            last.to = from;
+            spans.push((Span { from, to: billed.to }, segment.price));
+        }
+    }
+    spans.retain(|(span, _)| span.seconds() > 0);
+    // A price of less than a second parts nothing: each cut is a rounding.
+    spans.dedup_by(|(next, price), (span, same)| {
+        let one = *price == *same;
+        if one {
+            span.to = next.to;
+        }
+        one
+    });
+    spans
+}
+
+/// A stretch of one price, and what pays for it.
+struct Priced<'a> {
+    span: Span,
+    price: Price,
+    stint: Option<&'a Stint>,
+}
+
+/// The stretches of a bill: those of the market, with the stints of commitments
+/// in their place.
+fn priced<'a>(bill: &InstanceBill<'a>, billed: Span) -> Vec<Priced<'a>> {
+    let mut all = Vec::new();
+    let mut reached = billed.from;
+    let instance: &'a Instance = bill.instance;
+    let market = price_spans(bill, billed);
+    let bought = |from: i64, to: i64| {
+        let within = Span { from, to: to.max(from) };
+        let cut = market.iter().map(|(span, price)| (span.and(within), *price));
+        let cut = cut.map(|(span, price)| Priced { span, price, stint: None });
+        cut.collect::<Vec<_>>()
+    };
+    for stint in instance.stints.iter().filter(|stint| stint.pays()) {
+        let paid = Span { from: stint.from.as_second(), to: stint.until.as_second() };
+        let paid = paid.and(Span { from: reached, to: billed.to });
+        all.extend(bought(reached, paid.from.min(billed.to)));
+        reached = reached.max(paid.to).min(billed.to.max(reached));
+        all.push(Priced { span: paid, price: stint.price, stint: Some(stint) });
+    }
+    all.extend(bought(reached, billed.to));
+    all.retain(|priced| priced.span.seconds() > 0);
+    all
+}
+
+/// A spot machine that the provider takes back within its first hour is free.
+fn is_waived(bill: &InstanceBill<'_>, life: Span, by: EndedBy) -> bool {
+    bill.instance.offer.capacity_type == CapacityType::Spot
+        && by == EndedBy::Provider
+        && life.seconds() < bill.policy.interruption_waiver.as_secs()
+}
+
+fn entry(
+    instance: &Instance,
+    line: &Line<'_>,
+    (price, amount, on_demand_amount): (Price, Money, Money),
+    stint: Option<&Stint>,
+) -> LedgerEntry {
+    let mut offer = instance.offer.clone();
+    let mut dimensions = line.used.map(|used| used.dimensions.clone()).unwrap_or_default();
+    if let Some(stint) = stint {
+        offer.capacity_type = CapacityType::Reserved;
+        dimensions.insert(commitment::DIMENSION.to_owned(), stint.commitment.clone());
+    } else if offer.capacity_type == CapacityType::Reserved {
+        offer.capacity_type = CapacityType::OnDemand;
+    }
+    LedgerEntry {
+        instance: instance.id,
+        sequence: 0,
+        attempt: line.used.map(|used| used.attempt),
+        kind: line.kind,
+        offer,
+        from: moment(line.span.from),
+        to: moment(line.span.to),
+        price,
+        amount,
+        on_demand_amount,
+        method: METHOD.to_owned(),
+        dimensions,
+        booked: None,
+    }
+}
+
+fn waiver(entry: &LedgerEntry) -> LedgerEntry {
+    LedgerEntry {
+        kind: LineKind::Waiver,
+        amount: -entry.amount,
+        on_demand_amount: Money::ZERO,
+        ..entry.clone()
+    }
+}
+
+fn moment(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+#[path = "charge_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "price_tests.rs"]
+mod price_tests;
+
+#[cfg(test)]
+#[path = "charge_properties.rs"]
+mod properties;

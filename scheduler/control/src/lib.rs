@@ -1,0 +1,21 @@
+//! The control plane as pure functions: the state and the changes to it, commands and
+//! what becomes of them, the phases of a round, and the ledger.
+//!
+//! Nothing here is asynchronous, does I/O, reads a clock or draws a random number:
+//! time and prices are arguments. The `scheduler` crate runs it on real time and
+//! commits what it decided; the simulator and the backtests run it on virtual time.
+
+pub mod command;
+pub mod config;
+pub mod core;
+#[doc(hidden)]
+pub mod fixture;
+pub mod intake;
+pub mod ledger;
+pub mod phase;
+pub mod reply;
+pub mod world;
+
+pub use command::{Command, WorkerId};
+pub use config::Config;
+pub use reply::{Refusal, Reply};

@@ -1,0 +1,120 @@
+//! Which machines commitments pay for: begins and ends their stints.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use spotwise_model::{CapacityType, Commitment, Instance, InstanceState, Now, Stint};
+
+use crate::core::due::Due;
+use crate::core::{Change, State};
+use spotwise_market::Market;
+
+/// Ends the stints of commitments that are over or not declared any more, draws
+/// out those of renewed ones, and lets what is left pay for machines that run on
+/// demand: as with reserved instances, whatever matches is paid. What lies before
+/// `now` is never paid otherwise than it was.
+pub fn commit(state: &State, market: &Market, now: Now) -> Vec<Change> {
+    if market.commitments().is_empty() && !state.instances.values().any(is_paid_for) {
+        return Vec::new();
+    }
+    let now = now.market;
+    let active = |c: &&Commitment| c.is_active(now);
+    let mut left: BTreeMap<&str, (&Commitment, u32)> = market
+        .commitments()
+        .iter()
+        .filter(active)
+        .map(|commitment| (commitment.name.as_str(), (commitment, commitment.machines)))
+        .collect();
+    let mut changes = Vec::new();
+    let mut bought: Vec<Instance> = Vec::new();
+    for instance in state.instances.values().filter(|instance| !instance.ended()) {
+        let Some(until) = instance.stint().map(|stint| paid_until(instance, stint, &mut left, now))
+        else {
+            bought.push(instance.clone());
+            continue;
+        };
+        let after = instance.clone().paid_until(until, now);
+        if after.stint().is_none() {
+            bought.push(after);
+        } else if after != *instance {
+            changes.push(after.into());
+        }
+    }
+    for instance in bought {
+        let after = begin(instance, &mut left, now);
+        if state.instances.get(&after.id) != Some(&after) {
+            changes.push(after.into());
+        }
+    }
+    changes
+}
+
+/// When a commitment that pays for a machine is over; what is declared are changes
+/// of the market.
+pub fn due(state: &State, due: &mut Due) {
+    let paid = state.instances.values().filter(|instance| is_paid_for(instance));
+    due.market(paid.filter_map(Instance::stint).map(|stint| stint.until));
+}
+
+fn is_paid_for(instance: &Instance) -> bool {
+    !instance.ended() && instance.stint().is_some()
+}
+
+/// Until when its commitment pays for a machine; `now` where it does not.
+fn paid_until(
+    instance: &Instance,
+    stint: &Stint,
+    left: &mut BTreeMap<&str, (&Commitment, u32)>,
+    now: Timestamp,
+) -> Timestamp {
+    // Past its end nothing is drawn out: that time is billed on demand.
+    if stint.until <= now {
+        return now;
+    }
+    match left.get_mut(stint.commitment.as_str()) {
+        Some((commitment, machines))
+            if *machines > 0 && commitment.price == stint.price && pays(commitment, instance) =>
+        {
+            *machines -= 1;
+            commitment.until
+        }
+        _ => now,
+    }
+}
+
+fn pays(commitment: &Commitment, instance: &Instance) -> bool {
+    commitment.instance_type == instance.offer.instance_type
+        && commitment.zone == instance.offer.zone
+}
+
+/// A machine on demand on what is left of the commitment that lasts longest, if
+/// one has anything left for it.
+fn begin(
+    instance: Instance,
+    left: &mut BTreeMap<&str, (&Commitment, u32)>,
+    now: Timestamp,
+) -> Instance {
+    let on_demand = instance.offer.capacity_type == CapacityType::OnDemand
+        && matches!(instance.state, InstanceState::Live { .. });
+    let open = left
+        .values_mut()
+        .filter(|(commitment, machines)| on_demand && *machines > 0 && pays(commitment, &instance));
+    // Of two that last as long the first by name.
+    let best = open.reduce(|best, other| if other.0.until > best.0.until { other } else { best });
+    match best {
+        Some((commitment, machines)) => {
+            *machines -= 1;
+            instance.with_stint(Stint {
+                commitment: commitment.name.clone(),
+                price: commitment.price,
+                from: now,
+                until: commitment.until,
+            })
+        }
+        None => instance,
+    }
+}
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

@@ -1,0 +1,44 @@
+//! Room that has come free is filled in the round in which it does, by what the last
+//! plan left: nobody waits for the next one, which looks at everything anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spotwise_model::id::PoolName;
+use spotwise_model::{Now, Plan};
+
+use super::admit::{self, ArrayLoad};
+use super::forecast::{is_any_missing, speaks_to};
+use super::plan::{effective_deadlines, plan_job, snapshot};
+use crate::config::{Config, Launcher};
+use crate::core::State;
+
+/// Places for jobs that wait, to be taken in like those of any plan; none where
+/// nobody waits who may go. Machines of this machine's own pool cost nothing to give
+/// back; others are bought by plans.
+pub fn fill(state: &State, pool: &PoolName, config: &Config, now: Now) -> Option<Plan> {
+    let mut load = ArrayLoad::count(state);
+    let unknown = is_any_missing(state);
+    let first = state.seen.queue.first(&state.jobs, |job| {
+        let open = job.cancel_asked.is_none()
+            && !(unknown && speaks_to(&job.spec))
+            && admit::obstacle(state, job, &load, now).is_none();
+        if open {
+            load.add(job);
+        }
+        open
+    });
+    if first.is_empty() {
+        return None;
+    }
+    // Deadlines of others bear on a job only where others wait for it.
+    let chained = state.jobs.values().any(|job| !job.after.is_empty());
+    let live = state.jobs.values().filter(|job| chained && !job.state.is_terminal());
+    let deadlines = effective_deadlines(live, config.policy.changeover);
+    let jobs = first.into_iter().map(|job| plan_job(state, job, &deadlines)).collect();
+    let input = snapshot(state, config, jobs, &deadlines, now);
+    let own = (config.launcher == Launcher::Local).then(|| pool.clone());
+    let returnable: BTreeSet<PoolName> = own.into_iter().collect();
+    let filled = spotwise_solver::fill(&input, state.seen.queue.guide(), &returnable);
+    // Why the others wait, plans say.
+    Some(Plan { waits: BTreeMap::new(), ..filled })
+}

@@ -1,0 +1,97 @@
+use spotwise_model::attempt::Exit;
+use spotwise_model::time::after;
+use spotwise_model::{CapacityType, Outcome};
+
+use super::*;
+use crate::fixture::{at, attempt, machine, state_of};
+
+fn second(second: u64) -> Now {
+    let at = after(at(0), Duration::from_secs(second));
+    Now { market: at, wall: at }
+}
+
+fn launching(certainty: Certainty) -> AttemptState {
+    AttemptState::Launching { since: second(0), certainty }
+}
+
+/// A gang of two in this state.
+fn world(state: AttemptState) -> (State, AttemptId) {
+    let both = [machine(1, "a", CapacityType::Spot), machine(2, "a", CapacityType::Spot)];
+    let gang = attempt(1, &[&both[0], &both[1]], 8, state);
+    (state_of(vec![gang.clone().into()]), gang.id)
+}
+
+/// The seconds at which something is asked for, and how much of it.
+fn asked(
+    state: &State,
+    asked: &mut Asked,
+    seconds: impl Iterator<Item = u64>,
+) -> Vec<(u64, usize)> {
+    let look = |tick| (tick, asked.next(state, second(tick)).len());
+    seconds.map(look).filter(|(_, effects)| *effects > 0).collect()
+}
+
+#[test]
+fn a_launch_is_asked_for_once_and_by_every_member() {
+    let (state, id) = world(launching(Certainty::Known));
+    let mut memory = Asked::default();
+    let both = [0, 1].map(|rank| Effect::Launch(WorkerId { attempt: id, rank }));
+    assert_eq!(memory.next(&state, second(0)), both);
+    assert_eq!(asked(&state, &mut memory, 0..1_000), [], "its answer is known");
+}
+
+#[test]
+fn an_ambiguous_launch_is_asked_again_by_the_same_name() {
+    let (mut state, id) = world(launching(Certainty::Unknown));
+    let mut memory = Asked::default();
+    assert_eq!(asked(&state, &mut memory, 0..16), [(0, 2), (5, 2), (10, 2), (15, 2)]);
+    // Who has spoken is there.
+    state.attempts.get_mut(&id).unwrap().nodes[0].registered = Some(second(16));
+    let one = Effect::Launch(WorkerId { attempt: id, rank: 1 });
+    assert_eq!(memory.next(&state, second(20)), [one]);
+    state.attempts.get_mut(&id).unwrap().state =
+        AttemptState::Running { launched: second(0), since: second(21) };
+    assert_eq!(asked(&state, &mut memory, 21..100), [], "it runs");
+}
+
+/// The pool knows a name for good, so it does not matter for how long the
+/// scheduler was away between the call and its answer: 25 hours are longer than
+/// a client token of ECS lasts.
+#[test]
+fn launch_token_expired() {
+    let (mut state, id) = world(launching(Certainty::Known));
+    let first = Asked::default().next(&state, second(0));
+    let day = 25 * 3_600;
+    let mut restarted = Asked::default();
+    assert_eq!(restarted.next(&state, second(day)), first, "the same names, no others");
+    assert_eq!(restarted.next(&state, second(day + 1)), [], "and once");
+    for node in &mut state.attempts.get_mut(&id).unwrap().nodes {
+        node.registered = Some(second(1));
+    }
+    assert_eq!(Asked::default().next(&state, second(day)), [], "both have spoken meanwhile");
+}
+
+#[test]
+fn what_is_over_is_killed_with_ever_longer_pauses() {
+    let over = launching(Certainty::Known).end(second(0), Outcome::Lost).unwrap();
+    let (mut state, id) = world(over);
+    let mut memory = Asked::default();
+    assert_eq!(memory.next(&state, second(0)), [Effect::Kill(id)]);
+    let times: Vec<u64> =
+        asked(&state, &mut memory, 0..60_000).into_iter().map(|(tick, _)| tick).collect();
+    let pauses: Vec<u64> =
+        [0].iter().chain(&times).zip(&times).map(|(from, to)| to - from).collect();
+    assert_eq!(pauses[..4], [20, 40, 80, 160], "twice as long each time");
+    assert_eq!(pauses.iter().max(), Some(&5_120), "and no longer than that");
+    assert!(pauses.is_sorted());
+
+    // What has ended by itself leaves nothing, and what is forgotten is asked
+    // for no more.
+    for node in &mut state.attempts.get_mut(&id).unwrap().nodes {
+        node.exited = Some((second(0), Exit::Code(0)));
+    }
+    assert_eq!(Asked::default().next(&state, second(0)), []);
+    state.attempts.retain(|_| false);
+    assert_eq!(memory.next(&state, second(90_000)), []);
+    assert!(memory.kills.is_empty() && memory.launches.is_empty());
+}

@@ -1,0 +1,261 @@
+//! What is expected of the spot markets: fitted to what has been seen of them,
+//! once in a while, and brought up to date in every round, as long as there is a job
+//! to which it says something, or somebody asks what one would cost. A fit takes
+//! some hundredths of a second and ten megabytes.
+//!
+//! A gang takes all of its machines at once or none: for it a zone is there where
+//! so many can be had, and that comes and goes more often than a single machine
+//! does. So each number of nodes that is asked for has a forecast of its own.
+
+mod gangs;
+mod history;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::id::{InstanceType, PoolName, Zone as ZoneName};
+use spotwise_model::time::{after, between, human};
+use spotwise_model::{CapacityType, Offer, OfferKey};
+use spotwise_solver::Forecast;
+use spotwise_solver::horizon::{Horizon, Terms, Zone, ZoneNow, regions};
+
+use crate::core::{Spells, State};
+use gangs::Gangs;
+pub use gangs::speaks_to;
+use history::History;
+use spotwise_market::Market;
+
+/// A forecast decides in steps of this length.
+const STEP: Duration = Duration::from_secs(900);
+/// Three days ahead.
+const STEPS: usize = 288;
+/// Hours of market time after which a forecast is fitted anew.
+const REFIT_HOURS: f64 = 6.0;
+
+/// What is seen of the markets, and when.
+#[derive(Clone, Copy)]
+struct Sight<'a> {
+    spells: &'a Spells,
+    market: &'a Market,
+    /// The machines of each spot offer, ours included.
+    available: &'a BTreeMap<OfferKey, u32>,
+    now: Timestamp,
+}
+
+/// The forecasts brought up to date; those that nobody wants any more are let go.
+/// `available` are the machines of each spot offer, ours included.
+pub fn look(
+    mut known: Vec<Forecast>,
+    state: &State,
+    market: &Market,
+    available: &BTreeMap<OfferKey, u32>,
+    now: Timestamp,
+) -> Vec<Forecast> {
+    let sight = Sight { spells: &state.spells, market, available, now };
+    let mut forecasts = Vec::with_capacity(known.len());
+    for Wanted { first, offers, nodes } in wanted(state) {
+        let at = known.iter().position(|known| is_it(known, first, nodes));
+        let Some(mut forecast) = at.map(|at| known.swap_remove(at)) else { continue };
+        if !is_of_zones(&forecast, &offers) {
+            continue;
+        }
+        for (offer, (_, at)) in offers.iter().zip(&mut forecast.zones) {
+            *at = zone_now(sight, offer, nodes);
+        }
+        forecasts.push(forecast);
+    }
+    forecasts
+}
+
+/// The first forecast that is missing or too old, ready to be fitted.
+pub fn due(
+    state: &State,
+    market: &Market,
+    available: &BTreeMap<OfferKey, u32>,
+    changeover: Duration,
+    now: Timestamp,
+) -> Option<Fit> {
+    let sight = Sight { spells: &state.spells, market, available, now };
+    let due = wanted(state).into_iter().find(|wanted| is_due(state, wanted, now))?;
+    Some(Fit::new(sight, &due, changeover))
+}
+
+/// Whether there is one that nobody has fitted yet. One that is too old does until
+/// it is fitted anew.
+pub fn is_any_missing(state: &State) -> bool {
+    wanted(state).iter().any(|wanted| known(state, wanted).is_none())
+}
+
+/// Whether there is one that is missing or too old.
+pub fn is_any_due(state: &State, now: Timestamp) -> bool {
+    wanted(state).iter().any(|wanted| is_due(state, wanted, now))
+}
+
+fn is_due(state: &State, wanted: &Wanted<'_>, now: Timestamp) -> bool {
+    !known(state, wanted).is_some_and(|known| is_fresh(known, now))
+}
+
+fn known<'s>(state: &'s State, wanted: &Wanted<'_>) -> Option<&'s Forecast> {
+    let mut known = state.seen.forecasts.iter();
+    let known = known.find(|known| is_it(known, wanted.first, wanted.nodes));
+    known.filter(|known| is_of_zones(known, &wanted.offers))
+}
+
+/// Puts a forecast in the place of the one before it, unless it knows more than is
+/// known by now: the market's time may have gone back since it was begun. Says
+/// whether it has.
+pub fn take(forecasts: &mut Vec<Forecast>, fitted: Forecast, now: Timestamp) -> bool {
+    if after(fitted.first, fitted.sight.span) > now {
+        return false;
+    }
+    let name = |f: &Forecast| (f.pool.clone(), f.instance_type.clone(), f.nodes);
+    match forecasts.iter_mut().find(|known| name(known) == name(&fitted)) {
+        Some(known) => *known = fitted,
+        None => forecasts.push(fitted),
+    }
+    true
+}
+
+/// A machine type of a pool, its spot offers, and a number of nodes.
+struct Wanted<'a> {
+    first: &'a Offer,
+    offers: Vec<&'a Offer>,
+    nodes: u32,
+}
+
+/// Every forecast that there is to be.
+fn wanted(state: &State) -> Vec<Wanted<'_>> {
+    let gangs = Gangs::of(state);
+    if gangs.is_empty() {
+        return Vec::new();
+    }
+    let mut by_type: BTreeMap<(&PoolName, &InstanceType), Vec<&Offer>> = BTreeMap::new();
+    let spot = |offer: &&Offer| offer.key.capacity_type == CapacityType::Spot;
+    for offer in state.seen.offers.iter().filter(spot) {
+        by_type.entry((&offer.key.pool, &offer.key.instance_type)).or_default().push(offer);
+    }
+    let each = by_type.into_values().filter_map(|offers| Some((*offers.first()?, offers)));
+    each.flat_map(|(first, offers)| {
+        let sizes = gangs.sizes(&first.shape).into_iter();
+        sizes.map(move |nodes| Wanted { first, offers: offers.clone(), nodes })
+    })
+    .collect()
+}
+
+fn is_it(forecast: &Forecast, first: &Offer, nodes: u32) -> bool {
+    forecast.pool == first.key.pool
+        && forecast.instance_type == first.key.instance_type
+        && forecast.nodes == nodes
+}
+
+fn is_of_zones(forecast: &Forecast, offers: &[&Offer]) -> bool {
+    offers.iter().map(|o| &o.key.zone).eq(forecast.zones.iter().map(|(zone, _)| zone))
+}
+
+fn is_fresh(forecast: &Forecast, now: Timestamp) -> bool {
+    forecast.horizon.hours_old(forecast.step_of(now)) < REFIT_HOURS
+}
+
+fn zone_now(sight: Sight<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
+    let Sight { spells, market, available, now } = sight;
+    // The market says since when it has had any machine at all.
+    let since = match nodes {
+        1 => offer.spell_since,
+        _ => history::since(spells, market, &offer.key, nodes, now),
+    };
+    let age = between(since, now).as_secs_f64() / STEP.as_secs_f64();
+    ZoneNow {
+        up: available.get(&offer.key).is_some_and(|machines| *machines >= nodes),
+        age: age as usize + 1,
+        price: dollars_a_step(offer.price.dollars_per_hour()),
+    }
+}
+
+/// A forecast that is still to be fitted, with all that this takes: some
+/// hundredths of a second, in which the state may change.
+#[derive(Debug)]
+pub struct Fit {
+    pool: PoolName,
+    instance_type: InstanceType,
+    nodes: u32,
+    zones: Vec<(ZoneName, ZoneNow)>,
+    history: History,
+    terms: Terms,
+}
+
+impl Fit {
+    fn new(sight: Sight<'_>, wanted: &Wanted<'_>, changeover: Duration) -> Self {
+        let Wanted { first, offers, nodes } = wanted;
+        let keys: Vec<&OfferKey> = offers.iter().map(|offer| &offer.key).collect();
+        let zones = offers.iter();
+        Self {
+            pool: first.key.pool.clone(),
+            instance_type: first.key.instance_type.clone(),
+            nodes: *nodes,
+            zones: zones.map(|o| (o.key.zone.clone(), zone_now(sight, o, *nodes))).collect(),
+            history: History::of(sight.spells, sight.market, &keys, *nodes, sight.now),
+            terms: Terms {
+                step_seconds: STEP.as_secs_f64(),
+                on_demand: dollars_a_step(first.on_demand.dollars_per_hour()),
+                changeover: changeover.as_secs_f64() / STEP.as_secs_f64(),
+            },
+        }
+    }
+
+    /// Fits it.
+    pub fn run(self) -> Forecast {
+        let Self { pool, instance_type, nodes, zones, history, terms } = self;
+        let regions = regions(zones.iter().map(|(zone, _)| zone.as_str()));
+        let seen = zones.iter().zip(regions).zip(&history.zones);
+        let seen: Vec<Zone<'_>> = seen
+            .map(|(((_, now), region), seen)| Zone { region, price: now.price, seen })
+            .collect();
+        Forecast {
+            pool,
+            instance_type,
+            nodes,
+            horizon: Arc::new(Horizon::solve(&seen, terms, STEPS, STEPS as f64)),
+            zones,
+            step: STEP,
+            steps: STEPS,
+            first: history.first,
+            sight: history.sight,
+        }
+    }
+}
+
+/// What the forecast goes by that the planner takes for a job of so many nodes on
+/// an offer, in words.
+pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Option<String> {
+    let is_of = |f: &&Forecast| {
+        f.pool == offer.pool && f.instance_type == offer.instance_type && f.nodes >= nodes
+    };
+    let forecast = forecasts.iter().filter(is_of).min_by_key(|forecast| forecast.nodes)?;
+    let sight = forecast.sight;
+    let (own, recorded) = (human(sight.own), human(sight.span.saturating_sub(sight.own)));
+    let seen = match (sight.own.is_zero(), sight.own < sight.span) {
+        (false, false) => format!("seen for {own}"),
+        (false, true) => format!("seen for {own}, recorded for {recorded} before that"),
+        (true, true) => format!("recorded for {recorded}"),
+        (true, false) => "not seen for long enough to learn anything".to_owned(),
+    };
+    let machines = match forecast.nodes {
+        1 => "a machine".to_owned(),
+        nodes => format!("{nodes} machines at once"),
+    };
+    Some(format!(
+        "spot {} is {seen}: {} spells with {machines} or without, in {} zones",
+        offer.instance_type,
+        sight.spells,
+        forecast.zones.len()
+    ))
+}
+
+fn dollars_a_step(dollars_an_hour: f64) -> f64 {
+    dollars_an_hour * STEP.as_secs_f64() / 3_600.0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+mod queue;
+mod series;
+
+use spotwise_model::id::Zone as ZoneName;
+use spotwise_model::spec::{Format, parse};
+use spotwise_model::time::after;
+use spotwise_model::{CapacityType, JobId, NodeShape, Now, Price};
+use spotwise_solver::PoolLimit;
+
+use super::*;
+use crate::Command;
+use crate::command::Submit;
+use crate::config::Config;
+use crate::core::Change;
+use crate::core::spells::{PATIENCE, Step};
+use crate::core::state::Asked;
+use crate::phase::offers;
+use crate::phase::round::{self, Draft, Surroundings};
+use crate::world::World;
+use spotwise_market::{Listing, Row};
+
+const DAY: i64 = 1_440;
+
+fn minute(minute: i64) -> Timestamp {
+    Timestamp::from_second(1_700_006_400 + minute * 60).unwrap()
+}
+
+/// Zones with their machines from some minutes on.
+fn market(zones: &[(&str, Vec<(i64, u32)>)]) -> Market {
+    let listing = |(zone, rows): &(&str, Vec<(i64, u32)>)| Listing {
+        zone: ZoneName::new(zone),
+        instance_type: InstanceType::new("p3.2xlarge"),
+        shape: NodeShape { cpu_milli: 8_000, memory_mib: 32_768, ..NodeShape::default() },
+        on_demand: Price::from_micros_per_hour(3_060_000),
+        rows: rows
+            .iter()
+            .map(|(at, available)| Row {
+                at: minute(*at),
+                available: *available,
+                price: Some(Price::from_micros_per_hour(900_000)),
+            })
+            .collect(),
+    };
+    Market::new(zones.iter().map(listing).collect(), None).unwrap()
+}
+
+fn pool() -> PoolName {
+    PoolName::new("local")
+}
+
+fn total() -> PoolLimit {
+    let lots = u64::MAX / 2;
+    PoolLimit { pool: pool(), cpu_milli: lots, memory_mib: lots, gpus: None }
+}
+
+fn key(zone: &str) -> OfferKey {
+    OfferKey {
+        pool: pool(),
+        zone: ZoneName::new(zone),
+        instance_type: InstanceType::new("p3.2xlarge"),
+        capacity_type: CapacityType::Spot,
+    }
+}
+
+fn machines_now(market: &Market, at: Timestamp) -> BTreeMap<OfferKey, u32> {
+    offers::available_spot(&pool(), &market.quotes(at))
+}
+
+/// Looks at every change, and every ten minutes at least; the second is what a
+/// store was told.
+fn watch(spells: &mut Spells, stored: &mut Spells, market: &Market, from: i64, until: i64) {
+    let (mut at, until) = (minute(from), minute(until));
+    while at <= until {
+        spells.look(&machines_now(market, at), PATIENCE, at);
+        if let Some(watched) = spells.write(Now { market: at, wall: at }) {
+            spells.take(&watched);
+            stored.take(&watched);
+        }
+        if at == until {
+            break;
+        }
+        let next = after(at, Duration::from_secs(600)).min(until);
+        at = market.next_change(at).map_or(next, |change| change.min(next));
+    }
+}
+
+/// Killed, and begun again: it knows what the store was told.
+fn again(stored: &Spells) -> Spells {
+    Spells::stored(stored.rows().collect(), stored.watches().collect())
+}
+
+/// Comes and goes; a third of the time there are fewer machines than four.
+fn lively() -> Vec<(i64, u32)> {
+    (0..400).map(|n| (n * 95 + n * n % 40, [5, 0, 2, 7, 0, 3][n as usize % 6])).collect()
+}
+
+/// As above but from one minute to another, where it is always the same.
+fn changed(from: i64, to: i64) -> Vec<(i64, u32)> {
+    let rows = lively();
+    let back = rows.iter().rev().find(|(at, _)| *at <= to).unwrap().1;
+    let outside = rows.iter().copied().filter(|(at, _)| !(from..=to).contains(at));
+    let mut rows: Vec<_> = outside.chain([(from, 1), (to, back)]).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// Jobs with so many nodes.
+fn queue(state: &mut State, nodes: &[u32]) {
+    for (id, nodes) in (1..).zip(nodes) {
+        let mut job = crate::fixture::job(id, "training");
+        job.spec = spec("job", *nodes).into();
+        state.apply(&mut Change::from(job));
+    }
+}
+
+/// Somebody asks what a job with one node would cost.
+fn ask(state: &mut State) {
+    let (spec, until) = (spec("asked", 1).into(), Timestamp::MAX);
+    state.seen.asked = vec![Asked { spec, until }];
+}
+
+/// The forecasts of a scheduler that watched for these stretches, the last one
+/// until now, and has a job and a gang in its queue.
+fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, Spells) {
+    let (mut spells, mut stored) = (Spells::default(), Spells::default());
+    for (from, until) in watched {
+        spells = again(&stored);
+        watch(&mut spells, &mut stored, market, *from, *until);
+    }
+    let mut state = State { spells: spells.clone(), ..State::default() };
+    queue(&mut state, &[1, 4]);
+    let now = minute(watched.last().unwrap().1);
+    state.seen.offers =
+        offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
+    let available = machines_now(market, now);
+    while let Some(fit) = due(&state, market, &available, Duration::from_secs(600), now) {
+        take(&mut state.seen.forecasts, fit.run(), now);
+    }
+    let fitted = std::mem::take(&mut state.seen.forecasts);
+    (look(fitted, &state, market, &available, now), spells)
+}
+
+fn spec(name: &str, nodes: u32) -> spotwise_model::JobSpec {
+    submission(name, nodes).jobs.remove(0)
+}
+
+fn submission(name: &str, nodes: u32) -> spotwise_model::spec::Submission {
+    let text = format!(
+        "name: {name}\ncommand: [train]\nresources: {{cpus: 8, memory: 16GB, nodes: {nodes}}}\n\
+         work: {{duration: 4h}}\ndeadline: 20h\ncheckpoint: {{interval: 10m, grace: 30s}}\n"
+    );
+    parse(text.as_bytes(), Format::Yaml).unwrap()
+}
+
+#[test]
+fn what_comes_later_and_what_nobody_saw_change_no_forecast() {
+    let now = 6 * DAY;
+    let gap = (3 * DAY + 100, 3 * DAY + 700);
+    let watched = [(DAY, gap.0), (gap.1, now)];
+    let text = |rows| format!("{:?}", forecasts(&market(&[("us-east-1a", rows)]), &watched).0);
+    let whole = text(lively());
+    assert!(whole.contains("nodes: 1,") && whole.contains("nodes: 4,"));
+    assert_eq!(text(changed(now + 1, now + 5_000)), whole, "the future");
+    assert_eq!(text(changed(gap.0 + 1, gap.1 - 1)), whole, "what nobody saw");
+    // And what was seen, or recorded before it, does.
+    assert_ne!(text(changed(gap.1 + 100, gap.1 + 900)), whole);
+    assert_ne!(text(changed(100, 1_000)), whole);
+}
+
+#[test]
+fn it_says_what_was_seen() {
+    let market = market(&[("us-east-1a", lively()), ("us-east-1b", vec![(0, 3)])]);
+    let (both, _) = forecasts(&market, &[(DAY, 3 * DAY + 150)]);
+    let words = |nodes| what_was_seen(&both, &key("us-east-1b"), nodes).unwrap_or_default();
+    let (single, gang) = (words(1), words(3));
+    let begin = "spot p3.2xlarge is seen for 2d 2h, recorded for 1d before that: ";
+    assert!(single.starts_with(begin), "{single}");
+    assert!(single.ends_with(" spells with a machine or without, in 2 zones"), "{single}");
+    assert!(gang.ends_with(" spells with 4 machines at once or without, in 2 zones"), "{gang}");
+    assert_eq!(words(5), "");
+    let fresh = forecasts(&market, &[(3 * DAY, 3 * DAY)]).0;
+    let words = what_was_seen(&fresh, &key("us-east-1b"), 1).unwrap();
+    assert!(words.starts_with("spot p3.2xlarge is recorded for 3d: "), "{words}");
+    let young = forecasts(&market, &[(0, 0)]).0;
+    let words = what_was_seen(&young, &key("us-east-1b"), 1).unwrap();
+    assert!(words.contains("not seen for long enough to learn anything: 2 spells"), "{words}");
+}
+
+#[test]
+fn a_gap_is_left_out_with_so_much_more_that_whole_days_are() {
+    let market = market(&[("us-east-1a", lively()), ("us-east-1b", vec![(0, 9)])]);
+    let gap = (3 * DAY + 100, 3 * DAY + 700);
+    let now = 6 * DAY;
+    let (_, spells) = forecasts(&market, &[(DAY, gap.0), (gap.1, now)]);
+    let pauses = history::pauses(&spells, &market, minute(now));
+    let step = Duration::from_secs(900);
+    let day = Duration::from_secs(86_400);
+    let long: Vec<Duration> = pauses.iter().copied().filter(|pause| *pause != step).collect();
+    assert_eq!(long, [step + day]);
+    // From now back to the end of the gap, and so on from the day before that.
+    assert_eq!(pauses.len(), 6 * 96 - 96);
+    assert_eq!(pauses.iter().position(|pause| *pause != step), Some((now - gap.1) as usize / 15));
+    let keys = [key("us-east-1a"), key("us-east-1b")];
+    let keys: Vec<&OfferKey> = keys.iter().collect();
+    let history = History::of(&spells, &market, &keys, 4, minute(now));
+    assert!(history.zones[1].iter().all(|there| *there));
+    assert_eq!(history.sight.span, step * (5 * 96));
+    assert_eq!(history.first, minute(DAY), "as if the memory had begun a day later");
+    assert!(history.sight.own < history.sight.span && history.sight.own > day * 3);
+    // Back within the patience, there is no gap.
+    let (_, spells) = forecasts(&market, &[(DAY, 3 * DAY + 721), (3 * DAY + 729, now)]);
+    assert_eq!(spells.watches().count(), 1);
+    // A zone that came later has a shorter history; the others do not wait for it.
+    let young = key("us-east-1c");
+    let (mut spells, mut stored) = (Spells::default(), Spells::default());
+    watch(&mut spells, &mut stored, &market, 0, DAY);
+    let mut both = machines_now(&market, minute(DAY));
+    both.insert(young.clone(), 4);
+    for tick in 0..=20 {
+        spells.look(&both, PATIENCE, minute(DAY + tick * 15));
+    }
+    let keys = [&keys[0].clone(), &young];
+    let history = History::of(&spells, &market, &keys, 1, minute(DAY + 300));
+    assert_eq!(history.zones.iter().map(Vec::len).collect::<Vec<_>>(), [96 + 21, 21]);
+}
+
+/// A fit that was begun beside the rounds is taken in where it still belongs.
+#[test]
+fn a_fit_takes_the_place_of_the_one_before_and_none_from_the_future_does() {
+    let market = market(&[("us-east-1a", lively())]);
+    let (old, spells) = forecasts(&market, &[(0, 3 * DAY)]);
+    let mut state = State { spells, ..State::default() };
+    ask(&mut state);
+    let later = minute(3 * DAY + 6 * 60);
+    let available = machines_now(&market, later);
+    state.seen.offers =
+        offers::offers(&state, &pool(), market.quotes(later), Duration::from_secs(600));
+    state.spells.look(&available, Duration::from_secs(86_400), later);
+    state.seen.forecasts = look(old, &state, &market, &available, later);
+    assert_eq!(state.seen.forecasts.len(), 1, "there is no gang any more");
+    let span = |state: &State| state.seen.forecasts[0].sight.span;
+    assert_eq!(span(&state), STEP * (3 * 96));
+    let fit = due(&state, &market, &available, Duration::from_secs(600), later).unwrap();
+    // Until it is there, the old one is used.
+    let kept = std::mem::take(&mut state.seen.forecasts);
+    state.seen.forecasts = look(kept, &state, &market, &available, later);
+    assert_eq!(state.seen.forecasts.len(), 1);
+    let fitted = fit.run();
+    take(&mut state.seen.forecasts, fitted.clone(), minute(3 * DAY));
+    assert!(due(&state, &market, &available, Duration::ZERO, later).is_some(), "too early");
+    take(&mut state.seen.forecasts, fitted, later);
+    assert_eq!(state.seen.forecasts.len(), 1);
+    assert!(due(&state, &market, &available, Duration::ZERO, later).is_none());
+    assert_eq!(span(&state), STEP * (3 * 96 + 24));
+}
+
+/// The market's time goes back, as where a replay begins again: the forecasts are
+/// of the earlier time, and know nothing of the later.
+#[test]
+fn a_forecast_does_not_outlive_its_time() {
+    let market = market(&[("us-east-1a", lively())]);
+    let (forecasts, mut spells) = forecasts(&market, &[(0, 6 * DAY)]);
+    assert_eq!(forecasts.len(), 2);
+    let mut state = State { spells: spells.clone(), ..State::default() };
+    state.seen.forecasts = forecasts;
+    ask(&mut state);
+    let mut draft = Draft { state: &mut state, changes: Vec::new() };
+    let config = Config::default();
+    let (pool, total) = (pool(), total());
+    let around = Surroundings { market: &market, pool: &pool, total: &total, config: &config };
+    let now = Now { market: minute(2 * DAY), wall: minute(6 * DAY) };
+    round::run(&mut draft, None, around, now);
+    let sight = state.seen.forecasts[0].sight;
+    assert_eq!(sight.span, STEP * (2 * 96));
+    assert_eq!(spells.look(&BTreeMap::new(), PATIENCE, minute(2 * DAY)), Step::Back);
+}
+
+/// How long a fit takes: `cargo test --release -p spotwise-control --lib fits -- --ignored
+/// --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::print_stdout, clippy::disallowed_methods, reason = "figures for people")]
+fn how_long_fits_take() {
+    use spotwise_market::{Catalog, SyntheticOptions, synthetic};
+    let options = SyntheticOptions::new(7, minute(0));
+    let market = synthetic(&options, &Catalog::built_in()).unwrap();
+    let mut spells = Spells::default();
+    for at in (0..14 * DAY).step_by(5).map(minute) {
+        spells.look(&machines_now(&market, at), PATIENCE, at);
+    }
+    let now = minute(14 * DAY - 5);
+    let mut state = State { spells, ..State::default() };
+    queue(&mut state, &[1, 4]);
+    state.seen.offers =
+        offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
+    let available = machines_now(&market, now);
+    let mut fits = Vec::new();
+    let changeover = Duration::from_secs(600);
+    while let Some(fit) = due(&state, &market, &available, changeover, now) {
+        let begun = std::time::Instant::now();
+        take(&mut state.seen.forecasts, fit.run(), now);
+        fits.push(begun.elapsed());
+    }
+    let begun = std::time::Instant::now();
+    let known = std::mem::take(&mut state.seen.forecasts);
+    let forecasts = look(known, &state, &market, &available, now);
+    let update = begun.elapsed();
+    assert_eq!(forecasts.len(), fits.len());
+    let mean = fits.iter().sum::<Duration>() / fits.len() as u32;
+    let most = fits.iter().max().unwrap();
+    println!(
+        "{} fits: {mean:?} each, {most:?} at most; {update:?} to bring all up to date",
+        fits.len()
+    );
+    let keys: Vec<OfferKey> = available.keys().take(9).cloned().collect();
+    let keys: Vec<&OfferKey> = keys.iter().collect();
+    let begun = std::time::Instant::now();
+    let history = History::of(&state.spells, &market, &keys, 4, now);
+    println!("{:?} of that for the history of {} zones", begun.elapsed(), history.zones.len());
+}

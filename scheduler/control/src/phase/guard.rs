@@ -1,0 +1,352 @@
+//! Stops what must not go on: used-up budgets, timeouts, broken gangs, machines
+//! that nobody uses.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::attempt::{Exit, Fuse, NodeReport, StopOrder, StopReason, Told};
+use spotwise_model::instance::EndedBy;
+use spotwise_model::time::{after, between};
+use spotwise_model::{Attempt, AttemptId, Instance, InstanceState, Job, Money, Now, Price};
+
+use super::ending::{self, EXIT_REQUEUE};
+use super::observe::BUDGET_STOP_MARGIN;
+use super::settle::{self, ROUNDING};
+use crate::config::{Config, LEASE_MARGIN};
+use crate::core::due::Due;
+use crate::core::{Change, State};
+use spotwise_market::Market;
+
+/// By the next round at the latest this much more is spent (wall time): market
+/// time moves in whole seconds.
+const NEXT_LOOK: Duration = Duration::from_secs(1);
+/// No money lasts longer than this: ten years.
+const MOST_SECONDS: u64 = 315_360_000;
+/// Workers are told of more time in steps that are not smaller (wall time).
+const LEAST_GAIN: Duration = Duration::from_secs(5);
+
+/// Orders attempts to end that are over budget or over time, or whose gang is
+/// broken, and those with a less urgent order to end sooner. `accrued` is what
+/// each unsettled attempt has cost so far.
+pub fn guard(
+    state: &State,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Vec<Change> {
+    let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
+    live.filter_map(|attempt| {
+        let job = state.jobs.get(&attempt.id.job)?;
+        let (reason, words) = offence(state, job, attempt, accrued, config, now)?;
+        let order = StopOrder { reason, at: now, reclaim_wall: None };
+        Some(ending::order_stop(attempt, order, &words))
+    })
+    .flatten()
+    .collect()
+}
+
+/// The first reason to end it that is more urgent than the order it may have.
+fn offence(
+    state: &State,
+    job: &Job,
+    attempt: &Attempt,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Option<(StopReason, String)> {
+    let news = |reason: StopReason| {
+        attempt.stop.is_none_or(|standing| reason.tightens(standing.reason)).then_some(reason)
+    };
+    if let (Some(timeout), Some(started)) = (job.spec.timeout, attempt.state.started())
+        && between(started.market, now.market) >= timeout
+        && let Some(reason) = news(StopReason::TimedOut)
+    {
+        let words =
+            format!("it has run for its timeout of {}", spotwise_model::time::human(timeout));
+        return Some((reason, words));
+    }
+    if attempt.nodes.len() > 1
+        && attempt.nodes.iter().any(breaks_gang)
+        && let Some(reason) = news(StopReason::GangBroken)
+    {
+        return Some((reason, "a member of its gang failed or was stopped".to_owned()));
+    }
+    let reason = news(StopReason::Budget)?;
+    let budget = job.spec.budget?;
+    let stopping = cost_of_stopping(state, job, attempt, config, now);
+    let used = job.spent + running(state, job, accrued);
+    let over = used + stopping >= budget && !costs_nothing(state, attempt, config);
+    over.then(|| {
+        let words = format!(
+            "its budget of {} is used up: {} spent, {} to stop it cleanly",
+            budget.human(),
+            used.human(),
+            stopping.human()
+        );
+        (reason, words)
+    })
+}
+
+/// What a job has used of its budget and needs to stop its live attempt cleanly: no
+/// budget below that can be kept.
+pub fn least_budget(
+    state: &State,
+    job: &Job,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Money {
+    let stopping = state
+        .live_attempt(job.id)
+        .map_or(Money::ZERO, |live| cost_of_stopping(state, job, live, config, now));
+    // What is asked for now may be said a moment later.
+    job.spent + running(state, job, accrued) + stopping + stopping
+}
+
+/// Whether the others of its gang wait for it in vain: it failed, or its machine has
+/// stopped it.
+const fn breaks_gang(node: &NodeReport) -> bool {
+    match node.exited {
+        Some((_, Exit::Code(0 | EXIT_REQUEUE))) => matches!(node.told, Told::Stop),
+        Some(_) => true,
+        None => false,
+    }
+}
+
+/// What all attempts of a job have cost that is not settled.
+fn running(state: &State, job: &Job, accrued: &BTreeMap<AttemptId, Money>) -> Money {
+    state.attempts_of(job.id).filter_map(|attempt| accrued.get(&attempt.id)).copied().sum()
+}
+
+/// What the attempt costs at most from the order to its end, at the price that
+/// its machines have now (or had at launch, where the offer is gone).
+fn cost_of_stopping(
+    state: &State,
+    job: &Job,
+    attempt: &Attempt,
+    config: &Config,
+    now: Now,
+) -> Money {
+    let market = (longest_ending(job, config) + NEXT_LOOK).saturating_mul(config.speed);
+    let paid = paid_until(state, attempt).is_some_and(|until| until > after(now.market, market));
+    let price = if paid { price(state, attempt) } else { bought(state, attempt) };
+    price.charge(market.as_secs())
+}
+
+/// From the first sign to stop for the budget to the end (wall time).
+fn longest_ending(job: &Job, config: &Config) -> Duration {
+    let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
+    grace + BUDGET_STOP_MARGIN
+}
+
+fn machines<'s>(state: &'s State, attempt: &Attempt) -> impl Iterator<Item = &'s Instance> {
+    attempt.instances.iter().filter_map(|id| state.instances.get(id))
+}
+
+/// Of all machines of an attempt: what they are billed now.
+fn price(state: &State, attempt: &Attempt) -> Price {
+    let now = |machine: &Instance| machine.stint().map(|stint| stint.price);
+    sum(state, attempt, now)
+}
+
+/// The same once no commitment pays for any of them.
+fn bought(state: &State, attempt: &Attempt) -> Price {
+    sum(state, attempt, |_| None)
+}
+
+fn sum(state: &State, attempt: &Attempt, paid: impl Fn(&Instance) -> Option<Price>) -> Price {
+    let of = |machine: &Instance| {
+        let offer = || state.seen.offers.iter().find(|offer| offer.key == machine.offer);
+        let itself = || match machine.stints.is_empty() {
+            true => offer().map_or(machine.launch_price, |offer| offer.price),
+            false => machine.on_demand,
+        };
+        paid(machine).unwrap_or_else(itself).micros_per_hour()
+    };
+    let prices = machines(state, attempt).map(of);
+    Price::from_micros_per_hour(prices.fold(0, i64::saturating_add))
+}
+
+/// When the first of its machines is billed on demand again; none where no
+/// commitment pays for any.
+fn paid_until(state: &State, attempt: &Attempt) -> Option<Timestamp> {
+    machines(state, attempt).filter_map(Instance::stint).map(|stint| stint.until).min()
+}
+
+/// Says of every live attempt of a job with a budget until when its money lasts
+/// if nobody leads from now on: its workers stop by themselves then. It costs as
+/// much as a stop that the next round would order.
+pub fn fuses(
+    state: &State,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Vec<Change> {
+    let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
+    live.filter_map(|attempt| {
+        let job = state.jobs.get(&attempt.id.job)?;
+        let fuse = fuse(state, job, attempt, accrued, config, now)?;
+        let news = attempt.fuse.is_none_or(|standing| is_news(standing, fuse, now));
+        news.then(|| Attempt { fuse: Some(fuse), ..attempt.clone() }.into())
+    })
+    .collect()
+}
+
+fn fuse(
+    state: &State,
+    job: &Job,
+    attempt: &Attempt,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Option<Fuse> {
+    let budget = job.spec.budget?;
+    let speed = config.speed.max(1);
+    if costs_nothing(state, attempt, config) {
+        // Its provider ends it, and for nothing.
+        let reclaim = attempt.stop.and_then(|order| order.reclaim_wall)?;
+        let wall = after(reclaim, LEASE_MARGIN);
+        let left = between(now.wall, wall).saturating_mul(speed);
+        return Some(Fuse { burns: wall, over: Now { wall, market: after(now.market, left) } });
+    }
+    let ending = longest_ending(job, config);
+    let machines = i64::try_from(attempt.instances.len()).ok()?;
+    let left = budget - job.spent - running(state, job, accrued);
+    let left = left.micros().saturating_sub(machines.saturating_mul(ROUNDING));
+    let lasts = Duration::from_secs(lasts(state, attempt, left, now).min(MOST_SECONDS));
+    let ending_market = ending.saturating_mul(speed);
+    let lasts = lasts.saturating_sub(ending_market);
+    let burns = after(now.wall, lasts / speed);
+    let over = Now {
+        wall: after(burns, ending),
+        market: after(now.market, lasts.saturating_add(ending_market)),
+    };
+    Some(Fuse { burns, over })
+}
+
+/// Seconds of market time that so many micro-dollars last: at today's price while
+/// commitments pay, on demand beyond that.
+fn lasts(state: &State, attempt: &Attempt, left: i64, now: Now) -> u64 {
+    let seconds = |left: i64, price: Price| {
+        let seconds = i128::from(left) * 3_600 / i128::from(price.micros_per_hour().max(1));
+        u64::try_from(seconds).unwrap_or(0)
+    };
+    let first = seconds(left, price(state, attempt));
+    match paid_until(state, attempt).map(|until| between(now.market, until).as_secs()) {
+        Some(paid) if paid < first => {
+            let spent = price(state, attempt).charge(paid).micros();
+            paid.saturating_add(seconds(left.saturating_sub(spent), bought(state, attempt)))
+        }
+        _ => first,
+    }
+}
+
+/// Whether workers are told of it. Less time, at once: its price has risen. More
+/// time (it fell, or others pay their part of the machine) before the old one is
+/// over, and not with every round. A fuse that has burnt stays as it is: what it
+/// has stopped does not go on.
+fn is_news(standing: Fuse, fuse: Fuse, now: Now) -> bool {
+    let left = between(now.wall, standing.burns);
+    let gained = between(standing.burns, fuse.burns);
+    !left.is_zero() && (fuse.burns < standing.burns || gained > left / 2 + LEAST_GAIN)
+}
+
+/// When [`guard`] and [`fuses`] have something to do, if prices stay as they are.
+/// For budgets that is never later than needed: the nearer, the closer.
+pub fn due(state: &State, market: &Market, config: &Config, due: &mut Due) {
+    let now = due.now();
+    let live = || state.attempts.values().filter(|attempt| attempt.state.is_live());
+    let job_of = |attempt: &Attempt| state.jobs.get(&attempt.id.job);
+    for attempt in live() {
+        let timeout = job_of(attempt).and_then(|job| job.spec.timeout);
+        let started = attempt.state.started().map(|at| at.market);
+        due.market(timeout.zip(started).map(|(timeout, started)| after(started, timeout)));
+    }
+    let budgeted = |attempt: &&Attempt| job_of(attempt).is_some_and(|j| j.spec.budget.is_some());
+    if !live().any(|attempt| budgeted(&attempt)) {
+        return;
+    }
+    let accrued = settle::accrued(state, market, &config.policy, now);
+    for attempt in live().filter(budgeted) {
+        let Some(job) = job_of(attempt) else { continue };
+        due.market(over_budget_at(state, job, attempt, &accrued, config, now));
+        let fuse = fuse(state, job, attempt, &accrued, config, now);
+        due.wall(fuse.zip(attempt.fuse).and_then(|(fuse, standing)| news_at(standing, fuse, now)));
+    }
+}
+
+/// Up to when an attempt is surely within its budget, if prices stay as they are,
+/// and a moment at which what they are changes. Others may pay their part of the
+/// machine: the rest of the way is looked at again.
+fn over_budget_at(
+    state: &State,
+    job: &Job,
+    attempt: &Attempt,
+    accrued: &BTreeMap<AttemptId, Money>,
+    config: &Config,
+    now: Now,
+) -> Vec<Timestamp> {
+    let Some(budget) = job.spec.budget else { return Vec::new() };
+    if attempt.stop.is_some_and(|order| !StopReason::Budget.tightens(order.reason)) {
+        return Vec::new();
+    }
+    let stopping = cost_of_stopping(state, job, attempt, config, now);
+    let left = budget - job.spent - running(state, job, accrued) - stopping;
+    let machines = i64::try_from(attempt.instances.len()).unwrap_or(i64::MAX);
+    let left = left.micros().saturating_sub(machines.saturating_mul(ROUNDING)).max(0);
+    let price = price(state, attempt).micros_per_hour().max(1);
+    let seconds = i128::from(left) * 3_600 / i128::from(price) * 9 / 10;
+    let seconds = u64::try_from(seconds).unwrap_or(0).clamp(1, MOST_SECONDS);
+    let reach = (longest_ending(job, config) + NEXT_LOOK).saturating_mul(config.speed);
+    let dearer = paid_until(state, attempt).and_then(|until| until.checked_sub(reach).ok());
+    [Some(after(now.market, Duration::from_secs(seconds))), dearer].into_iter().flatten().collect()
+}
+
+/// When what a fuse has gained may become news at the earliest: while its time goes
+/// by, and more is gained where others pay their part of the machine. None once it
+/// has burnt.
+fn news_at(standing: Fuse, fuse: Fuse, now: Now) -> Option<Timestamp> {
+    let left = Some(between(now.wall, standing.burns)).filter(|left| !left.is_zero())?;
+    let gained = between(standing.burns, fuse.burns);
+    let open = (left + LEAST_GAIN * 2).saturating_sub(gained * 2);
+    Some(after(now.wall, (open / 3).max(Duration::from_millis(100))))
+}
+
+/// Whether its provider takes all of its machines back within their free first
+/// time.
+fn costs_nothing(state: &State, attempt: &Attempt, config: &Config) -> bool {
+    let mut machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
+    !attempt.instances.is_empty() && machines.all(|machine| is_left_to_provider(machine, config))
+}
+
+/// A machine that the provider takes back within its free first time is left to
+/// it: its own interruption makes it free, ours would not.
+fn is_left_to_provider(instance: &Instance, config: &Config) -> bool {
+    match instance.state {
+        InstanceState::Noticed { since, reclaim_at, .. } => {
+            between(since, reclaim_at) < config.policy.interruption_waiver
+        }
+        InstanceState::Live { .. } | InstanceState::Ended { .. } => false,
+    }
+}
+
+/// Ends machines that nobody uses any more. It looks at what is, not at what
+/// ended: two jobs of one machine may end in the same round.
+pub fn release(state: &State, config: &Config, now: Now) -> Vec<Change> {
+    let idle = state.instances.values().filter(|instance| {
+        !instance.ended()
+            && !is_left_to_provider(instance, config)
+            && !state.attempts_on(instance.id).any(|attempt| attempt.state.is_live())
+    });
+    idle.map(|instance| instance.clone().end(now.market, EndedBy::Us).into()).collect()
+}
+
+/// Whether a job has a bound that has to be watched while it runs.
+pub fn is_bounded(job: &Job) -> bool {
+    job.spec.budget.is_some() || job.spec.timeout.is_some() || job.spec.resources.nodes > 1
+}
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

@@ -1,0 +1,290 @@
+//! Asks the solver, and takes from its answer what still holds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::attempt::{NodeReport, StopOrder, StopReason};
+use spotwise_model::plan::{Method, Rule, WaitReason};
+use spotwise_model::quote::Quoted;
+use spotwise_model::resources::GpuSeat;
+use spotwise_model::{
+    Attempt, AttemptId, AttemptState, InstanceId, Job, JobId, JobState, Now, OfferKey, Placement,
+    Plan,
+};
+use spotwise_solver::graph::{self, Node};
+use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
+
+use super::admit::{self, ArrayLoad};
+use super::ending;
+use super::pools::{self, PoolRoom};
+use super::purchases::Purchases;
+use super::seats::free_of;
+use super::shares::shares;
+use crate::config::Config;
+use crate::core::{Change, EventKind, State};
+
+/// The snapshot that the solver decides on.
+pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
+    let live = state.jobs.values().filter(|job| !job.state.is_terminal());
+    let deadlines = effective_deadlines(live, config.policy.changeover);
+    let mut load = ArrayLoad::count(state);
+    let mut jobs = Vec::new();
+    let waiting = state.jobs.values().filter(|j| matches!(j.state, JobState::Waiting { .. }));
+    for job in waiting.filter(|job| job.cancel_asked.is_none()) {
+        if admit::obstacle(state, job, &load, now).is_none() {
+            load.add(job);
+            jobs.push(plan_job(state, job, &deadlines));
+        }
+    }
+    snapshot(state, config, jobs, &deadlines, now)
+}
+
+/// Everything as it is, and these jobs.
+pub(super) fn snapshot(
+    state: &State,
+    config: &Config,
+    jobs: Vec<PlanJob>,
+    deadlines: &BTreeMap<JobId, Timestamp>,
+    now: Now,
+) -> PlanInput {
+    PlanInput {
+        now: now.market,
+        jobs,
+        running: running(state, deadlines),
+        offers: state.seen.offers.clone(),
+        instances: instances(state),
+        limits: limits(state),
+        reservations: state.seen.reservations.clone(),
+        forecasts: state.seen.forecasts.clone(),
+        shares: shares(state, &config.policy, now.market),
+        policy: config.policy.clone(),
+        time_limit: config.plan_time_limit,
+    }
+}
+
+/// A job as the solver sees it.
+pub fn plan_job(state: &State, job: &Job, deadlines: &BTreeMap<JobId, Timestamp>) -> PlanJob {
+    PlanJob {
+        id: job.id,
+        spec: job.spec.clone(),
+        submitted: job.submitted,
+        deadline: deadlines.get(&job.id).copied().unwrap_or(job.deadline),
+        saved: job.saved_progress(),
+        measured: job.measured,
+        budget_left: admit::budget_left(state, job),
+        // What has run before is no forecast of the whole any more.
+        quoted: job.quoted.is_some() || job.attempts > 0,
+    }
+}
+
+/// By when each of these jobs must be done, so that those behind it can meet theirs.
+pub fn effective_deadlines<'j>(
+    jobs: impl Iterator<Item = &'j Job>,
+    changeover: Duration,
+) -> BTreeMap<JobId, Timestamp> {
+    graph::effective_deadlines(jobs.map(|job| Node {
+        key: job.id,
+        after: job.hurries(),
+        deadline: job.deadline,
+        duration: left(job),
+        changeover,
+    }))
+}
+
+fn left(job: &Job) -> Duration {
+    let whole = job.measured.unwrap_or_else(|| job.spec.longest_expected_duration());
+    job.progress.left_of(whole)
+}
+
+fn running(state: &State, deadlines: &BTreeMap<JobId, Timestamp>) -> Vec<RunningJob> {
+    let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
+    live.filter_map(|attempt| {
+        let job = state.jobs.get(&attempt.id.job)?;
+        let since = match &attempt.state {
+            AttemptState::Planned { at } => at.market,
+            AttemptState::Launching { since, .. } => since.market,
+            AttemptState::Running { launched, .. } => launched.market,
+            AttemptState::Ended { .. } | AttemptState::Settled { .. } => return None,
+        };
+        let mut plan_job = plan_job(state, job, deadlines);
+        // What is set aside for this very attempt is there for it to use.
+        plan_job.budget_left = plan_job.budget_left.map(|left| left + attempt.hold);
+        Some(RunningJob {
+            job: plan_job,
+            progress: state.progress_of(attempt),
+            offer: offer_now(state, attempt),
+            instances: attempt.instances.clone(),
+            since,
+            stopping: attempt.stop.is_some(),
+        })
+    })
+    .collect()
+}
+
+/// What its machines are bought as now: a commitment's end makes them on-demand
+/// ones, for all of a gang.
+fn offer_now(state: &State, attempt: &Attempt) -> OfferKey {
+    let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
+    let worst = machines.map(|machine| &machine.offer).min_by_key(|offer| offer.capacity_type);
+    worst.unwrap_or(&attempt.offer).clone()
+}
+
+fn instances(state: &State) -> Vec<PlanInstance> {
+    let open = state.instances.values().filter(|instance| instance.accepts_work());
+    open.map(|instance| PlanInstance {
+        id: instance.id,
+        offer: instance.offer.clone(),
+        free: free_of(state, instance),
+    })
+    .collect()
+}
+
+/// What each pool has left.
+fn limits(state: &State) -> Vec<PoolLimit> {
+    pools::left(state).iter().map(PoolRoom::limit).collect()
+}
+
+/// Takes a plan in: placements that still hold, moves, and reasons to wait that
+/// are of another kind than before. The world may have changed since the plan's
+/// snapshot; what does not hold any more is left to the next round.
+pub fn accept(state: &State, plan: &Plan, now: Now) -> Vec<Change> {
+    let mut purchases = Purchases::new(state);
+    let mut load = ArrayLoad::count(state);
+    let mut placed = Vec::new();
+    for (number, placement) in plan.placements.iter().enumerate() {
+        let Some(job) = state.jobs.get(&placement.job) else { continue };
+        let open = matches!(job.state, JobState::Waiting { .. })
+            && job.cancel_asked.is_none()
+            && admit::obstacle(state, job, &load, now).is_none();
+        if let Some(machines) = open.then(|| purchases.machines(number, placement, now)).flatten() {
+            load.add(job);
+            placed.push((number, job, placement, machines));
+        }
+    }
+    let (mut seats, bought) = purchases.done();
+    let mut changes = Vec::new();
+    for (number, job, placement, machines) in placed {
+        // One each, or none: then the next round finds them.
+        let seats = seats.remove(&number).filter(|seats| seats.len() == machines.len());
+        let seats = seats.unwrap_or_default();
+        changes.extend(place(state, job, placement, (machines, seats), now));
+    }
+    changes.extend(bought);
+    for (id, rule) in &plan.moves {
+        changes.extend(move_away(state, *id, *rule, now));
+    }
+    for (id, reason) in &plan.waits {
+        changes.extend(wait(state, *id, reason, now));
+    }
+    keep_quotes(state, plan, &mut changes);
+    changes
+}
+
+/// Stores a plan's quotes with their jobs, in the change that a job has anyway
+/// where it has one. A job keeps the first that it gets.
+fn keep_quotes(state: &State, plan: &Plan, changes: &mut Vec<Change>) {
+    let fresh = |id: &JobId| {
+        let job = state.jobs.get(id)?;
+        (job.quoted.is_none() && !job.state.is_terminal()).then_some(job)
+    };
+    let mut left: BTreeMap<JobId, Quoted> =
+        plan.quotes.iter().filter(|(id, _)| fresh(id).is_some()).map(|(id, q)| (*id, *q)).collect();
+    for change in changes.iter_mut() {
+        if let Change::Job(job) = change
+            && let Some(quoted) = left.remove(&job.id)
+        {
+            job.quoted = Some(quoted);
+        }
+    }
+    changes.extend(left.into_iter().filter_map(|(id, quoted)| {
+        let job = Job { quoted: Some(quoted), ..fresh(&id)?.clone() };
+        Some(job.into())
+    }));
+}
+
+/// How a plan was found, in words.
+pub fn method_words(plan: &Plan) -> String {
+    let what = format!("{} placed, {} wait", plan.placements.len(), plan.waits.len());
+    match plan.method {
+        Method::Trivial => "nothing to choose".to_owned(),
+        Method::Proven { gap } if gap <= 0.0 => format!("{what}; proven optimal"),
+        Method::Proven { gap } => format!("{what}; within {:.2} % of the optimum", gap * 100.0),
+        Method::TimeLimit => format!("{what}; the best found in time, not proven"),
+        Method::Greedy => format!("{what}; greedy"),
+    }
+}
+
+/// Where on its machines a part of a GPU is, in words.
+fn seat_words(seats: &[GpuSeat]) -> String {
+    let seats: Vec<String> = seats.iter().map(GpuSeat::to_string).collect();
+    if seats.is_empty() { String::new() } else { format!(", GPU {}", seats.join(" ")) }
+}
+
+fn place(
+    state: &State,
+    job: &Job,
+    placement: &Placement,
+    (machines, seats): (Vec<InstanceId>, Vec<GpuSeat>),
+    now: Now,
+) -> Vec<Change> {
+    let id = AttemptId { job: job.id, number: job.attempts + 1 };
+    let mut job = job.clone();
+    let Ok(next) = job.state.clone().activate(now.market, id) else { return Vec::new() };
+    let hold = admit::budget_left(state, &job).unwrap_or(placement.why.expected_cost);
+    let restore = job.checkpoint.filter(|_| job.spec.resumable());
+    let message = format!(
+        "on {}{}: {}; expected {} until {}",
+        placement.offer,
+        seat_words(&seats),
+        placement.why.rule,
+        placement.why.expected_cost.human(),
+        placement.why.finish
+    );
+    let attempt = Attempt {
+        id,
+        nodes: vec![NodeReport::default(); machines.len()],
+        instances: machines,
+        offer: placement.offer.clone(),
+        share: placement.share,
+        seats,
+        restore,
+        why: placement.why.clone(),
+        hold,
+        state: AttemptState::Planned { at: now },
+        stop: None,
+        fuse: None,
+        progress: job.saved_progress(),
+        checkpoint: None,
+    };
+    job.state = next;
+    job.attempts = id.number;
+    job.not_before = None;
+    job.budget_raised = false;
+    let event = Change::event(job.id, Some(id), now.market, EventKind::Placed, message);
+    vec![attempt.into(), job.into(), event]
+}
+
+fn move_away(state: &State, id: JobId, rule: Rule, now: Now) -> Vec<Change> {
+    let Some(attempt) = state.live_attempt(id).filter(|attempt| attempt.stop.is_none()) else {
+        return Vec::new();
+    };
+    let order = StopOrder { reason: StopReason::Moved, at: now, reclaim_wall: None };
+    ending::order_stop(attempt, order, &format!("to go on elsewhere: {rule}"))
+}
+
+fn wait(state: &State, id: JobId, reason: &WaitReason, now: Now) -> Vec<Change> {
+    match state.jobs.get(&id) {
+        Some(job) => match &job.state {
+            JobState::Waiting { why, .. } if !why.same_kind(reason) => {
+                admit::wait(job, reason.clone(), now)
+            }
+            _ => Vec::new(),
+        },
+        None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

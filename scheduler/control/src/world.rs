@@ -1,0 +1,124 @@
+//! A scheduler on virtual time: the very phases and the very intake of the real
+//! one, with a store in memory. Who uses it moves the clock and plays the
+//! workers.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use spotwise_model::id::PoolName;
+use spotwise_model::{
+    Attempt, AttemptId, Instance, InstanceId, Job, JobId, LedgerEntry, Now, Plan,
+};
+use spotwise_solver::{PlanInput, PoolLimit};
+
+use crate::config::Config;
+use crate::core::{Change, State};
+use crate::intake;
+use crate::phase::plan::plan_input;
+use crate::phase::round::{self, Draft, Surroundings};
+use crate::{Command, Refusal, Reply};
+use spotwise_market::Market;
+
+/// A scheduler, its market, and everything that it ever committed.
+#[derive(Debug)]
+pub struct World {
+    /// What the scheduler holds in memory.
+    pub state: State,
+    /// Prices and capacity.
+    pub market: Market,
+    /// The operator's choices.
+    pub config: Config,
+    /// What the pool has in all.
+    pub total: PoolLimit,
+    /// Both times: a virtual second is a second of the market.
+    pub now: Timestamp,
+    /// Whether events are kept, in words.
+    pub keep_history: bool,
+    /// What a store would have kept.
+    pub kept: Kept,
+    pool: PoolName,
+}
+
+/// What was committed, as it was last.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Every job that was accepted.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// Every attempt.
+    pub attempts: BTreeMap<AttemptId, Attempt>,
+    /// Every machine.
+    pub instances: BTreeMap<InstanceId, Instance>,
+    /// Every charge.
+    pub ledger: Vec<LedgerEntry>,
+    /// Every event, in words, where they are kept.
+    pub history: Vec<String>,
+}
+
+impl World {
+    /// An empty one. `total` names the pool that sells the market.
+    pub fn new(market: Market, config: Config, total: PoolLimit, now: Timestamp) -> Self {
+        Self {
+            state: State::default(),
+            pool: total.pool.clone(),
+            market,
+            config,
+            total,
+            now,
+            keep_history: false,
+            kept: Kept::default(),
+        }
+    }
+
+    /// Both times.
+    pub fn clock(&self) -> Now {
+        Now { market: self.now, wall: self.now }
+    }
+
+    /// What a client or a worker says, answered at once.
+    pub fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
+        let now = self.clock();
+        let (made, reply) = intake::answer(&mut self.state, command, &self.config, now)?;
+        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
+        draft.take(made);
+        let changes = draft.changes;
+        self.commit(changes);
+        Ok(reply)
+    }
+
+    /// One round of every phase.
+    pub fn round(&mut self, plan: Option<Plan>) {
+        let now = self.clock();
+        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
+        let around = Surroundings {
+            market: &self.market,
+            pool: &self.pool,
+            total: &self.total,
+            config: &self.config,
+        };
+        round::run(&mut draft, plan, around, now);
+        let changes = draft.changes;
+        self.commit(changes);
+    }
+
+    /// The snapshot that a planner decides on.
+    pub fn plan_input(&self) -> PlanInput {
+        plan_input(&self.state, &self.config, self.clock())
+    }
+
+    fn commit(&mut self, changes: Vec<Change>) {
+        let kept = &mut self.kept;
+        for change in changes {
+            match change {
+                Change::Job(job) => drop(kept.jobs.insert(job.id, *job)),
+                Change::Attempt(attempt) => drop(kept.attempts.insert(attempt.id, *attempt)),
+                Change::Instance(machine) => drop(kept.instances.insert(machine.id, *machine)),
+                Change::Ledger(entries) => kept.ledger.extend(entries),
+                Change::Event(event) if self.keep_history => {
+                    let line = format!("{} {} {}", event.at, event.job, event.message);
+                    kept.history.push(line);
+                }
+                Change::Event(_) | Change::Submission(_) | Change::Watched(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The market: what capacity there is, what it costs, and how long it lasts.
+//!
+//! Everything here is read or drawn once, at start; a [`Market`] is then a pure
+//! function of time, whose answers depend on nothing later than the time asked
+//! for (but for [`Market::segments`], which prices the past).
+
+mod catalog;
+mod commitments;
+mod egress;
+mod error;
+mod hazard;
+mod points;
+mod replay;
+mod series;
+mod synthetic;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+pub use catalog::{Catalog, CatalogError, MachineType, UnknownType};
+pub use commitments::{CommitmentError, Declared, keep, read_commitments};
+pub use egress::{EGRESS_COLUMNS, read_egress};
+pub use error::{MarketError, Place, Problem};
+pub use hazard::{PRIOR, Prior, Spells};
+pub use replay::{
+    ASSUMED_AVAILABLE, COLUMNS, IndexEntry, each_row, price_history, read_price_history,
+    read_recording, recording,
+};
+pub use series::{Alarm, Listing, Market, ON_DEMAND_AVAILABLE, Quote, Row, Segment};
+pub use synthetic::{MOST_MACHINES, SyntheticOptions, synthetic};
+
+/// Where a market comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MarketSource {
+    /// A recorded market.
+    Recording {
+        /// The table; an `index.json` beside it is read too.
+        path: PathBuf,
+        /// When its second 0 was, where the index does not say or is not meant.
+        start: Option<Timestamp>,
+    },
+    /// The answer of AWS's `describe-spot-price-history`.
+    PriceHistory {
+        /// The JSON file.
+        path: PathBuf,
+    },
+    /// An invented one.
+    Synthetic(SyntheticOptions),
+}
+
+/// Loads a market; shapes, and prices that the source does not have, are the
+/// catalogue's.
+pub fn load(source: &MarketSource, catalog: &Catalog) -> Result<Market, MarketError> {
+    match source {
+        MarketSource::Recording { path, start } => read_recording(path, *start, catalog),
+        MarketSource::PriceHistory { path } => read_price_history(path, catalog),
+        MarketSource::Synthetic(options) => synthetic(options, catalog),
+    }
+}

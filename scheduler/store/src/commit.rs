@@ -1,0 +1,96 @@
+//! Writing a round: all of its changes, or none.
+
+use std::collections::BTreeMap;
+
+use spotwise_model::{Attempt, AttemptId, Instance, InstanceId, Job, JobId, LedgerEntry};
+use tracing::warn;
+
+use super::database::Database;
+use super::leader::{self, Turn};
+use super::{Epoch, StoreError, attempts, events, instances, jobs, ledger, spells, submissions};
+use spotwise_control::core::spells::Watched;
+use spotwise_control::core::{Change, Event, SubmissionRecord};
+
+/// What one turn of the loop has changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Round<'a> {
+    /// Of the leader that made it.
+    pub epoch: Epoch,
+    /// Above that of every round before it.
+    pub id: u64,
+    /// In the order in which they were made, events with their numbers.
+    pub changes: &'a [Change],
+}
+
+/// How often a round is begun again at once when it was in the way of another
+/// transaction: nobody else writes these tables for long.
+const TRIES: u32 = 4;
+
+/// Writes a round. Its number makes it safe to begin again.
+pub(super) async fn commit(database: &Database, round: &Round<'_>) -> Result<(), StoreError> {
+    let batch = Batch::of(round.changes);
+    for _ in 1..TRIES {
+        match attempt(database, round, &batch).await {
+            Err(error) if error.is_contention() => {
+                warn!(error = error.in_full(), "a round is begun again");
+            }
+            answer => return answer,
+        }
+    }
+    attempt(database, round, &batch).await
+}
+
+/// Writes a round in one transaction.
+async fn attempt(
+    database: &Database,
+    round: &Round<'_>,
+    batch: &Batch<'_>,
+) -> Result<(), StoreError> {
+    let mut transaction = database.write().await?;
+    if leader::take_turn(&mut transaction, round.epoch, round.id).await? == Turn::Repeated {
+        return Ok(());
+    }
+    // What others refer to comes first.
+    jobs::write(&mut transaction, &batch.jobs).await?;
+    instances::write(&mut transaction, &batch.instances).await?;
+    attempts::write(&mut transaction, &batch.attempts).await?;
+    ledger::write(&mut transaction, &batch.ledger).await?;
+    events::write(&mut transaction, &batch.events).await?;
+    submissions::write(&mut transaction, &batch.submissions).await?;
+    for watched in &batch.watched {
+        spells::write(&mut transaction, watched).await?;
+    }
+    transaction.commit().await
+}
+
+/// The changes by kind. Of a thing that changed more than once only the last
+/// value is written; what is only ever added is kept whole, so that a doubled
+/// charge is seen.
+#[derive(Default)]
+struct Batch<'a> {
+    jobs: BTreeMap<JobId, &'a Job>,
+    attempts: BTreeMap<AttemptId, &'a Attempt>,
+    instances: BTreeMap<InstanceId, &'a Instance>,
+    ledger: Vec<&'a LedgerEntry>,
+    submissions: Vec<&'a SubmissionRecord>,
+    events: Vec<&'a Event>,
+    watched: Vec<&'a Watched>,
+}
+
+impl<'a> Batch<'a> {
+    fn of(changes: &'a [Change]) -> Self {
+        let mut batch = Self::default();
+        for change in changes {
+            match change {
+                Change::Job(job) => drop(batch.jobs.insert(job.id, job)),
+                Change::Attempt(attempt) => drop(batch.attempts.insert(attempt.id, attempt)),
+                Change::Instance(instance) => drop(batch.instances.insert(instance.id, instance)),
+                Change::Ledger(entries) => batch.ledger.extend(entries),
+                Change::Submission(record) => batch.submissions.push(record),
+                Change::Event(event) => batch.events.push(event),
+                Change::Watched(watched) => batch.watched.push(watched),
+            }
+        }
+        batch
+    }
+}

@@ -1,0 +1,114 @@
+//! Reading what a starting scheduler has to know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spotwise_model::{Ending, JobId};
+
+use super::database::{Database, Row, Statement, Transaction};
+use super::{StoreError, attempts, instances, jobs, leader, ledger, spells};
+use spotwise_control::core::{Spells, State};
+
+/// What the store knows of everything that is not settled.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    state: State,
+    /// The last round that was committed, by whichever leader: the next one has
+    /// a higher number.
+    pub last_round: u64,
+    /// Rows that were set aside because they do not decode: table, key, reason.
+    /// They stay as they are in the database.
+    pub quarantined: Vec<String>,
+}
+
+/// Reads it, as of one moment.
+pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
+    let mut transaction = database.snapshot().await?;
+    let mut loaded = Loaded::default();
+    for row in jobs::unfinished(&mut transaction).await? {
+        if let Some(job) = loaded.sort_out(jobs::read(&row)) {
+            loaded.state.jobs.insert(job.id, job);
+        }
+    }
+    loaded.take_attempts(&attempts::unsettled(&mut transaction).await?);
+    for row in instances::unsettled(&mut transaction).await? {
+        if let Some(instance) = loaded.sort_out(instances::read(&row)) {
+            loaded.state.instances.insert(instance.id, instance);
+        }
+    }
+    let counts = spells::counts(&mut transaction).await?;
+    let counts = counts.iter().filter_map(|row| loaded.sort_out(spells::read_count(row))).collect();
+    let watches = spells::watches(&mut transaction).await?;
+    let watches = watches.iter().filter_map(|row| loaded.sort_out(spells::read_watch(row)));
+    loaded.state.spells = Spells::stored(counts, watches.collect());
+    let state = &mut loaded.state;
+    state.ended_parents = ended_parents(&mut transaction, state).await?;
+    state.last_job = last(&mut transaction, LAST_JOB).await?;
+    state.last_instance = last(&mut transaction, LAST_INSTANCE).await?;
+    state.last_event = last(&mut transaction, LAST_EVENT).await?;
+    state.settled_total = ledger::total(&mut transaction).await?;
+    loaded.last_round = leader::last_round(&mut transaction).await?;
+    Ok(loaded)
+}
+
+impl Loaded {
+    /// The state after the last round; nothing is `seen` yet.
+    pub fn into_state(self) -> State {
+        self.state
+    }
+
+    fn sort_out<T>(&mut self, read: Result<T, StoreError>) -> Option<T> {
+        read.map_err(|error| self.quarantined.push(error.in_full())).ok()
+    }
+
+    /// A job and its attempts are set aside together: without an attempt that
+    /// may still run, the job would be started a second time.
+    fn take_attempts(&mut self, rows: &[Row]) {
+        let mut broken = BTreeSet::new();
+        for row in rows {
+            match self.sort_out(attempts::read(row)) {
+                Some(attempt) => self.state.attempts.insert(attempt),
+                None => broken.extend(row.unsigned("job").map(JobId)),
+            }
+        }
+        for job in broken {
+            if self.state.jobs.remove(&job).is_some() {
+                self.quarantined.push(format!("table jobs, row {job}: one of its attempts is bad"));
+            }
+        }
+        let Self { state, quarantined, .. } = self;
+        let jobs = &state.jobs;
+        state.attempts.retain(|attempt| {
+            let kept = jobs.contains_key(&attempt.id.job);
+            if !kept {
+                let id = attempt.id;
+                quarantined.push(format!("table attempts, row {id}: its job is set aside"));
+            }
+            kept
+        });
+    }
+}
+
+/// How parents ended that live jobs name and that are not in memory.
+async fn ended_parents(
+    transaction: &mut Transaction,
+    state: &State,
+) -> Result<BTreeMap<JobId, Ending>, StoreError> {
+    let live = state.jobs.values().filter(|job| !job.state.is_terminal());
+    let parents = live.flat_map(|job| job.after.iter().copied());
+    let gone = parents.filter(|parent| !state.jobs.contains_key(parent)).collect();
+    jobs::outcomes(transaction, gone).await
+}
+
+// Numbers of rows that were set aside count too: no number is given twice.
+const LAST_JOB: (&str, &str) = ("jobs", "SELECT COALESCE(MAX(id), 0) AS last FROM jobs");
+const LAST_INSTANCE: (&str, &str) =
+    ("instances", "SELECT COALESCE(MAX(id), 0) AS last FROM instances");
+const LAST_EVENT: (&str, &str) = ("events", "SELECT COALESCE(MAX(number), 0) AS last FROM events");
+
+async fn last(
+    transaction: &mut Transaction,
+    (table, sql): (&'static str, &'static str),
+) -> Result<u64, StoreError> {
+    let rows = transaction.fetch(Statement::new(table, sql)).await?;
+    rows.first().map_or(Ok(0), |row| row.unsigned("last"))
+}

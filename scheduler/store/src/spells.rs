@@ -1,0 +1,112 @@
+//! Tables `spells` and `watches`: what has been seen of the spot markets.
+
+use spotwise_model::id::{InstanceType, PoolName, Zone};
+use spotwise_model::{CapacityType, OfferKey};
+
+use super::StoreError;
+use super::database::{Insert, Row, Statement, Transaction, Value};
+use spotwise_control::core::spells::{Count, Watch, Watched};
+
+const SPELLS: &str = "spells";
+const WATCHES: &str = "watches";
+
+/// A round that is given again finds its own rows.
+const NEW_COUNTS: Insert<'static> = Insert {
+    table: SPELLS,
+    columns: &["pool", "zone", "instance_type", "at_us", "machines"],
+    on_conflict: "ON CONFLICT (pool, zone, instance_type, at_us) \
+        DO UPDATE SET machines = excluded.machines",
+};
+
+const NEW_WATCHES: Insert<'static> = Insert {
+    table: WATCHES,
+    columns: &["from_us", "until_us"],
+    on_conflict: "ON CONFLICT (from_us) DO UPDATE SET until_us = excluded.until_us",
+};
+
+/// Adds what is new and lets go of what is too old or void.
+pub(super) async fn write(
+    transaction: &mut Transaction,
+    watched: &Watched,
+) -> Result<(), StoreError> {
+    if let Some(to) = watched.rewound {
+        // Rare, and at most what is remembered at all: in one go.
+        let counts = Statement::new(SPELLS, "DELETE FROM spells WHERE at_us >= $1");
+        transaction.execute(counts.bind(to)).await?;
+        let watches = Statement::new(WATCHES, "DELETE FROM watches WHERE from_us >= $1");
+        transaction.execute(watches.bind(to)).await?;
+    }
+    let watches = watched.watches.iter().map(watch_columns).collect();
+    NEW_WATCHES.run(transaction, watches).await?;
+    let counts: Result<Vec<_>, _> = watched.counts.iter().map(columns).collect();
+    NEW_COUNTS.run(transaction, counts?).await?;
+    for (offer, before) in &watched.forgotten {
+        let statement = Statement::new(
+            SPELLS,
+            "DELETE FROM spells
+             WHERE pool = $1 AND zone = $2 AND instance_type = $3 AND at_us < $4",
+        );
+        let statement = statement
+            .bind(offer.pool.as_str())
+            .bind(offer.zone.as_str())
+            .bind(offer.instance_type.as_str())
+            .bind(*before);
+        transaction.execute(statement).await?;
+    }
+    if let Some(before) = watched.unwatched {
+        let statement = Statement::new(WATCHES, "DELETE FROM watches WHERE from_us < $1");
+        transaction.execute(statement.bind(before)).await?;
+    }
+    Ok(())
+}
+
+pub(super) fn columns(count: &Count) -> Result<Vec<Value>, StoreError> {
+    let Count { offer, at, machines } = count;
+    if offer.capacity_type != CapacityType::Spot {
+        return Err(StoreError::Invalid { what: format!("a count of {offer}, which is not spot") });
+    }
+    Ok(vec![
+        offer.pool.as_str().into(),
+        offer.zone.as_str().into(),
+        offer.instance_type.as_str().into(),
+        (*at).into(),
+        (*machines).into(),
+    ])
+}
+
+pub(super) fn watch_columns(watch: &Watch) -> Vec<Value> {
+    vec![watch.from.into(), watch.until.into()]
+}
+
+/// The count of a row with all columns.
+pub(super) fn read_count(row: &Row) -> Result<Count, StoreError> {
+    let machines = row.int("machines")?;
+    Ok(Count {
+        offer: OfferKey {
+            pool: PoolName::new(row.text("pool")?),
+            zone: Zone::new(row.text("zone")?),
+            instance_type: InstanceType::new(row.text("instance_type")?),
+            capacity_type: CapacityType::Spot,
+        },
+        at: row.time("at_us")?,
+        machines: u32::try_from(machines).map_err(|e| row.bad("machines", e))?,
+    })
+}
+
+/// The watch of a row with both columns.
+pub(super) fn read_watch(row: &Row) -> Result<Watch, StoreError> {
+    Ok(Watch { from: row.time("from_us")?, until: row.time("until_us")? })
+}
+
+/// Rows of all counts.
+pub(super) async fn counts(transaction: &mut Transaction) -> Result<Vec<Row>, StoreError> {
+    let sql = "SELECT pool, zone, instance_type, at_us, machines FROM spells
+               ORDER BY pool, zone, instance_type, at_us";
+    transaction.fetch(Statement::new(SPELLS, sql)).await
+}
+
+/// Rows of all watches.
+pub(super) async fn watches(transaction: &mut Transaction) -> Result<Vec<Row>, StoreError> {
+    let sql = "SELECT from_us, until_us FROM watches ORDER BY from_us";
+    transaction.fetch(Statement::new(WATCHES, sql)).await
+}
