@@ -32,12 +32,8 @@ use crate::reporter::{Reporter, start_failed};
 use crate::save::Saver;
 use crate::scheduler_client::SchedulerClient;
 use crate::usage::Sampler;
-use crate::waits::{fenced, sleep_until, superseded, told_to_end};
+use crate::waits::{fenced, sleep_until, superseded, told_to_end, told_to_leave};
 use crate::{notice, outputs};
-
-/// A worker that was told to stop waits this long for a scheduler that does not answer
-/// to acknowledge the final report.
-const STOPPED_REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A process that escaped may hold the output open; it gets no longer than this.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -121,25 +117,26 @@ pub(crate) async fn carry_out(
     }
     drop(run);
     // Only a restarted worker has to repeat the reports before the last.
-    let last = reports.into_iter().next_back();
-    // Orders still come with every heartbeat, and must not stop them.
-    tokio::select! {
-        () = reporter.finish(last) => {}
-        () = superseded(&mut orders) => {}
-        () = told_to_leave(&attempt.asked_to_stop) => {
-            tracing::warn!("told to leave before the final report was acknowledged; it stays in exit.json");
-        }
-    }
+    deliver(reporter, reports.into_iter().next_back(), &mut orders, &attempt.asked_to_stop).await;
     Ok(())
 }
 
-/// A signal that comes after the command has ended means: go now. One that came
-/// before has ended the command, and leaves time for the final report.
-async fn told_to_leave(asked_to_stop: &CancellationToken) {
-    let before = asked_to_stop.is_cancelled();
-    asked_to_stop.cancelled().await;
-    if before {
-        tokio::time::sleep(STOPPED_REPORT_TIMEOUT).await;
+/// Sends the final report, until it is acknowledged or there is no more use in it.
+async fn deliver(
+    reporter: Reporter,
+    last: Option<ReportRequest>,
+    orders: &mut mpsc::Receiver<Order>,
+    asked_to_stop: &CancellationToken,
+) {
+    // Orders still come with every heartbeat, and must not stop them.
+    tokio::select! {
+        () = reporter.finish(last) => {}
+        () = superseded(orders) => {}
+        () = told_to_leave(asked_to_stop) => {
+            tracing::warn!(
+                "told to leave before the final report was acknowledged; it stays in exit.json"
+            );
+        }
     }
 }
 

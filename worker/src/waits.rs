@@ -1,10 +1,14 @@
 //! What a worker waits for beside its command: orders that end something.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use spotwise_supervisor::{Order, Supervisor};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// A worker that was told to stop waits this long for a scheduler that does not answer
+/// to acknowledge the final report.
+const STOPPED_REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Before the start: an order that ends the attempt.
 pub(crate) async fn told_to_end(
@@ -61,6 +65,16 @@ pub(crate) async fn superseded(orders: &mut mpsc::Receiver<Order>) {
             Some(_) => {}
             None => std::future::pending().await,
         }
+    }
+}
+
+/// A signal that comes after the command has ended means: go now. One that came
+/// before has ended the command, and leaves time for the final report.
+pub(crate) async fn told_to_leave(asked_to_stop: &CancellationToken) {
+    let before = asked_to_stop.is_cancelled();
+    asked_to_stop.cancelled().await;
+    if before {
+        tokio::time::sleep(STOPPED_REPORT_TIMEOUT).await;
     }
 }
 
