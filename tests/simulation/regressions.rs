@@ -1,4 +1,5 @@
-//! Worlds that once broke a promise. Each stays, with its story.
+//! Worlds that once broke a promise. Each stays, with its story, although what happens in
+//! the world of a seed has changed with the simulator since.
 
 use crate::chaos::runner::judge;
 use crate::chaos::scenario::Scenario;

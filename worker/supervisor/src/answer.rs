@@ -36,3 +36,26 @@ impl HeartbeatAnswer {
         money.into_iter().chain(notice).chain(stop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "only differences count")]
+    fn money_comes_first_and_counts_from_the_call() {
+        let (t, secs) = (Instant::now(), Duration::from_secs);
+        let notice = Notice { reclaim_in: secs(120), action: "terminate".to_owned() };
+        let answer = HeartbeatAnswer {
+            money_lasts: Some(secs(60)),
+            notice: Some(notice),
+            stop_within: Some(secs(10)),
+        };
+        let orders: Vec<_> = answer.orders(t).collect();
+        assert!(matches!(
+            orders.as_slice(),
+            [Order::Money { until }, Order::Notice { .. }, Order::Stop { within: Some(_) }]
+                if *until == t + secs(60)
+        ));
+    }
+}

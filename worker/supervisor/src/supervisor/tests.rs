@@ -142,3 +142,27 @@ fn superseded_kills_from_every_phase_but_not_the_dead() {
     assert_eq!(over.order(notice(1), t), []);
     assert_eq!(over.next(), None);
 }
+
+#[test]
+fn before_the_start_a_notice_waits_and_the_rest_ends_the_attempt() {
+    let t = Instant::now();
+    let mut it = Supervisor::new(GRACE, false);
+    assert_eq!(it.order_before_start(notice(120), t), None);
+    assert_eq!(it.order_before_start(Order::Money { until: t + secs(5) }, t), None);
+    assert_eq!(it.wake_before_start(t + secs(4)), None);
+    assert_eq!(it.wake_before_start(t + secs(5)), Some(Order::Stop { within: None }));
+    assert_eq!(it.order_before_start(Order::LeaseLost, t), Some(Order::LeaseLost));
+}
+
+#[test]
+fn after_the_end_only_the_lease_and_a_newer_attempt_forbid_to_save() {
+    let t = Instant::now();
+    let mut it = Supervisor::new(GRACE, false);
+    it.exited();
+    assert!(
+        !it.order_after_end(notice(1), t) && !it.order_after_end(Order::Stop { within: None }, t)
+    );
+    assert!(!it.order_after_end(Order::Money { until: t }, t));
+    assert_eq!(it.last_save(), Some(t + GRACE + BUDGET_SAVE));
+    assert!(it.order_after_end(Order::LeaseLost, t) && it.order_after_end(Order::Superseded, t));
+}
