@@ -29,6 +29,7 @@ pub mod sharing;
 pub mod spec;
 pub mod stop;
 pub mod time;
+pub mod timing;
 mod words;
 
 pub use attempt::{Attempt, AttemptState};

@@ -1,19 +1,19 @@
 //! Budgets that end at the worst moment: nobody leads, or the machine is on
 //! notice.
 
-use crate::chaos::faults::{Fired, Kind};
+use crate::chaos::faults::{FaultCounters, Kind};
 use crate::chaos::runner::{judge, replay};
-use crate::chaos::sim::Recipe;
+use crate::chaos::scenario::Scenario;
 
 /// Worlds with these kinds until `what` has happened `times` times. None may break
 /// a promise, the strictest of which is here: nobody spends more than his budget.
-fn worlds(base: u64, nodes: usize, kinds: &[Kind], what: &str, times: u64) -> Fired {
-    let mut all = Fired::default();
+fn worlds(base: u64, nodes: usize, kinds: &[Kind], what: &str, times: u64) -> FaultCounters {
+    let mut all = FaultCounters::default();
     for seed in base..base + 60 {
         let kinds = kinds.iter().copied().collect();
-        let recipe = Recipe { seed, days: 12, submissions: 40, kinds, nodes };
-        let (broken, fired, tally) = judge(&recipe);
-        assert_eq!(broken, None, "seed {seed}: {}", replay(&recipe));
+        let scenario = Scenario { seed, days: 12, submissions: 40, kinds, nodes };
+        let (broken, fired, tally) = judge(&scenario);
+        assert_eq!(broken, None, "seed {seed}: {}", replay(&scenario));
         assert_eq!(tally.overrun, 0, "seed {seed}");
         all.add(&fired);
         if all.of(what) >= times {

@@ -121,12 +121,12 @@ fn no_world_breaks_a_promise() {
     }
     let report = chaos::runner::run(base, seeds, number("DAYS", 30));
     println!("{}\n{}", report.line(), report.table());
-    if let Some((recipe, what)) = report.broken.first() {
-        for (recipe, what) in &report.broken {
-            println!("seed {}: {what}", recipe.seed);
+    if let Some((scenario, what)) = report.broken.first() {
+        for (scenario, what) in &report.broken {
+            println!("seed {}: {what}", scenario.seed);
         }
-        println!("seed {} breaks: {what}\n{}", recipe.seed, chaos::runner::replay(recipe));
-        let (least, what) = chaos::runner::shrink(recipe);
+        println!("seed {} breaks: {what}\n{}", scenario.seed, chaos::runner::replay(scenario));
+        let (least, what) = chaos::runner::shrink(scenario);
         println!("the smallest that breaks: {what}\n{}", chaos::runner::replay(&least));
         panic!("{} of {seeds} worlds broke a promise", report.broken.len());
     }
@@ -138,14 +138,14 @@ fn no_world_breaks_a_promise() {
 
 /// One world with the trace of its last events.
 fn show(seed: u64) {
-    let mut recipe = chaos::sim::Recipe::of(seed, number("DAYS", 30));
-    recipe.submissions = number("JOBS", recipe.submissions as u64) as usize;
-    recipe.nodes = number("NODES", recipe.nodes as u64) as usize;
+    let mut scenario = chaos::scenario::Scenario::of(seed, number("DAYS", 30));
+    scenario.submissions = number("JOBS", scenario.submissions as u64) as usize;
+    scenario.nodes = number("NODES", scenario.nodes as u64) as usize;
     if let Ok(names) = std::env::var("FAULTS") {
         let named = |kind: &&chaos::faults::Kind| names.split(',').any(|name| name == kind.name());
-        recipe.kinds = chaos::faults::Kind::ALL.iter().filter(named).copied().collect();
+        scenario.kinds = chaos::faults::Kind::ALL.iter().filter(named).copied().collect();
     }
-    let mut sim = chaos::sim::Sim::new(recipe, true);
+    let mut sim = chaos::sim::Sim::new(scenario, true);
     let verdict = sim.run();
     for line in sim.trace.iter().flatten() {
         println!("{line}");

@@ -3,24 +3,24 @@
 
 use crate::chaos::faults::Kind;
 use crate::chaos::runner::judge;
-use crate::chaos::sim::Recipe;
+use crate::chaos::scenario::Scenario;
 
 const DAYS: u64 = 12;
 
 /// Worlds with exactly these kinds, until each has fired and at least three are
 /// done.
-fn worlds(base: u64, nodes: usize, kinds: &[Kind]) -> crate::chaos::faults::Fired {
-    let mut all = crate::chaos::faults::Fired::default();
+fn worlds(base: u64, nodes: usize, kinds: &[Kind]) -> crate::chaos::faults::FaultCounters {
+    let mut all = crate::chaos::faults::FaultCounters::default();
     for seed in base..base + 48 {
-        let recipe = Recipe {
+        let scenario = Scenario {
             seed,
             days: DAYS,
             submissions: 20,
             kinds: kinds.iter().copied().collect(),
             nodes,
         };
-        let (broken, fired, _) = judge(&recipe);
-        assert_eq!(broken, None, "seed {seed}: {}", crate::chaos::runner::replay(&recipe));
+        let (broken, fired, _) = judge(&scenario);
+        assert_eq!(broken, None, "seed {seed}: {}", crate::chaos::runner::replay(&scenario));
         all.add(&fired);
         if seed >= base + 2 && kinds.iter().all(|kind| all.of(kind.name()) > 0) {
             return all;
@@ -186,4 +186,20 @@ fn cancel_during_recovery() {
 fn poison_crashloop() {
     let fired = worlds(2_000, 1, &[Kind::ProcessDeath]);
     assert!(fired.of("job_failed") > 0);
+}
+
+/// `KILL_MARGIN` of the worker: at zero, commands still run when their machine goes.
+#[test]
+fn notice_shorter_than_the_grace_kills_before_the_reclaim() {
+    let fired = worlds(2_100, 1, &[Kind::ShortNotice, Kind::MassReclaim]);
+    assert!(fired.of(Kind::ShortNotice.name()) >= 5, "hardly any command was killed");
+}
+
+/// `LEASE_GRACE` of the worker: a worker that ignores its lease still runs its command
+/// when a replacement may start.
+#[test]
+fn silent_worker_ends_before_a_replacement_may_start() {
+    let kinds = [Kind::Partition, Kind::PartitionOneWay, Kind::MassReclaim];
+    let fired = worlds(2_200, 1, &kinds);
+    assert!(fired.of("worker_stopped_itself") > 0, "no worker ever lost its lease");
 }

@@ -1,7 +1,8 @@
-//! Worlds that once broke a promise. Each stays, with its story.
+//! Worlds that once broke a promise. Each stays, with its story, although what happens in
+//! the world of a seed has changed with the simulator since.
 
 use crate::chaos::runner::judge;
-use crate::chaos::sim::Recipe;
+use crate::chaos::scenario::Scenario;
 
 /// Seed, days, and what was wrong.
 const STORIES: &[(u64, u64, &str)] = &[
@@ -21,7 +22,7 @@ const STORIES: &[(u64, u64, &str)] = &[
 #[test]
 fn what_was_broken_once_stays_whole() {
     for (seed, days, story) in STORIES {
-        let (broken, ..) = judge(&Recipe::of(*seed, *days));
+        let (broken, ..) = judge(&Scenario::of(*seed, *days));
         assert_eq!(broken, None, "seed {seed}: {story}");
     }
 }
@@ -29,7 +30,7 @@ fn what_was_broken_once_stays_whole() {
 #[test]
 fn one_seed_is_one_history_of_everything() {
     let history = |seed| {
-        let (broken, fired, tally) = judge(&Recipe::of(seed, 5));
+        let (broken, fired, tally) = judge(&Scenario::of(seed, 5));
         (broken, fired.0, tally.rounds, tally.charged)
     };
     assert_eq!(history(7), history(7));

@@ -1,4 +1,4 @@
-//! The life of a worker, from its folder to its last words.
+//! The life of a worker, from its folder to its final report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,19 +12,18 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::attempt::{self, Attempt};
 use crate::folder::Folder;
-use crate::link::{Backoff, Link, LinkError};
-use crate::{Options, tree, voice};
+use crate::scheduler_client::{Backoff, CallError, SchedulerClient};
+use crate::{Options, process_tree, reporter};
 
-/// A scheduler that does not answer the first call for so long has given the
-/// attempt up.
-const REGISTER_PATIENCE: Duration = Duration::from_secs(600);
+/// A scheduler that does not answer the first call for this long has given the attempt
+/// up.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How often to ask again while a gang is not complete, where the scheduler
-/// does not say.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How often to ask again while a gang is not complete, if the scheduler does not say.
+const REGISTER_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Carries out one attempt.
-pub(crate) async fn live(options: Options, mode: &[&str]) -> Result<()> {
+pub(crate) async fn run(options: Options, mode: &[&str]) -> Result<()> {
     let id = options.attempt.context("no attempt was named")?;
     let server = options.server.context("no server was named")?;
     let folder = Folder::enter(&options.dir.context("no folder was named")?)
@@ -37,27 +36,27 @@ pub(crate) async fn live(options: Options, mode: &[&str]) -> Result<()> {
     prctl::set_child_subreaper(true).context("becoming a subreaper")?;
     folder.write_identity(&id.to_string(), options.rank).context("writing worker.json")?;
     let token = options.token.unwrap_or_default();
-    let link = Link::new(&server, id.to_string(), options.rank, token)
+    let client = SchedulerClient::new(&server, id.to_string(), options.rank, token)
         .context("reading the server's address")?;
 
-    if let Some(words) = folder.ending().context("reading exit.json")? {
-        tracing::info!("repeating the last words of an earlier worker");
-        voice::repeat(link, &folder, words).await;
+    if let Some(last) = folder.ending().context("reading exit.json")? {
+        tracing::info!("repeating the final report of an earlier worker");
+        reporter::repeat(client, &folder, last).await;
         return Ok(());
     }
     if folder.was_started() {
-        let killed = tree::kill_left_behind(&folder.progress());
+        let killed = process_tree::kill_left_behind(&folder.progress());
         tracing::warn!(killed, "the worker was restarted while its command ran");
-        let lost = vec![voice::lost()];
+        let lost = vec![reporter::lost()];
         folder.keep_ending(&lost);
-        voice::repeat(link, &folder, lost).await;
+        reporter::repeat(client, &folder, lost).await;
         return Ok(());
     }
 
     let asked_to_stop = CancellationToken::new();
     let _signals = listen(asked_to_stop.clone()).context("listening to signals")?;
     let asked = Instant::now();
-    let registered = register(&link, &options.address);
+    let registered = register(&client, &options.address);
     let (answered, assignment) = tokio::select! {
         registered = registered => match registered? {
             Some(registered) => registered,
@@ -68,33 +67,36 @@ pub(crate) async fn live(options: Options, mode: &[&str]) -> Result<()> {
             return Ok(());
         }
     };
-    let attempt = Attempt { id, folder, link, mode, asked_to_stop };
+    let attempt = Attempt { id, folder, client, mode, asked_to_stop };
     Box::pin(attempt::carry_out(attempt, Arc::new(assignment), answered)).await
 }
 
-/// Asks until there is something to do; answers when the call that was
-/// answered was made. None where the attempt is over already.
-async fn register(link: &Link, address: &str) -> Result<Option<(Instant, Assignment)>> {
-    let mut heard = Instant::now();
+/// Asks until there is something to do; returns when the call that was answered was
+/// made. None if the attempt is over already.
+async fn register(
+    client: &SchedulerClient,
+    address: &str,
+) -> Result<Option<(Instant, Assignment)>> {
+    let mut answered = Instant::now();
     let mut backoff = Backoff::new();
     loop {
         let asked = Instant::now();
-        match link.register(address.to_owned()).await {
+        match client.register(address.to_owned()).await {
             Ok(assignment) if assignment.ready => return Ok(Some((asked, assignment))),
             Ok(assignment) => {
-                heard = asked;
+                answered = asked;
                 backoff = Backoff::new();
                 let pause = Duration::from_millis(assignment.heartbeat_ms.into());
-                tokio::time::sleep(if pause.is_zero() { ASK_AGAIN } else { pause }).await;
+                tokio::time::sleep(if pause.is_zero() { REGISTER_INTERVAL } else { pause }).await;
             }
-            Err(LinkError::Superseded(message)) => {
+            Err(CallError::Superseded(message)) => {
                 tracing::info!(message, "superseded before there was anything to do");
                 return Ok(None);
             }
-            Err(error @ LinkError::Refused(_)) => return Err(error).context("registering"),
-            Err(LinkError::Away(message)) => {
-                if heard.elapsed() >= REGISTER_PATIENCE {
-                    bail!("nobody to register with: {message}");
+            Err(error @ CallError::Refused(_)) => return Err(error).context("registering"),
+            Err(CallError::Away(message)) => {
+                if answered.elapsed() >= REGISTER_TIMEOUT {
+                    bail!("no scheduler to register with: {message}");
                 }
                 tokio::time::sleep(backoff.pause()).await;
             }

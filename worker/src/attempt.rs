@@ -10,15 +10,17 @@ use nix::sys::signal::Signal;
 use spotwise_api::spool::{Bounds, Spool};
 use spotwise_api::v1::{Assignment, Exited, ReportRequest, Started, Told};
 use spotwise_model::AttemptId;
+use spotwise_model::outcome::EXIT_REQUEUE;
+use spotwise_supervisor::{Action, LastReport, Lease, Order, Supervisor};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::checkpoint::Known;
+use crate::checkpoint::{AckedCheckpoints, Committer};
 use crate::folder::Folder;
-use crate::heartbeat::{Rhythm, beat, money};
-use crate::link::Link;
+use crate::heartbeat::{self, beat};
+use crate::log_upload::LogUpload;
 use crate::memory::Memory;
 use crate::notes::Notes;
 use crate::output::Capture;
@@ -26,36 +28,27 @@ use crate::outputs::{Brought, Collected, Plan};
 use crate::prepare::{Prepared, prepare};
 use crate::process::{self, Process, Status, StopTo};
 use crate::progress::ProgressLog;
+use crate::reporter::{Reporter, start_failed};
 use crate::save::Saver;
-use crate::ship::Shipment;
-use crate::supervise::{Action, Order, Supervisor};
+use crate::scheduler_client::SchedulerClient;
 use crate::usage::Sampler;
-use crate::voice::{Voice, start_failed};
-use crate::waits::{fenced, sleep_until, superseded, told_to_end};
+use crate::waits::{fenced, sleep_until, superseded, told_to_end, told_to_leave};
 use crate::{notice, outputs};
-
-/// A worker that was told to stop gives a scheduler that is away so long to
-/// come back and hear how the command ended.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A process that escaped may hold the output open; it gets no longer than this.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Exit code of a command that saved its state and asks to be run again
-/// (`EX_TEMPFAIL` of sysexits.h); its job pays no error for it.
-const EXIT_REQUEUE: i32 = 75;
-
 /// Checkpoints are never looked for more often.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Who carries out what, and where.
+/// What a worker carries out, and where.
 pub(crate) struct Attempt<'a> {
     /// Job and number.
     pub(crate) id: AttemptId,
     /// The folder of this attempt and rank.
     pub(crate) folder: Folder,
     /// The scheduler.
-    pub(crate) link: Link,
+    pub(crate) client: SchedulerClient,
     /// What this program needs before a worker's options.
     pub(crate) mode: &'a [&'a str],
     /// Set by SIGTERM to the worker.
@@ -72,17 +65,18 @@ pub(crate) async fn carry_out(
     let folder = &attempt.folder;
     let (orders_sender, mut orders) = mpsc::channel(16);
     if let Some(lasts_ms) = assignment.money_lasts_ms {
-        let _ = orders_sender.try_send(money(lasts_ms, answered));
+        let _ =
+            orders_sender.try_send(Order::money(Duration::from_millis(lasts_ms.into()), answered));
     }
-    let name = format!("{}-{}", attempt.id, attempt.link.rank());
+    let name = format!("{}-{}", attempt.id, attempt.client.rank());
     let memory = Memory::new(&name, assignment.memory_bytes);
     let progress = Arc::new(Mutex::new(ProgressLog::new(folder.progress())));
     let bounds = Bounds::of(assignment.output_bytes);
     let capture = Arc::new(Capture::create(&folder.log(), bounds).context("creating the log")?);
     let _beat = AbortOnDropHandle::new(tokio::spawn(beat(
-        attempt.link.clone(),
-        Rhythm::new(assignment.heartbeat_ms, assignment.lease_ms),
-        answered,
+        attempt.client.clone(),
+        heartbeat::interval(assignment.heartbeat_ms),
+        Lease::new(Duration::from_millis(assignment.lease_ms.into()), answered),
         Arc::clone(&progress),
         Sampler::new(
             assignment.env.get("CUDA_VISIBLE_DEVICES").map(String::as_str),
@@ -90,17 +84,17 @@ pub(crate) async fn carry_out(
         ),
         orders_sender.clone(),
     )));
-    let known = Known::default();
-    let voice = Voice::start(
-        attempt.link.clone(),
-        Shipment { log: Spool::at(folder.log()), bounds, level: capture.level() },
+    let acked = AckedCheckpoints::default();
+    let reporter = Reporter::start(
+        attempt.client.clone(),
+        LogUpload { log: Spool::at(folder.log()), bounds, level: capture.level() },
         orders_sender.clone(),
-        known.clone(),
+        acked.clone(),
     );
     let (asked, sender) = (attempt.asked_to_stop.clone(), orders_sender);
     let _asked = AbortOnDropHandle::new(tokio::spawn(async move {
         asked.cancelled().await;
-        // Nobody listens where the command has ended.
+        // The receiver is gone if the command has ended.
         let _ = sender.send(Order::Stop { within: None }).await;
     }));
 
@@ -109,40 +103,50 @@ pub(crate) async fn carry_out(
         assignment: &assignment,
         progress,
         capture,
-        notes: Notes::new(voice.reports().downgrade()),
-        voice: &voice,
-        known,
+        notes: Notes::new(reporter.reports().downgrade()),
+        reporter: &reporter,
+        acked,
         outputs_kept: AtomicBool::new(false),
         memory,
     };
-    let words = Box::pin(run.to_the_end(&mut orders)).await?;
-    folder.keep_ending(&words);
+    let reports = Box::pin(run.to_the_end(&mut orders)).await?;
+    folder.keep_ending(&reports);
     if run.outputs_kept.load(Ordering::Relaxed) {
         // Whoever finds it later collects once more, which changes nothing.
         let _ = std::fs::remove_file(folder.outputs_note());
     }
     drop(run);
-    // Only a restarted worker has to repeat the words before the last.
-    let last = words.into_iter().next_back();
-    // Orders still come with every heartbeat, and must not stop them.
-    tokio::select! {
-        () = voice.finish(last) => {}
-        () = superseded(&mut orders) => {}
-        () = told_to_leave(&attempt.asked_to_stop) => {
-            tracing::warn!("told to leave before the last words were heard; they stay in exit.json");
-        }
-    }
+    // Only a restarted worker has to repeat the reports before the last.
+    deliver(reporter, reports.into_iter().next_back(), &mut orders, &attempt.asked_to_stop).await;
     Ok(())
 }
 
-/// A signal that comes after the command has ended means: go now. One that came
-/// before has ended the command, and leaves time for its last words.
-async fn told_to_leave(asked_to_stop: &CancellationToken) {
-    let before = asked_to_stop.is_cancelled();
-    asked_to_stop.cancelled().await;
-    if before {
-        tokio::time::sleep(LAST_WORDS).await;
+/// Sends the final report, until it is acknowledged or there is no more use in it.
+async fn deliver(
+    reporter: Reporter,
+    last: Option<ReportRequest>,
+    orders: &mut mpsc::Receiver<Order>,
+    asked_to_stop: &CancellationToken,
+) {
+    // Orders still come with every heartbeat, and must not stop them.
+    tokio::select! {
+        () = reporter.finish(last) => {}
+        () = superseded(orders) => {}
+        () = told_to_leave(asked_to_stop) => {
+            tracing::warn!(
+                "told to leave before the final report was acknowledged; it stays in exit.json"
+            );
+        }
     }
+}
+
+/// A saver that runs beside the command.
+type Saving = AbortOnDropHandle<Saver>;
+
+/// How the command ended, and what it was told before.
+struct End {
+    status: Status,
+    told: Told,
 }
 
 /// What all steps need.
@@ -152,31 +156,31 @@ struct Run<'a> {
     progress: Arc<Mutex<ProgressLog>>,
     capture: Arc<Capture>,
     notes: Notes,
-    voice: &'a Voice,
-    known: Known,
+    reporter: &'a Reporter,
+    acked: AckedCheckpoints,
     outputs_kept: AtomicBool,
     memory: Memory,
 }
 
 impl Run<'_> {
-    /// Answers the last words.
+    /// Returns the reports that end the attempt.
     async fn to_the_end(&self, orders: &mut mpsc::Receiver<Order>) -> Result<Vec<ReportRequest>> {
         let grace = Duration::from_millis(self.assignment.grace_ms.into());
         let mut supervisor = Supervisor::new(grace, self.assignment.signal_on_notice);
         let fence = CancellationToken::new();
-        let Attempt { id, folder, link, .. } = self.attempt;
+        let Attempt { id, folder, client, .. } = self.attempt;
         let prepared = tokio::select! {
             biased;
             order = told_to_end(orders, &mut supervisor) => Err(order),
             prepared = prepare(
-                self.assignment, *id, folder, link, &fence, &self.known, &self.notes,
+                self.assignment, *id, folder, client, &fence, &self.acked, &self.notes,
             ) => Ok(prepared),
         };
-        let words = match prepared {
-            Err(Order::LeaseLost | Order::Superseded) => Vec::new(),
-            Err(_) => {
+        let reports = match prepared {
+            Err(order) => {
                 let status = Status::signalled(Signal::SIGTERM as i32);
-                vec![self.exited(status, Told::Stop, 0, supervisor.out_of_money())]
+                let last = supervisor.report_unstarted(&order);
+                Vec::from_iter(last.map(|last| self.exited(status, Told::Stop, 0, last)))
             }
             Ok(Err(message)) => vec![start_failed(message)],
             Ok(Ok(prepared)) => match folder.mark_started() {
@@ -185,9 +189,10 @@ impl Run<'_> {
             },
         };
         self.capture.close();
-        Ok(words)
+        Ok(reports)
     }
 
+    /// Starts the command, watches it to its end, and saves what it leaves.
     async fn command(
         &self,
         prepared: Prepared,
@@ -195,72 +200,92 @@ impl Run<'_> {
         orders: &mut mpsc::Receiver<Order>,
         fence: CancellationToken,
     ) -> Result<Vec<ReportRequest>> {
-        let mode = self.attempt.mode;
-        let Prepared { environment, workdir, outputs, restored, committer } = prepared;
-        if let Some((plan, _)) = &outputs {
+        if let Some((plan, _)) = &prepared.outputs {
             outputs::note(plan, &self.attempt.folder);
         }
         // Before the start, so that no end is missed.
         let mut ended = signal(SignalKind::child()).context("listening to children")?;
+        let process = match self.start(&prepared).await {
+            Ok(process) => process,
+            Err(message) => return Ok(vec![start_failed(message)]),
+        };
+        let done = CancellationToken::new();
+        let saving = prepared.committer.map(|committer| self.save_regularly(committer, &done));
+        let status = self.watch(&process, supervisor, orders, &mut ended, &fence).await;
+        supervisor.exited();
+        done.cancel();
+        process.kill_the_rest().await;
+        self.capture.drained(DRAIN).await;
+        let end = End { status, told: process.told() };
+        Ok(self.finish(end, saving, prepared.outputs, supervisor, orders, &fence).await)
+    }
+
+    /// Starts the command and reports it. The message of an error is for the owner of
+    /// the job.
+    async fn start(&self, prepared: &Prepared) -> Result<Process, String> {
         let spawned = process::spawn(
-            mode,
+            self.attempt.mode,
             &self.assignment.command,
-            &environment,
-            &workdir,
+            &prepared.environment,
+            &prepared.workdir,
             StopTo::named(&self.assignment.stop_signal_to),
             self.memory.group(),
         );
-        let (process, pipe) = match spawned {
-            Ok(spawned) => spawned,
-            Err(error) => return Ok(vec![start_failed(format!("the command: {error}"))]),
-        };
+        let (process, pipe) = spawned.map_err(|error| format!("the command: {error}"))?;
         if let Err(error) = self.capture.drain(pipe) {
             // Undrained, the command would hang on its first output.
             process.kill_the_rest().await;
-            return Ok(vec![start_failed(format!("capturing output: {error}"))]);
+            return Err(format!("capturing output: {error}"));
         }
+        let restored = &prepared.restored;
         let started = Started {
             pid: process.pid(),
             restored: restored.loaded.map(|id| id.name()),
             rejected_checkpoints: restored.rejected,
             restored_bytes: restored.bytes,
-            restored_progress: restored.loaded.map(|_| restored.progress),
+            restored_progress: restored.loaded.map(|_| restored.progress.clone()),
         };
-        self.say(ReportRequest { started: Some(started), ..ReportRequest::default() });
+        self.report(ReportRequest { started: Some(started), ..ReportRequest::default() });
+        Ok(process)
+    }
 
-        let done = CancellationToken::new();
-        let saving = committer.map(|committer| {
-            let reports = self.voice.reports().clone();
-            let saver = Saver::new(
-                committer,
-                Arc::clone(&self.progress),
-                Arc::clone(&self.capture),
-                reports,
-                self.notes.clone(),
-            );
-            let interval = self.assignment.checkpoint.as_ref().map_or(0, |it| it.interval_ms);
-            let interval = Duration::from_millis(interval.into()).max(SHORTEST_INTERVAL);
-            AbortOnDropHandle::new(tokio::spawn(saver.run(interval, done.clone())))
-        });
-        let mut status = self.watch(&process, supervisor, orders, &mut ended, &fence).await;
-        supervisor.exited();
-        done.cancel();
-        process.kill_the_rest().await;
-        self.capture.drained(DRAIN).await;
+    /// Commits checkpoints until `done`.
+    fn save_regularly(&self, committer: Committer, done: &CancellationToken) -> Saving {
+        let saver = Saver::new(
+            committer,
+            Arc::clone(&self.progress),
+            Arc::clone(&self.capture),
+            self.reporter.reports().clone(),
+            self.notes.clone(),
+        );
+        let interval = self.assignment.checkpoint.as_ref().map_or(0, |it| it.interval_ms);
+        let interval = Duration::from_millis(interval.into()).max(SHORTEST_INTERVAL);
+        AbortOnDropHandle::new(tokio::spawn(saver.run(interval, done.clone())))
+    }
 
-        let mut words = Vec::new();
+    /// Saves what the ended command has left, if this attempt still may. Returns the
+    /// reports that end the attempt.
+    async fn finish(
+        &self,
+        End { mut status, told }: End,
+        saving: Option<Saving>,
+        outputs: Option<(Plan, Brought)>,
+        supervisor: &mut Supervisor,
+        orders: &mut mpsc::Receiver<Order>,
+        fence: &CancellationToken,
+    ) -> Vec<ReportRequest> {
+        let mut reports = Vec::new();
         let mut kept = 0;
-        let told = process.told();
-        let mut out_of_money = supervisor.out_of_money() && told == Told::Stop;
-        // What returns 0 only since it was stopped may not be done.
+        let mut budget_over = false;
+        // What returns 0 only because it was stopped may not be done.
         let succeeded = status.code == 0 && told != Told::Stop;
         if supervisor.may_save() {
-            let finish = async {
+            let save = async {
                 if let Some(saving) = saving {
-                    // A saver that broke has saved what it could.
+                    // A saver that panicked has saved what it could.
                     if let Ok(mut saver) = saving.await {
                         saver.commit_the_rest().await;
-                        words.extend(saver.last());
+                        reports.extend(saver.last());
                     }
                 }
                 if let Some((plan, brought)) = outputs {
@@ -269,22 +294,19 @@ impl Run<'_> {
             };
             tokio::select! {
                 biased;
-                over = fenced(orders, &fence, supervisor) => {
-                    out_of_money |= over;
+                over = fenced(orders, fence, supervisor) => {
+                    budget_over = over;
                     // Its outputs are not all kept: it is not at the end of its work.
                     if over && status.code == 0 {
                         status.code = EXIT_REQUEUE;
                     }
                 }
-                () = finish => {}
+                () = save => {}
             }
         }
-        // What this worker itself has killed for want of a lease, or because there
-        // is a newer attempt, is no failure of the job: its scheduler finds it lost.
-        if out_of_money || supervisor.may_save() || matches!(status.code, 0 | EXIT_REQUEUE) {
-            words.push(self.exited(status, told, kept, out_of_money));
-        }
-        Ok(words)
+        let last = supervisor.last_report(status.code, told == Told::Stop, budget_over);
+        reports.extend(last.map(|last| self.exited(status, told, kept, last)));
+        reports
     }
 
     /// Until the command has ended.
@@ -332,7 +354,7 @@ impl Run<'_> {
         }
     }
 
-    /// Answers how many output files there are.
+    /// Returns the number of output files.
     async fn keep(&self, plan: Plan, brought: Brought, succeeded: bool) -> u32 {
         let folder = self.attempt.folder.clone();
         let Collected { files, notes, whole } =
@@ -340,18 +362,12 @@ impl Run<'_> {
         self.outputs_kept.store(whole, Ordering::Relaxed);
         for note in &notes {
             self.capture.note(note);
-            self.notes.say(note);
+            self.notes.send(note);
         }
         files
     }
 
-    fn exited(
-        &self,
-        status: Status,
-        told: Told,
-        outputs: u32,
-        out_of_money: bool,
-    ) -> ReportRequest {
+    fn exited(&self, status: Status, told: Told, outputs: u32, last: LastReport) -> ReportRequest {
         let progress =
             self.progress.lock().unwrap_or_else(PoisonError::into_inner).refresh(SystemTime::now());
         let Status { code, signal } = status;
@@ -363,14 +379,16 @@ impl Run<'_> {
             told: told.into(),
             memory: Some(self.memory.measured()),
         });
-        if out_of_money {
-            return ReportRequest { out_of_money: exited, ..ReportRequest::default() };
+        match last {
+            LastReport::OutOfMoney => {
+                ReportRequest { out_of_money: exited, ..ReportRequest::default() }
+            }
+            LastReport::Exited => ReportRequest { exited, ..ReportRequest::default() },
         }
-        ReportRequest { exited, ..ReportRequest::default() }
     }
 
-    fn say(&self, report: ReportRequest) {
-        // Nobody listens once the attempt is superseded; the order says so too.
-        let _ = self.voice.reports().send(report);
+    fn report(&self, report: ReportRequest) {
+        // The reporter is gone once the attempt is superseded; an order says so too.
+        let _ = self.reporter.reports().send(report);
     }
 }

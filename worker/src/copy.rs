@@ -21,7 +21,7 @@ pub(crate) struct Rules<'a> {
 }
 
 /// Copies a file to `to`, or what is in a folder into the folder `to`. Each
-/// file appears whole. Answers the number of files.
+/// file appears whole. Returns the number of files.
 pub(crate) fn copy(from: &Path, to: &Path, rules: &Rules<'_>) -> io::Result<u32> {
     // The list is made first: the target may lie inside the source.
     let mut entries = Vec::new();

@@ -11,7 +11,7 @@ use std::path::Path;
 use spotwise_api::v1::Assignment;
 
 use crate::folder::Folder;
-use crate::link::Link;
+use crate::scheduler_client::SchedulerClient;
 
 /// Marks what the reaper of an installation may kill.
 const INSTALL: &str = "SPOTWISE_INSTALL";
@@ -20,7 +20,7 @@ const INSTALL: &str = "SPOTWISE_INSTALL";
 const OWN: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"];
 const OWN_PREFIXES: [&str; 3] = ["CUDA", "NVIDIA", "LC_"];
 
-/// Set where the job does not say otherwise. Python keeps what it prints into a pipe
+/// Set unless the job sets it. Python keeps what it prints into a pipe
 /// until it has 8 KiB: nobody would see the progress of a job, and what a killed one
 /// had printed would be lost.
 const DEFAULTS: [(&str, &str); 1] = [("PYTHONUNBUFFERED", "1")];
@@ -38,7 +38,7 @@ pub(crate) fn build(
     folder: &Folder,
     checkpoint: &Path,
     resumed: bool,
-    link: &Link,
+    client: &SchedulerClient,
     own: &BTreeMap<String, OsString>,
 ) -> Result<BTreeMap<String, OsString>, String> {
     let mut environment: BTreeMap<String, OsString> = own
@@ -55,7 +55,7 @@ pub(crate) fn build(
     for (name, reference) in &assignment.secrets {
         environment.insert(checked(name)?, secret(name, reference, own)?);
     }
-    gang(&mut environment, assignment, link);
+    gang(&mut environment, assignment, client);
     let paths = [
         ("SPOTWISE_CHECKPOINT_DIR", checkpoint.to_owned()),
         ("SPOTWISE_PROGRESS_FILE", folder.progress()),
@@ -68,8 +68,8 @@ pub(crate) fn build(
     }
     let resume_from = if resumed { checkpoint.as_os_str().to_owned() } else { OsString::new() };
     environment.insert("SPOTWISE_RESUME_FROM".to_owned(), resume_from);
-    environment.insert("SPOTWISE_ATTEMPT_ID".to_owned(), link.attempt().into());
-    environment.insert("SPOTWISE_RANK".to_owned(), link.rank().to_string().into());
+    environment.insert("SPOTWISE_ATTEMPT_ID".to_owned(), client.attempt().into());
+    environment.insert("SPOTWISE_RANK".to_owned(), client.rank().to_string().into());
     // The mark by which this installation's reaper knows its own: it is the
     // launcher's to set.
     if let Some(install) = own.get(INSTALL) {
@@ -91,13 +91,17 @@ fn is_own(name: &str) -> bool {
 }
 
 /// What torchrun needs of a node, unless the scheduler says it already.
-fn gang(environment: &mut BTreeMap<String, OsString>, assignment: &Assignment, link: &Link) {
+fn gang(
+    environment: &mut BTreeMap<String, OsString>,
+    assignment: &Assignment,
+    client: &SchedulerClient,
+) {
     let nodes = assignment.addresses.len();
     let Some(first) = assignment.addresses.first().filter(|_| nodes > 1) else { return };
     let facts = [
         ("MASTER_ADDR", first.clone()),
         ("NNODES", nodes.to_string()),
-        ("NODE_RANK", link.rank().to_string()),
+        ("NODE_RANK", client.rank().to_string()),
         ("SPOTWISE_NODE_IPS", assignment.addresses.join("\n")),
     ];
     for (name, value) in facts {
@@ -149,7 +153,7 @@ mod tests {
         let _in = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let _guard = _in.enter();
         let server = "http://127.0.0.1:1".to_owned();
-        let link = Link::new(&server, "j1.1".to_owned(), 1, "tok".to_owned()).unwrap();
+        let client = SchedulerClient::new(&server, "j1.1".to_owned(), 1, "tok".to_owned()).unwrap();
         let own = [
             ("PATH", "/bin"),
             (TOKEN, "tok"),
@@ -158,7 +162,7 @@ mod tests {
             (INSTALL, "here"),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value.into())).into();
-        build(assignment, &folder, Path::new("ckpt"), true, &link, &own)
+        build(assignment, &folder, Path::new("ckpt"), true, &client, &own)
     }
 
     fn pair(name: &str, value: &str) -> BTreeMap<String, String> {

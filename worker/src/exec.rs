@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Highest number of a signal.
 const LAST_SIGNAL: i32 = 64;
 
-/// Becomes `command`; returns only where that fails, with the code a shell
+/// Becomes `command`; returns only if that fails, with the code a shell
 /// would return: 127 for a command that is not there, 126 for one that cannot
 /// be run.
 pub(crate) fn become_command(parent: i32, group: Option<&Path>, command: &[OsString]) -> ExitCode {
@@ -63,7 +63,7 @@ fn handle_ignored() -> Option<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let entered = runtime.enter();
     for number in ignored {
-        // Some cannot be handled, such as SIGSEGV; nobody ignores these.
+        // Some, such as SIGSEGV, cannot be handled; they are not ignored either.
         let _ = signal(SignalKind::from_raw(number));
     }
     drop(entered);
@@ -79,7 +79,7 @@ fn ignored(status: &str) -> impl Iterator<Item = i32> {
 
 fn complain(line: &str) {
     use io::Write;
-    // Nobody is left to hear of a standard error that cannot be written.
+    // There is no one left to tell if standard error cannot be written.
     let _ = writeln!(io::stderr(), "{line}");
 }
 

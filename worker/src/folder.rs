@@ -41,13 +41,13 @@ impl Folder {
         Self::of_earlier(&self.root.parent()?.join(format!("{attempt}-{rank}")))
     }
 
-    /// Where it says whose outputs are here, until they are brought away.
+    /// The file that names the owner of the outputs here, until they are moved away.
     pub(crate) fn outputs_note(&self) -> PathBuf {
         self.root.join("outputs.json")
     }
 
-    /// The one worker of this folder, as long as the file is open; none where
-    /// another one is.
+    /// The one worker of this folder, as long as the file is open; none if
+    /// there is another.
     pub(crate) fn lock(&self) -> io::Result<Option<File>> {
         let path = self.root.join("worker.lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
@@ -72,7 +72,7 @@ impl Folder {
         write_whole(&self.root.join("worker.json"), identity.to_string().as_bytes())
     }
 
-    /// Marks that the command is about to be started. It fails where that has
+    /// Marks that the command is about to be started. It fails if that has
     /// been marked before.
     pub(crate) fn mark_started(&self) -> io::Result<()> {
         let path = self.root.join("started");
@@ -87,7 +87,7 @@ impl Folder {
         self.root.join("started").try_exists().unwrap_or(true)
     }
 
-    /// The last words of an earlier worker, not yet known to be heard.
+    /// The final reports of an earlier worker, not yet known to be acknowledged.
     pub(crate) fn ending(&self) -> io::Result<Option<Vec<ReportRequest>>> {
         match fs::read(self.root.join("exit.json")) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
@@ -96,15 +96,15 @@ impl Folder {
         }
     }
 
-    /// Keeps the last words until they are heard. Where there is no room for
-    /// them, this worker can still say them, and only a restarted one cannot. After a
-    /// power failure nobody restarts it: they need not outlast one.
+    /// Keeps the final reports until they are acknowledged. If there is no room for
+    /// them, this worker can still send them; only a restarted one cannot. After a power
+    /// failure no worker is restarted: they need not survive one.
     pub(crate) fn keep_ending(&self, reports: &[ReportRequest]) {
         let kept = serde_json::to_vec(reports)
             .map_err(io::Error::from)
             .and_then(|bytes| write_whole(&self.root.join("exit.json"), &bytes));
         if let Err(error) = kept {
-            tracing::warn!(%error, "the last words are not kept");
+            tracing::warn!(%error, "the final reports cannot be kept");
         }
     }
 

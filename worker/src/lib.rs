@@ -1,5 +1,5 @@
 //! The agent beside one job: it starts the command, watches it, commits its
-//! checkpoints, ships its output, and ends it in time.
+//! checkpoints, uploads its output, and ends it in time.
 //!
 //! One worker per attempt and rank, in a folder of its own. It never starts a
 //! command twice, it stops the command before a replacement may start, and it
@@ -14,7 +14,8 @@ mod exec;
 mod folder;
 mod gpu;
 mod heartbeat;
-mod link;
+mod input_staging;
+mod log_upload;
 mod memory;
 mod meta;
 mod notes;
@@ -23,15 +24,13 @@ mod output;
 mod outputs;
 mod prepare;
 mod process;
+mod process_tree;
 mod progress;
+mod reporter;
 mod save;
-mod ship;
-mod stage;
-mod supervise;
+mod scheduler_client;
 mod survey;
-mod tree;
 mod usage;
-mod voice;
 mod waits;
 
 use std::ffi::OsString;
@@ -82,7 +81,7 @@ pub struct Options {
 /// `["worker"]`: the worker starts the command through its own program.
 /// Call it on the main thread, outside of any runtime: the command dies with
 /// the thread that started it.
-/// Success says that the worker did its duty, whatever became of the command.
+/// Success means that the worker did its work, however the command ended.
 pub fn run(options: Options, mode: &[&str]) -> ExitCode {
     if let Some(parent) = options.exec {
         return exec::become_command(parent, options.group.as_deref(), &options.command);
@@ -107,7 +106,7 @@ pub fn run(options: Options, mode: &[&str]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(Box::pin(agent::live(options, mode)));
+    let ended = runtime.block_on(Box::pin(agent::run(options, mode)));
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ended {
         Ok(()) => ExitCode::SUCCESS,

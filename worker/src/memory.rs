@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::sys::resource::{UsageWho, getrusage};
 use spotwise_api::v1;
 
-use crate::tree;
+use crate::process_tree;
 
 /// Of one command.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ impl Memory {
         self.0.group.as_ref().map(|group| group.folder.as_path())
     }
 
-    /// All processes of the command take so much now.
+    /// What all processes of the command take now.
     pub(crate) fn note(&self, bytes: u64) {
         self.0.peak.fetch_max(bytes, Ordering::Relaxed);
     }
@@ -65,7 +65,7 @@ impl Memory {
 fn largest_ended() -> Option<u64> {
     let kib = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?.max_rss();
     let bytes = u64::try_from(kib).ok()?.saturating_mul(1024);
-    let own = tree::largest_resident_bytes(std::process::id().cast_signed());
+    let own = process_tree::largest_resident_bytes(std::process::id().cast_signed());
     (bytes > own).then_some(bytes)
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 /// Sets when it was last written: of a link itself, not of what it points to.
 pub(crate) fn set_modified(path: &Path, at: Stamp) -> io::Result<()> {
     let modified = TimeSpec::new(at.seconds, at.nanos);
-    // When it was last read is nobody's interest.
+    // When it was last read does not matter.
     let read = TimeSpec::UTIME_OMIT;
     utimensat(AT_FDCWD, path, &read, &modified, UtimensatFlags::NoFollowSymlink)?;
     Ok(())

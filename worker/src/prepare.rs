@@ -8,13 +8,15 @@ use spotwise_api::v1::Assignment;
 use spotwise_model::AttemptId;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{CheckpointId, Committer, Known, Restored, Store, Wanted, restore};
+use crate::checkpoint::{
+    AckedCheckpoints, CheckpointId, Committer, Restored, Store, Wanted, restore,
+};
 use crate::environment;
 use crate::folder::{Folder, inside};
-use crate::link::Link;
+use crate::input_staging;
 use crate::notes::Notes;
 use crate::outputs::{Brought, Plan, begin, store_folder};
-use crate::stage;
+use crate::scheduler_client::SchedulerClient;
 
 /// What the command needs.
 pub(crate) struct Prepared {
@@ -26,8 +28,8 @@ pub(crate) struct Prepared {
     pub(crate) outputs: Option<(Plan, Brought)>,
     /// What was loaded.
     pub(crate) restored: Restored,
-    /// Commits its checkpoints; none where it has none, and on the other nodes
-    /// of a gang.
+    /// Commits its checkpoints; none if it makes none, and on the other nodes of a
+    /// gang.
     pub(crate) committer: Option<Committer>,
 }
 
@@ -37,9 +39,9 @@ pub(crate) async fn prepare(
     assignment: &Assignment,
     attempt: AttemptId,
     folder: &Folder,
-    link: &Link,
+    client: &SchedulerClient,
     fence: &CancellationToken,
-    known: &Known,
+    acked: &AckedCheckpoints,
     notes: &Notes,
 ) -> Result<Prepared, String> {
     if assignment.command.is_empty() {
@@ -51,12 +53,12 @@ pub(crate) async fn prepare(
     })?;
     let output_store = Some(assignment.output_store.as_str()).filter(|store| !store.is_empty());
     let output_store = output_store.map(store_folder).transpose()?;
-    stage::bring(folder, assignment.inputs.clone()).await?;
+    input_staging::bring(folder, assignment.inputs.clone()).await?;
     let mut outputs = None;
     if let Some(store) = output_store {
         let plan = Plan {
             attempt,
-            rank: link.rank(),
+            rank: client.rank(),
             nodes: u32::try_from(assignment.addresses.len()).unwrap_or(u32::MAX),
             store,
             named: assignment.outputs.clone(),
@@ -79,16 +81,16 @@ pub(crate) async fn prepare(
             None => Wanted::Nothing,
         };
         restored = restore(&store, wanted, &folder.restoring(), &dir).await.map_err(failed)?;
-        known.restored(restored.loaded, assignment.addresses.len() > 1);
-        if link.rank() == 0 {
-            let (fence, known) = (fence.clone(), known.clone());
-            let new = Committer::new(store, attempt, dir.clone(), settings.keep, fence, known);
+        acked.restored(restored.loaded, assignment.addresses.len() > 1);
+        if client.rank() == 0 {
+            let (fence, acked) = (fence.clone(), acked.clone());
+            let new = Committer::new(store, attempt, dir.clone(), settings.keep, fence, acked);
             committer = Some(new.await.map_err(failed)?.with_room(folder.saving()));
         }
     }
     let own = environment::of_this_process();
     let resumed = restored.loaded.is_some();
-    let environment = environment::build(assignment, folder, &dir, resumed, link, &own)?;
+    let environment = environment::build(assignment, folder, &dir, resumed, client, &own)?;
     let workdir = workdir(folder, &assignment.workdir)?;
     Ok(Prepared { environment, workdir, outputs, restored, committer })
 }

@@ -16,12 +16,12 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgrp};
 use spotwise_api::v1::Told;
 
-use crate::tree;
+use crate::process_tree;
 
 /// How long the kill of all descendants is tried. Longer than this lives only
 /// what hangs in the kernel.
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
-const KILL_PAUSE: Duration = Duration::from_millis(5);
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+const KILL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) struct Process {
     told: Cell<Told>,
 }
 
-/// Who gets SIGTERM. SIGKILL goes to everybody.
+/// Which processes get SIGTERM. SIGKILL goes to all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StopTo {
     /// The command and all of its group.
@@ -174,7 +174,7 @@ impl Process {
 
     /// Kills and reaps until nothing is left below this worker.
     pub(crate) async fn kill_the_rest(&self) {
-        let end = Instant::now() + KILL_PATIENCE;
+        let end = Instant::now() + KILL_TIMEOUT;
         // Only the kernel knows: a list of processes that start others and end
         // is out of date before it is read.
         while !self.reap_all().1 {
@@ -183,7 +183,7 @@ impl Process {
                 tracing::warn!(alive, "processes of the command do not die");
                 break;
             }
-            tokio::time::sleep(KILL_PAUSE).await;
+            tokio::time::sleep(KILL_INTERVAL).await;
         }
     }
 }
@@ -193,7 +193,7 @@ impl Process {
 /// many there were.
 fn kill_descendants() -> usize {
     let own = std::process::id().cast_signed();
-    let mut alive = tree::descendants(own);
+    let mut alive = process_tree::descendants(own);
     alive.retain(|process| !process.zombie);
     let groups: BTreeSet<i32> = alive.iter().map(|process| process.group).collect();
     // A signal to group 1 would go to everybody.

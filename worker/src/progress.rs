@@ -21,7 +21,7 @@ const NOTE_CHARS: usize = 64;
 /// command stays covered.
 const SAMPLES: usize = 1024;
 
-/// The progress file and what it said when.
+/// The progress file and its contents over time.
 #[derive(Debug)]
 pub(crate) struct ProgressLog {
     path: PathBuf,

@@ -12,11 +12,11 @@ use crate::notes::Notes;
 use crate::output::Capture;
 use crate::progress::ProgressLog;
 
-/// A folder that did not stand still is looked at again after so long, or after the
-/// interval where that is shorter.
+/// A folder that was being written is looked at again after this time, or after the
+/// interval if that is shorter.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Commits and says so: to the scheduler, and failures to the owner.
+/// Commits checkpoints and reports them to the scheduler, and failures to the owner.
 pub(crate) struct Saver {
     committer: Committer,
     progress: Arc<Mutex<ProgressLog>>,
@@ -69,15 +69,15 @@ impl Saver {
             Ok(None) => {}
             Ok(Some(checkpoint)) => {
                 tracing::info!(sequence = checkpoint.sequence, "checkpoint committed");
-                // Nobody listens once the attempt is superseded.
+                // The reporter is gone once the attempt is superseded.
                 let _ = self.reports.send(committed(checkpoint));
             }
-            // It will be still at the end at the latest.
+            // It will be still when the command has ended, at the latest.
             Err(CheckpointError::Unstable) => tracing::debug!("the checkpoint is being written"),
             Err(error) => self.complain(&error),
         }
         for remark in self.committer.remarks() {
-            self.notes.say(&remark);
+            self.notes.send(&remark);
         }
     }
 
@@ -86,14 +86,14 @@ impl Saver {
         self.committer.last().cloned().map(committed)
     }
 
-    /// Says the same thing once, not every interval.
+    /// Reports the same error once, not in every interval.
     fn complain(&mut self, error: &CheckpointError) {
         let complaint = error.line();
         tracing::warn!(error = complaint, "no checkpoint was committed");
         if complaint != self.complaint {
             let text = format!("no checkpoint was committed: {complaint}");
             self.capture.note(&text);
-            self.notes.say(&text);
+            self.notes.send(&text);
             self.complaint = complaint;
         }
     }

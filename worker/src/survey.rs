@@ -87,7 +87,7 @@ impl Stamp {
         Self { seconds: metadata.mtime(), nanos: metadata.mtime_nsec() }
     }
 
-    /// When it was made; the epoch where nobody knows.
+    /// When it was made; the epoch if unknown.
     fn of_birth(metadata: &fs::Metadata) -> Self {
         let born = metadata.created().ok();
         let since = born.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
@@ -338,7 +338,7 @@ impl Walk<'_> {
         } else {
             to.to_owned()
         };
-        // A link to nowhere is judged by its words alone.
+        // A link to nowhere is judged by its target path alone.
         let real = self.root.join(parent).join(&kept).canonicalize();
         let really = real.map_or(true, |real| real.starts_with(self.real));
         (really && stays_inside(parent, &kept)).then_some(kept)

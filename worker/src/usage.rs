@@ -7,7 +7,7 @@ use spotwise_api::v1::Usage;
 
 use crate::gpu::Gpus;
 use crate::memory::Memory;
-use crate::tree;
+use crate::process_tree;
 
 /// `/proc` is walked at most this often.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -39,12 +39,12 @@ impl Sampler {
         if elapsed.is_some_and(|elapsed| elapsed < PERIOD) {
             return self.usage;
         }
-        let processes = tree::descendants(std::process::id().cast_signed());
+        let processes = process_tree::descendants(std::process::id().cast_signed());
         let ticks = processes.iter().map(|process| process.ticks).sum::<u64>();
         let before = self.last.replace((now, ticks)).map_or(ticks, |(_, before)| before);
         let gpus = self.gpus.get_or_init(|| Gpus::find(self.visible.as_deref()));
         let gpu = gpus.as_ref().and_then(Gpus::mean_percent);
-        let memory_bytes = processes.iter().map(|it| tree::resident_bytes(it.pid)).sum();
+        let memory_bytes = processes.iter().map(|it| process_tree::resident_bytes(it.pid)).sum();
         self.memory.note(memory_bytes);
         self.usage = Usage {
             cpu_percent: percent(ticks.saturating_sub(before), elapsed.unwrap_or(PERIOD)),

@@ -1,36 +1,38 @@
 //! What a worker waits for beside its command: orders that end something.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use spotwise_supervisor::{Order, Supervisor};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::supervise::{Order, Supervisor};
+/// A worker that was told to stop waits this long for a scheduler that does not answer
+/// to acknowledge the final report.
+const STOPPED_REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Before the start: anything that ends an attempt. A notice is repeated by
-/// every heartbeat, and so is heard again when the command runs.
+/// Before the start: an order that ends the attempt.
 pub(crate) async fn told_to_end(
     orders: &mut mpsc::Receiver<Order>,
     supervisor: &mut Supervisor,
 ) -> Order {
-    while !supervisor.out_of_money() {
+    loop {
         let wake = supervisor.next();
-        tokio::select! {
+        let end = tokio::select! {
             biased;
             order = orders.recv() => match order {
-                Some(Order::Notice { .. }) => {}
-                Some(order @ Order::Money { .. }) => drop(supervisor.order(order, Instant::now())),
-                Some(order) => return order,
+                Some(order) => supervisor.order_before_start(order, Instant::now()),
                 None => std::future::pending().await,
             },
-            () = sleep_until(wake) => drop(supervisor.wake(Instant::now())),
+            () = sleep_until(wake) => supervisor.wake_before_start(Instant::now()),
+        };
+        if let Some(order) = end {
+            return order;
         }
     }
-    Order::Stop { within: None }
 }
 
-/// After the end: what forbids to write checkpoints and outputs. True where it is
-/// that the budget pays for no more.
+/// After the end: whatever forbids to write checkpoints and outputs. True if the budget
+/// is used up.
 pub(crate) async fn fenced(
     orders: &mut mpsc::Receiver<Order>,
     fence: &CancellationToken,
@@ -41,12 +43,9 @@ pub(crate) async fn fenced(
         let over = tokio::select! {
             biased;
             order = orders.recv() => match order {
-                Some(Order::LeaseLost | Order::Superseded) => Some(false),
-                Some(order @ Order::Money { .. }) => {
-                    supervisor.order(order, Instant::now());
-                    None
+                Some(order) => {
+                    supervisor.order_after_end(order, Instant::now()).then_some(false)
                 }
-                Some(Order::Stop { .. } | Order::Notice { .. }) => None,
                 None => std::future::pending().await,
             },
             () = sleep_until(last) => Some(true),
@@ -58,7 +57,7 @@ pub(crate) async fn fenced(
     }
 }
 
-/// While the last words are said: nobody wants them.
+/// While the final report is sent: the scheduler will refuse it.
 pub(crate) async fn superseded(orders: &mut mpsc::Receiver<Order>) {
     loop {
         match orders.recv().await {
@@ -69,7 +68,17 @@ pub(crate) async fn superseded(orders: &mut mpsc::Receiver<Order>) {
     }
 }
 
-/// Until then; for ever where there is no such time.
+/// A signal that comes after the command has ended means: go now. One that came
+/// before has ended the command, and leaves time for the final report.
+pub(crate) async fn told_to_leave(asked_to_stop: &CancellationToken) {
+    let before = asked_to_stop.is_cancelled();
+    asked_to_stop.cancelled().await;
+    if before {
+        tokio::time::sleep(STOPPED_REPORT_TIMEOUT).await;
+    }
+}
+
+/// Until then; for ever if there is no such time.
 pub(crate) async fn sleep_until(wake: Option<Instant>) {
     match wake {
         Some(wake) => tokio::time::sleep_until(wake.into()).await,

@@ -139,5 +139,5 @@ async fn a_worker_that_nobody_hears_leaves_when_told() {
     assert!(worker.is_running(), "it goes on trying to be heard");
     worker.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(worker.ended().await, 0);
-    assert!(worker.folder.join("exit.json").exists(), "its last words are kept");
+    assert!(worker.folder.join("exit.json").exists(), "its final report is kept");
 }

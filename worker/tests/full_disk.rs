@@ -89,7 +89,7 @@ async fn ckpt_enospc_leaves_the_checkpoint_before_and_the_job_goes_on() {
     }
 }
 
-/// The command fills the disk on which the worker keeps its last words.
+/// The command fills the disk on which the worker keeps its final report.
 #[tokio::test]
 async fn ckpt_enospc_on_the_worker_s_own_disk_still_reports_the_end() {
     let bench = Bench::new("cat /dev/zero > fill; echo full; exit 6").await;

@@ -69,6 +69,4 @@ pub enum Launcher {
     External,
 }
 
-/// From the worker's own stop to the scheduler's giving it up: covers SIGKILL
-/// after the grace and the drift of two clocks over one lease.
-pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
+pub use spotwise_model::timing::LEASE_MARGIN;

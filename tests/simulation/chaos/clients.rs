@@ -1,52 +1,27 @@
 //! Those who submit: each with a key, lost answers, and up to five tries.
 
+mod client;
+
 use rand::RngExt;
 use spotwise_control::Command;
 use spotwise_control::command::Submit;
 use spotwise_model::JobId;
-use spotwise_model::spec::{Dependency, Format, Submission, parse};
+use spotwise_model::spec::Dependency;
 
+pub(crate) use client::Client;
+
+use super::events::{Caller, Event, Response};
 use super::faults::Kind;
-use super::jobs::{self, Nature};
-use super::sim::{Caller, Event, Heard, Sim};
+use super::sim::Sim;
+use super::submissions;
 use super::time::{DAY, HOUR, MINUTE, Ms, SECOND};
 
 const TRIES: u32 = 5;
 
-/// One submission and whoever makes it.
-#[derive(Clone, Debug)]
-pub(crate) struct Client {
-    pub(crate) name: String,
-    pub(crate) nature: Nature,
-    document: Submission,
-    hash: String,
-    pub(crate) key: String,
-    tries: u32,
-    asked: Option<u64>,
-    /// The answer, once it came.
-    pub(crate) accepted: Option<Vec<JobId>>,
-    pub(crate) refused: Option<String>,
-    /// Whether another document goes under the same key.
-    pub(crate) impostor: bool,
-}
-
-impl Client {
-    /// What it was told is gone with the store, and so is what it is being told. True
-    /// where it has to ask again.
-    pub(crate) fn forget(&mut self) -> bool {
-        self.asked = None;
-        let lost = self.accepted.take().is_some();
-        if lost {
-            self.tries = 0;
-        }
-        lost
-    }
-}
-
 impl Sim {
     pub(crate) fn enlist_clients(&mut self) {
-        for number in 0..self.recipe.submissions {
-            let at = self.rng.random_range(0..self.recipe.days * DAY);
+        for number in 0..self.scenario.submissions {
+            let at = self.rng.random_range(0..self.scenario.days * DAY);
             let at = at - at % (self.rng.random_range(1..6) * HOUR);
             let at = at + self.rng.random_range(0..10 * MINUTE);
             self.enlist(number, at);
@@ -54,11 +29,11 @@ impl Sim {
     }
 
     fn enlist(&mut self, number: usize, at: Ms) {
-        let sliced = self.recipe.is_sliced() && self.rng.random_range(0..5) < 4;
-        let (text, nature) = jobs::invent(&mut self.rng, number, sliced);
+        let sliced = self.scenario.is_sliced() && self.rng.random_range(0..5) < 4;
+        let (text, behaviour) = submissions::invent(&mut self.rng, number, sliced);
         let key = format!("key-{number}");
-        let client = client(number, &text, nature, key);
-        let twins = if self.recipe.kinds.contains(&Kind::SameKeyBurst)
+        let client = Client::new(number, &text, behaviour, key);
+        let twins = if self.scenario.kinds.contains(&Kind::SameKeyBurst)
             && self.rng.random_range(0..12) == 0
         {
             63
@@ -77,7 +52,7 @@ impl Sim {
             let at = at + self.rng.random_range(0..200);
             self.at(at, Event::Client(place));
         }
-        if self.recipe.kinds.contains(&Kind::KeyReused) && self.rng.random_range(0..15) == 0 {
+        if self.scenario.kinds.contains(&Kind::KeyReused) && self.rng.random_range(0..15) == 0 {
             let mut other = client;
             other.hash = format!("{}-other", other.hash);
             other.impostor = true;
@@ -124,25 +99,25 @@ impl Sim {
         self.later(pause, Event::Client(number));
     }
 
-    pub(crate) fn client_hears(&mut self, number: usize, id: u64, heard: Heard) {
+    pub(crate) fn client_receives(&mut self, number: usize, id: u64, response: Response) {
         // Operators do not wait for their answers.
         let Some(client) = self.clients.get_mut(number).filter(|c| c.asked == Some(id)) else {
             return;
         };
-        match heard {
-            Heard::Submitted { jobs, replayed } => {
+        match response {
+            Response::Submitted { jobs, replayed } => {
                 if replayed {
                     self.fired.note("submission_replayed");
                 }
                 client.accepted = Some(jobs);
             }
-            Heard::KeyReused => {
+            Response::KeyReused => {
                 client.refused = Some("key reused".to_owned());
                 if client.impostor {
                     self.note(Kind::KeyReused);
                 }
             }
-            Heard::Refused(why) => client.refused = Some(why),
+            Response::Refused(why) => client.refused = Some(why),
             _ => {}
         }
     }
@@ -151,23 +126,5 @@ impl Sim {
     pub(crate) fn submission_of(&self, job: &str) -> Option<&Client> {
         let name = job.trim_end_matches(['a', 'b']);
         self.clients.iter().find(|client| client.name == name)
-    }
-}
-
-fn client(number: usize, text: &str, nature: Nature, key: String) -> Client {
-    let document = parse(text.as_bytes(), Format::Yaml).unwrap_or_else(|error| {
-        panic!("a document of the simulator is refused: {error:?}\n{text}")
-    });
-    Client {
-        name: format!("s{number}"),
-        nature,
-        hash: format!("hash-{number}"),
-        document,
-        key,
-        tries: 0,
-        asked: None,
-        accepted: None,
-        refused: None,
-        impostor: false,
     }
 }

@@ -9,9 +9,9 @@ use spotwise_model::{
     AttemptId, CapacityType, Instance, InstanceId, InstanceState, OfferKey, Stint,
 };
 
-use super::crew::{Pid, Worker};
-use super::place::Place;
+use super::simulated_market::SimulatedMarket;
 use super::time::Ms;
+use super::worker::{Pid, Worker};
 
 /// How far a time in the books may lie from the cloud's own: a leader may be
 /// stopped for as long as its lease between its decision and its commit.
@@ -45,7 +45,7 @@ pub(crate) struct Machine {
     since: i64,
     /// What commitments pay of it.
     stints: Vec<Stint>,
-    reclaim_at: Option<Timestamp>,
+    pub(crate) reclaim_at: Option<Timestamp>,
     pub(crate) closed: Option<(i64, EndedBy)>,
 }
 
@@ -121,7 +121,7 @@ impl Cloud {
     /// What the provider bills for a machine that is gone: micro-dollars. EC2's
     /// rules: whole seconds, a minute at least, and nothing for a spot machine
     /// that the provider takes back within its first hour.
-    pub(crate) fn bill(&self, id: InstanceId, place: &Place) -> Option<i64> {
+    pub(crate) fn bill(&self, id: InstanceId, market: &SimulatedMarket) -> Option<i64> {
         let machine = self.machines.get(&id)?;
         let (at, by) = machine.closed?;
         let spot = machine.offer.capacity_type == CapacityType::Spot;
@@ -129,15 +129,15 @@ impl Cloud {
             return Some(0);
         }
         if machine.stints.iter().any(Stint::pays) {
-            return Some(place.bill_with(&machine.offer, &machine.stints, machine.since, at));
+            return Some(market.bill_with(&machine.offer, &machine.stints, machine.since, at));
         }
-        Some(place.bill(&machine.offer, machine.since, at.max(machine.since + 60)))
+        Some(market.bill(&machine.offer, machine.since, at.max(machine.since + 60)))
     }
 
     /// What is wrong with the way commitments pay: more machines than there are,
     /// others than it is for, another time or price.
-    pub(crate) fn misused(&self, place: &Place) -> Option<String> {
-        for commitment in &place.commitments {
+    pub(crate) fn misused(&self, market: &SimulatedMarket) -> Option<String> {
+        for commitment in &market.commitments {
             let paid = |machine: &Machine| {
                 let of = machine.stints.iter().filter(|s| s.commitment == commitment.name);
                 let end = machine.closed.map_or(i64::MAX, |(at, _)| at);

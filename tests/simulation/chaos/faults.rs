@@ -107,6 +107,8 @@ kinds! {
     OldBackup => "restore_old_backup",
     /// The terms of a job are changed: its budget, deadline or priority.
     Edit => "edit",
+    /// Notices come only seconds before the machine goes: most grace periods are longer.
+    ShortNotice => "short_notice",
 }
 
 impl fmt::Display for Kind {
@@ -120,9 +122,9 @@ pub(crate) type Kinds = BTreeSet<Kind>;
 
 /// How often what has happened.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fired(pub(crate) BTreeMap<&'static str, u64>);
+pub(crate) struct FaultCounters(pub(crate) BTreeMap<&'static str, u64>);
 
-impl Fired {
+impl FaultCounters {
     pub(crate) fn note(&mut self, what: &'static str) {
         *self.0.entry(what).or_default() += 1;
     }

@@ -7,12 +7,13 @@ use spotwise_model::attempt::Fuse;
 use spotwise_model::spec::{Format, parse_edit};
 use spotwise_model::{AttemptId, InstanceId, Job, JobId, Money};
 
-use super::crew::{Phase, Pid, Task, Worker};
+use super::events::{Caller, Event};
 use super::faults::Kind;
-use super::jobs::Nature;
 use super::node::TERM;
-use super::sim::{Caller, Event, Sim};
+use super::sim::Sim;
+use super::submissions::CommandBehaviour;
 use super::time::{self, HOUR, MINUTE, Ms, SECOND};
+use super::worker::{Phase, Pid, Task, Worker};
 
 /// An outage for the end of a budget begins at most so long before it.
 const AT_THE_END: Ms = 30 * SECOND;
@@ -24,7 +25,7 @@ impl Sim {
         }
         let next = self.rng.random_range(MINUTE..3 * HOUR);
         self.later(next, Event::Inject);
-        let kinds: Vec<Kind> = self.recipe.kinds.iter().copied().collect();
+        let kinds: Vec<Kind> = self.scenario.kinds.iter().copied().collect();
         let kind = kinds[self.rng.random_range(0..kinds.len())];
         match kind {
             Kind::Throttled => self.cloud.throttled_until = self.now + 30 * MINUTE,
@@ -104,7 +105,7 @@ impl Sim {
             return false;
         }
         let pid = pids[self.rng.random_range(0..pids.len())];
-        self.say(|| format!("worker {pid} is struck"));
+        self.log(|| format!("worker {pid} is struck"));
         what(self, pid);
         true
     }
@@ -134,11 +135,11 @@ impl Sim {
             saves_every: None,
             grace: 10 * SECOND,
             money_lasts: None,
-            nature: Nature { length_percent: 100, ..Nature::default() },
+            behaviour: CommandBehaviour { length_percent: 100, ..CommandBehaviour::default() },
         });
         worker.start(self.now);
         worker.alive = false;
-        worker.words.clear();
+        worker.messages.clear();
         self.cloud.workers.insert(pid, worker);
         self.pool_changed();
     }
@@ -156,7 +157,7 @@ impl Sim {
         };
         let until = self.now + span;
         self.note(kind);
-        self.say(|| format!("worker {pid} for {} s", span / SECOND));
+        self.log(|| format!("worker {pid} for {} s", span / SECOND));
         let now = self.now;
         let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
         match kind {
@@ -164,7 +165,7 @@ impl Sim {
             _ => {
                 // It spoke a moment ago, as it does twice a second.
                 if worker.next_beat < crate::chaos::time::Ms::MAX {
-                    worker.answered = worker.answered.max(now);
+                    worker.renew(now);
                 }
                 worker.deaf_until = until;
                 if kind == Kind::Partition {
@@ -210,7 +211,7 @@ impl Sim {
 
     /// The end of a budget is known ahead: an outage may begin just before it.
     pub(crate) fn expect_the_end(&mut self, attempt: AttemptId, fuse: Fuse) {
-        if self.is_stormy() && self.recipe.kinds.contains(&Kind::AwayAtTheEnd) {
+        if self.is_stormy() && self.scenario.kinds.contains(&Kind::AwayAtTheEnd) {
             let before = self.rng.random_range(0..AT_THE_END);
             let burns = crate::chaos::time::moment(self.start, fuse.burns);
             self.at(burns.saturating_sub(before), Event::MoneyEnds(attempt));
@@ -267,7 +268,7 @@ impl Sim {
         let edit = parse_edit(text.as_bytes(), Format::Yaml).expect("an edit of the simulator");
         let job = job.id;
         self.note(Kind::Edit);
-        self.say(|| format!("{job} is to have {text}"));
+        self.log(|| format!("{job} is to have {text}"));
         for node in 0..self.nodes.len() {
             let (key, known) = (None, None);
             let asked = EditJob { job, edit, key, hash: String::new(), known, used };
@@ -289,7 +290,7 @@ impl Sim {
         }
         let job = open[self.rng.random_range(0..open.len())];
         self.note(Kind::Cancel);
-        self.say(|| format!("{job} is to be cancelled"));
+        self.log(|| format!("{job} is to be cancelled"));
         let group = self.rng.random_range(0..4) == 0;
         for node in 0..self.nodes.len() {
             self.send(node, Caller::Client(usize::MAX), Command::Cancel { job, group });

@@ -2,91 +2,31 @@
 //! runs the phases, commits, answers, acts — and dies or stops at every point
 //! between.
 
-mod acts;
-mod leads;
-mod moments;
+mod effects;
+mod leader;
+mod leadership;
+mod sleep;
 
 use jiff::Timestamp;
 use rand::RngExt;
+use spotwise_control::core::Change;
 use spotwise_control::core::queue::Queue;
-use spotwise_control::core::{Change, State};
 use spotwise_control::intake;
-use spotwise_control::phase::follow::{Asked, Effect};
 use spotwise_control::phase::round::{self, Draft, Surroundings};
 use spotwise_control::{Command, Refusal, Reply};
 use spotwise_model::attempt::StopReason;
 use spotwise_model::{JobId, Now, Plan};
-use spotwise_store::{Epoch, StoreError};
+use spotwise_store::StoreError;
+use spotwise_supervisor::{HeartbeatAnswer, Notice};
 
+pub(crate) use leader::{Leader, Node, TERM};
+use leader::{Pending, RECOVER, Stage};
+
+use super::events::{Event, Request, Response};
 use super::faults::Kind;
-use super::sim::{Event, Heard, Request, Sim};
-use super::time::{self, MINUTE, Ms, SECOND};
-
-/// A lease lasts so long without a renewal, and is renewed three times in it;
-/// its holder leaves a tenth of it unused.
-pub(crate) const TERM: Ms = 3 * SECOND;
-/// The driver plans again after 100 ms, and every second: here, where a month
-/// passes in a second, less often.
-const PLAN_GAP: Ms = 15 * SECOND;
-const REPLAN: Ms = 20 * MINUTE;
-const LOOK: Ms = SECOND;
-const REAP: Ms = 5 * SECOND;
-/// A store that is away is looked for so often.
-const RECOVER: Ms = SECOND;
-
-/// One scheduler process, or the place for one.
-#[derive(Default)]
-pub(crate) struct Node {
-    pub(crate) up: bool,
-    /// Which process: what was meant for an earlier one is void.
-    pub(crate) incarnation: u64,
-    pub(crate) paused: bool,
-    suspended: Option<Pending>,
-    pub(crate) leader: Option<Box<Leader>>,
-    inbox: Vec<Request>,
-    tick_at: Option<Ms>,
-}
-
-/// What a leading scheduler holds in memory.
-pub(crate) struct Leader {
-    pub(crate) epoch: Epoch,
-    round: u64,
-    pub(crate) state: State,
-    asked: Asked,
-    looked: Option<Ms>,
-    reaped: Option<Ms>,
-    plan: Option<(Ms, Plan, Queue)>,
-    planned_at: Option<Ms>,
-    news: bool,
-    /// Until when it may lead, where its lease is not being renewed.
-    until: Option<Ms>,
-    /// It has thrown its memory away and has to read it again.
-    deaf: bool,
-    /// The phases rested in the round before.
-    rested: bool,
-    /// It sleeps: nothing has to be done until then.
-    sleep: Option<moments::Sleep>,
-}
-
-/// A round between its decision and its last effect.
-struct Pending {
-    answers: Vec<(Request, Result<Reply, Refusal>)>,
-    changes: Vec<Change>,
-    now: Now,
-    /// Whether the phases ran, or rested.
-    looks: bool,
-    /// Whether they have changed something.
-    changed: bool,
-    stage: Stage,
-    effects: Vec<Effect>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Commit,
-    Answer,
-    Act,
-}
+use super::sim::Sim;
+use super::time::{self, Ms};
+use super::worker::Task;
 
 impl Sim {
     pub(crate) fn clock(&self) -> Now {
@@ -119,15 +59,15 @@ impl Sim {
             place.inbox.push(request);
             self.tick_by(node, self.now);
         } else {
-            self.answer(&request, Heard::Unavailable);
+            self.answer(&request, Response::Unavailable);
         }
     }
 
     /// Sends an answer on its way.
-    fn answer(&mut self, request: &Request, heard: Heard) {
+    fn answer(&mut self, request: &Request, response: Response) {
         let latency = self.rng.random_range(1..40);
         if !self.reply_is_lost(request.caller) {
-            self.later(latency, Event::Answer(request.caller, request.id, request.made, heard));
+            self.later(latency, Event::Answer(request.caller, request.id, request.made, response));
         }
     }
 
@@ -148,7 +88,7 @@ impl Sim {
         } else {
             self.nodes[node].leader = Some(leader);
             for request in std::mem::take(&mut self.nodes[node].inbox) {
-                self.answer(&request, Heard::Unavailable);
+                self.answer(&request, Response::Unavailable);
             }
             self.tick_by(node, self.now + RECOVER);
         }
@@ -203,7 +143,7 @@ impl Sim {
             draft.state.seen.forecasts = super::outlook::at(now.market, &self.config, &self.total);
         }
         let around = Surroundings {
-            market: &self.place.market,
+            market: &self.simulated_market.market,
             pool: &self.total.pool,
             total: &self.total,
             config: &self.config,
@@ -229,12 +169,12 @@ impl Sim {
             }
             if let Err(deposed) = self.commit(node, &pending) {
                 for (request, answer) in pending.answers {
-                    let heard = if answer.is_ok() {
-                        Heard::Unavailable
+                    let response = if answer.is_ok() {
+                        Response::Unavailable
                     } else {
-                        heard(answer, pending.now)
+                        response(answer, pending.now)
                     };
-                    self.answer(&request, heard);
+                    self.answer(&request, response);
                 }
                 if deposed {
                     self.depose(node);
@@ -250,7 +190,7 @@ impl Sim {
                 return;
             }
             for (request, answer) in std::mem::take(&mut pending.answers) {
-                self.answer(&request, heard(answer, pending.now));
+                self.answer(&request, response(answer, pending.now));
             }
             let held = self.nodes[node]
                 .leader
@@ -346,7 +286,7 @@ impl Sim {
             }
             Err(StoreError::NotLeader { .. }) => {
                 self.fired.note("old_epoch_refused");
-                self.say(|| format!("node {node}: round {round} of epoch {epoch} refused"));
+                self.log(|| format!("node {node}: round {round} of epoch {epoch} refused"));
                 Err(true)
             }
             Err(error) => {
@@ -366,23 +306,25 @@ impl Sim {
 }
 
 /// What a caller hears of an answer; moments become spans, as `service` does.
-fn heard(answer: Result<Reply, Refusal>, now: Now) -> Heard {
-    let left = |at: Timestamp| time::millis(spotwise_model::time::between(now.wall, at));
+fn response(answer: Result<Reply, Refusal>, now: Now) -> Response {
+    let left = |at: Timestamp| spotwise_model::time::between(now.wall, at);
     match answer {
         Ok(Reply::Assigned(assigned)) => {
-            Heard::Assigned(assigned.map(|assigned| super::pool::task(&assigned)))
+            Response::Assigned(assigned.map(|assigned| Task::of(&assigned)))
         }
-        Ok(Reply::Orders(orders)) => Heard::Orders {
-            notice: orders.reclaim_at.map(left),
-            stop: orders.stop.map(|(_, by): (StopReason, Timestamp)| left(by)),
-            money_lasts: orders.money_lasts.map(time::millis),
-        },
-        Ok(Reply::Submitted { jobs, replayed, .. }) => Heard::Submitted { jobs, replayed },
-        Ok(Reply::Cancelled { .. } | Reply::Edited { .. }) => Heard::Cancelled,
-        Ok(Reply::Noted) => Heard::Noted,
-        Err(Refusal::Fenced { .. }) => Heard::Fenced,
-        Err(Refusal::KeyReused) => Heard::KeyReused,
-        Err(Refusal::Unavailable(_) | Refusal::Overloaded) => Heard::Unavailable,
-        Err(other) => Heard::Refused(other.to_string()),
+        Ok(Reply::Orders(orders)) => Response::Orders(HeartbeatAnswer {
+            money_lasts: orders.money_lasts,
+            notice: orders
+                .reclaim_at
+                .map(|at| Notice { reclaim_in: left(at), action: "terminate".to_owned() }),
+            stop_within: orders.stop.map(|(_, by): (StopReason, Timestamp)| left(by)),
+        }),
+        Ok(Reply::Submitted { jobs, replayed, .. }) => Response::Submitted { jobs, replayed },
+        Ok(Reply::Cancelled { .. } | Reply::Edited { .. }) => Response::Cancelled,
+        Ok(Reply::Noted) => Response::Noted,
+        Err(Refusal::Fenced { .. }) => Response::Fenced,
+        Err(Refusal::KeyReused) => Response::KeyReused,
+        Err(Refusal::Unavailable(_) | Refusal::Overloaded) => Response::Unavailable,
+        Err(other) => Response::Refused(other.to_string()),
     }
 }

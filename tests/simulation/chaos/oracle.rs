@@ -4,57 +4,23 @@ mod commands;
 mod end;
 mod layouts;
 mod money;
+mod tally;
 
 use std::collections::BTreeMap;
 
 use spotwise_control::core::Change;
 use spotwise_model::{AttemptId, InstanceState, JobId, JobState};
 
-use super::crew::Pid;
+use super::events::Event;
 use super::faults::Kind;
-use super::sim::{Event, Sim};
+use super::sim::Sim;
 use super::time::{self, MINUTE, Ms, SECOND};
 use money::over_budget;
+pub(crate) use tally::Tally;
 
 /// Nothing of an attempt that is over is left for longer: the reaper's period,
 /// the longest lag of a list, and the latest kill.
 const ORPHAN_BOUND: Ms = 20 * MINUTE;
-
-/// Figures of a world.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) plans: u64,
-    pub(crate) rounds: u64,
-    pub(crate) workers: u64,
-    pub(crate) leaders: u64,
-    pub(crate) away_since: Option<Ms>,
-    /// After the loss of the leader or the store: from when a scheduler and the
-    /// store were there (again) to the next round.
-    pub(crate) recoveries: Vec<Ms>,
-    pub(crate) longest_orphan: Ms,
-    /// Commands without their worker beside which a replacement runs, and since when.
-    abandoned: BTreeMap<Pid, Ms>,
-    /// The longest time that such a command ran on.
-    pub(crate) longest_overlap: Ms,
-    pub(crate) overrun: i64,
-    /// Over a budget by a rise of the price that nobody could tell a worker of.
-    pub(crate) overrun_by_rise: i64,
-    /// Since when no round can be written, and the times before.
-    gap_since: Option<Ms>,
-    gaps: Vec<(Ms, Ms)>,
-    pub(crate) attempts: u64,
-    pub(crate) interruptions: u64,
-    pub(crate) jobs: u64,
-    pub(crate) charged: i64,
-    /// Of them what commitments paid.
-    pub(crate) committed: i64,
-    /// Micro-dollars that the ledger has and the meter has not.
-    pub(crate) overcharged: i64,
-    /// Micro-dollars that the meter has and the ledger has not.
-    pub(crate) uncharged: i64,
-    /// Rounds and machines with slices of several profiles on one GPU.
-    pub(crate) mixed: u64,
-}
 
 impl Sim {
     /// Before a round is written.
@@ -126,7 +92,7 @@ impl Sim {
         for change in changes {
             match change {
                 Change::Event(event) => {
-                    self.say(|| format!("  {} {}", event.job, event.message));
+                    self.log(|| format!("  {} {}", event.job, event.message));
                 }
                 Change::Instance(machine) => {
                     if let Err(what) = self.cloud.follow(machine, now) {
@@ -146,6 +112,9 @@ impl Sim {
                     {
                         self.hint(attempt.id);
                     }
+                    if let Some(what) = self.runs_after_its_end(attempt) {
+                        self.fail(what);
+                    }
                     if let (Some(fuse), true) = (attempt.fuse, attempt.state.is_live()) {
                         self.expect_the_end(attempt.id, fuse);
                     }
@@ -160,31 +129,38 @@ impl Sim {
     fn on_notice(&mut self, machine: &spotwise_model::Instance, at: Ms, reclaim_at: Ms) {
         let id = machine.id;
         let offer = &machine.offer;
-        if self.place.reclaims.iter().any(|r| (*r..*r + 15 * SECOND).contains(&at)) {
+        if self.simulated_market.reclaims.iter().any(|r| (*r..*r + 15 * SECOND).contains(&at)) {
             self.note(Kind::MassReclaim);
         }
-        if self.place.droughts.iter().any(|(from, _)| (*from..*from + 5 * SECOND).contains(&at)) {
+        if self
+            .simulated_market
+            .droughts
+            .iter()
+            .any(|(from, _)| (*from..*from + 5 * SECOND).contains(&at))
+        {
             self.note(Kind::IceAllPools);
         }
         // Capacity that comes back, or goes once more, before the machine goes.
         let mut moment = at;
         let mut available = 0;
-        while let Some(next) = self.place.market.next_change(time::at(self.start, moment)) {
+        while let Some(next) =
+            self.simulated_market.market.next_change(time::at(self.start, moment))
+        {
             moment = time::moment(self.start, next);
             if moment >= reclaim_at {
                 break;
             }
-            let quote = self.place.market.quote(
+            let quote = self.simulated_market.market.quote(
                 &offer.zone,
                 &offer.instance_type,
                 offer.capacity_type,
                 next,
             );
             let there = quote.map_or(0, |quote| quote.available);
-            if there > available && self.recipe.kinds.contains(&Kind::NoticeWithdrawn) {
+            if there > available && self.scenario.kinds.contains(&Kind::NoticeWithdrawn) {
                 self.note(Kind::NoticeWithdrawn);
             }
-            if there < available && self.recipe.kinds.contains(&Kind::NoticeTwice) {
+            if there < available && self.scenario.kinds.contains(&Kind::NoticeTwice) {
                 self.note(Kind::NoticeTwice);
             }
             available = there;

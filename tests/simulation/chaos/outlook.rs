@@ -18,8 +18,8 @@ use spotwise_model::time::between;
 use spotwise_solver::{Forecast, PoolLimit};
 
 use super::faults::Kinds;
-use super::place::Place;
-use super::sim::Recipe;
+use super::scenario::Scenario;
+use super::simulated_market::SimulatedMarket;
 use super::time::{self, DAY};
 
 struct Outlook {
@@ -46,9 +46,10 @@ const ASKED: &str = "name: a\ncommand: [a]\nresources: {cpus: 1, memory: 1GB}\nc
 
 fn fit(config: &Config, total: &PoolLimit) -> Outlook {
     let start: Timestamp = "2026-01-05T00:00:00Z".parse().expect("a fixed time");
-    let recipe = Recipe { seed: 2, days: 5, submissions: 0, kinds: Kinds::new(), nodes: 1 };
-    assert!(recipe.is_sliced(), "all machine types are in it");
-    let place = Place::invented(&mut ChaCha8Rng::seed_from_u64(1), start, &recipe, 5 * DAY);
+    let scenario = Scenario { seed: 2, days: 5, submissions: 0, kinds: Kinds::new(), nodes: 1 };
+    assert!(scenario.is_sliced(), "all machine types are in it");
+    let place =
+        SimulatedMarket::invented(&mut ChaCha8Rng::seed_from_u64(1), start, &scenario, 5 * DAY);
     let mut state = State::default();
     let spec = parse(ASKED.as_bytes(), Format::Yaml).expect("it is one").jobs.remove(0).into();
     state.seen.asked = vec![Asked { spec, until: Timestamp::MAX }];

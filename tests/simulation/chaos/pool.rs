@@ -1,47 +1,27 @@
 //! What happens in the pool: launches, kills, looks, reaping, machines that go,
 //! and the workers' wakes.
 
+mod answers;
 mod launch;
 
 use std::collections::BTreeSet;
 
 use rand::RngExt;
-use spotwise_control::reply::Assigned;
 use spotwise_control::{Command, WorkerId};
 use spotwise_model::{AttemptId, InstanceId};
 
-use super::crew::{Phase, Pid, Task, Word};
+use super::events::{Caller, Event};
 use super::faults::Kind;
-use super::jobs::Nature;
 use super::node::Leader;
-use super::sim::{Caller, Event, Heard, Sim};
+use super::sim::Sim;
 use super::time::{self, Ms, SECOND};
-
-/// A worker turns to the other scheduler, or asks again, after this.
-const TURN: Ms = 700;
-
-/// What a worker runs. How its command behaves is not in the documents.
-pub(crate) fn task(assigned: &Assigned) -> Task {
-    let spec = &assigned.job.spec;
-    let checkpoint = spec.checkpoint.as_ref();
-    let restored = assigned.restore.and_then(|c| c.progress.step).unwrap_or(0);
-    Task {
-        restore: assigned.restore.map(Into::into),
-        newest_saved: assigned.newest_saved,
-        done: restored * SECOND,
-        whole: time::millis(spec.longest_expected_duration()),
-        saves_every: checkpoint.map(|c| time::millis(c.interval)),
-        grace: checkpoint.map_or(10 * SECOND, |c| time::millis(c.grace)),
-        money_lasts: assigned.money_lasts.map(time::millis),
-        nature: Nature::default(),
-    }
-}
+use super::worker::{Phase, Pid, RESEND_AFTER, WorkerMessage};
 
 impl Sim {
     pub(crate) fn kill(&mut self, attempt: AttemptId) {
         for pid in self.cloud.of_attempt(attempt) {
             if self.cloud.workers[&pid].exists() {
-                self.say(|| format!("worker {pid} of {attempt} is killed"));
+                self.log(|| format!("worker {pid} of {attempt} is killed"));
                 self.die(pid);
             }
         }
@@ -53,11 +33,7 @@ impl Sim {
             self.command_over(pid);
         }
         let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
-        worker.alive = false;
-        worker.running_since = None;
-        worker.phase = Phase::Gone;
-        worker.words.clear();
-        worker.died_at = Some(self.now);
+        worker.vanish(self.now);
         self.pool_changed();
     }
 
@@ -66,7 +42,7 @@ impl Sim {
         let Some(worker) = self.cloud.workers.get_mut(&pid) else { return };
         worker.count(self.now);
         worker.alive = false;
-        worker.words.clear();
+        worker.messages.clear();
         worker.died_at = Some(self.now);
         self.set_wake(pid);
         self.pool_changed();
@@ -75,8 +51,9 @@ impl Sim {
     pub(crate) fn machine_gone(&mut self, machine: InstanceId) {
         let on: Vec<Pid> = self.workers_on(machine);
         if !on.is_empty() {
-            self.say(|| format!("{machine} is taken back with {on:?}"));
+            self.log(|| format!("{machine} is taken back with {on:?}"));
         }
+        self.check_noticed(machine, &on);
         for pid in on {
             self.die(pid);
         }
@@ -92,7 +69,7 @@ impl Sim {
     }
 
     /// The pool's list, as `effects` looks at it: workers that died without a
-    /// word.
+    /// message.
     pub(crate) fn look(&mut self, node: usize, leader: &Leader) {
         let mut gone = Vec::new();
         let mut hidden = false;
@@ -133,7 +110,7 @@ impl Sim {
             .collect();
         for pid in strays {
             self.fired.note("reaped");
-            self.say(|| format!("stray {pid} is reaped"));
+            self.log(|| format!("stray {pid} is reaped"));
             self.die(pid);
         }
     }
@@ -155,37 +132,46 @@ impl Sim {
         if worker.wake != number || !worker.exists() {
             return;
         }
-        let ran = worker.running_since.is_some();
-        if worker.alive && worker.next_beat < Ms::MAX && now >= worker.answered + worker.lease {
-            worker.lease_lost(now, leave_after);
+        let (ran, had_money) = (worker.running_since.is_some(), !worker.is_out_of_money());
+        if worker.is_due(now, leave_after) {
             self.fired.note("worker_stopped_itself");
-            self.say(|| format!("worker {pid}: nobody answers, it stops"));
+            self.log(|| format!("worker {pid}: nobody answers, it stops"));
         }
+        self.note_money(pid, had_money);
         let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
-        if worker.alive && worker.money_left().is_some_and(|until| until <= now) {
-            worker.money_over(now, leave_after);
-            let when = if self.is_led() { "money_over" } else { "money_over_while_nobody_led" };
-            self.fired.note(when);
-            self.say(|| format!("worker {pid}: its money is over, it stops"));
+        let reclaimed = worker.noticed.is_some_and(|gone| gone <= now + time::MINUTE);
+        if ran && worker.was_killed() && reclaimed {
+            self.note(Kind::ShortNotice);
         }
         let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
         match worker.phase {
             Phase::Boot if worker.boots_at <= now => {
                 worker.phase = Phase::Register;
-                worker.words.push_back(Word::Register);
+                worker.messages.push_back(WorkerMessage::Register);
             }
             Phase::Prepare { until } if until <= now => self.start_command(pid),
-            Phase::Run | Phase::Warned { .. } => worker.run(now, leave_after),
-            Phase::Stopping { leaves, kill_at } if leaves.min(kill_at) <= now => worker.leave(now),
-            Phase::Say { since } if now >= since + 2 * time::HOUR => self.die(pid),
+            Phase::Report { .. } if worker.gives_up(now) => self.die(pid),
             _ => {}
         }
-        let over = self.cloud.workers.get(&pid).is_some_and(|w| ran && w.running_since.is_none());
-        if over {
-            self.command_over(pid);
-        }
+        self.command_over_if(pid, ran);
         self.speak(pid);
         self.set_wake(pid);
+    }
+
+    /// Its money is over, which it was not before.
+    fn note_money(&mut self, pid: Pid, had_money: bool) {
+        if had_money && self.cloud.workers[&pid].is_out_of_money() {
+            let when = if self.is_led() { "money_over" } else { "money_over_while_nobody_led" };
+            self.fired.note(when);
+            self.log(|| format!("worker {pid}: its money is over, it stops"));
+        }
+    }
+
+    /// Its command ran and does so no more.
+    fn command_over_if(&mut self, pid: Pid, ran: bool) {
+        if self.cloud.workers.get(&pid).is_some_and(|w| ran && w.running_since.is_none()) {
+            self.command_over(pid);
+        }
     }
 
     fn leaves_after(&mut self, pid: Pid) -> Ms {
@@ -194,37 +180,37 @@ impl Sim {
         self.rng.random_range(100..grace + grace / 4)
     }
 
-    /// Says the next word, and a heartbeat where it is due.
+    /// Says the next message, and a heartbeat where it is due.
     pub(crate) fn speak(&mut self, pid: Pid) {
         let now = self.now;
         let Some(worker) = self.cloud.workers.get_mut(&pid).filter(|w| w.alive) else { return };
-        if worker.asked.is_some_and(|(_, made)| now >= made + super::crew::SAY_AGAIN) {
+        if worker.asked.is_some_and(|(_, made)| now >= made + RESEND_AFTER) {
             worker.asked = None;
             worker.speaks_to += 1;
         }
         if worker.next_beat <= now {
             worker.beats(now);
             worker.count(now);
-            let id = self.ask(pid, Word::Heartbeat);
+            let id = self.ask(pid, WorkerMessage::Heartbeat);
             if let Some(worker) = self.cloud.workers.get_mut(&pid) {
                 worker.beat = Some((id, now));
             }
         }
         let Some(worker) = self.cloud.workers.get(&pid) else { return };
-        if let (Some(word), None) = (worker.words.front().copied(), worker.asked)
+        if let (Some(message), None) = (worker.messages.front().copied(), worker.asked)
             && now >= worker.reports_after
         {
-            let id = self.ask(pid, word);
+            let id = self.ask(pid, message);
             if let Some(worker) = self.cloud.workers.get_mut(&pid) {
                 worker.asked = Some((id, now));
             }
         }
     }
 
-    fn ask(&mut self, pid: Pid, word: Word) -> u64 {
+    fn ask(&mut self, pid: Pid, message: WorkerMessage) -> u64 {
         let worker = &self.cloud.workers[&pid];
         let (command, to, mute) =
-            (worker.command(word), worker.speaks_to, now_before(self.now, worker.mute_until));
+            (worker.command(message), worker.speaks_to, now_before(self.now, worker.mute_until));
         if mute || self.strikes(Kind::RequestLost, 500) {
             return self.next_request();
         }
@@ -241,98 +227,6 @@ impl Sim {
             }
             Caller::Client(_) => self.strikes(Kind::ReplyLost, 20),
         }
-    }
-
-    pub(crate) fn worker_hears(&mut self, pid: Pid, id: u64, made: Ms, heard: &Heard) {
-        let now = self.now;
-        let leave_after = self.leaves_after(pid);
-        let ready = now + self.rng.random_range(500..5 * SECOND);
-        let nature = self.nature_of(pid);
-        let newest = self.newest_saved_before(pid);
-        let Some(worker) = self.cloud.workers.get_mut(&pid).filter(|w| w.alive) else { return };
-        let ran = worker.running_since.is_some();
-        let report = worker.asked.is_some_and(|(asked, _)| asked == id);
-        let beat = worker.beat.is_some_and(|(asked, _)| asked == id);
-        if !report && !beat {
-            return;
-        }
-        match heard {
-            Heard::Fenced => {
-                if matches!(
-                    worker.words.front(),
-                    Some(Word::Exited { .. } | Word::OutOfMoney { .. })
-                ) {
-                    self.fired.note("late_result_refused");
-                }
-                self.say(|| format!("worker {pid} is superseded"));
-                if ran {
-                    self.command_over(pid);
-                }
-                let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
-                worker.superseded();
-                worker.died_at = Some(now);
-                self.pool_changed();
-                return;
-            }
-            Heard::Unavailable => {
-                worker.speaks_to += 1;
-                if report {
-                    worker.asked = None;
-                    worker.reports_after = now + TURN;
-                } else {
-                    worker.next_beat = now + TURN;
-                }
-                self.set_wake(pid);
-                return;
-            }
-            Heard::Assigned(Some(task)) if worker.phase == Phase::Register => {
-                let mut task = *task;
-                task.nature = nature;
-                if task.newest_saved {
-                    (task.restore, task.done) = newest;
-                }
-                worker.assigned(task, made, ready);
-                self.check_resumed(pid, newest);
-            }
-            Heard::Assigned(None) => {
-                worker.asked = None;
-                worker.reports_after = now + SECOND;
-                self.set_wake(pid);
-                return;
-            }
-            Heard::Orders { notice, stop, money_lasts } => {
-                worker.answered = worker.answered.max(made);
-                worker.told_of_money(made, *money_lasts);
-                if let Some(reclaim_in) = notice {
-                    worker.noticed(now, *reclaim_in);
-                }
-                if let Some(within) = stop {
-                    worker.told_to_stop(now, *within, leave_after);
-                }
-            }
-            _ => {}
-        }
-        if report {
-            let worker = self.cloud.workers.get_mut(&pid).expect("it is there");
-            worker.asked = None;
-            if let Some(Word::Exited { .. } | Word::OutOfMoney { .. }) = worker.words.pop_front() {
-                worker.alive = false;
-                worker.phase = Phase::Gone;
-                worker.died_at = Some(now);
-            }
-        }
-        if self.cloud.workers.get(&pid).is_some_and(|w| ran && w.running_since.is_none()) {
-            self.command_over(pid);
-        }
-        self.speak(pid);
-        self.set_wake(pid);
-    }
-
-    fn nature_of(&self, pid: Pid) -> Nature {
-        let job = self.cloud.workers.get(&pid).map(|w| w.place.attempt.job);
-        let job = job.and_then(|job| self.store.tables.jobs.get(&job));
-        job.and_then(|job| self.submission_of(&job.spec.name))
-            .map_or_else(Nature::default, |c| c.nature)
     }
 
     /// An order was committed: the worker hears of it with its next heartbeat,

@@ -1,34 +1,26 @@
 //! The store is lost, and an older one comes back: what happened since has left its
 //! traces with the workers alone.
 
-use std::collections::BTreeMap;
+mod backup;
 
 use rand::RngExt;
 use spotwise_control::command::Loaded;
 use spotwise_control::core::Traces;
 use spotwise_control::phase::restored::half_known;
 use spotwise_control::phase::round::Draft;
-use spotwise_model::{AttemptId, InstanceId, Now};
+use spotwise_model::{AttemptId, Now};
 use spotwise_store::{Epoch, Standing};
 
-use super::cloud::Machine;
-use super::crew::Pid;
+pub(crate) use backup::Backup;
+
+use super::events::Event;
 use super::faults::Kind;
-use super::sim::{Event, Sim};
-use super::store::Tables;
+use super::sim::Sim;
 use super::time::{self, HOUR, MINUTE, Ms, SECOND};
+use super::worker::Pid;
 
 /// What `db restore` adds to the epoch.
 const EPOCHS_AHEAD: u64 = 1_000_000;
-
-/// A copy of the store, and what the cloud had been told when it was made.
-#[derive(Debug)]
-pub(crate) struct Backup {
-    tables: Tables,
-    standing: Standing,
-    machines: BTreeMap<InstanceId, Machine>,
-    made: Now,
-}
 
 impl Sim {
     /// Copies the store; one time in four it will be lost within hours.

@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::faults::{Fired, Kind};
+use super::faults::{FaultCounters, Kind};
 use super::oracle::Tally;
-use super::sim::{Recipe, Sim};
+use super::scenario::Scenario;
+use super::sim::Sim;
 use super::time::SECOND;
 
 /// What many worlds came to.
@@ -16,16 +17,16 @@ use super::time::SECOND;
 pub(crate) struct Report {
     pub(crate) seeds: u64,
     pub(crate) days: u64,
-    pub(crate) fired: Fired,
+    pub(crate) fired: FaultCounters,
     tallies: Vec<Tally>,
     /// The broken worlds and what was broken.
-    pub(crate) broken: Vec<(Recipe, String)>,
+    pub(crate) broken: Vec<(Scenario, String)>,
 }
 
 /// What is wrong with a world; none where every promise was kept.
-pub(crate) fn judge(recipe: &Recipe) -> (Option<String>, Fired, Tally) {
+pub(crate) fn judge(scenario: &Scenario) -> (Option<String>, FaultCounters, Tally) {
     let run = catch_unwind(AssertUnwindSafe(|| {
-        let mut sim = Sim::new(recipe.clone(), false);
+        let mut sim = Sim::new(scenario.clone(), false);
         let verdict = sim.run();
         (verdict.err(), std::mem::take(&mut sim.fired), std::mem::take(&mut sim.tally))
     }));
@@ -34,7 +35,11 @@ pub(crate) fn judge(recipe: &Recipe) -> (Option<String>, Fired, Tally) {
             .downcast_ref::<String>()
             .cloned()
             .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        (Some(format!("panic: {}", words.unwrap_or_default())), Fired::default(), Tally::default())
+        (
+            Some(format!("panic: {}", words.unwrap_or_default())),
+            FaultCounters::default(),
+            Tally::default(),
+        )
     })
 }
 
@@ -51,19 +56,19 @@ pub(crate) fn run(base: u64, seeds: u64, days: u64) -> Report {
                     if seed >= base + seeds {
                         return;
                     }
-                    let recipe = Recipe::of(seed, days);
-                    let (broken, fired, tally) = judge(&recipe);
+                    let scenario = Scenario::of(seed, days);
+                    let (broken, fired, tally) = judge(&scenario);
                     let mut report = report.lock().expect("no thread panics with it");
                     report.fired.add(&fired);
                     report.tallies.push(tally);
-                    report.broken.extend(broken.map(|what| (recipe, what)));
+                    report.broken.extend(broken.map(|what| (scenario, what)));
                     report.progress();
                 }
             });
         }
     });
     let mut report = report.into_inner().expect("no thread panics with it");
-    report.broken.sort_by_key(|(recipe, _)| recipe.seed);
+    report.broken.sort_by_key(|(scenario, _)| scenario.seed);
     report
 }
 
@@ -172,9 +177,9 @@ impl Report {
 
 /// The smallest world that still breaks: fewer days, fewer kinds of fault, fewer
 /// submissions, one scheduler.
-pub(crate) fn shrink(recipe: &Recipe) -> (Recipe, String) {
-    let (broken, ..) = judge(recipe);
-    let mut least = (recipe.clone(), broken.unwrap_or_default());
+pub(crate) fn shrink(scenario: &Scenario) -> (Scenario, String) {
+    let (broken, ..) = judge(scenario);
+    let mut least = (scenario.clone(), broken.unwrap_or_default());
     let mut tries = 0;
     loop {
         let smaller = smaller(&least.0).into_iter().find_map(|candidate| {
@@ -191,38 +196,38 @@ pub(crate) fn shrink(recipe: &Recipe) -> (Recipe, String) {
     }
 }
 
-fn smaller(recipe: &Recipe) -> Vec<Recipe> {
+fn smaller(scenario: &Scenario) -> Vec<Scenario> {
     let mut candidates = Vec::new();
-    for days in [recipe.days / 2, recipe.days.saturating_sub(1)] {
-        if days >= 1 && days < recipe.days {
-            candidates.push(Recipe { days, ..recipe.clone() });
+    for days in [scenario.days / 2, scenario.days.saturating_sub(1)] {
+        if days >= 1 && days < scenario.days {
+            candidates.push(Scenario { days, ..scenario.clone() });
         }
     }
-    for submissions in [recipe.submissions / 2, recipe.submissions.saturating_sub(1)] {
-        if submissions >= 1 && submissions < recipe.submissions {
-            candidates.push(Recipe { submissions, ..recipe.clone() });
+    for submissions in [scenario.submissions / 2, scenario.submissions.saturating_sub(1)] {
+        if submissions >= 1 && submissions < scenario.submissions {
+            candidates.push(Scenario { submissions, ..scenario.clone() });
         }
     }
-    if recipe.nodes > 1 {
-        candidates.push(Recipe { nodes: 1, ..recipe.clone() });
+    if scenario.nodes > 1 {
+        candidates.push(Scenario { nodes: 1, ..scenario.clone() });
     }
-    for kind in &recipe.kinds {
-        let mut kinds = recipe.kinds.clone();
+    for kind in &scenario.kinds {
+        let mut kinds = scenario.kinds.clone();
         kinds.remove(kind);
-        candidates.push(Recipe { kinds, ..recipe.clone() });
+        candidates.push(Scenario { kinds, ..scenario.clone() });
     }
     candidates
 }
 
 /// The one command that shows a world again.
-pub(crate) fn replay(recipe: &Recipe) -> String {
-    let kinds: Vec<&str> = recipe.kinds.iter().map(|kind| kind.name()).collect();
+pub(crate) fn replay(scenario: &Scenario) -> String {
+    let kinds: Vec<&str> = scenario.kinds.iter().map(|kind| kind.name()).collect();
     format!(
         "make simulate SEEDS=1 SEED_BASE={} DAYS={} JOBS={} NODES={} FAULTS={} TRACE=1",
-        recipe.seed,
-        recipe.days,
-        recipe.submissions,
-        recipe.nodes,
+        scenario.seed,
+        scenario.days,
+        scenario.submissions,
+        scenario.nodes,
         if kinds.is_empty() { "none".to_owned() } else { kinds.join(",") }
     )
 }

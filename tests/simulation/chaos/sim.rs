@@ -7,111 +7,34 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use spotwise_control::Config;
-use spotwise_control::{Command, WorkerId};
+use spotwise_control::{Command, Config};
 use spotwise_model::id::PoolName;
-use spotwise_model::{AttemptId, InstanceId, JobId};
 use spotwise_solver::PoolLimit;
 
 use super::clients::Client;
 use super::cloud::Cloud;
-use super::crew::Pid;
-use super::faults::{Fired, Kind, Kinds};
+use super::events::{Caller, Event, Request};
+use super::faults::{FaultCounters, Kind};
 use super::node::Node;
 use super::oracle::Tally;
-use super::place::Place;
-use super::restores::Backup;
+use super::scenario::Scenario;
+use super::simulated_market::SimulatedMarket;
 use super::store::Store;
 use super::time::{self, DAY, Ms, SECOND};
-
-/// What makes a world: the same of these, the same history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Recipe {
-    pub(crate) seed: u64,
-    /// Days with faults and submissions; then it is calm.
-    pub(crate) days: u64,
-    pub(crate) submissions: usize,
-    pub(crate) kinds: Kinds,
-    /// Schedulers: 1 or 2.
-    pub(crate) nodes: usize,
-}
-
-impl Recipe {
-    /// Whether there are GPUs that can be cut, and jobs that ask for slices.
-    pub(crate) const fn is_sliced(&self) -> bool {
-        self.seed % 4 == 2
-    }
-}
 
 /// Time after the last fault in which everything has to come to an end.
 const CALM: Ms = 12 * DAY;
 /// Lines of a trace that are kept.
 const TRACE_LINES: usize = 400;
 
-/// Who made a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
-    Worker(Pid),
-    Client(usize),
-    /// The scheduler itself, about its pool.
-    Pool,
-}
-
-/// Something on its way to a scheduler.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) id: u64,
-    pub(crate) caller: Caller,
-    pub(crate) made: Ms,
-    pub(crate) command: Command,
-}
-
-/// What a caller hears.
-#[derive(Clone, Debug)]
-pub(crate) enum Heard {
-    Assigned(Option<super::crew::Task>),
-    Orders { notice: Option<Ms>, stop: Option<Ms>, money_lasts: Option<Ms> },
-    Submitted { jobs: Vec<JobId>, replayed: bool },
-    Cancelled,
-    Noted,
-    Fenced,
-    Unavailable,
-    KeyReused,
-    Refused(String),
-}
-
-#[derive(Debug)]
-pub(crate) enum Event {
-    Tick(usize, u64),
-    Deliver(usize, Request),
-    Answer(Caller, u64, Ms, Heard),
-    Wake(Pid, u64),
-    Client(usize),
-    Launch(usize, u64, WorkerId),
-    Kill(AttemptId),
-    MachineGone(InstanceId),
-    Campaign(usize),
-    Boot(usize),
-    Resume(usize, u64),
-    /// The store answers again.
-    StoreBack,
-    /// Renewals get through again.
-    RenewalsBack(usize),
-    Inject,
-    /// The money of this attempt is about to be over.
-    MoneyEnds(AttemptId),
-    /// The store is lost: this is what is left.
-    Restore(Box<Backup>),
-}
-
 pub(crate) struct Sim {
-    pub(crate) recipe: Recipe,
+    pub(crate) scenario: Scenario,
     pub(crate) start: Timestamp,
     pub(crate) now: Ms,
     pub(crate) rng: ChaCha8Rng,
     heap: BTreeMap<(Ms, u64), Event>,
     sequence: u64,
-    pub(crate) place: Place,
+    pub(crate) simulated_market: SimulatedMarket,
     pub(crate) config: Config,
     pub(crate) total: PoolLimit,
     pub(crate) store: Store,
@@ -124,7 +47,7 @@ pub(crate) struct Sim {
     pub(crate) armed: Option<Kind>,
     pub(crate) cloud: Cloud,
     pub(crate) clients: Vec<Client>,
-    pub(crate) fired: Fired,
+    pub(crate) fired: FaultCounters,
     pub(crate) tally: Tally,
     pub(crate) failure: Option<String>,
     pub(crate) trace: Option<VecDeque<String>>,
@@ -134,33 +57,36 @@ pub(crate) struct Sim {
 }
 
 impl Sim {
-    pub(crate) fn new(recipe: Recipe, tracing: bool) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
+    pub(crate) fn new(scenario: Scenario, tracing: bool) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed);
         let starts = ["2026-01-05T00:00:00Z", "2028-02-27T03:00:00Z", "2026-03-06T22:00:00Z"];
         let start: Timestamp =
             starts[rng.random_range(0..starts.len())].parse().expect("a fixed time");
-        let span = recipe.days * DAY + CALM;
-        let place = Place::invented(&mut rng, start, &recipe, span);
-        let config = Config {
+        let span = scenario.days * DAY + CALM;
+        let simulated_market = SimulatedMarket::invented(&mut rng, start, &scenario, span);
+        let mut config = Config {
             lease: Duration::from_secs([90, 300, 300, 300][rng.random_range(0..4)]),
             // Decisions are a function of the world, not of this machine's speed.
             plan_time_limit: Duration::from_secs(3_600),
             ..Config::default()
         };
+        if scenario.kinds.contains(&Kind::ShortNotice) {
+            config.notice_lead = Duration::from_secs(rng.random_range(8..30));
+        }
         let total = PoolLimit {
             pool: PoolName::new("local"),
             cpu_milli: [16_000, 64_000][rng.random_range(0..2)],
             memory_mib: 1_000_000,
             gpus: None,
         };
-        let nodes = (0..recipe.nodes).map(|_| Node::default()).collect();
+        let nodes = (0..scenario.nodes).map(|_| Node::default()).collect();
         let mut sim = Self {
             start,
             now: 0,
             rng,
             heap: BTreeMap::new(),
             sequence: 0,
-            place,
+            simulated_market,
             config,
             total,
             store: Store::default(),
@@ -171,19 +97,19 @@ impl Sim {
             armed: None,
             cloud: Cloud::default(),
             clients: Vec::new(),
-            fired: Fired::default(),
+            fired: FaultCounters::default(),
             tally: Tally::default(),
             failure: None,
             trace: tracing.then(VecDeque::new),
             requests: 0,
-            fits_forecasts: recipe.seed.is_multiple_of(100),
-            recipe,
+            fits_forecasts: scenario.seed.is_multiple_of(100),
+            scenario,
         };
         for node in 0..sim.nodes.len() {
             sim.at(node as Ms, Event::Boot(node));
         }
         sim.enlist_clients();
-        if !sim.recipe.kinds.is_empty() {
+        if !sim.scenario.kinds.is_empty() {
             let first = sim.rng.random_range(0..2 * time::HOUR);
             sim.at(first, Event::Inject);
         }
@@ -192,7 +118,7 @@ impl Sim {
 
     /// Runs to the end of its faults, and on until everything is over.
     pub(crate) fn run(&mut self) -> Result<(), String> {
-        let end = self.recipe.days * DAY + CALM;
+        let end = self.scenario.days * DAY + CALM;
         while self.failure.is_none() {
             let Some(((at, _), event)) = self.heap.pop_first() else { break };
             if at > end {
@@ -200,7 +126,7 @@ impl Sim {
             }
             self.now = at;
             self.happen(event);
-            if at > self.recipe.days * DAY && self.is_over() {
+            if at > self.scenario.days * DAY && self.is_over() {
                 break;
             }
         }
@@ -214,9 +140,9 @@ impl Sim {
         match event {
             Event::Tick(node, incarnation) => self.tick(node, incarnation),
             Event::Deliver(node, request) => self.deliver(node, request),
-            Event::Answer(caller, id, made, heard) => match caller {
-                Caller::Worker(pid) => self.worker_hears(pid, id, made, &heard),
-                Caller::Client(client) => self.client_hears(client, id, heard),
+            Event::Answer(caller, id, made, response) => match caller {
+                Caller::Worker(pid) => self.worker_receives(pid, id, made, &response),
+                Caller::Client(client) => self.client_receives(client, id, response),
                 Caller::Pool => {}
             },
             Event::Wake(pid, number) => self.wake_worker(pid, number),
@@ -237,13 +163,13 @@ impl Sim {
 
     /// Whether faults still happen.
     pub(crate) fn is_stormy(&self) -> bool {
-        self.now < self.recipe.days * DAY
+        self.now < self.scenario.days * DAY
     }
 
     /// Whether a fault of this kind happens now, one time in `odds`.
     pub(crate) fn strikes(&mut self, kind: Kind, odds: u32) -> bool {
         let strikes = self.is_stormy()
-            && self.recipe.kinds.contains(&kind)
+            && self.scenario.kinds.contains(&kind)
             && self.rng.random_range(0..odds) == 0;
         if strikes {
             self.note(kind);
@@ -253,7 +179,7 @@ impl Sim {
 
     pub(crate) fn note(&mut self, kind: Kind) {
         self.fired.note(kind.name());
-        self.say(|| format!("FAULT {kind}"));
+        self.log(|| format!("FAULT {kind}"));
     }
 
     pub(crate) fn at(&mut self, at: Ms, event: Event) {
@@ -279,7 +205,7 @@ impl Sim {
         self.requests
     }
 
-    pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
+    pub(crate) fn log(&mut self, what: impl FnOnce() -> String) {
         let Some(trace) = &mut self.trace else { return };
         let at = time::at(self.start, self.now);
         trace.push_back(format!("{at} {}", what()));
@@ -289,7 +215,7 @@ impl Sim {
     }
 
     pub(crate) fn fail(&mut self, what: String) {
-        self.say(|| format!("BROKEN {what}"));
+        self.log(|| format!("BROKEN {what}"));
         self.failure.get_or_insert(what);
     }
 

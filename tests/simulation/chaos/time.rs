@@ -1,6 +1,7 @@
 //! Virtual time: milliseconds since a world began.
 
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use spotwise_model::time::after;
@@ -26,4 +27,23 @@ pub(crate) fn moment(start: Timestamp, time: Timestamp) -> Ms {
 
 pub(crate) fn millis(span: Duration) -> Ms {
     Ms::try_from(span.as_millis()).unwrap_or(Ms::MAX / 4)
+}
+
+pub(crate) const fn span(millis: Ms) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Where the product's monotonic clock stands when a world begins: only differences
+/// count.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// That moment on the product's monotonic clock.
+pub(crate) fn instant(moment: Ms) -> Instant {
+    *ORIGIN + span(moment)
+}
+
+/// The first moment that is not before an instant.
+pub(crate) fn moment_of(instant: Instant) -> Ms {
+    let since = instant.saturating_duration_since(*ORIGIN).as_nanos().div_ceil(1_000_000);
+    Ms::try_from(since).unwrap_or(Ms::MAX / 4)
 }

@@ -1,7 +1,7 @@
 //! Tests of the catalogue of faults that do something at every step in turn:
 //! everything twice, a cancel in every state, two hundred budgets at once.
 
-mod scene;
+mod fixture;
 mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,20 +12,20 @@ use spotwise_control::{Refusal, Reply, WorkerId};
 use spotwise_model::attempt::{Certainty, Exit};
 use spotwise_model::{AttemptState, InstanceState, JobId, JobState, Money};
 
-use scene::{Scene, submission};
+use fixture::{Fixture, submission};
 use scripts::{SCRIPTS, Script};
 
 /// The script up to a step.
-fn played(script: &Script, steps: usize, twice: bool) -> Scene {
-    let mut scene = Scene::new(twice);
+fn played(script: &Script, steps: usize, twice: bool) -> Fixture {
+    let mut fixture = Fixture::new(twice);
     for step in script.2.iter().take(steps) {
-        step(&mut scene);
+        step(&mut fixture);
     }
-    scene
+    fixture
 }
 
 /// Commands, rounds, commits and effects, each of them twice: the second time
-/// nothing changes (`Scene` looks after every one), and the end is the same.
+/// nothing changes (`Fixture` looks after every one), and the end is the same.
 #[test]
 fn repeat_each_step() {
     for script in SCRIPTS {
@@ -38,10 +38,10 @@ fn repeat_each_step() {
 }
 
 /// Where a job is, with all that a cancel may find.
-fn stand(scene: &Scene, job: JobId) -> String {
-    let attempt = scene.state.live_attempt(job);
-    let mut attempts = scene.state.attempts_of(job);
-    let job = scene.job(job);
+fn stand(fixture: &Fixture, job: JobId) -> String {
+    let attempt = fixture.state.live_attempt(job);
+    let mut attempts = fixture.state.attempts_of(job);
+    let job = fixture.job(job);
     let mut words = vec![job.state.name().to_owned()];
     if let JobState::Waiting { why, .. } = &job.state {
         let named = format!("{why:?}");
@@ -64,37 +64,37 @@ fn stand(scene: &Scene, job: JobId) -> String {
 
 /// What the pool's workers do until everything is over. Those of the job `deaf`
 /// hear and say nothing any more.
-fn play_on(scene: &mut Scene, deaf: Option<JobId>) {
+fn play_on(fixture: &mut Fixture, deaf: Option<JobId>) {
     let mut beats: BTreeMap<WorkerId, u64> = BTreeMap::new();
     for _ in 0..6_000 {
-        if scene.is_over() {
+        if fixture.is_over() {
             return;
         }
-        scene.wait(20);
-        scene.plan();
-        for worker in scene.pool.clone() {
+        fixture.wait(20);
+        fixture.plan();
+        for worker in fixture.pool.clone() {
             if deaf == Some(worker.attempt.job) {
                 continue;
             }
-            act(scene, worker, 30, &mut beats);
+            act(fixture, worker, 30, &mut beats);
         }
     }
-    let jobs = &scene.store.tables.jobs;
-    panic!("it is not over: {:?} {:?}", jobs.values().map(|j| &j.state), scene.pool);
+    let jobs = &fixture.store.tables.jobs;
+    panic!("it is not over: {:?} {:?}", jobs.values().map(|j| &j.state), fixture.pool);
 }
 
 /// What a worker does whose command is done after so many heartbeats.
-fn act(scene: &mut Scene, worker: WorkerId, long: u64, beats: &mut BTreeMap<WorkerId, u64>) {
+fn act(fixture: &mut Fixture, worker: WorkerId, long: u64, beats: &mut BTreeMap<WorkerId, u64>) {
     let times = beats.entry(worker).or_default();
     *times += 1;
     let answer = match *times {
-        1 => scene.register(worker).map(drop),
-        2 => scene.register(worker).map(drop).and_then(|()| scene.start(worker).map(drop)),
-        _ => match scene.beat(worker, 40) {
+        1 => fixture.register(worker).map(drop),
+        2 => fixture.register(worker).map(drop).and_then(|()| fixture.start(worker).map(drop)),
+        _ => match fixture.beat(worker, 40) {
             Ok(Reply::Orders(orders)) => {
                 let told = orders.stop.is_some() || orders.reclaim_at.is_some();
                 if told || *times > long {
-                    scene.exit(worker, Exit::Code(if told { 143 } else { 0 }));
+                    fixture.exit(worker, Exit::Code(if told { 143 } else { 0 }));
                 }
                 Ok(())
             }
@@ -104,7 +104,7 @@ fn act(scene: &mut Scene, worker: WorkerId, long: u64, beats: &mut BTreeMap<Work
     if let Err(refusal) = answer {
         // A worker that is superseded ends by itself.
         assert!(matches!(refusal, Refusal::Fenced { .. }), "{refusal:?}");
-        scene.pool.remove(&worker);
+        fixture.pool.remove(&worker);
     }
 }
 
@@ -117,10 +117,10 @@ fn cancel_during_recovery() {
     for script in SCRIPTS {
         for steps in 1..=script.2.len() {
             for (deaf, restarts) in [(false, false), (true, false), (false, true)] {
-                let mut scene = played(script, steps, false);
-                let stand = stand(&scene, script.1);
+                let mut fixture = played(script, steps, false);
+                let stand = stand(&fixture, script.1);
                 let what = format!("{} after step {steps}: {stand}, deaf {deaf}", script.0);
-                cancel(&mut scene, script.1, deaf, restarts, &what);
+                cancel(&mut fixture, script.1, deaf, restarts, &what);
                 seen.insert(stand);
             }
         }
@@ -153,57 +153,57 @@ const STANDS: &[&str] = &[
     "waiting queued unsettled",
 ];
 
-fn cancel(scene: &mut Scene, job: JobId, deaf: bool, restarts: bool, what: &str) {
-    let before = scene.job(job).clone();
-    let attempts = scene.attempts(job);
-    let done = |scene: &Scene| {
-        let live = scene.state.live_attempt(job);
+fn cancel(fixture: &mut Fixture, job: JobId, deaf: bool, restarts: bool, what: &str) {
+    let before = fixture.job(job).clone();
+    let attempts = fixture.attempts(job);
+    let done = |fixture: &Fixture| {
+        let live = fixture.state.live_attempt(job);
         live.is_some_and(|a| a.nodes.iter().all(|n| n.exited.is_some_and(|e| e.1 == Exit::Code(0))))
     };
-    let has_succeeded = done(scene);
-    scene.twice = true;
-    let answer = scene.cancel(job);
-    scene.twice = false;
+    let has_succeeded = done(fixture);
+    fixture.twice = true;
+    let answer = fixture.cancel(job);
+    fixture.twice = false;
     if restarts {
-        scene.restart();
+        fixture.restart();
     }
-    play_on(scene, deaf.then_some(job));
-    scene.check_books();
-    match (&before.state, &scene.job(job).state) {
+    play_on(fixture, deaf.then_some(job));
+    fixture.check_books();
+    match (&before.state, &fixture.job(job).state) {
         (over, now) if over.is_terminal() => assert_eq!(now, over, "{what}"),
         (_, JobState::Succeeded { .. }) if has_succeeded => {}
         (_, JobState::Cancelled { .. }) => assert!(answer.is_ok(), "{what}: {answer:?}"),
         (_, other) => panic!("{what}: it ended as {other:?}"),
     }
-    assert_eq!(scene.attempts(job), attempts, "{what}: it was tried again");
-    let left = scene.store.tables.instances.values();
+    assert_eq!(fixture.attempts(job), attempts, "{what}: it was tried again");
+    let left = fixture.store.tables.instances.values();
     let left = left.filter(|i| !matches!(i.state, InstanceState::Ended { settled: true, .. }));
     assert_eq!(left.count(), 0, "{what}");
 }
 
 /// Two hundred submitters, each with a budget that its work may or may not fit,
 /// each submission made twice, on machines that come and go, beside cancels,
-/// deaths and restarts of the scheduler. `Scene` looks at every budget after every
+/// deaths and restarts of the scheduler. `Fixture` looks at every budget after every
 /// round: spent and held never exceed it. In the end nothing is held.
 #[test]
 fn budget_race() {
     const SUBMITTERS: u64 = 200;
     for seed in [54, 55, 56] {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut scene = Scene::with_machines(false, 60);
+        let mut fixture = Fixture::with_machines(false, 60);
         for n in 0..SUBMITTERS {
             let document = scripts::budgeted(n, rng.random_range(10..70), rng.random_range(5..20));
-            scene.twice = true;
-            let reply = scene.say(|| submission(&document)).expect("it is accepted");
-            scene.twice = false;
+            fixture.twice = true;
+            let reply = fixture.say(|| submission(&document)).expect("it is accepted");
+            fixture.twice = false;
             assert!(matches!(reply, Reply::Submitted { replayed: false, .. }));
             if rng.random_range(0..10) == 0 {
-                scene.wait(1);
+                fixture.wait(1);
             }
         }
-        storm(&mut scene, &mut rng);
-        scene.check_books();
-        let tables = &scene.store.tables;
+        storm(&mut fixture, &mut rng);
+        fixture.check_books();
+        let tables = &fixture.store.tables;
         assert_eq!(tables.jobs.len() as u64, SUBMITTERS);
         let ended = |name: &str| tables.jobs.values().filter(|j| j.state.name() == name).count();
         let (held, succeeded) = (ended("held"), ended("succeeded"));
@@ -214,33 +214,34 @@ fn budget_race() {
 
 /// Workers live their lives, some die, some jobs are cancelled, the scheduler
 /// comes and goes.
-fn storm(scene: &mut Scene, rng: &mut ChaCha8Rng) {
+fn storm(fixture: &mut Fixture, rng: &mut ChaCha8Rng) {
     let mut beats: BTreeMap<WorkerId, u64> = BTreeMap::new();
     for round in 0..3_000 {
-        if round > 100 && scene.is_over() {
+        if round > 100 && fixture.is_over() {
             return;
         }
         // What a stop may cost holds for longer, as the workers obey at once.
-        scene.skip(20);
+        fixture.skip(20);
         if round % 3 == 0 {
-            scene.plan();
+            fixture.plan();
         }
         if rng.random_range(0..25) == 0 {
-            scene.restart();
+            fixture.restart();
         }
         if rng.random_range(0..20) == 0 {
-            let _ = scene.cancel(JobId(rng.random_range(1..=200)));
+            let _ = fixture.cancel(JobId(rng.random_range(1..=200)));
         }
-        for worker in scene.pool.clone() {
-            if rng.random_range(0..300) == 0 && scene.state.attempts.contains_key(&worker.attempt) {
-                scene.pool.remove(&worker);
-                let _ = scene.say(|| spotwise_control::Command::WorkerGone { worker });
+        for worker in fixture.pool.clone() {
+            if rng.random_range(0..300) == 0 && fixture.state.attempts.contains_key(&worker.attempt)
+            {
+                fixture.pool.remove(&worker);
+                let _ = fixture.say(|| spotwise_control::Command::WorkerGone { worker });
             } else {
                 // Up to half an hour, whatever its document says.
-                act(scene, worker, 3 + worker.attempt.job.0 % 90, &mut beats);
+                act(fixture, worker, 3 + worker.attempt.job.0 % 90, &mut beats);
             }
         }
     }
-    let open = scene.store.tables.jobs.values().filter(|job| !job.state.is_terminal());
+    let open = fixture.store.tables.jobs.values().filter(|job| !job.state.is_terminal());
     panic!("it is not over: {:?}", open.map(|job| (job.id, &job.state)).collect::<Vec<_>>());
 }

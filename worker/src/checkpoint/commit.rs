@@ -1,6 +1,8 @@
-//! Writing checkpoints.
+//! Writing checkpoints: when, and of which state of the folder.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod write;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,34 +10,29 @@ use spotwise_api::v1::{CheckpointCommitted, Progress};
 use spotwise_model::AttemptId;
 use tokio_util::sync::CancellationToken;
 
-use super::freeze::{self, Frozen, Held, SMALL, freeze, leave_out, thaw};
-use super::known::Known;
-use super::manifest::{Item, Manifest, Shard};
+use super::acked::AckedCheckpoints;
+use super::freeze::{Frozen, Held, freeze, thaw};
 use super::movers::{Manner, Movers};
 use super::prune::prune;
 use super::scan::{newest, scan};
-use super::store::{Store, shard_path};
-use super::upload::{hash_of, upload};
+use super::store::Store;
 use super::{CheckpointError, CheckpointId, blocking};
-use crate::meta::PERMISSIONS;
-use crate::survey::{Facts, Survey, Why, several, shown};
+use crate::survey::{Survey, Why, several, shown};
 
-/// Between two looks at a folder that does not stand still.
+/// Between two looks at a folder that is being written.
 const LOOKS_APART: Duration = Duration::from_millis(100);
 
-/// So many looks in a row have to find nobody who is only writing at the moment.
+/// This many looks in a row have to find no file that is just being written.
 const LOOKS: u32 = 10;
 
-/// And as many more until nothing has just arrived.
+/// And up to this many more until no file has just arrived.
 const MORE_LOOKS: u32 = 20;
 
-/// A small folder whose files take each other's place is tried again at once, so often.
+/// A small folder whose files take each other's place is tried again at once, this many
+/// times.
 const SWAPS: u32 = 5;
 
-/// A try that took less costs nothing.
-const QUICK: Duration = Duration::from_millis(200);
-
-/// Who has kept every checkpoint from being made for so long is named.
+/// Files that have prevented every checkpoint for this long are named to the owner.
 const COMPLAIN_AFTER: Duration = Duration::from_secs(20);
 
 /// Commits what one attempt's command leaves in its checkpoint folder.
@@ -46,7 +43,7 @@ pub(crate) struct Committer {
     folder: PathBuf,
     keep: usize,
     fence: CancellationToken,
-    known: Known,
+    acked: AckedCheckpoints,
     next: u32,
     /// What is known to be saved already.
     saved: Survey,
@@ -59,7 +56,7 @@ pub(crate) struct Committer {
     /// The last try took no time, and failed only since whole files took each
     /// other's place.
     swapped: bool,
-    /// The command has ended: nobody should be writing.
+    /// The command has ended: nothing should be written.
     ended: bool,
     /// Ends the looking at a folder that does not stand still.
     hurry: CancellationToken,
@@ -84,13 +81,13 @@ impl Committer {
         folder: PathBuf,
         keep: u32,
         fence: CancellationToken,
-        known: Known,
+        acked: AckedCheckpoints,
     ) -> Result<Self, CheckpointError> {
         let own = store.list().await?.into_iter().filter(|id| id.attempt == attempt);
         let next = own.map(|id| id.sequence).max().unwrap_or(0).saturating_add(1);
         let looked = folder.clone();
         let saved = match blocking(move || scan(&looked)).await {
-            // That is for the first commit to say.
+            // The first commit reports it.
             Err(CheckpointError::Refused(_)) => Survey::default(),
             saved => saved?,
         };
@@ -101,7 +98,7 @@ impl Committer {
             folder,
             keep,
             fence,
-            known,
+            acked,
             next,
             saved,
             last: None,
@@ -116,7 +113,7 @@ impl Committer {
     }
 
     /// Holds a folder that does not stand still in `room`, which is on the same
-    /// file system and nobody else's.
+    /// file system and not used by others.
     pub(crate) fn with_room(self, room: PathBuf) -> Self {
         Self { room: Some(room), ..self }
     }
@@ -126,7 +123,7 @@ impl Committer {
         self.last.as_ref()
     }
 
-    /// Cancelled when the command has ended: then nobody looks any longer.
+    /// Cancelled when the command has ended: then looking ends.
     pub(crate) fn hurry(&mut self, hurry: CancellationToken) {
         self.hurry = hurry;
     }
@@ -136,12 +133,12 @@ impl Committer {
         self.ended = true;
     }
 
-    /// What the owner of the job should know, said more than once.
+    /// What the owner of the job should know; may repeat itself.
     pub(crate) fn remarks(&mut self) -> Vec<String> {
         std::mem::take(&mut self.remarks)
     }
 
-    /// Commits the folder if it holds something new. `progress` answers how
+    /// Commits the folder if it holds something new. `progress` tells how
     /// far the command was at a time.
     ///
     /// A failure leaves all earlier checkpoints as they were.
@@ -162,7 +159,7 @@ impl Committer {
             done = self.commit_cut(cut, &progress).await;
         }
         if self.ended && matches!(done, Err(CheckpointError::Unstable)) {
-            // Somebody who is not of the command still writes there.
+            // A process that does not belong to the command still writes there.
             let movers = self.movers.changed().into_iter().map(|it| (it, Manner::Rewritten));
             let cut = self.held(movers.collect()).await?;
             done = self.commit_cut(cut, &progress).await;
@@ -208,7 +205,7 @@ impl Committer {
             progress: Some(progress),
         };
         self.last = Some(committed.clone());
-        if let Err(error) = prune(&self.store, &self.known, self.keep, id).await {
+        if let Err(error) = prune(&self.store, &self.acked, self.keep, id).await {
             tracing::warn!(error = error.line(), "old checkpoints stay in the store");
         }
         Ok(Some(committed))
@@ -225,8 +222,8 @@ impl Committer {
         Ok(Cut { survey, sources: BTreeMap::new(), movers: BTreeMap::new() })
     }
 
-    /// Looks at a restless folder for a while, until nobody is only writing at
-    /// the moment. Then it is held as it is.
+    /// Looks at a restless folder until no file is just being written. Then it is held
+    /// as it is.
     async fn watch(&mut self) -> Result<Cut, CheckpointError> {
         let mut moved = false;
         for look in 0..LOOKS + MORE_LOOKS {
@@ -278,128 +275,6 @@ impl Committer {
         }
         let newer = self.store.list().await?.into_iter().find(|id| id.attempt > self.attempt);
         newer.map_or(Ok(()), |id| Err(CheckpointError::Fenced(id.to_string())))
-    }
-
-    /// Shards first, the manifest last, and only if nothing moved meanwhile that
-    /// should not.
-    async fn write(
-        &mut self,
-        id: CheckpointId,
-        cut: Cut,
-        progress: &Progress,
-    ) -> Result<(Manifest, Survey), CheckpointError> {
-        let Cut { mut survey, sources, movers } = cut;
-        let begun = Instant::now();
-        self.swapped = false;
-        let mut shards = self.upload(id, &survey, &sources).await?;
-        if sources.is_empty() {
-            let after = self.look().await?;
-            if !after.is_still(&survey) {
-                self.movers.look(&survey, Instant::now());
-                let change = self.movers.look(&after, Instant::now());
-                self.swapped = change.being_written.is_empty() && begun.elapsed() < QUICK;
-                return Err(CheckpointError::Unstable);
-            }
-        } else {
-            self.check_held(&mut survey, &sources, &movers, &shards).await?;
-            let kept: BTreeSet<_> = survey.files().map(|(_, file)| file.identity).collect();
-            for (_, shard) in shards.extract_if(.., |identity, _| !kept.contains(identity)) {
-                self.store.remove_shard(id, shard.number).await?;
-            }
-        }
-        let manifest = Manifest::new(id, progress, Item::all(&survey, &shards)?)?;
-        self.check_fence().await?;
-        self.store.finish(&manifest).await?;
-        Ok((manifest, survey))
-    }
-
-    /// Sends each file once, whatever names it has.
-    async fn upload(
-        &mut self,
-        id: CheckpointId,
-        survey: &Survey,
-        sources: &BTreeMap<PathBuf, Held>,
-    ) -> Result<BTreeMap<(u64, u64), Shard>, CheckpointError> {
-        let mut shards = BTreeMap::new();
-        let mut bare = Vec::new();
-        for (entry, file) in survey.files() {
-            if shards.contains_key(&file.identity) {
-                continue;
-            }
-            let number = u32::try_from(shards.len()).unwrap_or(u32::MAX);
-            let target = shard_path(id, number);
-            let lies = self.folder.join(&entry.path);
-            let path = sources.get(&entry.path).map_or(lies, |held| held.path.clone());
-            let sent = upload(&self.store, &target, path, *file).await?;
-            if !sent.attributes.is_empty() {
-                let names = sent.attributes.join(", ");
-                bare.push(format!("extended attributes ({names}) of {}", shown(&entry.path)));
-            }
-            if entry.mode & !PERMISSIONS != 0 {
-                bare.push(format!("mode {:04o} of {}", entry.mode, shown(&entry.path)));
-            }
-            let Facts { size, sparse, .. } = *file;
-            shards.insert(file.identity, Shard { number, size, sha256: sent.sha256, sparse });
-        }
-        if !bare.is_empty() {
-            let all = several(&bare);
-            self.remark(format!(
-                "checkpoints keep names, bytes, permissions and times, but not {all}"
-            ));
-        }
-        Ok(shards)
-    }
-
-    /// What was held has to be as it was; a mover may have grown at its end.
-    async fn check_held(
-        &mut self,
-        survey: &mut Survey,
-        sources: &BTreeMap<PathBuf, Held>,
-        movers: &BTreeMap<PathBuf, Manner>,
-        shards: &BTreeMap<(u64, u64), Shard>,
-    ) -> Result<(), CheckpointError> {
-        let mut rewritten = Vec::new();
-        for (entry, file) in survey.files() {
-            let Some(source) = sources.get(&entry.path) else { continue };
-            if !freeze::was_written(entry, *file, source)? {
-                continue;
-            }
-            if !movers.contains_key(&entry.path) {
-                return Err(CheckpointError::Unstable);
-            }
-            let sent = shards.get(&file.identity).map(|shard| shard.sha256.as_str());
-            let path = source.path.clone();
-            let grown = match hash_of(path, *file).await {
-                Ok(now) => Some(now.as_str()) == sent,
-                // It has fewer bytes now.
-                Err(CheckpointError::Unstable) => false,
-                Err(error) => return Err(error),
-            };
-            if grown {
-                self.remark(format!(
-                    "{} is written all the time: a checkpoint holds it as far as it was written \
-                     when the checkpoint was made",
-                    shown(&entry.path)
-                ));
-            } else {
-                rewritten.push((entry.path.clone(), file.size));
-            }
-        }
-        for (path, size) in rewritten {
-            let known = self.saved.files().any(|(entry, _)| entry.path == path);
-            if known && size > SMALL {
-                // The checkpoints before hold it: one without it would be worth less.
-                self.remark(format!(
-                    "no checkpoint can be made while {} is rewritten in place: write it under a \
-                     name in .tmp- and rename it when it is whole",
-                    shown(&path)
-                ));
-                return Err(CheckpointError::Unstable);
-            }
-            leave_out(survey, &path);
-        }
-        self.remark_left_out(survey);
-        Ok(())
     }
 
     fn remark(&mut self, text: String) {

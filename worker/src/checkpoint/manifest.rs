@@ -1,10 +1,10 @@
-//! What a checkpoint holds. A manifest is believed in nothing: whoever can
+//! What a checkpoint holds. Nothing in a manifest is trusted: whoever can
 //! write to the store could have written it.
 //!
 //! It is JSON, one spelling each, and ends with a hash of all before it: so in
 //! every format from 2 on, later ones included, which lets a worker tell a
 //! manifest that it is too old for from one that is torn. Formats 1 and 2 are
-//! read; see [`old`]. Decision 23 has the format in words.
+//! read; see [`old`]. Decision 23 describes the format.
 
 mod old;
 mod wire;
@@ -38,7 +38,7 @@ const SEAL: (&str, &str) = (",\n  \"sha256\": \"", "\"\n}");
 pub(super) struct Item {
     /// Relative to the checkpoint folder.
     pub(super) path: PathBuf,
-    /// None where an old format did not keep it.
+    /// None if an old format did not keep it.
     pub(super) meta: Option<Meta>,
     /// What it is.
     pub(super) what: What,
@@ -88,7 +88,7 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// A checkpoint of these; refused where it could not be read again.
+    /// A checkpoint of these; refused if it could not be read again.
     pub(super) fn new(
         id: CheckpointId,
         progress: &Progress,

@@ -14,9 +14,9 @@
 //! committed as it was at one moment ([`freeze`]), around the files that are
 //! written all the time ([`movers`]); decision 23 says why, and what is kept.
 
+mod acked;
 mod commit;
 mod freeze;
-mod known;
 mod manifest;
 mod movers;
 mod place;
@@ -34,8 +34,8 @@ use std::str::FromStr;
 use spotwise_api::v1::CheckpointName;
 use spotwise_model::AttemptId;
 
+pub(crate) use acked::AckedCheckpoints;
 pub(crate) use commit::Committer;
-pub(crate) use known::Known;
 pub(crate) use restore::{Restored, Wanted, restore};
 pub(crate) use store::Store;
 
@@ -48,7 +48,7 @@ pub(crate) const MOST_BYTES: u64 = 256 << 30;
 /// One checkpoint of a job: newer ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CheckpointId {
-    /// Who wrote it.
+    /// The attempt that wrote it.
     pub(crate) attempt: AttemptId,
     /// From 1.
     pub(crate) sequence: u32,

@@ -2,9 +2,9 @@
 //! and which are only being written at the moment.
 //!
 //! A checkpoint waits for what is being written: half of it is worth nothing. It
-//! does not wait for ever: who has been written without a pause for
-//! [`PATIENCE`] is a **mover**, and a checkpoint is made around it. Large files
-//! that grow fast, as weights do while they are saved, get [`LONG_PATIENCE`].
+//! does not wait for ever: a file that has been written without a pause for
+//! [`MOVES_AFTER`] is a **mover**, and a checkpoint is made around it. Large files
+//! that grow fast, as weights do while they are saved, get [`GROWS_FOR`].
 //! Without clock and files: looks come in, with their times.
 
 use std::collections::BTreeMap;
@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 
 use crate::survey::{Stamp, Survey};
 
-/// Changing in place for so long without a pause makes a mover.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A file that changes in place this long without a pause is a mover.
+const MOVES_AFTER: Duration = Duration::from_secs(5);
 
 /// The same for a file that grows faster than [`FAST`].
-const LONG_PATIENCE: Duration = Duration::from_secs(60);
+const GROWS_FOR: Duration = Duration::from_secs(60);
 
 /// Bytes a second: more than a log grows by, less than a disk takes.
 const FAST: u64 = 1 << 20;
 
-/// Who was still for so long has paused.
+/// A file that was still for this long has paused.
 const PAUSE: Duration = Duration::from_secs(4);
 
 /// How a mover is written.
@@ -37,7 +37,7 @@ pub(super) enum Manner {
 /// What has happened since the look before.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
-    /// Written in place by somebody who is no mover.
+    /// Files written in place that are no movers.
     pub(super) being_written: Vec<PathBuf>,
     /// Something came, went, or took the place of another.
     pub(super) arrivals: bool,
@@ -114,7 +114,7 @@ impl Movers {
         self.seen.get(path)?.mover()
     }
 
-    /// Whoever has been seen to be written in place, mover or not.
+    /// Every file that was seen being written in place, mover or not.
     pub(super) fn changed(&self) -> Vec<PathBuf> {
         let moving = self.seen.iter().filter(|(_, track)| track.moving.is_some());
         moving.map(|(path, _)| path.clone()).collect()
@@ -149,7 +149,7 @@ impl Track {
         let grown = self.size.saturating_sub(moving.first_size);
         let is_fast = moving.manner == Manner::Growing
             && u128::from(grown) > u128::from(FAST) * lasted.as_millis() / 1000;
-        let patience = if is_fast { LONG_PATIENCE } else { PATIENCE };
+        let patience = if is_fast { GROWS_FOR } else { MOVES_AFTER };
         let paused = self.at.duration_since(moving.last) > PAUSE;
         (lasted >= patience && !paused).then_some(moving.manner)
     }

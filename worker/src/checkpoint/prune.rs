@@ -1,6 +1,6 @@
 //! Removing old checkpoints.
 
-use super::known::Known;
+use super::acked::AckedCheckpoints;
 use super::store::Store;
 use super::{CheckpointError, CheckpointId};
 
@@ -9,7 +9,7 @@ use super::{CheckpointError, CheckpointId};
 /// Newer attempts are not touched, and neither is what a later build wrote.
 pub(super) async fn prune(
     store: &Store,
-    known: &Known,
+    acked: &AckedCheckpoints,
     keep: usize,
     newest: CheckpointId,
 ) -> Result<(), CheckpointError> {
@@ -25,7 +25,7 @@ pub(super) async fn prune(
         };
         if whole {
             kept += 1;
-        } else if known.release(id, newest.attempt) {
+        } else if acked.release(id, newest.attempt) {
             store.remove(id).await?;
         }
     }

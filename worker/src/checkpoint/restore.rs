@@ -18,7 +18,7 @@ use super::{CheckpointError, CheckpointId, at, blocking, hex};
 /// Shards are read in pieces of this size.
 const PIECE: u64 = 8 * 1024 * 1024;
 
-/// Zeros of so many bytes become a hole in a file that had holes.
+/// This many zero bytes become a hole in a file that had holes.
 const BLOCK: usize = 4096;
 
 /// What to load.

@@ -84,8 +84,8 @@ impl Store {
         self.objects.as_ref()
     }
 
-    /// Every checkpoint of the job that was begun, oldest first. Whether it
-    /// was finished is for its manifest to say.
+    /// Every checkpoint of the job that was begun, oldest first. Its
+    /// manifest tells whether it was finished.
     pub(super) async fn list(&self) -> Result<Vec<CheckpointId>, CheckpointError> {
         let listed = self.objects.list_with_delimiter(None).await?;
         let names = listed.common_prefixes.iter().filter_map(Path::filename);
@@ -95,7 +95,7 @@ impl Store {
         Ok(ids)
     }
 
-    /// A checkpoint's manifest; none where it was never finished.
+    /// A checkpoint's manifest; none if it was never finished.
     pub(super) async fn manifest(
         &self,
         id: CheckpointId,

@@ -54,7 +54,7 @@ impl Bench {
     }
 
     async fn committer(&self, attempt: &str, keep: u32) -> Committer {
-        self.committer_of(self.store(), attempt, keep, Known::default()).await
+        self.committer_of(self.store(), attempt, keep, AckedCheckpoints::default()).await
     }
 
     async fn committer_of(
@@ -62,10 +62,10 @@ impl Bench {
         store: Store,
         attempt: &str,
         keep: u32,
-        known: Known,
+        acked: AckedCheckpoints,
     ) -> Committer {
         let (attempt, fence) = (attempt.parse().unwrap(), CancellationToken::new());
-        Committer::new(store, attempt, self.folder(), keep, fence, known).await.unwrap()
+        Committer::new(store, attempt, self.folder(), keep, fence, acked).await.unwrap()
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -219,7 +219,7 @@ async fn a_job_that_comes_back_reads_the_old_one_and_never_writes_there() {
     let (loaded, rejected, text) = bench.restore_from(&open(), "j17.1-000002").await;
     assert_eq!((loaded.as_deref(), rejected), (Some("j17.1-000002"), 0));
     assert_eq!(text.as_deref(), Some("two!"));
-    let mut committer = bench.committer_of(open(), "j25.1", 1, Known::default()).await;
+    let mut committer = bench.committer_of(open(), "j25.1", 1, AckedCheckpoints::default()).await;
     for text in ["three", "four"] {
         bench.write("model", text);
         committer.commit(step(9)).await.unwrap().unwrap();

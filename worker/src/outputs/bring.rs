@@ -77,7 +77,7 @@ fn put(
                 set_modified(&target, entry.modified)?;
             }
             Kind::File(facts) => {
-                // A name that is collected by nobody, should this be cut off.
+                // A name that is never collected, should this be cut off.
                 let staged = target.with_file_name(".tmp-spotwise");
                 copy_file(&base.join(&entry.path), &staged, entry, facts, cut)?;
                 fs::rename(&staged, &target)?;

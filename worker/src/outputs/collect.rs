@@ -68,7 +68,7 @@ struct Collector<'a> {
     told: Told,
 }
 
-/// What there is to say in the end.
+/// What the owner is told in the end.
 #[derive(Default)]
 struct Told {
     left_out: Vec<LeftOut>,

@@ -14,7 +14,7 @@ use crate::survey::{Entry, Facts, Stamp};
 /// Between two looks whether to go on.
 const CHUNK: u64 = 32 << 20;
 
-/// Zeros of so many bytes become a hole in a file that had holes.
+/// This many zero bytes become a hole in a file that had holes.
 const BLOCK: usize = 64 * 1024;
 
 /// Writes a copy of `from` to the new file `to`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Plan, if_there};
 
-/// Whoever was stopped in the middle of a rename holds the lock; a newer attempt
+/// A process stopped in the middle of a rename holds the lock; a newer attempt
 /// waits for it no longer than that.
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -71,7 +71,7 @@ impl Gate {
         if_there(fs::remove_dir_all(&self.staging)).map(drop)
     }
 
-    /// Changes one name while nobody else does.
+    /// Changes one name while no other process does.
     pub(super) fn pass<T>(&self, change: impl FnOnce(Turn) -> io::Result<T>) -> io::Result<T> {
         let _lock = self.lock()?;
         if self.newest()? <= self.attempt {

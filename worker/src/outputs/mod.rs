@@ -37,7 +37,7 @@ pub(crate) use rescue::rescue_here;
 use crate::folder::{Folder, inside};
 use crate::notes::Notes;
 
-/// Whose outputs these are, and where they go. It lies in the worker's folder from
+/// The owner of the outputs, and where they go. It lies in the worker's folder from
 /// the start of the command until all of them are brought away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
@@ -45,7 +45,7 @@ pub(crate) struct Plan {
     pub(crate) attempt: AttemptId,
     /// Which node.
     pub(crate) rank: u32,
-    /// Of so many.
+    /// The number of nodes.
     pub(crate) nodes: u32,
     /// The folder of the job's outputs.
     pub(crate) store: PathBuf,
@@ -76,7 +76,7 @@ impl Plan {
     }
 
     /// Where something of the store comes from, and goes to at the next start: into
-    /// the working folder where the job names it, else into the output folder. None
+    /// the working folder if the job names it, else into the output folder. None
     /// for what is another node's.
     fn home(&self, stored: &Path, work: &Path, output: &Path) -> Option<PathBuf> {
         let named = |name: &String| {
@@ -94,25 +94,25 @@ impl Plan {
     }
 }
 
-/// What the attempts before have left: kept first where that did not happen yet, then
-/// brought to where the command finds it. Where that fails the attempt goes on: what
-/// is kept stays, and what it leaves is added.
+/// The outputs of earlier attempts: first kept, if that has not happened yet, then
+/// brought to where the command finds them. If that fails the attempt goes on: what is
+/// kept stays, and what it leaves is added.
 pub(crate) async fn begin(plan: Plan, folder: Folder, notes: &Notes) -> Brought {
     // Dropping this future, when the attempt is stopped, ends the copy too.
     let cut = CancellationToken::new();
     let _guard = cut.clone().drop_guard();
     let brought = tokio::task::spawn_blocking(move || {
-        let said = rescue_earlier(&plan, &folder, &cut);
+        let found = rescue_earlier(&plan, &folder, &cut);
         let brought = Gate::of(&plan).begin().and_then(|()| bring(&plan, &folder, &cut));
-        (said, brought)
+        (found, brought)
     });
-    let (said, brought) = match brought.await {
+    let (found, brought) = match brought.await {
         Ok(done) => done,
         Err(error) => (Vec::new(), Err(io::Error::other(error))),
     };
-    said.iter().for_each(|note| notes.say(note));
+    found.iter().for_each(|note| notes.send(note));
     brought.unwrap_or_else(|error| {
-        notes.say(&format!(
+        notes.send(&format!(
             "the outputs of earlier attempts are kept, but could not be brought to this one: {error}"
         ));
         Brought::default()

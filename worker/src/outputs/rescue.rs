@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Brought, Collected, Gate, Plan, collect, if_there};
 use crate::folder::Folder;
-use crate::tree;
+use crate::process_tree;
 
-/// Another may be bringing them just now; it is given so long.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(200);
+/// Another process may be keeping them just now; it is given this long.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+const LOCK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Brings the outputs of earlier attempts whose folders lie beside this one. Answers
+/// Brings the outputs of earlier attempts whose folders lie beside this one. Returns
 /// what the owner of the job should know.
 pub(crate) fn rescue_earlier(plan: &Plan, folder: &Folder, cut: &CancellationToken) -> Vec<String> {
     let mut notes = Vec::new();
@@ -57,7 +57,7 @@ pub(crate) fn rescue_here(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// None where there is nothing to rescue.
+/// None if there is nothing to rescue.
 fn rescue(folder: &Folder, cut: &CancellationToken) -> io::Result<Option<Collected>> {
     let note = folder.outputs_note();
     let mut waited = Duration::ZERO;
@@ -69,7 +69,7 @@ fn rescue(folder: &Folder, cut: &CancellationToken) -> io::Result<Option<Collect
             let Some(bytes) = if_there(fs::read(&note))? else { return Ok(None) };
             let plan: Plan = serde_json::from_slice(&bytes)?;
             // Nothing may go on writing.
-            tree::kill_left_behind(&folder.progress());
+            process_tree::kill_left_behind(&folder.progress());
             let gate = Gate::of(&plan).may_be_late();
             let collected = collect(&plan, &gate, folder, &Brought::default(), false, cut);
             if collected.whole {
@@ -77,10 +77,10 @@ fn rescue(folder: &Folder, cut: &CancellationToken) -> io::Result<Option<Collect
             }
             return Ok(Some(collected));
         }
-        if waited >= PATIENCE || cut.is_cancelled() {
+        if waited >= LOCK_TIMEOUT || cut.is_cancelled() {
             return Err(io::Error::other("its worker still lives"));
         }
-        std::thread::sleep(PAUSE);
-        waited += PAUSE;
+        std::thread::sleep(LOCK_INTERVAL);
+        waited += LOCK_INTERVAL;
     }
 }

@@ -21,9 +21,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// A patience is over when more than it has passed.
 const LEAST: Duration = Duration::from_nanos(1);
 
-/// A stop for the budget is over so long after its grace at the latest: every
-/// second more is money that the budget does not have.
-pub const BUDGET_STOP_MARGIN: Duration = Duration::from_secs(5);
+pub use spotwise_model::timing::BUDGET_STOP_MARGIN;
 
 /// Ends attempts whose commands have ended, whose workers are silent, whose
 /// machines are gone, or that do not obey.

@@ -55,8 +55,8 @@ impl Sim {
         for job in tables.jobs.values() {
             let failed =
                 matches!(job.state, JobState::Failed { why: FailReason::Errors { .. }, .. });
-            let nature = self.submission_of(&job.spec.name).map(|client| client.nature);
-            let faulty = nature.is_some_and(|n| n.exits_at_once.is_some() || n.fails_late);
+            let behaviour = self.submission_of(&job.spec.name).map(|client| client.behaviour);
+            let faulty = behaviour.is_some_and(|n| n.exits_at_once.is_some() || n.fails_late);
             if failed && !faulty {
                 broken.push(format!("{} failed for what it did not do: {:?}", job.id, job.state));
             }
@@ -104,10 +104,11 @@ impl Sim {
                 *spent.entry(job).or_default() += entry.amount.micros();
             }
         }
-        let mut broken: Vec<String> = self.cloud.misused(&self.place).into_iter().collect();
+        let mut broken: Vec<String> =
+            self.cloud.misused(&self.simulated_market).into_iter().collect();
         for id in self.cloud.machines.keys() {
             let booked = booked.remove(id).unwrap_or(0);
-            let bill = self.cloud.bill(*id, &self.place);
+            let bill = self.cloud.bill(*id, &self.simulated_market);
             let error = booked - bill.unwrap_or(0);
             self.tally.overcharged += error.max(0);
             self.tally.uncharged += (-error).max(0);
@@ -166,7 +167,7 @@ impl Sim {
     }
 
     fn count(&mut self) {
-        let jumped = self.place.jumps.iter().filter(|jump| {
+        let jumped = self.simulated_market.jumps.iter().filter(|jump| {
             let at = time::at(self.start, **jump);
             self.store.tables.instances.values().any(|machine| {
                 let ended = match machine.state {
@@ -179,7 +180,7 @@ impl Sim {
         for _ in 0..jumped.count() {
             self.fired.note(Kind::PriceJump.name());
         }
-        let dry = self.place.droughts.iter().filter(|(from, to)| {
+        let dry = self.simulated_market.droughts.iter().filter(|(from, to)| {
             let (from, to) = (time::at(self.start, *from), time::at(self.start, *to));
             let meant = |job: &spotwise_model::Job| {
                 job.submitted < to && job.state.ended().is_none_or(|ended| ended > from)

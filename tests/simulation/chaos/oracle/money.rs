@@ -76,8 +76,9 @@ impl Sim {
         }
         let second = |moment: Ms| time::at(self.start, moment).as_second();
         let (from, to) = (second(from.saturating_sub(HEARING)), ended.market.as_second());
-        let cost = self.place.bill(&attempt.offer, from, to);
-        let known = self.place.price_at(&attempt.offer, from) * (to - from).max(0) / 3_600;
+        let cost = self.simulated_market.bill(&attempt.offer, from, to);
+        let known =
+            self.simulated_market.price_at(&attempt.offer, from) * (to - from).max(0) / 3_600;
         let more = (cost - known - 1).max(0);
         more * attempt.nodes.len() as i64
     }

@@ -3,10 +3,11 @@
 use rand::RngExt;
 use spotwise_control::{Command, WorkerId};
 
-use super::super::crew::Worker;
+use super::super::events::Caller;
 use super::super::faults::Kind;
-use super::super::sim::{Caller, Sim};
+use super::super::sim::Sim;
 use super::super::time::{self, MINUTE, SECOND};
+use super::super::worker::Worker;
 
 impl Sim {
     /// A launch call of a scheduler reaches the pool. The same name is the same
@@ -62,7 +63,7 @@ impl Sim {
         };
         let lease = time::millis(self.config.lease);
         let worker = Worker::new(place, self.now + boot, lease);
-        self.say(|| format!("{} rank {} is worker {pid}", place.attempt, place.rank));
+        self.log(|| format!("{} rank {} is worker {pid}", place.attempt, place.rank));
         self.cloud.workers.insert(pid, worker);
         self.cloud.named.insert(place, pid);
         self.tally.workers += 1;

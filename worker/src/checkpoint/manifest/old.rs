@@ -35,7 +35,7 @@ struct File {
     sha256: String,
 }
 
-/// Reads one whose hash, where it has to have one, is known to be good.
+/// Reads one whose hash, if it has one, is known to be good.
 pub(super) fn read(bytes: &[u8]) -> Result<Manifest, CheckpointError> {
     let bad = |error: serde_json::Error| CheckpointError::Bad(format!("its manifest: {error}"));
     let document: Document = serde_json::from_slice(bytes).map_err(bad)?;

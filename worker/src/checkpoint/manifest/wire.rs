@@ -1,4 +1,4 @@
-//! The words of a manifest of format 3.
+//! The JSON of a manifest of format 3.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +9,7 @@ use spotwise_model::AttemptId;
 
 use super::{Item, Meta, Shard, Stamp, What, hex};
 
-/// A path relative to the checkpoint folder: text where it is UTF-8, otherwise its
+/// A path relative to the checkpoint folder: text if it is UTF-8, otherwise its
 /// bytes in hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

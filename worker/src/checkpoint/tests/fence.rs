@@ -36,10 +36,10 @@ async fn ckpt_fence_a_late_manifest_loses_wherever_its_commit_was_held_up() {
         });
         // The scheduler has heard of the second checkpoint: the newer attempt
         // may be reading it.
-        let known = Known::default();
-        known.saying(2);
-        known.heard(2);
-        let mut old = bench.committer_of(store, "j17.1", 2, known).await;
+        let acked = AckedCheckpoints::default();
+        acked.reporting(2);
+        acked.acked(2);
+        let mut old = bench.committer_of(store, "j17.1", 2, acked).await;
         bench.write("model", "of the older attempt");
         let late = old.commit(step(1)).await;
         if operations.load(Ordering::Relaxed) <= held_up {
@@ -67,7 +67,7 @@ async fn newer_commits(bench: &Bench) {
     fs::create_dir(&folder).unwrap();
     let (attempt, fence) = ("j17.2".parse().unwrap(), CancellationToken::new());
     let store = bench.store();
-    let new = Committer::new(store, attempt, folder.clone(), 2, fence, Known::default());
+    let new = Committer::new(store, attempt, folder.clone(), 2, fence, AckedCheckpoints::default());
     let mut new = new.await.unwrap();
     fs::write(folder.join("model"), "of the newer attempt").unwrap();
     new.commit(step(9)).await.unwrap().unwrap();
@@ -89,8 +89,8 @@ async fn ckpt_fence_a_lost_lease_commits_nothing() {
     let bench = Bench::new();
     let fence = CancellationToken::new();
     let attempt = "j17.1".parse().unwrap();
-    let (store, folder, known) = (bench.store(), bench.folder(), Known::default());
-    let made = Committer::new(store, attempt, folder, 2, fence.clone(), known).await;
+    let (store, folder, acked) = (bench.store(), bench.folder(), AckedCheckpoints::default());
+    let made = Committer::new(store, attempt, folder, 2, fence.clone(), acked).await;
     let mut committer = made.unwrap();
     bench.write("model", "x");
     fence.cancel();

@@ -121,7 +121,8 @@ fn write(dir: &Path) {
         let store = Store::open(&format!("file://{}", dir.join("store").display()), job()).unwrap();
         let (attempt, fence) = ("j17.1".parse().unwrap(), CancellationToken::new());
         let folder = dir.join("checkpoint");
-        let committer = Committer::new(store, attempt, folder.clone(), 1, fence, Known::default());
+        let committer =
+            Committer::new(store, attempt, folder.clone(), 1, fence, AckedCheckpoints::default());
         let mut committer = committer.await.unwrap();
         fs::copy(dir.join("next"), folder.join("model")).unwrap();
         fs::write(folder.join("opt/state"), "state of two").unwrap();

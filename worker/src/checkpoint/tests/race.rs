@@ -20,26 +20,26 @@ async fn commit_more(bench: &Bench, committer: &Mutex<Committer>) -> u32 {
 async fn read_while_committing(assigned: &str, text: &str, attempt: &'static str, heard: bool) {
     for first in 0.. {
         let bench = Arc::new(two().await);
-        let known = Known::default();
+        let acked = AckedCheckpoints::default();
         match attempt {
             "j17.1" => {
-                known.saying(1);
-                known.heard(1);
+                acked.reporting(1);
+                acked.acked(1);
                 // Taken in, but the answer was lost.
-                known.saying(2);
+                acked.reporting(2);
             }
-            _ => known.restored(Some(assigned.parse().unwrap()), true),
+            _ => acked.restored(Some(assigned.parse().unwrap()), true),
         }
-        let committer = bench.committer_of(bench.store(), attempt, 1, known.clone()).await;
+        let committer = bench.committer_of(bench.store(), attempt, 1, acked.clone()).await;
         let (other, committer) = (Arc::clone(&bench), Arc::new(Mutex::new(committer)));
         let (store, operations) = bench.hooked(move |now| {
             let (bench, committer) = (Arc::clone(&other), Arc::clone(&committer));
-            let known = known.clone();
+            let acked = acked.clone();
             Box::pin(async move {
                 if now >= first {
                     let sequence = commit_more(&bench, &committer).await;
-                    if heard && known.saying(sequence) {
-                        known.heard(sequence);
+                    if heard && acked.reporting(sequence) {
+                        acked.acked(sequence);
                     }
                 }
             })
@@ -70,17 +70,17 @@ async fn ckpt_gc_race_a_gang_keeps_what_its_other_nodes_read() {
 #[tokio::test]
 async fn ckpt_gc_race_what_was_resumed_from_stays_until_the_next_one_is_heard() {
     let bench = two().await;
-    let known = Known::default();
-    known.restored(Some("j17.1-000002".parse().unwrap()), false);
-    let mut committer = bench.committer_of(bench.store(), "j17.2", 1, known.clone()).await;
+    let acked = AckedCheckpoints::default();
+    acked.restored(Some("j17.1-000002".parse().unwrap()), false);
+    let mut committer = bench.committer_of(bench.store(), "j17.2", 1, acked.clone()).await;
     for text in ["three", "four"] {
         bench.write("model", text);
         committer.commit(step(1)).await.unwrap().unwrap();
     }
     assert_eq!(bench.restore("j17.1-000002").await.2.as_deref(), Some("two!"));
-    assert!(!known.saying(1), "removed before it was said");
-    assert!(known.saying(2));
-    known.heard(2);
+    assert!(!acked.reporting(1), "removed before it was said");
+    assert!(acked.reporting(2));
+    acked.acked(2);
     bench.write("model", "five!");
     committer.commit(step(1)).await.unwrap().unwrap();
     let left: Vec<_> = bench.store().list().await.unwrap();

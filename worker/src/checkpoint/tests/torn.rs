@@ -77,7 +77,7 @@ async fn ckpt_torn_every_byte_of_the_pointer_loads_only_what_the_job_wrote() {
         let address = format!("file://{}", bench.dir.path().join("store").display());
         let attempt: AttemptId = other.parse().unwrap();
         let store = Store::open(&address, attempt.job).unwrap();
-        let mut committer = bench.committer_of(store, other, 2, Known::default()).await;
+        let mut committer = bench.committer_of(store, other, 2, AckedCheckpoints::default()).await;
         for text in ["not", "ours"] {
             bench.write("model", text);
             committer.commit(step(1)).await.unwrap().unwrap();

@@ -7,10 +7,11 @@ use spotwise_control::phase::plan::plan_input;
 use spotwise_model::{JobId, JobState};
 use spotwise_solver::Guide;
 
+use super::super::events::Event;
 use super::super::faults::Kind;
-use super::super::sim::{Event, Sim};
+use super::super::sim::Sim;
 use super::super::time::{MINUTE, Ms};
-use super::{LOOK, Leader, PLAN_GAP, Pending, REAP, REPLAN};
+use super::leader::{LOOK, Leader, PLAN_GAP, Pending, REAP, REPLAN};
 
 impl Sim {
     /// What follows a commit.

@@ -8,20 +8,12 @@ use spotwise_model::{JobState, Now};
 
 use super::super::sim::Sim;
 use super::super::time::{self, Ms};
-use super::{Leader, PLAN_GAP, REAP, REPLAN};
+use super::leader::{Leader, PLAN_GAP, REAP, REPLAN, Sleep};
 
 /// What a round has changed is looked at once more after so long.
 const TICK: Ms = 100;
 /// One sleep in so many is looked into: a round on a copy of everything.
 const LOOKED_INTO: u64 = 24;
-
-/// A leader sleeps from a look until something is due.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sleep {
-    from: Ms,
-    /// That moment excluded; none where nothing ever is.
-    until: Option<Ms>,
-}
 
 impl Sim {
     /// When the loop has to look again, if nobody calls: when the product says that
@@ -41,7 +33,7 @@ impl Sim {
             let planned = leader.planned_at.unwrap_or(self.now);
             let pause = if leader.news { PLAN_GAP } else { REPLAN };
             next.push(planned + pause);
-            let due = due::next(state, &self.place.market, &self.config, self.clock());
+            let due = due::next(state, &self.simulated_market.market, &self.config, self.clock());
             let due = due.earliest(TimeScale::real(self.start)).map(|at| self.no_sooner(at));
             leader.sleep = Some(Sleep { from: self.now, until: due }).filter(|_| !changed);
             next.extend(due);
@@ -76,7 +68,7 @@ impl Sim {
         let mut state = leader.state.clone();
         let mut draft = Draft { state: &mut state, changes: Vec::new() };
         let around = Surroundings {
-            market: &self.place.market,
+            market: &self.simulated_market.market,
             pool: &self.total.pool,
             total: &self.total,
             config: &self.config,

@@ -12,7 +12,7 @@ use spotwise_model::id::{InstanceType, Zone};
 use spotwise_model::{CapacityType, Commitment, OfferKey, Price, Stint};
 
 use super::faults::Kind;
-use super::sim::Recipe;
+use super::scenario::Scenario;
 use super::time::{DAY, HOUR, MINUTE, Ms, SECOND};
 
 const ZONES: [&str; 3] = ["us-east-1a", "us-east-1c", "us-west-2a"];
@@ -25,7 +25,7 @@ type Steps = Vec<(i64, i64)>;
 
 /// A market, and what it charges.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct SimulatedMarket {
     pub(crate) market: Market,
     spot: BTreeMap<(Zone, InstanceType), Steps>,
     on_demand: BTreeMap<InstanceType, i64>,
@@ -39,15 +39,15 @@ pub(crate) struct Place {
     pub(crate) commitments: Vec<Commitment>,
 }
 
-impl Place {
+impl SimulatedMarket {
     /// `span` is how long anything may happen.
     pub(crate) fn invented(
         rng: &mut ChaCha8Rng,
         start: Timestamp,
-        recipe: &Recipe,
+        scenario: &Scenario,
         span: Ms,
     ) -> Self {
-        let (days, kinds) = (recipe.days, &recipe.kinds);
+        let (days, kinds) = (scenario.days, &scenario.kinds);
         let times = |rng: &mut ChaCha8Rng, on: bool, every: u64| -> Vec<Ms> {
             let count = if on { (days / every).max(1) } else { 0 };
             let mut times: Vec<Ms> =
@@ -65,7 +65,7 @@ impl Place {
         let mut listings = Vec::new();
         let mut spot = BTreeMap::new();
         let mut on_demand = BTreeMap::new();
-        let sliced = recipe.is_sliced().then_some(SLICED);
+        let sliced = scenario.is_sliced().then_some(SLICED);
         for name in TYPES.into_iter().chain(sliced).map(InstanceType::new) {
             let mut machine = catalog.machine_type(&name).expect("it is in the catalogue").clone();
             if name.as_str() == SLICED {

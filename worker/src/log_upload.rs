@@ -1,25 +1,25 @@
-//! Ships the captured output, chunk by chunk, from wherever the scheduler has
-//! it; resumed after an outage, and bounded in memory by one chunk.
+//! Uploads the captured output chunk by chunk, from where the scheduler has it;
+//! resumes after an outage, and needs memory for one chunk.
 
 use std::time::Duration;
 
 use spotwise_api::spool::{Bounds, Found, Spool};
 use tokio::sync::watch;
 
-use crate::link::{Backoff, Link, LinkError};
 use crate::output::Level;
+use crate::scheduler_client::{Backoff, CallError, SchedulerClient};
 
 /// The most that one call carries.
 const CHUNK: usize = 256 * 1024;
 
-/// Shipped in a second of an output that is larger than its first part: most of it
-/// is removed soon, and a program that prints in a loop is no load for others. The
-/// last part is shipped at once when the command has ended.
+/// Bytes a second of an output that is larger than its first part: most of it is
+/// removed soon, and a program that prints in a loop must not be a load on others. The
+/// last part is uploaded at once when the command has ended.
 const RATE: u64 = 1024 * 1024;
 
-/// What is shipped.
+/// What is uploaded.
 #[derive(Clone, Debug)]
-pub(crate) struct Shipment {
+pub(crate) struct LogUpload {
     /// The captured output.
     pub(crate) log: Spool,
     /// How much of it is kept.
@@ -28,9 +28,9 @@ pub(crate) struct Shipment {
     pub(crate) level: watch::Receiver<Level>,
 }
 
-/// Ships until everything of a closed capture is stored, or nobody wants it.
-pub(crate) async fn ship(link: Link, output: Shipment) {
-    let Shipment { log, bounds, mut level } = output;
+/// Uploads until everything of a closed capture is stored, or the scheduler refuses it.
+pub(crate) async fn upload_log(client: SchedulerClient, output: LogUpload) {
+    let LogUpload { log, bounds, mut level } = output;
     let mut offset = 0;
     let mut backoff = Backoff::new();
     loop {
@@ -43,7 +43,7 @@ pub(crate) async fn ship(link: Link, output: Shipment) {
         }
         let (begin, data) = match next(&log, offset) {
             Ok(Some(next)) => next,
-            // It was removed while it was looked for: there is newer output.
+            // It was removed in the meantime: there is newer output.
             Ok(None) => {
                 tokio::time::sleep(backoff.pause()).await;
                 continue;
@@ -54,7 +54,7 @@ pub(crate) async fn ship(link: Link, output: Shipment) {
             }
         };
         let sent = data.len() as u64;
-        match link.append(begin, data, begin > offset).await {
+        match client.append(begin, data, begin > offset).await {
             // The scheduler may have less than we sent, or more than we know of.
             Ok(stored) if stored.min(now.bytes) > offset => {
                 offset = stored.min(now.bytes);
@@ -67,9 +67,9 @@ pub(crate) async fn ship(link: Link, output: Shipment) {
                 offset = stored;
                 tokio::time::sleep(backoff.pause()).await;
             }
-            Err(LinkError::Away(_)) => tokio::time::sleep(backoff.pause()).await,
+            Err(CallError::Away(_)) => tokio::time::sleep(backoff.pause()).await,
             Err(error) => {
-                tracing::warn!(%error, offset, "output is not wanted");
+                tracing::warn!(%error, offset, "the scheduler refuses the output");
                 return;
             }
         }
@@ -88,7 +88,7 @@ fn next(log: &Spool, offset: u64) -> std::io::Result<Option<(u64, Vec<u8>)>> {
     })
 }
 
-/// Ends early where nothing more will come.
+/// Ends early if nothing more will come.
 async fn pause(level: &mut watch::Receiver<Level>, pause: Duration) {
     // No writer any more is as good as a closed capture.
     let _ = tokio::time::timeout(pause, level.wait_for(|level| level.closed)).await;

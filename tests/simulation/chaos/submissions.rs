@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// How the commands of a submission behave, whatever their documents say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Nature {
+pub(crate) struct CommandBehaviour {
     /// Ends at once, with this exit code.
     pub(crate) exits_at_once: Option<i32>,
     /// Takes so many hundredths of what the document says.
@@ -20,13 +20,17 @@ pub(crate) struct Nature {
 
 /// A document of one to a few jobs, and how its commands behave. Its names are
 /// of this submission alone.
-pub(crate) fn invent(rng: &mut ChaCha8Rng, number: usize, sliced: bool) -> (String, Nature) {
-    let mut nature = Nature { length_percent: 100, ..Nature::default() };
+pub(crate) fn invent(
+    rng: &mut ChaCha8Rng,
+    number: usize,
+    sliced: bool,
+) -> (String, CommandBehaviour) {
+    let mut behaviour = CommandBehaviour { length_percent: 100, ..CommandBehaviour::default() };
     let name = format!("s{number}");
     if sliced {
-        nature.ignores_term = rng.random_range(0..8) == 0;
-        nature.returns_0 = number.is_multiple_of(3);
-        return (slices(rng, &name), nature);
+        behaviour.ignores_term = rng.random_range(0..8) == 0;
+        behaviour.returns_0 = number.is_multiple_of(3);
+        return (slices(rng, &name), behaviour);
     }
     let document = match rng.random_range(0..20) {
         0..6 => one(rng, &name, ""),
@@ -42,29 +46,29 @@ pub(crate) fn invent(rng: &mut ChaCha8Rng, number: usize, sliced: bool) -> (Stri
         11..13 => gang(rng, &name),
         13..15 => pair(rng, &name),
         15 => {
-            nature.exits_at_once = Some(1);
+            behaviour.exits_at_once = Some(1);
             one(rng, &name, "retries: {errors: 3}\n")
         }
         16 => {
-            nature.length_percent = rng.random_range(120..300);
+            behaviour.length_percent = rng.random_range(120..300);
             let budget = budget(rng, 0.5);
             one(rng, &name, &budget)
         }
         17 => {
-            nature.length_percent = 300;
+            behaviour.length_percent = 300;
             one(rng, &name, "timeout: 45m\n")
         }
         18 => {
-            nature.ignores_term = true;
+            behaviour.ignores_term = true;
             one(rng, &name, "")
         }
         _ => {
-            nature.fails_late = true;
+            behaviour.fails_late = true;
             one(rng, &name, "retries: {errors: 1}\n")
         }
     };
-    nature.returns_0 = number.is_multiple_of(3);
-    (document, nature)
+    behaviour.returns_0 = number.is_multiple_of(3);
+    (document, behaviour)
 }
 
 fn budget(rng: &mut ChaCha8Rng, least: f64) -> String {

@@ -1,8 +1,8 @@
 //! What the scheduler may hand to the next attempt.
 //!
-//! It hears of checkpoints late, and the machine may be gone before it hears of
-//! the newest. So neither what it has heard last, nor what it may be hearing at
-//! this moment, is removed, however many newer ones the store holds.
+//! The scheduler learns of checkpoints late, and the machine may be gone before it learns
+//! of the newest. So neither the last acknowledged checkpoint nor one whose report is
+//! under way is removed, however many newer ones the store holds.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,23 +11,23 @@ use spotwise_model::AttemptId;
 
 use super::CheckpointId;
 
-/// Shared by who says reports and who removes checkpoints.
+/// Shared by the reporter and whoever removes checkpoints.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(Arc<Mutex<Inner>>);
+pub(crate) struct AckedCheckpoints(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
     restored: Option<CheckpointId>,
     /// Other nodes may still be reading what was restored.
     shared: bool,
-    /// Sequences of this attempt, from the last that was heard to the last that
-    /// was said: reports are said one by one, so there are two at most.
-    said: Vec<u32>,
-    /// Removed before their reports were said.
+    /// Sequences of this attempt, from the last acknowledged to the last reported:
+    /// reports are sent one by one, so there are two at most.
+    reported: Vec<u32>,
+    /// Removed before they were reported.
     gone: BTreeSet<u32>,
 }
 
-impl Known {
+impl AckedCheckpoints {
     /// The checkpoint that this attempt goes on from; `shared` with the other
     /// nodes of a gang.
     pub(crate) fn restored(&self, id: Option<CheckpointId>, shared: bool) {
@@ -35,21 +35,21 @@ impl Known {
         (it.restored, it.shared) = (id, shared);
     }
 
-    /// A checkpoint of this attempt is about to be reported. False where it is
-    /// gone, and a newer one will be reported.
-    pub(crate) fn saying(&self, sequence: u32) -> bool {
+    /// A checkpoint of this attempt is about to be reported. False if it is gone
+    /// and a newer one will be reported.
+    pub(crate) fn reporting(&self, sequence: u32) -> bool {
         let mut it = self.lock();
         if it.gone.remove(&sequence) {
             return false;
         }
-        it.said.push(sequence);
+        it.reported.push(sequence);
         true
     }
 
-    /// The report of a checkpoint was answered: older ones are history.
-    pub(crate) fn heard(&self, sequence: u32) {
+    /// The report of a checkpoint was acknowledged: older ones are history.
+    pub(crate) fn acked(&self, sequence: u32) {
         let mut it = self.lock();
-        it.said.retain(|said| *said >= sequence);
+        it.reported.retain(|reported| *reported >= sequence);
         if !it.shared {
             it.restored = None;
         }
@@ -63,10 +63,10 @@ impl Known {
             return false;
         }
         if id.attempt == own {
-            if it.said.contains(&id.sequence) {
+            if it.reported.contains(&id.sequence) {
                 return false;
             }
-            if it.said.last().is_none_or(|last| id.sequence > *last) {
+            if it.reported.last().is_none_or(|last| id.sequence > *last) {
                 it.gone.insert(id.sequence);
             }
         }

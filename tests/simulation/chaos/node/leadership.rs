@@ -6,9 +6,10 @@ use spotwise_control::core::queue::Queue;
 use spotwise_control::phase::follow::Asked;
 use spotwise_model::JobId;
 
-use super::super::sim::{Event, Heard, Sim};
+use super::super::events::{Event, Response};
+use super::super::sim::Sim;
 use super::super::time::{MINUTE, SECOND};
-use super::{Leader, TERM};
+use super::leader::{Leader, TERM};
 
 impl Sim {
     /// A process that leads from now on.
@@ -33,7 +34,7 @@ impl Sim {
             self.take_in(epoch, made);
         }
         self.load(&mut leader);
-        self.say(|| format!("node {node} leads, epoch {epoch}"));
+        self.log(|| format!("node {node} leads, epoch {epoch}"));
         self.nodes[node].leader = Some(Box::new(leader));
         self.holder = Some(node);
         self.expires = None;
@@ -51,7 +52,7 @@ impl Sim {
         leader.round = self.store.standing.round;
         leader.deaf = false;
         leader.news = true;
-        self.say(|| "loaded".to_owned());
+        self.log(|| "loaded".to_owned());
     }
 
     /// The lease of this node is not renewed from now on.
@@ -97,12 +98,12 @@ impl Sim {
 
     /// Another scheduler leads: this one waits for its turn.
     pub(crate) fn depose(&mut self, node: usize) {
-        self.say(|| format!("node {node} is deposed"));
+        self.log(|| format!("node {node} is deposed"));
         let place = &mut self.nodes[node];
         place.leader = None;
         place.suspended = None;
         for request in std::mem::take(&mut place.inbox) {
-            self.answer(&request, Heard::Unavailable);
+            self.answer(&request, Response::Unavailable);
         }
     }
 
@@ -135,7 +136,7 @@ impl Sim {
     }
 
     pub(crate) fn crash(&mut self, node: usize) {
-        self.say(|| format!("node {node} dies"));
+        self.log(|| format!("node {node} dies"));
         self.stop_renewing(node);
         self.nobody_leads();
         self.tally.away_since.get_or_insert(self.now);
@@ -155,7 +156,7 @@ impl Sim {
 
     /// The process stands still for longer than its lease, mostly.
     pub(crate) fn pause(&mut self, node: usize) {
-        self.say(|| format!("node {node} stands still"));
+        self.log(|| format!("node {node} stands still"));
         self.nobody_leads();
         self.tally.away_since.get_or_insert(self.now);
         self.stop_renewing(node);
@@ -181,7 +182,7 @@ impl Sim {
         place.paused = false;
         place.tick_at = None;
         let pending = place.suspended.take();
-        self.say(|| format!("node {node} goes on"));
+        self.log(|| format!("node {node} goes on"));
         if let Some(pending) = pending {
             self.carry_on(node, pending);
         }
@@ -203,7 +204,7 @@ impl Sim {
     pub(crate) fn store_back(&mut self) {
         self.back_again();
         self.store_away = false;
-        self.say(|| "the store is back".to_owned());
+        self.log(|| "the store is back".to_owned());
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
         if self.rng.random_range(0..2) == 0 {
             order.reverse();

@@ -28,8 +28,8 @@ use spotwise_store::Epoch;
 
 use crate::chaos::store::Store;
 
-/// The scene, and everything that lasts.
-pub(crate) struct Scene {
+/// The fixture, and everything that lasts.
+pub(crate) struct Fixture {
     pub(crate) state: State,
     pub(crate) store: Store,
     pub(crate) now: Timestamp,
@@ -66,7 +66,7 @@ fn market(start: Timestamp, machines: u32) -> Market {
     Market::new(vec![listing], None).expect("it has rows")
 }
 
-impl Scene {
+impl Fixture {
     pub(crate) fn new(twice: bool) -> Self {
         Self::with_machines(twice, 4)
     }
@@ -237,9 +237,9 @@ impl Scene {
     /// Time passes, with a round at its end, and one every second while a budget is
     /// being used up: the loop looks ten times a second.
     pub(crate) fn wait(&mut self, seconds: u64) {
-        let bounded = |scene: &Self| {
-            let mut live = scene.state.attempts.values().filter(|a| a.state.is_live());
-            live.any(|a| scene.state.jobs[&a.id.job].spec.budget.is_some())
+        let bounded = |fixture: &Self| {
+            let mut live = fixture.state.attempts.values().filter(|a| a.state.is_live());
+            live.any(|a| fixture.state.jobs[&a.id.job].spec.budget.is_some())
         };
         let mut left = seconds;
         while left > 0 && bounded(self) {

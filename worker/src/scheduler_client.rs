@@ -18,18 +18,18 @@ use tonic::{Code, Request, Status};
 /// A call that is not answered in this time is made again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection on which a call waits for so long is asked for a sign of life, and
-/// given up where none comes for as long again: what a network has swallowed never
-/// comes, and every further call would wait for it in vain.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+/// A connection on which a call waits this long is pinged, and given up if no answer
+/// comes in the same time again: what a network has dropped never comes, and every
+/// further call would wait for it in vain.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why a call did not go through.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
+pub(crate) enum CallError {
     /// The attempt is over for the scheduler: this worker has to go.
     #[error("the attempt is superseded: {0}")]
     Superseded(String),
-    /// Saying it again will not help.
+    /// Repeating it will not help.
     #[error("the scheduler refuses: {0}")]
     Refused(String),
     /// No answer; asked again later.
@@ -37,7 +37,7 @@ pub(crate) enum LinkError {
     Away(String),
 }
 
-impl From<Status> for LinkError {
+impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         let message = format!("{:?}: {}", status.code(), status.message());
         match status.code() {
@@ -55,7 +55,7 @@ impl From<Status> for LinkError {
 
 /// The schedulers, as one attempt and rank sees them.
 #[derive(Clone)]
-pub(crate) struct Link {
+pub(crate) struct SchedulerClient {
     /// Never empty.
     clients: Arc<[WorkersClient<Channel>]>,
     /// Which answered last, or is to be asked next.
@@ -65,7 +65,7 @@ pub(crate) struct Link {
     token: String,
 }
 
-impl Link {
+impl SchedulerClient {
     /// Connects when first needed. `servers` are addresses with commas between.
     pub(crate) fn new(
         servers: &str,
@@ -77,8 +77,8 @@ impl Link {
             let channel = Endpoint::from_shared(server.trim().to_owned())?
                 .connect_timeout(CALL_TIMEOUT)
                 .timeout(CALL_TIMEOUT)
-                .http2_keep_alive_interval(SIGN_OF_LIFE)
-                .keep_alive_timeout(SIGN_OF_LIFE)
+                .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+                .keep_alive_timeout(KEEPALIVE_INTERVAL)
                 .connect_lazy();
             Ok(WorkersClient::new(channel))
         };
@@ -86,21 +86,21 @@ impl Link {
         Ok(Self { clients: clients?, at: Arc::default(), attempt, rank, token })
     }
 
-    /// Calls the scheduler that answered last; where it does not answer, the
-    /// next call goes to another.
+    /// Calls the scheduler that answered last; if it does not answer, the next call goes
+    /// to another.
     async fn call<T, F>(
         &self,
         call: impl FnOnce(WorkersClient<Channel>) -> F,
-    ) -> Result<T, LinkError>
+    ) -> Result<T, CallError>
     where
-        F: Future<Output = Result<T, LinkError>>,
+        F: Future<Output = Result<T, CallError>>,
     {
         let at = self.at.load(Ordering::Relaxed);
         let count = self.clients.len();
         let client =
             self.clients.get(at % count.max(1)).expect("a text splits into one part at least");
         let answer = call(client.clone()).await;
-        if matches!(answer, Err(LinkError::Away(_))) {
+        if matches!(answer, Err(CallError::Away(_))) {
             // Several calls at once that fail alike turn to the next one once.
             let next = at.wrapping_add(1);
             let _ = self.at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -119,7 +119,7 @@ impl Link {
     }
 
     /// Asks what to do.
-    pub(crate) async fn register(&self, address: String) -> Result<Assignment, LinkError> {
+    pub(crate) async fn register(&self, address: String) -> Result<Assignment, CallError> {
         let request = RegisterRequest {
             attempt: self.attempt.clone(),
             rank: self.rank,
@@ -131,13 +131,13 @@ impl Link {
             .await
     }
 
-    /// Renews the lease; an answer later than `limit` is none.
+    /// Renews the lease; an answer later than `limit` does not count.
     pub(crate) async fn heartbeat(
         &self,
         progress: Option<Progress>,
         usage: Option<Usage>,
         limit: Duration,
-    ) -> Result<HeartbeatResponse, LinkError> {
+    ) -> Result<HeartbeatResponse, CallError> {
         let mut request = Request::new(HeartbeatRequest {
             attempt: self.attempt.clone(),
             rank: self.rank,
@@ -149,14 +149,14 @@ impl Link {
         self.call(|mut client| async move {
             match tokio::time::timeout(limit, client.heartbeat(request)).await {
                 Ok(answer) => Ok(answer?.into_inner()),
-                Err(_) => Err(LinkError::Away("no answer in time".to_owned())),
+                Err(_) => Err(CallError::Away("no answer in time".to_owned())),
             }
         })
         .await
     }
 
-    /// Says that something happened. Who speaks is filled in here.
-    pub(crate) async fn report(&self, mut report: ReportRequest) -> Result<(), LinkError> {
+    /// Reports what has happened. The sender is filled in here.
+    pub(crate) async fn report(&self, mut report: ReportRequest) -> Result<(), CallError> {
         report.attempt.clone_from(&self.attempt);
         report.rank = self.rank;
         report.token.clone_from(&self.token);
@@ -167,14 +167,14 @@ impl Link {
         .await
     }
 
-    /// Hands over output that begins at `offset`; answers up to where it is stored.
-    /// With `skip` nobody has what lies between that and `offset` any more.
+    /// Appends output that begins at `offset`; answers up to where it is stored. With
+    /// `skip`, what lies between that and `offset` does not exist any more.
     pub(crate) async fn append(
         &self,
         offset: u64,
         data: Vec<u8>,
         skip: bool,
-    ) -> Result<u64, LinkError> {
+    ) -> Result<u64, CallError> {
         let request = AppendLogRequest {
             attempt: self.attempt.clone(),
             rank: self.rank,
