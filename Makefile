@@ -7,7 +7,7 @@ LIBCLANG := $(shell apt-cache show libclang1-14 >/dev/null 2>&1 && echo libclang
 POSTGRES := $(if $(or $(SPOTWISE_TEST_POSTGRES_BIN),$(wildcard /usr/lib/postgresql/*/bin/initdb)),,postgresql)
 PACKAGES := cmake $(LIBCLANG) $(POSTGRES) libfaketime
 # A simulated world takes one second of processor time instead of three.
-OPTIMISED := --config 'profile.dev.package.spotwise-control.opt-level=1' --config 'profile.dev.package.spotwise-market.opt-level=1'
+OPTIMISED := $(foreach crate,control market,--config 'profile.dev.package.spotwise-$(crate).opt-level=1')
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
@@ -61,10 +61,13 @@ simulate: packages ## worlds that try to break every promise: SEEDS=, DAYS=, SEE
 	SEEDS=$(or $(SEEDS),200) DAYS=$(or $(DAYS),30) SEED_BASE=$(or $(SEED_BASE),1) TRACE=$(or $(TRACE),0) \
 	  $(CARGO) test --locked -p spotwise-tests --test simulation $(OPTIMISED) no_world_breaks_a_promise -- --nocapture
 
+# Whose property tests throw dice.
+RANDOM_TESTS := $(foreach crate,model solver market control scheduler,-p spotwise-$(crate))
+
 hunt: packages ## property tests with dice that the gate does not throw: ROUNDS=, SEED_BASE=; ends at the first failure
 	@from=$(or $(SEED_BASE),$$RANDOM); for seed in $$(seq $$from $$((from + $(or $(ROUNDS),20) - 1))); do \
 	  echo "PROPTEST_RNG_SEED=$$seed"; \
-	  PROPTEST_RNG_SEED=$$seed $(CARGO) test --locked --quiet -p spotwise-model -p spotwise-solver -p spotwise-market -p spotwise-control -p spotwise-scheduler --lib || exit 1; \
+	  PROPTEST_RNG_SEED=$$seed $(CARGO) test --locked --quiet $(RANDOM_TESTS) --lib || exit 1; \
 	done
 
 test-frameworks: packages ## real Lightning and Transformers jobs through an interruption; installs 6 GB from PyPI

@@ -133,6 +133,7 @@ impl World {
             lease: Duration::from_secs(600),
             // A stop takes up to two of its rounds.
             default_grace: Duration::from_secs(120),
+            max_live_jobs: 1_000,
             ..Config::default()
         };
         let total = PoolLimit {

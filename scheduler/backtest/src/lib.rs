@@ -2,8 +2,8 @@
 //!
 //! [`single`] runs one job a window, to compare policies with each other and
 //! with the exact optimum. [`workload`] lets many jobs compete for limited
-//! capacity through the very phases of the scheduler, in a [`World`](spotwise_control::world::World) on virtual
-//! time.
+//! capacity through the very phases of the scheduler, in a
+//! [`World`](spotwise_control::world::World) on virtual time.
 
 mod crew;
 mod crowd;

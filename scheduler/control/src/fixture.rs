@@ -1,5 +1,7 @@
 //! Small states for tests, of this crate and of its neighbours.
 
+pub mod spot;
+
 use std::time::Duration;
 
 use jiff::Timestamp;

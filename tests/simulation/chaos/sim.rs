@@ -68,6 +68,7 @@ impl Sim {
             lease: Duration::from_secs([90, 300, 300, 300][rng.random_range(0..4)]),
             // Decisions are a function of the world, not of this machine's speed.
             plan_time_limit: Duration::from_secs(3_600),
+            max_live_jobs: 10_000,
             ..Config::default()
         };
         if scenario.kinds.contains(&Kind::ShortNotice) {

@@ -88,7 +88,7 @@ impl Fixture {
             state,
             store,
             now: start,
-            config: Config::default(),
+            config: Config { max_live_jobs: 1_000, ..Config::default() },
             pool: BTreeSet::new(),
             twice,
             market: market(start, machines),

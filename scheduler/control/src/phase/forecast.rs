@@ -28,7 +28,7 @@ use history::History;
 use spotwise_market::Market;
 
 /// A forecast decides in steps of this length.
-const STEP: Duration = Duration::from_secs(900);
+pub const STEP: Duration = Duration::from_secs(900);
 /// Three days ahead.
 const STEPS: usize = 288;
 /// Hours of market time after which a forecast is fitted anew.

@@ -1,86 +1,14 @@
 //! What a scheduler knows of its market survives it.
 
-use jiff::Timestamp;
 use spotwise_control::Config;
 use spotwise_control::core::State;
-use spotwise_control::core::state::Asked;
+use spotwise_control::fixture::spot::*;
+use spotwise_control::phase::forecast::STEP;
 use spotwise_control::phase::round::{self, Draft, Surroundings};
-use spotwise_market::{Listing, Market, Row};
-use spotwise_model::id::{InstanceType, PoolName, Zone as ZoneName};
-use spotwise_model::spec::{Format, parse};
-use spotwise_model::{NodeShape, Now, Price};
-use spotwise_solver::PoolLimit;
+use spotwise_market::Market;
+use spotwise_model::Now;
 
 use crate::{Round, Store};
-
-/// Of a forecast.
-const STEP: std::time::Duration = std::time::Duration::from_secs(900);
-const DAY: i64 = 1_440;
-
-fn minute(minute: i64) -> Timestamp {
-    Timestamp::from_second(1_700_006_400 + minute * 60).unwrap()
-}
-
-/// Zones with their machines from some minutes on.
-fn market(zones: &[(&str, Vec<(i64, u32)>)]) -> Market {
-    let listing = |(zone, rows): &(&str, Vec<(i64, u32)>)| Listing {
-        zone: ZoneName::new(zone),
-        instance_type: InstanceType::new("p3.2xlarge"),
-        shape: NodeShape { cpu_milli: 8_000, memory_mib: 32_768, ..NodeShape::default() },
-        on_demand: Price::from_micros_per_hour(3_060_000),
-        rows: rows
-            .iter()
-            .map(|(at, available)| Row {
-                at: minute(*at),
-                available: *available,
-                price: Some(Price::from_micros_per_hour(900_000)),
-            })
-            .collect(),
-    };
-    Market::new(zones.iter().map(listing).collect(), None).unwrap()
-}
-
-fn pool() -> PoolName {
-    PoolName::new("local")
-}
-
-fn total() -> PoolLimit {
-    let lots = u64::MAX / 2;
-    PoolLimit { pool: pool(), cpu_milli: lots, memory_mib: lots, gpus: None }
-}
-
-/// Comes and goes; a third of the time there are fewer machines than four.
-fn lively() -> Vec<(i64, u32)> {
-    (0..400).map(|n| (n * 95 + n * n % 40, [5, 0, 2, 7, 0, 3][n as usize % 6])).collect()
-}
-
-/// As above but from one minute to another, where it is always the same.
-fn changed(from: i64, to: i64) -> Vec<(i64, u32)> {
-    let rows = lively();
-    let back = rows.iter().rev().find(|(at, _)| *at <= to).unwrap().1;
-    let outside = rows.iter().copied().filter(|(at, _)| !(from..=to).contains(at));
-    let mut rows: Vec<_> = outside.chain([(from, 1), (to, back)]).collect();
-    rows.sort_unstable();
-    rows
-}
-
-/// Somebody asks what a job with one node would cost.
-fn ask(state: &mut State) {
-    let (spec, until) = (spec("asked", 1).into(), Timestamp::MAX);
-    state.seen.asked = vec![Asked { spec, until }];
-}
-
-fn submission(name: &str, nodes: u32) -> spotwise_model::spec::Submission {
-    let text = format!(
-        "name: {name}\ncommand: [train]\nresources: {{cpus: 8, memory: 16GB, nodes: {nodes}}}\n\
-         work: {{duration: 4h}}\ndeadline: 20h\ncheckpoint: {{interval: 10m, grace: 30s}}\n"
-    );
-    parse(text.as_bytes(), Format::Yaml).unwrap()
-}
-
-fn spec(name: &str, nodes: u32) -> spotwise_model::JobSpec {
-    submission(name, nodes).jobs.remove(0)
-}
 
 /// A scheduler on a store. Each of its rounds is committed as the loop does it.
 struct Led {

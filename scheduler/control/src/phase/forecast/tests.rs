@@ -2,10 +2,8 @@ mod queue;
 mod series;
 
 use spotwise_model::id::Zone as ZoneName;
-use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::after;
-use spotwise_model::{CapacityType, JobId, NodeShape, Now, Price};
-use spotwise_solver::PoolLimit;
+use spotwise_model::{CapacityType, JobId, NodeShape, Now};
 
 use super::*;
 use crate::Command;
@@ -13,45 +11,10 @@ use crate::command::Submit;
 use crate::config::Config;
 use crate::core::Change;
 use crate::core::spells::{PATIENCE, Step};
-use crate::core::state::Asked;
+use crate::fixture::spot::*;
 use crate::phase::offers;
 use crate::phase::round::{self, Draft, Surroundings};
 use crate::world::World;
-use spotwise_market::{Listing, Row};
-
-const DAY: i64 = 1_440;
-
-fn minute(minute: i64) -> Timestamp {
-    Timestamp::from_second(1_700_006_400 + minute * 60).unwrap()
-}
-
-/// Zones with their machines from some minutes on.
-fn market(zones: &[(&str, Vec<(i64, u32)>)]) -> Market {
-    let listing = |(zone, rows): &(&str, Vec<(i64, u32)>)| Listing {
-        zone: ZoneName::new(zone),
-        instance_type: InstanceType::new("p3.2xlarge"),
-        shape: NodeShape { cpu_milli: 8_000, memory_mib: 32_768, ..NodeShape::default() },
-        on_demand: Price::from_micros_per_hour(3_060_000),
-        rows: rows
-            .iter()
-            .map(|(at, available)| Row {
-                at: minute(*at),
-                available: *available,
-                price: Some(Price::from_micros_per_hour(900_000)),
-            })
-            .collect(),
-    };
-    Market::new(zones.iter().map(listing).collect(), None).unwrap()
-}
-
-fn pool() -> PoolName {
-    PoolName::new("local")
-}
-
-fn total() -> PoolLimit {
-    let lots = u64::MAX / 2;
-    PoolLimit { pool: pool(), cpu_milli: lots, memory_mib: lots, gpus: None }
-}
 
 fn key(zone: &str) -> OfferKey {
     OfferKey {
@@ -89,21 +52,6 @@ fn again(stored: &Spells) -> Spells {
     Spells::stored(stored.rows().collect(), stored.watches().collect())
 }
 
-/// Comes and goes; a third of the time there are fewer machines than four.
-fn lively() -> Vec<(i64, u32)> {
-    (0..400).map(|n| (n * 95 + n * n % 40, [5, 0, 2, 7, 0, 3][n as usize % 6])).collect()
-}
-
-/// As above but from one minute to another, where it is always the same.
-fn changed(from: i64, to: i64) -> Vec<(i64, u32)> {
-    let rows = lively();
-    let back = rows.iter().rev().find(|(at, _)| *at <= to).unwrap().1;
-    let outside = rows.iter().copied().filter(|(at, _)| !(from..=to).contains(at));
-    let mut rows: Vec<_> = outside.chain([(from, 1), (to, back)]).collect();
-    rows.sort_unstable();
-    rows
-}
-
 /// Jobs with so many nodes.
 fn queue(state: &mut State, nodes: &[u32]) {
     for (id, nodes) in (1..).zip(nodes) {
@@ -111,12 +59,6 @@ fn queue(state: &mut State, nodes: &[u32]) {
         job.spec = spec("job", *nodes).into();
         state.apply(&mut Change::from(job));
     }
-}
-
-/// Somebody asks what a job with one node would cost.
-fn ask(state: &mut State) {
-    let (spec, until) = (spec("asked", 1).into(), Timestamp::MAX);
-    state.seen.asked = vec![Asked { spec, until }];
 }
 
 /// The forecasts of a scheduler that watched for these stretches, the last one
@@ -138,18 +80,6 @@ fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, Spells)
     }
     let fitted = std::mem::take(&mut state.seen.forecasts);
     (look(fitted, &state, market, &available, now), spells)
-}
-
-fn spec(name: &str, nodes: u32) -> spotwise_model::JobSpec {
-    submission(name, nodes).jobs.remove(0)
-}
-
-fn submission(name: &str, nodes: u32) -> spotwise_model::spec::Submission {
-    let text = format!(
-        "name: {name}\ncommand: [train]\nresources: {{cpus: 8, memory: 16GB, nodes: {nodes}}}\n\
-         work: {{duration: 4h}}\ndeadline: 20h\ncheckpoint: {{interval: 10m, grace: 30s}}\n"
-    );
-    parse(text.as_bytes(), Format::Yaml).unwrap()
 }
 
 #[test]
