@@ -57,7 +57,7 @@ async fn sqlite_kill9_torn() {
 fn commit_and_die(file: &Path, after: Duration) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
-            "store::tests::crashes::commits_until_killed",
+            "tests::crashes::commits_until_killed",
             "--exact",
             "--ignored",
             "--nocapture",
