@@ -56,12 +56,7 @@ async fn sqlite_kill9_torn() {
 /// last round that it called durable.
 fn commit_and_die(file: &Path, after: Duration) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "tests::crashes::commits_until_killed",
-            "--exact",
-            "--ignored",
-            "--nocapture",
-        ])
+        .args(["tests::crashes::commits_until_killed", "--exact", "--ignored", "--nocapture"])
         .env(FILE, file)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
