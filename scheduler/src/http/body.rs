@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use futures::StreamExt;
 use spotwise_model::spec::MAX_DOCUMENT_BYTES;
 
 use super::Refused;
@@ -16,6 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A body that says its length may come this slowly: 524 kbit/s.
 const LEAST_BYTES_A_SECOND: u64 = 64 * 1024;
+
+/// This much of a body that is refused as too large is read all the same.
+const MAX_DRAINED_BYTES: usize = 8 * MAX_DOCUMENT_BYTES;
+
+/// For this long at most.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A job document as it came.
 #[derive(Debug)]
@@ -59,24 +66,54 @@ const REMEDY: &str = "send application/yaml or application/json in UTF-8";
 
 /// Refuses a body that is too large before it has come.
 async fn read(request: Request<Body>) -> Result<Vec<u8>, ServiceError> {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let (head, body) = request.into_parts();
+    let announced = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let length: Option<usize> = announced.and_then(|length| length.parse().ok());
-    length.map_or(Ok(()), document_size)?;
+    // Who waits for leave to send has not sent anything.
+    let sends = !head.headers.contains_key(EXPECT);
+    let mut body = body.into_data_stream();
+    if let Err(refused) = length.map_or(Ok(()), document_size) {
+        if sends && length.is_some_and(|length| length <= MAX_DRAINED_BYTES) {
+            drain(&mut body).await;
+        }
+        return Err(refused);
+    }
     let seconds = length.map_or(0, |length| length as u64 / LEAST_BYTES_A_SECOND);
     let patience = PATIENCE.max(Duration::from_secs(seconds));
-    let whole = axum::body::to_bytes(request.into_body(), MAX_DOCUMENT_BYTES + 1);
-    match tokio::time::timeout(patience, whole).await {
+    match tokio::time::timeout(patience, collect(&mut body)).await {
         Err(_) => Err(ServiceError::TimedOut(patience.as_secs())),
-        Ok(Ok(bytes)) => {
-            document_size(bytes.len())?;
-            Ok(bytes.into())
-        }
-        // Either it is beyond the limit, or it broke off and nobody reads this.
-        Ok(Err(_)) => {
-            document_size(usize::MAX)?;
-            Ok(Vec::new())
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(refused)) => {
+            drain(&mut body).await;
+            Err(refused)
         }
     }
+}
+
+async fn collect(body: &mut BodyDataStream) -> Result<Vec<u8>, ServiceError> {
+    let mut whole = Vec::new();
+    while let Some(part) = body.next().await {
+        // It broke off: nobody reads the answer.
+        let Ok(part) = part else { return Ok(Vec::new()) };
+        document_size(whole.len().saturating_add(part.len()))?;
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole)
+}
+
+/// Reads on and forgets it: a client that still sends when the connection closes
+/// sees a broken pipe in place of the answer.
+async fn drain(body: &mut BodyDataStream) {
+    let mut drained = 0;
+    let rest = async {
+        while let Some(Ok(part)) = body.next().await {
+            drained += part.len();
+            if drained > MAX_DRAINED_BYTES {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
 }
 
 fn format(headers: &HeaderMap) -> Result<&'static str, ServiceError> {
@@ -97,6 +134,9 @@ fn format(headers: &HeaderMap) -> Result<&'static str, ServiceError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::service::Kind;
 
@@ -135,6 +175,35 @@ mod tests {
             .unwrap();
         let refused = Document::from_request(announced, &()).await.unwrap_err();
         assert_eq!(refused.0.kind(), Kind::TooLarge, "without waiting for it");
+    }
+
+    /// A body of 1 KiB parts, whether it says its length or not, and how many parts of it
+    /// were read.
+    async fn parts_read(parts: usize, announce: bool) -> usize {
+        let read = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&read);
+        let body = futures::stream::iter(0..parts).map(move |_| {
+            seen.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(vec![b'a'; 1024])
+        });
+        let mut request = Request::builder().header(CONTENT_TYPE, "application/yaml");
+        if announce {
+            request = request.header(CONTENT_LENGTH, parts * 1024);
+        }
+        let request = request.body(Body::from_stream(body)).unwrap();
+        let refused = Document::from_request(request, &()).await.unwrap_err();
+        assert_eq!(refused.0.kind(), Kind::TooLarge);
+        read.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_too_much_can_read_why_it_is_refused() {
+        let twice = 2 * MAX_DOCUMENT_BYTES / 1024;
+        assert_eq!(parts_read(twice, true).await, twice, "to its end");
+        assert_eq!(parts_read(twice, false).await, twice, "to its end");
+        let far = 100 * MAX_DOCUMENT_BYTES / 1024;
+        assert_eq!(parts_read(far, true).await, 0, "known before");
+        assert!(parts_read(far, false).await < far / 10, "not without end");
     }
 
     #[tokio::test]

@@ -22,6 +22,10 @@ use crate::survey::{Survey, Why, several, shown};
 /// Between two looks at a folder that is being written.
 const LOOKS_APART: Duration = Duration::from_millis(100);
 
+/// A file that was written this short a time ago may still be being written: it is looked
+/// at again before it is taken to stand still.
+const SETTLES_IN: Duration = Duration::from_millis(500);
+
 /// This many looks in a row have to find no file that is just being written.
 const LOOKS: u32 = 10;
 
@@ -148,7 +152,8 @@ impl Committer {
     ) -> Result<Option<CheckpointCommitted>, CheckpointError> {
         let cut = match self.restless {
             Some(_) if !self.ended => self.watch().await?,
-            _ => self.as_it_is().await?,
+            _ if self.ended => self.as_it_is().await?,
+            _ => self.settled().await?,
         };
         let mut done = self.commit_cut(cut, &progress).await;
         for _ in 0..SWAPS {
@@ -220,6 +225,27 @@ impl Committer {
     async fn as_it_is(&self) -> Result<Cut, CheckpointError> {
         let survey = self.look().await?;
         Ok(Cut { survey, sources: BTreeMap::new(), movers: BTreeMap::new() })
+    }
+
+    /// The same, but for files that were written just now, which are looked at twice.
+    async fn settled(&mut self) -> Result<Cut, CheckpointError> {
+        let cut = self.as_it_is().await?;
+        let settled = |at: SystemTime| at.elapsed().is_ok_and(|age| age >= SETTLES_IN);
+        if newest(&cut.survey, |_| false).is_none_or(settled) {
+            return Ok(cut);
+        }
+        self.movers.look(&cut.survey, Instant::now());
+        tokio::select! {
+            biased;
+            () = self.hurry.cancelled() => return Ok(cut),
+            () = tokio::time::sleep(SETTLES_IN) => {}
+        }
+        let cut = self.as_it_is().await?;
+        if self.movers.look(&cut.survey, Instant::now()).being_written.is_empty() {
+            return Ok(cut);
+        }
+        self.restless.get_or_insert_with(Instant::now);
+        Err(CheckpointError::Unstable)
     }
 
     /// Looks at a restless folder until no file is just being written. Then it is held
