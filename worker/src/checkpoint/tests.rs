@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use spotwise_api::v1::{EarlierCheckpoints, Progress};
 use tempfile::TempDir;
@@ -20,6 +20,14 @@ mod torn;
 
 struct Bench {
     dir: TempDir,
+}
+
+/// As if a while ago: nobody takes it to be half written.
+fn write_whole(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    let file = fs::OpenOptions::new().append(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(1)).unwrap();
 }
 
 impl Bench {
@@ -69,9 +77,7 @@ impl Bench {
     }
 
     fn write(&self, path: &str, text: &str) {
-        let path = self.folder().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        write_whole(&self.folder().join(path), text);
     }
 
     /// Restores from `assigned`; the answer and the text of `model`.

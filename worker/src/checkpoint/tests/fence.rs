@@ -69,7 +69,7 @@ async fn newer_commits(bench: &Bench) {
     let store = bench.store();
     let new = Committer::new(store, attempt, folder.clone(), 2, fence, AckedCheckpoints::default());
     let mut new = new.await.unwrap();
-    fs::write(folder.join("model"), "of the newer attempt").unwrap();
+    write_whole(&folder.join("model"), "of the newer attempt");
     new.commit(step(9)).await.unwrap().unwrap();
 }
 

@@ -126,6 +126,7 @@ fn write(dir: &Path) {
         let mut committer = committer.await.unwrap();
         fs::copy(dir.join("next"), folder.join("model")).unwrap();
         fs::write(folder.join("opt/state"), "state of two").unwrap();
+        committer.ended();
         committer.commit(step(2)).await.unwrap().unwrap();
     });
 }
@@ -157,6 +158,7 @@ fn leftovers_are_swept(bench: &Bench, nth: usize) {
     block_on(async {
         let mut committer = bench.committer("j17.2", 1).await;
         bench.write("model", &format!("three {nth}"));
+        committer.ended();
         committer.commit(step(3)).await.unwrap().unwrap();
     });
     let left = fs::read_dir(bench.dir.path().join("store")).unwrap();
