@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use spotwise_model::time::{between, hours};
 use spotwise_model::{CapacityType, OfferKey};
 
-use crate::bands::extra_of;
 use crate::input::{PlanInput, PlanJob};
 use crate::market::{Listing, Market};
 use crate::value::{
@@ -57,6 +56,21 @@ impl Case<'_> {
         matches!(self.standing, Standing::Late | Standing::Net)
             || !self.job.spec.interruptible
             || self.net.is_none()
+    }
+
+    /// Whether a job's choices carry its class's wishes: a late one takes the
+    /// earliest finish.
+    pub(crate) fn is_wished(&self) -> bool {
+        self.standing != Standing::Late
+    }
+
+    /// Dollars of the class's wishes on a choice: by the machine-hours that it takes.
+    pub(crate) fn extra_of(&self, e: &Estimate, listings: &[Listing<'_>]) -> f64 {
+        if !self.is_wished() {
+            return 0.0;
+        }
+        let extra = listings.get(e.listing).map_or(0.0, |l| l.extra(self.job.spec.class).sum());
+        extra * hours(e.occupied) * f64::from(self.nodes) * e.fraction
     }
 }
 
@@ -124,7 +138,7 @@ pub(crate) fn options<'e>(
 ) -> Vec<(&'e Estimate, f64)> {
     let allowed = allowed(case, listings);
     let lateness = lateness(case, &allowed, listings);
-    let extra = |e: &Estimate| lateness(e) + extra_of(case, e, listings) + e.transfer;
+    let extra = |e: &Estimate| lateness(e) + case.extra_of(e, listings) + e.transfer;
     allowed.into_iter().map(|e| (e, extra(e))).collect()
 }
 
@@ -156,7 +170,7 @@ fn allowed<'e>(case: &'e Case<'_>, listings: &[Listing<'_>]) -> Vec<&'e Estimate
         Standing::Ahead => {
             let later = cheapest_spot(case, listings);
             // With the class's wishes or without them: they refuse nothing.
-            let wished = |e: &Estimate| e.alone + extra_of(case, e, listings);
+            let wished = |e: &Estimate| e.alone + case.extra_of(e, listings);
             let is_later = |e: &Estimate| {
                 later.is_some_and(|later| e.alone > later.alone && wished(e) > wished(later))
             };

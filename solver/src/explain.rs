@@ -8,14 +8,15 @@ use spotwise_model::spec::GpuRequest;
 use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, Money, Offer, Share, WaitReason};
 
-use crate::bands::{is_wished, of_class, paid_more};
+use crate::ask::{Ask, Pair};
+use crate::band_report::paid_more;
 use crate::choice::{Case, appraise, cheapest_spot};
 use crate::ends::SAME;
 use crate::input::PlanJob;
 use crate::market::{Listing, Market};
 use crate::reserve::start_of;
 use crate::room::Room;
-use crate::round::{Ask, Pair, Round};
+use crate::round::Round;
 use crate::value::{Estimate, Standing, affordable, kind_allows, nodes};
 
 /// How many other offers a placement names.
@@ -134,9 +135,9 @@ fn why_not(
     } else if taken(e) {
         WhyNot::Taken
     } else {
-        let wish = of_class(listing, case.job.spec.class);
+        let wish = listing.extra(case.job.spec.class);
         match chosen {
-            Some(chosen) if wish.sum() > 0.0 && is_wished(case) && e.alone <= chosen.alone => {
+            Some(chosen) if wish.sum() > 0.0 && case.is_wished() && e.alone <= chosen.alone => {
                 if wish.band >= wish.pool {
                     WhyNot::SpotBand
                 } else {

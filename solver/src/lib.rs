@@ -4,7 +4,6 @@
 //! This crate must never read a clock, draw a random number, do I/O, or act on
 //! what it proposes: planning proposes, the scheduler disposes.
 
-pub mod bands;
 pub mod baseline;
 pub mod check;
 pub mod forecast;
@@ -16,12 +15,16 @@ pub mod packing;
 pub mod plan;
 pub mod replay;
 
+mod ask;
+mod band_report;
+mod bands;
 mod choice;
 mod decompose;
 mod ends;
 mod explain;
 mod fill;
 mod greedy;
+mod later;
 mod market;
 mod moves;
 mod parallel;
@@ -29,6 +32,7 @@ mod prices;
 mod program;
 mod quote;
 mod reserve;
+mod reserved;
 mod room;
 mod round;
 mod scarcity;
@@ -50,7 +54,7 @@ mod scenarios;
 #[cfg(test)]
 mod slices;
 
-pub use bands::BandReport;
+pub use band_report::BandReport;
 pub use check::{Violation, Worth, check, worth};
 pub use fill::{Guide, fill};
 pub use forecast::Forecast;

@@ -8,12 +8,16 @@ use spotwise_model::egress::Egress;
 use spotwise_model::id::PoolName;
 use spotwise_model::policy::Policy;
 use spotwise_model::resources::{Free, GPU_UNITS};
+use spotwise_model::spec::Class;
 use spotwise_model::time::{between, hours};
 use spotwise_model::{CapacityType, InstanceId, NodeShape, Offer, OfferKey, Share};
 
-use crate::bands::{Extras, Wishes};
+use crate::bands::{Extra, Extras, Wishes};
 use crate::forecast::Outlook;
 use crate::input::{PlanInput, PoolLimit};
+
+/// Kinds of machines of a group of listings: spot, and what stays.
+pub(crate) const KINDS: usize = 2;
 
 /// One usable offer with the machines of it that run already.
 #[derive(Debug)]
@@ -37,6 +41,16 @@ pub(crate) struct Listing<'a> {
 }
 
 impl Listing<'_> {
+    /// What it costs a class beyond its price.
+    pub(crate) fn extra(&self, class: Class) -> Extra {
+        self.extras.get(class as usize).copied().unwrap_or_default()
+    }
+
+    /// The kind of its machines, as an index.
+    pub(crate) fn kind(&self) -> usize {
+        KINDS * self.group + usize::from(!self.is_spot())
+    }
+
     /// Machines that can be opened: idle ones and new ones.
     pub(crate) fn openable(&self) -> u64 {
         self.idle.len() as u64 + u64::from(self.offer.free)

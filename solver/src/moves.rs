@@ -10,12 +10,13 @@ use spotwise_model::resources::{Free, GpuSeat};
 use spotwise_model::time::{after, between, hours};
 use spotwise_model::{CapacityType, JobId};
 
-use crate::bands::Elsewhere;
+use crate::ask::Want;
+use crate::band_report::Elsewhere;
 use crate::choice::listing_of;
 use crate::input::{PlanJob, RunningJob};
 use crate::market::Listing;
 use crate::room::Room;
-use crate::round::{Round, Want};
+use crate::round::Round;
 use crate::value::{Estimate, Net, affordable, estimate, net, nodes, pace_lead};
 
 /// A move back to spot has to save this part of what is left to pay.

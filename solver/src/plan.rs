@@ -7,7 +7,8 @@ use std::time::Duration;
 use spotwise_model::plan::{Method, Target};
 use spotwise_model::{JobId, OfferKey, Placement, Plan, WaitReason};
 
-use crate::bands::{self, BandReport};
+use crate::ask::{Ask, Pair};
+use crate::band_report::{self, BandReport};
 use crate::check::check;
 use crate::decompose::{Scene, ascend, build, improve};
 use crate::explain::{wait_reason, why};
@@ -20,7 +21,7 @@ use crate::prices::{Prices, Shortage, shortages};
 use crate::program::{columns, is_worth_it, patience, solve};
 use crate::quote::first_quotes;
 use crate::room::{Draft, Room, Seat, objective};
-use crate::round::{Ask, Pair, Round};
+use crate::round::Round;
 use crate::scarcity::Scarcity;
 
 /// Relative difference below which two objectives are equal: HiGHS works to
@@ -113,7 +114,7 @@ pub(crate) fn plan_round(round: &Round<'_>, enough: &dyn Fn() -> bool) -> (Plan,
     };
     let mut plan = finish(round, &decided.draft, decided.method);
     plan.quotes = first_quotes(round, &plan.placements);
-    report.bands = bands::report(round, &plan.placements);
+    report.bands = band_report::report(round, &plan.placements);
     let Err(wrong) = check(input, &plan) else { return (plan, report) };
     tracing::error!(?wrong, "a plan failed its audit: greedy stands in");
     report = PlanReport {
@@ -123,11 +124,11 @@ pub(crate) fn plan_round(round: &Round<'_>, enough: &dyn Fn() -> bool) -> (Plan,
         ..report
     };
     let plan = finish(round, &greedy(round), Method::Greedy);
-    report.bands = bands::report(round, &plan.placements);
+    report.bands = band_report::report(round, &plan.placements);
     let Err(wrong) = check(input, &plan) else { return (plan, report) };
     tracing::error!(?wrong, "the greedy plan failed its audit: nothing is placed");
     let nothing = Draft::empty(round);
-    report.bands = bands::report(round, &[]);
+    report.bands = band_report::report(round, &[]);
     report =
         PlanReport { method: Method::Trivial, objective: objective(round, &nothing), ..report };
     let waits = input.jobs.iter().map(|job| (job.id, WaitReason::Queued)).collect();

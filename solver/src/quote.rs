@@ -8,6 +8,7 @@ use spotwise_model::quote::{Quote, Quoted, Spread, Start};
 use spotwise_model::time::{after, between, hours, whole_second};
 use spotwise_model::{CapacityType, JobId, Money, Placement};
 
+use crate::ask::Ask;
 use crate::check::reserved::{Stay, takes_kept};
 use crate::choice::{Case, Choice, assess, cheapest_spot};
 use crate::explain::{alternatives, unschedulable};
@@ -15,7 +16,7 @@ use crate::input::{PlanInput, PlanJob};
 use crate::market::{Listing, Market};
 use crate::parallel::in_chunks;
 use crate::room::pools::Need;
-use crate::round::{Ask, Round};
+use crate::round::Round;
 use crate::value::{Estimate, Net, expected_interruptions, kind_allows, rework, stretched};
 
 /// How many other offers a quote names.

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use spotwise_model::id::PoolName;
 use spotwise_model::plan::Target;
 
+use crate::ask::Want;
 use crate::market::Listing;
-use crate::reserve::{Kept, Reserved};
-use crate::round::{Round, Want};
+use crate::reserved::{Kept, Reserved};
+use crate::round::Round;
 use pools::{Need, PoolRoom};
 use shelf::{Bin, Fresh, Shelf, Spare};
 
+pub(crate) mod cheapest;
 pub(crate) mod pools;
 mod shelf;
 mod times;

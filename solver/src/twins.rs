@@ -1,8 +1,8 @@
 //! Jobs that are alike in all that a round looks at: they are valued once. The elements
 //! of an array follow each other, so that only neighbours are compared.
 
+use crate::ask::Ask;
 use crate::input::PlanJob;
-use crate::round::Ask;
 
 /// Which jobs are alike.
 #[derive(Clone, Debug, Default)]

@@ -9,10 +9,11 @@ use spotwise_model::plan::Target;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{JobId, NodeShape, Placement, Plan, Share};
 
+use crate::ask::{Ask, Pair};
 use crate::input::PlanInput;
 use crate::market::Listing;
 use crate::prices::{ListingPrice, Prices, RESOURCES};
-use crate::round::{Ask, Pair, Round};
+use crate::round::Round;
 
 /// A plan's cost beside a bound for all plans, in the dollars of the objective:
 /// machines, lateness, waiting.

@@ -3,8 +3,9 @@
 //! of the jobs, then with all of them.
 
 use super::scene::{Demand, Scene};
+use crate::ask::Ask;
 use crate::prices::Prices;
-use crate::round::{Ask, Round};
+use crate::round::Round;
 
 /// Jobs of the sample that the first steps look at.
 const SAMPLE: usize = 2_048;

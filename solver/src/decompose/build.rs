@@ -2,10 +2,11 @@
 //! under the prices, as long as there is room; then what is left over.
 
 use super::scene::Scene;
+use crate::ask::Want;
 use crate::greedy::fill_in;
 use crate::prices::Prices;
 use crate::room::{Draft, Fit, Room, Seat};
-use crate::round::{Round, Want};
+use crate::round::Round;
 
 /// Builds a plan along prices.
 pub(crate) fn build(round: &Round<'_>, scene: &Scene<'_, '_>, prices: &Prices) -> Draft {
@@ -51,7 +52,7 @@ pub(crate) fn build(round: &Round<'_>, scene: &Scene<'_, '_>, prices: &Prices) -
 fn longest_first(round: &Round<'_>) -> Vec<usize> {
     let hours = |at: &usize| {
         let pairs = round.asks.get(*at).map_or(&[][..], |ask| &*ask.pairs);
-        pairs.iter().map(crate::round::Pair::hours).sum::<f64>() / pairs.len().max(1) as f64
+        pairs.iter().map(crate::ask::Pair::hours).sum::<f64>() / pairs.len().max(1) as f64
     };
     sorted_down(round, hours)
 }

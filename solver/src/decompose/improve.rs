@@ -9,9 +9,10 @@ use spotwise_model::plan::Target;
 
 use super::scene::Scene;
 use super::waiting::Waiting;
+use crate::ask::Ask;
 use crate::prices::{PLAIN, takes, whole};
 use crate::room::{Draft, Seat, is_used, opened_target};
-use crate::round::{Ask, Round};
+use crate::round::Round;
 
 /// Machines of like lifetime that each machine is paired with in one pass.
 const NEIGHBOURS: usize = 64;
@@ -229,12 +230,12 @@ impl<'r, 'a> Table<'r, 'a> {
             machines.get(side).and_then(|machine: &Machine| ask.pair_on(machine.listing))
         });
         let any = pairs.iter().flatten().next()?;
-        let most = |pair: Option<&crate::round::Pair>| pair.map(|pair| ask.wait - pair.extra());
+        let most = |pair: Option<&crate::ask::Pair>| pair.map(|pair| ask.wait - pair.extra());
         let [one, two] = pairs;
-        let hours = |pair: Option<&crate::round::Pair>| {
+        let hours = |pair: Option<&crate::ask::Pair>| {
             pair.map_or(0.0, |pair| self.round.lifetime(pair.listing(), pair.bucket()))
         };
-        let takes = |pair: Option<&crate::round::Pair>| {
+        let takes = |pair: Option<&crate::ask::Pair>| {
             let listing = pair.and_then(|pair| self.round.market.listings.get(pair.listing()));
             let both = pair.zip(listing);
             both.map_or([u64::MAX; PLAIN], |(pair, listing)| {

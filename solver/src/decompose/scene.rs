@@ -4,12 +4,13 @@ use spotwise_model::mig::FRESH_MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{NodeShape, Share};
 
+use crate::ask::{Ask, Pair};
 use crate::market::Listing;
 use crate::parallel::in_chunks;
 use crate::prices::{
     ListingPrice, Prices, RESOURCES, add, dot, left_of, most, parts, pool_left, sum, takes, whole,
 };
-use crate::round::{Ask, Pair, Round};
+use crate::round::Round;
 
 /// Jobs that one thread prices at a time.
 const CHUNK: usize = 4_096;

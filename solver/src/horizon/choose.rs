@@ -1,8 +1,8 @@
 //! The choice at one moment: every way to go on, with its expected dollars,
 //! looking one step ahead with what is known of each zone, then into the table.
 
-use super::Horizon;
 use super::hazard::level;
+use super::process::Horizon;
 use super::table::{AWAY, ON_DEMAND, SPOT};
 
 /// A zone at one moment.
@@ -64,8 +64,16 @@ pub struct Moment<'h> {
     part: usize,
 }
 
+impl Horizon {
+    /// The process at the `now`-th step of the longest history; `zones` are those
+    /// that it was solved for.
+    pub fn at(&self, zones: Vec<ZoneNow>, now: usize) -> Moment<'_> {
+        Moment::new(self, zones, now)
+    }
+}
+
 impl<'h> Moment<'h> {
-    pub(super) fn new(horizon: &'h Horizon, zones: Vec<ZoneNow>, now: usize) -> Self {
+    fn new(horizon: &'h Horizon, zones: Vec<ZoneNow>, now: usize) -> Self {
         let is_up = |zone: &usize| zones.get(*zone).is_some_and(|zone| zone.up);
         let any = |group: &usize| horizon.groups[*group].zones.iter().any(is_up);
         let levels = horizon

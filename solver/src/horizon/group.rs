@@ -1,6 +1,6 @@
 //! Zones pooled into few groups, so that the state of all of them fits a table.
 
-use super::Zone;
+use super::terms::Zone;
 
 /// How many groups are told apart. Each multiplies the table by its classes;
 /// three or four gained nothing on the recorded markets (decision 9).

@@ -1,9 +1,9 @@
 //! One row of the table after the other, backwards in time.
 
-use super::Terms;
 use super::group::Group;
 use super::hazard::{Hazards, LEVELS, level};
 use super::table::{AWAY, Between, NEVER, ON_DEMAND, SPOT, Table, between};
+use super::terms::Terms;
 
 /// Probabilities below this are left out.
 const NEGLIGIBLE: f64 = 1e-6;

@@ -1,18 +1,10 @@
 //! The table: expected dollars to the end for every number of steps left, every
 //! slack, every state of the market and every place of the job.
 
-use super::Terms;
-use super::group::Group;
-use super::hazard::Hazards;
-use super::sweep::{Chances, Sweep, chances};
+use super::terms::Terms;
 
 /// What cannot be: it has to stay comparable, so it is no infinity.
 pub(super) const NEVER: f32 = 1e9;
-/// The slack grid is a step fine at its low end and this much coarser with each
-/// point: what a step of slack is worth changes fast only where there is little.
-const SLACK_GROWTH: f64 = 1.12;
-/// Longer horizons are solved in strides of several steps.
-const MOST_ROWS: usize = 1_500;
 
 /// Where the job is, as a column of the table.
 pub(super) const AWAY: usize = 0;
@@ -33,53 +25,13 @@ pub(super) struct Table {
     pub(super) states: usize,
     pub(super) places: usize,
     /// By row (strides to the deadline), market state, place and slack.
-    dollars: Vec<f32>,
+    pub(super) dollars: Vec<f32>,
 }
 
 /// Two neighbours of a point of the slack grid, and the weight of the upper one.
 pub(super) type Between = (usize, f32);
 
 impl Table {
-    /// Solves for jobs with at most so many steps to their deadline and so much
-    /// slack, from the step `now` on.
-    pub(super) fn solve(
-        groups: &[Group],
-        hazards: &Hazards,
-        terms: Terms,
-        now: usize,
-        steps: usize,
-        slack: f64,
-    ) -> Self {
-        let stride = steps.div_ceil(MOST_ROWS).max(1);
-        let classes = hazards.classes.all();
-        let mut table = Self {
-            terms,
-            stride,
-            slacks: slack_points(slack.max(1.0) + stride as f64),
-            classes,
-            states: classes.pow(groups.len() as u32),
-            places: SPOT + groups.len(),
-            dollars: Vec::new(),
-        };
-        let parts: Vec<Chances> =
-            (0..hazards.parts()).map(|part| chances(groups, hazards, stride, part)).collect();
-        let mut sweep = Sweep::new(&table, groups, hazards);
-        let rows = steps / stride + 2;
-        table.dollars = vec![0.0; rows * table.row()];
-        for row in 0..rows {
-            // The absolute time of a row: its steps before the deadline.
-            let at = (now + steps).saturating_sub(row * stride);
-            let part = &parts[hazards.part_of_day(at)];
-            let (before, this) = table.dollars.split_at_mut(row * sweep.row);
-            let this = &mut this[..sweep.row];
-            if row > 0 {
-                sweep.expect(&before[(row - 1) * sweep.row..], part);
-            }
-            sweep.choose((row * stride) as f64, row == 0, part, this);
-        }
-        table
-    }
-
     pub(super) fn row(&self) -> usize {
         self.states * self.places * self.slacks.len()
     }
@@ -135,17 +87,6 @@ impl Table {
             self.each_state(market, group + 1, state + class * unit, chance * of, each);
         }
     }
-}
-
-/// 0, 1, 2, … and then ever coarser, up to at least `top`.
-fn slack_points(top: f64) -> Vec<f64> {
-    let mut points = vec![0.0];
-    let mut last: f64 = 0.0;
-    while last < top {
-        last = (last + 1.0).max(last * SLACK_GROWTH);
-        points.push(last);
-    }
-    points
 }
 
 /// Where a slack that is not negative lies; beyond the grid, at its end.

@@ -8,11 +8,12 @@ use spotwise_model::plan::Target;
 use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::sharing::SoftSharing;
 
+use crate::ask::{Ask, Pair};
 use crate::market::{Listing, most_on_one};
 use crate::prices::{BESIDE, PLAIN, RESOURCES, left_of, parts, pool_left, takes, whole};
 use crate::room::pools::Need;
 use crate::room::{Draft, is_used};
-use crate::round::{Ask, Pair, Round};
+use crate::round::Round;
 
 /// Jobs that differ in nothing that the program sees.
 pub(super) struct Class {

@@ -2,11 +2,12 @@
 
 use spotwise_model::{JobId, Share};
 
-use super::{Kept, Reserved};
+use crate::ask::{Ask, Want};
 use crate::ends::{Leaving, SAME};
+use crate::reserved::{Kept, Reserved};
 use crate::room::Room;
 use crate::room::pools::Need;
-use crate::round::{Ask, Round, Want};
+use crate::round::Round;
 
 /// Where a job may have room.
 pub(super) struct Place {

@@ -10,22 +10,24 @@
 //! Without scarcity nothing is reserved: a job whose machine can be bought does not wait.
 
 mod book;
+mod round;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use spotwise_model::JobId;
 use spotwise_model::id::PoolName;
 use spotwise_model::plan::Reservation;
 use spotwise_model::time::{after, between, hours, whole_second};
-use spotwise_model::{InstanceId, JobId, Share};
 
+use crate::ask::{Ask, Pair};
 use crate::choice::{Case, appraise};
-use crate::ends::{Leaving, SAME, leaving};
-use crate::greedy::{Found, cheapest};
-use crate::room::pools::{Need, Point};
+use crate::ends::leaving;
+use crate::reserved::{Kept, Reserved};
+use crate::room::cheapest::{Found, cheapest};
+use crate::room::pools::Need;
 use crate::room::{Draft, Room};
-use crate::round::{Ask, Round};
+use crate::round::Round;
 use crate::value::{Estimate, Standing, affordable, kind_allows};
 use book::{Book, Place};
 
@@ -34,44 +36,7 @@ const MOST: usize = 16;
 /// Jobs that are looked at for one: those behind them wait for the next round.
 const MOST_TRIED: usize = 64;
 
-/// Room that is kept for a job.
-#[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    /// Which ask; none of them for a job that is not in the round.
-    pub(crate) number: usize,
-    pub(crate) job: JobId,
-    pub(crate) listing: usize,
-    pub(crate) share: Share,
-    pub(crate) nodes: u32,
-    /// Hours from now to its start, and until it is gone at the latest.
-    pub(crate) from: f64,
-    pub(crate) until: f64,
-    /// Places of running machines in the listing, and how many are not open yet.
-    pub(crate) machines: Vec<usize>,
-    pub(crate) fresh: u32,
-    pub(crate) by_choice: bool,
-    pub(crate) behind: Vec<JobId>,
-}
-
-impl Kept {
-    fn is_active(&self, hour: f64) -> bool {
-        self.from <= hour + SAME && self.until > hour + SAME
-    }
-}
-
-/// What is kept in a round, and who leaves when.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Reserved<'a> {
-    pub(crate) kept: Vec<Kept>,
-    pub(crate) leaving: Vec<Leaving<'a>>,
-}
-
-impl<'a> Reserved<'a> {
-    /// The reservation of an ask.
-    pub(crate) fn of(&self, number: usize) -> Option<&Kept> {
-        self.kept.iter().find(|kept| kept.number == number)
-    }
-
+impl Reserved<'_> {
     /// What a plan tells of it: the room of those that wait.
     pub(crate) fn told(&self, round: &Round<'_>, draft: &Draft) -> Vec<Reservation> {
         let at = |hour: f64| time_of(round, hour);
@@ -93,45 +58,6 @@ impl<'a> Reserved<'a> {
             })
         };
         self.kept.iter().filter(waits).filter_map(one).collect()
-    }
-
-    /// Who runs on a machine, the first to end first.
-    pub(crate) fn on(&self, machine: InstanceId) -> impl Iterator<Item = &Leaving<'a>> {
-        self.leaving.iter().filter(move |leaving| leaving.is_on(machine))
-    }
-
-    /// What a pool has left at each time from which room is kept in it.
-    pub(crate) fn points(&self, round: &Round<'_>, pool: &PoolName) -> Vec<Point> {
-        let listings = &round.market.listings;
-        let in_it = |kept: &&Kept| {
-            listings.get(kept.listing).is_some_and(|listing| listing.offer.key.pool == *pool)
-        };
-        let Some(limit) = round.market.limits.get(pool) else { return Vec::new() };
-        let mut points: Vec<Point> = Vec::new();
-        for (number, kept) in self.kept.iter().enumerate().filter(|(_, kept)| in_it(kept)) {
-            let known = points.iter_mut().find(|point| (point.from - kept.from).abs() <= SAME);
-            if let Some(point) = known {
-                point.by_choice &= kept.by_choice;
-                continue;
-            }
-            let gone = |leaving: &&Leaving<'_>| {
-                leaving.offer.key.pool == *pool && leaving.at <= kept.from + SAME
-            };
-            let mut left = Need::left(limit);
-            for gone in self.leaving.iter().filter(gone) {
-                left.add(&Need::of(&gone.share, &gone.offer.shape, gone.nodes));
-            }
-            let mut holders = BTreeMap::new();
-            for active in self.kept.iter().filter(in_it).filter(|k| k.is_active(kept.from)) {
-                if let Some(listing) = listings.get(active.listing) {
-                    left.subtract(&Need::of(&active.share, &listing.offer.shape, active.nodes));
-                    holders.insert(active.number, active.share);
-                }
-            }
-            let (from, by_choice) = (kept.from, kept.by_choice);
-            points.push(Point { from, by_choice, left, holders, kept: number });
-        }
-        points
     }
 }
 
@@ -320,7 +246,7 @@ impl<'p, 'a> Pass<'p, 'a> {
 
     /// Where a job that nothing holds now may have room later.
     fn places(&self, ask: &Ask<'a>) -> Vec<Place> {
-        let of_pair = |pair: &crate::round::Pair| Place {
+        let of_pair = |pair: &Pair| Place {
             listing: pair.listing(),
             share: ask.share(pair),
             hours: pair.hours(),

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use spotwise_model::id::PoolName;
 use spotwise_model::mig::MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{NodeShape, Share};
 
-use crate::ends::SAME;
+use crate::ask::Want;
+use crate::ends::{Leaving, SAME};
 use crate::input::PoolLimit;
-use crate::round::Want;
+use crate::reserved::{Kept, Reserved};
+use crate::round::Round;
 
 /// CPU, memory and GPUs by each measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +118,42 @@ impl Point {
     pub(crate) fn counts(&self, want: &Want) -> bool {
         let ends = if self.by_choice { want.expects } else { want.ends };
         ends > self.from + SAME && self.holders.get(&want.number) != Some(&want.share)
+    }
+}
+
+impl Reserved<'_> {
+    /// What a pool has left at each time from which room is kept in it.
+    pub(crate) fn points(&self, round: &Round<'_>, pool: &PoolName) -> Vec<Point> {
+        let listings = &round.market.listings;
+        let in_it = |kept: &&Kept| {
+            listings.get(kept.listing).is_some_and(|listing| listing.offer.key.pool == *pool)
+        };
+        let Some(limit) = round.market.limits.get(pool) else { return Vec::new() };
+        let mut points: Vec<Point> = Vec::new();
+        for (number, kept) in self.kept.iter().enumerate().filter(|(_, kept)| in_it(kept)) {
+            let known = points.iter_mut().find(|point| (point.from - kept.from).abs() <= SAME);
+            if let Some(point) = known {
+                point.by_choice &= kept.by_choice;
+                continue;
+            }
+            let gone = |leaving: &&Leaving<'_>| {
+                leaving.offer.key.pool == *pool && leaving.at <= kept.from + SAME
+            };
+            let mut left = Need::left(limit);
+            for gone in self.leaving.iter().filter(gone) {
+                left.add(&Need::of(&gone.share, &gone.offer.shape, gone.nodes));
+            }
+            let mut holders = BTreeMap::new();
+            for active in self.kept.iter().filter(in_it).filter(|k| k.is_active(kept.from)) {
+                if let Some(listing) = listings.get(active.listing) {
+                    left.subtract(&Need::of(&active.share, &listing.offer.shape, active.nodes));
+                    holders.insert(active.number, active.share);
+                }
+            }
+            let (from, by_choice) = (kept.from, kept.by_choice);
+            points.push(Point { from, by_choice, left, holders, kept: number });
+        }
+        points
     }
 }
 

@@ -5,9 +5,9 @@ use spotwise_model::resources::Free;
 use spotwise_model::{NodeShape, Share};
 
 use super::Slot;
+use crate::ask::Want;
 use crate::ends::SAME;
 use crate::market::Listing;
-use crate::round::Want;
 
 /// The machines of one listing.
 #[derive(Clone, Debug)]

@@ -19,30 +19,19 @@ mod wish;
 
 use std::time::Duration;
 
+use crate::ask::Ask;
 use crate::input::PlanInput;
-use crate::market::{Listing, Market};
+use crate::later::Later;
+use crate::market::Market;
 use crate::prices::{PLAIN, dot, parts, takes, whole};
-use crate::round::Ask;
 use program::{Answer, solve};
 use stock::{Stock, stocks};
-pub(crate) use wish::Later;
 use wish::problem;
 
-/// Kinds of machines of a group of listings: spot, and what stays.
-const KINDS: usize = 2;
-/// Hours of the first bucket; each further one is twice as long.
-const FIRST_HOURS: f64 = 1.0;
-/// Buckets at most: 1,023 hours.
-const MOST_BUCKETS: usize = 10;
 /// Columns beyond which the program is not asked.
 const MOST_COLUMNS: usize = 4_000;
 /// A round with less time is decided without prices.
 const LEAST_TIME: Duration = Duration::from_millis(1);
-
-/// The kind of a listing's machines, as an index.
-fn kind_of(listing: &Listing<'_>) -> usize {
-    KINDS * listing.group + usize::from(!listing.is_spot())
-}
 
 /// How it went with the prices of later machines.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -152,7 +141,7 @@ impl LaterPrices {
         let mut known: Vec<(usize, usize, Holding)> = Vec::new();
         for pair in std::sync::Arc::make_mut(&mut ask.pairs) {
             let Some(listing) = market.listings.get(pair.listing()) else { continue };
-            let kind = kind_of(listing);
+            let kind = listing.kind();
             let at = known.iter().position(|(share, of, _)| (*share, *of) == (pair.kind(), kind));
             let at = at.unwrap_or_else(|| {
                 let share = ask.kinds.get(pair.kind()).map(|kind| kind.share).unwrap_or_default();

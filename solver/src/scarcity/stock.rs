@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use spotwise_model::time::{between, hours};
 use spotwise_model::{InstanceId, OfferKey};
 
-use super::{KINDS, kind_of};
 use crate::input::{PlanInput, RunningJob};
-use crate::market::Market;
+use crate::later::{Later, LaterWay};
+use crate::market::{KINDS, Market};
 use crate::prices::{PLAIN, left_of, parts, takes, whole};
 
 /// Machines of one kind: those of a group of listings on spot, or those of it
@@ -39,6 +39,19 @@ impl Stock {
     }
 }
 
+impl Later {
+    /// The ways that have an offer with machines for all nodes.
+    pub(super) fn ways_in<'l>(
+        &'l self,
+        stocks: &'l [Stock],
+        nodes: u32,
+    ) -> impl Iterator<Item = (&'l Stock, &'l LaterWay)> {
+        let stock = move |way: &LaterWay| stocks.get(way.kind as usize);
+        let ways = self.ways.iter().filter_map(move |way| Some((stock(way)?, way)));
+        ways.filter(move |(stock, _)| stock.largest >= f64::from(nodes))
+    }
+}
+
 /// Every kind of machine of a market. What is there now is expected to stay: a
 /// zone that is lost is as likely as one that comes back.
 pub(super) fn stocks(input: &PlanInput, market: &Market<'_>) -> Vec<Stock> {
@@ -49,7 +62,7 @@ pub(super) fn stocks(input: &PlanInput, market: &Market<'_>) -> Vec<Stock> {
         held.entry(&running.offer).or_default().extend(&running.instances);
     }
     for listing in &market.listings {
-        let kind = kind_of(listing);
+        let kind = listing.kind();
         let mut ours = held.remove(&listing.offer.key).unwrap_or_default();
         ours.extend(listing.used.iter().map(|(id, _)| *id).chain(listing.idle.iter().copied()));
         let machines = ours.len() as f64 + f64::from(listing.offer.free);
@@ -97,6 +110,6 @@ fn hold(
     let until = if running.stopping { 0.0 } else { hours(left) };
     let nodes = running.instances.len() as f64;
     let parts = parts(takes(&share, shape), whole(listing)).map(|part| part.min(1.0) * nodes);
-    stocks.get_mut(kind_of(listing))?.held.push((until, parts));
+    stocks.get_mut(listing.kind())?.held.push((until, parts));
     Some(())
 }

@@ -2,100 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use spotwise_model::time::{between, hours};
-
 use super::program::{Class, Problem, Way};
 use super::stock::Stock;
-use super::{FIRST_HOURS, KINDS, MOST_BUCKETS, kind_of};
-use crate::choice::{Case, MUST_GO_HOURS};
-use crate::market::Market;
-use crate::prices::{PLAIN, parts, takes, whole};
-use crate::round::Ask;
-use crate::value::{Standing, affordable, kind_allows};
+use crate::ask::Ask;
+use crate::choice::MUST_GO_HOURS;
+use crate::prices::PLAIN;
 
-/// What a job may take later, and by when it has to have it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Later {
-    /// Hours from now to its latest start on demand.
-    pub(super) until: f32,
-    /// Hours from now to its deadline.
-    due: f32,
-    /// What it may take, the quickest of each kind of machine.
-    pub(super) ways: Box<[LaterWay]>,
-}
-
-/// A kind of machine for a job.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LaterWay {
-    pub(super) kind: u32,
-    /// On its machines until it is done.
-    pub(super) hours: f32,
-    /// The part of a machine that a node takes, by the resource that it takes
-    /// most of.
-    fraction: f32,
-    /// The same for each resource.
-    parts: [f32; PLAIN],
-}
-
-impl LaterWay {
-    pub(super) const fn is_spot(&self) -> bool {
-        (self.kind as usize).is_multiple_of(KINDS)
-    }
-
-    /// Machines of each resource for all nodes.
-    pub(super) fn parts(&self, nodes: u32) -> [f64; PLAIN] {
-        self.parts.map(|part| f64::from(part) * f64::from(nodes))
-    }
-}
-
-impl Later {
-    /// The ways that have an offer with machines for all nodes.
-    pub(super) fn ways_in<'l>(
-        &'l self,
-        stocks: &'l [Stock],
-        nodes: u32,
-    ) -> impl Iterator<Item = (&'l Stock, &'l LaterWay)> {
-        let stock = move |way: &LaterWay| stocks.get(way.kind as usize);
-        let ways = self.ways.iter().filter_map(move |way| Some((stock(way)?, way)));
-        ways.filter(move |(stock, _)| stock.largest >= f64::from(nodes))
-    }
-
-    /// What a valued job may take later. One whose deadline asks for on-demand
-    /// takes nothing else any more.
-    pub(crate) fn of(case: &Case<'_>, market: &Market<'_>, now: jiff::Timestamp) -> Self {
-        let steady_only = case.standing == Standing::Net;
-        let mut ways: Vec<LaterWay> = Vec::new();
-        for estimate in &case.estimates {
-            let Some(listing) = market.listings.get(estimate.listing) else { continue };
-            let allowed = kind_allows(case.job, listing)
-                && affordable(case.job, estimate)
-                && !(steady_only && listing.is_spot());
-            let Ok(kind) = u32::try_from(kind_of(listing)) else { continue };
-            if !allowed {
-                continue;
-            }
-            let hours = hours(estimate.occupied) as f32;
-            match ways.iter_mut().find(|way| way.kind == kind) {
-                Some(way) => way.hours = way.hours.min(hours),
-                None => {
-                    let taken = takes(&estimate.share, &listing.offer.shape);
-                    let parts = parts(taken, whole(listing)).map(|part| part.min(1.0) as f32);
-                    let fraction = estimate.fraction as f32;
-                    ways.push(LaterWay { kind, hours, fraction, parts });
-                }
-            }
-        }
-        let from_now = |time| hours(between(now, time)) as f32;
-        let least = ways.iter().map(|way| way.hours).fold(f32::INFINITY, f32::min);
-        Self {
-            until: if case.latest_start() > now { from_now(case.latest_start()) } else { 0.0 },
-            // A late job is done as soon as can be.
-            due: if case.job.deadline > now { from_now(case.job.deadline) } else { 0.0 }
-                .max(if least.is_finite() { least } else { 0.0 }),
-            ways: ways.into(),
-        }
-    }
-}
+/// Hours of the first bucket; each further one is twice as long.
+const FIRST_HOURS: f64 = 1.0;
+/// Buckets at most: 1,023 hours.
+const MOST_BUCKETS: usize = 10;
 
 /// Whether all jobs together fit what is free now of every kind of spot that
 /// they may take.
