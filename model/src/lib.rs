@@ -29,6 +29,7 @@ pub mod sharing;
 pub mod spec;
 pub mod stop;
 pub mod time;
+pub mod why;
 
 pub use attempt::{Attempt, AttemptState};
 pub use commitment::{Commitment, PaidFor, Stint};
