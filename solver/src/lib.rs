@@ -11,7 +11,6 @@ pub mod graph;
 pub mod horizon;
 pub mod input;
 pub mod mig;
-pub mod packing;
 pub mod plan;
 pub mod replay;
 

@@ -1,6 +1,6 @@
 //! Slices on 32 GPUs under churn and without, by first-fit, best-fit,
 //! fragmentation and expected loss; and how long a repack takes:
-//! `cargo bench -p spotwise-solver --bench mig`.
+//! `cargo bench -p spotwise-solver-lab --bench mig`.
 //!
 //! Churn: requests of a fixed mix arrive as a Poisson stream, each stays for an
 //! exponential lifetime of mean 1, what does not fit is lost, the first quarter
@@ -20,9 +20,8 @@ use std::time::{Duration, Instant};
 use chance::{Chance, mean_and_deviation};
 use spotwise_model::gpu::{MIG_COMPUTE_SLICES, MigProfile};
 use spotwise_model::mig::fit_afresh;
-use spotwise_solver::mig::{
-    Demand, Geometry, PerProfile, Placer, Repack, Rule, Sliced, State, repack,
-};
+use spotwise_solver::mig::{Demand, Geometry, PerProfile, State};
+use spotwise_solver_lab::mig::{Heuristic, Placer, Repack, Sliced, repack};
 
 /// Not the seeds that the placement's constants were chosen on.
 const SEEDS: std::ops::RangeInclusive<u64> = 101..=108;
@@ -36,13 +35,13 @@ const MIXES: [(&str, [f64; 6]); 4] = [
     ("large", [0.1, 0.0, 0.2, 0.3, 0.2, 0.2]),
 ];
 
-const WAYS: [(&str, Rule, Known); 6] = [
-    ("first-fit", Rule::FirstFit, Known::Yes),
-    ("best-fit", Rule::BestFit, Known::Yes),
-    ("fragmentation, mix known", Rule::Fragmentation, Known::Yes),
-    ("fragmentation, mix learnt", Rule::Fragmentation, Known::No),
-    ("expected loss, mix learnt", Rule::Expected, Known::No),
-    ("expected loss, mix known", Rule::Expected, Known::Yes),
+const WAYS: [(&str, Heuristic, Known); 6] = [
+    ("first-fit", Heuristic::FirstFit, Known::Yes),
+    ("best-fit", Heuristic::BestFit, Known::Yes),
+    ("fragmentation, mix known", Heuristic::Fragmentation, Known::Yes),
+    ("fragmentation, mix learnt", Heuristic::Fragmentation, Known::No),
+    ("expected loss, mix learnt", Heuristic::Expected, Known::No),
+    ("expected loss, mix known", Heuristic::Expected, Known::Yes),
 ];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -59,10 +58,10 @@ fn main() {
     repacking();
 }
 
-fn placer(rule: Rule, known: Known, mix: [f64; 6]) -> Placer {
+fn placer(heuristic: Heuristic, known: Known, mix: [f64; 6]) -> Placer {
     match known {
-        Known::Yes => Placer::knowing(rule, Demand::known(PerProfile(mix))),
-        Known::No => Placer::learning(rule),
+        Known::Yes => Placer::knowing(heuristic, Demand::known(PerProfile(mix))),
+        Known::No => Placer::learning(heuristic),
     }
 }
 
@@ -166,9 +165,9 @@ fn placed(requests: &[Request], gpus: usize, placer: &mut Placer) -> f64 {
             let without = layout.without(MigProfile::ALL[profile], start);
             states[gpu] = placer.geometry().state(without.expect("a running slice never moves"));
         }
-        let Some(spot) = placer.place(&states, request.profile) else { continue };
-        states[spot.gpu] = spot.after;
-        let instance = (spot.gpu, request.profile.index(), spot.start);
+        let Some(slot) = placer.place(&states, request.profile) else { continue };
+        states[slot.gpu] = slot.after;
+        let instance = (slot.gpu, request.profile.index(), slot.start);
         ends.push(Reverse((At(request.at + request.life), instance)));
         accepted += if n >= REQUESTS / 4 { work(request) } else { 0.0 };
     }
@@ -186,11 +185,11 @@ impl<T: Ord> PopBefore<T> for Queue<T> {
 }
 
 /// Loss in % of each seed.
-fn losses(mix: [f64; 6], gpus: usize, load: f64, rule: Rule, known: Known) -> Vec<f64> {
+fn losses(mix: [f64; 6], gpus: usize, load: f64, heuristic: Heuristic, known: Known) -> Vec<f64> {
     let one = |seed| {
         let requests = requests(mix, gpus, load, seed);
         let reference = free_migration(&requests, gpus);
-        100.0 * (1.0 - placed(&requests, gpus, &mut placer(rule, known, mix)) / reference)
+        100.0 * (1.0 - placed(&requests, gpus, &mut placer(heuristic, known, mix)) / reference)
     };
     SEEDS.map(one).collect()
 }
@@ -202,9 +201,9 @@ fn churn() {
     MIXES.iter().for_each(|(name, _)| print!(" {name} |"));
     println!("\n|---|---|---|---|---|");
     let mut by_way: Vec<Vec<Vec<f64>>> = Vec::new();
-    for (name, rule, known) in WAYS {
+    for (name, heuristic, known) in WAYS {
         let by_mix: Vec<Vec<f64>> =
-            MIXES.iter().map(|(_, mix)| losses(*mix, 32, 1.0, rule, known)).collect();
+            MIXES.iter().map(|(_, mix)| losses(*mix, 32, 1.0, heuristic, known)).collect();
         print!("| {name} |");
         for sample in &by_mix {
             let (mean, deviation) = mean_and_deviation(sample);
@@ -231,8 +230,8 @@ fn sizes_and_loads() {
     println!("|---|---|---|---|---|---|");
     for (gpus, load) in [(8, 1.0), (32, 0.8), (32, 1.0), (32, 1.2), (128, 1.0)] {
         print!("| {gpus} | {load:.1} |");
-        for (_, rule, known) in [WAYS[0], WAYS[1], WAYS[3], WAYS[4]] {
-            let (mean, _) = mean_and_deviation(&losses(MIXES[0].1, gpus, load, rule, known));
+        for (_, heuristic, known) in [WAYS[0], WAYS[1], WAYS[3], WAYS[4]] {
+            let (mean, _) = mean_and_deviation(&losses(MIXES[0].1, gpus, load, heuristic, known));
             print!(" {mean:.2} |");
         }
         println!();
@@ -246,10 +245,10 @@ fn arrivals_only() {
     println!("## Arrivals only: 200 requests, a GPU more where none fits, {TRIALS} trials");
     println!("GPUs beyond the offline optimum, %.\n");
     println!("| placement | mid | uniform | small | large |\n|---|---|---|---|---|");
-    for (name, rule, known) in WAYS {
+    for (name, heuristic, known) in WAYS {
         print!("| {name} |");
         for (_, mix) in MIXES {
-            let base = placer(rule, known, mix);
+            let base = placer(heuristic, known, mix);
             let one = |seed| extra_gpus(mix, seed, base.clone());
             let sample: Vec<f64> = (1_000..1_000 + TRIALS).map(one).collect();
             print!(" {:.2} |", mean_and_deviation(&sample).0);
@@ -268,8 +267,8 @@ fn extra_gpus(mix: [f64; 6], seed: u64, mut placer: Placer) -> f64 {
         if !states.iter().any(|state| placer.geometry().layout(*state).fits(profile)) {
             states.push(State::EMPTY);
         }
-        let spot = placer.place(&states, profile).expect("an empty GPU holds any slice");
-        states[spot.gpu] = spot.after;
+        let slot = placer.place(&states, profile).expect("an empty GPU holds any slice");
+        states[slot.gpu] = slot.after;
     }
     let least = (0..).find(|gpus| fit_afresh(counts, *gpus)).expect("one GPU a request is enough");
     100.0 * (states.len() as f64 / f64::from(least) - 1.0)

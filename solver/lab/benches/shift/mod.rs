@@ -6,7 +6,8 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use spotwise_model::gpu::{MIG_COMPUTE_SLICES, MigProfile};
-use spotwise_solver::mig::{Geometry, PerProfile, Repack, Sliced, repack};
+use spotwise_solver::mig::{Geometry, PerProfile};
+use spotwise_solver_lab::mig::{Repack, Sliced, repack};
 
 use crate::{At, PopBefore, Queue, REQUESTS, Request, work};
 

@@ -3,7 +3,7 @@
 //!
 //! The setting of the openb trace (Weng et al., "Beware of Fragmentation", ATC
 //! 2023): a pod takes CPU, memory and either whole GPUs or a part of one, on one
-//! machine, and stays. [`Packer`] places pods one by one by a [`Rule`],
+//! machine, and stays. [`Packer`] places pods one by one by a [`Heuristic`],
 //! and may move one to make room; [`repack()`] may move and exchange them all.
 
 mod host;
@@ -13,6 +13,6 @@ mod repack;
 mod workload;
 
 pub use host::{Host, Pod};
-pub use place::{Packer, Rule, Spot};
+pub use place::{Heuristic, Packer, Slot};
 pub use repack::{Packing, repack};
 pub use workload::Workload;

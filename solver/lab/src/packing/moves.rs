@@ -88,7 +88,7 @@ fn with_instead(machine: &Host, pods: &[Pod], gone: Option<Pod>, pod: &Pod) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packing::{Rule, Workload};
+    use crate::packing::{Heuristic, Workload};
 
     fn pod(cpu_milli: u64, gpu_milli: u32) -> Pod {
         Pod { cpu_milli, memory_mib: 1, gpus: 1, gpu_milli }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn packer(hosts: &[Host], placed: &[Vec<Pod>]) -> Packer {
-        let mut packer = Packer::new(Rule::FirstFit, hosts.to_vec(), Workload::of(&[]));
+        let mut packer = Packer::new(Heuristic::FirstFit, hosts.to_vec(), Workload::of(&[]));
         for (at, pods) in placed.iter().enumerate() {
             packer.set(at, filled(&hosts[at], pods).0);
         }

@@ -1,6 +1,6 @@
 //! The openb trace at 130 % arrived: GPUs allocated by first-fit, best-fit,
 //! fragmentation gradient descent, ours, and after packing the whole list anew:
-//! `cargo bench -p spotwise-solver --bench openb -- ../shared/data` (or the
+//! `cargo bench -p spotwise-solver-lab --bench openb -- ../shared/data` (or the
 //! folder in `SPOTWISE_TEST_DATA`).
 //!
 //! Pods of the list are redrawn at random until they ask for 1.3 x the cluster's
@@ -16,17 +16,17 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chance::{Chance, mean_and_deviation};
-use spotwise_solver::packing::{Host, Packer, Pod, Rule, Workload, repack};
+use spotwise_solver_lab::packing::{Heuristic, Host, Packer, Pod, Workload, repack};
 
 /// Not the seeds that the placement's constants were chosen on.
 const SEEDS: std::ops::RangeInclusive<u64> = 101..=108;
 
-const RULES: [(&str, Rule, &str); 5] = [
-    ("first-fit", Rule::FirstFit, ""),
-    ("best-fit", Rule::BestFit, "93.1"),
-    ("fragmentation gradient descent, exact", Rule::Fragmentation, ""),
-    ("fragmentation gradient descent, scored 0-100", Rule::FragmentationScored, "95.4"),
-    ("ours: expected leftover", Rule::Leftover, ""),
+const HEURISTICS: [(&str, Heuristic, &str); 5] = [
+    ("first-fit", Heuristic::FirstFit, ""),
+    ("best-fit", Heuristic::BestFit, "93.1"),
+    ("fragmentation gradient descent, exact", Heuristic::Fragmentation, ""),
+    ("fragmentation gradient descent, scored 0-100", Heuristic::FragmentationScored, "95.4"),
+    ("ours: expected leftover", Heuristic::Leftover, ""),
 ];
 
 fn main() {
@@ -51,10 +51,10 @@ fn main() {
     println!("|---|---|---|---|---|---|---|");
     let mut results: Vec<Vec<f64>> = Vec::new();
     let mut packed: Vec<Outcome> = Vec::new();
-    for (name, rule, published) in RULES {
+    for (name, heuristic, published) in HEURISTICS {
         let begun = Instant::now();
         let outcomes: Vec<Outcome> =
-            draws.iter().map(|draw| place(rule, &hosts, &workload, draw)).collect();
+            draws.iter().map(|draw| place(heuristic, &hosts, &workload, draw)).collect();
         let seconds = begun.elapsed().as_secs_f64() / draws.len() as f64;
         results.push(row(name, &outcomes, published, capacity, seconds));
         packed = outcomes;
@@ -123,13 +123,13 @@ fn row(name: &str, outcomes: &[Outcome], published: &str, capacity: u64, seconds
     sample
 }
 
-fn place(rule: Rule, hosts: &[Host], workload: &Workload, draw: &[Pod]) -> Outcome {
-    let mut packer = Packer::new(rule, hosts.to_vec(), workload.clone());
+fn place(heuristic: Heuristic, hosts: &[Host], workload: &Workload, draw: &[Pod]) -> Outcome {
+    let mut packer = Packer::new(heuristic, hosts.to_vec(), workload.clone());
     let mut placed = vec![Vec::new(); hosts.len()];
     let mut out = Vec::new();
     for pod in draw {
         match packer.place(pod) {
-            Some(spot) => placed[spot.host].push(*pod),
+            Some(slot) => placed[slot.host].push(*pod),
             None => out.push(*pod),
         }
     }
@@ -141,12 +141,12 @@ fn place(rule: Rule, hosts: &[Host], workload: &Workload, draw: &[Pod]) -> Outco
 /// Ours; where a pod fits nowhere, another may move to make room for it. What has
 /// been placed stays placed.
 fn place_moving(hosts: &[Host], workload: &Workload, draw: &[Pod]) -> Outcome {
-    let mut packer = Packer::new(Rule::Leftover, hosts.to_vec(), workload.clone());
+    let mut packer = Packer::new(Heuristic::Leftover, hosts.to_vec(), workload.clone());
     let mut placed = vec![Vec::new(); hosts.len()];
     let mut out = Vec::new();
     for pod in draw {
         match packer.place(pod) {
-            Some(spot) => placed[spot.host].push(*pod),
+            Some(slot) => placed[slot.host].push(*pod),
             None if packer.make_room(hosts, &mut placed, pod) => {}
             None => out.push(*pod),
         }

@@ -17,7 +17,7 @@ use good_lp::{
     Expression, ProblemVariables, Solution, SolverModel, Variable, constraint, variable,
 };
 
-use super::geometry::{Geometry, PerProfile};
+use spotwise_solver::mig::{Geometry, PerProfile};
 
 /// Worth of leaving a GPU alone, as a part of one slice over the horizon: only
 /// a repartition that gains something is made.

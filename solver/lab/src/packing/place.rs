@@ -6,9 +6,9 @@ use super::host::{Host, Pod};
 use super::workload::Workload;
 
 /// How a place is chosen; ties by machine, then by GPU. All but
-/// [`Rule::Leftover`] are baselines.
+/// [`Heuristic::Leftover`] are baselines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum Heuristic {
     /// The first machine, and its first GPU.
     FirstFit,
     /// The machine with the least left, summed over its resources as parts of
@@ -26,7 +26,7 @@ pub enum Rule {
 
 /// A place for a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct Slot {
     /// Position of the machine.
     pub host: usize,
     /// The GPU that a part is taken of; 0 for whole ones.
@@ -44,7 +44,7 @@ type Offer = Option<(f64, usize)>;
 /// Machines, and the pods placed on them so far.
 #[derive(Clone, Debug)]
 pub struct Packer {
-    rule: Rule,
+    heuristic: Heuristic,
     hosts: Vec<Host>,
     largest: Host,
     workload: Workload,
@@ -56,7 +56,7 @@ pub struct Packer {
 
 impl Packer {
     /// Empty machines and the workload to expect.
-    pub fn new(rule: Rule, hosts: Vec<Host>, workload: Workload) -> Self {
+    pub fn new(heuristic: Heuristic, hosts: Vec<Host>, workload: Workload) -> Self {
         let largest = Host {
             cpu_milli: hosts.iter().map(|host| host.cpu_milli).max().unwrap_or(0),
             memory_mib: hosts.iter().map(|host| host.memory_mib).max().unwrap_or(0),
@@ -67,7 +67,14 @@ impl Packer {
                 .cloned()
                 .unwrap_or_default(),
         };
-        Self { rule, hosts, largest, workload, offers: BTreeMap::new(), values: HashMap::new() }
+        Self {
+            heuristic,
+            hosts,
+            largest,
+            workload,
+            offers: BTreeMap::new(),
+            values: HashMap::new(),
+        }
     }
 
     /// What is left of each machine.
@@ -76,25 +83,25 @@ impl Packer {
     }
 
     /// Places a pod; none where no machine holds it.
-    pub fn place(&mut self, pod: &Pod) -> Option<Spot> {
+    pub fn place(&mut self, pod: &Pod) -> Option<Slot> {
         let machines = self.hosts.len();
         let mut offers = self.offers.remove(pod).unwrap_or_else(|| vec![None; machines]);
-        let mut best: Option<(f64, Spot)> = None;
+        let mut best: Option<(f64, Slot)> = None;
         for (host, slot) in offers.iter_mut().enumerate() {
             let offer = *slot.get_or_insert_with(|| self.offer(host, pod));
             let Some((cost, gpu)) = offer else { continue };
             if best.is_none_or(|(least, _)| cost < least - SAME) {
-                best = Some((cost, Spot { host, gpu }));
+                best = Some((cost, Slot { host, gpu }));
             }
-            if self.rule == Rule::FirstFit {
+            if self.heuristic == Heuristic::FirstFit {
                 break;
             }
         }
         self.offers.insert(*pod, offers);
-        let (_, spot) = best?;
-        let taken = self.hosts.get_mut(spot.host).is_some_and(|host| host.take(pod, spot.gpu));
-        self.forget(spot.host);
-        taken.then_some(spot)
+        let (_, slot) = best?;
+        let taken = self.hosts.get_mut(slot.host).is_some_and(|host| host.take(pod, slot.gpu));
+        self.forget(slot.host);
+        taken.then_some(slot)
     }
 
     /// Replaces what is left of a machine.
@@ -132,15 +139,17 @@ impl Packer {
     }
 
     fn cost(&mut self, before: &Host, after: &Host, gpu: usize) -> f64 {
-        match self.rule {
-            Rule::FirstFit => 0.0,
-            Rule::BestFit => {
+        match self.heuristic {
+            Heuristic::FirstFit => 0.0,
+            Heuristic::BestFit => {
                 let left_on_gpu = before.gpus.get(gpu).copied().unwrap_or(0);
                 // A thousandth of a GPU counts for less than any difference of machines.
                 self.left(before) + f64::from(left_on_gpu) * 1e-9
             }
-            Rule::Fragmentation | Rule::Leftover => self.value(after) - self.value(before),
-            Rule::FragmentationScored => {
+            Heuristic::Fragmentation | Heuristic::Leftover => {
+                self.value(after) - self.value(before)
+            }
+            Heuristic::FragmentationScored => {
                 let growth = (self.value(after) - self.value(before)) / 1_000.0;
                 -(100.0 / (1.0 + growth.exp())).floor()
             }
@@ -162,8 +171,8 @@ impl Packer {
         if let Some(value) = self.values.get(&alike) {
             return *value;
         }
-        let value = match self.rule {
-            Rule::Leftover => self.workload.leftover(&alike),
+        let value = match self.heuristic {
+            Heuristic::Leftover => self.workload.leftover(&alike),
             _ => self.workload.unusable(&alike),
         };
         if self.values.len() >= REMEMBERED {
@@ -180,12 +189,12 @@ mod tests {
 
     use super::*;
 
-    const RULES: [Rule; 5] = [
-        Rule::FirstFit,
-        Rule::BestFit,
-        Rule::Fragmentation,
-        Rule::FragmentationScored,
-        Rule::Leftover,
+    const HEURISTICS: [Heuristic; 5] = [
+        Heuristic::FirstFit,
+        Heuristic::BestFit,
+        Heuristic::Fragmentation,
+        Heuristic::FragmentationScored,
+        Heuristic::Leftover,
     ];
 
     fn pod(cpu_milli: u64, gpus: u32, gpu_milli: u32) -> Pod {
@@ -209,23 +218,23 @@ mod tests {
         /// remembered of machines is what a fresh look finds.
         #[test]
         fn what_fits_is_placed_and_books_agree(
-            rule in prop::sample::select(RULES.to_vec()),
+            heuristic in prop::sample::select(HEURISTICS.to_vec()),
             pods in pods(),
         ) {
             let hosts = vec![host(20, 2), host(10, 4), host(8, 1)];
             let workload = Workload::of(&pods);
-            let mut packer = Packer::new(rule, hosts.clone(), workload.clone());
+            let mut packer = Packer::new(heuristic, hosts.clone(), workload.clone());
             let mut placed = vec![Vec::new(); hosts.len()];
             for pod in &pods {
                 let fits = packer.hosts().iter().any(|host| host.fits(pod));
-                let fresh = Packer::new(rule, packer.hosts().to_vec(), workload.clone()).place(pod);
-                let spot = packer.place(pod);
-                prop_assert_eq!(spot.is_some(), fits);
-                if rule != Rule::BestFit {
-                    prop_assert_eq!(spot, fresh);
+                let fresh = Packer::new(heuristic, packer.hosts().to_vec(), workload.clone()).place(pod);
+                let slot = packer.place(pod);
+                prop_assert_eq!(slot.is_some(), fits);
+                if heuristic != Heuristic::BestFit {
+                    prop_assert_eq!(slot, fresh);
                 }
-                if let Some(spot) = spot {
-                    placed[spot.host].push(*pod);
+                if let Some(slot) = slot {
+                    placed[slot.host].push(*pod);
                 }
             }
             for ((host, left), pods) in hosts.iter().zip(packer.hosts()).zip(&placed) {
@@ -243,22 +252,22 @@ mod tests {
         let whole = pod(1, 1, 1_000);
         // The second machine's CPUs are of no use to a pod of 50.
         let workload = Workload::of(&[pod(50, 1, 500)]);
-        let first = |rule| Packer::new(rule, hosts(), workload.clone()).place(&whole);
-        assert_eq!(first(Rule::FirstFit), Some(Spot { host: 0, gpu: 0 }));
-        assert_eq!(first(Rule::BestFit), Some(Spot { host: 1, gpu: 0 }));
-        assert_eq!(first(Rule::Fragmentation), Some(Spot { host: 1, gpu: 0 }));
-        assert_eq!(first(Rule::FragmentationScored), Some(Spot { host: 1, gpu: 0 }));
-        assert_eq!(first(Rule::Leftover), Some(Spot { host: 1, gpu: 0 }));
+        let first = |heuristic| Packer::new(heuristic, hosts(), workload.clone()).place(&whole);
+        assert_eq!(first(Heuristic::FirstFit), Some(Slot { host: 0, gpu: 0 }));
+        assert_eq!(first(Heuristic::BestFit), Some(Slot { host: 1, gpu: 0 }));
+        assert_eq!(first(Heuristic::Fragmentation), Some(Slot { host: 1, gpu: 0 }));
+        assert_eq!(first(Heuristic::FragmentationScored), Some(Slot { host: 1, gpu: 0 }));
+        assert_eq!(first(Heuristic::Leftover), Some(Slot { host: 1, gpu: 0 }));
     }
 
     #[test]
     fn nothing_fits_nowhere() {
-        for rule in RULES {
-            let mut packer = Packer::new(rule, Vec::new(), Workload::of(&[]));
+        for heuristic in HEURISTICS {
+            let mut packer = Packer::new(heuristic, Vec::new(), Workload::of(&[]));
             assert_eq!(packer.place(&pod(1, 1, 500)), None);
-            let mut packer = Packer::new(rule, vec![host(0, 1)], Workload::of(&[]));
+            let mut packer = Packer::new(heuristic, vec![host(0, 1)], Workload::of(&[]));
             assert_eq!(packer.place(&pod(1, 1, 500)), None);
-            assert_eq!(packer.place(&pod(0, 1, 500)), Some(Spot { host: 0, gpu: 0 }));
+            assert_eq!(packer.place(&pod(0, 1, 500)), Some(Slot { host: 0, gpu: 0 }));
         }
     }
 }
