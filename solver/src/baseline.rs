@@ -1,5 +1,5 @@
 //! Two schedulers to compare with, each a function from a round to a plan that
-//! passes [`check`](crate::check()): every job for itself, in the order of
+//! passes [`check`](crate::audit::check()): every job for itself, in the order of
 //! submission, on machines of its own.
 //!
 //! [`greedy`] takes the cheapest spot that is free, waits where there is none,
@@ -16,7 +16,7 @@ use spotwise_model::resources::Free;
 use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, Money, Offer, OfferKey, Placement, Plan, Share};
 
-use crate::input::{PlanInput, PlanJob, PoolLimit, RunningJob};
+use crate::statement::input::{PlanInput, PlanJob, PoolLimit, RunningJob};
 
 /// Cheapest free spot, else wait; on demand when the deadline asks for it.
 pub fn greedy(input: &PlanInput) -> Plan {

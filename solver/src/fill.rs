@@ -7,14 +7,14 @@ use spotwise_model::id::PoolName;
 use spotwise_model::plan::{Method, Reservation};
 use spotwise_model::{JobId, OfferKey, Plan, WaitReason};
 
-use crate::ask::{Ask, Want};
-use crate::check::check;
-use crate::input::PlanInput;
+use crate::answer::quote::quotes_of_placed;
+use crate::audit::check::check;
 use crate::plan::{PlanReport, placement, purchases};
-use crate::quote::quotes_of_placed;
 use crate::room::{Draft, Fit, Room, Seat};
-use crate::round::Round;
-use crate::scarcity::Scarcity;
+use crate::statement::ask::{Ask, Want};
+use crate::statement::input::PlanInput;
+use crate::statement::round::Round;
+use crate::statement::scarcity::Scarcity;
 
 /// A place that costs so many times the job's cheapest one is left to the program: maybe
 /// it is better to wait.
@@ -147,7 +147,7 @@ impl Filler<'_, '_> {
     }
 
     /// What a job pays for a machine of its own.
-    fn alone(&self, ask: &Ask<'_>, pair: &crate::ask::Pair) -> f64 {
+    fn alone(&self, ask: &Ask<'_>, pair: &crate::statement::ask::Pair) -> f64 {
         let life = self.round.lifetime(pair.listing(), pair.bucket());
         let listing = self.round.market.listings.get(pair.listing());
         pair.extra() + listing.map_or(0.0, |listing| listing.marginal(life)) * f64::from(ask.nodes)

@@ -11,7 +11,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use spotwise_model::time::after;
 
-use crate::value::before;
+use crate::statement::value::before;
 
 /// A job in a graph, under any kind of name.
 #[derive(Clone, Debug)]

@@ -7,22 +7,22 @@ use std::time::Duration;
 use spotwise_model::plan::{Method, Target};
 use spotwise_model::{JobId, OfferKey, Placement, Plan, WaitReason};
 
-use crate::ask::{Ask, Pair};
-use crate::band_report::{self, BandReport};
-use crate::check::check;
-use crate::decompose::{Scene, ascend, build, improve};
-use crate::explain::{wait_reason, why};
-use crate::greedy::{fill, greedy};
-use crate::input::PlanInput;
-use crate::market::{Listing, fraction};
-use crate::moves::moves;
+use crate::answer::band_report::{self, BandReport};
+use crate::answer::explain::{wait_reason, why};
+use crate::answer::moves::moves;
+use crate::answer::quote::first_quotes;
+use crate::audit::check::check;
 use crate::parallel::in_chunks;
-use crate::prices::{Prices, Shortage, shortages};
-use crate::program::{columns, is_worth_it, patience, solve};
-use crate::quote::first_quotes;
 use crate::room::{Draft, Room, Seat, objective};
-use crate::round::Round;
-use crate::scarcity::Scarcity;
+use crate::search::decompose::{Scene, ascend, build, improve};
+use crate::search::greedy::{fill, greedy};
+use crate::search::program::{columns, is_worth_it, patience, solve};
+use crate::statement::ask::{Ask, Pair};
+use crate::statement::input::PlanInput;
+use crate::statement::market::{Listing, fraction};
+use crate::statement::prices::{Prices, Shortage, shortages};
+use crate::statement::round::Round;
+use crate::statement::scarcity::Scarcity;
 
 /// Relative difference below which two objectives are equal: HiGHS works to
 /// 1e-6.

@@ -2,12 +2,12 @@
 //! hazards of the zones as it goes.
 
 use super::{FIFTHS, Place, Policy, View};
-use crate::horizon::{Horizon, On, Stand, Terms, Zone, ZoneNow, age, regions};
+use crate::spot::horizon::{Horizon, On, Stand, Terms, Zone, ZoneNow, age, regions};
 
 /// Hazards are fitted and the table is solved again after so many hours.
 const REFIT_HOURS: f64 = 3.0;
 
-/// Chooses the way with the least expected dollars ([`crate::horizon`]).
+/// Chooses the way with the least expected dollars ([`crate::spot::horizon`]).
 #[derive(Clone, Debug, Default)]
 pub struct Spotwise {
     horizon: Option<Horizon>,

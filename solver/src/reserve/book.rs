@@ -2,12 +2,12 @@
 
 use spotwise_model::{JobId, Share};
 
-use crate::ask::{Ask, Want};
-use crate::ends::{Leaving, SAME};
-use crate::reserved::{Kept, Reserved};
 use crate::room::Room;
 use crate::room::pools::Need;
-use crate::round::Round;
+use crate::statement::ask::{Ask, Want};
+use crate::statement::ends::{Leaving, SAME};
+use crate::statement::reserved::{Kept, Reserved};
+use crate::statement::round::Round;
 
 /// Where a job may have room.
 pub(super) struct Place {

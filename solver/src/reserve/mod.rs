@@ -20,15 +20,15 @@ use spotwise_model::id::PoolName;
 use spotwise_model::plan::Reservation;
 use spotwise_model::time::{after, between, hours, whole_second};
 
-use crate::ask::{Ask, Pair};
-use crate::choice::{Case, appraise};
-use crate::ends::leaving;
-use crate::reserved::{Kept, Reserved};
 use crate::room::cheapest::{Found, cheapest};
 use crate::room::pools::Need;
 use crate::room::{Draft, Room};
-use crate::round::Round;
-use crate::value::{Estimate, Standing, affordable, kind_allows};
+use crate::statement::ask::{Ask, Pair};
+use crate::statement::choice::{Case, appraise};
+use crate::statement::ends::leaving;
+use crate::statement::reserved::{Kept, Reserved};
+use crate::statement::round::Round;
+use crate::statement::value::{Estimate, Standing, affordable, kind_allows};
 use book::{Book, Place};
 
 /// Reservations at once: each is one more limit for every layer of the round.

@@ -3,11 +3,11 @@
 use spotwise_model::plan::Reservation;
 
 use super::reserve;
-use crate::ask::Ask;
-use crate::input::PlanInput;
-use crate::market::Market;
-use crate::round::Round;
-use crate::scarcity::{self, Scarcity};
+use crate::statement::ask::Ask;
+use crate::statement::input::PlanInput;
+use crate::statement::market::Market;
+use crate::statement::round::Round;
+use crate::statement::scarcity::{self, Scarcity};
 
 impl<'a> Round<'a> {
     pub(crate) fn new(input: &'a PlanInput) -> Self {

@@ -9,8 +9,8 @@ use spotwise_model::spec::Work;
 use spotwise_model::time::after;
 use spotwise_model::{InstanceId, JobId, Offer, Plan, WaitReason};
 
-use crate::fixture::{HOUR, at, input, instance, job, on_demand, spec};
-use crate::round::Round;
+use crate::statement::round::Round;
+use crate::tests::fixture::{HOUR, at, input, instance, job, on_demand, spec};
 use crate::{PlanInput, PlanJob, PoolLimit, RunningJob, Violation, check, plan};
 
 const MINUTE: u64 = 60;

@@ -1,7 +1,7 @@
 //! The cheapest place for one job in the room that is left.
 
 use super::{Fit, Room};
-use crate::ask::{Ask, Want};
+use crate::statement::ask::{Ask, Want};
 
 /// What a job finds.
 pub(crate) enum Found {

@@ -8,11 +8,11 @@ use spotwise_model::mig::MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{NodeShape, Share};
 
-use crate::ask::Want;
-use crate::ends::{Leaving, SAME};
-use crate::input::PoolLimit;
-use crate::reserved::{Kept, Reserved};
-use crate::round::Round;
+use crate::statement::ask::Want;
+use crate::statement::ends::{Leaving, SAME};
+use crate::statement::input::PoolLimit;
+use crate::statement::reserved::{Kept, Reserved};
+use crate::statement::round::Round;
 
 /// CPU, memory and GPUs by each measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

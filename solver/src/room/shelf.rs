@@ -5,9 +5,9 @@ use spotwise_model::resources::Free;
 use spotwise_model::{NodeShape, Share};
 
 use super::Slot;
-use crate::ask::Want;
-use crate::ends::SAME;
-use crate::market::Listing;
+use crate::statement::ask::Want;
+use crate::statement::ends::SAME;
+use crate::statement::market::Listing;
 
 /// The machines of one listing.
 #[derive(Clone, Debug)]

@@ -5,9 +5,9 @@ use spotwise_model::{NodeShape, Share};
 
 use super::Room;
 use super::shelf::{Bin, Left, Shelf};
-use crate::ends::{Leaving, SAME};
-use crate::market::Listing;
-use crate::reserved::Reserved;
+use crate::statement::ends::{Leaving, SAME};
+use crate::statement::market::Listing;
+use crate::statement::reserved::Reserved;
 
 /// What is left of a machine at an hour, when those who run on it and are expected to
 /// be gone by then are gone. A GPU that is parted counts again once all are.

@@ -1,0 +1,3 @@
+//! Whether a plan is one, and how near it comes to the best.
+
+pub(crate) mod check;

@@ -1,0 +1,402 @@
+//! What every job wants under some prices, and what the prices become by it.
+
+use spotwise_model::mig::FRESH_MEASURES;
+use spotwise_model::resources::GPU_UNITS;
+use spotwise_model::{NodeShape, Share};
+
+use crate::parallel::in_chunks;
+use crate::statement::ask::{Ask, Pair};
+use crate::statement::market::Listing;
+use crate::statement::prices::{
+    ListingPrice, Prices, RESOURCES, add, dot, left_of, most, parts, pool_left, sum, takes, whole,
+};
+use crate::statement::round::Round;
+
+/// Jobs that one thread prices at a time.
+const CHUNK: usize = 4_096;
+
+/// What stays the same from step to step.
+pub(crate) struct Scene<'r, 'a> {
+    round: &'r Round<'a>,
+    /// Jobs that have any pair.
+    pub(crate) asking: usize,
+    listings: Vec<Scope>,
+    /// Whether a pair's cost is one look into that table: nothing runs yet, and
+    /// no pool has a limit.
+    plain: bool,
+    /// Whether any job takes a slice.
+    slices: bool,
+    /// The part of a machine that each kind of each ask takes with all nodes.
+    factors: Vec<Box<[f64]>>,
+    pool_left: Vec<[u64; RESOURCES]>,
+    /// What all jobs would pay at most for all that a pool has left.
+    pool_worth: f64,
+}
+
+/// A listing as the prices see it.
+struct Scope {
+    openable: f64,
+    /// What jobs would pay for one of its machines on average: the measure of a
+    /// step.
+    worth: f64,
+    weights: [f64; RESOURCES],
+    pool: Option<usize>,
+    machines_used: f64,
+    /// What is left on its running machines, all together and the most on one.
+    left: [u64; RESOURCES],
+    most: [u64; RESOURCES],
+}
+
+/// What all jobs want under some prices.
+#[derive(Clone, Debug)]
+pub(crate) struct Demand {
+    /// What they pay, or lose by waiting.
+    dollars: f64,
+    /// Machines to open, by listing.
+    opened: Vec<f64>,
+    /// Parts of what running machines have left, by listing.
+    used: Vec<[f64; RESOURCES]>,
+    pools: Vec<[f64; RESOURCES]>,
+}
+
+/// Dollars of a machine of each listing and lifetime.
+pub(crate) struct Table(Vec<f64>);
+
+impl<'r, 'a> Scene<'r, 'a> {
+    pub(crate) fn new(round: &'r Round<'a>) -> Self {
+        let slices = round.asks.iter().any(Ask::takes_slice);
+        let weights = weights(round, slices);
+        let factors = factors(round, slices, &weights);
+        let worths = worths(round, &factors);
+        let names: Vec<_> = round.market.limits.keys().collect();
+        let listings = round.market.listings.iter().map(|listing| {
+            let pool = names.iter().position(|name| **name == &listing.offer.key.pool);
+            let left = listing.used.iter().map(|(_, free)| left_of(free));
+            Scope {
+                openable: listing.openable() as f64,
+                worth: worths.get(listing.group).copied().unwrap_or(0.0),
+                weights: weights.get(listing.group).copied().unwrap_or_default(),
+                pool,
+                left: left.clone().fold([0; RESOURCES], sum),
+                most: left.fold([0; RESOURCES], most),
+                machines_used: listing.used.len() as f64,
+            }
+        });
+        let listings: Vec<Scope> = listings.collect();
+        let limits = round.market.limits.values();
+        let pool_left = limits.map(|limit| {
+            let gpus = limit.gpus.map_or(u64::MAX, |gpus| u64::from(gpus) * GPU_UNITS);
+            pool_left(limit, gpus)
+        });
+        Self {
+            round,
+            asking: round.asks.iter().filter(|ask| !ask.pairs.is_empty()).count(),
+            plain: listings.iter().all(|scope| scope.pool.is_none() && scope.machines_used <= 0.0),
+            listings,
+            slices,
+            factors,
+            pool_left: pool_left.collect(),
+            pool_worth: round.asks.iter().map(|ask| ask.wait).sum(),
+        }
+    }
+
+    /// Nothing is scarce.
+    pub(crate) fn start(&self) -> Prices {
+        let free = |scope: &Scope| ListingPrice { weights: scope.weights, ..Default::default() };
+        Prices {
+            listings: self.listings.iter().map(free).collect(),
+            pools: vec![[0.0; RESOURCES]; self.pool_left.len()],
+        }
+    }
+
+    pub(crate) fn table(&self, prices: &Prices) -> Table {
+        let rows = self.round.market.listings.iter().zip(&self.round.lifetimes);
+        let rows = rows.zip(&self.listings).zip(&prices.listings);
+        let machines = rows.flat_map(|(((listing, lives), scope), price)| {
+            let none = if scope.openable > 0.0 { 0.0 } else { f64::INFINITY };
+            lives.iter().map(move |life| listing.marginal(*life) + price.shortage + none)
+        });
+        Table(machines.collect())
+    }
+
+    /// What each pair of a job costs under the prices, into `dollars`.
+    pub(crate) fn offered(
+        &self,
+        table: &Table,
+        prices: &Prices,
+        at: usize,
+        ask: &Ask<'_>,
+        dollars: &mut Vec<f64>,
+    ) {
+        let factors = self.factors.get(at).map_or(&[][..], |kinds| kinds);
+        let machine = |pair: &Pair| table.0.get(pair.cell()).copied().unwrap_or(f64::INFINITY);
+        let opened = |pair: &Pair| {
+            factors.get(pair.kind()).map_or(f64::INFINITY, |factor| machine(pair) * factor)
+        };
+        dollars.clear();
+        if let (true, [factor]) = (self.plain, factors) {
+            dollars.extend(ask.pairs.iter().map(|pair| pair.extra() + machine(pair) * factor));
+        } else if self.plain {
+            dollars.extend(ask.pairs.iter().map(|pair| pair.extra() + opened(pair)));
+        } else {
+            let special = |pair| self.special(prices, ask, pair, opened(pair));
+            let of = |pair| special(pair).map_or(f64::INFINITY, |(dollars, _)| dollars);
+            dollars.extend(ask.pairs.iter().map(of));
+        }
+    }
+
+    /// What a pair costs where there are running machines or a pool's limit,
+    /// and how many of its nodes would go to running machines.
+    fn special(
+        &self,
+        prices: &Prices,
+        ask: &Ask<'_>,
+        pair: &Pair,
+        opened: f64,
+    ) -> Option<(f64, f64)> {
+        let scope = self.listings.get(pair.listing())?;
+        let price = prices.listings.get(pair.listing())?;
+        let want = ask.want(pair);
+        let listing = self.round.market.listings.get(pair.listing())?;
+        let takes = takes_of(&want.share, &listing.offer.shape, self.slices);
+        let nodes = f64::from(ask.nodes);
+        let fits = takes.iter().zip(&scope.most).all(|(take, most)| take <= most);
+        let one_opened = opened / nodes;
+        let one_used = if fits && scope.machines_used > 0.0 {
+            self.round.share_cost(&want) + dot(&price.used, &parts(takes, scope.left))
+        } else {
+            f64::INFINITY
+        };
+        let on_used = if one_used < one_opened { nodes.min(scope.machines_used) } else { 0.0 };
+        let mut dollars = pair.extra();
+        if on_used > 0.0 {
+            dollars += one_used * on_used;
+        }
+        if on_used < nodes {
+            dollars += one_opened * (nodes - on_used);
+        }
+        if let Some(pool) = scope.pool {
+            let parts = parts(takes, *self.pool_left.get(pool)?);
+            dollars += nodes * dot(prices.pools.get(pool)?, &parts);
+        }
+        Some((dollars, on_used))
+    }
+
+    /// What the jobs want, each with the number of jobs like it, and each standing for
+    /// `weight` of them. A job's wish is
+    /// spread over what costs little more than its best, within `spread` of what
+    /// a machine is worth: else all jobs would rush from one offer to the next.
+    pub(crate) fn demand(
+        &self,
+        prices: &Prices,
+        asking: &[(usize, f64)],
+        weight: f64,
+        spread: f64,
+    ) -> Demand {
+        let table = self.table(prices);
+        let none = Demand {
+            dollars: 0.0,
+            opened: vec![0.0; self.listings.len()],
+            used: vec![[0.0; RESOURCES]; self.listings.len()],
+            pools: vec![[0.0; RESOURCES]; self.pool_left.len()],
+        };
+        let parts = in_chunks(asking, CHUNK, |_, chunk| {
+            let mut demand = none.clone();
+            let mut dollars = Vec::new();
+            for (at, count) in chunk {
+                let Some(ask) = self.round.asks.get(*at) else { continue };
+                self.offered(&table, prices, *at, ask, &mut dollars);
+                let (at, count) = (*at, *count);
+                let wishes = Wishes { scene: self, table: &table, prices, at, ask, count };
+                wishes.add(&mut demand, &dollars, spread);
+            }
+            demand
+        });
+        let mut demand = parts.into_iter().reduce(Demand::plus).unwrap_or(none);
+        demand.scale(weight);
+        demand
+    }
+
+    /// The part of a machine that a pair takes with all nodes.
+    pub(crate) fn factor(&self, at: usize, pair: &Pair) -> f64 {
+        self.factors.get(at).and_then(|kinds| kinds.get(pair.kind())).copied().unwrap_or(0.0)
+    }
+
+    /// No plan costs less than what all jobs pay, less what is scarce.
+    pub(crate) fn bound(&self, prices: &Prices, demand: &Demand) -> f64 {
+        let listings =
+            prices.listings.iter().zip(&self.listings).map(|(price, scope)| {
+                price.shortage * scope.openable + price.used.iter().sum::<f64>()
+            });
+        demand.dollars - listings.sum::<f64>() - prices.pools.iter().flatten().sum::<f64>()
+    }
+
+    /// Makes dearer what is short, and cheaper what is left over.
+    pub(crate) fn step(&self, prices: &mut Prices, demand: &Demand, length: f64) {
+        let moved = |price: f64, worth: f64, excess: f64| {
+            (price + length * worth * excess.clamp(-1.0, 1.0)).max(0.0)
+        };
+        let rows = prices.listings.iter_mut().zip(&self.listings);
+        for ((price, scope), (opened, used)) in rows.zip(demand.opened.iter().zip(&demand.used)) {
+            if scope.openable > 0.0 {
+                let excess = (opened - scope.openable) / scope.openable;
+                price.shortage = moved(price.shortage, scope.worth, excess);
+            }
+            let all = scope
+                .left
+                .iter()
+                .zip(&scope.most)
+                .map(|(all, most)| if *most > 0 { *all as f64 / *most as f64 } else { 0.0 });
+            for ((price, used), machines) in price.used.iter_mut().zip(used).zip(all) {
+                *price = moved(*price, scope.worth * machines, used - 1.0);
+            }
+        }
+        for (price, part) in prices.pools.iter_mut().zip(&demand.pools) {
+            for (price, part) in price.iter_mut().zip(part) {
+                *price = moved(*price, self.pool_worth, part - 1.0);
+            }
+        }
+    }
+}
+
+/// What one job wants under some prices.
+struct Wishes<'s, 'r, 'a> {
+    scene: &'s Scene<'r, 'a>,
+    table: &'s Table,
+    prices: &'s Prices,
+    at: usize,
+    ask: &'s Ask<'a>,
+    /// Jobs like it, itself among them.
+    count: f64,
+}
+
+impl Wishes<'_, '_, '_> {
+    /// Adds them, `dollars` being what each pair costs.
+    fn add(&self, demand: &mut Demand, dollars: &[f64], spread: f64) {
+        let (scene, ask) = (self.scene, self.ask);
+        let best = dollars.iter().copied().fold(ask.wait, f64::min);
+        demand.dollars += best * self.count;
+        let priced = || dollars.iter().copied().zip(ask.pairs.iter());
+        let Some((_, cheapest)) =
+            priced().find(|(dollars, _)| *dollars <= best).or(priced().next())
+        else {
+            return;
+        };
+        let worth = scene.listings.get(cheapest.listing()).map_or(0.0, |scope| scope.worth);
+        let width = (spread * worth * scene.factor(self.at, cheapest)).max(1e-9);
+        let near = || priced().filter(|(dollars, _)| *dollars < best + width);
+        let share = |dollars: f64| (1.0 - (dollars - best) / width).max(0.0).powi(2);
+        let all = share(ask.wait) + near().map(|(dollars, _)| share(dollars)).sum::<f64>();
+        for (dollars, pair) in near() {
+            self.want(demand, pair, self.count * share(dollars) / all);
+        }
+    }
+
+    fn want(&self, demand: &mut Demand, pair: &Pair, part: f64) -> Option<()> {
+        let (scene, ask) = (self.scene, self.ask);
+        let factor = scene.factor(self.at, pair);
+        let opened = demand.opened.get_mut(pair.listing())?;
+        if scene.plain {
+            *opened += part * factor;
+            return None;
+        }
+        let scope = scene.listings.get(pair.listing())?;
+        let machine = self.table.0.get(pair.cell())?;
+        let (_, on_used) = scene.special(self.prices, ask, pair, factor * machine)?;
+        let nodes = f64::from(ask.nodes);
+        *opened += part * factor * (1.0 - on_used / nodes);
+        let listing = scene.round.market.listings.get(pair.listing())?;
+        let takes = takes_of(&ask.share(pair), &listing.offer.shape, scene.slices);
+        add(demand.used.get_mut(pair.listing())?, parts(takes, scope.left), part * on_used);
+        if let Some(pool) = scope.pool {
+            let parts = parts(takes, *scene.pool_left.get(pool)?);
+            add(demand.pools.get_mut(pool)?, parts, part * nodes);
+        }
+        Some(())
+    }
+}
+
+impl Demand {
+    fn plus(mut self, other: Self) -> Self {
+        self.dollars += other.dollars;
+        for (a, b) in self.opened.iter_mut().zip(other.opened) {
+            *a += b;
+        }
+        for (a, b) in self.used.iter_mut().zip(other.used) {
+            add(a, b, 1.0);
+        }
+        for (a, b) in self.pools.iter_mut().zip(other.pools) {
+            add(a, b, 1.0);
+        }
+        self
+    }
+
+    fn scale(&mut self, by: f64) {
+        self.dollars *= by;
+        let rows = self.used.iter_mut().chain(&mut self.pools).flatten();
+        for part in self.opened.iter_mut().chain(rows) {
+            *part *= by;
+        }
+    }
+}
+
+/// By which resource a group's machines fill up: that which its jobs together
+/// take the largest part of.
+fn weights(round: &Round<'_>, slices: bool) -> Vec<[f64; RESOURCES]> {
+    let first = |group: &Vec<usize>| round.market.listings.get(*group.first()?);
+    let machines: Vec<_> = round.market.groups.iter().map(first).collect();
+    let mut takes_all = vec![[0.0; RESOURCES]; machines.len()];
+    for ask in &round.asks {
+        for kind in ask.kinds.iter() {
+            if let (Some(sum), Some(Some(machine))) =
+                (takes_all.get_mut(kind.group), machines.get(kind.group))
+            {
+                let takes = takes_of(&kind.share, &machine.offer.shape, slices);
+                add(sum, parts(takes, whole(machine)), f64::from(ask.nodes));
+            }
+        }
+    }
+    let fullest = |sums: [f64; RESOURCES]| {
+        let most = sums.iter().copied().fold(0.0, f64::max);
+        let first = sums.iter().position(|sum| *sum >= most).unwrap_or(0);
+        std::array::from_fn(|r| f64::from(u8::from(r == first)))
+    };
+    takes_all.into_iter().map(fullest).collect()
+}
+
+fn factors(round: &Round<'_>, slices: bool, weights: &[[f64; RESOURCES]]) -> Vec<Box<[f64]>> {
+    let of = |ask: &Ask<'_>, share: &Share, group: usize| {
+        let first = *round.market.groups.get(group)?.first()?;
+        let listing: &Listing<'_> = round.market.listings.get(first)?;
+        let parts = parts(takes_of(share, &listing.offer.shape, slices), whole(listing));
+        Some(f64::from(ask.nodes) * dot(weights.get(group)?, &parts))
+    };
+    let ask = |ask: &Ask<'_>| {
+        ask.kinds.iter().map(|kind| of(ask, &kind.share, kind.group).unwrap_or(0.0)).collect()
+    };
+    round.asks.iter().map(ask).collect()
+}
+
+/// What waiting jobs would pay for a machine of each group, on average.
+fn worths(round: &Round<'_>, factors: &[Box<[f64]>]) -> Vec<f64> {
+    let mut sums = vec![(0.0, 0.0); round.market.groups.len()];
+    for (ask, factors) in round.asks.iter().zip(factors) {
+        for (kind, factor) in ask.kinds.iter().zip(factors) {
+            if let Some((dollars, machines)) = sums.get_mut(kind.group) {
+                *dollars += ask.wait;
+                *machines += factor;
+            }
+        }
+    }
+    sums.into_iter().map(|(dollars, n)| if n > 0.0 { dollars / n } else { 0.0 }).collect()
+}
+
+/// What a share takes. Where nobody takes a slice one measure says it all: the
+/// others stay without a price.
+fn takes_of(share: &Share, shape: &NodeShape, slices: bool) -> [u64; RESOURCES] {
+    let mut takes = takes(share, shape);
+    if !slices {
+        takes.iter_mut().take(FRESH_MEASURES).skip(1).for_each(|same| *same = 0);
+    }
+    takes
+}

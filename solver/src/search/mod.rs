@@ -1,0 +1,5 @@
+//! The ways to a plan: one job after the other, prices, the integer program.
+
+pub(crate) mod decompose;
+pub(crate) mod greedy;
+pub(crate) mod program;

@@ -1,0 +1,342 @@
+//! What each job of a round may take, what that costs, and what deciding needs of
+//! it beside.
+//!
+//! A round of 100,000 jobs and 1,000 offers has 25 million pairs: a pair is 20
+//! bytes here, and what an explanation needs is reckoned again for its job.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use spotwise_model::time::hours;
+use spotwise_model::{JobId, Share};
+
+use crate::parallel::in_chunks;
+use crate::statement::choice::{Case, appraise, hourly, options, weight};
+use crate::statement::ends::{Reach, reach};
+use crate::statement::input::{PlanInput, PlanJob};
+use crate::statement::later::Later;
+use crate::statement::market::{Listing, Market};
+use crate::statement::value::{Estimate, Standing, affordable, kind_allows};
+
+/// Lifetimes within this ratio count as one (as the longest of them).
+pub(crate) const BUCKET_RATIO: f64 = 1.25;
+
+/// Lifetimes that are told apart, from a second on: 1.25 to the 127th seconds
+/// are 60,000 years.
+const BUCKETS: usize = 128;
+
+/// Least number of jobs that are worth a thread.
+const LEAST_CHUNK: usize = 512;
+
+/// Most chunks: each keeps the lifetimes that it saw.
+const MOST_CHUNKS: usize = 16;
+
+/// A job on an offer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pair {
+    listing: u32,
+    /// Where its lifetime is in a table of all lifetimes of all listings.
+    cell: u32,
+    /// Which of the listing's lifetimes its machines get, from the shortest.
+    bucket: u16,
+    /// Which of the job's shares it takes.
+    kind: u16,
+    /// Expected hours on the machines.
+    hours: f32,
+    /// Dollars beyond what the machines cost.
+    extra: f32,
+}
+
+impl Pair {
+    pub(crate) const fn listing(&self) -> usize {
+        self.listing as usize
+    }
+
+    pub(crate) const fn cell(&self) -> usize {
+        self.cell as usize
+    }
+
+    pub(crate) const fn bucket(&self) -> usize {
+        self.bucket as usize
+    }
+
+    pub(crate) const fn kind(&self) -> usize {
+        self.kind as usize
+    }
+
+    pub(crate) fn hours(&self) -> f64 {
+        f64::from(self.hours)
+    }
+
+    pub(crate) fn extra(&self) -> f64 {
+        f64::from(self.extra)
+    }
+
+    pub(crate) fn charge(&mut self, dollars: f64) {
+        self.extra += dollars as f32;
+    }
+}
+
+/// What a job takes of each machine of a group of listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) group: usize,
+    pub(crate) share: Share,
+}
+
+/// One job of the round.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) job: &'a PlanJob,
+    /// Its place among the round's asks.
+    pub(crate) number: usize,
+    pub(crate) nodes: u32,
+    /// The last moment at which on-demand still meets its deadline.
+    pub(crate) latest_start: Timestamp,
+    /// What it costs to leave it waiting although it has pairs, in dollars.
+    pub(crate) wait: f64,
+    pub(crate) kinds: Arc<[Kind]>,
+    /// What it may take now and what is there, in the order of the listings.
+    pub(crate) pairs: Arc<[Pair]>,
+    /// Whether it has no pair because nothing that holds it is free, and not by choice.
+    pub(crate) blocked: bool,
+    /// Whether anything is better than waiting.
+    pub(crate) must_go: bool,
+    reach: Reach,
+    /// Whether its pairs carry the operator's wishes.
+    pub(crate) wished: bool,
+    /// What it may take later.
+    pub(crate) later: Later,
+    pub(crate) stake: Stake,
+}
+
+/// What waiting costs a job, before the lifetimes of machines are known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stake {
+    pub(crate) must_go: bool,
+    /// Whether it waits for spot where it gets none, rather than go on demand now.
+    pub(crate) may_wait: bool,
+    /// Dollars of its way out on on-demand.
+    pub(crate) way_out: f64,
+    /// The most that the operator's wishes cost it.
+    pub(crate) wishes: f64,
+    /// Dollars an hour of its machines, by its weight.
+    pub(crate) hourly: f64,
+}
+
+/// A pair with what it takes, ready to be put on machines.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Want {
+    pub(crate) listing: usize,
+    pub(crate) share: Share,
+    pub(crate) bucket: usize,
+    pub(crate) nodes: u32,
+    pub(crate) hours: f64,
+    pub(crate) extra: f64,
+    /// Which ask it is of; none of them for a running job that moves.
+    pub(crate) number: usize,
+    /// Hours from now until it is gone at the latest; infinite where nobody knows.
+    pub(crate) ends: f64,
+    /// The same with a guess where nobody knows.
+    pub(crate) expects: f64,
+}
+
+impl<'a> Ask<'a> {
+    /// The same for a job that is like this one.
+    pub(crate) fn of(&self, job: &'a PlanJob, number: usize) -> Self {
+        Self {
+            job,
+            number,
+            kinds: Arc::clone(&self.kinds),
+            pairs: Arc::clone(&self.pairs),
+            later: self.later.clone(),
+            ..*self
+        }
+    }
+}
+
+impl Ask<'_> {
+    /// Who has the lower one goes first: by priority, then least slack, then id.
+    pub(crate) fn rank(&self) -> (Reverse<i32>, Timestamp, JobId) {
+        (Reverse(self.job.spec.priority), self.latest_start, self.job.id)
+    }
+
+    /// How long it stays where it is expected to stay so many hours.
+    pub(crate) const fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// Dollars an hour of its machines, by its weight.
+    pub(crate) const fn hourly(&self) -> f64 {
+        self.stake.hourly
+    }
+
+    /// What a pair takes.
+    pub(crate) fn want(&self, pair: &Pair) -> Want {
+        Want {
+            listing: pair.listing(),
+            share: self.share(pair),
+            bucket: pair.bucket(),
+            nodes: self.nodes,
+            hours: pair.hours(),
+            extra: pair.extra(),
+            number: self.number,
+            ends: self.reach.ends(pair.hours()),
+            expects: self.reach.expects(pair.hours()),
+        }
+    }
+
+    /// What each node takes on a pair's machines.
+    pub(crate) fn share(&self, pair: &Pair) -> Share {
+        self.kinds.get(pair.kind()).map(|kind| kind.share).unwrap_or_default()
+    }
+
+    /// Whether it takes a slice of a GPU anywhere.
+    pub(crate) fn takes_slice(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.share.mig.is_some())
+    }
+
+    /// Its pair with a listing.
+    pub(crate) fn pair_on(&self, listing: usize) -> Option<&Pair> {
+        self.pairs.get(self.pair_index(listing)?)
+    }
+
+    /// Where its pair with a listing is.
+    pub(crate) fn pair_index(&self, listing: usize) -> Option<usize> {
+        self.pairs.binary_search_by_key(&listing, Pair::listing).ok()
+    }
+}
+
+/// The longest hours seen in each bucket of each listing; 0 where none is.
+pub(crate) type Longest = Vec<[f32; BUCKETS]>;
+
+pub(crate) fn value<'a>(
+    jobs: &[&'a PlanJob],
+    input: &'a PlanInput,
+    market: &Market<'_>,
+) -> (Vec<Ask<'a>>, Longest) {
+    let none = || vec![[0.0_f32; BUCKETS]; market.listings.len()];
+    let parts = in_chunks(jobs, LEAST_CHUNK.max(jobs.len().div_ceil(MOST_CHUNKS)), |_, jobs| {
+        let mut longest = none();
+        let asks: Vec<Ask<'a>> =
+            jobs.iter().map(|job| ask(&appraise(job, input, market), market, input.now)).collect();
+        for pair in asks.iter().flat_map(|ask| ask.pairs.iter()) {
+            if let Some(life) =
+                longest.get_mut(pair.listing()).and_then(|l| l.get_mut(pair.bucket()))
+            {
+                *life = life.max(pair.hours);
+            }
+        }
+        (asks, longest)
+    });
+    let mut asks = Vec::with_capacity(jobs.len());
+    let mut longest = none();
+    for (part, lives) in parts {
+        asks.extend(part);
+        for (life, other) in longest.iter_mut().flatten().zip(lives.into_iter().flatten()) {
+            *life = life.max(other);
+        }
+    }
+    (asks, longest)
+}
+
+/// Keeps of a valued job what deciding needs.
+fn ask<'a>(case: &Case<'a>, market: &Market<'_>, now: Timestamp) -> Ask<'a> {
+    let listings = &market.listings;
+    let mut kinds: Vec<Kind> = Vec::new();
+    let options = options(case, listings);
+    let mut pairs = Vec::with_capacity(options.len());
+    pairs.extend(options.iter().filter_map(|(estimate, lateness)| {
+        let group = listings.get(estimate.listing)?.group;
+        let kind = Kind { group, share: estimate.share };
+        let at = kinds.iter().position(|known| *known == kind).unwrap_or_else(|| {
+            kinds.push(kind);
+            kinds.len() - 1
+        });
+        let seconds = estimate.occupied.as_secs_f64().max(1.0);
+        // At least 0; what is beyond the last bucket is in it.
+        let bucket = ((seconds.ln() / BUCKET_RATIO.ln()) as usize).min(BUCKETS - 1);
+        Some(Pair {
+            listing: u32::try_from(estimate.listing).ok()?,
+            cell: 0,
+            bucket: u16::try_from(bucket).ok()?,
+            kind: u16::try_from(at).ok()?,
+            hours: (hours(estimate.occupied) as f32).max(f32::MIN_POSITIVE),
+            extra: *lateness as f32,
+        })
+    }));
+    let first = options.first().map(|(estimate, _)| *estimate);
+    // Waiting carries the most that a wish costs: wishes never make a job wait.
+    let wishes = options.iter().map(|(e, _)| case.extra_of(e, listings)).fold(0.0, f64::max);
+    let longest = case.estimates.iter().filter_map(|e| listings.get(e.listing));
+    let longest = longest.map(|listing| listing.changeover).max().unwrap_or_default();
+    Ask {
+        job: case.job,
+        number: 0,
+        nodes: case.nodes,
+        latest_start: case.latest_start(),
+        wait: 0.0,
+        kinds: kinds.into(),
+        blocked: pairs.is_empty() && is_blocked(case, listings),
+        pairs: pairs.into(),
+        must_go: case.must_go(),
+        reach: reach(case.job, longest),
+        wished: case.is_wished(),
+        later: Later::of(case, market, now),
+        stake: Stake {
+            must_go: case.must_go(),
+            may_wait: may_wait(case, &options, listings),
+            wishes,
+            way_out: case.net.as_ref().map_or(0.0, |net| net.bought) + wishes,
+            hourly: hourly(case, first, listings) * weight(case.job),
+        },
+    }
+}
+
+/// Whether machines hold a job and none of them is free.
+fn is_blocked(case: &Case<'_>, listings: &[Listing<'_>]) -> bool {
+    let mut suitable = case.estimates.iter().filter_map(|e| Some((e, listings.get(e.listing)?)));
+    let mut suits = false;
+    let free = suitable.any(|(e, listing)| {
+        let takes = kind_allows(case.job, listing) && affordable(case.job, e);
+        suits |= takes;
+        takes && listing.has_room(&e.share, case.nodes)
+    });
+    suits && !free
+}
+
+/// A job behind its pace that may go on demand now does, where it gets no spot.
+fn may_wait(case: &Case<'_>, options: &[(&Estimate, f64)], listings: &[Listing<'_>]) -> bool {
+    let stays = |e: &Estimate| listings.get(e.listing).is_some_and(|l| !l.is_spot());
+    case.standing == Standing::Ahead || !options.iter().any(|(e, _)| stays(e))
+}
+
+/// Numbers the buckets that are used from 0, and answers their lifetimes.
+pub(crate) fn settle_buckets(asks: &mut [Ask<'_>], longest: &Longest) -> Vec<Vec<f64>> {
+    let mut first = 0;
+    let numbers: Vec<(u32, [u16; BUCKETS])> = longest
+        .iter()
+        .map(|lives| {
+            let (start, mut next) = (first, 0);
+            let numbers = lives.map(|life| {
+                let number = next;
+                next += u16::from(life > 0.0);
+                number
+            });
+            first += u32::from(next);
+            (start, numbers)
+        })
+        .collect();
+    for pair in asks.iter_mut().flat_map(|ask| Arc::make_mut(&mut ask.pairs)) {
+        let Some((start, numbers)) = numbers.get(pair.listing()) else { continue };
+        pair.bucket = numbers.get(pair.bucket()).copied().unwrap_or(0);
+        pair.cell = start + u32::from(pair.bucket);
+    }
+    longest
+        .iter()
+        .map(|lives| {
+            lives.iter().filter(|life| **life > 0.0).map(|life| f64::from(*life)).collect()
+        })
+        .collect()
+}
