@@ -27,7 +27,9 @@ mod tests;
 
 pub use answer::band_report::BandReport;
 pub use answer::quote::quote;
-pub use audit::check::{Violation, Worth, check, worth};
+pub use audit::check::check;
+pub use audit::violation::Violation;
+pub use audit::worth::{Worth, worth};
 pub use fill::{Guide, fill};
 pub use plan::{PlainAnswer, PlanReport, plain_program, plan, plan_until};
 pub use spot::forecast::Forecast;

@@ -10,7 +10,7 @@ use spotwise_model::{CapacityType, Money, Offer, Share, WaitReason};
 
 use crate::answer::band_report::paid_more;
 use crate::reserve::start_of;
-use crate::room::Room;
+use crate::room::machines::Room;
 use crate::statement::ask::{Ask, Pair};
 use crate::statement::choice::{Case, appraise, cheapest_spot};
 use crate::statement::ends::SAME;

@@ -11,7 +11,7 @@ use spotwise_model::time::{after, between, hours};
 use spotwise_model::{CapacityType, JobId};
 
 use crate::answer::band_report::Elsewhere;
-use crate::room::Room;
+use crate::room::machines::Room;
 use crate::statement::ask::Want;
 use crate::statement::choice::listing_of;
 use crate::statement::input::{PlanJob, RunningJob};

@@ -9,7 +9,7 @@ use spotwise_model::time::{after, between, hours, whole_second};
 use spotwise_model::{CapacityType, JobId, Money, Placement};
 
 use crate::answer::explain::{alternatives, unschedulable};
-use crate::audit::check::reserved::{Stay, takes_kept};
+use crate::audit::reserved::{Stay, takes_kept};
 use crate::parallel::in_chunks;
 use crate::room::pools::Need;
 use crate::statement::ask::Ask;

@@ -6,7 +6,9 @@
 //! does not ask for; no cheapest way does that, since not to have started is as
 //! good for the job and costs less.
 
-use super::{FIFTHS, Job, Market, Place};
+use super::job::{FIFTHS, Job};
+use super::market::Market;
+use super::place::Place;
 
 /// More than any cost, and far from overflow.
 const NEVER: i64 = i64::MAX / 4;

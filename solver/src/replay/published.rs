@@ -2,7 +2,10 @@
 //! by choice; when idle and two more starts just fit, the job goes on demand to
 //! the end (the safety net); then [`View::last_check`].
 
-use super::{FIFTHS, Place, Policy, View};
+use super::job::FIFTHS;
+use super::place::Place;
+use super::policy::Policy;
+use super::view::View;
 
 /// On demand until done.
 #[derive(Clone, Copy, Debug, Default)]

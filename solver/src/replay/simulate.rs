@@ -1,7 +1,11 @@
 //! What a policy pays for one job from one step of a market on.
 
+use super::job::{FIFTHS, Job};
+use super::market::Market;
+use super::place::Place;
+use super::policy::Policy;
 use super::view::Standing;
-use super::{FIFTHS, Job, Market, Place, Policy, View};
+use super::view::View;
 
 /// How a job went.
 #[derive(Clone, Debug, PartialEq)]

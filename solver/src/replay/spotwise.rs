@@ -1,7 +1,10 @@
 //! Our policy: the least expected dollars of a decision process that learns the
 //! hazards of the zones as it goes.
 
-use super::{FIFTHS, Place, Policy, View};
+use super::job::FIFTHS;
+use super::place::Place;
+use super::policy::Policy;
+use super::view::View;
 use crate::spot::horizon::{Horizon, On, Stand, Terms, Zone, ZoneNow, age, regions};
 
 /// Hazards are fitted and the table is solved again after so many hours.

@@ -1,7 +1,8 @@
 //! What a policy sees.
 
+use super::job::FIFTHS;
 use super::market::{Market, Quote};
-use super::{FIFTHS, Place};
+use super::place::Place;
 
 /// What a policy sees when a step begins: nothing later than this step.
 #[derive(Clone, Copy, Debug)]

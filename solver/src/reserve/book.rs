@@ -2,7 +2,7 @@
 
 use spotwise_model::{JobId, Share};
 
-use crate::room::Room;
+use crate::room::machines::Room;
 use crate::room::pools::Need;
 use crate::statement::ask::{Ask, Want};
 use crate::statement::ends::{Leaving, SAME};

@@ -21,8 +21,9 @@ use spotwise_model::plan::Reservation;
 use spotwise_model::time::{after, between, hours, whole_second};
 
 use crate::room::cheapest::{Found, cheapest};
+use crate::room::draft::Draft;
+use crate::room::machines::Room;
 use crate::room::pools::Need;
-use crate::room::{Draft, Room};
 use crate::statement::ask::{Ask, Pair};
 use crate::statement::choice::{Case, appraise};
 use crate::statement::ends::leaving;

@@ -1,6 +1,7 @@
 //! The cheapest place for one job in the room that is left.
 
-use super::{Fit, Room};
+use super::machines::Room;
+use super::slot::Fit;
 use crate::statement::ask::{Ask, Want};
 
 /// What a job finds.

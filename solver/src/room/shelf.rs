@@ -4,9 +4,9 @@
 use spotwise_model::resources::Free;
 use spotwise_model::{NodeShape, Share};
 
-use super::Slot;
+use super::slot::Slot;
 use crate::statement::ask::Want;
-use crate::statement::ends::SAME;
+use crate::statement::ends::{Leaving, SAME};
 use crate::statement::market::Listing;
 
 /// The machines of one listing.
@@ -88,6 +88,27 @@ impl Left {
             memory_mib: self.memory_mib.max(other.memory_mib),
         }
     }
+}
+
+/// What is left of a machine at an hour, when those who run on it and are expected to
+/// be gone by then are gone. A GPU that is parted counts again once all are.
+pub(super) fn left_at<'l>(
+    now: Left,
+    shape: &NodeShape,
+    on_it: impl Iterator<Item = &'l Leaving<'l>>,
+    at: f64,
+) -> Left {
+    let mut left = now;
+    for gone in on_it.filter(|leaving| leaving.at <= at + SAME) {
+        left.cpu_milli = left.cpu_milli.saturating_add(gone.share.cpu_milli);
+        left.memory_mib = left.memory_mib.saturating_add(gone.share.memory_mib);
+        left.whole_gpus = left.whole_gpus.saturating_add(gone.share.gpus);
+    }
+    let empty = Left::of(&Free::new(shape));
+    if left.cpu_milli >= empty.cpu_milli && left.memory_mib >= empty.memory_mib {
+        return empty;
+    }
+    left
 }
 
 impl Bin {

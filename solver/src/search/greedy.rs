@@ -2,7 +2,8 @@
 //! the warm start, the fallback and the baseline of the integer program.
 
 use crate::room::cheapest::{Found, cheapest};
-use crate::room::{Draft, Room, Seat};
+use crate::room::draft::{Draft, Seat};
+use crate::room::machines::Room;
 use crate::statement::round::Round;
 
 /// Places every job that gains by it, in the round's order.

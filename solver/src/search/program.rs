@@ -17,7 +17,7 @@ use std::time::Duration;
 use good_lp::solvers::highs::{HighsProblem, highs};
 use good_lp::{SolverModel, Variable};
 
-use crate::room::Draft;
+use crate::room::draft::Draft;
 use crate::statement::round::Round;
 use model::{Class, Model, classes};
 

@@ -15,8 +15,8 @@ use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{GpuAlternative, GpuRequest};
 use spotwise_model::{Money, NodeShape, Offer, Price};
 
-use crate::audit::check::worth::bound;
-use crate::room::{Draft, Seat, objective};
+use crate::audit::worth::bound;
+use crate::room::draft::{Draft, Seat, objective};
 use crate::search::greedy::greedy;
 use crate::search::program::solve;
 use crate::statement::round::Round;

@@ -1,3 +1,4 @@
+use spotwise_model::id::PoolName;
 use spotwise_model::plan::Rule;
 
 use super::*;

@@ -2,7 +2,9 @@
 //! under the prices, as long as there is room; then what is left over.
 
 use super::scene::Scene;
-use crate::room::{Draft, Fit, Room, Seat};
+use crate::room::draft::{Draft, Seat};
+use crate::room::machines::Room;
+use crate::room::slot::Fit;
 use crate::search::greedy::fill_in;
 use crate::statement::ask::Want;
 use crate::statement::prices::Prices;

@@ -9,7 +9,7 @@ use spotwise_model::plan::Target;
 
 use super::scene::Scene;
 use super::waiting::Waiting;
-use crate::room::{Draft, Seat, is_used, opened_target};
+use crate::room::draft::{Draft, Seat, is_used, opened_target};
 use crate::statement::ask::Ask;
 use crate::statement::prices::{PLAIN, takes, whole};
 use crate::statement::round::Round;

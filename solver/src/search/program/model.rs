@@ -8,8 +8,8 @@ use spotwise_model::plan::Target;
 use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::sharing::SoftSharing;
 
+use crate::room::draft::{Draft, is_used};
 use crate::room::pools::Need;
-use crate::room::{Draft, is_used};
 use crate::statement::ask::{Ask, Pair};
 use crate::statement::market::{Listing, most_on_one};
 use crate::statement::prices::{BESIDE, PLAIN, RESOURCES, left_of, parts, pool_left, takes, whole};

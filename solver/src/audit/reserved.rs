@@ -8,7 +8,7 @@ use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::time::{between, hours};
 use spotwise_model::{InstanceId, NodeShape, Offer, OfferKey, Plan, Share};
 
-use super::Violation;
+use super::violation::Violation;
 use crate::statement::ends::{Leaving, SAME, leaving, reach};
 use crate::statement::input::{PlanInput, PlanJob};
 use crate::statement::market::changeover;
