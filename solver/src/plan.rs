@@ -13,12 +13,12 @@ use crate::answer::moves::moves;
 use crate::answer::quote::first_quotes;
 use crate::audit::check::check;
 use crate::parallel::in_chunks;
-use crate::room::draft::{Draft, Seat, objective};
+use crate::room::draft::{Assignment, Draft, objective};
 use crate::room::machines::Room;
-use crate::search::decompose::{Scene, ascend, build, improve};
+use crate::search::decompose::{Lagrangian, ascend, build, improve};
 use crate::search::greedy::{fill, greedy};
 use crate::search::program::{columns, is_worth_it, patience, solve};
-use crate::statement::ask::{Ask, Pair};
+use crate::statement::demand::{Candidate, JobDemand};
 use crate::statement::input::PlanInput;
 use crate::statement::market::{Listing, fraction};
 use crate::statement::prices::{Prices, Shortage, shortages};
@@ -97,13 +97,13 @@ pub(crate) fn plan_round(round: &Round<'_>, enough: &dyn Fn() -> bool) -> (Plan,
     let input = round.input;
     let by_greedy = greedy(round);
     let greedy_objective = objective(round, &by_greedy);
-    let candidates = round.pairs();
+    let candidates = round.candidates();
     let decided = decide(round, by_greedy, greedy_objective, enough);
     let mut report = PlanReport {
         method: decided.method,
         objective: decided.objective,
         greedy_objective,
-        order: round.order.iter().filter_map(|at| Some(round.asks.get(*at)?.job.id)).collect(),
+        order: round.order.iter().filter_map(|at| Some(round.demands.get(*at)?.job.id)).collect(),
         candidates,
         columns: decided.columns,
         bound: decided.bound,
@@ -160,7 +160,7 @@ fn decide(
         bound: 0.0,
         prices: Prices::default(),
     };
-    let undecided = round.asks.iter().filter(|ask| !ask.pairs.is_empty()).count();
+    let undecided = round.demands.iter().filter(|demand| !demand.candidates.is_empty()).count();
     if undecided == 0 {
         return Decided { method: Method::Trivial, bound: greedy_objective, ..best };
     }
@@ -172,12 +172,13 @@ fn decide(
     if round.input.time_limit < LEAST_TIME || enough() {
         return best;
     }
-    let scene = Scene::new(round);
-    let priced = ascend(round, &scene, greedy_objective, enough);
+    let lagrangian = Lagrangian::new(round);
+    let priced = ascend(round, &lagrangian, greedy_objective, enough);
     best.bound = priced.bound;
-    best.take(round, build(round, &scene, &priced.prices));
-    if gap(best.objective, best.bound) > ENOUGH && round.pairs() <= MOST_IMPROVED && !enough() {
-        let better = improve(round, &scene, &best.draft, enough);
+    best.take(round, build(round, &lagrangian, &priced.prices));
+    if gap(best.objective, best.bound) > ENOUGH && round.candidates() <= MOST_IMPROVED && !enough()
+    {
+        let better = improve(round, &lagrangian, &best.draft, enough);
         best.take(round, better);
     }
     if !enough() {
@@ -209,7 +210,7 @@ impl Decided {
 
 /// Asks the integer program where the round is small enough for it.
 fn by_program(round: &Round<'_>, best: &mut Decided) {
-    if round.pairs() > MOST_PAIRS || gap(best.objective, best.bound) <= 0.0 {
+    if round.candidates() > MOST_PAIRS || gap(best.objective, best.bound) <= 0.0 {
         return;
     }
     let size = columns(round);
@@ -225,7 +226,7 @@ fn by_program(round: &Round<'_>, best: &mut Decided) {
     let limit = patience(round.input.time_limit, size, dollars);
     if let Some(answer) = solve(round, &best.draft, best.objective, limit) {
         best.bound = answer.bound.map_or(best.bound, |bound| bound.max(best.bound));
-        best.take(round, pack(round, &answer.pairs));
+        best.take(round, pack(round, &answer.candidates));
     }
 }
 
@@ -237,7 +238,7 @@ pub fn plain_program(input: &PlanInput) -> PlainAnswer {
     let reached = objective(&round, &start);
     match solve(&round, &start, reached, input.time_limit) {
         Some(answer) => PlainAnswer {
-            objective: objective(&round, &pack(&round, &answer.pairs)).min(reached),
+            objective: objective(&round, &pack(&round, &answer.candidates)).min(reached),
             bound: answer.bound,
         },
         None => PlainAnswer { objective: reached, bound: None },
@@ -262,20 +263,26 @@ fn gap(value: f64, bound: f64) -> f64 {
 /// Puts the program's choices on machines, first-fit decreasing: once the
 /// longest jobs first, which nests lifetimes, once the largest first, which
 /// packs tighter; what does not fit falls to greedy. The better of both.
-fn pack(round: &Round<'_>, pairs: &[Option<usize>]) -> Draft {
+fn pack(round: &Round<'_>, candidates: &[Option<usize>]) -> Draft {
     let chosen: Vec<Chosen<'_, '_>> = round
         .order
         .iter()
         .filter_map(|at| {
-            let index = (*pairs.get(*at)?)?;
-            let ask = round.asks.get(*at)?;
-            let pair = ask.pairs.get(index)?;
-            let shape = &round.market.listings.get(pair.listing())?.offer.shape;
-            Some(Chosen { at: *at, index, ask, pair, part: fraction(&ask.share(pair), shape) })
+            let index = (*candidates.get(*at)?)?;
+            let demand = round.demands.get(*at)?;
+            let candidate = demand.candidates.get(index)?;
+            let shape = &round.market.listings.get(candidate.listing())?.offer.shape;
+            Some(Chosen {
+                at: *at,
+                index,
+                demand,
+                candidate,
+                part: fraction(&demand.share(candidate), shape),
+            })
         })
         .collect();
-    let long_first = pack_in_order(round, chosen.clone(), |c| (c.pair.hours(), c.part));
-    let large_first = pack_in_order(round, chosen, |c| (c.part, c.pair.hours()));
+    let long_first = pack_in_order(round, chosen.clone(), |c| (c.candidate.hours(), c.part));
+    let large_first = pack_in_order(round, chosen, |c| (c.part, c.candidate.hours()));
     if objective(round, &large_first) < objective(round, &long_first) {
         large_first
     } else {
@@ -288,8 +295,8 @@ fn pack(round: &Round<'_>, pairs: &[Option<usize>]) -> Draft {
 struct Chosen<'r, 'a> {
     at: usize,
     index: usize,
-    ask: &'r Ask<'a>,
-    pair: &'r Pair,
+    demand: &'r JobDemand<'a>,
+    candidate: &'r Candidate,
     part: f64,
 }
 
@@ -307,11 +314,12 @@ fn pack_in_order(
     for one in chosen {
         // Even where the first job on a machine seems to cost more than to wait:
         // the program knows who shares it.
-        let want = one.ask.want(one.pair);
-        if let Some(fit) = room.fit(&want)
-            && let Some(seat) = draft.seats.get_mut(one.at)
+        let request = one.demand.request(one.candidate);
+        if let Some(fit) = room.fit(&request)
+            && let Some(assignment) = draft.assignments.get_mut(one.at)
         {
-            *seat = Some(Seat { pair: one.index, targets: room.take(&want, &fit) });
+            *assignment =
+                Some(Assignment { candidate: one.index, targets: room.take(&request, &fit) });
         }
     }
     fill(round, &mut room, &mut draft);
@@ -326,25 +334,28 @@ fn finish(round: &Round<'_>, draft: &Draft, method: Method) -> Plan {
     let mut room = Room::of(round, draft);
     let empty = Room::new(round);
     let mut plan = Plan { method, ..Plan::empty() };
-    let seated: Vec<_> = round.asks.iter().zip(&draft.seats).collect();
-    let parts = in_chunks(&seated, EXPLAINED, |_, seated| {
+    let assigned: Vec<_> = round.demands.iter().zip(&draft.assignments).collect();
+    let parts = in_chunks(&assigned, EXPLAINED, |_, assigned| {
         let (mut placements, mut waits) = (Vec::new(), Vec::new());
         // Like jobs wait for like reasons, unless one has room of its own.
         let mut last: Option<(usize, WaitReason)> = None;
-        for (ask, seat) in seated {
-            let class = round.twins.class_of(ask.number);
+        for (demand, assignment) in assigned {
+            let class = round.identical.class_of(demand.number);
             let alike = last
                 .as_ref()
-                .filter(|(of, _)| *of == class && round.reserved.of(ask.number).is_none());
-            match seat.as_ref().and_then(|seat| placement(round, &room, ask, seat)) {
+                .filter(|(of, _)| *of == class && round.reserved.of(demand.number).is_none());
+            match assignment
+                .as_ref()
+                .and_then(|assignment| placement(round, &room, demand, assignment))
+            {
                 Some(placement) => placements.push(placement),
                 None => {
                     let known = alike.map(|(_, reason)| reason.clone());
-                    let why = known.unwrap_or_else(|| wait_reason(round, &room, &empty, ask));
-                    if round.reserved.of(ask.number).is_none() {
+                    let why = known.unwrap_or_else(|| wait_reason(round, &room, &empty, demand));
+                    if round.reserved.of(demand.number).is_none() {
                         last = Some((class, why.clone()));
                     }
-                    waits.push((ask.job.id, why));
+                    waits.push((demand.job.id, why));
                 }
             }
         }
@@ -360,33 +371,37 @@ fn finish(round: &Round<'_>, draft: &Draft, method: Method) -> Plan {
     plan
 }
 
-fn listing_of<'r, 'a>(round: &'r Round<'a>, ask: &Ask<'_>, seat: &Seat) -> Option<&'r Listing<'a>> {
-    round.market.listings.get(ask.pairs.get(seat.pair)?.listing())
+fn listing_of<'r, 'a>(
+    round: &'r Round<'a>,
+    demand: &JobDemand<'_>,
+    assignment: &Assignment,
+) -> Option<&'r Listing<'a>> {
+    round.market.listings.get(demand.candidates.get(assignment.candidate)?.listing())
 }
 
 pub(crate) fn placement(
     round: &Round<'_>,
     room: &Room<'_, '_>,
-    ask: &Ask<'_>,
-    seat: &Seat,
+    demand: &JobDemand<'_>,
+    assignment: &Assignment,
 ) -> Option<Placement> {
-    let pair = ask.pairs.get(seat.pair)?;
+    let candidate = demand.candidates.get(assignment.candidate)?;
     Some(Placement {
-        job: ask.job.id,
-        offer: listing_of(round, ask, seat)?.offer.key.clone(),
-        share: ask.share(pair),
-        targets: seat.targets.clone(),
-        why: why(round, room, ask, pair, &seat.targets)?,
+        job: demand.job.id,
+        offer: listing_of(round, demand, assignment)?.offer.key.clone(),
+        share: demand.share(candidate),
+        targets: assignment.targets.clone(),
+        why: why(round, room, demand, candidate, &assignment.targets)?,
     })
 }
 
 /// As many machines of each offer as the seats name.
 pub(crate) fn purchases(round: &Round<'_>, draft: &Draft) -> BTreeMap<OfferKey, u32> {
     let mut purchases: BTreeMap<&OfferKey, u32> = BTreeMap::new();
-    for (ask, seat) in round.asks.iter().zip(&draft.seats) {
-        let Some(seat) = seat else { continue };
-        let Some(listing) = listing_of(round, ask, seat) else { continue };
-        for target in &seat.targets {
+    for (demand, assignment) in round.demands.iter().zip(&draft.assignments) {
+        let Some(assignment) = assignment else { continue };
+        let Some(listing) = listing_of(round, demand, assignment) else { continue };
+        for target in &assignment.targets {
             if let Target::New(index) = target {
                 let bought = purchases.entry(&listing.offer.key).or_insert(0);
                 *bought = (*bought).max(index.saturating_add(1));

@@ -6,10 +6,10 @@ use spotwise_model::policy::Band;
 use spotwise_model::spec::Class;
 use spotwise_model::{CapacityType, OfferKey, Placement};
 
-use crate::statement::ask::{Ask, Pair};
-use crate::statement::bands::{Extra, Pool, crowded, part, pools};
+use crate::statement::demand::{Candidate, JobDemand};
 use crate::statement::input::RunningJob;
 use crate::statement::market::{Listing, fraction};
+use crate::statement::policy_prices::{Pool, Surcharge, crowded, part, pools};
 use crate::statement::round::Round;
 use crate::statement::value::estimate;
 
@@ -41,14 +41,14 @@ pub struct BandReport {
 /// What a running job's class wishes of it elsewhere, as a start there would find
 /// it: the pools are those of the others. Its own machines left in, it would run
 /// away from the pool that it fills itself, and from the next.
-pub(crate) struct Elsewhere<'a> {
+pub(crate) struct MoveSurcharge<'a> {
     class: Class,
     pool_price: f64,
     crowded: BTreeSet<Pool>,
     listings: &'a [Listing<'a>],
 }
 
-impl<'a> Elsewhere<'a> {
+impl<'a> MoveSurcharge<'a> {
     pub(crate) fn new(round: &'a Round<'_>, running: &RunningJob) -> Self {
         let (policy, class) = (&round.input.policy, running.job.spec.class);
         let mut others = round.input.shares.get(&class).cloned().unwrap_or_default();
@@ -68,7 +68,7 @@ impl<'a> Elsewhere<'a> {
     /// to start elsewhere, never one to move: all who share a pool would leave it
     /// at once, for the same next one.
     pub(crate) fn stay(&self, at: usize) -> f64 {
-        self.listings.get(at).map_or(0.0, |listing| listing.extra(self.class).band)
+        self.listings.get(at).map_or(0.0, |listing| listing.surcharge(self.class).band)
     }
 
     /// Dollars a machine-hour of going on on a listing.
@@ -104,19 +104,20 @@ pub(crate) fn report(round: &Round<'_>, placements: &[Placement]) -> Vec<BandRep
         return Vec::new();
     }
     let placed: BTreeMap<_, &OfferKey> = placements.iter().map(|p| (p.job, &p.offer)).collect();
-    for ask in round.asks.iter().filter(|ask| ask.wished) {
-        let report = reports.get_mut(&ask.job.spec.class);
-        let (Some(report), Some(offer)) = (report, placed.get(&ask.job.id)) else { continue };
-        let pair = ask.pairs.iter().find(|pair| {
-            let listing = round.market.listings.get(pair.listing());
+    for demand in round.demands.iter().filter(|demand| demand.surcharged) {
+        let report = reports.get_mut(&demand.job.spec.class);
+        let (Some(report), Some(offer)) = (report, placed.get(&demand.job.id)) else { continue };
+        let candidate = demand.candidates.iter().find(|candidate| {
+            let listing = round.market.listings.get(candidate.listing());
             listing.is_some_and(|listing| listing.offer.key == **offer)
         });
-        let Some((pair, chosen)) = pair.and_then(|p| Some((p, cost(round, ask, p)?))) else {
+        let Some((candidate, chosen)) = candidate.and_then(|p| Some((p, cost(round, demand, p)?)))
+        else {
             continue;
         };
-        let paid = paid_more(round, ask, pair);
-        report.band_price += chosen.wish.band;
-        report.pool_price += chosen.wish.pool;
+        let paid = paid_more(round, demand, candidate);
+        report.band_price += chosen.surcharge.band;
+        report.pool_price += chosen.surcharge.pool;
         report.paid_more += paid.band + paid.pool;
     }
     reports.into_values().collect()
@@ -124,27 +125,33 @@ pub(crate) fn report(round: &Round<'_>, placements: &[Placement]) -> Vec<BandRep
 
 /// The dollars of [`BandReport::paid_more`] for one placement, by the wish that
 /// turned the cheapest other choice away.
-pub(crate) fn paid_more(round: &Round<'_>, ask: &Ask<'_>, pair: &Pair) -> Extra {
-    let class = ask.job.spec.class;
-    let wishes = ask.wished && round.market.listings.iter().any(|l| l.extra(class).sum() > 0.0);
-    let Some(chosen) = wishes.then(|| cost(round, ask, pair)).flatten() else {
-        return Extra::default();
+pub(crate) fn paid_more(
+    round: &Round<'_>,
+    demand: &JobDemand<'_>,
+    candidate: &Candidate,
+) -> Surcharge {
+    let class = demand.job.spec.class;
+    let surcharges =
+        demand.surcharged && round.market.listings.iter().any(|l| l.surcharge(class).sum() > 0.0);
+    let Some(chosen) = surcharges.then(|| cost(round, demand, candidate)).flatten() else {
+        return Surcharge::default();
     };
     let turned_away = |other: &Cost| {
-        other.all - other.wish.sum() < chosen.all - chosen.wish.sum() && other.all >= chosen.all
+        other.all - other.surcharge.sum() < chosen.all - chosen.surcharge.sum()
+            && other.all >= chosen.all
     };
-    let others = ask.pairs.iter().filter_map(|other| cost(round, ask, other));
+    let others = demand.candidates.iter().filter_map(|other| cost(round, demand, other));
     let least = others.filter(turned_away).min_by(|a, b| a.bill.total_cmp(&b.bill));
     match least {
         Some(least) if least.bill < chosen.bill => {
             let more = chosen.bill - least.bill;
-            if least.wish.band >= least.wish.pool {
-                Extra { band: more, pool: 0.0 }
+            if least.surcharge.band >= least.surcharge.pool {
+                Surcharge { band: more, pool: 0.0 }
             } else {
-                Extra { band: 0.0, pool: more }
+                Surcharge { band: 0.0, pool: more }
             }
         }
-        _ => Extra::default(),
+        _ => Surcharge::default(),
     }
 }
 
@@ -152,19 +159,24 @@ pub(crate) fn paid_more(round: &Round<'_>, ask: &Ask<'_>, pair: &Pair) -> Extra 
 struct Cost {
     /// Its part of the machines, and moving its data.
     bill: f64,
-    wish: Extra,
+    surcharge: Surcharge,
     /// All that the round counts.
     all: f64,
 }
 
-fn cost(round: &Round<'_>, ask: &Ask<'_>, pair: &Pair) -> Option<Cost> {
-    let listing = round.market.listings.get(pair.listing())?;
-    let part = fraction(&ask.share(pair), &listing.offer.shape);
-    let machine_hours = pair.hours() * f64::from(ask.nodes) * part;
-    let of_machines = listing.marginal(pair.hours()) * f64::from(ask.nodes) * part;
-    let job = ask.job;
-    let estimate = estimate(job, &job.saved, pair.listing(), listing, round.input.now)?;
-    let extra = listing.extra(job.spec.class);
-    let wish = Extra { band: extra.band * machine_hours, pool: extra.pool * machine_hours };
-    Some(Cost { bill: of_machines + estimate.transfer, wish, all: of_machines + pair.extra() })
+fn cost(round: &Round<'_>, demand: &JobDemand<'_>, candidate: &Candidate) -> Option<Cost> {
+    let listing = round.market.listings.get(candidate.listing())?;
+    let part = fraction(&demand.share(candidate), &listing.offer.shape);
+    let machine_hours = candidate.hours() * f64::from(demand.nodes) * part;
+    let of_machines = listing.marginal(candidate.hours()) * f64::from(demand.nodes) * part;
+    let job = demand.job;
+    let estimate = estimate(job, &job.saved, candidate.listing(), listing, round.input.now)?;
+    let extra = listing.surcharge(job.spec.class);
+    let surcharge =
+        Surcharge { band: extra.band * machine_hours, pool: extra.pool * machine_hours };
+    Some(Cost {
+        bill: of_machines + estimate.transfer,
+        surcharge,
+        all: of_machines + candidate.extra(),
+    })
 }

@@ -11,13 +11,13 @@ use spotwise_model::{CapacityType, Money, Offer, Share, WaitReason};
 use crate::answer::band_report::paid_more;
 use crate::reserve::start_of;
 use crate::room::machines::Room;
-use crate::statement::ask::{Ask, Pair};
-use crate::statement::choice::{Case, appraise, cheapest_spot};
+use crate::statement::choice::{JobEvaluation, cheapest_spot, evaluate};
+use crate::statement::demand::{Candidate, JobDemand};
 use crate::statement::ends::SAME;
 use crate::statement::input::PlanJob;
 use crate::statement::market::{Listing, Market};
 use crate::statement::round::Round;
-use crate::statement::value::{Estimate, Standing, affordable, kind_allows, nodes};
+use crate::statement::value::{DeadlineStatus, Estimate, affordable, kind_allows, nodes};
 
 /// How many other offers a placement names.
 const ALTERNATIVES: usize = 5;
@@ -26,26 +26,28 @@ const ALTERNATIVES: usize = 5;
 pub(crate) fn why(
     round: &Round<'_>,
     room: &Room<'_, '_>,
-    ask: &Ask<'_>,
-    pair: &Pair,
+    demand: &JobDemand<'_>,
+    candidate: &Candidate,
     targets: &[Target],
 ) -> Option<Why> {
-    let case = appraise(ask.job, round.input, &round.market);
-    let chosen = case.estimates.iter().find(|e| e.listing == pair.listing())?;
+    let evaluation = evaluate(demand.job, round.input, &round.market);
+    let chosen = evaluation.estimates.iter().find(|e| e.listing == candidate.listing())?;
     let taken = |e: &Estimate| {
-        ask.pair_on(e.listing).is_some_and(|pair| room.fit(&ask.want(pair)).is_none())
+        demand
+            .candidate_on(e.listing)
+            .is_some_and(|candidate| room.fit(&demand.request(candidate)).is_none())
     };
-    let paid = paid_more(round, ask, pair);
+    let paid = paid_more(round, demand, candidate);
     Some(Why {
-        rule: rule(&round.market, &case, chosen, targets),
+        rule: rule(&round.market, &evaluation, chosen, targets),
         expected_cost: chosen.cost(),
         finish: chosen.finish,
-        slack: between(round.input.now, ask.latest_start),
+        slack: between(round.input.now, demand.latest_start),
         wished: Wished { band: Money::estimate(paid.band), pools: Money::estimate(paid.pool) },
         transfer: Money::estimate(chosen.transfer),
         alternatives: cheapest_others(
             &round.market,
-            &case,
+            &evaluation,
             Some(chosen),
             round.input.now,
             ALTERNATIVES,
@@ -54,15 +56,24 @@ pub(crate) fn why(
     })
 }
 
-fn rule(market: &Market<'_>, case: &Case<'_>, chosen: &Estimate, targets: &[Target]) -> Rule {
+fn rule(
+    market: &Market<'_>,
+    evaluation: &JobEvaluation<'_>,
+    chosen: &Estimate,
+    targets: &[Target],
+) -> Rule {
     let kind = market.listings.get(chosen.listing).map(|l| l.offer.key.capacity_type);
     let stays = kind != Some(CapacityType::Spot);
     let running = targets.iter().all(|target| matches!(target, Target::Existing(_)));
-    match case.standing {
-        _ if !case.job.spec.interruptible => Rule::NotInterruptible,
-        Standing::Late | Standing::Net if stays && case.net.is_some() => Rule::SafetyNet,
+    match evaluation.deadline_status {
+        _ if !evaluation.job.spec.interruptible => Rule::NotInterruptible,
+        DeadlineStatus::Late | DeadlineStatus::SafetyNet
+            if stays && evaluation.fallback.is_some() =>
+        {
+            Rule::SafetyNet
+        }
         _ if running || kind == Some(CapacityType::Reserved) => Rule::AlreadyPaid,
-        Standing::Behind if stays && case.net.is_some() => Rule::BehindPace,
+        DeadlineStatus::Behind if stays && evaluation.fallback.is_some() => Rule::BehindPace,
         _ => Rule::Cheapest,
     }
 }
@@ -71,25 +82,28 @@ fn rule(market: &Market<'_>, case: &Case<'_>, chosen: &Estimate, targets: &[Targ
 /// taken. `taken` answers whether other jobs took what was free of it.
 pub(crate) fn alternatives(
     market: &Market<'_>,
-    case: &Case<'_>,
+    evaluation: &JobEvaluation<'_>,
     chosen: Option<&Estimate>,
     now: jiff::Timestamp,
     taken: impl Fn(&Estimate) -> bool,
 ) -> Vec<Alternative> {
-    cheapest_others(market, case, chosen, now, usize::MAX, taken)
+    cheapest_others(market, evaluation, chosen, now, usize::MAX, taken)
 }
 
 /// The same, the first `most` of them.
 fn cheapest_others(
     market: &Market<'_>,
-    case: &Case<'_>,
+    evaluation: &JobEvaluation<'_>,
     chosen: Option<&Estimate>,
     now: jiff::Timestamp,
     most: usize,
     taken: impl Fn(&Estimate) -> bool,
 ) -> Vec<Alternative> {
-    let mut others: Vec<&Estimate> =
-        case.estimates.iter().filter(|e| chosen.is_none_or(|c| c.listing != e.listing)).collect();
+    let mut others: Vec<&Estimate> = evaluation
+        .estimates
+        .iter()
+        .filter(|e| chosen.is_none_or(|c| c.listing != e.listing))
+        .collect();
     let by_cost =
         |a: &&Estimate, b: &&Estimate| a.alone.total_cmp(&b.alone).then(a.listing.cmp(&b.listing));
     if most < others.len() {
@@ -105,54 +119,60 @@ fn cheapest_others(
                 offer: listing.offer.key.clone(),
                 expected_cost: e.cost(),
                 finish: e.finish,
-                why_not: Some(why_not(case, (e, listing), chosen, now, &taken)),
+                why_not: Some(why_not(evaluation, (e, listing), chosen, now, &taken)),
             })
         })
         .collect()
 }
 
 fn why_not(
-    case: &Case<'_>,
+    evaluation: &JobEvaluation<'_>,
     (e, listing): (&Estimate, &Listing<'_>),
     chosen: Option<&Estimate>,
     now: jiff::Timestamp,
     taken: impl Fn(&Estimate) -> bool,
 ) -> WhyNot {
     let undisturbed = after(now, e.left.saturating_add(listing.changeover));
-    let risky = match case.standing {
-        Standing::Late => false,
-        Standing::Net => listing.is_spot() || e.finish > case.job.deadline,
-        Standing::Behind | Standing::Ahead => undisturbed > case.job.deadline,
+    let risky = match evaluation.deadline_status {
+        DeadlineStatus::Late => false,
+        DeadlineStatus::SafetyNet => listing.is_spot() || e.finish > evaluation.job.deadline,
+        DeadlineStatus::Behind | DeadlineStatus::Ahead => undisturbed > evaluation.job.deadline,
     };
-    if !kind_allows(case.job, listing) {
+    if !kind_allows(evaluation.job, listing) {
         WhyNot::NotInterruptible
-    } else if !affordable(case.job, e) {
+    } else if !affordable(evaluation.job, e) {
         WhyNot::OverBudget
     } else if risky {
         WhyNot::DeadlineRisk
-    } else if !listing.has_room(&e.share, case.nodes) {
+    } else if !listing.has_room(&e.share, evaluation.nodes) {
         WhyNot::NotFree
     } else if taken(e) {
         WhyNot::Taken
     } else {
-        let wish = listing.extra(case.job.spec.class);
+        let surcharge = listing.surcharge(evaluation.job.spec.class);
         match chosen {
-            Some(chosen) if wish.sum() > 0.0 && case.is_wished() && e.alone <= chosen.alone => {
-                if wish.band >= wish.pool {
+            Some(chosen)
+                if surcharge.sum() > 0.0
+                    && evaluation.carries_surcharges()
+                    && e.alone <= chosen.alone =>
+            {
+                if surcharge.band >= surcharge.pool {
                     WhyNot::SpotBand
                 } else {
                     WhyNot::TooFewPools
                 }
             }
-            Some(chosen) if is_later(case, e, chosen) => WhyNot::Later,
+            Some(chosen) if is_later(evaluation, e, chosen) => WhyNot::Later,
             _ => WhyNot::Dearer,
         }
     }
 }
 
 /// Whether it is its end, not its cost, that speaks against it.
-fn is_later(case: &Case<'_>, e: &Estimate, chosen: &Estimate) -> bool {
-    case.standing == Standing::Late && e.alone <= chosen.alone && e.finish > chosen.finish
+fn is_later(evaluation: &JobEvaluation<'_>, e: &Estimate, chosen: &Estimate) -> bool {
+    evaluation.deadline_status == DeadlineStatus::Late
+        && e.alone <= chosen.alone
+        && e.finish > chosen.finish
 }
 
 /// Why a job without a seat waits. `room` is what the whole plan leaves,
@@ -161,43 +181,45 @@ pub(crate) fn wait_reason(
     round: &Round<'_>,
     room: &Room<'_, '_>,
     empty: &Room<'_, '_>,
-    ask: &Ask<'_>,
+    demand: &JobDemand<'_>,
 ) -> WaitReason {
     let listings = &round.market.listings;
-    if let Some(kept) = round.reserved.of(ask.number).filter(|kept| !kept.by_choice)
+    if let Some(kept) = round.reserved.of(demand.number).filter(|kept| !kept.by_choice)
         && kept.from > SAME
     {
         // Free, and kept for another.
-        if let Some(other) = kept_for(round, [empty, room], ask) {
+        if let Some(other) = kept_for(round, [empty, room], demand) {
             return other;
         }
         let start = start_of(round, kept);
         return WaitReason::Reserved { start, behind: kept.behind.clone() };
     }
-    let case = &appraise(ask.job, round.input, &round.market);
-    let suitable: Vec<(&Estimate, &Listing<'_>)> = case
+    let evaluation = &evaluate(demand.job, round.input, &round.market);
+    let suitable: Vec<(&Estimate, &Listing<'_>)> = evaluation
         .estimates
         .iter()
         .filter_map(|e| Some((e, listings.get(e.listing)?)))
-        .filter(|(_, listing)| kind_allows(case.job, listing))
+        .filter(|(_, listing)| kind_allows(evaluation.job, listing))
         .collect();
     if suitable.is_empty() {
-        return WaitReason::Unschedulable { detail: unschedulable(case, &round.input.offers) };
+        return WaitReason::Unschedulable {
+            detail: unschedulable(evaluation, &round.input.offers),
+        };
     }
-    if let Some(left) = case.job.budget_left
+    if let Some(left) = evaluation.job.budget_left
         && let Some(needs) = suitable.iter().map(|(e, _)| e.cost()).min()
         && needs > left
     {
         return WaitReason::OverBudget { needs, left };
     }
-    let later = cheapest_spot(case, listings);
-    if ask.pairs.is_empty() {
+    let later = cheapest_spot(evaluation, listings);
+    if demand.candidates.is_empty() {
         let free = suitable.iter().filter(|(e, listing)| {
-            affordable(case.job, e) && listing.has_room(&e.share, case.nodes)
+            affordable(evaluation.job, e) && listing.has_room(&e.share, evaluation.nodes)
         });
         let now = free.map(|(e, _)| e).min_by(|a, b| a.alone.total_cmp(&b.alone));
         return match (now, later) {
-            (Some(now), Some(later)) => cheaper_later(case, now, later),
+            (Some(now), Some(later)) => cheaper_later(evaluation, now, later),
             _ => {
                 let suitable_offers = u32::try_from(suitable.len()).unwrap_or(u32::MAX);
                 WaitReason::NoCapacity { suitable_offers }
@@ -205,35 +227,46 @@ pub(crate) fn wait_reason(
         };
     }
     let fits = |e: &Estimate| {
-        ask.pair_on(e.listing).is_some_and(|pair| room.fit(&ask.want(pair)).is_some())
+        demand
+            .candidate_on(e.listing)
+            .is_some_and(|candidate| room.fit(&demand.request(candidate)).is_some())
     };
-    let fitting = case.estimates.iter().filter(|e| fits(e));
+    let fitting = evaluation.estimates.iter().filter(|e| fits(e));
     let now = fitting.min_by(|a, b| a.alone.total_cmp(&b.alone));
-    if let (Some(now), Some(net)) = (now, &case.net) {
-        return cheaper_later(case, now, later.unwrap_or(&net.estimate));
+    if let (Some(now), Some(fallback)) = (now, &evaluation.fallback) {
+        return cheaper_later(evaluation, now, later.unwrap_or(&fallback.estimate));
     }
-    let short: Vec<_> = ask.pairs.iter().map(|pair| empty.pool_short(&ask.want(pair))).collect();
+    let short: Vec<_> = demand
+        .candidates
+        .iter()
+        .map(|candidate| empty.pool_short(&demand.request(candidate)))
+        .collect();
     match short.first() {
         Some(Some(resource)) if short.iter().all(Option::is_some) => {
             WaitReason::PoolFull { resource: (*resource).to_owned() }
         }
-        _ => kept_for(round, [empty, room], ask).unwrap_or(WaitReason::Outbid),
+        _ => kept_for(round, [empty, room], demand).unwrap_or(WaitReason::Outbid),
     }
 }
 
 /// The job for which the room is kept that a job would take, if that is what it waits for.
-fn kept_for(round: &Round<'_>, rooms: [&Room<'_, '_>; 2], ask: &Ask<'_>) -> Option<WaitReason> {
+fn kept_for(
+    round: &Round<'_>,
+    rooms: [&Room<'_, '_>; 2],
+    demand: &JobDemand<'_>,
+) -> Option<WaitReason> {
     if round.reserved.kept.is_empty() {
         return None;
     }
-    let kept =
-        |room: &Room<'_, '_>| ask.pairs.iter().find_map(|pair| room.kept_from(&ask.want(pair)));
+    let kept = |room: &Room<'_, '_>| {
+        demand.candidates.iter().find_map(|candidate| room.kept_from(&demand.request(candidate)))
+    };
     let kept = rooms.into_iter().find_map(kept);
     let kept = round.reserved.kept.get(kept?).filter(|kept| {
         // What somebody takes now is no reservation any more.
-        kept.number != ask.number && kept.from > SAME
+        kept.number != demand.number && kept.from > SAME
     })?;
-    let other = round.asks.get(kept.number)?.job;
+    let other = round.demands.get(kept.number)?.job;
     Some(WaitReason::RoomKept {
         job: other.id,
         priority: other.spec.priority,
@@ -242,23 +275,23 @@ fn kept_for(round: &Round<'_>, rooms: [&Room<'_, '_>; 2], ask: &Ask<'_>) -> Opti
     })
 }
 
-fn cheaper_later(case: &Case<'_>, now: &Estimate, later: &Estimate) -> WaitReason {
+fn cheaper_later(evaluation: &JobEvaluation<'_>, now: &Estimate, later: &Estimate) -> WaitReason {
     WaitReason::CheaperLater {
         now: Money::estimate(now.alone),
         later: Money::estimate(later.alone),
-        latest_start: case.latest_start(),
+        latest_start: evaluation.latest_start(),
     }
 }
 
 /// What was asked and what the nearest machine has.
-pub(crate) fn unschedulable(case: &Case<'_>, offers: &[Offer]) -> String {
-    if !case.estimates.is_empty() {
+pub(crate) fn unschedulable(evaluation: &JobEvaluation<'_>, offers: &[Offer]) -> String {
+    if !evaluation.estimates.is_empty() {
         return "may not be interrupted, and only spot machines hold it".to_owned();
     }
     if offers.is_empty() {
         return "no pool offers any machine".to_owned();
     }
-    let job = case.job;
+    let job = evaluation.job;
     let asked = gpus_asked(job);
     let each = if nodes(job) > 1 { " on each node" } else { "" };
     // Where the GPUs would do, CPU and memory are what is short.

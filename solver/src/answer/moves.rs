@@ -10,14 +10,16 @@ use spotwise_model::resources::{Free, GpuSeat};
 use spotwise_model::time::{after, between, hours};
 use spotwise_model::{CapacityType, JobId};
 
-use crate::answer::band_report::Elsewhere;
+use crate::answer::band_report::MoveSurcharge;
 use crate::room::machines::Room;
-use crate::statement::ask::Want;
 use crate::statement::choice::listing_of;
+use crate::statement::demand::Request;
 use crate::statement::input::{PlanJob, RunningJob};
 use crate::statement::market::Listing;
 use crate::statement::round::Round;
-use crate::statement::value::{Estimate, Net, affordable, estimate, net, nodes, pace_lead};
+use crate::statement::value::{
+    Estimate, OnDemandFallback, affordable, estimate, fallback, nodes, pace_lead,
+};
 
 /// A move back to spot has to save this part of what is left to pay.
 const LEAST_SAVING: f64 = 0.25;
@@ -39,7 +41,7 @@ pub(crate) fn moves(round: &Round<'_>, room: &mut Room<'_, '_>) -> BTreeMap<JobI
             CapacityType::Reserved => None,
         };
         let Some((estimate, rule)) = found else { continue };
-        let to = want(running, &estimate);
+        let to = request(running, &estimate);
         if let Some(fit) = room.fit(&to) {
             room.take(&to, &fit);
             moves.insert(running.job.id, rule);
@@ -61,8 +63,8 @@ fn estimates(round: &Round<'_>, running: &RunningJob) -> Vec<Estimate> {
         .collect()
 }
 
-fn want(running: &RunningJob, e: &Estimate) -> Want {
-    Want {
+fn request(running: &RunningJob, e: &Estimate) -> Request {
+    Request {
         listing: e.listing,
         share: e.share,
         bucket: 0,
@@ -75,8 +77,12 @@ fn want(running: &RunningJob, e: &Estimate) -> Want {
     }
 }
 
-fn net_of(round: &Round<'_>, running: &RunningJob, estimates: &[Estimate]) -> Option<Net> {
-    net(&running.job, estimates, &round.market.listings, &round.input.policy)
+fn net_of(
+    round: &Round<'_>,
+    running: &RunningJob,
+    estimates: &[Estimate],
+) -> Option<OnDemandFallback> {
+    fallback(&running.job, estimates, &round.market.listings, &round.input.policy)
 }
 
 /// Where a job on spot has to go. A running job keeps its distance to the
@@ -87,19 +93,19 @@ fn net_of(round: &Round<'_>, running: &RunningJob, estimates: &[Estimate]) -> Op
 /// would be late already, staying is its one chance.
 fn to_safety(round: &Round<'_>, running: &RunningJob) -> Option<Estimate> {
     let (job, now) = (&running.job, round.input.now);
-    let net = net_of(round, running, &estimates(round, running))?;
-    let target = round.market.listings.get(net.estimate.listing)?;
+    let fallback = net_of(round, running, &estimates(round, running))?;
+    let target = round.market.listings.get(fallback.estimate.listing)?;
     let kept = carried(running).left_of(job.duration(target.offer.shape.accelerator.as_ref()));
     let after_a_loss =
-        kept.saturating_add(net.changeover).saturating_add(round.input.policy.deadline_margin);
+        kept.saturating_add(fallback.changeover).saturating_add(round.input.policy.deadline_margin);
     let safe = after(now, after_a_loss) <= job.deadline;
     let here = round.input.offers.iter().find(|offer| offer.key == running.offer);
     let left = running
         .progress
         .left_of(job.duration(here.and_then(|offer| offer.shape.accelerator.as_ref())));
     // Done before on-demand would be up.
-    let nearly_done = left <= net.changeover && after(now, left) <= job.deadline;
-    (net.meets && !safe && !nearly_done).then_some(net.estimate)
+    let nearly_done = left <= fallback.changeover && after(now, left) <= job.deadline;
+    (fallback.meets && !safe && !nearly_done).then_some(fallback.estimate)
 }
 
 /// Where a job should go that runs on dearer machines, spot or paid already: with
@@ -116,10 +122,11 @@ fn cheaper(
         return None;
     }
     let estimates = estimates(round, running);
-    let net = net_of(round, running, &estimates)?;
+    let fallback = net_of(round, running, &estimates)?;
     let (at, here) = listing_of(&round.market, &running.offer)?;
-    let wishes = Elsewhere::new(round, running);
-    let staying = stay(round, running, estimates.iter().find(|e| e.listing == at)?, here, &wishes);
+    let surcharges = MoveSurcharge::new(round, running);
+    let staying =
+        stay(round, running, estimates.iter().find(|e| e.listing == at)?, here, &surcharges);
     let best = estimates
         .iter()
         .filter(|e| e.listing != at)
@@ -127,14 +134,14 @@ fn cheaper(
             round.market.listings.get(e.listing).is_some_and(|l| l.is_spot() || l.is_reserved())
         })
         .filter(|e| affordable(job, e))
-        .filter(|e| room.fit(&want(running, e)).is_some())
-        .map(|e| (e, going(round, running, e, &wishes)))
+        .filter(|e| room.fit(&request(running, e)).is_some())
+        .map(|e| (e, going(round, running, e, &surcharges)))
         .min_by(|(_, a), (_, b)| a.total_cmp(b));
     let (best, going) = best?;
     let there = round.market.listings.get(best.listing)?;
     let two = there.changeover.max(here.changeover).saturating_mul(2);
     let settled = between(running.since, now) >= two;
-    let slack = net.meets && after(now, there.changeover) <= net.latest_start;
+    let slack = fallback.meets && after(now, there.changeover) <= fallback.latest_start;
     if !settled || !slack || going >= staying.dollars {
         return None;
     }
@@ -171,24 +178,29 @@ fn stay(
     running: &RunningJob,
     e: &Estimate,
     here: &Listing<'_>,
-    wishes: &Elsewhere<'_>,
+    surcharges: &MoveSurcharge<'_>,
 ) -> Staying {
     let all = if is_beside_others(round, running, e, here) { e.dollars } else { e.alone };
     let hourly = (all - e.transfer) / hours(e.occupied).max(f64::MIN_POSITIVE);
     // It is up already.
     let span = e.occupied.saturating_sub(here.changeover);
-    let wished = wishes.stay(e.listing) * machine_hours(&running.job, e, span);
+    let surcharged = surcharges.stay(e.listing) * machine_hours(&running.job, e, span);
     let again = e.transfer - e.first_transfer;
-    Staying { hourly, dollars: hourly * hours(span) + again + wished }
+    Staying { hourly, dollars: hourly * hours(span) + again + surcharged }
 }
 
 /// Whole machines, its data, and its checkpoint from where it is.
-fn going(round: &Round<'_>, running: &RunningJob, e: &Estimate, wishes: &Elsewhere<'_>) -> f64 {
+fn going(
+    round: &Round<'_>,
+    running: &RunningJob,
+    e: &Estimate,
+    surcharges: &MoveSurcharge<'_>,
+) -> f64 {
     let job = &running.job;
     let saved = job.spec.checkpoint.as_ref().and_then(|checkpoint| checkpoint.bytes);
     let there = round.market.listings.get(e.listing).zip(saved);
     let taken = there.map_or(0.0, |(there, bytes)| there.fetch(running.offer.zone.region(), bytes));
-    e.alone + taken + wishes.go(e.listing) * machine_hours(job, e, e.occupied)
+    e.alone + taken + surcharges.go(e.listing) * machine_hours(job, e, e.occupied)
 }
 
 /// Whether its machines have other work too.
@@ -200,15 +212,16 @@ fn is_beside_others(
 ) -> bool {
     let shape = &here.offer.shape;
     let starts = MIG_MEMORY_SLICES as u8;
-    let seats =
+    let assignments =
         (0..shape.gpus).flat_map(|gpu| (0..starts).map(move |start| GpuSeat { gpu, start }));
     // Wherever its part of a GPU is.
-    let seats = || seats.clone().map(Some).filter(|_| e.share.takes_part()).chain([None]);
-    let alone = |seat| {
+    let assignments =
+        || assignments.clone().map(Some).filter(|_| e.share.takes_part()).chain([None]);
+    let alone = |assignment| {
         let mut alone = Free::new(shape);
-        alone.take_at(&e.share, seat).then_some(alone)
+        alone.take_at(&e.share, assignment).then_some(alone)
     };
-    let alone: Vec<Free> = seats().filter_map(alone).collect();
+    let alone: Vec<Free> = assignments().filter_map(alone).collect();
     let mut own = round.input.instances.iter().filter(|i| running.instances.contains(&i.id));
     !alone.is_empty() && own.any(|instance| !alone.contains(&instance.free))
 }

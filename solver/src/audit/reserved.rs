@@ -9,7 +9,7 @@ use spotwise_model::time::{between, hours};
 use spotwise_model::{InstanceId, NodeShape, Offer, OfferKey, Plan, Share};
 
 use super::violation::Violation;
-use crate::statement::ends::{Leaving, SAME, leaving, reach};
+use crate::statement::ends::{Leaving, SAME, leaving, stay_bound};
 use crate::statement::input::{PlanInput, PlanJob};
 use crate::statement::market::changeover;
 
@@ -34,13 +34,13 @@ impl<'s> Stay<'s> {
         let starts = changeover(offer, &input.policy);
         let left = job.saved.left_of(job.duration(offer.shape.accelerator.as_ref()));
         let expected = hours(left.saturating_add(starts));
-        let reach = reach(job, starts);
+        let stay_bound = stay_bound(job, starts);
         Self {
             offer,
             share,
             nodes: job.spec.resources.nodes.max(1) as usize,
-            ends: reach.ends(expected),
-            expects: reach.expects(expected),
+            ends: stay_bound.ends(expected),
+            expects: stay_bound.expects(expected),
             targets: &[],
         }
     }

@@ -9,7 +9,7 @@ use spotwise_model::plan::Target;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{JobId, NodeShape, Placement, Plan, Share};
 
-use crate::statement::ask::{Ask, Pair};
+use crate::statement::demand::{Candidate, JobDemand};
 use crate::statement::input::PlanInput;
 use crate::statement::market::Listing;
 use crate::statement::prices::{ListingPrice, Prices, RESOURCES};
@@ -46,25 +46,25 @@ pub(crate) fn cost(round: &Round<'_>, plan: &Plan) -> Option<f64> {
     let placed: BTreeMap<JobId, &Placement> = plan.placements.iter().map(|p| (p.job, p)).collect();
     let mut machines: BTreeMap<(usize, Target), f64> = BTreeMap::new();
     let mut total = 0.0;
-    for ask in &round.asks {
-        let Some(placement) = placed.get(&ask.job.id) else {
-            total += ask.wait;
+    for demand in &round.demands {
+        let Some(placement) = placed.get(&demand.job.id) else {
+            total += demand.wait;
             continue;
         };
-        let on = |pair: &&Pair| {
-            let listing = round.market.listings.get(pair.listing());
+        let on = |candidate: &&Candidate| {
+            let listing = round.market.listings.get(candidate.listing());
             listing.is_some_and(|listing| listing.offer.key == placement.offer)
         };
-        let pair = ask.pairs.iter().find(on)?;
-        let listing = round.market.listings.get(pair.listing())?;
-        total += pair.extra();
+        let candidate = demand.candidates.iter().find(on)?;
+        let listing = round.market.listings.get(candidate.listing())?;
+        total += candidate.extra();
         for target in &placement.targets {
             let shared = listing.used.iter().any(|(id, _)| *target == Target::Existing(*id));
             if shared {
-                total += running_share(listing, &ask.share(pair), pair.hours());
+                total += running_share(listing, &demand.share(candidate), candidate.hours());
             } else {
-                let life = round.lifetime(pair.listing(), pair.bucket());
-                let kept = machines.entry((pair.listing(), *target)).or_insert(0.0);
+                let life = round.lifetime(candidate.listing(), candidate.bucket());
+                let kept = machines.entry((candidate.listing(), *target)).or_insert(0.0);
                 *kept = kept.max(life);
             }
         }
@@ -82,10 +82,10 @@ pub(crate) fn bound(round: &Round<'_>, prices: &Prices) -> Option<f64> {
         return None;
     }
     let mut total = 0.0;
-    for ask in &round.asks {
-        let mut least = ask.wait;
-        for pair in ask.pairs.iter() {
-            least = least.min(pays(round, prices, ask, pair)?);
+    for demand in &round.demands {
+        let mut least = demand.wait;
+        for candidate in demand.candidates.iter() {
+            least = least.min(pays(round, prices, demand, candidate)?);
         }
         total += least;
     }
@@ -114,25 +114,30 @@ fn is_certificate(round: &Round<'_>, prices: &Prices) -> bool {
 
 /// What a job pays on an offer, all nodes: for each its part of a machine of
 /// its own lifetime, or of what running machines have left.
-fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Option<f64> {
-    let listing = round.market.listings.get(pair.listing())?;
-    let price = prices.listings.get(pair.listing())?;
-    let share = ask.share(pair);
+fn pays(
+    round: &Round<'_>,
+    prices: &Prices,
+    demand: &JobDemand<'_>,
+    candidate: &Candidate,
+) -> Option<f64> {
+    let listing = round.market.listings.get(candidate.listing())?;
+    let price = prices.listings.get(candidate.listing())?;
+    let share = demand.share(candidate);
     let shape = &listing.offer.shape;
-    let nodes = f64::from(ask.nodes);
+    let nodes = f64::from(demand.nodes);
     let part: f64 = part_of(&share, shape, machine(listing))
         .iter()
         .zip(price.weights)
         .map(|(p, w)| p * w)
         .sum();
-    let life = round.lifetime(pair.listing(), pair.bucket());
+    let life = round.lifetime(candidate.listing(), candidate.bucket());
     let opened = if listing.openable() > 0 {
         part * (listing.marginal(life) + price.shortage)
     } else {
         f64::INFINITY
     };
     let holding = listing.used.iter().filter(|(_, free)| free.clone().take(&share)).count() as f64;
-    let mut dollars = pair.extra();
+    let mut dollars = candidate.extra();
     let mut nodes_opened = nodes;
     if holding > 0.0 {
         let mut left = [0_u64; RESOURCES];
@@ -142,7 +147,7 @@ fn pays(round: &Round<'_>, prices: &Prices, ask: &Ask<'_>, pair: &Pair) -> Optio
         }
         let taken: f64 =
             part_of(&share, shape, left).iter().zip(price.used).map(|(p, v)| p * v).sum();
-        let shared = running_share(listing, &share, pair.hours()) + taken;
+        let shared = running_share(listing, &share, candidate.hours()) + taken;
         if shared < opened {
             nodes_opened = (nodes - holding).max(0.0);
             dollars += shared * (nodes - nodes_opened);

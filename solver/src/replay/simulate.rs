@@ -4,7 +4,7 @@ use super::job::{FIFTHS, Job};
 use super::market::Market;
 use super::place::Place;
 use super::policy::Policy;
-use super::view::Standing;
+use super::view::StepState;
 use super::view::View;
 
 /// How a job went.
@@ -35,12 +35,12 @@ pub fn simulate(market: &Market, job: &Job, start: usize, policy: &mut dyn Polic
         moves: 0,
         choices: Vec::new(),
     };
-    let mut now = Standing { step: 0, work_left: job.work, changeover_left: 0, on: Place::Idle };
+    let mut now = StepState { step: 0, work_left: job.work, changeover_left: 0, on: Place::Idle };
     while now.work_left > 0 {
         let at = start.saturating_add(now.step);
         if price(market, now.on, at).is_none() {
             outcome.interruptions = outcome.interruptions.saturating_add(1);
-            now = Standing { on: Place::Idle, changeover_left: 0, ..now };
+            now = StepState { on: Place::Idle, changeover_left: 0, ..now };
         }
         let overdue = now.step >= job.deadline;
         let choice = if overdue {
@@ -77,7 +77,7 @@ fn is_move(from: Place, to: Place) -> bool {
 }
 
 /// One step at `choice`.
-fn advance(now: Standing, choice: Place, changeover: u64) -> Standing {
+fn advance(now: StepState, choice: Place, changeover: u64) -> StepState {
     let before = match choice {
         Place::Idle => 0,
         same if same == now.on => now.changeover_left,
@@ -85,7 +85,7 @@ fn advance(now: Standing, choice: Place, changeover: u64) -> Standing {
     };
     let spent = before.min(FIFTHS);
     let done = if choice == Place::Idle { 0 } else { FIFTHS - spent };
-    Standing {
+    StepState {
         step: now.step.saturating_add(1),
         work_left: now.work_left.saturating_sub(done),
         changeover_left: before - spent,

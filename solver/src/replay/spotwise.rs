@@ -5,7 +5,7 @@ use super::job::FIFTHS;
 use super::place::Place;
 use super::policy::Policy;
 use super::view::View;
-use crate::spot::horizon::{Horizon, On, Stand, Terms, Zone, ZoneNow, age, regions};
+use crate::spot::horizon::{Horizon, JobPosition, On, Terms, Zone, ZoneNow, age, regions};
 
 /// Hazards are fitted and the table is solved again after so many hours.
 const REFIT_HOURS: f64 = 3.0;
@@ -25,13 +25,13 @@ impl Policy for Spotwise {
 
     fn choose(&mut self, view: &View<'_>) -> Place {
         self.watch(view);
-        let stand = stand(view);
+        let position = position(view);
         let now = self.seen.iter().map(Vec::len).max().unwrap_or(0);
         let horizon = match self.horizon.take() {
             Some(horizon) if horizon.hours_old(now) < REFIT_HOURS => horizon,
-            _ => self.solve(view, stand.steps - stand.work),
+            _ => self.solve(view, position.steps - position.work),
         };
-        let best = horizon.at(self.zones_now(view), now).best(stand);
+        let best = horizon.at(self.zones_now(view), now).best(position);
         self.horizon = Some(horizon);
         let choice = match best {
             On::Nothing => Place::Idle,
@@ -93,14 +93,14 @@ fn keeps_deadline(view: &View<'_>, choice: Place) -> bool {
     left == 0 || steps < view.steps_left as u64
 }
 
-fn stand(view: &View<'_>) -> Stand {
+fn position(view: &View<'_>) -> JobPosition {
     let steps = |fifths: u64| fifths as f64 / FIFTHS as f64;
     let (on, changeover_left) = match view.on {
         Place::Idle => (On::Nothing, 0),
         Place::Spot(zone) => (On::Spot(zone), view.changeover_left),
         Place::OnDemand => (On::OnDemand, view.changeover_left),
     };
-    Stand {
+    JobPosition {
         steps: view.steps_left as f64,
         work: steps(view.work_left),
         changeover_left: steps(changeover_left),

@@ -29,7 +29,7 @@ pub struct View<'a> {
 
 /// Where a job stands when a step begins.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
+pub(super) struct StepState {
     pub(super) step: usize,
     pub(super) work_left: u64,
     pub(super) changeover_left: u64,
@@ -41,18 +41,18 @@ impl<'a> View<'a> {
         market: &'a Market,
         start: usize,
         job: &super::Job,
-        standing: Standing,
+        step_state: StepState,
     ) -> Self {
         Self {
             market,
-            now: start.saturating_add(standing.step),
-            step: standing.step,
-            steps_left: job.deadline.saturating_sub(standing.step),
+            now: start.saturating_add(step_state.step),
+            step: step_state.step,
+            steps_left: job.deadline.saturating_sub(step_state.step),
             work: job.work,
-            work_left: standing.work_left,
+            work_left: step_state.work_left,
             changeover: job.changeover,
-            changeover_left: standing.changeover_left,
-            on: standing.on,
+            changeover_left: step_state.changeover_left,
+            on: step_state.on,
         }
     }
 

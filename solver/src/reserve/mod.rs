@@ -24,13 +24,13 @@ use crate::room::cheapest::{Found, cheapest};
 use crate::room::draft::Draft;
 use crate::room::machines::Room;
 use crate::room::pools::Need;
-use crate::statement::ask::{Ask, Pair};
-use crate::statement::choice::{Case, appraise};
+use crate::statement::choice::{JobEvaluation, evaluate};
+use crate::statement::demand::{Candidate, JobDemand};
 use crate::statement::ends::leaving;
 use crate::statement::reserved::{Kept, Reserved};
 use crate::statement::round::Round;
-use crate::statement::value::{Estimate, Standing, affordable, kind_allows};
-use book::{Book, Place};
+use crate::statement::value::{DeadlineStatus, Estimate, affordable, kind_allows};
+use book::{Book, RoomOption};
 
 /// Reservations at once: each is one more limit for every layer of the round.
 const MOST: usize = 16;
@@ -41,7 +41,9 @@ impl Reserved<'_> {
     /// What a plan tells of it: the room of those that wait.
     pub(crate) fn told(&self, round: &Round<'_>, draft: &Draft) -> Vec<Reservation> {
         let at = |hour: f64| time_of(round, hour);
-        let waits = |kept: &&Kept| draft.seats.get(kept.number).is_none_or(|seat| seat.is_none());
+        let waits = |kept: &&Kept| {
+            draft.assignments.get(kept.number).is_none_or(|assignment| assignment.is_none())
+        };
         let one = |kept: &Kept| {
             let listing = round.market.listings.get(kept.listing)?;
             let id = |place: &usize| listing.used.get(*place).map(|(id, _)| *id);
@@ -75,15 +77,15 @@ fn time_of(round: &Round<'_>, hour: f64) -> Timestamp {
 /// Reserves room in a round, beside what is kept already for jobs that are not in it.
 pub(crate) fn reserve<'a>(round: &Round<'a>, kept: &[Reservation]) -> Reserved<'a> {
     let full = full_pools(round);
-    let blocked = round.asks.iter().any(|ask| ask.blocked);
+    let blocked = round.demands.iter().any(|demand| demand.blocked);
     if !blocked && full.is_empty() && kept.is_empty() {
         return Reserved::default();
     }
     let reserved = Reserved { kept: outside(round, kept), leaving: leaving(round.input) };
     let mut pass = Pass::new(round, reserved, full);
     for at in &round.order {
-        if let Some(ask) = round.asks.get(*at) {
-            pass.look_at(ask);
+        if let Some(demand) = round.demands.get(*at) {
+            pass.look_at(demand);
         }
     }
     pass.done()
@@ -92,7 +94,7 @@ pub(crate) fn reserve<'a>(round: &Round<'a>, kept: &[Reservation]) -> Reserved<'
 /// What is kept for jobs that are not in the round.
 fn outside(round: &Round<'_>, kept: &[Reservation]) -> Vec<Kept> {
     let now = round.input.now;
-    let is_in = |job: JobId| round.asks.iter().any(|ask| ask.job.id == job);
+    let is_in = |job: JobId| round.demands.iter().any(|demand| demand.job.id == job);
     let others = kept.iter().filter(|kept| !is_in(kept.job));
     let one = |(place, kept): (usize, &Reservation)| {
         let listings = &round.market.listings;
@@ -121,13 +123,13 @@ fn full_pools<'a>(round: &Round<'a>) -> Vec<&'a PoolName> {
     let full = |(pool, left): (&&'a PoolName, &Need)| {
         let mut all = Need::default();
         let mut any = false;
-        for ask in &round.asks {
-            let pair = ask.pairs.iter().find_map(|pair| {
-                let listing = round.market.listings.get(pair.listing())?;
-                (listing.offer.key.pool == **pool).then_some((pair, listing))
+        for demand in &round.demands {
+            let candidate = demand.candidates.iter().find_map(|candidate| {
+                let listing = round.market.listings.get(candidate.listing())?;
+                (listing.offer.key.pool == **pool).then_some((candidate, listing))
             });
-            if let Some((pair, listing)) = pair {
-                all.add(&Need::of(&ask.share(pair), &listing.offer.shape, ask.nodes));
+            if let Some((candidate, listing)) = candidate {
+                all.add(&Need::of(&demand.share(candidate), &listing.offer.shape, demand.nodes));
                 any = true;
             }
         }
@@ -165,7 +167,7 @@ impl<'p, 'a> Pass<'p, 'a> {
             held: Vec::new(),
             waits: false,
             tried: 0,
-            failed: vec![false; round.twins.classes()],
+            failed: vec![false; round.identical.classes()],
         }
     }
 
@@ -178,18 +180,19 @@ impl<'p, 'a> Pass<'p, 'a> {
         reserved
     }
 
-    fn look_at(&mut self, ask: &Ask<'a>) {
-        let class = self.round.twins.class_of(ask.number);
+    fn look_at(&mut self, demand: &JobDemand<'a>) {
+        let class = self.round.identical.class_of(demand.number);
         let known = self.failed.get(class).copied().unwrap_or(false);
-        let found = if known { Found::Nothing } else { cheapest(ask, &self.room) };
+        let found = if known { Found::Nothing } else { cheapest(demand, &self.room) };
         match found {
-            Found::Best(index, want, fit) => {
-                self.room.take(&want, &fit);
-                self.book.seat(&want);
-                if let Some(pair) = ask.pairs.get(index).filter(|_| self.is_full(want.listing))
-                    && (!self.waits || ask.must_go)
+            Found::Best(index, request, fit) => {
+                self.room.take(&request, &fit);
+                self.book.assignment(&request);
+                if let Some(candidate) =
+                    demand.candidates.get(index).filter(|_| self.is_full(request.listing))
+                    && (!self.waits || demand.must_go)
                 {
-                    self.hold(ask, pair.listing(), want.ends);
+                    self.hold(demand, candidate.listing(), request.ends);
                 }
             }
             // It waits by its own choice.
@@ -198,7 +201,7 @@ impl<'p, 'a> Pass<'p, 'a> {
                 if let Some(failed) = self.failed.get_mut(class) {
                     *failed = true;
                 }
-                self.wait(ask);
+                self.wait(demand);
             }
         }
     }
@@ -208,14 +211,14 @@ impl<'p, 'a> Pass<'p, 'a> {
         listing.is_some_and(|listing| self.full.iter().any(|pool| **pool == listing.offer.key.pool))
     }
 
-    fn hold(&mut self, ask: &Ask<'a>, listing: usize, until: f64) {
-        let Some(pair) = ask.pair_on(listing) else { return };
+    fn hold(&mut self, demand: &JobDemand<'a>, listing: usize, until: f64) {
+        let Some(candidate) = demand.candidate_on(listing) else { return };
         self.held.push(Kept {
-            number: ask.number,
-            job: ask.job.id,
+            number: demand.number,
+            job: demand.job.id,
             listing,
-            share: ask.share(pair),
-            nodes: ask.nodes,
+            share: demand.share(candidate),
+            nodes: demand.nodes,
             from: 0.0,
             until,
             machines: Vec::new(),
@@ -226,63 +229,71 @@ impl<'p, 'a> Pass<'p, 'a> {
     }
 
     /// A job that nothing holds now.
-    fn wait(&mut self, ask: &Ask<'a>) {
+    fn wait(&mut self, demand: &JobDemand<'a>) {
         if self.book.reserved.kept.len() >= MOST || self.tried >= MOST_TRIED {
             return;
         }
-        let places = self.places(ask);
+        let places = self.places(demand);
         if places.is_empty() {
             return;
         }
         self.tried += 1;
-        let by_choice = ask.pairs.is_empty() && !ask.blocked;
+        let by_choice = demand.candidates.is_empty() && !demand.blocked;
         let begin =
-            if by_choice { hours(between(self.round.input.now, ask.latest_start)) } else { 0.0 };
+            if by_choice { hours(between(self.round.input.now, demand.latest_start)) } else { 0.0 };
         self.waits |= !by_choice;
-        if let Some(kept) = self.book.first(&self.room, ask, &places, begin) {
+        if let Some(kept) = self.book.first(&self.room, demand, &places, begin) {
             self.book.reserved.kept.push(Kept { by_choice, ..kept });
             self.room.keep_all(&self.book.reserved, &self.book.taken);
         }
     }
 
     /// Where a job that nothing holds now may have room later.
-    fn places(&self, ask: &Ask<'a>) -> Vec<Place> {
-        let of_pair = |pair: &Pair| Place {
-            listing: pair.listing(),
-            share: ask.share(pair),
-            hours: pair.hours(),
+    fn places(&self, demand: &JobDemand<'a>) -> Vec<RoomOption> {
+        let of_candidate = |candidate: &Candidate| RoomOption {
+            listing: candidate.listing(),
+            share: demand.share(candidate),
+            hours: candidate.hours(),
         };
-        if !ask.pairs.is_empty() {
+        if !demand.candidates.is_empty() {
             // What can be bought elsewhere later is nobody's to keep.
-            let full = ask.pairs.iter().any(|pair| self.is_full(pair.listing()));
-            return ask.pairs.iter().filter(|_| full).map(of_pair).collect();
+            let full = demand.candidates.iter().any(|candidate| self.is_full(candidate.listing()));
+            return demand.candidates.iter().filter(|_| full).map(of_candidate).collect();
         }
-        if !ask.blocked && self.full.is_empty() {
+        if !demand.blocked && self.full.is_empty() {
             return Vec::new();
         }
-        let case = appraise(ask.job, self.round.input, &self.round.market);
-        let of =
-            |e: &Estimate| Place { listing: e.listing, share: e.share, hours: hours(e.occupied) };
-        if ask.blocked {
-            return self.suitable(&case).map(of).collect();
+        let evaluation = evaluate(demand.job, self.round.input, &self.round.market);
+        let of = |e: &Estimate| RoomOption {
+            listing: e.listing,
+            share: e.share,
+            hours: hours(e.occupied),
+        };
+        if demand.blocked {
+            return self.suitable(&evaluation).map(of).collect();
         }
-        let way_out =
-            case.net.as_ref().filter(|net| net.meets && self.is_full(net.estimate.listing));
-        let in_time = ask.latest_start > self.round.input.now;
-        way_out.filter(|_| in_time).map(|net| of(&net.estimate)).into_iter().collect()
+        let way_out = evaluation
+            .fallback
+            .as_ref()
+            .filter(|fallback| fallback.meets && self.is_full(fallback.estimate.listing));
+        let in_time = demand.latest_start > self.round.input.now;
+        way_out.filter(|_| in_time).map(|fallback| of(&fallback.estimate)).into_iter().collect()
     }
 
-    fn suitable<'c>(&self, case: &'c Case<'_>) -> impl Iterator<Item = &'c Estimate> {
+    fn suitable<'c>(
+        &self,
+        evaluation: &'c JobEvaluation<'_>,
+    ) -> impl Iterator<Item = &'c Estimate> {
         let listings = &self.round.market.listings;
-        let steady = case.standing == Standing::Net;
+        let steady = evaluation.deadline_status == DeadlineStatus::SafetyNet;
         let suits = move |e: &&Estimate| {
             listings.get(e.listing).is_some_and(|listing| {
-                kind_allows(case.job, listing)
-                    && affordable(case.job, e)
+                kind_allows(evaluation.job, listing)
+                    && affordable(evaluation.job, e)
                     && !(steady && listing.is_spot())
             })
         };
-        case.estimates.iter().filter(suits)
+        evaluation.estimates.iter().filter(suits)
     }
 }
 

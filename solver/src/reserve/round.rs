@@ -3,7 +3,7 @@
 use spotwise_model::plan::Reservation;
 
 use super::reserve;
-use crate::statement::ask::Ask;
+use crate::statement::demand::JobDemand;
 use crate::statement::input::PlanInput;
 use crate::statement::market::Market;
 use crate::statement::round::Round;
@@ -19,7 +19,7 @@ impl<'a> Round<'a> {
     pub(crate) fn priced(
         input: &'a PlanInput,
         kept: &[Reservation],
-        price: impl Fn(&PlanInput, &Market<'_>, &[Ask<'_>]) -> Scarcity,
+        price: impl Fn(&PlanInput, &Market<'_>, &[JobDemand<'_>]) -> Scarcity,
     ) -> Self {
         let mut round = Self::unreserved(input, price);
         round.reserved = reserve(&round, kept);

@@ -253,8 +253,8 @@ proptest! {
             let job = round.jobs.iter().find(|job| job.id == kept.job).unwrap();
             let rank = |job: &PlanJob| {
                 let statement = Round::new(&round);
-                let ask = statement.asks.iter().find(|ask| ask.job.id == job.id).unwrap();
-                ask.rank()
+                let demand = statement.demands.iter().find(|demand| demand.job.id == job.id).unwrap();
+                demand.rank()
             };
             let mine = rank(job);
             let before = round.jobs.iter().filter(|other| rank(other) <= mine).cloned();

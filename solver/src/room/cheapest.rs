@@ -2,12 +2,12 @@
 
 use super::machines::Room;
 use super::slot::Fit;
-use crate::statement::ask::{Ask, Want};
+use crate::statement::demand::{JobDemand, Request};
 
 /// What a job finds.
 pub(crate) enum Found {
     /// The cheapest of its pairs that fits and is better than waiting.
-    Best(usize, Want, Fit),
+    Best(usize, Request, Fit),
     /// What may fit is no better than waiting.
     Dearer,
     /// Nothing fits.
@@ -15,24 +15,24 @@ pub(crate) enum Found {
 }
 
 /// Looks for a job's place.
-pub(crate) fn cheapest(ask: &Ask<'_>, room: &Room<'_, '_>) -> Found {
-    let mut best: Option<(usize, Want, Fit)> = None;
+pub(crate) fn cheapest(demand: &JobDemand<'_>, room: &Room<'_, '_>) -> Found {
+    let mut best: Option<(usize, Request, Fit)> = None;
     let mut dearer = false;
-    for (index, pair) in ask.pairs.iter().enumerate() {
-        let bar = best.as_ref().map_or(ask.wait, |(.., fit)| fit.cost);
-        if pair.extra() >= bar {
+    for (index, candidate) in demand.candidates.iter().enumerate() {
+        let bar = best.as_ref().map_or(demand.wait, |(.., fit)| fit.cost);
+        if candidate.extra() >= bar {
             dearer = true;
             continue;
         }
-        let want = ask.want(pair);
-        match room.fit(&want) {
-            Some(fit) if fit.cost < bar => best = Some((index, want, fit)),
+        let request = demand.request(candidate);
+        match room.fit(&request) {
+            Some(fit) if fit.cost < bar => best = Some((index, request, fit)),
             Some(_) => dearer = true,
             None => {}
         }
     }
     match best {
-        Some((pair, want, fit)) => Found::Best(pair, want, fit),
+        Some((candidate, request, fit)) => Found::Best(candidate, request, fit),
         None if dearer => Found::Dearer,
         None => Found::Nothing,
     }

@@ -9,21 +9,21 @@ use crate::statement::round::Round;
 
 /// Where a job goes: which of its pairs, and the machine of each node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seat {
-    pub(crate) pair: usize,
+pub(crate) struct Assignment {
+    pub(crate) candidate: usize,
     pub(crate) targets: Vec<Target>,
 }
 
 /// A round's answer before it is explained: one entry an ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Draft {
-    pub(crate) seats: Vec<Option<Seat>>,
+    pub(crate) assignments: Vec<Option<Assignment>>,
 }
 
 impl Draft {
     /// Everybody waits.
     pub(crate) fn empty(round: &Round<'_>) -> Self {
-        Self { seats: vec![None; round.asks.len()] }
+        Self { assignments: vec![None; round.demands.len()] }
     }
 }
 
@@ -40,19 +40,21 @@ pub(crate) fn opened_target(listing: &Listing<'_>, i: usize) -> Option<Target> {
 pub(crate) fn objective(round: &Round<'_>, draft: &Draft) -> f64 {
     let mut machines: BTreeMap<(usize, Target), usize> = BTreeMap::new();
     let mut total = 0.0;
-    for (ask, seat) in round.asks.iter().zip(&draft.seats) {
-        let pair = seat.as_ref().and_then(|seat| ask.pairs.get(seat.pair));
-        let (Some(pair), Some(seat)) = (pair, seat) else {
-            total += ask.wait;
+    for (demand, assignment) in round.demands.iter().zip(&draft.assignments) {
+        let candidate =
+            assignment.as_ref().and_then(|assignment| demand.candidates.get(assignment.candidate));
+        let (Some(candidate), Some(assignment)) = (candidate, assignment) else {
+            total += demand.wait;
             continue;
         };
-        total += pair.extra();
-        for target in &seat.targets {
-            if is_used(round, pair.listing(), target) {
-                total += round.share_cost(&ask.want(pair));
+        total += candidate.extra();
+        for target in &assignment.targets {
+            if is_used(round, candidate.listing(), target) {
+                total += round.share_cost(&demand.request(candidate));
             } else {
-                let bucket = machines.entry((pair.listing(), *target)).or_insert(pair.bucket());
-                *bucket = (*bucket).max(pair.bucket());
+                let bucket =
+                    machines.entry((candidate.listing(), *target)).or_insert(candidate.bucket());
+                *bucket = (*bucket).max(candidate.bucket());
             }
         }
     }

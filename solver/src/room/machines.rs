@@ -10,7 +10,7 @@ use super::draft::opened_target;
 use super::pools::{Need, PoolRoom};
 use super::shelf::{Bin, Fresh, Shelf, Spare, left_at};
 use super::slot::{Fit, Slot, Slots};
-use crate::statement::ask::Want;
+use crate::statement::demand::Request;
 use crate::statement::market::Listing;
 use crate::statement::reserved::{Kept, Reserved};
 use crate::statement::round::Round;
@@ -36,7 +36,7 @@ impl<'r, 'a> Room<'r, 'a> {
     }
 
     /// Keeps the room that is reserved, from what is taken of pools already.
-    pub(crate) fn keep_all(&mut self, reserved: &Reserved<'_>, taken: &[(Want, Need)]) {
+    pub(crate) fn keep_all(&mut self, reserved: &Reserved<'_>, taken: &[(Request, Need)]) {
         if reserved.kept.is_empty() {
             return;
         }
@@ -44,12 +44,12 @@ impl<'r, 'a> Room<'r, 'a> {
             self.keep_machines(number, kept, reserved);
         }
         for (name, pool) in &mut self.pools {
-            let in_it = |want: &Want| {
-                let listing = self.round.market.listings.get(want.listing);
+            let in_it = |request: &Request| {
+                let listing = self.round.market.listings.get(request.listing);
                 listing.is_some_and(|listing| listing.offer.key.pool == **name)
             };
-            let taken: Vec<(Want, Need)> =
-                taken.iter().filter(|(want, _)| in_it(want)).copied().collect();
+            let taken: Vec<(Request, Need)> =
+                taken.iter().filter(|(request, _)| in_it(request)).copied().collect();
             pool.keep(reserved.points(self.round, name), &taken);
         }
     }
@@ -79,13 +79,13 @@ impl<'r, 'a> Room<'r, 'a> {
     /// What a draft leaves.
     pub(crate) fn of(round: &'r Round<'a>, draft: &Draft) -> Self {
         let mut room = Self::new(round);
-        for (ask, seat) in round.asks.iter().zip(&draft.seats) {
-            let Some(seat) = seat else { continue };
-            let Some(pair) = ask.pairs.get(seat.pair) else { continue };
-            let at = pair.listing();
+        for (demand, assignment) in round.demands.iter().zip(&draft.assignments) {
+            let Some(assignment) = assignment else { continue };
+            let Some(candidate) = demand.candidates.get(assignment.candidate) else { continue };
+            let at = candidate.listing();
             let slots: Vec<Slot> =
-                seat.targets.iter().filter_map(|target| room.slot(at, target)).collect();
-            room.take(&ask.want(pair), &Fit { slots: Slots::Many(slots), cost: 0.0 });
+                assignment.targets.iter().filter_map(|target| room.slot(at, target)).collect();
+            room.take(&demand.request(candidate), &Fit { slots: Slots::Many(slots), cost: 0.0 });
         }
         room
     }
@@ -109,76 +109,76 @@ impl<'r, 'a> Room<'r, 'a> {
     }
 
     /// What the pool of a pair is short of now for all its nodes, if anything.
-    pub(crate) fn pool_short(&self, want: &Want) -> Option<&'static str> {
-        let (pool, need) = self.pool_of(want)?;
+    pub(crate) fn pool_short(&self, request: &Request) -> Option<&'static str> {
+        let (pool, need) = self.pool_of(request)?;
         pool.short(&need)
     }
 
-    fn pool_of(&self, want: &Want) -> Option<(&PoolRoom, Need)> {
+    fn pool_of(&self, request: &Request) -> Option<(&PoolRoom, Need)> {
         if self.pools.is_empty() {
             return None;
         }
-        let listing = self.round.market.listings.get(want.listing)?;
+        let listing = self.round.market.listings.get(request.listing)?;
         let pool = self.pools.get(&listing.offer.key.pool)?;
-        Some((pool, Need::of(&want.share, &listing.offer.shape, want.nodes)))
+        Some((pool, Need::of(&request.share, &listing.offer.shape, request.nodes)))
     }
 
     /// The reservation that alone keeps a pair from what is free, if one does.
-    pub(crate) fn kept_from(&self, want: &Want) -> Option<usize> {
+    pub(crate) fn kept_from(&self, request: &Request) -> Option<usize> {
         if self.round.reserved.kept.is_empty() {
             return None;
         }
-        if let Some((pool, need)) = self.pool_of(want) {
+        if let Some((pool, need)) = self.pool_of(request) {
             if pool.short(&need).is_some() {
                 return None;
             }
-            if let Some(kept) = pool.kept_from(want, &need) {
+            if let Some(kept) = pool.kept_from(request, &need) {
                 return Some(kept);
             }
         }
-        let shelf = self.shelves.get(want.listing)?;
-        let free = shelf.used.iter().filter(|bin| bin.holds_now(&want.share));
+        let shelf = self.shelves.get(request.listing)?;
+        let free = shelf.used.iter().filter(|bin| bin.holds_now(&request.share));
         let fresh = shelf.kept.first().filter(|_| shelf.unopened() > 0).map(|fresh| fresh.kept);
-        free.filter_map(|bin| bin.kept_from(want)).next().or(fresh)
+        free.filter_map(|bin| bin.kept_from(request)).next().or(fresh)
     }
 
     /// The cheapest distinct machines for all nodes of a pair; none where it
     /// does not fit. At equal price: running machines, then opened ones, then
     /// fresh ones, each in their order.
-    pub(crate) fn fit(&self, want: &Want) -> Option<Fit> {
+    pub(crate) fn fit(&self, request: &Request) -> Option<Fit> {
         let (shelf, listing) =
-            (self.shelves.get(want.listing)?, self.round.market.listings.get(want.listing)?);
-        let fresh = shelf.openable_for(want);
-        let full = fresh == 0 && shelf.used.is_empty() && !shelf.most.may_hold(&want.share);
-        if full || self.pool_of(want).is_some_and(|(pool, need)| !pool.holds(want, &need)) {
+            (self.shelves.get(request.listing)?, self.round.market.listings.get(request.listing)?);
+        let fresh = shelf.openable_for(request);
+        let full = fresh == 0 && shelf.used.is_empty() && !shelf.most.may_hold(&request.share);
+        if full || self.pool_of(request).is_some_and(|(pool, need)| !pool.holds(request, &need)) {
             return None;
         }
-        let machine = listing.marginal(self.life(want.listing, want.bucket));
-        let slots = self.slots(shelf, listing, want);
-        if want.nodes <= 1 {
+        let machine = listing.marginal(self.life(request.listing, request.bucket));
+        let slots = self.slots(shelf, listing, request);
+        if request.nodes <= 1 {
             let fresh = (fresh > 0).then_some((machine, Slot::Fresh));
             let best = slots.chain(fresh).reduce(|a, b| if b.0 < a.0 { b } else { a })?;
-            return Some(Fit { slots: Slots::One(best.1), cost: want.extra + best.0 });
+            return Some(Fit { slots: Slots::One(best.1), cost: request.extra + best.0 });
         }
-        let fresh = (0..fresh.min(u64::from(want.nodes))).map(|_| (machine, Slot::Fresh));
+        let fresh = (0..fresh.min(u64::from(request.nodes))).map(|_| (machine, Slot::Fresh));
         let mut slots: Vec<(f64, Slot)> = slots.chain(fresh).collect();
-        let wanted = want.nodes as usize;
+        let wanted = request.nodes as usize;
         if slots.len() < wanted {
             return None;
         }
         slots.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let slots = shelf.not_reserved(want, slots);
+        let slots = shelf.not_reserved(request, slots);
         if slots.len() < wanted {
             return None;
         }
-        let cost = want.extra + slots.iter().map(|(cost, _)| cost).sum::<f64>();
+        let cost = request.extra + slots.iter().map(|(cost, _)| cost).sum::<f64>();
         Some(Fit { slots: Slots::Many(slots.into_iter().map(|(_, slot)| slot).collect()), cost })
     }
 
     /// Whether a fit takes a machine that is not there yet.
-    pub(crate) fn buys(&self, want: &Want, fit: &Fit) -> bool {
-        let shelf = self.shelves.get(want.listing).map_or(0, |shelf| shelf.opened.len());
-        let idle = self.round.market.listings.get(want.listing).map_or(0, |l| l.idle.len());
+    pub(crate) fn buys(&self, request: &Request, fit: &Fit) -> bool {
+        let shelf = self.shelves.get(request.listing).map_or(0, |shelf| shelf.opened.len());
+        let idle = self.round.market.listings.get(request.listing).map_or(0, |l| l.idle.len());
         fit.slots.as_slice().iter().any(|slot| match *slot {
             Slot::Used(_) => false,
             Slot::Opened(i) => i >= idle,
@@ -192,17 +192,17 @@ impl<'r, 'a> Room<'r, 'a> {
         &'s self,
         shelf: &'s Shelf,
         listing: &'s Listing<'_>,
-        want: &'s Want,
+        request: &'s Request,
     ) -> impl Iterator<Item = (f64, Slot)> + 's {
-        let life = self.life(want.listing, want.bucket);
-        let share_cost = if shelf.used.is_empty() { 0.0 } else { self.round.share_cost(want) };
-        let used = shelf.used.iter().enumerate().filter(|(_, bin)| bin.holds(want));
-        let may = shelf.most.may_hold(&want.share);
+        let life = self.life(request.listing, request.bucket);
+        let share_cost = if shelf.used.is_empty() { 0.0 } else { self.round.share_cost(request) };
+        let used = shelf.used.iter().enumerate().filter(|(_, bin)| bin.holds(request));
+        let may = shelf.most.may_hold(&request.share);
         let opened = if may { shelf.opened.as_slice() } else { &[] };
-        let holds = |bin: &Bin| bin.holds(want) && shelf.shares(bin, want);
+        let holds = |bin: &Bin| bin.holds(request) && shelf.shares(bin, request);
         let opened = opened.iter().enumerate().filter(move |(_, bin)| holds(bin));
         used.map(move |(i, _)| (share_cost, Slot::Used(i))).chain(opened.map(move |(i, bin)| {
-            let before = self.life(want.listing, bin.bucket);
+            let before = self.life(request.listing, bin.bucket);
             let longer = listing.marginal(life.max(before)) - listing.marginal(before);
             (longer, Slot::Opened(i))
         }))
@@ -213,15 +213,15 @@ impl<'r, 'a> Room<'r, 'a> {
     }
 
     /// Takes the machines of a fit that this room has just answered.
-    pub(crate) fn take(&mut self, want: &Want, fit: &Fit) -> Vec<Target> {
-        let Some(listing) = self.round.market.listings.get(want.listing) else {
+    pub(crate) fn take(&mut self, request: &Request, fit: &Fit) -> Vec<Target> {
+        let Some(listing) = self.round.market.listings.get(request.listing) else {
             return Vec::new();
         };
         let slots = fit.slots.as_slice();
         if let Some(pool) = self.pools.get_mut(&listing.offer.key.pool) {
-            pool.take(want, &Need::of(&want.share, &listing.offer.shape, want.nodes));
+            pool.take(request, &Need::of(&request.share, &listing.offer.shape, request.nodes));
         }
-        let Some(shelf) = self.shelves.get_mut(want.listing) else { return Vec::new() };
+        let Some(shelf) = self.shelves.get_mut(request.listing) else { return Vec::new() };
         let mut targets = Vec::with_capacity(slots.len());
         for slot in slots {
             let (bin, target) = match *slot {
@@ -239,9 +239,9 @@ impl<'r, 'a> Room<'r, 'a> {
             // A fit holds on the room that gave it; were it not so, `check`
             // would refuse the plan.
             if let (Some(bin), Some(target)) = (bin, target)
-                && bin.take(want)
+                && bin.take(request)
             {
-                bin.bucket = bin.bucket.max(want.bucket);
+                bin.bucket = bin.bucket.max(request.bucket);
                 targets.push(target);
             }
         }

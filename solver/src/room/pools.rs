@@ -8,7 +8,7 @@ use spotwise_model::mig::MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{NodeShape, Share};
 
-use crate::statement::ask::Want;
+use crate::statement::demand::Request;
 use crate::statement::ends::{Leaving, SAME};
 use crate::statement::input::PoolLimit;
 use crate::statement::reserved::{Kept, Reserved};
@@ -115,9 +115,9 @@ pub(crate) struct Point {
 
 impl Point {
     /// Whether a job is still there then and has no room of its own in it.
-    pub(crate) fn counts(&self, want: &Want) -> bool {
-        let ends = if self.by_choice { want.expects } else { want.ends };
-        ends > self.from + SAME && self.holders.get(&want.number) != Some(&want.share)
+    pub(crate) fn counts(&self, request: &Request) -> bool {
+        let ends = if self.by_choice { request.expects } else { request.ends };
+        ends > self.from + SAME && self.holders.get(&request.number) != Some(&request.share)
     }
 }
 
@@ -175,28 +175,30 @@ impl PoolRoom {
     }
 
     /// The reservation whose room a job would take, if it would.
-    pub(crate) fn kept_from(&self, want: &Want, need: &Need) -> Option<usize> {
+    pub(crate) fn kept_from(&self, request: &Request, need: &Need) -> Option<usize> {
         let mut points = self.points.iter();
-        points.find(|point| point.counts(want) && point.left.short(need).is_some()).map(|p| p.kept)
+        points
+            .find(|point| point.counts(request) && point.left.short(need).is_some())
+            .map(|p| p.kept)
     }
 
-    pub(crate) fn holds(&self, want: &Want, need: &Need) -> bool {
-        self.left.short(need).is_none() && self.kept_from(want, need).is_none()
+    pub(crate) fn holds(&self, request: &Request, need: &Need) -> bool {
+        self.left.short(need).is_none() && self.kept_from(request, need).is_none()
     }
 
-    pub(crate) fn take(&mut self, want: &Want, need: &Need) {
+    pub(crate) fn take(&mut self, request: &Request, need: &Need) {
         self.left.subtract(need);
-        for point in self.points.iter_mut().filter(|point| point.counts(want)) {
+        for point in self.points.iter_mut().filter(|point| point.counts(request)) {
             point.left.subtract(need);
         }
     }
 
     /// Keeps room at these times, from what is taken already.
-    pub(crate) fn keep(&mut self, points: Vec<Point>, taken: &[(Want, Need)]) {
+    pub(crate) fn keep(&mut self, points: Vec<Point>, taken: &[(Request, Need)]) {
         self.points = points;
         for point in &mut self.points {
-            for (want, need) in taken {
-                if point.counts(want) {
+            for (request, need) in taken {
+                if point.counts(request) {
                     point.left.subtract(need);
                 }
             }

@@ -10,7 +10,7 @@ use crate::statement::market::Listing;
 use crate::statement::reserved::Reserved;
 
 /// Machines of a listing for a job later on.
-pub(crate) struct Places {
+pub(crate) struct FutureMachines {
     /// That can be opened now and are reserved for nobody.
     pub(crate) fresh: u64,
     /// Running ones: the hour from which each holds it, and its place in the listing, the
@@ -20,16 +20,21 @@ pub(crate) struct Places {
 
 impl Room<'_, '_> {
     /// Machines of a listing that hold a share, now or later, and are not reserved.
-    pub(crate) fn places(&self, at: usize, share: &Share, reserved: &Reserved<'_>) -> Places {
+    pub(crate) fn places(
+        &self,
+        at: usize,
+        share: &Share,
+        reserved: &Reserved<'_>,
+    ) -> FutureMachines {
         let listing = self.round.market.listings.get(at);
         let (Some(shelf), Some(listing)) = (self.shelves.get(at), listing) else {
-            return Places { fresh: 0, used: Vec::new() };
+            return FutureMachines { fresh: 0, used: Vec::new() };
         };
         let kept: u64 = shelf.kept.iter().map(|fresh| fresh.machines).sum();
         let fresh = shelf.unopened().saturating_sub(kept);
         let mut used = used_later(shelf, listing, share, reserved);
         used.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        Places { fresh, used }
+        FutureMachines { fresh, used }
     }
 }
 

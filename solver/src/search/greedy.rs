@@ -2,7 +2,7 @@
 //! the warm start, the fallback and the baseline of the integer program.
 
 use crate::room::cheapest::{Found, cheapest};
-use crate::room::draft::{Draft, Seat};
+use crate::room::draft::{Assignment, Draft};
 use crate::room::machines::Room;
 use crate::statement::round::Round;
 
@@ -29,18 +29,20 @@ pub(crate) fn fill_in(
 ) {
     // Room only becomes less: where a job found none, one like it finds none, unless that
     // has room of its own.
-    let mut failed = vec![false; round.twins.classes()];
+    let mut failed = vec![false; round.identical.classes()];
     for at in order {
-        let (Some(ask), Some(seat)) = (round.asks.get(*at), draft.seats.get_mut(*at)) else {
+        let (Some(demand), Some(assignment)) =
+            (round.demands.get(*at), draft.assignments.get_mut(*at))
+        else {
             continue;
         };
-        let Some(failed) = failed.get_mut(round.twins.class_of(*at)) else { continue };
-        if seat.is_some() || (*failed && round.reserved.of(*at).is_none()) {
+        let Some(failed) = failed.get_mut(round.identical.class_of(*at)) else { continue };
+        if assignment.is_some() || (*failed && round.reserved.of(*at).is_none()) {
             continue;
         }
-        match cheapest(ask, room) {
-            Found::Best(pair, want, fit) => {
-                *seat = Some(Seat { pair, targets: room.take(&want, &fit) });
+        match cheapest(demand, room) {
+            Found::Best(candidate, request, fit) => {
+                *assignment = Some(Assignment { candidate, targets: room.take(&request, &fit) });
             }
             Found::Dearer => {}
             Found::Nothing => *failed = true,

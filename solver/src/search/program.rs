@@ -50,9 +50,9 @@ const FEASIBLE: i64 = 2;
 
 /// What the program found.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ProgramResult {
     /// Which pair of each ask; none where it waits.
-    pub(crate) pairs: Vec<Option<usize>>,
+    pub(crate) candidates: Vec<Option<usize>>,
     /// No plan costs less than this; none where HiGHS proved nothing yet.
     pub(crate) bound: Option<f64>,
 }
@@ -74,8 +74,9 @@ pub(crate) fn patience(time_limit: Duration, columns: usize, dollars: f64) -> Du
 /// Number of columns that the program of a round has.
 pub(crate) fn columns(round: &Round<'_>) -> usize {
     let machines: usize = round.lifetimes.iter().map(Vec::len).sum();
-    let pairs = |class: &Class| round.asks.get(class.lead()).map_or(0, |ask| ask.pairs.len());
-    machines + 2 * classes(round).iter().map(pairs).sum::<usize>()
+    let candidates =
+        |class: &Class| round.demands.get(class.lead()).map_or(0, |demand| demand.candidates.len());
+    machines + 2 * classes(round).iter().map(candidates).sum::<usize>()
 }
 
 /// Solves a round within a time, starting from `start`, whose objective is `reached`.
@@ -85,7 +86,7 @@ pub(crate) fn solve(
     start: &Draft,
     reached: f64,
     limit: Duration,
-) -> Option<Answer> {
+) -> Option<ProgramResult> {
     let size = columns(round);
     if size == 0 || limit < Duration::from_millis(1) {
         return None;
@@ -107,9 +108,9 @@ pub(crate) fn solve(
         }
     };
     let values: HashMap<Variable, f64> = order.into_iter().zip(found.values).collect();
-    let waiting: f64 = round.asks.iter().map(|ask| ask.wait).sum();
-    Some(Answer {
-        pairs: model.read(round, &values),
+    let waiting: f64 = round.demands.iter().map(|demand| demand.wait).sum();
+    Some(ProgramResult {
+        candidates: model.read(round, &values),
         bound: found.bound.is_finite().then_some(found.bound + waiting - EXACT_GAP),
     })
 }

@@ -9,7 +9,7 @@ use spotwise_model::OfferKey;
 use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::time::between;
 
-use crate::spot::horizon::{Horizon, Moment, On, Stand, ZoneNow};
+use crate::spot::horizon::{DecisionEpoch, Horizon, JobPosition, On, ZoneNow};
 
 /// The spot market of one machine type in one pool, for jobs of one size, fitted
 /// once in a while and looked at in every round.
@@ -59,13 +59,13 @@ impl Forecast {
 #[derive(Debug)]
 pub(crate) struct Outlook<'a> {
     forecast: &'a Forecast,
-    moment: Moment<'a>,
+    epoch: DecisionEpoch<'a>,
 }
 
 impl<'a> Outlook<'a> {
     pub(crate) fn new(forecast: &'a Forecast, now: Timestamp) -> Self {
         let zones = forecast.zones.iter().map(|(_, zone)| *zone).collect();
-        Self { forecast, moment: forecast.horizon.at(zones, forecast.step_of(now)) }
+        Self { forecast, epoch: forecast.horizon.at(zones, forecast.step_of(now)) }
     }
 
     /// Whether it speaks of that offer.
@@ -81,26 +81,26 @@ impl<'a> Outlook<'a> {
     /// Whether a job that has nothing goes on demand now rather than wait for
     /// spot: with so much work left, so long before its deadline.
     pub(crate) fn goes_on_demand(&self, left: Duration, time_left: Duration) -> bool {
-        let stand = self.stand(left, time_left, On::Nothing);
-        self.moment.dollars(stand, On::OnDemand) < self.moment.dollars(stand, On::Nothing)
+        let position = self.position(left, time_left, On::Nothing);
+        self.epoch.dollars(position, On::OnDemand) < self.epoch.dollars(position, On::Nothing)
     }
 
     /// Whether a job on demand goes to spot of that offer, which is there.
     pub(crate) fn goes_back(&self, offer: &OfferKey, left: Duration, time_left: Duration) -> bool {
         let zone = self.forecast.zones.iter().position(|(zone, _)| *zone == offer.zone);
         let Some(zone) = zone else { return false };
-        let stand = self.stand(left, time_left, On::OnDemand);
-        let goes = self.moment.dollars(stand, On::Spot(zone));
-        goes < self.moment.dollars(stand, On::OnDemand)
+        let position = self.position(left, time_left, On::OnDemand);
+        let goes = self.epoch.dollars(position, On::Spot(zone));
+        goes < self.epoch.dollars(position, On::OnDemand)
     }
 
     /// Expected dollars a machine of a job that has nothing yet.
     pub(crate) fn expected(&self, left: Duration, time_left: Duration) -> f64 {
-        let stand = self.stand(left, time_left, On::Nothing);
-        let ways = self.moment.ways(stand);
-        let dollars = ways.iter().map(|way| way.dollars).fold(f64::INFINITY, f64::min);
+        let position = self.position(left, time_left, On::Nothing);
+        let actions = self.epoch.actions(position);
+        let dollars = actions.iter().map(|action| action.dollars).fold(f64::INFINITY, f64::min);
         // On the table's scale the job is as much shorter.
-        dollars * left.as_secs_f64() / (stand.work * self.forecast.step.as_secs_f64())
+        dollars * left.as_secs_f64() / (position.work * self.forecast.step.as_secs_f64())
     }
 
     /// Expected dollars a machine that `more` time to the deadline saves.
@@ -112,10 +112,10 @@ impl<'a> Outlook<'a> {
 
     /// Deadlines beyond the table's are looked at on its scale: the same part of
     /// the time is to spare.
-    fn stand(&self, left: Duration, time_left: Duration, on: On) -> Stand {
+    fn position(&self, left: Duration, time_left: Duration, on: On) -> JobPosition {
         let steps = |span: Duration| span.as_secs_f64() / self.forecast.step.as_secs_f64();
         let scale = (self.forecast.steps as f64 / steps(time_left).max(1.0)).min(1.0);
-        Stand {
+        JobPosition {
             steps: steps(time_left) * scale,
             work: steps(left) * scale,
             changeover_left: 0.0,

@@ -21,7 +21,7 @@ pub(crate) const SAME: f64 = 1.0 / 3_600.0;
 
 /// What bounds a job's stay on its machines.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reach {
+pub(crate) struct StayBound {
     /// Whether somebody has stated or measured its duration.
     stated: bool,
     /// Hours to the end of its timeout, changeover included.
@@ -29,12 +29,12 @@ pub(crate) struct Reach {
 }
 
 /// What bounds a job's stay where it takes at most `changeover` to begin.
-pub(crate) fn reach(job: &PlanJob, changeover: Duration) -> Reach {
+pub(crate) fn stay_bound(job: &PlanJob, changeover: Duration) -> StayBound {
     let timeout = job.spec.timeout.map(|timeout| hours(timeout.saturating_add(changeover)));
-    Reach { stated: is_stated(job), timeout }
+    StayBound { stated: is_stated(job), timeout }
 }
 
-impl Reach {
+impl StayBound {
     /// Hours from now until a job is gone at the latest that is expected to stay so long;
     /// infinite where nobody knows.
     pub(crate) fn ends(&self, expected: f64) -> f64 {

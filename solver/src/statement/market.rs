@@ -13,8 +13,8 @@ use spotwise_model::time::{between, hours};
 use spotwise_model::{CapacityType, InstanceId, NodeShape, Offer, OfferKey, Share};
 
 use crate::spot::forecast::Outlook;
-use crate::statement::bands::{Extra, Extras, Wishes};
 use crate::statement::input::{PlanInput, PoolLimit};
+use crate::statement::policy_prices::{PolicyPrices, Surcharge, Surcharges};
 
 /// Kinds of machines of a group of listings: spot, and what stays.
 pub(crate) const KINDS: usize = 2;
@@ -35,15 +35,15 @@ pub(crate) struct Listing<'a> {
     /// Which of the market's groups it is in.
     pub(crate) group: usize,
     /// What it costs each class beyond its price.
-    pub(crate) extras: Extras,
+    pub(crate) surcharges: Surcharges,
     /// What moving data between regions costs.
     pub(crate) egress: &'a Egress,
 }
 
 impl Listing<'_> {
     /// What it costs a class beyond its price.
-    pub(crate) fn extra(&self, class: Class) -> Extra {
-        self.extras.get(class as usize).copied().unwrap_or_default()
+    pub(crate) fn surcharge(&self, class: Class) -> Surcharge {
+        self.surcharges.get(class as usize).copied().unwrap_or_default()
     }
 
     /// The kind of its machines, as an index.
@@ -119,7 +119,7 @@ impl<'a> Market<'a> {
         let mut by_key: BTreeMap<&OfferKey, usize> = BTreeMap::new();
         let mut listings: Vec<Listing<'a>> = Vec::new();
         let mut groups: Vec<Vec<usize>> = Vec::new();
-        let wishes = Wishes::new(input);
+        let policy_prices = PolicyPrices::new(input);
         for offer in input.offers.iter().filter(|offer| usable(offer)) {
             if by_key.contains_key(&offer.key) {
                 continue;
@@ -136,7 +136,7 @@ impl<'a> Market<'a> {
                 None => groups.push(vec![listings.len()]),
             }
             let (used, idle) = (Vec::new(), Vec::new());
-            let extras = wishes.on(offer);
+            let surcharges = policy_prices.on(offer);
             let egress = &*input.policy.egress;
             let paid_hours = match offer.paid_until() {
                 Some(until) => hours(between(input.now, until)),
@@ -149,7 +149,7 @@ impl<'a> Market<'a> {
                 idle,
                 paid_hours,
                 group,
-                extras,
+                surcharges,
                 egress,
             });
         }

@@ -9,20 +9,22 @@
 
 use std::collections::BTreeSet;
 
-use crate::statement::ask::{Ask, BUCKET_RATIO, Pair, Stake, Want, settle_buckets, value};
 use crate::statement::choice::{LEAST_WAIT, MUST_GO_HOURS};
+use crate::statement::demand::{
+    BUCKET_RATIO, Candidate, JobDemand, Request, WaitTerms, settle_buckets, value,
+};
+use crate::statement::identical::{IdenticalJobs, find_identical};
 use crate::statement::input::{PlanInput, PlanJob};
 use crate::statement::market::{Market, fraction};
 use crate::statement::reserved::Reserved;
 use crate::statement::scarcity::{LaterPrices, Scarcity};
-use crate::statement::twins::{Twins, twins};
 
 /// A round, ready to be decided.
 #[derive(Debug)]
 pub(crate) struct Round<'a> {
     pub(crate) input: &'a PlanInput,
     pub(crate) market: Market<'a>,
-    pub(crate) asks: Vec<Ask<'a>>,
+    pub(crate) demands: Vec<JobDemand<'a>>,
     /// Hours that a machine of each listing is kept, by bucket.
     pub(crate) lifetimes: Vec<Vec<f64>>,
     /// The fixed order of greedy: priority, then least slack, then id.
@@ -30,7 +32,7 @@ pub(crate) struct Round<'a> {
     /// What later machines cost; pairs and waits have it in them.
     pub(crate) scarcity: Scarcity,
     /// Which asks are alike.
-    pub(crate) twins: Twins,
+    pub(crate) identical: IdenticalJobs,
     /// Room that is kept for jobs that go before others.
     pub(crate) reserved: Reserved<'a>,
 }
@@ -39,35 +41,36 @@ impl<'a> Round<'a> {
     /// With the prices of later machines that are given. Nothing is reserved in it yet.
     pub(crate) fn unreserved(
         input: &'a PlanInput,
-        price: impl Fn(&PlanInput, &Market<'_>, &[Ask<'_>]) -> Scarcity,
+        price: impl Fn(&PlanInput, &Market<'_>, &[JobDemand<'_>]) -> Scarcity,
     ) -> Self {
         let market = Market::new(input);
         let mut seen = BTreeSet::new();
         let jobs: Vec<&PlanJob> = input.jobs.iter().filter(|job| seen.insert(job.id)).collect();
-        let twins = twins(&jobs);
-        let leads: Vec<&PlanJob> = twins.leads().filter_map(|at| jobs.get(at).copied()).collect();
-        let (mut asks, longest) = value(&leads, input, &market);
-        let lifetimes = settle_buckets(&mut asks, &longest);
-        let scarcity = if twins.any() {
-            price(input, &market, &twins.spread(&asks, &jobs))
+        let identical = find_identical(&jobs);
+        let leads: Vec<&PlanJob> =
+            identical.leads().filter_map(|at| jobs.get(at).copied()).collect();
+        let (mut demands, longest) = value(&leads, input, &market);
+        let lifetimes = settle_buckets(&mut demands, &longest);
+        let scarcity = if identical.any() {
+            price(input, &market, &identical.spread(&demands, &jobs))
         } else {
-            price(input, &market, &asks)
+            price(input, &market, &demands)
         };
         let later = scarcity.prices();
-        for (number, ask) in asks.iter_mut().enumerate() {
+        for (number, demand) in demands.iter_mut().enumerate() {
             if let Some(later) = later {
-                later.charge(ask, &market);
+                later.charge(demand, &market);
             }
-            ask.wait = wait_cost(ask, &market, &lifetimes, later);
-            ask.number = number;
+            demand.wait = wait_cost(demand, &market, &lifetimes, later);
+            demand.number = number;
         }
-        if twins.any() {
-            asks = twins.spread(&asks, &jobs);
+        if identical.any() {
+            demands = identical.spread(&demands, &jobs);
         }
-        let mut order: Vec<usize> = (0..asks.len()).collect();
-        order.sort_by_cached_key(|at| asks.get(*at).map(Ask::rank));
+        let mut order: Vec<usize> = (0..demands.len()).collect();
+        order.sort_by_cached_key(|at| demands.get(*at).map(JobDemand::rank));
         let reserved = Reserved::default();
-        Self { input, market, asks, lifetimes, order, scarcity, twins, reserved }
+        Self { input, market, demands, lifetimes, order, scarcity, identical, reserved }
     }
 
     /// Hours that a machine of a listing is kept for a bucket.
@@ -76,20 +79,20 @@ impl<'a> Round<'a> {
     }
 
     /// Dollars of one node on a machine that others keep running.
-    pub(crate) fn share_cost(&self, want: &Want) -> f64 {
-        self.market.listings.get(want.listing).map_or(0.0, |listing| {
-            listing.marginal(want.hours) * fraction(&want.share, &listing.offer.shape)
+    pub(crate) fn share_cost(&self, request: &Request) -> f64 {
+        self.market.listings.get(request.listing).map_or(0.0, |listing| {
+            listing.marginal(request.hours) * fraction(&request.share, &listing.offer.shape)
         })
     }
 
     /// Whether anything is better for an ask than to wait.
     pub(crate) fn must_go(&self, number: usize) -> bool {
-        self.asks.get(number).is_some_and(|ask| ask.must_go)
+        self.demands.get(number).is_some_and(|demand| demand.must_go)
     }
 
     /// Pairs of job and offer that can be chosen.
-    pub(crate) fn pairs(&self) -> usize {
-        self.asks.iter().map(|ask| ask.pairs.len()).sum()
+    pub(crate) fn candidates(&self) -> usize {
+        self.demands.iter().map(|demand| demand.candidates.len()).sum()
     }
 }
 
@@ -99,38 +102,40 @@ impl<'a> Round<'a> {
 /// waiting is no one's fault and costs nothing. Where later machines have prices, a
 /// job that can wait for them loses no more than its cheapest later start.
 fn wait_cost(
-    ask: &Ask<'_>,
+    demand: &JobDemand<'_>,
     market: &Market<'_>,
     lifetimes: &[Vec<f64>],
     later: Option<&LaterPrices>,
 ) -> f64 {
-    if ask.pairs.is_empty() {
+    if demand.candidates.is_empty() {
         return 0.0;
     }
-    let life = |pair: &Pair| {
-        let lives = lifetimes.get(pair.listing());
-        lives.and_then(|lives| lives.get(pair.bucket())).copied().unwrap_or(0.0)
+    let life = |candidate: &Candidate| {
+        let lives = lifetimes.get(candidate.listing());
+        lives.and_then(|lives| lives.get(candidate.bucket())).copied().unwrap_or(0.0)
     };
-    let dearest = ask.pairs.iter().map(|pair| {
-        let machine = market.listings.get(pair.listing()).map_or(0.0, |l| l.marginal(life(pair)));
-        pair.extra() + machine * f64::from(ask.nodes)
+    let dearest = demand.candidates.iter().map(|candidate| {
+        let machine =
+            market.listings.get(candidate.listing()).map_or(0.0, |l| l.marginal(life(candidate)));
+        candidate.extra() + machine * f64::from(demand.nodes)
     });
     let dearest = dearest.fold(0.0, f64::max);
-    let Stake { must_go, may_wait, way_out, wishes, hourly } = ask.stake;
+    let WaitTerms { must_go, may_wait, way_out, surcharge, hourly } = demand.wait_terms;
     if must_go {
         return dearest + hourly * MUST_GO_HOURS + LEAST_WAIT;
     }
     // As much longer as its bucket makes any of its choices.
-    let longer = ask
-        .pairs
+    let longer = demand
+        .candidates
         .iter()
-        .map(|pair| life(pair) / pair.hours().max(f64::MIN_POSITIVE))
+        .map(|candidate| life(candidate) / candidate.hours().max(f64::MIN_POSITIVE))
         .filter(|ratio| *ratio <= BUCKET_RATIO)
         .fold(1.0, f64::max);
     let out = way_out * longer;
     let starts = later.filter(|_| may_wait);
-    let starts = starts.and_then(|later| later.later_start(ask.nodes, &ask.later));
+    let starts = starts.and_then(|later| later.later_start(demand.nodes, &demand.later));
     // A machine that nobody else wants is taken, whatever later ones may cost.
-    let waits = starts.map_or(out, |dollars| ((dollars + wishes) * longer).max(dearest).min(out));
+    let waits =
+        starts.map_or(out, |dollars| ((dollars + surcharge) * longer).max(dearest).min(out));
     waits + hourly + LEAST_WAIT
 }

@@ -149,12 +149,12 @@ pub(crate) fn stretched(span: Duration, factor: f64) -> Duration {
 
 /// How a job's deadline stands: it decides which offers it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum DeadlineStatus {
     /// No on-demand capacity can meet the deadline any more: the earliest
     /// finish first, money second.
     Late,
     /// The safety net: only capacity that stays.
-    Net,
+    SafetyNet,
     /// Behind the pace that the deadline asks for: spot, else on-demand.
     Behind,
     /// Ahead of the pace: spot, or wait for it.
@@ -163,7 +163,7 @@ pub(crate) enum Standing {
 
 /// The on-demand way to the end that protects a deadline.
 #[derive(Clone, Debug)]
-pub(crate) struct Net {
+pub(crate) struct OnDemandFallback {
     /// The cheapest on-demand or reserved capacity that holds the job and meets
     /// its deadline, else the fastest; what is free before what is not.
     pub(crate) estimate: Estimate,
@@ -179,7 +179,7 @@ pub(crate) struct Net {
     pub(crate) bought: f64,
 }
 
-impl Net {
+impl OnDemandFallback {
     /// Dollars of its machines: without moving data.
     pub(crate) const fn machines(&self) -> f64 {
         self.estimate.bill - self.estimate.transfer
@@ -188,12 +188,12 @@ impl Net {
 
 /// Finds the net among a job's estimates. Those that its budget does not hold
 /// are no net.
-pub(crate) fn net(
+pub(crate) fn fallback(
     job: &PlanJob,
     estimates: &[Estimate],
     listings: &[Listing<'_>],
     policy: &Policy,
-) -> Option<Net> {
+) -> Option<OnDemandFallback> {
     let rank = |estimate: &&Estimate| {
         let meets = estimate.finish <= job.deadline;
         let free = listings
@@ -221,7 +221,7 @@ pub(crate) fn net(
         .left
         .saturating_add(changeover.saturating_mul(2))
         .saturating_add(policy.deadline_margin);
-    Some(Net {
+    Some(OnDemandFallback {
         changeover,
         latest_start: before(job.deadline, need),
         meets: best.finish <= job.deadline,
@@ -237,16 +237,20 @@ pub(crate) fn affordable(job: &PlanJob, estimate: &Estimate) -> bool {
 
 /// Where the job stands at `now`. Without a net nothing can protect the
 /// deadline, and waiting for better capacity has only the pace to go by.
-pub(crate) fn standing(job: &PlanJob, net: Option<&Net>, now: Timestamp) -> Standing {
-    let Some(net) = net else { return Standing::Behind };
-    if !net.meets {
-        Standing::Late
-    } else if now > net.latest_start {
-        Standing::Net
+pub(crate) fn deadline_status(
+    job: &PlanJob,
+    fallback: Option<&OnDemandFallback>,
+    now: Timestamp,
+) -> DeadlineStatus {
+    let Some(fallback) = fallback else { return DeadlineStatus::Behind };
+    if !fallback.meets {
+        DeadlineStatus::Late
+    } else if now > fallback.latest_start {
+        DeadlineStatus::SafetyNet
     } else if pace_lead(job, &job.saved, now) < 0.0 {
-        Standing::Behind
+        DeadlineStatus::Behind
     } else {
-        Standing::Ahead
+        DeadlineStatus::Ahead
     }
 }
 

@@ -16,7 +16,7 @@ use spotwise_model::spec::{GpuAlternative, GpuRequest};
 use spotwise_model::{Money, NodeShape, Offer, Price};
 
 use crate::audit::worth::bound;
-use crate::room::draft::{Draft, Seat, objective};
+use crate::room::draft::{Assignment, Draft, objective};
 use crate::search::greedy::greedy;
 use crate::search::program::solve;
 use crate::statement::round::Round;
@@ -127,14 +127,14 @@ prop_compose! {
     pub(crate) fn any_round(jobs: usize, offers: usize)(
         jobs in vec(any_job(), jobs / 2..=jobs),
         offers in vec(any_offer(), 1..=offers),
-        twins in 0..2_usize,
+        identical in 0..2_usize,
         machines in vec((0..8_usize, 0..5_u64, vec((any_gpus(), 0..2_u32, 0..8_u8), 0..4)), 0..3),
         live in vec((any_job(), 0..8_usize, -5..1_i64), 0..3),
         limit in prop::option::weighted(0.3, (0..20_u64, 0..30_u64, prop::option::of(0..4_u32))),
     ) -> PlanInput {
         let mut jobs = jobs;
         // Equal jobs become one column with a count.
-        jobs.extend(jobs.first().cloned().into_iter().cycle().take(twins).collect::<Vec<_>>());
+        jobs.extend(jobs.first().cloned().into_iter().cycle().take(identical).collect::<Vec<_>>());
         for (i, job) in jobs.iter_mut().enumerate() {
             job.id = spotwise_model::JobId(i as u64 + 1);
         }
@@ -153,8 +153,8 @@ prop_compose! {
                     (on_it.resources.cpu_milli, on_it.resources.memory_mib) = (0, 0);
                     on_it.resources.gpus = gpus;
                     let share = on_it.share_on(offer.shape.accelerator.as_ref());
-                    let seat = Some(GpuSeat { gpu, start });
-                    let _ = share.is_some_and(|share| machine.free.take_at(&share, seat));
+                    let assignment = Some(GpuSeat { gpu, start });
+                    let _ = share.is_some_and(|share| machine.free.take_at(&share, assignment));
                 }
                 input.instances.push(machine);
             }
@@ -271,12 +271,12 @@ proptest! {
     #[test]
     fn with_a_commitment_no_plan_is_dearer_than_without(
         without in any_must_go(),
-        seats in 1..4_u32,
+        assignments in 1..4_u32,
         dollars in 0.1..9.0_f64,
         until in 0..80_i64,
         zone in select(vec!["a", "b", "c"]),
     ) {
-        let mut paid = committed(reserved(zone, dollars, seats), until);
+        let mut paid = committed(reserved(zone, dollars, assignments), until);
         paid.on_demand = Price::from_micros_per_hour(3_000_000);
         let mut with = without.clone();
         with.offers.insert(0, paid);
@@ -295,7 +295,7 @@ proptest! {
             let used = second.placements.iter().filter(|placed| {
                 placed.offer.capacity_type == spotwise_model::CapacityType::Reserved
             });
-            prop_assert_eq!(used.count(), without.jobs.len().min(seats as usize));
+            prop_assert_eq!(used.count(), without.jobs.len().min(assignments as usize));
         }
     }
 }
@@ -326,15 +326,15 @@ impl Brute {
     }
 
     fn job(&mut self, round: &Round<'_>, at: usize) {
-        let Some(ask) = round.asks.get(at) else {
+        let Some(demand) = round.demands.get(at) else {
             if pools_hold(round, &self.draft) {
                 self.best = self.best.min(objective(round, &self.draft));
             }
             return;
         };
         self.job(round, at + 1);
-        for pair in 0..ask.pairs.len() {
-            self.node(round, at, pair, &mut Vec::new(), 0);
+        for candidate in 0..demand.candidates.len() {
+            self.node(round, at, candidate, &mut Vec::new(), 0);
         }
     }
 
@@ -342,35 +342,35 @@ impl Brute {
         &mut self,
         round: &Round<'_>,
         at: usize,
-        pair: usize,
+        candidate: usize,
         targets: &mut Vec<Target>,
         from: usize,
     ) {
-        let ask = &round.asks[at];
-        if targets.len() == ask.nodes as usize {
-            self.draft.seats[at] = Some(Seat { pair, targets: targets.clone() });
+        let demand = &round.demands[at];
+        if targets.len() == demand.nodes as usize {
+            self.draft.assignments[at] = Some(Assignment { candidate, targets: targets.clone() });
             self.job(round, at + 1);
-            self.draft.seats[at] = None;
+            self.draft.assignments[at] = None;
             return;
         }
-        let want = ask.want(&ask.pairs[pair]);
+        let request = demand.request(&demand.candidates[candidate]);
         let mut fresh_tried = false;
-        for machine in from..self.machines[want.listing].len() {
-            let (target, before) = self.machines[want.listing][machine].clone();
+        for machine in from..self.machines[request.listing].len() {
+            let (target, before) = self.machines[request.listing][machine].clone();
             let fresh = matches!(target, Target::New(_))
-                && before == Free::new(&round.market.listings[want.listing].offer.shape);
+                && before == Free::new(&round.market.listings[request.listing].offer.shape);
             // Empty new machines are alike; a gang's nodes go in their order.
             if fresh && fresh_tried {
                 break;
             }
             fresh_tried |= fresh;
             let mut after = before.clone();
-            if after.take(&want.share) {
-                self.machines[want.listing][machine].1 = after;
+            if after.take(&request.share) {
+                self.machines[request.listing][machine].1 = after;
                 targets.push(target);
-                self.node(round, at, pair, targets, machine + 1);
+                self.node(round, at, candidate, targets, machine + 1);
                 targets.pop();
-                self.machines[want.listing][machine].1 = before;
+                self.machines[request.listing][machine].1 = before;
             }
         }
     }
@@ -379,17 +379,17 @@ impl Brute {
 fn pools_hold(round: &Round<'_>, draft: &Draft) -> bool {
     round.market.limits.iter().all(|(name, limit)| {
         let (mut cpu, mut memory, mut gpus) = (0, 0, [0; MEASURES]);
-        for (ask, seat) in round.asks.iter().zip(&draft.seats) {
-            let Some(seat) = seat else { continue };
-            let e = ask.want(&ask.pairs[seat.pair]);
+        for (demand, assignment) in round.demands.iter().zip(&draft.assignments) {
+            let Some(assignment) = assignment else { continue };
+            let e = demand.request(&demand.candidates[assignment.candidate]);
             let offer = round.market.listings[e.listing].offer;
             if offer.key.pool == **name {
-                cpu += e.share.cpu_milli * u64::from(ask.nodes);
-                memory += e.share.memory_mib * u64::from(ask.nodes);
+                cpu += e.share.cpu_milli * u64::from(demand.nodes);
+                memory += e.share.memory_mib * u64::from(demand.nodes);
                 let units = e.share.gpu_measures(&offer.shape);
                 gpus.iter_mut()
                     .zip(units)
-                    .for_each(|(sum, one)| *sum += one * u64::from(ask.nodes));
+                    .for_each(|(sum, one)| *sum += one * u64::from(demand.nodes));
             }
         }
         cpu <= limit.cpu_milli

@@ -103,17 +103,17 @@ fn where_spot_is_no_cheaper_nothing_is_waited_for() {
 
 #[test]
 fn a_hopeless_job_runs_at_once_where_it_ends_first() {
-    let mut wants = spec(20 * HOUR);
-    ask_gpus(&mut wants, "A100", 1);
-    let GpuRequest::Whole { alternatives } = &mut wants.resources.gpus else { unreachable!() };
+    let mut requests = spec(20 * HOUR);
+    ask_gpus(&mut requests, "A100", 1);
+    let GpuRequest::Whole { alternatives } = &mut requests.resources.gpus else { unreachable!() };
     alternatives[0].accelerator = None;
     let fast = spotwise_model::id::Accelerator::new("H100");
-    wants.work = spotwise_model::spec::Work::Duration {
+    requests.work = spotwise_model::spec::Work::Duration {
         default: Some(Duration::from_secs(20 * HOUR)),
         by_accelerator: [(fast, Duration::from_secs(8 * HOUR))].into(),
     };
     let offers = vec![gpu_offer("a", "A100", 1, 1.0), gpu_offer("b", "H100", 1, 20.0)];
-    let placed = placed(&input(offers, vec![job(1, wants, -30, -1)]));
+    let placed = placed(&input(offers, vec![job(1, requests, -30, -1)]));
     assert_eq!((placed.offer.zone.as_str(), placed.why.rule), ("b", Rule::SafetyNet));
 }
 

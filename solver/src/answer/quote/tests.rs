@@ -89,9 +89,9 @@ fn a_quote_does_not_hope_for_spot_that_never_comes() {
 #[test]
 fn a_quote_names_what_is_missing() {
     let input = input(vec![gpu_offer("a", "H100", 4, 30.0)], vec![]);
-    let mut wants = spec(HOUR);
-    crate::tests::fixture::ask_gpus(&mut wants, "H100", 8);
-    let quote = quote(&input, &job(1, wants, 0, 40));
+    let mut requests = spec(HOUR);
+    crate::tests::fixture::ask_gpus(&mut requests, "H100", 8);
+    let quote = quote(&input, &job(1, requests, 0, 40));
     assert_eq!(
         quote.unschedulable.as_deref(),
         Some("asks 8 x H100; the largest offer with H100 has 4")
@@ -145,9 +145,9 @@ fn every_expected_start_moves_the_data_again() {
 fn a_plan_quotes_each_job_that_it_sees_for_the_first_time() {
     let seen = PlanJob { quoted: true, ..job(3, spec(HOUR), 0, 40) };
     let fresh = [job(1, spec(10 * HOUR), 0, 40), job(2, spec(HOUR), 0, 40)];
-    let mut wants = spec(HOUR);
-    crate::tests::fixture::ask_gpus(&mut wants, "H100", 8);
-    let nowhere = job(4, wants, 0, 40);
+    let mut requests = spec(HOUR);
+    crate::tests::fixture::ask_gpus(&mut requests, "H100", 8);
+    let nowhere = job(4, requests, 0, 40);
     let jobs = fresh.iter().cloned().chain([seen, nowhere]).collect();
     let input = input(vec![spot("a", 1.0, 1), on_demand("a", 3.0, 1)], jobs);
     let quotes = plan(&input).0.quotes;

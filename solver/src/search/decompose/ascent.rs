@@ -2,8 +2,8 @@
 //! what is left over cheaper, in smaller and smaller steps. First with a part
 //! of the jobs, then with all of them.
 
-use super::scene::{Demand, Scene};
-use crate::statement::ask::Ask;
+use super::lagrangian::{Lagrangian, Usage};
+use crate::statement::demand::JobDemand;
 use crate::statement::prices::Prices;
 use crate::statement::round::Round;
 
@@ -44,49 +44,50 @@ pub(crate) struct Priced {
 /// unless `enough` ends it: then the best so far is it.
 pub(crate) fn ascend(
     round: &Round<'_>,
-    scene: &Scene<'_, '_>,
+    lagrangian: &Lagrangian<'_, '_>,
     reached: f64,
     enough: &dyn Fn() -> bool,
 ) -> Priced {
-    let asking = alike_together(round, scene);
-    let start = scene.start();
-    let pairs_of = |at: usize| round.asks.get(at).map_or(0, |ask| ask.pairs.len());
-    let pairs = asking.iter().map(|(at, _)| pairs_of(*at)).sum::<usize>() as f64;
+    let asking = alike_together(round, lagrangian);
+    let start = lagrangian.start();
+    let pairs_of = |at: usize| round.demands.get(at).map_or(0, |demand| demand.candidates.len());
+    let candidates = asking.iter().map(|(at, _)| pairs_of(*at)).sum::<usize>() as f64;
     let climb = |start, asking: &[(usize, f64)], steps, lengths| {
-        climb(scene, start, asking, (steps, lengths), reached, enough)
+        climb(lagrangian, start, asking, (steps, lengths), reached, enough)
     };
-    if pairs <= SMALL {
+    if candidates <= SMALL {
         return climb(start, &asking, SMALL_STEPS, COARSE);
     }
     let budget = PAIRS_A_SECOND * round.input.time_limit.as_secs_f64().min(MOST_SECONDS);
-    let steps =
-        |pairs: f64, (least, most): (f64, f64)| (budget / pairs.max(1.0)).clamp(least, most) as u32;
+    let steps = |candidates: f64, (least, most): (f64, f64)| {
+        (budget / candidates.max(1.0)).clamp(least, most) as u32
+    };
     let stride = asking.len().div_ceil(SAMPLE).max(1);
     if stride == 1 {
-        return climb(start, &asking, steps(pairs, COARSE_STEPS), COARSE);
+        return climb(start, &asking, steps(candidates, COARSE_STEPS), COARSE);
     }
     let sample: Vec<(usize, f64)> = asking.iter().copied().step_by(stride).collect();
-    let few = steps(pairs / stride as f64, COARSE_STEPS);
+    let few = steps(candidates / stride as f64, COARSE_STEPS);
     let near = climb(start, &sample, few, COARSE);
-    climb(near.prices, &asking, steps(pairs, FINE_STEPS), FINE)
+    climb(near.prices, &asking, steps(candidates, FINE_STEPS), FINE)
 }
 
 /// The jobs that have pairs, like ones side by side: every n-th of them is a
 /// fair sample. Of those that are the same in everything one stands for all.
-fn alike_together(round: &Round<'_>, scene: &Scene<'_, '_>) -> Vec<(usize, f64)> {
-    let mut counts = vec![0.0; round.twins.classes()];
-    for ask in &round.asks {
-        if let Some(count) = counts.get_mut(round.twins.class_of(ask.number)) {
+fn alike_together(round: &Round<'_>, lagrangian: &Lagrangian<'_, '_>) -> Vec<(usize, f64)> {
+    let mut counts = vec![0.0; round.identical.classes()];
+    for demand in &round.demands {
+        if let Some(count) = counts.get_mut(round.identical.class_of(demand.number)) {
             *count += 1.0;
         }
     }
-    let count = |at: usize| counts.get(round.twins.class_of(at)).copied().unwrap_or(0.0);
-    let leads = || round.twins.leads().filter_map(|at| Some((at, round.asks.get(at)?)));
-    let key = |at: usize, ask: &Ask<'_>| {
-        let pair = ask.pairs.first()?;
-        Some((ask.kinds.first()?.group, scene.factor(at, pair), ask.wait, at))
+    let count = |at: usize| counts.get(round.identical.class_of(at)).copied().unwrap_or(0.0);
+    let leads = || round.identical.leads().filter_map(|at| Some((at, round.demands.get(at)?)));
+    let key = |at: usize, demand: &JobDemand<'_>| {
+        let candidate = demand.candidates.first()?;
+        Some((demand.kinds.first()?.group, lagrangian.factor(at, candidate), demand.wait, at))
     };
-    let mut keys: Vec<_> = leads().filter_map(|(at, ask)| key(at, ask)).collect();
+    let mut keys: Vec<_> = leads().filter_map(|(at, demand)| key(at, demand)).collect();
     keys.sort_by(|a, b| {
         a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
     });
@@ -97,7 +98,7 @@ fn alike_together(round: &Round<'_>, scene: &Scene<'_, '_>) -> Vec<(usize, f64)>
 /// on the way, or their average where that is better: near the top the steps
 /// go to and fro. Nothing is gained beyond `reached`, what a plan costs that is known.
 fn climb(
-    scene: &Scene<'_, '_>,
+    lagrangian: &Lagrangian<'_, '_>,
     start: Prices,
     asking: &[(usize, f64)],
     (steps, lengths): (u32, (f64, f64)),
@@ -105,27 +106,27 @@ fn climb(
     enough: &dyn Fn() -> bool,
 ) -> Priced {
     let asked: f64 = asking.iter().map(|(_, count)| count).sum();
-    let parts = scene.asking as f64 / asked.max(1.0);
+    let parts = lagrangian.asking as f64 / asked.max(1.0);
     // What a sample proves is no bound.
-    let all = asked >= scene.asking as f64;
+    let all = asked >= lagrangian.asking as f64;
     let shrink = (lengths.1 / lengths.0).powf(1.0 / f64::from(steps.max(2) - 1));
     let mut length = lengths.0;
     let mut prices = start;
     let mut average = Average::default();
     let mut best: Option<Priced> = None;
-    let keep = |best: &mut Option<Priced>, prices: &Prices, demand: &Demand| {
-        let bound = scene.bound(prices, demand);
+    let keep = |best: &mut Option<Priced>, prices: &Prices, usage: &Usage| {
+        let bound = lagrangian.bound(prices, usage);
         if best.as_ref().is_none_or(|best| bound > best.bound) {
             *best = Some(Priced { prices: prices.clone(), bound });
         }
     };
     for step in 0..steps {
-        let demand = scene.demand(&prices, asking, parts, SPREAD * length);
-        keep(&mut best, &prices, &demand);
+        let usage = lagrangian.usage(&prices, asking, parts, SPREAD * length);
+        keep(&mut best, &prices, &usage);
         if step >= steps / 2 {
             average.add(&prices);
         }
-        scene.step(&mut prices, &demand, length);
+        lagrangian.step(&mut prices, &usage, length);
         length *= shrink;
         let proven = best.as_ref().filter(|_| all).map_or(f64::NEG_INFINITY, |best| best.bound);
         if enough() || reached - proven <= CLOSE * reached.abs() {
@@ -136,8 +137,8 @@ fn climb(
         return best.unwrap_or(Priced { prices, bound: 0.0 });
     }
     let middle = average.prices();
-    let demand = scene.demand(&middle, asking, parts, length);
-    keep(&mut best, &middle, &demand);
+    let usage = lagrangian.usage(&middle, asking, parts, length);
+    keep(&mut best, &middle, &usage);
     best.unwrap_or(Priced { prices, bound: 0.0 })
 }
 

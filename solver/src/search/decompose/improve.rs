@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use spotwise_model::plan::Target;
 
-use super::scene::Scene;
+use super::lagrangian::Lagrangian;
 use super::waiting::Waiting;
-use crate::room::draft::{Draft, Seat, is_used, opened_target};
-use crate::statement::ask::Ask;
+use crate::room::draft::{Assignment, Draft, is_used, opened_target};
+use crate::statement::demand::JobDemand;
 use crate::statement::prices::{PLAIN, takes, whole};
 use crate::statement::round::Round;
 
@@ -28,7 +28,7 @@ const LEAST_GAIN: f64 = 1e-6;
 /// Improves a draft as long as that goes and the round's size and time allow.
 pub(crate) fn improve(
     round: &Round<'_>,
-    scene: &Scene<'_, '_>,
+    lagrangian: &Lagrangian<'_, '_>,
     draft: &Draft,
     enough: &dyn Fn() -> bool,
 ) -> Draft {
@@ -37,7 +37,7 @@ pub(crate) fn improve(
     if !round.market.limits.is_empty() || !round.reserved.kept.is_empty() {
         return draft.clone();
     }
-    let mut table = Table::new(round, scene, draft);
+    let mut table = Table::new(round, lagrangian, draft);
     let seconds = round.input.time_limit.as_secs_f64();
     let mut tries = (TRIES_A_SECOND * seconds).min(MOST_TRIES) as usize;
     let mut pass = 1;
@@ -56,7 +56,7 @@ pub(crate) fn improve(
 /// The machines of a draft with their jobs, by number.
 struct Table<'r, 'a> {
     round: &'r Round<'a>,
-    scene: &'r Scene<'r, 'a>,
+    lagrangian: &'r Lagrangian<'r, 'a>,
     machines: Vec<Machine>,
     waiting: Waiting,
 }
@@ -90,23 +90,25 @@ struct Dealt {
 }
 
 impl<'r, 'a> Table<'r, 'a> {
-    fn new(round: &'r Round<'a>, scene: &'r Scene<'r, 'a>, draft: &Draft) -> Self {
+    fn new(round: &'r Round<'a>, lagrangian: &'r Lagrangian<'r, 'a>, draft: &Draft) -> Self {
         let mut found: BTreeMap<(usize, Target), Machine> = BTreeMap::new();
         let mut waiting = Vec::new();
-        for (at, (ask, seat)) in round.asks.iter().zip(&draft.seats).enumerate() {
-            let pair = seat.as_ref().and_then(|seat| ask.pairs.get(seat.pair));
-            let (Some(seat), Some(pair)) = (seat, pair) else {
-                if is_simple(ask) {
+        for (at, (demand, assignment)) in round.demands.iter().zip(&draft.assignments).enumerate() {
+            let candidate = assignment
+                .as_ref()
+                .and_then(|assignment| demand.candidates.get(assignment.candidate));
+            let (Some(assignment), Some(candidate)) = (assignment, candidate) else {
+                if is_simple(demand) {
                     waiting.push(at);
                 }
                 continue;
             };
-            let listing = pair.listing();
-            for target in seat.targets.iter().filter(|t| !is_used(round, listing, t)) {
+            let listing = candidate.listing();
+            for target in assignment.targets.iter().filter(|t| !is_used(round, listing, t)) {
                 let empty = || Machine::empty(listing, *target);
                 let machine = found.entry((listing, *target)).or_insert_with(empty);
                 machine.jobs.push(at);
-                machine.fixed |= !is_simple(ask);
+                machine.fixed |= !is_simple(demand);
             }
         }
         // One more of each listing that has one.
@@ -122,15 +124,15 @@ impl<'r, 'a> Table<'r, 'a> {
                 machines.push(Machine::empty(listing, Target::New(u32::MAX)));
             }
         }
-        let waiting = Waiting::new(round, scene, waiting);
-        Self { round, scene, machines, waiting }
+        let waiting = Waiting::new(round, lagrangian, waiting);
+        Self { round, lagrangian, machines, waiting }
     }
 
     /// Hours that a machine is kept.
     fn life(&self, machine: &Machine) -> f64 {
         let of = |at: &usize| {
-            let pair = self.round.asks.get(*at)?.pair_on(machine.listing)?;
-            Some(self.round.lifetime(machine.listing, pair.bucket()))
+            let candidate = self.round.demands.get(*at)?.candidate_on(machine.listing)?;
+            Some(self.round.lifetime(machine.listing, candidate.bucket()))
         };
         machine.jobs.iter().filter_map(of).fold(0.0, f64::max)
     }
@@ -181,14 +183,15 @@ impl<'r, 'a> Table<'r, 'a> {
     /// Deals the jobs of two machines and the waiting ones out anew, if that
     /// gains.
     fn deal(&mut self, first: usize, second: usize, pass: u32) -> Option<()> {
-        let pair = [self.machines.get(first)?.clone(), self.machines.get(second)?.clone()];
-        let jobs: Vec<usize> = pair.iter().flat_map(|machine| machine.jobs.clone()).collect();
-        let mut dealt: Vec<Dealt> = jobs.iter().filter_map(|at| self.dealt(*at, &pair)).collect();
-        let [one, two] = &pair;
+        let candidate = [self.machines.get(first)?.clone(), self.machines.get(second)?.clone()];
+        let jobs: Vec<usize> = candidate.iter().flat_map(|machine| machine.jobs.clone()).collect();
+        let mut dealt: Vec<Dealt> =
+            jobs.iter().filter_map(|at| self.dealt(*at, &candidate)).collect();
+        let [one, two] = &candidate;
         let lives_now = [self.life(one), self.life(two)];
         let group = self.round.market.listings.get(one.listing)?.group;
         let fresh = self.waiting.looked_at(group, lives_now);
-        dealt.extend(fresh.into_iter().filter_map(|at| self.dealt(at, &pair)));
+        dealt.extend(fresh.into_iter().filter_map(|at| self.dealt(at, &candidate)));
         dealt.sort_by(|a, b| b.density.total_cmp(&a.density).then(a.at.cmp(&b.at)));
         let lives = |side: usize| {
             let mut lives: Vec<f64> = vec![0.0];
@@ -198,12 +201,12 @@ impl<'r, 'a> Table<'r, 'a> {
             lives.dedup();
             lives
         };
-        let now = self.saved_now(&pair);
+        let now = self.saved_now(&candidate);
         let mut best: Option<(f64, [Vec<usize>; 2])> = None;
         let seconds = lives(1);
         for long in lives(0) {
             for short in &seconds {
-                let (saved, sides) = self.filled(&pair, &dealt, [long, *short]);
+                let (saved, sides) = self.filled(&candidate, &dealt, [long, *short]);
                 let bar = best.as_ref().map_or(now + LEAST_GAIN, |(saved, _)| *saved);
                 if saved > bar {
                     best = Some((saved, sides));
@@ -215,7 +218,7 @@ impl<'r, 'a> Table<'r, 'a> {
             self.waiting.take_out(self.round, *at);
         }
         for at in jobs.iter().filter(|at| !one.contains(at) && !two.contains(at)) {
-            self.waiting.put_back(self.round, self.scene, *at);
+            self.waiting.put_back(self.round, self.lagrangian, *at);
         }
         for (number, jobs) in [(first, one), (second, two)] {
             let machine = self.machines.get_mut(number)?;
@@ -225,22 +228,26 @@ impl<'r, 'a> Table<'r, 'a> {
     }
 
     fn dealt(&self, at: usize, machines: &[Machine; 2]) -> Option<Dealt> {
-        let ask = self.round.asks.get(at)?;
-        let pairs = [0, 1].map(|side| {
-            machines.get(side).and_then(|machine: &Machine| ask.pair_on(machine.listing))
+        let demand = self.round.demands.get(at)?;
+        let candidates = [0, 1].map(|side| {
+            machines.get(side).and_then(|machine: &Machine| demand.candidate_on(machine.listing))
         });
-        let any = pairs.iter().flatten().next()?;
-        let most =
-            |pair: Option<&crate::statement::ask::Pair>| pair.map(|pair| ask.wait - pair.extra());
-        let [one, two] = pairs;
-        let hours = |pair: Option<&crate::statement::ask::Pair>| {
-            pair.map_or(0.0, |pair| self.round.lifetime(pair.listing(), pair.bucket()))
+        let any = candidates.iter().flatten().next()?;
+        let most = |candidate: Option<&crate::statement::demand::Candidate>| {
+            candidate.map(|candidate| demand.wait - candidate.extra())
         };
-        let takes = |pair: Option<&crate::statement::ask::Pair>| {
-            let listing = pair.and_then(|pair| self.round.market.listings.get(pair.listing()));
-            let both = pair.zip(listing);
-            both.map_or([u64::MAX; PLAIN], |(pair, listing)| {
-                takes(&ask.share(pair), &listing.offer.shape)
+        let [one, two] = candidates;
+        let hours = |candidate: Option<&crate::statement::demand::Candidate>| {
+            candidate.map_or(0.0, |candidate| {
+                self.round.lifetime(candidate.listing(), candidate.bucket())
+            })
+        };
+        let takes = |candidate: Option<&crate::statement::demand::Candidate>| {
+            let listing =
+                candidate.and_then(|candidate| self.round.market.listings.get(candidate.listing()));
+            let both = candidate.zip(listing);
+            both.map_or([u64::MAX; PLAIN], |(candidate, listing)| {
+                takes(&demand.share(candidate), &listing.offer.shape)
             })
         };
         Some(Dealt {
@@ -248,7 +255,7 @@ impl<'r, 'a> Table<'r, 'a> {
             takes: [takes(one), takes(two)],
             saves: [most(one), most(two)],
             hours: [hours(one), hours(two)],
-            density: ask.wait / self.scene.factor(at, any).max(1e-9),
+            density: demand.wait / self.lagrangian.factor(at, any).max(1e-9),
         })
     }
 
@@ -256,8 +263,8 @@ impl<'r, 'a> Table<'r, 'a> {
     fn saved_now(&self, machines: &[Machine; 2]) -> f64 {
         let of = |machine: &Machine| {
             let saves = machine.jobs.iter().filter_map(|at| {
-                let ask = self.round.asks.get(*at)?;
-                Some(ask.wait - ask.pair_on(machine.listing)?.extra())
+                let demand = self.round.demands.get(*at)?;
+                Some(demand.wait - demand.candidate_on(machine.listing)?.extra())
             });
             saves.sum::<f64>() - self.kept(machine, self.life(machine))
         };
@@ -335,15 +342,19 @@ impl<'r, 'a> Table<'r, 'a> {
             }
         }
         for (at, listing, target) in simple {
-            let pair = self.round.asks.get(at).and_then(|ask| ask.pair_index(listing));
-            if let (Some(pair), Some(seat)) = (pair, draft.seats.get_mut(at)) {
-                *seat = Some(Seat { pair, targets: vec![target] });
+            let candidate =
+                self.round.demands.get(at).and_then(|demand| demand.candidate_index(listing));
+            if let (Some(candidate), Some(assignment)) = (candidate, draft.assignments.get_mut(at))
+            {
+                *assignment = Some(Assignment { candidate, targets: vec![target] });
             }
         }
-        for (at, (ask, seat)) in self.round.asks.iter().zip(&before.seats).enumerate() {
-            let Some(old) = seat else { continue };
-            let Some(pair) = ask.pairs.get(old.pair) else { continue };
-            let listing = pair.listing();
+        for (at, (demand, assignment)) in
+            self.round.demands.iter().zip(&before.assignments).enumerate()
+        {
+            let Some(old) = assignment else { continue };
+            let Some(candidate) = demand.candidates.get(old.candidate) else { continue };
+            let listing = candidate.listing();
             let stays = |target: &Target| {
                 is_used(self.round, listing, target) || targets.contains_key(&(listing, *target))
             };
@@ -351,8 +362,8 @@ impl<'r, 'a> Table<'r, 'a> {
                 let moved =
                     |target: &Target| targets.get(&(listing, *target)).copied().unwrap_or(*target);
                 let targets = old.targets.iter().map(moved).collect();
-                if let Some(seat) = draft.seats.get_mut(at) {
-                    *seat = Some(Seat { pair: old.pair, targets });
+                if let Some(assignment) = draft.assignments.get_mut(at) {
+                    *assignment = Some(Assignment { candidate: old.candidate, targets });
                 }
             }
         }
@@ -361,7 +372,7 @@ impl<'r, 'a> Table<'r, 'a> {
 }
 
 /// Whether a job is one node of whole GPUs: what this module moves.
-fn is_simple(ask: &Ask<'_>) -> bool {
-    let whole = ask.kinds.iter().all(|kind| !kind.share.takes_part());
-    ask.nodes == 1 && !ask.pairs.is_empty() && whole
+fn is_simple(demand: &JobDemand<'_>) -> bool {
+    let whole = demand.kinds.iter().all(|kind| !kind.share.takes_part());
+    demand.nodes == 1 && !demand.candidates.is_empty() && whole
 }

@@ -5,10 +5,10 @@
 mod ascent;
 mod build;
 mod improve;
-mod scene;
+mod lagrangian;
 mod waiting;
 
 pub(crate) use ascent::ascend;
 pub(crate) use build::build;
 pub(crate) use improve::improve;
-pub(crate) use scene::Scene;
+pub(crate) use lagrangian::Lagrangian;

@@ -1,6 +1,6 @@
 //! The jobs without a seat, and which of them two machines look at.
 
-use super::scene::Scene;
+use super::lagrangian::Lagrangian;
 use crate::statement::round::Round;
 
 /// Waiting jobs that each pair of machines looks at, dearest first: that many
@@ -33,11 +33,15 @@ impl One {
 }
 
 impl Waiting {
-    pub(super) fn new(round: &Round<'_>, scene: &Scene<'_, '_>, jobs: Vec<usize>) -> Self {
+    pub(super) fn new(
+        round: &Round<'_>,
+        lagrangian: &Lagrangian<'_, '_>,
+        jobs: Vec<usize>,
+    ) -> Self {
         let groups = vec![Vec::new(); round.market.groups.len()];
         let mut waiting = Self { groups, wide: LOOKED_AT };
         for at in jobs {
-            waiting.put_back(round, scene, at);
+            waiting.put_back(round, lagrangian, at);
         }
         waiting
     }
@@ -46,14 +50,14 @@ impl Waiting {
     pub(super) fn put_back(
         &mut self,
         round: &Round<'_>,
-        scene: &Scene<'_, '_>,
+        lagrangian: &Lagrangian<'_, '_>,
         at: usize,
     ) -> Option<()> {
-        let ask = round.asks.get(at)?;
-        let first = ask.pairs.first()?;
-        let density = ask.wait / scene.factor(at, first).max(1e-9);
+        let demand = round.demands.get(at)?;
+        let first = demand.candidates.first()?;
+        let density = demand.wait / lagrangian.factor(at, first).max(1e-9);
         let one = One { at, density, hours: first.hours() };
-        for kind in ask.kinds.iter() {
+        for kind in demand.kinds.iter() {
             let list = self.groups.get_mut(kind.group)?;
             let place = list.partition_point(|other| other.before(&one));
             list.insert(place, one);
@@ -63,7 +67,7 @@ impl Waiting {
 
     /// Takes a job out again.
     pub(super) fn take_out(&mut self, round: &Round<'_>, at: usize) -> Option<()> {
-        for kind in round.asks.get(at)?.kinds.iter() {
+        for kind in round.demands.get(at)?.kinds.iter() {
             self.groups.get_mut(kind.group)?.retain(|one| one.at != at);
         }
         Some(())

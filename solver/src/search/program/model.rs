@@ -10,7 +10,7 @@ use spotwise_model::sharing::SoftSharing;
 
 use crate::room::draft::{Draft, is_used};
 use crate::room::pools::Need;
-use crate::statement::ask::{Ask, Pair};
+use crate::statement::demand::{Candidate, JobDemand};
 use crate::statement::market::{Listing, most_on_one};
 use crate::statement::prices::{BESIDE, PLAIN, RESOURCES, left_of, parts, pool_left, takes, whole};
 use crate::statement::round::Round;
@@ -34,22 +34,27 @@ impl Class {
 pub(super) fn classes(round: &Round<'_>) -> Vec<Class> {
     let mut by_key: BTreeMap<Vec<u64>, Vec<usize>> = BTreeMap::new();
     for at in &round.order {
-        let Some(ask) = round.asks.get(*at).filter(|ask| !ask.pairs.is_empty()) else {
+        let Some(demand) = round.demands.get(*at).filter(|demand| !demand.candidates.is_empty())
+        else {
             continue;
         };
-        let mut key = vec![u64::from(ask.nodes), ask.wait.to_bits()];
+        let mut key = vec![u64::from(demand.nodes), demand.wait.to_bits()];
         // Whoever has room of its own is one of a kind; others are told apart by how long
         // they stay.
-        if let Some(first) = ask.pairs.first().filter(|_| !round.reserved.kept.is_empty()) {
+        if let Some(first) = demand.candidates.first().filter(|_| !round.reserved.kept.is_empty()) {
             let own = round.reserved.of(*at).map_or(0, |kept| kept.number as u64 + 1);
-            key.extend([own, ask.want(first).ends.to_bits(), ask.want(first).expects.to_bits()]);
+            key.extend([
+                own,
+                demand.request(first).ends.to_bits(),
+                demand.request(first).expects.to_bits(),
+            ]);
         }
-        for pair in ask.pairs.iter() {
-            let share = ask.share(pair);
-            key.extend([pair.cell() as u64, pair.extra().to_bits()]);
+        for candidate in demand.candidates.iter() {
+            let share = demand.share(candidate);
+            key.extend([candidate.cell() as u64, candidate.extra().to_bits()]);
             key.extend([share.gpus.into(), share.cpu_milli, share.memory_mib]);
             key.extend(part_key(&share));
-            key.push(pair.hours().to_bits());
+            key.push(candidate.hours().to_bits());
         }
         by_key.entry(key).or_default().push(*at);
     }
@@ -70,7 +75,7 @@ fn part_key(share: &Share) -> [u64; 3] {
 /// The columns of a class on one of its pairs.
 struct Column {
     class: usize,
-    pair: usize,
+    candidate: usize,
     x: Variable,
     u: Option<Variable>,
 }
@@ -90,19 +95,21 @@ impl Model {
         let mut objective = Expression::default();
         let classes = classes(round);
         let mut columns = Vec::new();
-        let mut demand = vec![0_u64; round.market.listings.len()];
+        let mut wanted = vec![0_u64; round.market.listings.len()];
         for (class_at, class) in classes.iter().enumerate() {
-            let Some(ask) = round.asks.get(class.lead()) else { continue };
-            for (pair_at, pair) in ask.pairs.iter().enumerate() {
-                let Some(listing) = round.market.listings.get(pair.listing()) else { continue };
-                let nodes = u64::from(ask.nodes) * u64::from(class.count());
+            let Some(demand) = round.demands.get(class.lead()) else { continue };
+            for (candidate_at, candidate) in demand.candidates.iter().enumerate() {
+                let Some(listing) = round.market.listings.get(candidate.listing()) else {
+                    continue;
+                };
+                let nodes = u64::from(demand.nodes) * u64::from(class.count());
                 let x = variables.add(variable().integer().min(0).max(class.count()));
-                objective.add_mul(pair.extra() - ask.wait, x);
-                let want = ask.want(pair);
-                let holding = holding(listing, &want.share);
+                objective.add_mul(candidate.extra() - demand.wait, x);
+                let request = demand.request(candidate);
+                let holding = holding(listing, &request.share);
                 let u = (holding > 0).then(|| {
                     // The nodes of one job go to distinct machines.
-                    let most = if ask.nodes > 1 {
+                    let most = if demand.nodes > 1 {
                         nodes.min(holding * u64::from(class.count()))
                     } else {
                         nodes
@@ -110,12 +117,12 @@ impl Model {
                     variables.add(variable().integer().min(0).max(most as f64))
                 });
                 if let Some(u) = u {
-                    objective.add_mul(round.share_cost(&want), u);
+                    objective.add_mul(round.share_cost(&request), u);
                 }
-                if let Some(demand) = demand.get_mut(pair.listing()) {
-                    *demand += nodes;
+                if let Some(wanted) = wanted.get_mut(candidate.listing()) {
+                    *wanted += nodes;
                 }
-                columns.push(Column { class: class_at, pair: pair_at, x, u });
+                columns.push(Column { class: class_at, candidate: candidate_at, x, u });
             }
         }
         let machines = round
@@ -123,9 +130,9 @@ impl Model {
             .listings
             .iter()
             .zip(&round.lifetimes)
-            .zip(demand)
-            .map(|((listing, lives), demand)| {
-                let most = listing.openable().min(demand) as f64;
+            .zip(wanted)
+            .map(|((listing, lives), wanted)| {
+                let most = listing.openable().min(wanted) as f64;
                 lives
                     .iter()
                     .map(|life| {
@@ -143,10 +150,10 @@ impl Model {
         &self,
         round: &'r Round<'a>,
         column: &Column,
-    ) -> Option<(&'r Ask<'a>, &'r Pair, u32)> {
+    ) -> Option<(&'r JobDemand<'a>, &'r Candidate, u32)> {
         let class = self.classes.get(column.class)?;
-        let ask = round.asks.get(class.lead())?;
-        Some((ask, ask.pairs.get(column.pair)?, class.count()))
+        let demand = round.demands.get(class.lead())?;
+        Some((demand, demand.candidates.get(column.candidate)?, class.count()))
     }
 
     /// Nodes of a pair on machines opened in this round.
@@ -163,8 +170,8 @@ impl Model {
         let mut rows = self.once_rows();
         let mut of_listing: Vec<Vec<&Column>> = vec![Vec::new(); self.machines.len()];
         for column in &self.columns {
-            if let Some((_, pair, _)) = self.lookup(round, column)
-                && let Some(list) = of_listing.get_mut(pair.listing())
+            if let Some((_, candidate, _)) = self.lookup(round, column)
+                && let Some(list) = of_listing.get_mut(candidate.listing())
             {
                 list.push(column);
             }
@@ -210,17 +217,17 @@ impl Model {
             let kept: Expression = machines.iter().skip(bucket).sum();
             let mut sums = [(); RESOURCES].map(|()| -kept.clone());
             for column in columns {
-                let Some((ask, pair, count)) = self.lookup(round, column) else { continue };
-                if pair.bucket() < bucket {
+                let Some((demand, candidate, count)) = self.lookup(round, column) else { continue };
+                if candidate.bucket() < bucket {
                     continue;
                 }
-                let (nodes, share) = (ask.nodes, &ask.share(pair));
+                let (nodes, share) = (demand.nodes, &demand.share(candidate));
                 let opened = Self::on_opened(column, nodes);
                 let parts = parts(takes(share, shape), whole);
                 for (sum, part) in sums.iter_mut().zip(parts) {
                     sum.add_mul(part, opened.clone());
                 }
-                if pair.bucket() == bucket {
+                if candidate.bucket() == bucket {
                     rows.push(opened.clone().geq(0.0));
                     let most = most_on_one(&Free::new(shape), share);
                     let widest = parts.into_iter().fold(0.0, f64::max);
@@ -253,8 +260,9 @@ impl Model {
         }
         let mut sums = [(); BESIDE].map(|()| Expression::default());
         for column in columns {
-            if let (Some((ask, pair, _)), Some(u)) = (self.lookup(round, column), column.u) {
-                let takes = takes(&ask.share(pair), &listing.offer.shape);
+            if let (Some((demand, candidate, _)), Some(u)) = (self.lookup(round, column), column.u)
+            {
+                let takes = takes(&demand.share(candidate), &listing.offer.shape);
                 for (sum, part) in sums.iter_mut().zip(parts(takes, left)) {
                     sum.add_mul(part, u);
                 }
@@ -267,8 +275,9 @@ impl Model {
 
     /// Whether any of the columns is of slices.
     fn takes_slices(&self, round: &Round<'_>, columns: &[&Column]) -> bool {
-        let share =
-            |column: &&Column| self.lookup(round, column).map(|(ask, pair, _)| ask.share(pair));
+        let share = |column: &&Column| {
+            self.lookup(round, column).map(|(demand, candidate, _)| demand.share(candidate))
+        };
         columns.iter().filter_map(share).any(|share| share.mig.is_some())
     }
 
@@ -280,13 +289,13 @@ impl Model {
             let mut sums = [(); RESOURCES].map(|()| Expression::default());
             let mut slices = false;
             for column in &self.columns {
-                let Some((ask, pair, _)) = self.lookup(round, column) else { continue };
-                let listing = round.market.listings.get(pair.listing());
-                slices |= ask.takes_slice();
+                let Some((demand, candidate, _)) = self.lookup(round, column) else { continue };
+                let listing = round.market.listings.get(candidate.listing());
+                slices |= demand.takes_slice();
                 if let Some(listing) = listing.filter(|l| l.offer.key.pool == **name) {
-                    let takes = takes(&ask.share(pair), &listing.offer.shape);
+                    let takes = takes(&demand.share(candidate), &listing.offer.shape);
                     for (sum, part) in sums.iter_mut().zip(parts(takes, whole)) {
-                        sum.add_mul(part * f64::from(ask.nodes), column.x);
+                        sum.add_mul(part * f64::from(demand.nodes), column.x);
                     }
                 }
             }
@@ -306,14 +315,14 @@ impl Model {
             for point in round.reserved.points(round, name) {
                 let mut sums = vec![Expression::default(); Need::MEASURES];
                 for column in &self.columns {
-                    let Some((ask, pair, _)) = self.lookup(round, column) else { continue };
-                    let listing = round.market.listings.get(pair.listing());
-                    let want = ask.want(pair);
+                    let Some((demand, candidate, _)) = self.lookup(round, column) else { continue };
+                    let listing = round.market.listings.get(candidate.listing());
+                    let request = demand.request(candidate);
                     let Some(listing) = listing.filter(|l| l.offer.key.pool == **name) else {
                         continue;
                     };
-                    if point.counts(&want) {
-                        let need = Need::of(&want.share, &listing.offer.shape, want.nodes);
+                    if point.counts(&request) {
+                        let need = Need::of(&request.share, &listing.offer.shape, request.nodes);
                         let parts = point.left.parts(&need);
                         for (sum, part) in sums.iter_mut().zip(parts).filter(|(_, p)| *p > 0.0) {
                             sum.add_mul(part, column.x);
@@ -330,21 +339,21 @@ impl Model {
         let mut opened: BTreeMap<(usize, Target), usize> = BTreeMap::new();
         let mut values = Vec::new();
         for column in &self.columns {
-            let Some((_, pair, _)) = self.lookup(round, column) else { continue };
-            let at = pair.listing();
+            let Some((_, candidate, _)) = self.lookup(round, column) else { continue };
+            let at = candidate.listing();
             let (mut x, mut u) = (0.0, 0.0);
             let members = self.classes.get(column.class).map_or(&[][..], |class| &class.members);
-            for seat in members.iter().filter_map(|m| draft.seats.get(*m)?.as_ref()) {
-                if seat.pair != column.pair {
+            for assignment in members.iter().filter_map(|m| draft.assignments.get(*m)?.as_ref()) {
+                if assignment.candidate != column.candidate {
                     continue;
                 }
                 x += 1.0;
-                for target in &seat.targets {
+                for target in &assignment.targets {
                     if is_used(round, at, target) {
                         u += 1.0;
                     } else {
-                        let bucket = opened.entry((at, *target)).or_insert(pair.bucket());
-                        *bucket = (*bucket).max(pair.bucket());
+                        let bucket = opened.entry((at, *target)).or_insert(candidate.bucket());
+                        *bucket = (*bucket).max(candidate.bucket());
                     }
                 }
             }
@@ -362,7 +371,7 @@ impl Model {
 
     /// Hands the counted choices to the members of each class, in their order.
     pub(super) fn read(&self, round: &Round<'_>, solution: &impl Solution) -> Vec<Option<usize>> {
-        let mut pairs = vec![None; round.asks.len()];
+        let mut candidates = vec![None; round.demands.len()];
         let mut next = vec![0_usize; self.classes.len()];
         for column in &self.columns {
             let (Some(class), Some(next)) =
@@ -373,13 +382,13 @@ impl Model {
             // A count between 0 and u32::MAX; a value that is no number becomes 0.
             let count = solution.value(column.x).round() as u32;
             for member in class.members.iter().skip(*next).take(count as usize) {
-                if let Some(pair) = pairs.get_mut(*member) {
-                    *pair = Some(column.pair);
+                if let Some(candidate) = candidates.get_mut(*member) {
+                    *candidate = Some(column.candidate);
                 }
             }
             *next += count as usize;
         }
-        pairs
+        candidates
     }
 }
 

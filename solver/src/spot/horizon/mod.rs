@@ -5,7 +5,7 @@
 //! the job is, state of the spot market), solved backwards on a table. Spot
 //! capacity comes and goes in spells whose hazard falls with their age; hazards
 //! are fitted per zone with a pooled prior, forget with time, know the hour of
-//! the day, and whether neighbours of the region are there (`hazard`). Zones
+//! the day, and whether neighbours of the region are there (`hazard_model`). Zones
 //! are told apart as long as the table stays small, and then pooled (`group`).
 //! A last check that looks at nothing but arithmetic keeps the deadline: what
 //! the table believes never decides whether a job is late.
@@ -15,19 +15,19 @@
 //! after the work and one more changeover: while it is not negative, on-demand
 //! capacity bought now still meets the deadline.
 
-mod choose;
+mod backward_induction;
+mod decision;
 mod group;
-mod hazard;
+mod hazard_model;
 mod process;
 mod solve;
-mod sweep;
-mod table;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod value_table;
 
-pub use choose::{Moment, On, Stand, Way, ZoneNow};
-pub use hazard::age;
+pub use decision::{Action, DecisionEpoch, JobPosition, On, ZoneNow};
+pub use hazard_model::age;
 pub use process::Horizon;
 pub use terms::{Terms, Zone};
 

@@ -1,9 +1,9 @@
 //! The decision process, fitted and solved.
 
 use super::group::{Group, pool};
-use super::hazard::Hazards;
-use super::table::Table;
+use super::hazard_model::HazardModel;
 use super::terms::{Terms, Zone};
+use super::value_table::ValueTable;
 
 /// The decision process of one machine type in one set of zones, fitted to what
 /// was known at one moment.
@@ -13,8 +13,8 @@ pub struct Horizon {
     pub(super) groups: Vec<Group>,
     /// The group of each zone.
     pub(super) group_of: Vec<usize>,
-    pub(super) hazards: Hazards,
-    pub(super) table: Table,
+    pub(super) hazards: HazardModel,
+    pub(super) table: ValueTable,
     /// Length of the longest history that it was fitted to, in steps.
     fitted_at: usize,
 }
@@ -25,8 +25,8 @@ impl Horizon {
     pub fn solve(zones: &[Zone<'_>], terms: Terms, steps: usize, spare: f64) -> Self {
         let fitted_at = zones.iter().map(|zone| zone.seen.len()).max().unwrap_or(0);
         let (groups, group_of) = pool(zones, terms.on_demand);
-        let hazards = Hazards::fit(&groups, terms.step_seconds);
-        let table = Table::solve(&groups, &hazards, terms, fitted_at, steps, spare);
+        let hazards = HazardModel::fit(&groups, terms.step_seconds);
+        let table = ValueTable::solve(&groups, &hazards, terms, fitted_at, steps, spare);
         Self { terms, groups, group_of, hazards, table, fitted_at }
     }
 

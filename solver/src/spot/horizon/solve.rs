@@ -1,10 +1,10 @@
 //! The table is solved row by row, backwards from the deadline.
 
+use super::backward_induction::{BackwardInduction, Chances, chances};
 use super::group::Group;
-use super::hazard::Hazards;
-use super::sweep::{Chances, Sweep, chances};
-use super::table::{SPOT, Table};
+use super::hazard_model::HazardModel;
 use super::terms::Terms;
+use super::value_table::{SPOT, ValueTable};
 
 /// The slack grid is a step fine at its low end and this much coarser with each
 /// point: what a step of slack is worth changes fast only where there is little.
@@ -13,12 +13,12 @@ const SLACK_GROWTH: f64 = 1.12;
 /// Longer horizons are solved in strides of several steps.
 const MOST_ROWS: usize = 1_500;
 
-impl Table {
+impl ValueTable {
     /// Solves for jobs with at most so many steps to their deadline and so much
     /// slack, from the step `now` on.
     pub(super) fn solve(
         groups: &[Group],
-        hazards: &Hazards,
+        hazards: &HazardModel,
         terms: Terms,
         now: usize,
         steps: usize,
@@ -37,19 +37,19 @@ impl Table {
         };
         let parts: Vec<Chances> =
             (0..hazards.parts()).map(|part| chances(groups, hazards, stride, part)).collect();
-        let mut sweep = Sweep::new(&table, groups, hazards);
+        let mut induction = BackwardInduction::new(&table, groups, hazards);
         let rows = steps / stride + 2;
         table.dollars = vec![0.0; rows * table.row()];
         for row in 0..rows {
             // The absolute time of a row: its steps before the deadline.
             let at = (now + steps).saturating_sub(row * stride);
             let part = &parts[hazards.part_of_day(at)];
-            let (before, this) = table.dollars.split_at_mut(row * sweep.row);
-            let this = &mut this[..sweep.row];
+            let (before, this) = table.dollars.split_at_mut(row * induction.row);
+            let this = &mut this[..induction.row];
             if row > 0 {
-                sweep.expect(&before[(row - 1) * sweep.row..], part);
+                induction.expect(&before[(row - 1) * induction.row..], part);
             }
-            sweep.choose((row * stride) as f64, row == 0, part, this);
+            induction.choose((row * stride) as f64, row == 0, part, this);
         }
         table
     }

@@ -1,6 +1,6 @@
 //! The table against markets whose answer is known, and against chance.
 
-use super::hazard::{Classes, Hazards, level};
+use super::hazard_model::{Classes, HazardModel, level};
 use super::*;
 
 const TERMS: Terms = Terms { step_seconds: 600.0, on_demand: 1.0, changeover: 0.5 };
@@ -13,8 +13,8 @@ fn now(up: bool, age: usize, price: f64) -> ZoneNow {
     ZoneNow { up, age, price }
 }
 
-fn stand(steps: f64, work: f64, on: On) -> Stand {
-    Stand { steps, work, changeover_left: 0.0, on }
+fn position(steps: f64, work: f64, on: On) -> JobPosition {
+    JobPosition { steps, work, changeover_left: 0.0, on }
 }
 
 /// Chance as a fixed sequence.
@@ -41,21 +41,21 @@ fn spells(dice: &mut Dice, steps: usize, ends: [f64; 2]) -> Vec<bool> {
 fn spot_that_never_goes_costs_its_price() {
     let seen = vec![true; 3_000];
     let horizon = Horizon::solve(&[zone(0, 0.3, &seen)], TERMS, 100, 50.0);
-    let moment = horizon.at(vec![now(true, 3_000, 0.3)], 3_000);
-    let stand = stand(90.0, 60.0, On::Nothing);
-    let dollars = moment.dollars(stand, On::Spot(0));
+    let epoch = horizon.at(vec![now(true, 3_000, 0.3)], 3_000);
+    let position = position(90.0, 60.0, On::Nothing);
+    let dollars = epoch.dollars(position, On::Spot(0));
     assert!((dollars / (60.5 * 0.3) - 1.0).abs() < 0.03, "{dollars}");
-    assert_eq!(moment.best(stand), On::Spot(0));
+    assert_eq!(epoch.best(position), On::Spot(0));
 }
 
 #[test]
 fn without_spot_on_demand_is_the_way() {
     let seen = vec![false; 3_000];
     let horizon = Horizon::solve(&[zone(0, 0.3, &seen)], TERMS, 100, 50.0);
-    let moment = horizon.at(vec![now(false, 3_000, 0.3)], 3_000);
-    let dollars = moment.dollars(stand(70.0, 60.0, On::Nothing), On::OnDemand);
+    let epoch = horizon.at(vec![now(false, 3_000, 0.3)], 3_000);
+    let dollars = epoch.dollars(position(70.0, 60.0, On::Nothing), On::OnDemand);
     assert!((dollars / 60.5 - 1.0).abs() < 0.03, "{dollars}");
-    let none = moment.dollars(stand(90.0, 60.0, On::Nothing), On::Spot(0));
+    let none = epoch.dollars(position(90.0, 60.0, On::Nothing), On::Spot(0));
     assert!(none.is_infinite(), "what is not there cannot be taken");
 }
 
@@ -63,8 +63,8 @@ fn without_spot_on_demand_is_the_way() {
 fn no_slack_leaves_no_choice() {
     let seen = vec![true; 500];
     let horizon = Horizon::solve(&[zone(0, 0.3, &seen)], TERMS, 100, 50.0);
-    let moment = horizon.at(vec![now(true, 500, 0.3)], 500);
-    assert_eq!(moment.best(stand(60.6, 60.0, On::Nothing)), On::OnDemand);
+    let epoch = horizon.at(vec![now(true, 500, 0.3)], 500);
+    assert_eq!(epoch.best(position(60.6, 60.0, On::Nothing)), On::OnDemand);
 }
 
 #[test]
@@ -72,10 +72,10 @@ fn time_to_spare_is_never_a_loss_and_work_never_a_gain() {
     let mut dice = Dice(7);
     let seen = spells(&mut dice, 2_000, [0.05, 0.03]);
     let horizon = Horizon::solve(&[zone(0, 0.3, &seen)], TERMS, 200, 150.0);
-    let moment = horizon.at(vec![now(false, 3, 0.3)], 2_000);
+    let epoch = horizon.at(vec![now(false, 3, 0.3)], 2_000);
     let cost = |steps: f64, work: f64| {
-        let stand = stand(steps, work, On::Nothing);
-        moment.ways(stand).iter().map(|way| way.dollars).fold(f64::INFINITY, f64::min)
+        let position = position(steps, work, On::Nothing);
+        epoch.actions(position).iter().map(|action| action.dollars).fold(f64::INFINITY, f64::min)
     };
     for work in [10.0, 40.0, 90.0] {
         for spare in 2..100 {
@@ -93,8 +93,8 @@ fn an_old_spell_is_worth_more_than_a_young_one() {
     let pattern: Vec<bool> = (0..3_000).map(|i| !matches!(i % 60, 0..4 | 6..9)).collect();
     let horizon = Horizon::solve(&[zone(0, 0.3, &pattern)], TERMS, 100, 50.0);
     let worth = |age| {
-        let moment = horizon.at(vec![now(true, age, 0.3)], 3_000);
-        moment.dollars(stand(70.0, 60.0, On::Nothing), On::Spot(0))
+        let epoch = horizon.at(vec![now(true, age, 0.3)], 3_000);
+        epoch.dollars(position(70.0, 60.0, On::Nothing), On::Spot(0))
     };
     assert!(worth(20) < worth(1), "{} {}", worth(20), worth(1));
 }
@@ -105,11 +105,11 @@ fn the_table_expects_what_chance_brings() {
     let seen: Vec<Vec<bool>> = (0..2).map(|_| spells(&mut dice, 2_000, [0.04, 0.05])).collect();
     let zones = [zone(0, 0.3, &seen[0]), zone(1, 0.4, &seen[1])];
     let horizon = Horizon::solve(&zones, TERMS, 130, 60.0);
-    let start = stand(120.0, 90.0, On::Nothing);
+    let start = position(120.0, 90.0, On::Nothing);
     let first = vec![now(false, 2, 0.3), now(false, 2, 0.4)];
-    let moment = horizon.at(first.clone(), 2_000);
-    let ways = moment.ways(start);
-    let expected = ways.iter().map(|way| way.dollars).fold(f64::INFINITY, f64::min);
+    let epoch = horizon.at(first.clone(), 2_000);
+    let actions = epoch.actions(start);
+    let expected = actions.iter().map(|action| action.dollars).fold(f64::INFINITY, f64::min);
     let runs = 400;
     let paid: f64 = (0..runs).map(|_| run(&horizon, first.clone(), start, &mut dice)).sum();
     let mean = paid / f64::from(runs);
@@ -117,34 +117,39 @@ fn the_table_expects_what_chance_brings() {
 }
 
 /// One job in a market that behaves as the hazards say.
-fn run(horizon: &Horizon, mut zones: Vec<ZoneNow>, mut stand: Stand, dice: &mut Dice) -> f64 {
+fn run(
+    horizon: &Horizon,
+    mut zones: Vec<ZoneNow>,
+    mut position: JobPosition,
+    dice: &mut Dice,
+) -> f64 {
     let mut paid = 0.0;
     for step in 0.. {
-        if stand.work <= 1e-9 {
+        if position.work <= 1e-9 {
             return paid;
         }
-        assert!(stand.steps > 0.0, "it is late");
-        if let On::Spot(zone) = stand.on
+        assert!(position.steps > 0.0, "it is late");
+        if let On::Spot(zone) = position.on
             && !zones[zone].up
         {
-            stand.on = On::Nothing;
+            position.on = On::Nothing;
         }
-        let to = horizon.at(zones.clone(), 2_000 + step).best(stand);
-        if to != stand.on {
-            stand.changeover_left = if to == On::Nothing { 0.0 } else { TERMS.changeover };
+        let to = horizon.at(zones.clone(), 2_000 + step).best(position);
+        if to != position.on {
+            position.changeover_left = if to == On::Nothing { 0.0 } else { TERMS.changeover };
         }
-        stand.on = to;
+        position.on = to;
         paid += match to {
             On::Nothing => 0.0,
             On::Spot(zone) => zones[zone].price,
             On::OnDemand => TERMS.on_demand,
         };
         if to != On::Nothing {
-            let spent = stand.changeover_left.min(1.0);
-            stand.changeover_left -= spent;
-            stand.work -= 1.0 - spent;
+            let spent = position.changeover_left.min(1.0);
+            position.changeover_left -= spent;
+            position.work -= 1.0 - spent;
         }
-        stand.steps -= 1.0;
+        position.steps -= 1.0;
         for (group, zone) in zones.iter_mut().enumerate() {
             let class = horizon.hazards.classes.of(zone.up, zone.age);
             let part = horizon.hazards.part_of_day(2_000 + step);
@@ -169,14 +174,14 @@ fn hazards_are_learnt_by_age_and_by_the_hour() {
         })
         .collect();
     let (groups, _) = group::pool(&[zone(0, 0.3, &seen)], 1.0);
-    let hazards = Hazards::fit(&groups, 600.0);
+    let hazards = HazardModel::fit(&groups, 600.0);
     let class = hazards.classes.of(true, 1);
     let (morning, evening) = (hazards.end(0, class, 3, 2), hazards.end(0, class, 3, 9));
     assert!(morning > 2.0 * evening, "{morning} {evening}");
     let (groups, _) = group::pool(&[zone(0, 0.3, &[])], 1.0);
-    let believed = Hazards::fit(&groups, 600.0);
-    let old = believed.classes.of(true, 200);
-    assert!(believed.end(0, class, 3, 0) > 10.0 * believed.end(0, old, 3, 0), "the prior");
+    let prior = HazardModel::fit(&groups, 600.0);
+    let old = prior.classes.of(true, 200);
+    assert!(prior.end(0, class, 3, 0) > 10.0 * prior.end(0, old, 3, 0), "the prior");
 }
 
 #[test]
@@ -224,6 +229,8 @@ fn histories_of_unlike_length_end_together() {
     let horizon = Horizon::solve(&zones, TERMS, 20, 10.0);
     assert_eq!(horizon.hours_old(5), 0.0);
     assert_eq!(horizon.hours_old(11), 1.0);
-    let moment = horizon.at(vec![now(true, 3, 0.3), now(true, 2, 0.5), now(false, 1, 0.9)], 5);
-    assert!(moment.ways(stand(15.0, 8.0, On::Nothing)).iter().all(|way| way.dollars >= 0.0));
+    let epoch = horizon.at(vec![now(true, 3, 0.3), now(true, 2, 0.5), now(false, 1, 0.9)], 5);
+    assert!(
+        epoch.actions(position(15.0, 8.0, On::Nothing)).iter().all(|action| action.dollars >= 0.0)
+    );
 }

@@ -11,22 +11,22 @@
 //! Prices are zero, and nothing is changed, where all that waits fits what is
 //! free now. A machine that nobody else wants is taken in any case.
 
+mod demand_classes;
 mod program;
-mod stock;
+mod supply;
 #[cfg(test)]
 mod tests;
-mod wish;
 
 use std::time::Duration;
 
-use crate::statement::ask::Ask;
+use crate::statement::demand::JobDemand;
 use crate::statement::input::PlanInput;
-use crate::statement::later::Later;
+use crate::statement::later::LaterOptions;
 use crate::statement::market::Market;
 use crate::statement::prices::{PLAIN, dot, parts, takes, whole};
-use program::{Answer, solve};
-use stock::{Stock, stocks};
-use wish::problem;
+use demand_classes::problem;
+use program::{Optimum, solve};
+use supply::{Supply, supplies};
 
 /// Columns beyond which the program is not asked.
 const MOST_COLUMNS: usize = 4_000;
@@ -81,27 +81,27 @@ pub struct LaterPrices {
     /// Machines, likewise.
     machines: Vec<Vec<[f64; PLAIN]>>,
     /// What there is, by kind.
-    stocks: Vec<Stock>,
+    supplies: Vec<Supply>,
 }
 
 /// Prices what is scarce later for the jobs of a round.
-pub(crate) fn price(input: &PlanInput, market: &Market<'_>, asks: &[Ask<'_>]) -> Scarcity {
+pub(crate) fn price(input: &PlanInput, market: &Market<'_>, demands: &[JobDemand<'_>]) -> Scarcity {
     if input.time_limit < LEAST_TIME {
         return Scarcity::NoTime;
     }
-    let stocks = stocks(input, market);
-    if wish::all_fit(asks, &stocks) {
+    let supplies = supplies(input, market);
+    if demand_classes::all_fit(demands, &supplies) {
         return Scarcity::Plenty;
     }
-    let mut problem = problem(asks, &stocks, wish::Detail::Slack);
+    let mut problem = problem(demands, &supplies, demand_classes::Detail::Slack);
     if problem.columns() > MOST_COLUMNS {
-        problem = wish::problem(asks, &stocks, wish::Detail::Deadline);
+        problem = demand_classes::problem(demands, &supplies, demand_classes::Detail::Deadline);
     }
     let columns = problem.columns();
     if columns > MOST_COLUMNS {
         return Scarcity::TooLarge { columns };
     }
-    let Some(Answer { dollars, prices }) = solve(&problem) else { return Scarcity::NoAnswer };
+    let Some(Optimum { dollars, prices }) = solve(&problem) else { return Scarcity::NoAnswer };
     let bucket = |at: usize| {
         let of_kind = |kind: &Vec<[f64; PLAIN]>| kind.get(at).map(|r| r.iter().sum());
         prices.iter().filter_map(of_kind).fold(0.0, f64::max)
@@ -114,7 +114,7 @@ pub(crate) fn price(input: &PlanInput, market: &Market<'_>, asks: &[Ask<'_>]) ->
         ends: problem.ends,
         prices,
         machines: problem.machines,
-        stocks,
+        supplies,
     })
 }
 
@@ -137,21 +137,23 @@ impl Holding {
 
 impl LaterPrices {
     /// Adds to a job's pairs what their machines cost while others want them.
-    pub(crate) fn charge(&self, ask: &mut Ask<'_>, market: &Market<'_>) {
+    pub(crate) fn charge(&self, demand: &mut JobDemand<'_>, market: &Market<'_>) {
         let mut known: Vec<(usize, usize, Holding)> = Vec::new();
-        for pair in std::sync::Arc::make_mut(&mut ask.pairs) {
-            let Some(listing) = market.listings.get(pair.listing()) else { continue };
+        for candidate in std::sync::Arc::make_mut(&mut demand.candidates) {
+            let Some(listing) = market.listings.get(candidate.listing()) else { continue };
             let kind = listing.kind();
-            let at = known.iter().position(|(share, of, _)| (*share, *of) == (pair.kind(), kind));
+            let at =
+                known.iter().position(|(share, of, _)| (*share, *of) == (candidate.kind(), kind));
             let at = at.unwrap_or_else(|| {
-                let share = ask.kinds.get(pair.kind()).map(|kind| kind.share).unwrap_or_default();
+                let share =
+                    demand.kinds.get(candidate.kind()).map(|kind| kind.share).unwrap_or_default();
                 let one = parts(takes(&share, &listing.offer.shape), whole(listing));
-                let all = one.map(|part| part.min(1.0) * f64::from(ask.nodes));
-                known.push((pair.kind(), kind, self.holding(kind, &all)));
+                let all = one.map(|part| part.min(1.0) * f64::from(demand.nodes));
+                known.push((candidate.kind(), kind, self.holding(kind, &all)));
                 known.len() - 1
             });
             if let Some((.., holding)) = known.get(at) {
-                pair.charge(holding.until(pair.hours()));
+                candidate.charge(holding.until(candidate.hours()));
             }
         }
     }
@@ -175,14 +177,16 @@ impl LaterPrices {
     /// The least that a job pays that gets nothing now and starts on spot in a
     /// later bucket, before its latest start: machines of its own, and what is
     /// scarce by then. None where no later start is in time, or nothing is there.
-    pub(crate) fn later_start(&self, nodes: u32, later: &Later) -> Option<f64> {
+    pub(crate) fn later_start(&self, nodes: u32, later: &LaterOptions) -> Option<f64> {
         let mut least: Option<f64> = None;
-        for (stock, way) in later.ways_in(&self.stocks, nodes).filter(|(_, way)| way.is_spot()) {
-            let (kind, hours) = (way.kind as usize, f64::from(way.hours));
+        for (supply, option) in
+            later.options_in(&self.supplies, nodes).filter(|(_, option)| option.is_spot())
+        {
+            let (kind, hours) = (option.kind as usize, f64::from(option.hours));
             let Some(machines) = self.machines.get(kind) else { continue };
-            let parts = way.parts(nodes);
+            let parts = option.parts(nodes);
             let holding = self.holding(kind, &parts);
-            let own = stock.price * hours * f64::from(nodes);
+            let own = supply.price * hours * f64::from(nodes);
             for (start, machines) in self.ends.iter().zip(machines.iter().skip(1)) {
                 let there = machines.iter().zip(parts).all(|(have, part)| part <= have + 1e-9);
                 if *start > f64::from(later.until) || !there {

@@ -42,12 +42,12 @@ pub(super) struct Class {
     pub(super) due: f64,
     /// Dollars of one that is not.
     pub(super) miss: f64,
-    pub(super) ways: Vec<Way>,
+    pub(super) options: Vec<ClassOption>,
 }
 
 /// What one job needs on a kind of machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Way {
+pub(super) struct ClassOption {
     pub(super) kind: usize,
     /// Hours, all nodes at once.
     pub(super) hours: f64,
@@ -59,7 +59,7 @@ pub(super) struct Way {
 
 /// What the program found.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Answer {
+pub(super) struct Optimum {
     /// The least dollars.
     pub(super) dollars: f64,
     /// Dollars an hour of one more machine, by kind, bucket and resource.
@@ -76,21 +76,24 @@ impl Problem {
     /// Columns of the program.
     pub(super) fn columns(&self) -> usize {
         let open = |class: &Class| self.buckets().filter(|(start, _)| *start < class.due).count();
-        self.classes.iter().map(|class| class.ways.len() * open(class) + 1).sum()
+        self.classes.iter().map(|class| class.options.len() * open(class) + 1).sum()
     }
 
     /// Whether every figure is one that can be reckoned with.
     pub(super) fn is_sound(&self) -> bool {
         let fine = |figure: f64| (0.0..=MOST).contains(&figure);
-        let way = |way: &Way| {
-            way.kind < self.machines.len()
-                && fine(way.hours)
-                && way.hours > 0.0
-                && fine(way.dollars)
-                && way.parts.iter().all(|part| fine(*part))
+        let option = |option: &ClassOption| {
+            option.kind < self.machines.len()
+                && fine(option.hours)
+                && option.hours > 0.0
+                && fine(option.dollars)
+                && option.parts.iter().all(|part| fine(*part))
         };
         let class = |class: &Class| {
-            fine(class.count) && fine(class.due) && fine(class.miss) && class.ways.iter().all(way)
+            fine(class.count)
+                && fine(class.due)
+                && fine(class.miss)
+                && class.options.iter().all(option)
         };
         self.buckets().all(|(start, width)| fine(start) && fine(width) && width > 0.0)
             && self.machines.iter().all(|kind| kind.len() == self.ends.len())
@@ -103,13 +106,13 @@ impl Problem {
 struct Column {
     class: usize,
     bucket: usize,
-    way: Way,
+    option: ClassOption,
     y: Variable,
 }
 
 /// Solves it; none where a figure is none, or HiGHS has no answer within its
 /// steps.
-pub(super) fn solve(problem: &Problem) -> Option<Answer> {
+pub(super) fn solve(problem: &Problem) -> Option<Optimum> {
     if !problem.is_sound() {
         return None;
     }
@@ -122,10 +125,10 @@ pub(super) fn solve(problem: &Problem) -> Option<Answer> {
         objective.add_mul(class.miss, m);
         missed.push(m);
         for (bucket, _) in problem.buckets().enumerate().filter(|(_, b)| b.0 < class.due) {
-            for way in &class.ways {
+            for option in &class.options {
                 let y = variables.add(variable().min(0.0));
-                objective.add_mul(way.dollars, y);
-                columns.push(Column { class: at, bucket, way: *way, y });
+                objective.add_mul(option.dollars, y);
+                columns.push(Column { class: at, bucket, option: *option, y });
             }
         }
     }
@@ -139,9 +142,9 @@ pub(super) fn solve(problem: &Problem) -> Option<Answer> {
     for row in work_rows(problem, &columns, &missed) {
         model.add_constraint(row);
     }
-    let rows: Vec<(Spot, ConstraintReference)> = machine_rows(problem, &columns)
+    let rows: Vec<(RowKey, ConstraintReference)> = machine_rows(problem, &columns)
         .into_iter()
-        .map(|(spot, row)| (spot, model.add_constraint(row)))
+        .map(|(key, row)| (key, model.add_constraint(row)))
         .collect();
     let mut solution = match model.solve() {
         Ok(solution) if matches!(solution.status(), SolutionStatus::Optimal) => solution,
@@ -164,7 +167,7 @@ pub(super) fn solve(problem: &Problem) -> Option<Answer> {
         }
     }
     let sound = dollars.is_finite() && prices.iter().flatten().flatten().all(|p| p.is_finite());
-    sound.then_some(Answer { dollars, prices })
+    sound.then_some(Optimum { dollars, prices })
 }
 
 /// Every job is done or missed, and works no longer in a bucket than that lasts
@@ -181,7 +184,7 @@ fn work_rows(
             done.add_mul(1.0, column.y);
         }
         if let Some(busy) = busy.get_mut(column.class).and_then(|b| b.get_mut(column.bucket)) {
-            busy.add_mul(column.way.hours, column.y);
+            busy.add_mul(column.option.hours, column.y);
         }
     }
     let mut rows = Vec::new();
@@ -197,18 +200,18 @@ fn work_rows(
 }
 
 /// Kind, bucket and resource.
-type Spot = (usize, usize, usize);
+type RowKey = (usize, usize, usize);
 
 /// Machine-hours of each resource.
-fn machine_rows(problem: &Problem, columns: &[Column]) -> Vec<(Spot, good_lp::Constraint)> {
+fn machine_rows(problem: &Problem, columns: &[Column]) -> Vec<(RowKey, good_lp::Constraint)> {
     let widths: Vec<f64> = problem.buckets().map(|(_, width)| width).collect();
     let mut sums = vec![vec![[(); PLAIN].map(|()| None); widths.len()]; problem.machines.len()];
     for column in columns {
-        let of = sums.get_mut(column.way.kind).and_then(|kind| kind.get_mut(column.bucket));
-        for (sum, part) in of.into_iter().flatten().zip(column.way.parts) {
+        let of = sums.get_mut(column.option.kind).and_then(|kind| kind.get_mut(column.bucket));
+        for (sum, part) in of.into_iter().flatten().zip(column.option.parts) {
             if part > 0.0 {
                 let sum = sum.get_or_insert_with(Expression::default);
-                sum.add_mul(part * column.way.hours, column.y);
+                sum.add_mul(part * column.option.hours, column.y);
             }
         }
     }

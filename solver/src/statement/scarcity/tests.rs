@@ -9,7 +9,7 @@ use proptest::sample::select;
 use spotwise_model::time::after;
 use spotwise_model::{CapacityType, Offer, Plan};
 
-use super::program::{Class, Problem, Way, solve};
+use super::program::{Class, ClassOption, Problem, solve};
 use super::*;
 use crate::plan::plan_round;
 use crate::statement::round::Round;
@@ -38,13 +38,13 @@ fn market(ends: &[f64], spot: &[f64], classes: Vec<Class>) -> Problem {
 }
 
 fn class(count: f64, hours: f64, due: f64) -> Class {
-    let way = |kind, dollars| Way { kind, hours, parts: [1.0; 3], dollars };
-    let ways = vec![way(SPOT, hours), way(STEADY, 3.0 * hours)];
-    Class { count, due, miss: 100.0, ways }
+    let option = |kind, dollars| ClassOption { kind, hours, parts: [1.0; 3], dollars };
+    let options = vec![option(SPOT, hours), option(STEADY, 3.0 * hours)];
+    Class { count, due, miss: 100.0, options }
 }
 
 /// What one more machine of spot saves in each bucket.
-fn dear(answer: &Answer) -> Vec<f64> {
+fn dear(answer: &Optimum) -> Vec<f64> {
     answer.prices[SPOT].iter().map(|price| price.iter().sum()).collect()
 }
 
@@ -68,7 +68,7 @@ fn a_job_that_no_machine_holds_in_time_is_missed_for_its_price() {
     let answer = solve(&market(&[1.0, 3.0], &[1.0, 1.0], vec![late.clone()])).unwrap();
     // Half of it is done in two hours.
     assert!((answer.dollars - (2.0 + 50.0)).abs() < 1e-6, "{}", answer.dollars);
-    late.ways.clear();
+    late.options.clear();
     let answer = solve(&market(&[1.0, 3.0], &[1.0, 1.0], vec![late])).unwrap();
     assert!((answer.dollars - 100.0).abs() < 1e-6);
 }
@@ -88,12 +88,12 @@ fn figures_that_are_none_give_no_prices() {
         assert_eq!(with(&|p| p.classes[0].count = wrong), None);
         assert_eq!(with(&|p| p.classes[0].due = wrong), None);
         assert_eq!(with(&|p| p.classes[0].miss = wrong), None);
-        assert_eq!(with(&|p| p.classes[0].ways[0].hours = wrong), None);
-        assert_eq!(with(&|p| p.classes[0].ways[1].dollars = wrong), None);
-        assert_eq!(with(&|p| p.classes[0].ways[0].parts[0] = wrong), None);
+        assert_eq!(with(&|p| p.classes[0].options[0].hours = wrong), None);
+        assert_eq!(with(&|p| p.classes[0].options[1].dollars = wrong), None);
+        assert_eq!(with(&|p| p.classes[0].options[0].parts[0] = wrong), None);
     }
     let mut unknown = whole.clone();
-    unknown.classes[0].ways[0].kind = 2;
+    unknown.classes[0].options[0].kind = 2;
     assert_eq!(solve(&unknown), None);
     let mut backwards = whole.clone();
     backwards.ends = vec![3.0, 1.0];
@@ -110,15 +110,15 @@ prop_compose! {
         hours in select(vec![0.5, 1.0, 1.5, 2.0]),
         due in 0.5..(2.0 * buckets as f64),
         miss in select(vec![5.0, 20.0]),
-        ways in vec((0..2_usize, select(vec![0.25, 0.5, 1.0]), select(vec![0.5, 1.0, 3.0])), 1..3),
+        options in vec((0..2_usize, select(vec![0.25, 0.5, 1.0]), select(vec![0.5, 1.0, 3.0])), 1..3),
     ) -> Class {
-        let way = |(kind, part, price): (usize, f64, f64)| Way {
+        let option = |(kind, part, price): (usize, f64, f64)| ClassOption {
             kind,
             hours,
             parts: [part, part / 2.0, 0.0],
             dollars: price * hours,
         };
-        Class { count: f64::from(count), due, miss, ways: ways.into_iter().map(way).collect() }
+        Class { count: f64::from(count), due, miss, options: options.into_iter().map(option).collect() }
     }
 }
 
@@ -141,14 +141,16 @@ fn brute(problem: &Problem, job: usize, left: &mut Vec<Vec<[f64; PLAIN]>>) -> f6
     let mut best = class.miss + brute(problem, job + 1, left);
     for (bucket, end) in problem.ends.iter().enumerate() {
         let start = if bucket == 0 { 0.0 } else { problem.ends[bucket - 1] };
-        for way in &class.ways {
-            let before = left[way.kind][bucket];
-            let after: [f64; PLAIN] = std::array::from_fn(|r| before[r] - way.parts[r] * way.hours);
-            let fits = way.hours <= end.min(class.due) - start && after.iter().all(|a| *a >= -1e-9);
+        for option in &class.options {
+            let before = left[option.kind][bucket];
+            let after: [f64; PLAIN] =
+                std::array::from_fn(|r| before[r] - option.parts[r] * option.hours);
+            let fits =
+                option.hours <= end.min(class.due) - start && after.iter().all(|a| *a >= -1e-9);
             if fits {
-                left[way.kind][bucket] = after;
-                best = best.min(way.dollars + brute(problem, job + 1, left));
-                left[way.kind][bucket] = before;
+                left[option.kind][bucket] = after;
+                best = best.min(option.dollars + brute(problem, job + 1, left));
+                left[option.kind][bucket] = before;
             }
         }
     }
@@ -201,9 +203,9 @@ fn one_machine(free: u32) -> Vec<Offer> {
 }
 
 /// Hours of work, and hours from now to the deadline.
-type Want = (f64, f64);
+type Request = (f64, f64);
 
-fn wanted(id: usize, (work, due): Want, now: f64) -> PlanJob {
+fn wanted(id: usize, (work, due): Request, now: f64) -> PlanJob {
     let spec = spec((work * 3_600.0) as u64);
     let time = |hour: f64| after(at(0), Duration::from_secs_f64(hour * 3_600.0));
     // The pace of a deadline is another rule's.
@@ -218,7 +220,7 @@ fn decide(input: &crate::PlanInput, priced: bool) -> (Plan, PlanReport) {
 }
 
 /// Dollars of all jobs where a round is decided every quarter of an hour.
-fn replay(jobs: &[Want], priced: bool) -> f64 {
+fn replay(jobs: &[Request], priced: bool) -> f64 {
     let mut waiting: Vec<usize> = (0..jobs.len()).collect();
     let (mut dollars, mut held): (f64, Option<(usize, f64, f64)>) = (0.0, None);
     for quarter in 0..400 {
@@ -256,7 +258,7 @@ fn replay(jobs: &[Want], priced: bool) -> f64 {
 }
 
 /// The least dollars of all orders on the one machine, the others on demand.
-fn best_order(jobs: &[Want], open: &[usize], now: f64) -> f64 {
+fn best_order(jobs: &[Request], open: &[usize], now: f64) -> f64 {
     let rest: f64 = open.iter().map(|job| 3.0 * (jobs[*job].0 + 0.1)).sum();
     let first = |job: &usize| {
         let hours = jobs[*job].0 + 0.1;
@@ -271,7 +273,7 @@ fn best_order(jobs: &[Want], open: &[usize], now: f64) -> f64 {
 
 #[test]
 fn the_tight_job_takes_the_one_machine_and_the_loose_one_follows() {
-    let cases: [&[Want]; 4] = [
+    let cases: [&[Request]; 4] = [
         &[(10.0, 30.0), (2.0, 2.9)],
         &[(8.0, 40.0), (3.0, 9.0), (1.0, 1.9)],
         &[(4.0, 5.0), (6.0, 30.0)],

@@ -12,12 +12,12 @@ use spotwise_model::time::hours;
 use spotwise_model::{JobId, Share};
 
 use crate::parallel::in_chunks;
-use crate::statement::choice::{Case, appraise, hourly, options, weight};
-use crate::statement::ends::{Reach, reach};
+use crate::statement::choice::{JobEvaluation, evaluate, hourly, options, weight};
+use crate::statement::ends::{StayBound, stay_bound};
 use crate::statement::input::{PlanInput, PlanJob};
-use crate::statement::later::Later;
+use crate::statement::later::LaterOptions;
 use crate::statement::market::{Listing, Market};
-use crate::statement::value::{Estimate, Standing, affordable, kind_allows};
+use crate::statement::value::{DeadlineStatus, Estimate, affordable, kind_allows};
 
 /// Lifetimes within this ratio count as one (as the longest of them).
 pub(crate) const BUCKET_RATIO: f64 = 1.25;
@@ -34,7 +34,7 @@ const MOST_CHUNKS: usize = 16;
 
 /// A job on an offer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Pair {
+pub(crate) struct Candidate {
     listing: u32,
     /// Where its lifetime is in a table of all lifetimes of all listings.
     cell: u32,
@@ -48,7 +48,7 @@ pub(crate) struct Pair {
     extra: f32,
 }
 
-impl Pair {
+impl Candidate {
     pub(crate) const fn listing(&self) -> usize {
         self.listing as usize
     }
@@ -87,7 +87,7 @@ pub(crate) struct Kind {
 
 /// One job of the round.
 #[derive(Debug)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct JobDemand<'a> {
     pub(crate) job: &'a PlanJob,
     /// Its place among the round's asks.
     pub(crate) number: usize,
@@ -98,36 +98,36 @@ pub(crate) struct Ask<'a> {
     pub(crate) wait: f64,
     pub(crate) kinds: Arc<[Kind]>,
     /// What it may take now and what is there, in the order of the listings.
-    pub(crate) pairs: Arc<[Pair]>,
+    pub(crate) candidates: Arc<[Candidate]>,
     /// Whether it has no pair because nothing that holds it is free, and not by choice.
     pub(crate) blocked: bool,
     /// Whether anything is better than waiting.
     pub(crate) must_go: bool,
-    reach: Reach,
+    stay_bound: StayBound,
     /// Whether its pairs carry the operator's wishes.
-    pub(crate) wished: bool,
+    pub(crate) surcharged: bool,
     /// What it may take later.
-    pub(crate) later: Later,
-    pub(crate) stake: Stake,
+    pub(crate) later: LaterOptions,
+    pub(crate) wait_terms: WaitTerms,
 }
 
 /// What waiting costs a job, before the lifetimes of machines are known.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stake {
+pub(crate) struct WaitTerms {
     pub(crate) must_go: bool,
     /// Whether it waits for spot where it gets none, rather than go on demand now.
     pub(crate) may_wait: bool,
     /// Dollars of its way out on on-demand.
     pub(crate) way_out: f64,
     /// The most that the operator's wishes cost it.
-    pub(crate) wishes: f64,
+    pub(crate) surcharge: f64,
     /// Dollars an hour of its machines, by its weight.
     pub(crate) hourly: f64,
 }
 
 /// A pair with what it takes, ready to be put on machines.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Want {
+pub(crate) struct Request {
     pub(crate) listing: usize,
     pub(crate) share: Share,
     pub(crate) bucket: usize,
@@ -142,54 +142,54 @@ pub(crate) struct Want {
     pub(crate) expects: f64,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> JobDemand<'a> {
     /// The same for a job that is like this one.
     pub(crate) fn of(&self, job: &'a PlanJob, number: usize) -> Self {
         Self {
             job,
             number,
             kinds: Arc::clone(&self.kinds),
-            pairs: Arc::clone(&self.pairs),
+            candidates: Arc::clone(&self.candidates),
             later: self.later.clone(),
             ..*self
         }
     }
 }
 
-impl Ask<'_> {
+impl JobDemand<'_> {
     /// Who has the lower one goes first: by priority, then least slack, then id.
     pub(crate) fn rank(&self) -> (Reverse<i32>, Timestamp, JobId) {
         (Reverse(self.job.spec.priority), self.latest_start, self.job.id)
     }
 
     /// How long it stays where it is expected to stay so many hours.
-    pub(crate) const fn reach(&self) -> &Reach {
-        &self.reach
+    pub(crate) const fn stay_bound(&self) -> &StayBound {
+        &self.stay_bound
     }
 
     /// Dollars an hour of its machines, by its weight.
     pub(crate) const fn hourly(&self) -> f64 {
-        self.stake.hourly
+        self.wait_terms.hourly
     }
 
     /// What a pair takes.
-    pub(crate) fn want(&self, pair: &Pair) -> Want {
-        Want {
-            listing: pair.listing(),
-            share: self.share(pair),
-            bucket: pair.bucket(),
+    pub(crate) fn request(&self, candidate: &Candidate) -> Request {
+        Request {
+            listing: candidate.listing(),
+            share: self.share(candidate),
+            bucket: candidate.bucket(),
             nodes: self.nodes,
-            hours: pair.hours(),
-            extra: pair.extra(),
+            hours: candidate.hours(),
+            extra: candidate.extra(),
             number: self.number,
-            ends: self.reach.ends(pair.hours()),
-            expects: self.reach.expects(pair.hours()),
+            ends: self.stay_bound.ends(candidate.hours()),
+            expects: self.stay_bound.expects(candidate.hours()),
         }
     }
 
     /// What each node takes on a pair's machines.
-    pub(crate) fn share(&self, pair: &Pair) -> Share {
-        self.kinds.get(pair.kind()).map(|kind| kind.share).unwrap_or_default()
+    pub(crate) fn share(&self, candidate: &Candidate) -> Share {
+        self.kinds.get(candidate.kind()).map(|kind| kind.share).unwrap_or_default()
     }
 
     /// Whether it takes a slice of a GPU anywhere.
@@ -198,13 +198,13 @@ impl Ask<'_> {
     }
 
     /// Its pair with a listing.
-    pub(crate) fn pair_on(&self, listing: usize) -> Option<&Pair> {
-        self.pairs.get(self.pair_index(listing)?)
+    pub(crate) fn candidate_on(&self, listing: usize) -> Option<&Candidate> {
+        self.candidates.get(self.candidate_index(listing)?)
     }
 
     /// Where its pair with a listing is.
-    pub(crate) fn pair_index(&self, listing: usize) -> Option<usize> {
-        self.pairs.binary_search_by_key(&listing, Pair::listing).ok()
+    pub(crate) fn candidate_index(&self, listing: usize) -> Option<usize> {
+        self.candidates.binary_search_by_key(&listing, Candidate::listing).ok()
     }
 }
 
@@ -215,39 +215,45 @@ pub(crate) fn value<'a>(
     jobs: &[&'a PlanJob],
     input: &'a PlanInput,
     market: &Market<'_>,
-) -> (Vec<Ask<'a>>, Longest) {
+) -> (Vec<JobDemand<'a>>, Longest) {
     let none = || vec![[0.0_f32; BUCKETS]; market.listings.len()];
     let parts = in_chunks(jobs, LEAST_CHUNK.max(jobs.len().div_ceil(MOST_CHUNKS)), |_, jobs| {
         let mut longest = none();
-        let asks: Vec<Ask<'a>> =
-            jobs.iter().map(|job| ask(&appraise(job, input, market), market, input.now)).collect();
-        for pair in asks.iter().flat_map(|ask| ask.pairs.iter()) {
+        let demands: Vec<JobDemand<'a>> = jobs
+            .iter()
+            .map(|job| demand(&evaluate(job, input, market), market, input.now))
+            .collect();
+        for candidate in demands.iter().flat_map(|demand| demand.candidates.iter()) {
             if let Some(life) =
-                longest.get_mut(pair.listing()).and_then(|l| l.get_mut(pair.bucket()))
+                longest.get_mut(candidate.listing()).and_then(|l| l.get_mut(candidate.bucket()))
             {
-                *life = life.max(pair.hours);
+                *life = life.max(candidate.hours);
             }
         }
-        (asks, longest)
+        (demands, longest)
     });
-    let mut asks = Vec::with_capacity(jobs.len());
+    let mut demands = Vec::with_capacity(jobs.len());
     let mut longest = none();
     for (part, lives) in parts {
-        asks.extend(part);
+        demands.extend(part);
         for (life, other) in longest.iter_mut().flatten().zip(lives.into_iter().flatten()) {
             *life = life.max(other);
         }
     }
-    (asks, longest)
+    (demands, longest)
 }
 
 /// Keeps of a valued job what deciding needs.
-fn ask<'a>(case: &Case<'a>, market: &Market<'_>, now: Timestamp) -> Ask<'a> {
+fn demand<'a>(
+    evaluation: &JobEvaluation<'a>,
+    market: &Market<'_>,
+    now: Timestamp,
+) -> JobDemand<'a> {
     let listings = &market.listings;
     let mut kinds: Vec<Kind> = Vec::new();
-    let options = options(case, listings);
-    let mut pairs = Vec::with_capacity(options.len());
-    pairs.extend(options.iter().filter_map(|(estimate, lateness)| {
+    let options = options(evaluation, listings);
+    let mut candidates = Vec::with_capacity(options.len());
+    candidates.extend(options.iter().filter_map(|(estimate, lateness)| {
         let group = listings.get(estimate.listing)?.group;
         let kind = Kind { group, share: estimate.share };
         let at = kinds.iter().position(|known| *known == kind).unwrap_or_else(|| {
@@ -257,7 +263,7 @@ fn ask<'a>(case: &Case<'a>, market: &Market<'_>, now: Timestamp) -> Ask<'a> {
         let seconds = estimate.occupied.as_secs_f64().max(1.0);
         // At least 0; what is beyond the last bucket is in it.
         let bucket = ((seconds.ln() / BUCKET_RATIO.ln()) as usize).min(BUCKETS - 1);
-        Some(Pair {
+        Some(Candidate {
             listing: u32::try_from(estimate.listing).ok()?,
             cell: 0,
             bucket: u16::try_from(bucket).ok()?,
@@ -268,52 +274,59 @@ fn ask<'a>(case: &Case<'a>, market: &Market<'_>, now: Timestamp) -> Ask<'a> {
     }));
     let first = options.first().map(|(estimate, _)| *estimate);
     // Waiting carries the most that a wish costs: wishes never make a job wait.
-    let wishes = options.iter().map(|(e, _)| case.extra_of(e, listings)).fold(0.0, f64::max);
-    let longest = case.estimates.iter().filter_map(|e| listings.get(e.listing));
+    let surcharge =
+        options.iter().map(|(e, _)| evaluation.surcharge_of(e, listings)).fold(0.0, f64::max);
+    let longest = evaluation.estimates.iter().filter_map(|e| listings.get(e.listing));
     let longest = longest.map(|listing| listing.changeover).max().unwrap_or_default();
-    Ask {
-        job: case.job,
+    JobDemand {
+        job: evaluation.job,
         number: 0,
-        nodes: case.nodes,
-        latest_start: case.latest_start(),
+        nodes: evaluation.nodes,
+        latest_start: evaluation.latest_start(),
         wait: 0.0,
         kinds: kinds.into(),
-        blocked: pairs.is_empty() && is_blocked(case, listings),
-        pairs: pairs.into(),
-        must_go: case.must_go(),
-        reach: reach(case.job, longest),
-        wished: case.is_wished(),
-        later: Later::of(case, market, now),
-        stake: Stake {
-            must_go: case.must_go(),
-            may_wait: may_wait(case, &options, listings),
-            wishes,
-            way_out: case.net.as_ref().map_or(0.0, |net| net.bought) + wishes,
-            hourly: hourly(case, first, listings) * weight(case.job),
+        blocked: candidates.is_empty() && is_blocked(evaluation, listings),
+        candidates: candidates.into(),
+        must_go: evaluation.must_go(),
+        stay_bound: stay_bound(evaluation.job, longest),
+        surcharged: evaluation.carries_surcharges(),
+        later: LaterOptions::of(evaluation, market, now),
+        wait_terms: WaitTerms {
+            must_go: evaluation.must_go(),
+            may_wait: may_wait(evaluation, &options, listings),
+            surcharge,
+            way_out: evaluation.fallback.as_ref().map_or(0.0, |fallback| fallback.bought)
+                + surcharge,
+            hourly: hourly(evaluation, first, listings) * weight(evaluation.job),
         },
     }
 }
 
 /// Whether machines hold a job and none of them is free.
-fn is_blocked(case: &Case<'_>, listings: &[Listing<'_>]) -> bool {
-    let mut suitable = case.estimates.iter().filter_map(|e| Some((e, listings.get(e.listing)?)));
+fn is_blocked(evaluation: &JobEvaluation<'_>, listings: &[Listing<'_>]) -> bool {
+    let mut suitable =
+        evaluation.estimates.iter().filter_map(|e| Some((e, listings.get(e.listing)?)));
     let mut suits = false;
     let free = suitable.any(|(e, listing)| {
-        let takes = kind_allows(case.job, listing) && affordable(case.job, e);
+        let takes = kind_allows(evaluation.job, listing) && affordable(evaluation.job, e);
         suits |= takes;
-        takes && listing.has_room(&e.share, case.nodes)
+        takes && listing.has_room(&e.share, evaluation.nodes)
     });
     suits && !free
 }
 
 /// A job behind its pace that may go on demand now does, where it gets no spot.
-fn may_wait(case: &Case<'_>, options: &[(&Estimate, f64)], listings: &[Listing<'_>]) -> bool {
+fn may_wait(
+    evaluation: &JobEvaluation<'_>,
+    options: &[(&Estimate, f64)],
+    listings: &[Listing<'_>],
+) -> bool {
     let stays = |e: &Estimate| listings.get(e.listing).is_some_and(|l| !l.is_spot());
-    case.standing == Standing::Ahead || !options.iter().any(|(e, _)| stays(e))
+    evaluation.deadline_status == DeadlineStatus::Ahead || !options.iter().any(|(e, _)| stays(e))
 }
 
 /// Numbers the buckets that are used from 0, and answers their lifetimes.
-pub(crate) fn settle_buckets(asks: &mut [Ask<'_>], longest: &Longest) -> Vec<Vec<f64>> {
+pub(crate) fn settle_buckets(demands: &mut [JobDemand<'_>], longest: &Longest) -> Vec<Vec<f64>> {
     let mut first = 0;
     let numbers: Vec<(u32, [u16; BUCKETS])> = longest
         .iter()
@@ -328,10 +341,10 @@ pub(crate) fn settle_buckets(asks: &mut [Ask<'_>], longest: &Longest) -> Vec<Vec
             (start, numbers)
         })
         .collect();
-    for pair in asks.iter_mut().flat_map(|ask| Arc::make_mut(&mut ask.pairs)) {
-        let Some((start, numbers)) = numbers.get(pair.listing()) else { continue };
-        pair.bucket = numbers.get(pair.bucket()).copied().unwrap_or(0);
-        pair.cell = start + u32::from(pair.bucket);
+    for candidate in demands.iter_mut().flat_map(|demand| Arc::make_mut(&mut demand.candidates)) {
+        let Some((start, numbers)) = numbers.get(candidate.listing()) else { continue };
+        candidate.bucket = numbers.get(candidate.bucket()).copied().unwrap_or(0);
+        candidate.cell = start + u32::from(candidate.bucket);
     }
     longest
         .iter()

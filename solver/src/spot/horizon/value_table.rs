@@ -15,7 +15,7 @@ pub(super) const SPOT: usize = 2;
 
 /// A solved table.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(super) struct ValueTable {
     pub(super) terms: Terms,
     /// Steps of a row.
     pub(super) stride: usize,
@@ -31,7 +31,7 @@ pub(super) struct Table {
 /// Two neighbours of a point of the slack grid, and the weight of the upper one.
 pub(super) type Between = (usize, f32);
 
-impl Table {
+impl ValueTable {
     pub(super) fn row(&self) -> usize {
         self.states * self.places * self.slacks.len()
     }

@@ -6,14 +6,14 @@ use spotwise_model::time::{between, hours};
 use spotwise_model::{InstanceId, OfferKey};
 
 use crate::statement::input::{PlanInput, RunningJob};
-use crate::statement::later::{Later, LaterWay};
+use crate::statement::later::{LaterOption, LaterOptions};
 use crate::statement::market::{KINDS, Market};
 use crate::statement::prices::{PLAIN, left_of, parts, takes, whole};
 
 /// Machines of one kind: those of a group of listings on spot, or those of it
 /// that stay.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Stock {
+pub(super) struct Supply {
     /// All that the market gives now, ours included.
     machines: f64,
     /// The most of them on one offer: a gang's nodes go to one.
@@ -26,7 +26,7 @@ pub(super) struct Stock {
     held: Vec<(f64, [f64; PLAIN])>,
 }
 
-impl Stock {
+impl Supply {
     /// Machines of each resource that are not held, on average from one hour
     /// from now to another.
     pub(super) fn between(&self, start: f64, end: f64) -> [f64; PLAIN] {
@@ -39,24 +39,24 @@ impl Stock {
     }
 }
 
-impl Later {
+impl LaterOptions {
     /// The ways that have an offer with machines for all nodes.
-    pub(super) fn ways_in<'l>(
+    pub(super) fn options_in<'l>(
         &'l self,
-        stocks: &'l [Stock],
+        supplies: &'l [Supply],
         nodes: u32,
-    ) -> impl Iterator<Item = (&'l Stock, &'l LaterWay)> {
-        let stock = move |way: &LaterWay| stocks.get(way.kind as usize);
-        let ways = self.ways.iter().filter_map(move |way| Some((stock(way)?, way)));
-        ways.filter(move |(stock, _)| stock.largest >= f64::from(nodes))
+    ) -> impl Iterator<Item = (&'l Supply, &'l LaterOption)> {
+        let supply = move |option: &LaterOption| supplies.get(option.kind as usize);
+        let options = self.options.iter().filter_map(move |option| Some((supply(option)?, option)));
+        options.filter(move |(supply, _)| supply.largest >= f64::from(nodes))
     }
 }
 
 /// Every kind of machine of a market. What is there now is expected to stay: a
 /// zone that is lost is as likely as one that comes back.
-pub(super) fn stocks(input: &PlanInput, market: &Market<'_>) -> Vec<Stock> {
-    let mut stocks = vec![Stock::default(); KINDS * market.groups.len()];
-    let mut named = vec![(0.0, 0.0); stocks.len()];
+pub(super) fn supplies(input: &PlanInput, market: &Market<'_>) -> Vec<Supply> {
+    let mut supplies = vec![Supply::default(); KINDS * market.groups.len()];
+    let mut named = vec![(0.0, 0.0); supplies.len()];
     let mut held: BTreeMap<&OfferKey, BTreeSet<InstanceId>> = BTreeMap::new();
     for running in &input.running {
         held.entry(&running.offer).or_default().extend(&running.instances);
@@ -66,31 +66,31 @@ pub(super) fn stocks(input: &PlanInput, market: &Market<'_>) -> Vec<Stock> {
         let mut ours = held.remove(&listing.offer.key).unwrap_or_default();
         ours.extend(listing.used.iter().map(|(id, _)| *id).chain(listing.idle.iter().copied()));
         let machines = ours.len() as f64 + f64::from(listing.offer.free);
-        let (Some(stock), Some(named)) = (stocks.get_mut(kind), named.get_mut(kind)) else {
+        let (Some(supply), Some(named)) = (supplies.get_mut(kind), named.get_mut(kind)) else {
             continue;
         };
-        stock.machines += machines;
-        stock.largest = stock.largest.max(machines);
+        supply.machines += machines;
+        supply.largest = supply.largest.max(machines);
         let hourly = listing.marginal(1.0);
-        stock.price += machines * hourly;
+        supply.price += machines * hourly;
         *named = (named.0 + hourly, named.1 + 1.0);
         let openable = listing.openable() as f64;
-        stock.free.iter_mut().for_each(|free| *free += openable);
+        supply.free.iter_mut().for_each(|free| *free += openable);
         for (_, left) in &listing.used {
             let left = parts(left_of::<PLAIN>(left), whole(listing)).map(|part| part.min(1.0));
-            stock.free.iter_mut().zip(left).for_each(|(free, left)| *free += left);
+            supply.free.iter_mut().zip(left).for_each(|(free, left)| *free += left);
         }
     }
-    for (stock, (sum, count)) in stocks.iter_mut().zip(named) {
+    for (supply, (sum, count)) in supplies.iter_mut().zip(named) {
         // Where nothing is there, as if each listing had one.
         let (sum, count) =
-            if stock.machines > 0.0 { (stock.price, stock.machines) } else { (sum, count) };
-        stock.price = if count > 0.0 { sum / count } else { 0.0 };
+            if supply.machines > 0.0 { (supply.price, supply.machines) } else { (sum, count) };
+        supply.price = if count > 0.0 { sum / count } else { 0.0 };
     }
     for running in &input.running {
-        hold(running, input, market, &mut stocks);
+        hold(running, input, market, &mut supplies);
     }
-    stocks
+    supplies
 }
 
 /// What a running job holds, until it is done or stopped.
@@ -98,7 +98,7 @@ fn hold(
     running: &RunningJob,
     input: &PlanInput,
     market: &Market<'_>,
-    stocks: &mut [Stock],
+    supplies: &mut [Supply],
 ) -> Option<()> {
     let mut listings = market.listings.iter();
     let listing = listings.find(|listing| listing.offer.key == running.offer)?;
@@ -110,6 +110,6 @@ fn hold(
     let until = if running.stopping { 0.0 } else { hours(left) };
     let nodes = running.instances.len() as f64;
     let parts = parts(takes(&share, shape), whole(listing)).map(|part| part.min(1.0) * nodes);
-    stocks.get_mut(listing.kind())?.held.push((until, parts));
+    supplies.get_mut(listing.kind())?.held.push((until, parts));
     Some(())
 }

@@ -15,7 +15,7 @@ const AGES_PAIRED: [f64; 3] = [13.0, 40.0, 160.0];
 /// neighbours at all.
 pub(super) const LEVELS: usize = 4;
 /// A belief weighs as much as so many ends of spells.
-const BELIEF: f64 = 3.0;
+const PRIOR_ENDS: f64 = 3.0;
 /// What was seen counts half after so many days.
 const HALF_LIFE_DAYS: f64 = 3.0;
 /// Parts of the day, two hours each.
@@ -72,7 +72,7 @@ impl Classes {
 
     /// Believed hazard of a class, ends an hour, before anything is seen: falls
     /// with age as a heavy tail does, in the size of the recorded markets.
-    fn believed_per_hour(&self, class: usize, step_seconds: f64) -> f64 {
+    fn prior_per_hour(&self, class: usize, step_seconds: f64) -> f64 {
         let at = class % self.up();
         let before = at.checked_sub(1).map_or(0, |before| self.ages[before]);
         let hours = before as f64 * step_seconds / 3_600.0;
@@ -82,7 +82,7 @@ impl Classes {
 
 /// Fitted hazards of the groups.
 #[derive(Clone, Debug)]
-pub(super) struct Hazards {
+pub(super) struct HazardModel {
     pub(super) classes: Classes,
     step_seconds: f64,
     /// By group, class and level: chance of an end in a step.
@@ -94,7 +94,7 @@ pub(super) struct Hazards {
 /// Ends seen, and steps in which one could have been.
 type Count = (f64, f64);
 
-impl Hazards {
+impl HazardModel {
     /// Fits them to what the groups have seen.
     pub(super) fn fit(groups: &[Group], step_seconds: f64) -> Self {
         let classes = Classes::new(groups.len(), step_seconds);
@@ -104,8 +104,8 @@ impl Hazards {
             .map(|group| {
                 (0..classes.all())
                     .map(|class| {
-                        let belief = classes.believed_per_hour(class, step_seconds);
-                        shrunk(&counts, group, class, belief * step_seconds / 3_600.0)
+                        let prior = classes.prior_per_hour(class, step_seconds);
+                        shrunk(&counts, group, class, prior * step_seconds / 3_600.0)
                     })
                     .collect()
             })
@@ -149,7 +149,9 @@ impl Hazards {
             }
             own.iter()
                 .zip(&region)
-                .map(|(own, region)| toward(*own, toward(*region, 1.0, EVEN_DAY), EVEN_DAY))
+                .map(|(own, region)| {
+                    shrunk_factor(*own, shrunk_factor(*region, 1.0, EVEN_DAY), EVEN_DAY)
+                })
                 .collect()
         };
         (0..groups.len()).map(|group| [factors(group, 0), factors(group, 1)]).collect()
@@ -230,30 +232,30 @@ fn count(
 
 /// A group's own rate, drawn towards its rate over all levels times what the
 /// level does to all groups, which are drawn towards all groups, which are drawn
-/// towards `believed`: Gamma-Poisson means, each belief worth [`BELIEF`] ends.
+/// towards `prior`: Gamma-Poisson means, each belief worth [`PRIOR_ENDS`] ends.
 fn shrunk(
     counts: &[Vec<[Count; LEVELS]>],
     group: usize,
     class: usize,
-    believed: f64,
+    prior: f64,
 ) -> [f64; LEVELS] {
     let sum = |counts: &mut dyn Iterator<Item = Count>| counts.fold((0.0, 0.0), add);
     let pooled = sum(&mut counts.iter().flat_map(|of| of[class]));
-    let pooled = (pooled.0 + 0.5) / (pooled.1 + 0.5 / believed);
-    let own = toward_rate(sum(&mut counts[group][class].into_iter()), pooled);
+    let pooled = (pooled.0 + 0.5) / (pooled.1 + 0.5 / prior);
+    let own = shrunk_rate(sum(&mut counts[group][class].into_iter()), pooled);
     std::array::from_fn(|level| {
         let of_level = sum(&mut counts.iter().map(|of| of[class][level]));
-        let effect = toward_rate(of_level, pooled) / pooled;
-        toward_rate(counts[group][class][level], own * effect).min(SUREST)
+        let effect = shrunk_rate(of_level, pooled) / pooled;
+        shrunk_rate(counts[group][class][level], own * effect).min(SUREST)
     })
 }
 
-fn toward_rate(count: Count, belief: f64) -> f64 {
-    (count.0 + BELIEF) / (count.1 + BELIEF / belief)
+fn shrunk_rate(count: Count, prior: f64) -> f64 {
+    (count.0 + PRIOR_ENDS) / (count.1 + PRIOR_ENDS / prior)
 }
 
 /// Ends seen over ends expected, drawn towards a believed factor.
-fn toward(count: Count, factor: f64, weight: f64) -> f64 {
+fn shrunk_factor(count: Count, factor: f64, weight: f64) -> f64 {
     (count.0 + weight * factor) / (count.1 + weight)
 }
 

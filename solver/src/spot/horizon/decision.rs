@@ -1,9 +1,9 @@
 //! The choice at one moment: every way to go on, with its expected dollars,
 //! looking one step ahead with what is known of each zone, then into the table.
 
-use super::hazard::level;
+use super::hazard_model::level;
 use super::process::Horizon;
-use super::table::{AWAY, ON_DEMAND, SPOT};
+use super::value_table::{AWAY, ON_DEMAND, SPOT};
 
 /// A zone at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +29,7 @@ pub enum On {
 
 /// How a job stands when a step begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Stand {
+pub struct JobPosition {
     /// Steps to the deadline, this one included.
     pub steps: f64,
     /// Work left, in steps.
@@ -42,7 +42,7 @@ pub struct Stand {
 
 /// One way to go on.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Way {
+pub struct Action {
     /// Where to.
     pub to: On,
     /// Expected dollars until done.
@@ -54,7 +54,7 @@ const SAME: f64 = 1e-9;
 
 /// The market at one moment, and as it may be after one step.
 #[derive(Clone, Debug)]
-pub struct Moment<'h> {
+pub struct DecisionEpoch<'h> {
     horizon: &'h Horizon,
     zones: Vec<ZoneNow>,
     /// By group: classes after a step, with their chances.
@@ -67,12 +67,12 @@ pub struct Moment<'h> {
 impl Horizon {
     /// The process at the `now`-th step of the longest history; `zones` are those
     /// that it was solved for.
-    pub fn at(&self, zones: Vec<ZoneNow>, now: usize) -> Moment<'_> {
-        Moment::new(self, zones, now)
+    pub fn at(&self, zones: Vec<ZoneNow>, now: usize) -> DecisionEpoch<'_> {
+        DecisionEpoch::new(self, zones, now)
     }
 }
 
-impl<'h> Moment<'h> {
+impl<'h> DecisionEpoch<'h> {
     fn new(horizon: &'h Horizon, zones: Vec<ZoneNow>, now: usize) -> Self {
         let is_up = |zone: &usize| zones.get(*zone).is_some_and(|zone| zone.up);
         let any = |group: &usize| horizon.groups[*group].zones.iter().any(is_up);
@@ -84,47 +84,47 @@ impl<'h> Moment<'h> {
             })
             .collect();
         let part = horizon.hazards.part_of_day(now);
-        let mut moment = Self { horizon, zones, market: Vec::new(), levels, part };
-        moment.market = (0..horizon.groups.len())
+        let mut epoch = Self { horizon, zones, market: Vec::new(), levels, part };
+        epoch.market = (0..horizon.groups.len())
             .map(|group| {
-                let (up, age) = moment.best_of(group, None);
-                moment.after_step(group, up, age)
+                let (up, age) = epoch.best_of(group, None);
+                epoch.after_step(group, up, age)
             })
             .collect();
-        moment
+        epoch
     }
 
     /// Every way to go on, staying first.
-    pub fn ways(&self, stand: Stand) -> Vec<Way> {
-        let mut ways = Vec::with_capacity(self.zones.len() + 3);
-        let mut add = |to| ways.push(Way { to, dollars: self.dollars(stand, to) });
+    pub fn actions(&self, position: JobPosition) -> Vec<Action> {
+        let mut actions = Vec::with_capacity(self.zones.len() + 3);
+        let mut add = |to| actions.push(Action { to, dollars: self.dollars(position, to) });
         let up = |zone: usize| self.zones.get(zone).is_some_and(|zone| zone.up);
-        let stays = match stand.on {
+        let stays = match position.on {
             On::Spot(zone) => up(zone),
             On::OnDemand => true,
             On::Nothing => false,
         };
         if stays {
-            add(stand.on);
+            add(position.on);
         }
         add(On::Nothing);
-        if stand.on != On::OnDemand {
+        if position.on != On::OnDemand {
             add(On::OnDemand);
         }
         for zone in (0..self.zones.len()).filter(|zone| up(*zone)) {
-            if stand.on != On::Spot(zone) {
+            if position.on != On::Spot(zone) {
                 add(On::Spot(zone));
             }
         }
-        ways
+        actions
     }
 
     /// The way with the least expected dollars, the first of equals.
-    pub fn best(&self, stand: Stand) -> On {
-        let mut best: Option<Way> = None;
-        for way in self.ways(stand) {
-            if best.is_none_or(|best| way.dollars < best.dollars - SAME) {
-                best = Some(way);
+    pub fn best(&self, position: JobPosition) -> On {
+        let mut best: Option<Action> = None;
+        for action in self.actions(position) {
+            if best.is_none_or(|best| action.dollars < best.dollars - SAME) {
+                best = Some(action);
             }
         }
         best.map_or(On::Nothing, |best| best.to)
@@ -132,11 +132,11 @@ impl<'h> Moment<'h> {
 
     /// Expected dollars until done of one way to go on; without end where it
     /// cannot be taken.
-    pub fn dollars(&self, stand: Stand, to: On) -> f64 {
+    pub fn dollars(&self, position: JobPosition, to: On) -> f64 {
         let Horizon { terms, table, .. } = self.horizon;
-        let debt = if to == stand.on { stand.changeover_left } else { terms.changeover };
-        let after = stand.steps - 1.0;
-        let slack = stand.steps - stand.work - terms.changeover;
+        let debt = if to == position.on { position.changeover_left } else { terms.changeover };
+        let after = position.steps - 1.0;
+        let slack = position.steps - position.work - terms.changeover;
         match to {
             On::Nothing => table.expected(after, slack - 1.0, &self.market, AWAY),
             On::OnDemand => {

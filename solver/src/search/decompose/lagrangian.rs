@@ -5,7 +5,7 @@ use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{NodeShape, Share};
 
 use crate::parallel::in_chunks;
-use crate::statement::ask::{Ask, Pair};
+use crate::statement::demand::{Candidate, JobDemand};
 use crate::statement::market::Listing;
 use crate::statement::prices::{
     ListingPrice, Prices, RESOURCES, add, dot, left_of, most, parts, pool_left, sum, takes, whole,
@@ -16,7 +16,7 @@ use crate::statement::round::Round;
 const CHUNK: usize = 4_096;
 
 /// What stays the same from step to step.
-pub(crate) struct Scene<'r, 'a> {
+pub(crate) struct Lagrangian<'r, 'a> {
     round: &'r Round<'a>,
     /// Jobs that have any pair.
     pub(crate) asking: usize,
@@ -49,7 +49,7 @@ struct Scope {
 
 /// What all jobs want under some prices.
 #[derive(Clone, Debug)]
-pub(crate) struct Demand {
+pub(crate) struct Usage {
     /// What they pay, or lose by waiting.
     dollars: f64,
     /// Machines to open, by listing.
@@ -62,9 +62,9 @@ pub(crate) struct Demand {
 /// Dollars of a machine of each listing and lifetime.
 pub(crate) struct Table(Vec<f64>);
 
-impl<'r, 'a> Scene<'r, 'a> {
+impl<'r, 'a> Lagrangian<'r, 'a> {
     pub(crate) fn new(round: &'r Round<'a>) -> Self {
-        let slices = round.asks.iter().any(Ask::takes_slice);
+        let slices = round.demands.iter().any(JobDemand::takes_slice);
         let weights = weights(round, slices);
         let factors = factors(round, slices, &weights);
         let worths = worths(round, &factors);
@@ -90,13 +90,13 @@ impl<'r, 'a> Scene<'r, 'a> {
         });
         Self {
             round,
-            asking: round.asks.iter().filter(|ask| !ask.pairs.is_empty()).count(),
+            asking: round.demands.iter().filter(|demand| !demand.candidates.is_empty()).count(),
             plain: listings.iter().all(|scope| scope.pool.is_none() && scope.machines_used <= 0.0),
             listings,
             slices,
             factors,
             pool_left: pool_left.collect(),
-            pool_worth: round.asks.iter().map(|ask| ask.wait).sum(),
+            pool_worth: round.demands.iter().map(|demand| demand.wait).sum(),
         }
     }
 
@@ -125,23 +125,33 @@ impl<'r, 'a> Scene<'r, 'a> {
         table: &Table,
         prices: &Prices,
         at: usize,
-        ask: &Ask<'_>,
+        demand: &JobDemand<'_>,
         dollars: &mut Vec<f64>,
     ) {
         let factors = self.factors.get(at).map_or(&[][..], |kinds| kinds);
-        let machine = |pair: &Pair| table.0.get(pair.cell()).copied().unwrap_or(f64::INFINITY);
-        let opened = |pair: &Pair| {
-            factors.get(pair.kind()).map_or(f64::INFINITY, |factor| machine(pair) * factor)
+        let machine =
+            |candidate: &Candidate| table.0.get(candidate.cell()).copied().unwrap_or(f64::INFINITY);
+        let opened = |candidate: &Candidate| {
+            factors
+                .get(candidate.kind())
+                .map_or(f64::INFINITY, |factor| machine(candidate) * factor)
         };
         dollars.clear();
         if let (true, [factor]) = (self.plain, factors) {
-            dollars.extend(ask.pairs.iter().map(|pair| pair.extra() + machine(pair) * factor));
+            dollars.extend(
+                demand
+                    .candidates
+                    .iter()
+                    .map(|candidate| candidate.extra() + machine(candidate) * factor),
+            );
         } else if self.plain {
-            dollars.extend(ask.pairs.iter().map(|pair| pair.extra() + opened(pair)));
+            dollars.extend(
+                demand.candidates.iter().map(|candidate| candidate.extra() + opened(candidate)),
+            );
         } else {
-            let special = |pair| self.special(prices, ask, pair, opened(pair));
-            let of = |pair| special(pair).map_or(f64::INFINITY, |(dollars, _)| dollars);
-            dollars.extend(ask.pairs.iter().map(of));
+            let special = |candidate| self.special(prices, demand, candidate, opened(candidate));
+            let of = |candidate| special(candidate).map_or(f64::INFINITY, |(dollars, _)| dollars);
+            dollars.extend(demand.candidates.iter().map(of));
         }
     }
 
@@ -150,25 +160,25 @@ impl<'r, 'a> Scene<'r, 'a> {
     fn special(
         &self,
         prices: &Prices,
-        ask: &Ask<'_>,
-        pair: &Pair,
+        demand: &JobDemand<'_>,
+        candidate: &Candidate,
         opened: f64,
     ) -> Option<(f64, f64)> {
-        let scope = self.listings.get(pair.listing())?;
-        let price = prices.listings.get(pair.listing())?;
-        let want = ask.want(pair);
-        let listing = self.round.market.listings.get(pair.listing())?;
-        let takes = takes_of(&want.share, &listing.offer.shape, self.slices);
-        let nodes = f64::from(ask.nodes);
+        let scope = self.listings.get(candidate.listing())?;
+        let price = prices.listings.get(candidate.listing())?;
+        let add_use = demand.request(candidate);
+        let listing = self.round.market.listings.get(candidate.listing())?;
+        let takes = takes_of(&add_use.share, &listing.offer.shape, self.slices);
+        let nodes = f64::from(demand.nodes);
         let fits = takes.iter().zip(&scope.most).all(|(take, most)| take <= most);
         let one_opened = opened / nodes;
         let one_used = if fits && scope.machines_used > 0.0 {
-            self.round.share_cost(&want) + dot(&price.used, &parts(takes, scope.left))
+            self.round.share_cost(&add_use) + dot(&price.used, &parts(takes, scope.left))
         } else {
             f64::INFINITY
         };
         let on_used = if one_used < one_opened { nodes.min(scope.machines_used) } else { 0.0 };
-        let mut dollars = pair.extra();
+        let mut dollars = candidate.extra();
         if on_used > 0.0 {
             dollars += one_used * on_used;
         }
@@ -186,58 +196,59 @@ impl<'r, 'a> Scene<'r, 'a> {
     /// `weight` of them. A job's wish is
     /// spread over what costs little more than its best, within `spread` of what
     /// a machine is worth: else all jobs would rush from one offer to the next.
-    pub(crate) fn demand(
+    pub(crate) fn usage(
         &self,
         prices: &Prices,
         asking: &[(usize, f64)],
         weight: f64,
         spread: f64,
-    ) -> Demand {
+    ) -> Usage {
         let table = self.table(prices);
-        let none = Demand {
+        let none = Usage {
             dollars: 0.0,
             opened: vec![0.0; self.listings.len()],
             used: vec![[0.0; RESOURCES]; self.listings.len()],
             pools: vec![[0.0; RESOURCES]; self.pool_left.len()],
         };
         let parts = in_chunks(asking, CHUNK, |_, chunk| {
-            let mut demand = none.clone();
+            let mut usage = none.clone();
             let mut dollars = Vec::new();
             for (at, count) in chunk {
-                let Some(ask) = self.round.asks.get(*at) else { continue };
-                self.offered(&table, prices, *at, ask, &mut dollars);
+                let Some(demand) = self.round.demands.get(*at) else { continue };
+                self.offered(&table, prices, *at, demand, &mut dollars);
                 let (at, count) = (*at, *count);
-                let wishes = Wishes { scene: self, table: &table, prices, at, ask, count };
-                wishes.add(&mut demand, &dollars, spread);
+                let choices =
+                    Choices { lagrangian: self, table: &table, prices, at, demand, count };
+                choices.add(&mut usage, &dollars, spread);
             }
-            demand
+            usage
         });
-        let mut demand = parts.into_iter().reduce(Demand::plus).unwrap_or(none);
-        demand.scale(weight);
-        demand
+        let mut usage = parts.into_iter().reduce(Usage::plus).unwrap_or(none);
+        usage.scale(weight);
+        usage
     }
 
     /// The part of a machine that a pair takes with all nodes.
-    pub(crate) fn factor(&self, at: usize, pair: &Pair) -> f64 {
-        self.factors.get(at).and_then(|kinds| kinds.get(pair.kind())).copied().unwrap_or(0.0)
+    pub(crate) fn factor(&self, at: usize, candidate: &Candidate) -> f64 {
+        self.factors.get(at).and_then(|kinds| kinds.get(candidate.kind())).copied().unwrap_or(0.0)
     }
 
     /// No plan costs less than what all jobs pay, less what is scarce.
-    pub(crate) fn bound(&self, prices: &Prices, demand: &Demand) -> f64 {
+    pub(crate) fn bound(&self, prices: &Prices, usage: &Usage) -> f64 {
         let listings =
             prices.listings.iter().zip(&self.listings).map(|(price, scope)| {
                 price.shortage * scope.openable + price.used.iter().sum::<f64>()
             });
-        demand.dollars - listings.sum::<f64>() - prices.pools.iter().flatten().sum::<f64>()
+        usage.dollars - listings.sum::<f64>() - prices.pools.iter().flatten().sum::<f64>()
     }
 
     /// Makes dearer what is short, and cheaper what is left over.
-    pub(crate) fn step(&self, prices: &mut Prices, demand: &Demand, length: f64) {
+    pub(crate) fn step(&self, prices: &mut Prices, usage: &Usage, length: f64) {
         let moved = |price: f64, worth: f64, excess: f64| {
             (price + length * worth * excess.clamp(-1.0, 1.0)).max(0.0)
         };
         let rows = prices.listings.iter_mut().zip(&self.listings);
-        for ((price, scope), (opened, used)) in rows.zip(demand.opened.iter().zip(&demand.used)) {
+        for ((price, scope), (opened, used)) in rows.zip(usage.opened.iter().zip(&usage.used)) {
             if scope.openable > 0.0 {
                 let excess = (opened - scope.openable) / scope.openable;
                 price.shortage = moved(price.shortage, scope.worth, excess);
@@ -251,7 +262,7 @@ impl<'r, 'a> Scene<'r, 'a> {
                 *price = moved(*price, scope.worth * machines, used - 1.0);
             }
         }
-        for (price, part) in prices.pools.iter_mut().zip(&demand.pools) {
+        for (price, part) in prices.pools.iter_mut().zip(&usage.pools) {
             for (price, part) in price.iter_mut().zip(part) {
                 *price = moved(*price, self.pool_worth, part - 1.0);
             }
@@ -260,63 +271,63 @@ impl<'r, 'a> Scene<'r, 'a> {
 }
 
 /// What one job wants under some prices.
-struct Wishes<'s, 'r, 'a> {
-    scene: &'s Scene<'r, 'a>,
+struct Choices<'s, 'r, 'a> {
+    lagrangian: &'s Lagrangian<'r, 'a>,
     table: &'s Table,
     prices: &'s Prices,
     at: usize,
-    ask: &'s Ask<'a>,
+    demand: &'s JobDemand<'a>,
     /// Jobs like it, itself among them.
     count: f64,
 }
 
-impl Wishes<'_, '_, '_> {
+impl Choices<'_, '_, '_> {
     /// Adds them, `dollars` being what each pair costs.
-    fn add(&self, demand: &mut Demand, dollars: &[f64], spread: f64) {
-        let (scene, ask) = (self.scene, self.ask);
-        let best = dollars.iter().copied().fold(ask.wait, f64::min);
-        demand.dollars += best * self.count;
-        let priced = || dollars.iter().copied().zip(ask.pairs.iter());
+    fn add(&self, usage: &mut Usage, dollars: &[f64], spread: f64) {
+        let (lagrangian, demand) = (self.lagrangian, self.demand);
+        let best = dollars.iter().copied().fold(demand.wait, f64::min);
+        usage.dollars += best * self.count;
+        let priced = || dollars.iter().copied().zip(demand.candidates.iter());
         let Some((_, cheapest)) =
             priced().find(|(dollars, _)| *dollars <= best).or(priced().next())
         else {
             return;
         };
-        let worth = scene.listings.get(cheapest.listing()).map_or(0.0, |scope| scope.worth);
-        let width = (spread * worth * scene.factor(self.at, cheapest)).max(1e-9);
+        let worth = lagrangian.listings.get(cheapest.listing()).map_or(0.0, |scope| scope.worth);
+        let width = (spread * worth * lagrangian.factor(self.at, cheapest)).max(1e-9);
         let near = || priced().filter(|(dollars, _)| *dollars < best + width);
         let share = |dollars: f64| (1.0 - (dollars - best) / width).max(0.0).powi(2);
-        let all = share(ask.wait) + near().map(|(dollars, _)| share(dollars)).sum::<f64>();
-        for (dollars, pair) in near() {
-            self.want(demand, pair, self.count * share(dollars) / all);
+        let all = share(demand.wait) + near().map(|(dollars, _)| share(dollars)).sum::<f64>();
+        for (dollars, candidate) in near() {
+            self.add_use(usage, candidate, self.count * share(dollars) / all);
         }
     }
 
-    fn want(&self, demand: &mut Demand, pair: &Pair, part: f64) -> Option<()> {
-        let (scene, ask) = (self.scene, self.ask);
-        let factor = scene.factor(self.at, pair);
-        let opened = demand.opened.get_mut(pair.listing())?;
-        if scene.plain {
+    fn add_use(&self, usage: &mut Usage, candidate: &Candidate, part: f64) -> Option<()> {
+        let (lagrangian, demand) = (self.lagrangian, self.demand);
+        let factor = lagrangian.factor(self.at, candidate);
+        let opened = usage.opened.get_mut(candidate.listing())?;
+        if lagrangian.plain {
             *opened += part * factor;
             return None;
         }
-        let scope = scene.listings.get(pair.listing())?;
-        let machine = self.table.0.get(pair.cell())?;
-        let (_, on_used) = scene.special(self.prices, ask, pair, factor * machine)?;
-        let nodes = f64::from(ask.nodes);
+        let scope = lagrangian.listings.get(candidate.listing())?;
+        let machine = self.table.0.get(candidate.cell())?;
+        let (_, on_used) = lagrangian.special(self.prices, demand, candidate, factor * machine)?;
+        let nodes = f64::from(demand.nodes);
         *opened += part * factor * (1.0 - on_used / nodes);
-        let listing = scene.round.market.listings.get(pair.listing())?;
-        let takes = takes_of(&ask.share(pair), &listing.offer.shape, scene.slices);
-        add(demand.used.get_mut(pair.listing())?, parts(takes, scope.left), part * on_used);
+        let listing = lagrangian.round.market.listings.get(candidate.listing())?;
+        let takes = takes_of(&demand.share(candidate), &listing.offer.shape, lagrangian.slices);
+        add(usage.used.get_mut(candidate.listing())?, parts(takes, scope.left), part * on_used);
         if let Some(pool) = scope.pool {
-            let parts = parts(takes, *scene.pool_left.get(pool)?);
-            add(demand.pools.get_mut(pool)?, parts, part * nodes);
+            let parts = parts(takes, *lagrangian.pool_left.get(pool)?);
+            add(usage.pools.get_mut(pool)?, parts, part * nodes);
         }
         Some(())
     }
 }
 
-impl Demand {
+impl Usage {
     fn plus(mut self, other: Self) -> Self {
         self.dollars += other.dollars;
         for (a, b) in self.opened.iter_mut().zip(other.opened) {
@@ -346,13 +357,13 @@ fn weights(round: &Round<'_>, slices: bool) -> Vec<[f64; RESOURCES]> {
     let first = |group: &Vec<usize>| round.market.listings.get(*group.first()?);
     let machines: Vec<_> = round.market.groups.iter().map(first).collect();
     let mut takes_all = vec![[0.0; RESOURCES]; machines.len()];
-    for ask in &round.asks {
-        for kind in ask.kinds.iter() {
+    for demand in &round.demands {
+        for kind in demand.kinds.iter() {
             if let (Some(sum), Some(Some(machine))) =
                 (takes_all.get_mut(kind.group), machines.get(kind.group))
             {
                 let takes = takes_of(&kind.share, &machine.offer.shape, slices);
-                add(sum, parts(takes, whole(machine)), f64::from(ask.nodes));
+                add(sum, parts(takes, whole(machine)), f64::from(demand.nodes));
             }
         }
     }
@@ -365,25 +376,25 @@ fn weights(round: &Round<'_>, slices: bool) -> Vec<[f64; RESOURCES]> {
 }
 
 fn factors(round: &Round<'_>, slices: bool, weights: &[[f64; RESOURCES]]) -> Vec<Box<[f64]>> {
-    let of = |ask: &Ask<'_>, share: &Share, group: usize| {
+    let of = |demand: &JobDemand<'_>, share: &Share, group: usize| {
         let first = *round.market.groups.get(group)?.first()?;
         let listing: &Listing<'_> = round.market.listings.get(first)?;
         let parts = parts(takes_of(share, &listing.offer.shape, slices), whole(listing));
-        Some(f64::from(ask.nodes) * dot(weights.get(group)?, &parts))
+        Some(f64::from(demand.nodes) * dot(weights.get(group)?, &parts))
     };
-    let ask = |ask: &Ask<'_>| {
-        ask.kinds.iter().map(|kind| of(ask, &kind.share, kind.group).unwrap_or(0.0)).collect()
+    let demand = |demand: &JobDemand<'_>| {
+        demand.kinds.iter().map(|kind| of(demand, &kind.share, kind.group).unwrap_or(0.0)).collect()
     };
-    round.asks.iter().map(ask).collect()
+    round.demands.iter().map(demand).collect()
 }
 
 /// What waiting jobs would pay for a machine of each group, on average.
 fn worths(round: &Round<'_>, factors: &[Box<[f64]>]) -> Vec<f64> {
     let mut sums = vec![(0.0, 0.0); round.market.groups.len()];
-    for (ask, factors) in round.asks.iter().zip(factors) {
-        for (kind, factor) in ask.kinds.iter().zip(factors) {
+    for (demand, factors) in round.demands.iter().zip(factors) {
+        for (kind, factor) in demand.kinds.iter().zip(factors) {
             if let Some((dollars, machines)) = sums.get_mut(kind.group) {
-                *dollars += ask.wait;
+                *dollars += demand.wait;
                 *machines += factor;
             }
         }

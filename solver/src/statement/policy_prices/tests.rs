@@ -28,12 +28,12 @@ fn priced(mut offer: Offer) -> Offer {
     offer
 }
 
-fn extra(share: ClassShare, offer: &Offer) -> Extra {
+fn extra(share: ClassShare, offer: &Offer) -> Surcharge {
     let mut round = input(vec![], vec![]);
     round.shares.insert(Class::Training, share);
-    let extras = Wishes::new(&round).on(offer);
-    assert_eq!(extras[Class::Dev as usize], Extra::default(), "only the class that ran");
-    extras[Class::Training as usize]
+    let surcharges = PolicyPrices::new(&round).on(offer);
+    assert_eq!(surcharges[Class::Dev as usize], Surcharge::default(), "only the class that ran");
+    surcharges[Class::Training as usize]
 }
 
 fn near(left: f64, right: f64) -> bool {
@@ -57,23 +57,23 @@ fn the_price_grows_with_the_distance_and_stands_on_the_wrong_side_only() {
         let share = ran(spot_hours, 100.0 - spot_hours, &[]);
         assert!(near(extra(share.clone(), &cheap).band, on_spot), "{spot_hours}");
         assert!(near(extra(share.clone(), &dear).band, on_dear), "{spot_hours}");
-        assert_eq!(extra(share, &priced(reserved("z", 1.0, 1))), Extra::default());
+        assert_eq!(extra(share, &priced(reserved("z", 1.0, 1))), Surcharge::default());
     }
 }
 
 #[test]
 fn nothing_known_and_nonsense_price_nothing() {
     let offer = priced(spot("a", 0.3, 1));
-    assert_eq!(extra(ClassShare::default(), &offer), Extra::default());
+    assert_eq!(extra(ClassShare::default(), &offer), Surcharge::default());
     for hours in [f64::NAN, f64::INFINITY, -1.0] {
-        assert_eq!(extra(ran(hours, 0.5, &[]), &offer), Extra::default(), "{hours}");
-        assert_eq!(extra(ran(0.5, hours, &[]), &offer), Extra::default(), "{hours}");
+        assert_eq!(extra(ran(hours, 0.5, &[]), &offer), Surcharge::default(), "{hours}");
+        assert_eq!(extra(ran(0.5, hours, &[]), &offer), Surcharge::default(), "{hours}");
     }
     let mut round = input(vec![], vec![]);
     round.shares.insert(Class::Training, ran(1.0, 0.0, &[1]));
     for share in [f64::NAN, f64::INFINITY, -1.0] {
         (round.policy.band_price_share, round.policy.pool_price_share) = (share, share);
-        assert_eq!(Wishes::new(&round).on(&offer), Extras::default());
+        assert_eq!(PolicyPrices::new(&round).on(&offer), Surcharges::default());
     }
 }
 

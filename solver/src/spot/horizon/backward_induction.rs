@@ -1,9 +1,9 @@
 //! One row of the table after the other, backwards in time.
 
 use super::group::Group;
-use super::hazard::{Hazards, LEVELS, level};
-use super::table::{AWAY, Between, NEVER, ON_DEMAND, SPOT, Table, between};
+use super::hazard_model::{HazardModel, LEVELS, level};
 use super::terms::Terms;
+use super::value_table::{AWAY, Between, NEVER, ON_DEMAND, SPOT, ValueTable, between};
 
 /// Probabilities below this are left out.
 const NEGLIGIBLE: f64 = 1e-6;
@@ -16,7 +16,12 @@ pub(super) struct Chances {
     lost: Vec<[Vec<Vec<f32>>; LEVELS]>,
 }
 
-pub(super) fn chances(groups: &[Group], hazards: &Hazards, stride: usize, part: usize) -> Chances {
+pub(super) fn chances(
+    groups: &[Group],
+    hazards: &HazardModel,
+    stride: usize,
+    part: usize,
+) -> Chances {
     let classes = hazards.classes.all();
     let up = hazards.classes.up();
     let mut made = Chances { all: Vec::new(), kept: Vec::new(), lost: Vec::new() };
@@ -55,7 +60,7 @@ pub(super) fn chances(groups: &[Group], hazards: &Hazards, stride: usize, part: 
 
 /// From class to class in one step: a spell ends, or ages into its next class
 /// after that class's mean length.
-fn one_step(hazards: &Hazards, group: usize, level: usize, part: usize) -> Vec<Vec<f64>> {
+fn one_step(hazards: &HazardModel, group: usize, level: usize, part: usize) -> Vec<Vec<f64>> {
     let classes = &hazards.classes;
     let mut chances = vec![vec![0.0; classes.all()]; classes.all()];
     for (class, row) in chances.iter_mut().enumerate() {
@@ -86,7 +91,7 @@ fn narrowed(matrix: &[Vec<f64>]) -> Vec<Vec<f32>> {
 }
 
 /// One row after the other, backwards in time.
-pub(super) struct Sweep<'a> {
+pub(super) struct BackwardInduction<'a> {
     groups: &'a [Group],
     terms: Terms,
     slacks: Vec<f64>,
@@ -107,8 +112,8 @@ pub(super) struct Sweep<'a> {
     scratch: Vec<f32>,
 }
 
-impl<'a> Sweep<'a> {
-    pub(super) fn new(table: &Table, groups: &'a [Group], hazards: &Hazards) -> Self {
+impl<'a> BackwardInduction<'a> {
+    pub(super) fn new(table: &ValueTable, groups: &'a [Group], hazards: &HazardModel) -> Self {
         let up = hazards.classes.up();
         let slacks = table.slacks.clone();
         let is_up = |state: usize, group: usize| {

@@ -1,12 +1,12 @@
 //! Jobs that are alike in all that a round looks at: they are valued once. The elements
 //! of an array follow each other, so that only neighbours are compared.
 
-use crate::statement::ask::Ask;
+use crate::statement::demand::JobDemand;
 use crate::statement::input::PlanJob;
 
 /// Which jobs are alike.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Twins {
+pub(crate) struct IdenticalJobs {
     /// For each job the number of its class.
     class: Vec<usize>,
     /// For each class its first job.
@@ -14,20 +14,20 @@ pub(crate) struct Twins {
 }
 
 /// Finds runs of like jobs.
-pub(crate) fn twins(jobs: &[&PlanJob]) -> Twins {
-    let mut twins = Twins::default();
+pub(crate) fn find_identical(jobs: &[&PlanJob]) -> IdenticalJobs {
+    let mut identical = IdenticalJobs::default();
     let mut before: Option<&PlanJob> = None;
     for (at, job) in jobs.iter().enumerate() {
         if !before.is_some_and(|before| alike(before, job)) {
-            twins.first.push(at);
+            identical.first.push(at);
         }
-        twins.class.push(twins.first.len() - 1);
+        identical.class.push(identical.first.len() - 1);
         before = Some(job);
     }
-    twins
+    identical
 }
 
-impl Twins {
+impl IdenticalJobs {
     /// The first job of each class.
     pub(crate) fn leads(&self) -> impl Iterator<Item = usize> {
         self.first.iter().copied()
@@ -49,9 +49,14 @@ impl Twins {
     }
 
     /// One ask a job from one a class.
-    pub(crate) fn spread<'a>(&self, asks: &[Ask<'a>], jobs: &[&'a PlanJob]) -> Vec<Ask<'a>> {
+    pub(crate) fn spread<'a>(
+        &self,
+        demands: &[JobDemand<'a>],
+        jobs: &[&'a PlanJob],
+    ) -> Vec<JobDemand<'a>> {
         let each = jobs.iter().zip(&self.class).enumerate();
-        each.filter_map(|(number, (job, class))| Some(asks.get(*class)?.of(job, number))).collect()
+        each.filter_map(|(number, (job, class))| Some(demands.get(*class)?.of(job, number)))
+            .collect()
     }
 }
 

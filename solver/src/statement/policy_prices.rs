@@ -23,33 +23,33 @@ const FULL_PRICE_AT: f64 = 0.1;
 
 /// Dollars a machine-hour that an offer costs a class beyond its price.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Extra {
+pub(crate) struct Surcharge {
     /// For the spot share.
     pub(crate) band: f64,
     /// For too few pools.
     pub(crate) pool: f64,
 }
 
-impl Extra {
+impl Surcharge {
     pub(crate) const fn sum(self) -> f64 {
         self.band + self.pool
     }
 }
 
 /// Extras by class, in the order of their declaration.
-pub(crate) type Extras = [Extra; Class::ALL.len()];
+pub(crate) type Surcharges = [Surcharge; Class::ALL.len()];
 
 /// Zone and machine type.
 pub(crate) type Pool = (Zone, InstanceType);
 
 /// What the classes wish for in this round.
-pub(crate) struct Wishes<'a> {
+pub(crate) struct PolicyPrices<'a> {
     policy: &'a Policy,
-    classes: Vec<Wish<'a>>,
+    classes: Vec<ClassPolicy<'a>>,
 }
 
 /// What one class wishes for.
-struct Wish<'a> {
+struct ClassPolicy<'a> {
     class: Class,
     /// How far the class is above its band, 0 to 1; below 0 how far below.
     beyond: f64,
@@ -57,36 +57,36 @@ struct Wish<'a> {
     crowded: BTreeSet<&'a Pool>,
 }
 
-impl<'a> Wishes<'a> {
+impl<'a> PolicyPrices<'a> {
     pub(crate) fn new(input: &'a PlanInput) -> Self {
         let policy = &input.policy;
-        let wish = |(class, share): (&Class, &'a ClassShare)| Wish {
+        let surcharge = |(class, share): (&Class, &'a ClassShare)| ClassPolicy {
             class: *class,
             beyond: share.spot_share().map_or(0.0, |spot| beyond(spot, policy.band(*class))),
             crowded: crowded(share, policy.least_pools),
         };
-        Self { policy, classes: input.shares.iter().map(wish).collect() }
+        Self { policy, classes: input.shares.iter().map(surcharge).collect() }
     }
 
     /// What an offer costs each class beyond its price.
-    pub(crate) fn on(&self, offer: &Offer) -> Extras {
-        let mut extras = Extras::default();
+    pub(crate) fn on(&self, offer: &Offer) -> Surcharges {
+        let mut surcharges = Surcharges::default();
         let on_demand = offer.on_demand.dollars_per_hour().max(0.0);
         let pool = (offer.key.zone.clone(), offer.key.instance_type.clone());
-        for wish in &self.classes {
-            let Some(extra) = extras.get_mut(wish.class as usize) else { continue };
+        for surcharge in &self.classes {
+            let Some(extra) = surcharges.get_mut(surcharge.class as usize) else { continue };
             let outside = match offer.key.capacity_type {
-                CapacityType::Spot => wish.beyond.max(0.0),
-                CapacityType::OnDemand => (-wish.beyond).max(0.0),
+                CapacityType::Spot => surcharge.beyond.max(0.0),
+                CapacityType::OnDemand => (-surcharge.beyond).max(0.0),
                 // Paid already: to leave it idle helps nobody.
                 CapacityType::Reserved => continue,
             };
             extra.band = on_demand * part(self.policy.band_price_share) * outside;
-            if wish.crowded.contains(&pool) {
+            if surcharge.crowded.contains(&pool) {
                 extra.pool = on_demand * part(self.policy.pool_price_share);
             }
         }
-        extras
+        surcharges
     }
 }
 
