@@ -16,11 +16,12 @@ use crate::parallel::in_chunks;
 use crate::room::draft::{Assignment, Draft, objective};
 use crate::room::machines::Room;
 use crate::search::decompose::{Lagrangian, ascend, build, improve};
-use crate::search::greedy::{fill, greedy};
+use crate::search::greedy::greedy;
+use crate::search::pack::pack;
 use crate::search::program::{columns, is_worth_it, patience, solve};
-use crate::statement::demand::{Candidate, JobDemand};
+use crate::statement::demand::JobDemand;
 use crate::statement::input::PlanInput;
-use crate::statement::market::{Listing, fraction};
+use crate::statement::market::Listing;
 use crate::statement::prices::{Prices, Shortage, shortages};
 use crate::statement::round::Round;
 use crate::statement::scarcity::Scarcity;
@@ -36,9 +37,9 @@ const MOST_GAP: f64 = 0.05;
 /// A plan this near to its bound is good enough for a round that no program
 /// proves.
 const ENOUGH: f64 = 0.005;
-/// Pairs beyond which two machines at a time change nothing that matters.
+/// Candidates beyond which two machines at a time change nothing that matters.
 const MOST_IMPROVED: usize = 1_000_000;
-/// Pairs beyond which the columns of the program are not even counted.
+/// Candidates beyond which the columns of the program are not even counted.
 const MOST_PAIRS: usize = 2_000;
 /// Columns that HiGHS can do something with in a second of the round's time,
 /// and at all: beyond it two machines at a time come further, and HiGHS, which
@@ -230,100 +231,10 @@ fn by_program(round: &Round<'_>, best: &mut Decided) {
     }
 }
 
-/// What the whole round as one integer program on HiGHS comes to, starting from
-/// greedy, with all of the time limit: what planning is measured beside.
-pub fn plain_program(input: &PlanInput) -> PlainAnswer {
-    let round = Round::new(input);
-    let start = greedy(&round);
-    let reached = objective(&round, &start);
-    match solve(&round, &start, reached, input.time_limit) {
-        Some(answer) => PlainAnswer {
-            objective: objective(&round, &pack(&round, &answer.candidates)).min(reached),
-            bound: answer.bound,
-        },
-        None => PlainAnswer { objective: reached, bound: None },
-    }
-}
-
-/// How the plain integer program went.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PlainAnswer {
-    /// The cost of its plan, packed; greedy's where that is better.
-    pub objective: f64,
-    /// What it proved no plan to cost less than; none where its time ran out.
-    pub bound: Option<f64>,
-}
-
 /// Part of the objective that may lie between a plan and its bound.
 fn gap(value: f64, bound: f64) -> f64 {
     let distance = value - bound;
     if distance <= EQUAL * value.abs().max(1.0) { 0.0 } else { distance / value.abs() }
-}
-
-/// Puts the program's choices on machines, first-fit decreasing: once the
-/// longest jobs first, which nests lifetimes, once the largest first, which
-/// packs tighter; what does not fit falls to greedy. The better of both.
-fn pack(round: &Round<'_>, candidates: &[Option<usize>]) -> Draft {
-    let chosen: Vec<Chosen<'_, '_>> = round
-        .order
-        .iter()
-        .filter_map(|at| {
-            let index = (*candidates.get(*at)?)?;
-            let demand = round.demands.get(*at)?;
-            let candidate = demand.candidates.get(index)?;
-            let shape = &round.market.listings.get(candidate.listing())?.offer.shape;
-            Some(Chosen {
-                at: *at,
-                index,
-                demand,
-                candidate,
-                part: fraction(&demand.share(candidate), shape),
-            })
-        })
-        .collect();
-    let long_first = pack_in_order(round, chosen.clone(), |c| (c.candidate.hours(), c.part));
-    let large_first = pack_in_order(round, chosen, |c| (c.part, c.candidate.hours()));
-    if objective(round, &large_first) < objective(round, &long_first) {
-        large_first
-    } else {
-        long_first
-    }
-}
-
-/// A pair that the program chose.
-#[derive(Clone)]
-struct Chosen<'r, 'a> {
-    at: usize,
-    index: usize,
-    demand: &'r JobDemand<'a>,
-    candidate: &'r Candidate,
-    part: f64,
-}
-
-fn pack_in_order(
-    round: &Round<'_>,
-    mut chosen: Vec<Chosen<'_, '_>>,
-    size: impl Fn(&Chosen<'_, '_>) -> (f64, f64),
-) -> Draft {
-    chosen.sort_by(|a, b| {
-        let (a, b) = (size(a), size(b));
-        b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1))
-    });
-    let mut draft = Draft::empty(round);
-    let mut room = Room::new(round);
-    for one in chosen {
-        // Even where the first job on a machine seems to cost more than to wait:
-        // the program knows who shares it.
-        let request = one.demand.request(one.candidate);
-        if let Some(fit) = room.fit(&request)
-            && let Some(assignment) = draft.assignments.get_mut(one.at)
-        {
-            *assignment =
-                Some(Assignment { candidate: one.index, targets: room.take(&request, &fit) });
-        }
-    }
-    fill(round, &mut room, &mut draft);
-    draft
 }
 
 /// Jobs that are explained at a time.
@@ -395,7 +306,7 @@ pub(crate) fn placement(
     })
 }
 
-/// As many machines of each offer as the seats name.
+/// As many machines of each offer as the assignments name.
 pub(crate) fn purchases(round: &Round<'_>, draft: &Draft) -> BTreeMap<OfferKey, u32> {
     let mut purchases: BTreeMap<&OfferKey, u32> = BTreeMap::new();
     for (demand, assignment) in round.demands.iter().zip(&draft.assignments) {

@@ -1,4 +1,4 @@
-//! How the classes stand to the operator's wishes, and what those cost a plan.
+//! How the classes stand to the policy prices, and what those cost a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::statement::policy_prices::{Pool, Surcharge, crowded, part, pools};
 use crate::statement::round::Round;
 use crate::statement::value::estimate;
 
-/// How a class stands to the operator's wishes, and what they cost in a plan.
+/// How a class stands to the policy prices, and what they cost in a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BandReport {
     /// The class.
@@ -83,7 +83,7 @@ impl<'a> MoveSurcharge<'a> {
     }
 }
 
-/// How the classes stand, and what their wishes cost these placements.
+/// How the classes stand, and what their surcharges cost these placements.
 pub(crate) fn report(round: &Round<'_>, placements: &[Placement]) -> Vec<BandReport> {
     let policy = &round.input.policy;
     let mut reports: BTreeMap<Class, BandReport> = BTreeMap::new();
@@ -123,7 +123,7 @@ pub(crate) fn report(round: &Round<'_>, placements: &[Placement]) -> Vec<BandRep
     reports.into_values().collect()
 }
 
-/// The dollars of [`BandReport::paid_more`] for one placement, by the wish that
+/// The dollars of [`BandReport::paid_more`] for one placement, by the surcharge that
 /// turned the cheapest other choice away.
 pub(crate) fn paid_more(
     round: &Round<'_>,

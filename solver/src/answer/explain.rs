@@ -175,7 +175,7 @@ fn is_later(evaluation: &JobEvaluation<'_>, e: &Estimate, chosen: &Estimate) -> 
         && e.finish > chosen.finish
 }
 
-/// Why a job without a seat waits. `room` is what the whole plan leaves,
+/// Why a job without machines waits. `room` is what the whole plan leaves,
 /// `empty` what there was before it.
 pub(crate) fn wait_reason(
     round: &Round<'_>,

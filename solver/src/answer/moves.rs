@@ -88,7 +88,7 @@ fn net_of(
 /// Where a job on spot has to go. A running job keeps its distance to the
 /// deadline, and a notice lets it save what it has done: it stays while an
 /// interruption this moment would still leave on-demand in time. (A job that
-/// cannot resume has everything at stake.) The net of a start asks for one
+/// cannot resume has everything at stake.) The fallback of a start asks for one
 /// changeover more, so what is moved does not go back to spot. Where moving
 /// would be late already, staying is its one chance.
 fn to_safety(round: &Round<'_>, running: &RunningJob) -> Option<Estimate> {
@@ -110,7 +110,7 @@ fn to_safety(round: &Round<'_>, running: &RunningJob) -> Option<Estimate> {
 
 /// Where a job should go that runs on dearer machines, spot or paid already: with
 /// hysteresis, so that it does not pay changeovers to and fro. It is reckoned as it will be
-/// when it starts again: with the operator's wishes for its class on both sides,
+/// when it starts again: with the operator's policy prices for its class on both sides,
 /// and with whole machines, since it may find none that runs already.
 fn cheaper(
     round: &Round<'_>,
@@ -167,7 +167,7 @@ fn cheaper(
 struct Staying {
     /// Of its machines, an hour.
     hourly: f64,
-    /// Until it is done, with what its class wishes.
+    /// Until it is done, with its class's surcharge.
     dollars: f64,
 }
 

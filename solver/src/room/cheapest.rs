@@ -6,7 +6,7 @@ use crate::statement::demand::{JobDemand, Request};
 
 /// What a job finds.
 pub(crate) enum Found {
-    /// The cheapest of its pairs that fits and is better than waiting.
+    /// The cheapest of its candidates that fits and is better than waiting.
     Best(usize, Request, Fit),
     /// What may fit is no better than waiting.
     Dearer,

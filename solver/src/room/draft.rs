@@ -7,14 +7,14 @@ use spotwise_model::plan::Target;
 use crate::statement::market::Listing;
 use crate::statement::round::Round;
 
-/// Where a job goes: which of its pairs, and the machine of each node.
+/// Where a job goes: which of its candidates, and the machine of each node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
     pub(crate) candidate: usize,
     pub(crate) targets: Vec<Target>,
 }
 
-/// A round's answer before it is explained: one entry an ask.
+/// A round's answer before it is explained: one entry per demand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Draft {
     pub(crate) assignments: Vec<Option<Assignment>>,

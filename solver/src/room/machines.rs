@@ -108,7 +108,7 @@ impl<'r, 'a> Room<'r, 'a> {
         Some(Slot::Opened(index))
     }
 
-    /// What the pool of a pair is short of now for all its nodes, if anything.
+    /// What the pool of a candidate is short of now for all its nodes, if anything.
     pub(crate) fn pool_short(&self, request: &Request) -> Option<&'static str> {
         let (pool, need) = self.pool_of(request)?;
         pool.short(&need)
@@ -123,7 +123,7 @@ impl<'r, 'a> Room<'r, 'a> {
         Some((pool, Need::of(&request.share, &listing.offer.shape, request.nodes)))
     }
 
-    /// The reservation that alone keeps a pair from what is free, if one does.
+    /// The reservation that alone keeps a candidate from what is free, if one does.
     pub(crate) fn kept_from(&self, request: &Request) -> Option<usize> {
         if self.round.reserved.kept.is_empty() {
             return None;
@@ -142,7 +142,7 @@ impl<'r, 'a> Room<'r, 'a> {
         free.filter_map(|bin| bin.kept_from(request)).next().or(fresh)
     }
 
-    /// The cheapest distinct machines for all nodes of a pair; none where it
+    /// The cheapest distinct machines for all nodes of a candidate; none where it
     /// does not fit. At equal price: running machines, then opened ones, then
     /// fresh ones, each in their order.
     pub(crate) fn fit(&self, request: &Request) -> Option<Fit> {
@@ -186,7 +186,7 @@ impl<'r, 'a> Room<'r, 'a> {
         })
     }
 
-    /// Machines with work that hold one node of a pair, running ones first,
+    /// Machines with work that hold one node of a candidate, running ones first,
     /// each with what it adds to the objective.
     fn slots<'s>(
         &'s self,

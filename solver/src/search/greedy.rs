@@ -14,7 +14,7 @@ pub(crate) fn greedy(round: &Round<'_>) -> Draft {
     draft
 }
 
-/// Places the jobs of `draft` that have no seat yet, as far as `room` goes.
+/// Places the jobs of `draft` that have no machines yet, as far as `room` goes.
 /// Ties go to the choice that comes first: offers are in the order of their keys.
 pub(crate) fn fill(round: &Round<'_>, room: &mut Room<'_, '_>, draft: &mut Draft) {
     fill_in(round, room, draft, &round.order);

@@ -2,4 +2,6 @@
 
 pub(crate) mod decompose;
 pub(crate) mod greedy;
+pub(crate) mod pack;
+pub(crate) mod plain;
 pub(crate) mod program;

@@ -8,6 +8,7 @@
 //! program is a relaxation of the packing, its bound holds for every plan, and
 //! its answer is packed first-fit afterwards.
 
+mod classes;
 mod model;
 
 use std::collections::HashMap;
@@ -19,7 +20,8 @@ use good_lp::{SolverModel, Variable};
 
 use crate::room::draft::Draft;
 use crate::statement::round::Round;
-use model::{Class, Model, classes};
+use classes::{Class, classes};
+use model::Model;
 
 /// Up to this many columns the best plan is proven; beyond it, one within
 /// [`LARGE_GAP`]: proofs grow faster than programs.
@@ -51,7 +53,7 @@ const FEASIBLE: i64 = 2;
 /// What the program found.
 #[derive(Debug)]
 pub(crate) struct ProgramResult {
-    /// Which pair of each ask; none where it waits.
+    /// Which candidate of each demand; none where it waits.
     pub(crate) candidates: Vec<Option<usize>>,
     /// No plan costs less than this; none where HiGHS proved nothing yet.
     pub(crate) bound: Option<f64>,

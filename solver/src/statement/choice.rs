@@ -59,13 +59,13 @@ impl JobEvaluation<'_> {
             || self.fallback.is_none()
     }
 
-    /// Whether a job's choices carry its class's wishes: a late one takes the
+    /// Whether a job's choices carry its class's surcharges: a late one takes the
     /// earliest finish.
     pub(crate) fn carries_surcharges(&self) -> bool {
         self.deadline_status != DeadlineStatus::Late
     }
 
-    /// Dollars of the class's wishes on a choice: by the machine-hours that it takes.
+    /// Dollars of the class's surcharges on a choice: by the machine-hours that it takes.
     pub(crate) fn surcharge_of(&self, e: &Estimate, listings: &[Listing<'_>]) -> f64 {
         if !self.carries_surcharges() {
             return 0.0;
@@ -157,7 +157,7 @@ fn deadline_status_of(
 }
 
 /// What a valued job may take now: each with the dollars for finishing later
-/// than it could, for the operator's wishes for its class, and for moving its data.
+/// than it could, for the operator's policy prices for its class, and for moving its data.
 pub(crate) fn options<'e>(
     evaluation: &'e JobEvaluation<'_>,
     listings: &[Listing<'_>],
@@ -197,7 +197,7 @@ fn allowed<'e>(evaluation: &'e JobEvaluation<'_>, listings: &[Listing<'_>]) -> V
         }
         DeadlineStatus::Ahead => {
             let later = cheapest_spot(evaluation, listings);
-            // With the class's wishes or without them: they refuse nothing.
+            // With the class's surcharges or without them: they refuse nothing.
             let with_surcharge = |e: &Estimate| e.alone + evaluation.surcharge_of(e, listings);
             let is_later = |e: &Estimate| {
                 later.is_some_and(|later| {
@@ -254,7 +254,7 @@ fn lateness(
     move |e| if at_stake { hours(between(due, e.finish)) * rate } else { 0.0 }
 }
 
-/// What an hour of the job's machines costs: at its net's price where there is
+/// What an hour of the job's machines costs: at its fallback's price where there is
 /// one. At least a cent, so that lateness counts on free capacity too.
 pub(crate) fn hourly(
     evaluation: &JobEvaluation<'_>,

@@ -1,7 +1,7 @@
 //! What each job of a round may take, what that costs, and what deciding needs of
 //! it beside.
 //!
-//! A round of 100,000 jobs and 1,000 offers has 25 million pairs: a pair is 20
+//! A round of 100,000 jobs and 1,000 offers has 25 million candidates: a candidate is 20
 //! bytes here, and what an explanation needs is reckoned again for its job.
 
 use std::cmp::Reverse;
@@ -89,22 +89,22 @@ pub(crate) struct Kind {
 #[derive(Debug)]
 pub(crate) struct JobDemand<'a> {
     pub(crate) job: &'a PlanJob,
-    /// Its place among the round's asks.
+    /// Its place among the demands of the round.
     pub(crate) number: usize,
     pub(crate) nodes: u32,
     /// The last moment at which on-demand still meets its deadline.
     pub(crate) latest_start: Timestamp,
-    /// What it costs to leave it waiting although it has pairs, in dollars.
+    /// What it costs to leave it waiting although it has candidates, in dollars.
     pub(crate) wait: f64,
     pub(crate) kinds: Arc<[Kind]>,
     /// What it may take now and what is there, in the order of the listings.
     pub(crate) candidates: Arc<[Candidate]>,
-    /// Whether it has no pair because nothing that holds it is free, and not by choice.
+    /// Whether it has no candidate because nothing that holds it is free, and not by choice.
     pub(crate) blocked: bool,
     /// Whether anything is better than waiting.
     pub(crate) must_go: bool,
     stay_bound: StayBound,
-    /// Whether its pairs carry the operator's wishes.
+    /// Whether its candidates carry the policy prices.
     pub(crate) surcharged: bool,
     /// What it may take later.
     pub(crate) later: LaterOptions,
@@ -119,13 +119,13 @@ pub(crate) struct WaitTerms {
     pub(crate) may_wait: bool,
     /// Dollars of its way out on on-demand.
     pub(crate) way_out: f64,
-    /// The most that the operator's wishes cost it.
+    /// The most that the policy prices cost it.
     pub(crate) surcharge: f64,
     /// Dollars an hour of its machines, by its weight.
     pub(crate) hourly: f64,
 }
 
-/// A pair with what it takes, ready to be put on machines.
+/// A candidate with what it takes, ready to be put on machines.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
     pub(crate) listing: usize,
@@ -134,7 +134,7 @@ pub(crate) struct Request {
     pub(crate) nodes: u32,
     pub(crate) hours: f64,
     pub(crate) extra: f64,
-    /// Which ask it is of; none of them for a running job that moves.
+    /// Which demand it is of; none of them for a running job that moves.
     pub(crate) number: usize,
     /// Hours from now until it is gone at the latest; infinite where nobody knows.
     pub(crate) ends: f64,
@@ -172,7 +172,7 @@ impl JobDemand<'_> {
         self.wait_terms.hourly
     }
 
-    /// What a pair takes.
+    /// What a candidate takes.
     pub(crate) fn request(&self, candidate: &Candidate) -> Request {
         Request {
             listing: candidate.listing(),
@@ -187,7 +187,7 @@ impl JobDemand<'_> {
         }
     }
 
-    /// What each node takes on a pair's machines.
+    /// What each node takes on a candidate's machines.
     pub(crate) fn share(&self, candidate: &Candidate) -> Share {
         self.kinds.get(candidate.kind()).map(|kind| kind.share).unwrap_or_default()
     }
@@ -197,12 +197,12 @@ impl JobDemand<'_> {
         self.kinds.iter().any(|kind| kind.share.mig.is_some())
     }
 
-    /// Its pair with a listing.
+    /// Its candidate with a listing.
     pub(crate) fn candidate_on(&self, listing: usize) -> Option<&Candidate> {
         self.candidates.get(self.candidate_index(listing)?)
     }
 
-    /// Where its pair with a listing is.
+    /// Where its candidate with a listing is.
     pub(crate) fn candidate_index(&self, listing: usize) -> Option<usize> {
         self.candidates.binary_search_by_key(&listing, Candidate::listing).ok()
     }
@@ -273,7 +273,7 @@ fn demand<'a>(
         })
     }));
     let first = options.first().map(|(estimate, _)| *estimate);
-    // Waiting carries the most that a wish costs: wishes never make a job wait.
+    // Waiting carries the most that a surcharge costs: surcharges never make a job wait.
     let surcharge =
         options.iter().map(|(e, _)| evaluation.surcharge_of(e, listings)).fold(0.0, f64::max);
     let longest = evaluation.estimates.iter().filter_map(|e| listings.get(e.listing));

@@ -48,7 +48,7 @@ impl IdenticalJobs {
         self.first.len() < self.class.len()
     }
 
-    /// One ask a job from one a class.
+    /// One demand per job, from one per class.
     pub(crate) fn spread<'a>(
         &self,
         demands: &[JobDemand<'a>],

@@ -1,10 +1,10 @@
-//! The operator's soft wishes for a whole class of jobs: how much of it runs on
+//! The operator's soft targets for a whole class of jobs: how much of it runs on
 //! spot, and on how many pools. Each is a linear price on the offers that lead
 //! further away from it, so that greedy, the integer program, the decomposition
 //! and the audit of their plans all reckon with it alike.
 //!
-//! A wish orders what a job may take; it refuses nothing, and it makes no job
-//! wait: waiting costs as much more as the dearest wish. A job that is late
+//! A price orders what a job may take; it refuses nothing, and it makes no job
+//! wait: waiting costs as much more as the highest surcharge. A job that is late
 //! carries none. The prices look at what ran up to this round, so that all jobs
 //! of a round are priced alike.
 
@@ -42,13 +42,13 @@ pub(crate) type Surcharges = [Surcharge; Class::ALL.len()];
 /// Zone and machine type.
 pub(crate) type Pool = (Zone, InstanceType);
 
-/// What the classes wish for in this round.
+/// The classes that have policy prices in this round.
 pub(crate) struct PolicyPrices<'a> {
     policy: &'a Policy,
     classes: Vec<ClassPolicy<'a>>,
 }
 
-/// What one class wishes for.
+/// The policy of one class.
 struct ClassPolicy<'a> {
     class: Class,
     /// How far the class is above its band, 0 to 1; below 0 how far below.

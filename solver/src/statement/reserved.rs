@@ -10,7 +10,7 @@ use crate::statement::ends::{Leaving, SAME};
 /// Room that is kept for a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    /// Which ask; none of them for a job that is not in the round.
+    /// Which demand; none of them for a job that is not in the round.
     pub(crate) number: usize,
     pub(crate) job: JobId,
     pub(crate) listing: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Reserved<'a> {
 }
 
 impl<'a> Reserved<'a> {
-    /// The reservation of an ask.
+    /// The reservation of a demand.
     pub(crate) fn of(&self, number: usize) -> Option<&Kept> {
         self.kept.iter().find(|kept| kept.number == number)
     }

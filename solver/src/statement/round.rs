@@ -29,9 +29,9 @@ pub(crate) struct Round<'a> {
     pub(crate) lifetimes: Vec<Vec<f64>>,
     /// The fixed order of greedy: priority, then least slack, then id.
     pub(crate) order: Vec<usize>,
-    /// What later machines cost; pairs and waits have it in them.
+    /// What later machines cost; candidates and waits have it in them.
     pub(crate) scarcity: Scarcity,
-    /// Which asks are alike.
+    /// Which demands are alike.
     pub(crate) identical: IdenticalJobs,
     /// Room that is kept for jobs that go before others.
     pub(crate) reserved: Reserved<'a>,
@@ -85,7 +85,7 @@ impl<'a> Round<'a> {
         })
     }
 
-    /// Whether anything is better for an ask than to wait.
+    /// Whether anything is better for a demand than to wait.
     pub(crate) fn must_go(&self, number: usize) -> bool {
         self.demands.get(number).is_some_and(|demand| demand.must_go)
     }

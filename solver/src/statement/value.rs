@@ -186,8 +186,8 @@ impl OnDemandFallback {
     }
 }
 
-/// Finds the net among a job's estimates. Those that its budget does not hold
-/// are no net.
+/// Finds the fallback among a job's estimates. Those that its budget does not hold
+/// are no fallback.
 pub(crate) fn fallback(
     job: &PlanJob,
     estimates: &[Estimate],
@@ -235,7 +235,7 @@ pub(crate) fn affordable(job: &PlanJob, estimate: &Estimate) -> bool {
     job.budget_left.is_none_or(|left| estimate.cost() <= left)
 }
 
-/// Where the job stands at `now`. Without a net nothing can protect the
+/// Where the job stands at `now`. Without a fallback nothing can protect the
 /// deadline, and waiting for better capacity has only the pace to go by.
 pub(crate) fn deadline_status(
     job: &PlanJob,

@@ -156,7 +156,7 @@ fn a_move_to_another_region_pays_for_its_data_and_its_checkpoint() {
 }
 
 prop_compose! {
-    /// One running job on a market of a few offers, with wishes of any price.
+    /// One running job on a market of a few offers, with surcharges of any size.
     fn any_moving_round()(
         round in any_round(2, 5),
         at_offer in 0..5_usize,
@@ -198,7 +198,7 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the wishes cost: a job that leaves for cheaper spot does not
+    /// Whatever the surcharges: a job that leaves for cheaper spot does not
     /// start again where it was.
     #[test]
     fn a_job_that_moves_for_money_does_not_come_back(round in any_moving_round()) {

@@ -2,18 +2,19 @@
 //! what is left over cheaper, in smaller and smaller steps. First with a part
 //! of the jobs, then with all of them.
 
-use super::lagrangian::{Lagrangian, Usage};
+use super::lagrangian::Lagrangian;
+use super::usage::Usage;
 use crate::statement::demand::JobDemand;
 use crate::statement::prices::Prices;
 use crate::statement::round::Round;
 
 /// Jobs of the sample that the first steps look at.
 const SAMPLE: usize = 2_048;
-/// Steps with the sample: as many as price this many pairs a second of the
+/// Steps with the sample: as many as price this many candidates a second of the
 /// round's time, within bounds.
 const PAIRS_A_SECOND: f64 = 25e6;
 const COARSE_STEPS: (f64, f64) = (20.0, 1_000.0);
-/// Up to so many pairs the integer program proves more than prices can.
+/// Up to so many candidates the integer program proves more than prices can.
 const SMALL: f64 = 500.0;
 const SMALL_STEPS: u32 = 60;
 /// The same for the steps with all jobs.
@@ -28,7 +29,7 @@ const FINE: (f64, f64) = (0.004, 0.001);
 /// the steps end.
 const CLOSE: f64 = 1e-4;
 
-/// Width of a job's wishes, in steps: a step must not make all of them turn.
+/// Width of a job's choices, in steps: a step must not make all of them turn.
 const SPREAD: f64 = 2.0;
 
 /// Prices, and what they prove.
@@ -72,7 +73,7 @@ pub(crate) fn ascend(
     climb(near.prices, &asking, steps(candidates, FINE_STEPS), FINE)
 }
 
-/// The jobs that have pairs, like ones side by side: every n-th of them is a
+/// The jobs that have candidates, like ones side by side: every n-th of them is a
 /// fair sample. Of those that are the same in everything one stands for all.
 fn alike_together(round: &Round<'_>, lagrangian: &Lagrangian<'_, '_>) -> Vec<(usize, f64)> {
     let mut counts = vec![0.0; round.identical.classes()];

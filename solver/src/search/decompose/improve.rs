@@ -321,7 +321,7 @@ impl<'r, 'a> Table<'r, 'a> {
         (saved - cost.sum::<f64>(), sides)
     }
 
-    /// The machines as seats again, numbered anew: none is bought for nobody.
+    /// The machines as assignments again, numbered anew: none is bought for nobody.
     fn draft(&self, before: &Draft) -> Draft {
         let mut draft = Draft::empty(self.round);
         let mut next = vec![0_usize; self.round.market.listings.len()];

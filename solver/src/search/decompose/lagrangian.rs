@@ -1,9 +1,10 @@
-//! What every job wants under some prices, and what the prices become by it.
+//! What every job would take under some prices, and what the prices become by it.
 
 use spotwise_model::mig::FRESH_MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{NodeShape, Share};
 
+use super::usage::Usage;
 use crate::parallel::in_chunks;
 use crate::statement::demand::{Candidate, JobDemand};
 use crate::statement::market::Listing;
@@ -18,15 +19,15 @@ const CHUNK: usize = 4_096;
 /// What stays the same from step to step.
 pub(crate) struct Lagrangian<'r, 'a> {
     round: &'r Round<'a>,
-    /// Jobs that have any pair.
+    /// Jobs that have any candidate.
     pub(crate) asking: usize,
     listings: Vec<Scope>,
-    /// Whether a pair's cost is one look into that table: nothing runs yet, and
+    /// Whether a candidate's cost is one look into that table: nothing runs yet, and
     /// no pool has a limit.
     plain: bool,
     /// Whether any job takes a slice.
     slices: bool,
-    /// The part of a machine that each kind of each ask takes with all nodes.
+    /// The part of a machine that each kind of each demand takes with all nodes.
     factors: Vec<Box<[f64]>>,
     pool_left: Vec<[u64; RESOURCES]>,
     /// What all jobs would pay at most for all that a pool has left.
@@ -45,18 +46,6 @@ struct Scope {
     /// What is left on its running machines, all together and the most on one.
     left: [u64; RESOURCES],
     most: [u64; RESOURCES],
-}
-
-/// What all jobs want under some prices.
-#[derive(Clone, Debug)]
-pub(crate) struct Usage {
-    /// What they pay, or lose by waiting.
-    dollars: f64,
-    /// Machines to open, by listing.
-    opened: Vec<f64>,
-    /// Parts of what running machines have left, by listing.
-    used: Vec<[f64; RESOURCES]>,
-    pools: Vec<[f64; RESOURCES]>,
 }
 
 /// Dollars of a machine of each listing and lifetime.
@@ -119,7 +108,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
         Table(machines.collect())
     }
 
-    /// What each pair of a job costs under the prices, into `dollars`.
+    /// What each candidate of a job costs under the prices, into `dollars`.
     pub(crate) fn offered(
         &self,
         table: &Table,
@@ -155,7 +144,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
         }
     }
 
-    /// What a pair costs where there are running machines or a pool's limit,
+    /// What a candidate costs where there are running machines or a pool's limit,
     /// and how many of its nodes would go to running machines.
     fn special(
         &self,
@@ -192,8 +181,8 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
         Some((dollars, on_used))
     }
 
-    /// What the jobs want, each with the number of jobs like it, and each standing for
-    /// `weight` of them. A job's wish is
+    /// What the jobs would take, each with the number of jobs like it, and each standing for
+    /// `weight` of them. A job's choice is
     /// spread over what costs little more than its best, within `spread` of what
     /// a machine is worth: else all jobs would rush from one offer to the next.
     pub(crate) fn usage(
@@ -228,7 +217,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
         usage
     }
 
-    /// The part of a machine that a pair takes with all nodes.
+    /// The part of a machine that a candidate takes with all nodes.
     pub(crate) fn factor(&self, at: usize, candidate: &Candidate) -> f64 {
         self.factors.get(at).and_then(|kinds| kinds.get(candidate.kind())).copied().unwrap_or(0.0)
     }
@@ -270,7 +259,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
     }
 }
 
-/// What one job wants under some prices.
+/// What one job would take under some prices.
 struct Choices<'s, 'r, 'a> {
     lagrangian: &'s Lagrangian<'r, 'a>,
     table: &'s Table,
@@ -282,7 +271,7 @@ struct Choices<'s, 'r, 'a> {
 }
 
 impl Choices<'_, '_, '_> {
-    /// Adds them, `dollars` being what each pair costs.
+    /// Adds them, `dollars` being what each candidate costs.
     fn add(&self, usage: &mut Usage, dollars: &[f64], spread: f64) {
         let (lagrangian, demand) = (self.lagrangian, self.demand);
         let best = dollars.iter().copied().fold(demand.wait, f64::min);
@@ -324,30 +313,6 @@ impl Choices<'_, '_, '_> {
             add(usage.pools.get_mut(pool)?, parts, part * nodes);
         }
         Some(())
-    }
-}
-
-impl Usage {
-    fn plus(mut self, other: Self) -> Self {
-        self.dollars += other.dollars;
-        for (a, b) in self.opened.iter_mut().zip(other.opened) {
-            *a += b;
-        }
-        for (a, b) in self.used.iter_mut().zip(other.used) {
-            add(a, b, 1.0);
-        }
-        for (a, b) in self.pools.iter_mut().zip(other.pools) {
-            add(a, b, 1.0);
-        }
-        self
-    }
-
-    fn scale(&mut self, by: f64) {
-        self.dollars *= by;
-        let rows = self.used.iter_mut().chain(&mut self.pools).flatten();
-        for part in self.opened.iter_mut().chain(rows) {
-            *part *= by;
-        }
     }
 }
 

@@ -6,6 +6,7 @@ mod ascent;
 mod build;
 mod improve;
 mod lagrangian;
+mod usage;
 mod waiting;
 
 pub(crate) use ascent::ascend;

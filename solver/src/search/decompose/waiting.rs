@@ -1,4 +1,4 @@
-//! The jobs without a seat, and which of them two machines look at.
+//! The jobs without machines, and which of them two machines look at.
 
 use super::lagrangian::Lagrangian;
 use crate::statement::round::Round;
@@ -11,7 +11,7 @@ const LONGER: f64 = 1.6;
 /// So many once fewer gain nothing more.
 const WIDEST: usize = 12;
 
-/// Jobs without a seat by group of listings, dearest first.
+/// Jobs without machines by group of listings, dearest first.
 pub(super) struct Waiting {
     groups: Vec<Vec<One>>,
     /// How many of them are looked at, three times.

@@ -14,13 +14,13 @@ const AGES_PAIRED: [f64; 3] = [13.0, 40.0, 160.0];
 /// How many of the neighbours are there: none, up to half, more, or no
 /// neighbours at all.
 pub(super) const LEVELS: usize = 4;
-/// A belief weighs as much as so many ends of spells.
+/// The prior weighs as much as this many ends of spells.
 const PRIOR_ENDS: f64 = 3.0;
 /// What was seen counts half after so many days.
 const HALF_LIFE_DAYS: f64 = 3.0;
 /// Parts of the day, two hours each.
 const DAY_PARTS: usize = 12;
-/// Ends of spells that the belief in an even day weighs.
+/// Ends of spells that the prior of an even day weighs.
 const EVEN_DAY: f64 = 10.0;
 /// No spell is believed to end more surely than this.
 const SUREST: f64 = 0.9;
@@ -70,7 +70,7 @@ impl Classes {
         self.ages.get(at).map(|last| last - before)
     }
 
-    /// Believed hazard of a class, ends an hour, before anything is seen: falls
+    /// Prior hazard of a class, ends an hour, before anything is seen: falls
     /// with age as a heavy tail does, in the size of the recorded markets.
     fn prior_per_hour(&self, class: usize, step_seconds: f64) -> f64 {
         let at = class % self.up();
@@ -232,7 +232,7 @@ fn count(
 
 /// A group's own rate, drawn towards its rate over all levels times what the
 /// level does to all groups, which are drawn towards all groups, which are drawn
-/// towards `prior`: Gamma-Poisson means, each belief worth [`PRIOR_ENDS`] ends.
+/// towards `prior`: Gamma-Poisson means, each prior worth [`PRIOR_ENDS`] ends.
 fn shrunk(
     counts: &[Vec<[Count; LEVELS]>],
     group: usize,

@@ -248,7 +248,7 @@ proptest! {
         prop_assert_eq!(plan(&input), (decided, report));
     }
 
-    /// One job, all else equal: a wish reorders, it refuses nothing.
+    /// One job, all else equal: a surcharge reorders, it refuses nothing.
     #[test]
     fn a_job_that_goes_without_wishes_goes_with_them(input in any_wished_round()) {
         let mut input = input;

@@ -136,7 +136,7 @@ impl Holding {
 }
 
 impl LaterPrices {
-    /// Adds to a job's pairs what their machines cost while others want them.
+    /// Adds to a job's candidates what their machines cost while others want them.
     pub(crate) fn charge(&self, demand: &mut JobDemand<'_>, market: &Market<'_>) {
         let mut known: Vec<(usize, usize, Holding)> = Vec::new();
         for candidate in std::sync::Arc::make_mut(&mut demand.candidates) {
