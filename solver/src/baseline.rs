@@ -2,7 +2,7 @@
 //! passes [`check`](crate::audit::check()): every job for itself, in the order of
 //! submission, on machines of its own.
 //!
-//! [`greedy`] takes the cheapest spot that is free, waits where there is none,
+//! [`greedy`] takes the cheapest spot that is free, otherwise waits,
 //! and goes on demand when its deadline asks for it. [`uniform_progress`] also
 //! buys on demand while a job is behind the even pace of its deadline, and goes
 //! back to spot once it is ahead by two changeovers (Wu et al., NSDI '24).

@@ -18,7 +18,7 @@ use crate::statement::input::PlanInput;
 use crate::statement::round::Round;
 use crate::statement::scarcity::Scarcity;
 
-/// A place that costs so many times the job's cheapest one is left to the program: maybe
+/// A place that costs this many times the job's cheapest one is left to the program: maybe
 /// it is better to wait.
 const DEARER: f64 = 1.05;
 
@@ -50,17 +50,18 @@ impl Guide {
     }
 }
 
-/// Places waiting jobs into room that is free now, each on what costs it least by the
-/// prices of the last plan. On pools that are `returnable`, whose machines cost nothing to
-/// give back, machines may be opened for them; elsewhere only those are used that run.
+/// Places waiting jobs into room that is free now, each on the offer that costs it least
+/// by the prices of the last plan. On pools that are `returnable`, whose machines cost
+/// nothing to give back, machines may be opened for them; elsewhere only running machines
+/// are used.
 ///
 /// `input` is the room as it is now with the jobs to be looked at, which need not be all
 /// that wait; its time limit does not matter. The answer passes [`check`]: its waits keep
 /// the reasons of the guide, it moves nobody, and it quotes whom it places.
 ///
-/// Left to the program are gangs, parts of GPUs, jobs that wait for cheaper capacity, jobs
-/// whose place would be dearer than the cheapest that there is (unless they must go), and
-/// whoever would take room that is kept for another beyond its start.
+/// The program decides about gangs, parts of GPUs, jobs that wait for cheaper capacity,
+/// jobs whose place would be dearer than the cheapest there is (unless they must go), and
+/// jobs that would hold room reserved for another beyond its start.
 pub fn fill(input: &PlanInput, guide: &Guide, returnable: &BTreeSet<PoolName>) -> Plan {
     if input.jobs.is_empty() {
         return Plan::empty();

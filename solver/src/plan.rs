@@ -60,10 +60,10 @@ pub struct PlanReport {
     pub order: Vec<JobId>,
     /// Pairs of job and offer that could be chosen.
     pub candidates: usize,
-    /// Columns of the integer program; 0 where it was not asked.
+    /// Columns of the integer program; 0 if it was not used.
     pub columns: usize,
-    /// No plan of the round costs less, in the dollars of the objective; 0 where
-    /// nothing is proven. What the prices alone prove may be less, never more.
+    /// Proven lower bound on the cost of any plan of the round, in dollars of the
+    /// objective; 0 if nothing is proven. The prices alone prove at most this much.
     pub bound: f64,
     /// Prices of what is scarce: the certificate of a bound.
     pub prices: Prices,
@@ -71,11 +71,10 @@ pub struct PlanReport {
     pub shortages: Vec<Shortage>,
     /// What later machines cost: it is in the objective.
     pub scarcity: Scarcity,
-    /// How the classes stand to the operator's bands, and what that cost; empty
-    /// where nothing is known of what they ran on.
+    /// How the classes stand relative to the operator's bands, and what that cost; empty
+    /// if it is not known what they ran on.
     pub bands: Vec<BandReport>,
-    /// Whether the first answer passed the audit; false where a simpler one
-    /// had to stand in.
+    /// Whether the first plan passed the audit; false if a simpler one had to replace it.
     pub checked: bool,
 }
 
@@ -86,9 +85,9 @@ pub fn plan(input: &PlanInput) -> (Plan, PlanReport) {
     plan_until(input, &|| false)
 }
 
-/// The same, for a caller with a clock: once `enough` says so, nothing further is
-/// tried and the best plan so far is it. A caller whose `enough` depends on the
-/// time may get another plan from the same input.
+/// The same, for a caller with a clock: once `enough` answers true, nothing further is
+/// tried and the best plan so far is returned. If `enough` depends on the time, the same
+/// input may give different plans.
 pub fn plan_until(input: &PlanInput, enough: &dyn Fn() -> bool) -> (Plan, PlanReport) {
     plan_round(&Round::new(input), enough)
 }

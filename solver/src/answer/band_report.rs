@@ -18,7 +18,7 @@ use crate::statement::value::estimate;
 pub struct BandReport {
     /// The class.
     pub class: Class,
-    /// The part of its machine-hours of the window that ran on spot; none where
+    /// The part of its machine-hours of the window that ran on spot; `None` if
     /// nothing ran.
     pub spot_share: Option<f64>,
     /// What the part should be.
@@ -32,9 +32,9 @@ pub struct BandReport {
     pub band_price: f64,
     /// The same of the price for too few pools.
     pub pool_price: f64,
-    /// Expected dollars of the bill: what the placements cost beyond the choices
-    /// that they would have been made for without the two prices. Whether others
-    /// would have taken those is not looked at.
+    /// Expected dollars of the bill that the two prices caused: what the placements cost
+    /// beyond the choices that would have been made without them. Whether other jobs would
+    /// have taken those is not considered.
     pub paid_more: f64,
 }
 

@@ -315,7 +315,7 @@ pub(crate) fn unschedulable(evaluation: &JobEvaluation<'_>, offers: &[Offer]) ->
     format!("asks {asked}{each}; {}", nearest_gpus(job, offers))
 }
 
-/// The GPUs a job asks for, in words; none for a CPU job.
+/// The GPUs a job asks for, in words; `None` for a CPU job.
 fn gpus_asked(job: &PlanJob) -> Option<String> {
     match &job.spec.resources.gpus {
         GpuRequest::None => None,

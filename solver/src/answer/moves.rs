@@ -109,7 +109,7 @@ fn to_safety(round: &Round<'_>, running: &RunningJob) -> Option<Estimate> {
 }
 
 /// Where a job should go that runs on dearer machines, spot or paid already: with
-/// hysteresis, so that it does not pay changeovers to and fro. It is reckoned as it will be
+/// hysteresis, so that it does not pay changeovers to and fro. It is computed as it will be
 /// when it starts again: with the operator's policy prices for its class on both sides,
 /// and with whole machines, since it may find none that runs already.
 fn cheaper(

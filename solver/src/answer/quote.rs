@@ -131,7 +131,7 @@ fn figures<'c>(
     (chosen, quote)
 }
 
-/// What so much more time would save a job that can make use of it.
+/// What this much more time would save a job that can make use of it.
 fn more_time(evaluation: &JobEvaluation<'_>, market: &Market<'_>, more: Duration) -> Option<Money> {
     let spec = &evaluation.job.spec;
     if !spec.interruptible || !spec.resumable() || !evaluation.fallback.as_ref()?.meets {

@@ -21,9 +21,9 @@ pub(crate) struct Stay<'s> {
     pub(crate) offer: &'s Offer,
     pub(crate) share: Share,
     pub(crate) nodes: usize,
-    /// Hours from now; infinite where nobody knows.
+    /// Hours from now; infinite if unknown.
     pub(crate) ends: f64,
-    /// The same with a guess where nobody knows.
+    /// The same, with a guess where it is unknown.
     pub(crate) expects: f64,
     targets: &'s [Target],
 }

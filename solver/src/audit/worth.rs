@@ -1,4 +1,4 @@
-//! What a plan costs and what its prices prove, reckoned anew: plain loops over
+//! What a plan costs and what its prices prove, recomputed: plain loops over
 //! the statement of the round, without any code that made the plan or the
 //! prices.
 
@@ -19,9 +19,10 @@ use crate::statement::round::Round;
 /// machines, lateness, waiting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Worth {
-    /// What the plan costs; none where it places a job on what it may not take.
+    /// Cost of the plan, in dollars of the objective; `None` if it places a job where that
+    /// may not run.
     pub cost: Option<f64>,
-    /// What no plan costs less than, by the prices alone; none where the prices
+    /// What no plan costs less than, by the prices alone; `None` if the prices
     /// are no certificate.
     pub bound: Option<f64>,
 }
@@ -34,7 +35,7 @@ impl Worth {
     }
 }
 
-/// Reckons what a plan costs, and what no plan costs less than.
+/// Recomputes the cost of a plan, and a lower bound on the cost of any plan.
 pub fn worth(input: &PlanInput, plan: &Plan, prices: &Prices) -> Worth {
     let round = Round::new(input);
     Worth { cost: cost(&round, plan), bound: bound(&round, prices) }

@@ -63,7 +63,7 @@ pub fn simulate(market: &Market, job: &Job, start: usize, policy: &mut dyn Polic
     outcome
 }
 
-/// The price of being at a place during a step; none where that cannot be.
+/// The price of being at a place during a step; `None` if that cannot be.
 fn price(market: &Market, place: Place, at: usize) -> Option<i64> {
     match place {
         Place::Idle => Some(0),

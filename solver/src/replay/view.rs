@@ -82,8 +82,8 @@ impl<'a> View<'a> {
         self.market.on_demand_micros()
     }
 
-    /// A zone so many steps ago, before the window and in the earlier recording
-    /// too; none where nothing is known.
+    /// A zone this many steps ago, before the window and in the earlier recording
+    /// too; `None` if nothing is known.
     pub fn past(&self, zone: usize, steps_back: usize) -> Option<Quote> {
         self.history(zone).iter().rev().nth(steps_back).copied()
     }

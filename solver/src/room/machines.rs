@@ -142,7 +142,7 @@ impl<'r, 'a> Room<'r, 'a> {
         free.filter_map(|bin| bin.kept_from(request)).next().or(fresh)
     }
 
-    /// The cheapest distinct machines for all nodes of a candidate; none where it
+    /// The cheapest distinct machines for all nodes of a candidate; `None` if it
     /// does not fit. At equal price: running machines, then opened ones, then
     /// fresh ones, each in their order.
     pub(crate) fn fit(&self, request: &Request) -> Option<Fit> {

@@ -40,7 +40,7 @@ impl Need {
         parts
     }
 
-    /// What so many nodes take.
+    /// What this many nodes take.
     pub(crate) fn of(share: &Share, shape: &NodeShape, nodes: u32) -> Self {
         let all = |one: u64| signed(one.saturating_mul(u64::from(nodes)));
         Self {

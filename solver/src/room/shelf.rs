@@ -22,7 +22,7 @@ pub(super) struct Shelf {
     pub(super) kept: Vec<Fresh>,
 }
 
-/// So many machines that are kept for a job from an hour on.
+/// Machines that are kept for a job from an hour on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fresh {
     pub(super) from: f64,
@@ -222,7 +222,7 @@ impl Shelf {
     }
 
     /// How many machines more a job may keep beyond the hour from which some are
-    /// reserved, where it stays so long.
+    /// reserved, where it stays that long.
     pub(super) fn most_for(&self, request: &Request) -> Option<(u64, f64)> {
         let counts =
             |fresh: &&Fresh| request.number != fresh.holder && request.ends > fresh.from + SAME;

@@ -27,6 +27,6 @@ pub fn plain_program(input: &PlanInput) -> PlainResult {
 pub struct PlainResult {
     /// The cost of its plan, packed; greedy's where that is better.
     pub objective: f64,
-    /// What it proved no plan to cost less than; none where its time ran out.
+    /// What it proved no plan to cost less than; `None` if its time ran out.
     pub bound: Option<f64>,
 }

@@ -11,7 +11,6 @@
 mod classes;
 mod model;
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -50,16 +49,23 @@ const MOST_NODES: i32 = 500;
 /// HiGHS's number for a feasible solution.
 const FEASIBLE: i64 = 2;
 
+/// Values of the variables: looked up, never iterated over.
+#[expect(
+    clippy::disallowed_types,
+    reason = "what `good_lp` takes as a solution, and its variables have no order"
+)]
+type Values = std::collections::HashMap<Variable, f64>;
+
 /// What the program found.
 #[derive(Debug)]
 pub(crate) struct ProgramResult {
-    /// Which candidate of each demand; none where it waits.
+    /// Which candidate of each demand; `None` if it waits.
     pub(crate) candidates: Vec<Option<usize>>,
-    /// No plan costs less than this; none where HiGHS proved nothing yet.
+    /// No plan costs less than this; `None` if HiGHS proved nothing yet.
     pub(crate) bound: Option<f64>,
 }
 
-/// Whether it is worth the time to look for a plan that costs at most so many dollars less.
+/// Whether it is worth the time to look for a plan that costs at most this many dollars less.
 pub(crate) fn is_worth_it(columns: usize, dollars: f64) -> bool {
     let seconds = SECONDS_OF_A_THOUSAND * (columns as f64 / 1_000.0).powi(2);
     columns <= QUICK_COLUMNS || dollars >= DOLLARS_A_SECOND * seconds
@@ -82,7 +88,7 @@ pub(crate) fn columns(round: &Round<'_>) -> usize {
 }
 
 /// Solves a round within a time, starting from `start`, whose objective is `reached`.
-/// None where HiGHS has no answer.
+/// `None` if HiGHS has no answer.
 pub(crate) fn solve(
     round: &Round<'_>,
     start: &Draft,
@@ -100,7 +106,7 @@ pub(crate) fn solve(
         problem.add_constraint(row);
     }
     let order: Vec<Variable> = model.variables.iter_variables_with_def().map(|(v, _)| v).collect();
-    let start: HashMap<Variable, f64> = model.values_of(round, start).into_iter().collect();
+    let start: Values = model.values_of(round, start).into_iter().collect();
     let start: Vec<f64> = order.iter().map(|v| start.get(v).copied().unwrap_or(0.0)).collect();
     let found = match run(problem, &start, limit, gap) {
         Ok(found) => found?,
@@ -109,7 +115,7 @@ pub(crate) fn solve(
             return None;
         }
     };
-    let values: HashMap<Variable, f64> = order.into_iter().zip(found.values).collect();
+    let values: Values = order.into_iter().zip(found.values).collect();
     let waiting: f64 = round.demands.iter().map(|demand| demand.wait).sum();
     Some(ProgramResult {
         candidates: model.read(round, &values),
@@ -125,7 +131,7 @@ struct Found {
     bound: f64,
 }
 
-/// None where HiGHS has no values.
+/// `None` if HiGHS has no values.
 ///
 /// `good_lp` tells no bound where the time ran out, so HiGHS is asked itself.
 fn run(

@@ -19,7 +19,7 @@ pub struct Forecast {
     pub pool: PoolName,
     /// The machine type.
     pub instance_type: InstanceType,
-    /// Machines that a job takes at once: a zone with fewer is not there for it.
+    /// Machines that a job takes at once: a zone with fewer counts as unavailable.
     pub nodes: u32,
     /// The decision process.
     pub horizon: Arc<Horizon>,
@@ -35,7 +35,7 @@ pub struct Forecast {
     pub sight: Sight,
 }
 
-/// How much has been seen of a market.
+/// What a forecast was fitted to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
     /// For how long, gaps left out (market time).
@@ -79,7 +79,7 @@ impl<'a> Outlook<'a> {
     }
 
     /// Whether a job that has nothing goes on demand now rather than wait for
-    /// spot: with so much work left, so long before its deadline.
+    /// spot: with that much work left and that long to its deadline.
     pub(crate) fn goes_on_demand(&self, left: Duration, time_left: Duration) -> bool {
         let position = self.position(left, time_left, On::Nothing);
         self.epoch.dollars(position, On::OnDemand) < self.epoch.dollars(position, On::Nothing)

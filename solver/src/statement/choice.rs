@@ -39,7 +39,7 @@ pub(crate) struct JobEvaluation<'a> {
     pub(crate) estimates: Vec<Estimate>,
     pub(crate) fallback: Option<OnDemandFallback>,
     pub(crate) deadline_status: DeadlineStatus,
-    /// From now to its deadline; none where that is past.
+    /// From now to its deadline; `None` if that is past.
     pub(crate) time_left: Option<Duration>,
     /// What it may take now and what is there.
     pub(crate) choices: Vec<Choice>,

@@ -2,7 +2,7 @@
 //! it beside.
 //!
 //! A round of 100,000 jobs and 1,000 offers has 25 million candidates: a candidate is 20
-//! bytes here, and what an explanation needs is reckoned again for its job.
+//! bytes here, and what an explanation needs is computed again for its job.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -136,9 +136,9 @@ pub(crate) struct Request {
     pub(crate) extra: f64,
     /// Which demand it is of; none of them for a running job that moves.
     pub(crate) number: usize,
-    /// Hours from now until it is gone at the latest; infinite where nobody knows.
+    /// Hours from now until it is gone at the latest; infinite if unknown.
     pub(crate) ends: f64,
-    /// The same with a guess where nobody knows.
+    /// The same, with a guess where it is unknown.
     pub(crate) expects: f64,
 }
 
@@ -162,7 +162,7 @@ impl JobDemand<'_> {
         (Reverse(self.job.spec.priority), self.latest_start, self.job.id)
     }
 
-    /// How long it stays where it is expected to stay so many hours.
+    /// How long it stays where it is expected to stay this many hours.
     pub(crate) const fn stay_bound(&self) -> &StayBound {
         &self.stay_bound
     }

@@ -10,7 +10,7 @@ use spotwise_model::{InstanceId, Offer, Share};
 use crate::statement::input::{PlanInput, PlanJob, RunningJob};
 use crate::statement::market::changeover;
 
-/// A job is gone within so many times its expected duration: an assumption about nine of
+/// A job is gone within this multiple of its expected duration: an assumption about nine of
 /// ten jobs whose duration somebody has stated or measured.
 pub(crate) const LATEST: f64 = 1.2;
 /// An attempt that has outlived its expectation goes on for this part of the time that it
@@ -35,14 +35,14 @@ pub(crate) fn stay_bound(job: &PlanJob, changeover: Duration) -> StayBound {
 }
 
 impl StayBound {
-    /// Hours from now until a job is gone at the latest that is expected to stay so long;
-    /// infinite where nobody knows.
+    /// Hours from now until a job is gone at the latest that is expected to stay that long;
+    /// infinite if unknown.
     pub(crate) fn ends(&self, expected: f64) -> f64 {
         let stated = if self.stated { expected * LATEST } else { f64::INFINITY };
         self.timeout.map_or(stated, |timeout| timeout.min(stated))
     }
 
-    /// The same with the guess that its class is where nobody knows.
+    /// The same, with a guess where it is unknown.
     pub(crate) fn expects(&self, expected: f64) -> f64 {
         (expected * LATEST).min(self.timeout.unwrap_or(f64::INFINITY))
     }

@@ -58,7 +58,7 @@ pub struct ClassShare {
 }
 
 impl ClassShare {
-    /// The part of the hours that ran on spot; none where nothing ran.
+    /// The part of the hours that ran on spot; `None` if nothing ran.
     pub fn spot_share(&self) -> Option<f64> {
         let share = self.spot_hours / (self.spot_hours + self.on_demand_hours);
         (0.0..=1.0).contains(&share).then_some(share)
@@ -125,7 +125,7 @@ pub struct PoolLimit {
     pub cpu_milli: u64,
     /// MiB of memory.
     pub memory_mib: u64,
-    /// Real GPUs; none where accelerators are simulated.
+    /// Real GPUs; `None` if accelerators are simulated.
     pub gpus: Option<u32>,
 }
 
@@ -136,7 +136,7 @@ impl PlanJob {
         self.measured.unwrap_or_else(|| self.spec.expected_duration(accelerator))
     }
 
-    /// What one node takes on that accelerator; none where it cannot run.
+    /// What one node takes on that accelerator; `None` if it cannot run.
     pub fn share_on(&self, accelerator: Option<&Accelerator>) -> Option<Share> {
         self.spec.share_on(accelerator)
     }

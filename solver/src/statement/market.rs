@@ -1,5 +1,5 @@
 //! What can be bought and what runs already, indexed, with everything that
-//! cannot be reckoned with left out.
+//! cannot be computed with left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Listing<'_> {
         self.idle.len() as u64 + u64::from(self.offer.free)
     }
 
-    /// Dollars that a decision turns on, of a machine kept for so many hours from
+    /// Dollars that a decision turns on, of a machine kept for this many hours from
     /// now: what is paid anyway is none. A machine that outlives its commitment
     /// goes on on demand.
     pub(crate) fn marginal(&self, hours: f64) -> f64 {
@@ -68,7 +68,7 @@ impl Listing<'_> {
         }
     }
 
-    /// Dollars that a machine kept for so many hours is billed: paid ones at their
+    /// Dollars that a machine kept for this many hours is billed: paid ones at their
     /// effective price.
     pub(crate) fn billed(&self, hours: f64) -> f64 {
         let paid = if self.is_reserved() { self.paid_hours.min(hours) } else { hours };
@@ -79,7 +79,7 @@ impl Listing<'_> {
         self.offer.on_demand.dollars_per_hour()
     }
 
-    /// Dollars for bringing so many bytes here from a region.
+    /// Dollars for bringing this many bytes here from a region.
     pub(crate) fn fetch(&self, region: &str, bytes: u64) -> f64 {
         self.egress.dollars(region, self.offer.key.zone.region(), bytes)
     }
@@ -173,8 +173,8 @@ impl<'a> Market<'a> {
 }
 
 impl Market<'_> {
-    /// What the forecasts say of an offer to a job of so many nodes; to a larger
-    /// one where there is none of its size. None where there is none at all.
+    /// What the forecasts say of an offer to a job with this many nodes; to a larger
+    /// one where there is none of its size. `None` if there is none at all.
     pub(crate) fn outlook(&self, offer: &OfferKey, nodes: u32) -> Option<&Outlook<'_>> {
         let of_it = self.outlooks.iter().filter(|outlook| outlook.is_of(offer));
         of_it.filter(|outlook| outlook.nodes() >= nodes).min_by_key(|outlook| outlook.nodes())

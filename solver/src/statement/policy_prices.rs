@@ -1,7 +1,7 @@
 //! The operator's soft targets for a whole class of jobs: how much of it runs on
 //! spot, and on how many pools. Each is a linear price on the offers that lead
 //! further away from it, so that greedy, the integer program, the decomposition
-//! and the audit of their plans all reckon with it alike.
+//! and the audit of their plans all count it alike.
 //!
 //! A price orders what a job may take; it refuses nothing, and it makes no job
 //! wait: waiting costs as much more as the highest surcharge. A job that is late
@@ -107,7 +107,7 @@ fn beyond(spot: f64, band: Band) -> f64 {
 }
 
 /// The pools with the most machines of a class, equal ones all, where it runs on
-/// fewer than `least` pools; none where it does not run at all.
+/// fewer than `least` pools; empty if it does not run at all.
 pub(crate) fn crowded(share: &ClassShare, least: u32) -> BTreeSet<&Pool> {
     let most = share.machines.values().copied().max().unwrap_or(0);
     if most == 0 || pools(share) >= least {

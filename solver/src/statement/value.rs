@@ -67,7 +67,7 @@ pub(crate) struct Need {
     rework: Duration,
 }
 
-/// None where no machine of that shape holds the job.
+/// `None` if no machine of that shape holds the job.
 pub(crate) fn need(job: &PlanJob, progress: &Progress, shape: &NodeShape) -> Option<Need> {
     let share = job.share_on(shape.accelerator.as_ref())?;
     if !shape.holds(&share) {
@@ -78,7 +78,7 @@ pub(crate) fn need(job: &PlanJob, progress: &Progress, shape: &NodeShape) -> Opt
     Some(Need { share, fraction: fraction(&share, shape), left, rework: rework(job, whole, left) })
 }
 
-/// Values `job` on a listing, begun now from `progress`; none where no machine
+/// Values `job` on a listing, begun now from `progress`; `None` if no machine
 /// of it holds the job.
 pub(crate) fn estimate(
     job: &PlanJob,

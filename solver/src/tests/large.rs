@@ -1,5 +1,5 @@
 //! Rounds that the integer program does not prove: the decomposition's plan and
-//! bound, reckoned anew.
+//! bound, recomputed.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{PlanInput, check, plain_program, plan, worth};
 pub(crate) mod rounds;
 
 /// Plans a round and answers the gap between its cost and its bound, both
-/// reckoned without the code that made them.
+/// computed without the code that made them.
 fn proven_gap(jobs: u64, offers: u64, seed: u64) -> f64 {
     let input = rounds::round(jobs, offers, seed);
     let (decided, report) = plan(&input);

@@ -97,7 +97,7 @@ impl Placer {
         &self.demand
     }
 
-    /// Where one more instance of a profile goes; none where no GPU holds it.
+    /// Where one more instance of a profile goes; `None` if no GPU holds it.
     /// Ties by GPU, then start.
     pub fn place(&mut self, gpus: &[State], profile: MigProfile) -> Option<Slot> {
         if self.learns {

@@ -69,7 +69,7 @@ impl Packer {
     }
 }
 
-/// What is left of a machine with `pod` on it instead of `gone`; none where it
+/// What is left of a machine with `pod` on it instead of `gone`; `None` if it
 /// does not fit even so.
 fn with_instead(machine: &Host, pods: &[Pod], gone: Option<Pod>, pod: &Pod) -> Option<Host> {
     let mut now = pods_without(pods, &gone.into_iter().collect::<Vec<_>>());

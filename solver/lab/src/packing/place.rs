@@ -38,7 +38,7 @@ const SAME: f64 = 1e-9;
 /// Values of machines that are remembered at most, about 100 bytes each.
 const REMEMBERED: usize = 200_000;
 
-/// The best place on one machine: cost and GPU; none where the pod does not fit.
+/// The best place on one machine: cost and GPU; `None` if the pod does not fit.
 type Offer = Option<(f64, usize)>;
 
 /// Machines, and the pods placed on them so far.
@@ -82,7 +82,7 @@ impl Packer {
         &self.hosts
     }
 
-    /// Places a pod; none where no machine holds it.
+    /// Places a pod; `None` if no machine holds it.
     pub fn place(&mut self, pod: &Pod) -> Option<Slot> {
         let machines = self.hosts.len();
         let mut offers = self.offers.remove(pod).unwrap_or_else(|| vec![None; machines]);

@@ -14,7 +14,7 @@ const SAMPLE: usize = 2_048;
 /// round's time, within bounds.
 const PAIRS_A_SECOND: f64 = 25e6;
 const COARSE_STEPS: (f64, f64) = (20.0, 1_000.0);
-/// Up to so many candidates the integer program proves more than prices can.
+/// Up to this many candidates the integer program proves more than prices can.
 const SMALL: f64 = 500.0;
 const SMALL_STEPS: u32 = 60;
 /// The same for the steps with all jobs.

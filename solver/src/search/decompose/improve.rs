@@ -83,7 +83,7 @@ impl Machine {
 struct Dealt {
     at: usize,
     takes: [[u64; PLAIN]; 2],
-    /// Dollars saved on each machine; none where it may not be.
+    /// Dollars saved on each machine; `None` if it may not be.
     saves: [Option<f64>; 2],
     hours: [f64; 2],
     density: f64,
@@ -271,7 +271,7 @@ impl<'r, 'a> Table<'r, 'a> {
         machines.iter().map(of).sum()
     }
 
-    /// Dollars of a machine that is kept for so many hours.
+    /// Dollars of a machine that is kept for this many hours.
     fn kept(&self, machine: &Machine, hours: f64) -> f64 {
         self.round.market.listings.get(machine.listing).map_or(0.0, |l| l.marginal(hours))
     }

@@ -248,7 +248,7 @@ impl Model {
         }
     }
 
-    /// What each pool keeps for jobs that go before others: whoever stays so long fits
+    /// What each pool keeps for jobs that go before others: whoever stays that long fits
     /// beside it.
     fn kept_rows(&self, round: &Round<'_>, rows: &mut Vec<good_lp::Constraint>) {
         if round.reserved.kept.is_empty() {

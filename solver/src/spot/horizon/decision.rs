@@ -10,7 +10,7 @@ use super::value_table::{AWAY, ON_DEMAND, SPOT};
 pub struct ZoneNow {
     /// Whether it is available.
     pub up: bool,
-    /// Steps since that is so, the present one included: at least 1.
+    /// Steps it has been so, including the present one: at least 1.
     pub age: usize,
     /// Dollars a step.
     pub price: f64,
@@ -34,7 +34,7 @@ pub struct JobPosition {
     pub steps: f64,
     /// Work left, in steps.
     pub work: f64,
-    /// What is left of the changeover where it is, in steps.
+    /// Remaining changeover on its current machine, in steps.
     pub changeover_left: f64,
     /// Where it is.
     pub on: On,
@@ -130,8 +130,7 @@ impl<'h> DecisionEpoch<'h> {
         best.map_or(On::Nothing, |best| best.to)
     }
 
-    /// Expected dollars until done of one way to go on; without end where it
-    /// cannot be taken.
+    /// Expected dollars until done if the job goes on this way; infinite if it cannot.
     pub fn dollars(&self, position: JobPosition, to: On) -> f64 {
         let Horizon { terms, table, .. } = self.horizon;
         let debt = if to == position.on { position.changeover_left } else { terms.changeover };

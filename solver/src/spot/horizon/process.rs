@@ -20,8 +20,8 @@ pub struct Horizon {
 }
 
 impl Horizon {
-    /// Fits the hazards to what has been seen and solves the process for jobs
-    /// with at most so many steps to their deadline and so much of them to spare.
+    /// Fits the hazards to the observed histories and solves the process for jobs with at
+    /// most `steps` to their deadline and at most `spare` steps of slack.
     pub fn solve(zones: &[Zone<'_>], terms: Terms, steps: usize, spare: f64) -> Self {
         let fitted_at = zones.iter().map(|zone| zone.seen.len()).max().unwrap_or(0);
         let (groups, group_of) = pool(zones, terms.on_demand);

@@ -14,8 +14,8 @@ const SLACK_GROWTH: f64 = 1.12;
 const MOST_ROWS: usize = 1_500;
 
 impl ValueTable {
-    /// Solves for jobs with at most so many steps to their deadline and so much
-    /// slack, from the step `now` on.
+    /// Solves for jobs with at most `steps` to their deadline and at most `slack`
+    /// steps of slack, from the step `now` on.
     pub(super) fn solve(
         groups: &[Group],
         hazards: &HazardModel,

@@ -36,7 +36,7 @@ impl ValueTable {
         self.states * self.places * self.slacks.len()
     }
 
-    /// Expected dollars with `steps` to the deadline and so much slack in a
+    /// Expected dollars with `steps` to the deadline and this much slack in a
     /// place, the market being in a class of each group with some chance.
     pub(super) fn expected(
         &self,

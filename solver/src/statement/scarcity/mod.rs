@@ -158,7 +158,7 @@ impl LaterPrices {
         }
     }
 
-    /// What it costs to hold so many machines, of each resource. The first
+    /// What it costs to hold this many machines, of each resource. The first
     /// bucket is for the round itself to price.
     fn holding(&self, kind: usize, parts: &[f64; PLAIN]) -> Holding {
         let none = Vec::new();
@@ -176,7 +176,7 @@ impl LaterPrices {
 
     /// The least that a job pays that gets nothing now and starts on spot in a
     /// later bucket, before its latest start: machines of its own, and what is
-    /// scarce by then. None where no later start is in time, or nothing is there.
+    /// scarce by then. `None` if no later start is in time, or nothing is there.
     pub(crate) fn later_start(&self, nodes: u32, later: &LaterOptions) -> Option<f64> {
         let mut least: Option<f64> = None;
         for (supply, option) in

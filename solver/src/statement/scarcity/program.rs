@@ -79,7 +79,7 @@ impl Problem {
         self.classes.iter().map(|class| class.options.len() * open(class) + 1).sum()
     }
 
-    /// Whether every figure is one that can be reckoned with.
+    /// Whether every figure is one that can be computed with.
     pub(super) fn is_sound(&self) -> bool {
         let fine = |figure: f64| (0.0..=MOST).contains(&figure);
         let option = |option: &ClassOption| {
@@ -110,7 +110,7 @@ struct Column {
     y: Variable,
 }
 
-/// Solves it; none where a figure is none, or HiGHS has no answer within its
+/// Solves it; `None` if a figure is none, or HiGHS has no answer within its
 /// steps.
 pub(super) fn solve(problem: &Problem) -> Option<Optimum> {
     if !problem.is_sound() {
