@@ -1,5 +1,5 @@
 //! Two schedulers to compare with, each a function from a round to a plan that
-//! passes [`check`](crate::audit::check()): every job for itself, in the order of
+//! passes [`check`](crate::check()): every job for itself, in the order of
 //! submission, on machines of its own.
 //!
 //! [`greedy`] takes the cheapest spot that is free, otherwise waits,
