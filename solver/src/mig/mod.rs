@@ -2,13 +2,13 @@
 //!
 //! [`Geometry`] holds every layout of one GPU and the ways between them;
 //! [`Demand`] learns which profiles are asked for; [`Outlook`] says what each
-//! layout is worth under a demand, and [`Worth`] keeps that for whoever gives
+//! layout is worth under a demand, and [`LayoutLosses`] keeps that for whoever gives
 //! slices their seats.
 
 mod geometry;
+mod layout_losses;
 mod outlook;
-mod worth;
 
 pub use geometry::{Geometry, PerProfile, State};
+pub use layout_losses::LayoutLosses;
 pub use outlook::{Demand, Outlook};
-pub use worth::Worth;

@@ -24,9 +24,9 @@ mod view;
 mod tests;
 
 pub use job::{FIFTHS, Job, JobError};
-pub use market::{Market, MarketError, Quote, Zone};
+pub use market::{MarketError, RecordedMarket, RecordedStep, RecordedZone};
 pub use optimal::{OptimalError, optimal};
-pub use place::Place;
+pub use place::JobLocation;
 pub use policy::Policy;
 pub use published::{Greedy, OnDemand, UniformProgress};
 pub use simulate::{Outcome, Scripted, simulate};

@@ -2,7 +2,7 @@
 
 /// Where a job is, and what a policy chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum JobLocation {
     /// Nowhere: nothing is paid, nothing is done.
     Idle,
     /// On a spot machine of the zone with this index.

@@ -1,14 +1,14 @@
 //! What a policy sees.
 
 use super::job::FIFTHS;
-use super::market::{Market, Quote};
-use super::place::Place;
+use super::market::{RecordedMarket, RecordedStep};
+use super::place::JobLocation;
 
 /// What a policy sees when a step begins: nothing later than this step.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// All of it, the future too: this module keeps that to itself.
-    market: &'a Market,
+    market: &'a RecordedMarket,
     /// This step, from the market's first.
     now: usize,
     /// This step, from the window's first.
@@ -24,7 +24,7 @@ pub struct View<'a> {
     /// What is left of that on the machine that the job is on, in fifths.
     pub changeover_left: u64,
     /// Where the job is, after the market of this step has taken what it takes.
-    pub on: Place,
+    pub on: JobLocation,
 }
 
 /// Where a job stands when a step begins.
@@ -33,12 +33,12 @@ pub(super) struct StepState {
     pub(super) step: usize,
     pub(super) work_left: u64,
     pub(super) changeover_left: u64,
-    pub(super) on: Place,
+    pub(super) on: JobLocation,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(
-        market: &'a Market,
+        market: &'a RecordedMarket,
         start: usize,
         job: &super::Job,
         step_state: StepState,
@@ -72,8 +72,8 @@ impl<'a> View<'a> {
     }
 
     /// A zone during this step. A zone that is not there is never available.
-    pub fn spot(&self, zone: usize) -> Quote {
-        let nothing = Quote { available: false, price_micros: 0 };
+    pub fn spot(&self, zone: usize) -> RecordedStep {
+        let nothing = RecordedStep { available: false, price_micros: 0 };
         self.market.quote(zone, self.now).unwrap_or(nothing)
     }
 
@@ -84,13 +84,13 @@ impl<'a> View<'a> {
 
     /// A zone this many steps ago, before the window and in the earlier recording
     /// too; `None` if nothing is known.
-    pub fn past(&self, zone: usize, steps_back: usize) -> Option<Quote> {
+    pub fn past(&self, zone: usize, steps_back: usize) -> Option<RecordedStep> {
         self.history(zone).iter().rev().nth(steps_back).copied()
     }
 
     /// Everything known of a zone, oldest first: the earlier recording, the
     /// market before the window, and up to this step, which is the last one.
-    pub fn history(&self, zone: usize) -> &'a [Quote] {
+    pub fn history(&self, zone: usize) -> &'a [RecordedStep] {
         self.market.up_to(zone, self.now)
     }
 
@@ -112,11 +112,11 @@ impl<'a> View<'a> {
     /// The simulator's last check of the published policies: where one more
     /// start just fits, only a spot machine that makes progress is kept; all
     /// else goes on demand.
-    pub fn last_check(&self, choice: Place) -> Place {
+    pub fn last_check(&self, choice: JobLocation) -> JobLocation {
         match self.on {
             _ if !self.is_tight(self.changeover) => choice,
-            Place::Spot(zone) if self.changeover_left == 0 => Place::Spot(zone),
-            _ => Place::OnDemand,
+            JobLocation::Spot(zone) if self.changeover_left == 0 => JobLocation::Spot(zone),
+            _ => JobLocation::OnDemand,
         }
     }
 }

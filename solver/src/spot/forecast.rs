@@ -32,12 +32,12 @@ pub struct Forecast {
     /// When the first step of its memory began (market time).
     pub first: Timestamp,
     /// What it was fitted to.
-    pub sight: Sight,
+    pub sight: TrainingWindow,
 }
 
 /// What a forecast was fitted to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sight {
+pub struct TrainingWindow {
     /// For how long, gaps left out (market time).
     pub span: Duration,
     /// Of that, what the scheduler has seen itself; the rest is a recording.

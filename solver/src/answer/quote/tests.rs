@@ -53,10 +53,10 @@ fn a_job_that_is_late_saves_nothing_on_the_dearest_on_demand() {
 /// Of a zone that had a machine in `up` of each ten steps of an hour, and has
 /// none now.
 fn seen(up: usize) -> crate::Forecast {
-    use crate::spot::horizon::{Horizon, Terms, Zone, ZoneNow};
+    use crate::spot::horizon::{Horizon, HorizonTerms, ObservedZone, ZoneNow};
     let seen: Vec<bool> = (0..400).map(|step| step % 10 < up).collect();
-    let zone = Zone { region: 0, price: 1.0, seen: &seen };
-    let terms = Terms { step_seconds: 3_600.0, on_demand: 3.0, changeover: 0.1 };
+    let zone = ObservedZone { region: 0, price: 1.0, seen: &seen };
+    let terms = HorizonTerms { step_seconds: 3_600.0, on_demand: 3.0, changeover: 0.1 };
     let offer = spot("a", 1.0, 0).key;
     crate::Forecast {
         pool: offer.pool,
@@ -67,7 +67,7 @@ fn seen(up: usize) -> crate::Forecast {
         step: Duration::from_secs(HOUR),
         steps: 100,
         first: at(-400),
-        sight: crate::spot::forecast::Sight::default(),
+        sight: crate::spot::forecast::TrainingWindow::default(),
     }
 }
 

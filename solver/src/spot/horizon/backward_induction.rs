@@ -2,7 +2,7 @@
 
 use super::group::Group;
 use super::hazard_model::{HazardModel, LEVELS, level};
-use super::terms::Terms;
+use super::terms::HorizonTerms;
 use super::value_table::{AWAY, Between, NEVER, ON_DEMAND, SPOT, ValueTable, between};
 
 /// Probabilities below this are left out.
@@ -93,7 +93,7 @@ fn narrowed(matrix: &[Vec<f64>]) -> Vec<Vec<f32>> {
 /// One row after the other, backwards in time.
 pub(super) struct BackwardInduction<'a> {
     groups: &'a [Group],
-    terms: Terms,
+    terms: HorizonTerms,
     slacks: Vec<f64>,
     stride: usize,
     classes: usize,

@@ -1,6 +1,6 @@
 //! Zones pooled into few groups, so that the state of all of them fits a table.
 
-use super::terms::Zone;
+use super::terms::ObservedZone;
 
 /// How many groups are told apart. Each multiplies the table by its classes;
 /// three or four gained nothing on the recorded markets (decision 9).
@@ -28,7 +28,7 @@ pub(super) struct Group {
 
 /// Pools the nearest zones, by price and region, until few groups are left.
 /// Answers them, and the group of each zone.
-pub(super) fn pool(zones: &[Zone<'_>], on_demand: f64) -> (Vec<Group>, Vec<usize>) {
+pub(super) fn pool(zones: &[ObservedZone<'_>], on_demand: f64) -> (Vec<Group>, Vec<usize>) {
     let mut sets: Vec<Vec<usize>> = (0..zones.len()).map(|zone| vec![zone]).collect();
     while sets.len() > MOST_GROUPS {
         let Some((a, b)) = nearest(zones, &sets, on_demand) else { break };
@@ -53,7 +53,11 @@ pub(super) fn pool(zones: &[Zone<'_>], on_demand: f64) -> (Vec<Group>, Vec<usize
 
 /// The two sets that are nearest to each other, the first of equals; the first
 /// index is the lower one.
-fn nearest(zones: &[Zone<'_>], sets: &[Vec<usize>], on_demand: f64) -> Option<(usize, usize)> {
+fn nearest(
+    zones: &[ObservedZone<'_>],
+    sets: &[Vec<usize>],
+    on_demand: f64,
+) -> Option<(usize, usize)> {
     let mut best: Option<(f64, usize, usize)> = None;
     for a in 0..sets.len() {
         for b in a + 1..sets.len() {
@@ -70,11 +74,11 @@ fn nearest(zones: &[Zone<'_>], sets: &[Vec<usize>], on_demand: f64) -> Option<(u
     best.map(|(_, a, b)| (a, b))
 }
 
-fn price(zones: &[Zone<'_>], set: &[usize]) -> f64 {
+fn price(zones: &[ObservedZone<'_>], set: &[usize]) -> f64 {
     set.iter().map(|zone| zones[*zone].price).sum::<f64>() / set.len().max(1) as f64
 }
 
-fn group(zones: &[Zone<'_>], set: Vec<usize>) -> Group {
+fn group(zones: &[ObservedZone<'_>], set: Vec<usize>) -> Group {
     let mut regions: Vec<usize> = set.iter().map(|zone| zones[*zone].region).collect();
     regions.sort_unstable();
     regions.dedup();
@@ -87,7 +91,7 @@ fn group(zones: &[Zone<'_>], set: Vec<usize>) -> Group {
 
 /// What a job sees that takes the cheapest zone of the set that is there and
 /// keeps it: a loss is a step without, even where another zone is there.
-fn held(zones: &[Zone<'_>], set: &[usize]) -> Vec<bool> {
+fn held(zones: &[ObservedZone<'_>], set: &[usize]) -> Vec<bool> {
     let steps = set.iter().map(|zone| zones[*zone].seen.len()).max().unwrap_or(0);
     // Histories end together; a shorter one begins later.
     let there = |zone: usize, step: usize| {

@@ -29,7 +29,7 @@ mod value_table;
 pub use decision::{Action, DecisionEpoch, JobPosition, On, ZoneNow};
 pub use hazard_model::age;
 pub use process::Horizon;
-pub use terms::{Terms, Zone};
+pub use terms::{HorizonTerms, ObservedZone};
 
 /// Numbers the regions of zones: the zone's name less its last letters.
 pub fn regions<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<usize> {

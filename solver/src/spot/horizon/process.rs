@@ -2,14 +2,14 @@
 
 use super::group::{Group, pool};
 use super::hazard_model::HazardModel;
-use super::terms::{Terms, Zone};
+use super::terms::{HorizonTerms, ObservedZone};
 use super::value_table::ValueTable;
 
 /// The decision process of one machine type in one set of zones, fitted to what
 /// was known at one moment.
 #[derive(Clone, Debug)]
 pub struct Horizon {
-    pub(super) terms: Terms,
+    pub(super) terms: HorizonTerms,
     pub(super) groups: Vec<Group>,
     /// The group of each zone.
     pub(super) group_of: Vec<usize>,
@@ -22,7 +22,12 @@ pub struct Horizon {
 impl Horizon {
     /// Fits the hazards to the observed histories and solves the process for jobs with at
     /// most `steps` to their deadline and at most `spare` steps of slack.
-    pub fn solve(zones: &[Zone<'_>], terms: Terms, steps: usize, spare: f64) -> Self {
+    pub fn solve(
+        zones: &[ObservedZone<'_>],
+        terms: HorizonTerms,
+        steps: usize,
+        spare: f64,
+    ) -> Self {
         let fitted_at = zones.iter().map(|zone| zone.seen.len()).max().unwrap_or(0);
         let (groups, group_of) = pool(zones, terms.on_demand);
         let hazards = HazardModel::fit(&groups, terms.step_seconds);

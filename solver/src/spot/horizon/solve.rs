@@ -3,7 +3,7 @@
 use super::backward_induction::{BackwardInduction, Chances, chances};
 use super::group::Group;
 use super::hazard_model::HazardModel;
-use super::terms::Terms;
+use super::terms::HorizonTerms;
 use super::value_table::{SPOT, ValueTable};
 
 /// The slack grid is a step fine at its low end and this much coarser with each
@@ -19,7 +19,7 @@ impl ValueTable {
     pub(super) fn solve(
         groups: &[Group],
         hazards: &HazardModel,
-        terms: Terms,
+        terms: HorizonTerms,
         now: usize,
         steps: usize,
         slack: f64,

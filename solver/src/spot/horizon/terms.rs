@@ -2,7 +2,7 @@
 
 /// A zone of the spot market, as far as it is known.
 #[derive(Clone, Debug)]
-pub struct Zone<'a> {
+pub struct ObservedZone<'a> {
     /// Zones of the same region come and go together ([`regions`](super::regions)).
     pub region: usize,
     /// Dollars a step, now.
@@ -14,7 +14,7 @@ pub struct Zone<'a> {
 
 /// What does not change while a job runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Terms {
+pub struct HorizonTerms {
     /// Seconds of a step.
     pub step_seconds: f64,
     /// Dollars a step on demand.

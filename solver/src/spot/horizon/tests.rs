@@ -3,10 +3,10 @@
 use super::hazard_model::{Classes, HazardModel, level};
 use super::*;
 
-const TERMS: Terms = Terms { step_seconds: 600.0, on_demand: 1.0, changeover: 0.5 };
+const TERMS: HorizonTerms = HorizonTerms { step_seconds: 600.0, on_demand: 1.0, changeover: 0.5 };
 
-fn zone(region: usize, price: f64, seen: &[bool]) -> Zone<'_> {
-    Zone { region, price, seen }
+fn zone(region: usize, price: f64, seen: &[bool]) -> ObservedZone<'_> {
+    ObservedZone { region, price, seen }
 }
 
 fn now(up: bool, age: usize, price: f64) -> ZoneNow {

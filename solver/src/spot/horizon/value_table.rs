@@ -1,7 +1,7 @@
 //! The table: expected dollars to the end for every number of steps left, every
 //! slack, every state of the market and every place of the job.
 
-use super::terms::Terms;
+use super::terms::HorizonTerms;
 
 /// What cannot be: it has to stay comparable, so it is no infinity.
 pub(super) const NEVER: f32 = 1e9;
@@ -16,7 +16,7 @@ pub(super) const SPOT: usize = 2;
 /// A solved table.
 #[derive(Clone, Debug)]
 pub(super) struct ValueTable {
-    pub(super) terms: Terms,
+    pub(super) terms: HorizonTerms,
     /// Steps of a row.
     pub(super) stride: usize,
     /// Points of slack, in steps.

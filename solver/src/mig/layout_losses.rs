@@ -15,15 +15,15 @@ use super::outlook::{Demand, Outlook};
 const PARTS: u64 = 8;
 
 static GEOMETRY: LazyLock<Geometry> = LazyLock::new(Geometry::new);
-static KNOWN: Mutex<BTreeMap<[u64; 6], Arc<Worth>>> = Mutex::new(BTreeMap::new());
+static KNOWN: Mutex<BTreeMap<[u64; 6], Arc<LayoutLosses>>> = Mutex::new(BTreeMap::new());
 
 /// The expected loss of every layout under one demand.
 #[derive(Debug)]
-pub struct Worth {
+pub struct LayoutLosses {
     outlook: Outlook,
 }
 
-impl Worth {
+impl LayoutLosses {
     /// Under a demand of so many requests for each profile, the smallest first.
     pub fn of(requests: [u32; 6]) -> Arc<Self> {
         let total: u64 = requests.iter().map(|n| u64::from(*n)).sum();
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_small_slice_leaves_the_half_that_is_asked_for() {
-        let worth = Worth::of([50, 0, 0, 0, 50, 0]);
+        let worth = LayoutLosses::of([50, 0, 0, 0, 50, 0]);
         let at = |start| MigLayout::EMPTY.with(MigProfile::G1, start).expect("legal");
         assert!(worth.loss(at(5)) < worth.loss(at(0)));
         assert!(worth.loss(MigLayout::EMPTY) == 0);
@@ -62,10 +62,10 @@ mod tests {
 
     #[test]
     fn demands_that_are_nearly_alike_are_solved_once() {
-        let one = Worth::of([100, 100, 0, 0, 0, 0]);
-        assert!(Arc::ptr_eq(&one, &Worth::of([101, 99, 1, 0, 0, 0])));
-        assert!(!Arc::ptr_eq(&one, &Worth::of([0, 100, 100, 0, 0, 0])));
-        let none = Worth::of([0; 6]);
-        assert!(Arc::ptr_eq(&none, &Worth::of([7; 6])), "nothing known is all alike");
+        let one = LayoutLosses::of([100, 100, 0, 0, 0, 0]);
+        assert!(Arc::ptr_eq(&one, &LayoutLosses::of([101, 99, 1, 0, 0, 0])));
+        assert!(!Arc::ptr_eq(&one, &LayoutLosses::of([0, 100, 100, 0, 0, 0])));
+        let none = LayoutLosses::of([0; 6]);
+        assert!(Arc::ptr_eq(&none, &LayoutLosses::of([7; 6])), "nothing known is all alike");
     }
 }
