@@ -84,5 +84,5 @@ short: packages ## short tasks beside xargs, and a scheduler without a job; prin
 
 bench: packages ## measures planning, MIG and openb; openb reads the folder DATA
 	$(CARGO) bench --locked -p spotwise-solver --bench planning
-	$(CARGO) bench --locked -p spotwise-solver --bench mig
-	$(CARGO) bench --locked -p spotwise-solver --bench openb -- $(DATA)
+	$(CARGO) bench --locked -p spotwise-solver-lab --bench mig
+	$(CARGO) bench --locked -p spotwise-solver-lab --bench openb -- $(DATA)

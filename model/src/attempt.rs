@@ -14,11 +14,11 @@ use crate::memory::{MemoryUse, OutOfMemory};
 use crate::money::Money;
 use crate::offer::OfferKey;
 pub use crate::outcome::{CommandEnd, Exit, Outcome, Told};
-use crate::plan::Why;
 pub use crate::progress::{CheckpointRef, Progress};
 use crate::resources::{GpuSeat, Share};
 pub use crate::stop::{Fuse, StopOrder, StopReason};
 use crate::time::{Now, between};
+use crate::why::Why;
 
 /// Whether we know what became of a launch call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -50,6 +50,11 @@ impl Accelerator {
 /// The accelerators that can be cut into MIG slices.
 pub(crate) const MIG_ACCELERATORS: [&str; 5] = ["A100", "A100-80GB", "H100", "H200", "B200"];
 
+/// Units of one GPU, to reckon parts of it in whole numbers: MIG's 2, 3, 4 and 7
+/// slices divide it and so do the usual numbers of turns; any other part is
+/// rounded down, by less than two hundred-millionths of a GPU.
+pub const GPU_UNITS: u64 = 84_000_000;
+
 /// A MIG profile by its size; memory names differ by GPU (`1g.5gb` on an
 /// A100-40GB is `1g.10gb` on an H100). Source: NVIDIA MIG user guide, profile
 /// tables of A100, H100, H200 and B200.

@@ -30,6 +30,7 @@ pub mod spec;
 pub mod stop;
 pub mod time;
 pub mod timing;
+pub mod why;
 mod words;
 
 pub use attempt::{Attempt, AttemptState};

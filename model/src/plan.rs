@@ -1,7 +1,6 @@
 //! A round's placements and waits, each with its typed reason.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use crate::money::Money;
 use crate::offer::OfferKey;
 use crate::quote::Quoted;
 use crate::resources::Share;
+pub use crate::why::{Alternative, Rule, Why, WhyNot, Wished};
 
 /// Why a waiting job waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,93 +116,6 @@ impl WaitReason {
     pub fn same_kind(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
-}
-
-/// One offer considered for a job, with what it would have cost.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Alternative {
-    /// The offer.
-    pub offer: OfferKey,
-    /// Expected cost until the job is done.
-    pub expected_cost: Money,
-    /// Expected finish (market time).
-    pub finish: Timestamp,
-    /// Why it was not taken; none for the chosen one.
-    pub why_not: Option<WhyNot>,
-}
-
-/// Why an offer was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WhyNot {
-    /// It costs more.
-    Dearer,
-    /// It costs no more, but it ends later, and the deadline is lost.
-    Later,
-    /// None of it is free.
-    NotFree,
-    /// Spot would put the deadline at risk.
-    DeadlineRisk,
-    /// The job may not be interrupted.
-    NotInterruptible,
-    /// Other jobs took what was free.
-    Taken,
-    /// The budget does not hold it.
-    OverBudget,
-    /// It costs no more, but its class has run outside of its spot band, and this
-    /// would lead further away from it.
-    SpotBand,
-    /// It costs no more, but its class runs on too few pools, and most of it here.
-    TooFewPools,
-}
-
-/// Why a job is where it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Why {
-    /// In one word: what decided.
-    pub rule: Rule,
-    /// Expected cost until the job is done, from this moment.
-    pub expected_cost: Money,
-    /// Expected finish (market time).
-    pub finish: Timestamp,
-    /// The deadline's distance beyond the latest start on on-demand; zero when
-    /// there is none left.
-    pub slack: Duration,
-    /// What it is expected to cost more than without the operator's wishes for its
-    /// class.
-    #[serde(default)]
-    pub wished: Wished,
-    /// Of the expected cost: bringing its data to the offer's region.
-    #[serde(default)]
-    pub transfer: Money,
-    /// The cheapest other offers, at most five, cheapest first.
-    pub alternatives: Vec<Alternative>,
-}
-
-/// What the operator's wishes for a class cost a choice: expected dollars of the
-/// bill until the job is done, beyond what it would have taken without them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wished {
-    /// For the spot share.
-    pub band: Money,
-    /// For more pools.
-    pub pools: Money,
-}
-
-/// What decided a placement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Rule {
-    /// The lowest expected cost of all that is free.
-    Cheapest,
-    /// The deadline leaves no room for another interruption: on-demand.
-    SafetyNet,
-    /// Behind the pace that its deadline asks for, and no spot is free: on-demand.
-    BehindPace,
-    /// The job may not be interrupted.
-    NotInterruptible,
-    /// The machine is paid for already.
-    AlreadyPaid,
 }
 
 /// The machine a node of a job goes to.

@@ -11,12 +11,8 @@ use crate::sharing::{SharedGpu, SoftSharing};
 
 mod free;
 
+pub use crate::gpu::GPU_UNITS;
 pub use free::{Cost, Free};
-
-/// Units of one GPU, to reckon parts of it in whole numbers: MIG's 2, 3, 4 and 7
-/// slices divide it and so do the usual numbers of turns; any other part is
-/// rounded down, by less than two hundred-millionths of a GPU.
-pub const GPU_UNITS: u64 = 84_000_000;
 
 /// What one machine of an offer has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

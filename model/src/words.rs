@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::dependency::{Condition, Unmet};
 use crate::job::{CancelReason, FailReason, HoldReason};
-use crate::plan::{Rule, Why, WhyNot};
+use crate::why::{Rule, Why, WhyNot};
 use crate::time::human;
 use crate::{JobId, WaitReason};
 

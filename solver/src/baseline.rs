@@ -2,7 +2,7 @@
 //! passes [`check`](crate::check()): every job for itself, in the order of
 //! submission, on machines of its own.
 //!
-//! [`greedy`] takes the cheapest spot that is free, waits where there is none,
+//! [`greedy`] takes the cheapest spot that is free, otherwise waits,
 //! and goes on demand when its deadline asks for it. [`uniform_progress`] also
 //! buys on demand while a job is behind the even pace of its deadline, and goes
 //! back to spot once it is ahead by two changeovers (Wu et al., NSDI '24).
@@ -16,7 +16,7 @@ use spotwise_model::resources::Free;
 use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, Money, Offer, OfferKey, Placement, Plan, Share};
 
-use crate::input::{PlanInput, PlanJob, PoolLimit, RunningJob};
+use crate::statement::input::{PlanInput, PlanJob, PoolLimit, RunningJob};
 
 /// Cheapest free spot, else wait; on demand when the deadline asks for it.
 pub fn greedy(input: &PlanInput) -> Plan {
@@ -35,27 +35,27 @@ enum Pace {
 }
 
 fn decide(input: &PlanInput, pace: Pace) -> Plan {
-    let mut room = Room::new(input);
+    let mut remaining = Remaining::new(input);
     let mut plan = Plan::empty();
     let mut waiting: Vec<&PlanJob> = input.jobs.iter().collect();
     waiting.sort_by_key(|job| (job.submitted, job.id));
     for job in waiting {
         let (wish, rule) = wish(input, job, pace);
-        match wish.iter().find_map(|kind| room.place(input, job, *kind, rule)) {
+        match wish.iter().find_map(|kind| remaining.place(input, job, *kind, rule)) {
             Some(placement) => plan.placements.push(placement),
             None => {
-                plan.waits.insert(job.id, room.why_not(input, job, &wish));
+                plan.waits.insert(job.id, remaining.why_not(input, job, &wish));
             }
         }
     }
     let mut running: Vec<&RunningJob> = input.running.iter().filter(|job| !job.stopping).collect();
     running.sort_by_key(|running| (running.job.submitted, running.job.id));
     for running in running {
-        if let Some(rule) = leaves(input, running, pace, &mut room) {
+        if let Some(rule) = leaves(input, running, pace, &mut remaining) {
             plan.moves.insert(running.job.id, rule);
         }
     }
-    plan.purchases = room.bought;
+    plan.purchases = remaining.bought;
     plan
 }
 
@@ -80,23 +80,23 @@ fn leaves(
     input: &PlanInput,
     running: &RunningJob,
     pace: Pace,
-    room: &mut Room<'_>,
+    remaining: &mut Remaining<'_>,
 ) -> Option<Rule> {
     let job = &running.job;
-    let whole = job.duration(room.accelerator(&running.offer));
+    let whole = job.duration(remaining.accelerator(&running.offer));
     let left = running.progress.left_of(whole);
     match running.offer.capacity_type {
         CapacityType::Spot => {
             let starting = between(running.since, input.now) < changeover(input);
             let lost = starting && is_tight(input, job, left, 1);
-            let free = lost && room.fits(input, job, CapacityType::OnDemand).is_some();
+            let free = lost && remaining.fits(input, job, CapacityType::OnDemand).is_some();
             free.then_some(Rule::SafetyNet)
         }
         CapacityType::OnDemand if pace == Pace::Uniform && job.spec.interruptible => {
             let ahead = is_ahead(input, running, 2) && !is_tight(input, job, left, 2);
-            let offer = ahead.then(|| room.fits(input, job, CapacityType::Spot)).flatten()?;
+            let offer = ahead.then(|| remaining.fits(input, job, CapacityType::Spot)).flatten()?;
             // What it goes to is not there for the next one.
-            room.reserve(&offer, job);
+            remaining.reserve(&offer, job);
             Some(Rule::Cheapest)
         }
         _ => None,
@@ -137,7 +137,7 @@ fn is_ahead(input: &PlanInput, running: &RunningJob, starts: u32) -> bool {
 }
 
 /// What is still to be had in this round.
-struct Room<'a> {
+struct Remaining<'a> {
     offers: BTreeMap<&'a OfferKey, &'a Offer>,
     bought: BTreeMap<OfferKey, u32>,
     /// Kept for jobs that are being moved.
@@ -145,7 +145,7 @@ struct Room<'a> {
     limits: BTreeMap<PoolName, PoolLimit>,
 }
 
-impl<'a> Room<'a> {
+impl<'a> Remaining<'a> {
     fn new(input: &'a PlanInput) -> Self {
         let mut offers = BTreeMap::new();
         let mut limits = BTreeMap::new();

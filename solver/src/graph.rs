@@ -11,7 +11,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use spotwise_model::time::after;
 
-use crate::value::before;
+use crate::statement::value::before;
 
 /// A job in a graph, under any kind of name.
 #[derive(Clone, Debug)]
@@ -22,15 +22,15 @@ pub struct Node<K> {
     pub after: Vec<K>,
     /// Its own deadline.
     pub deadline: Timestamp,
-    /// Expected duration of what is left of it.
+    /// Expected duration of its remaining work.
     pub duration: Duration,
     /// Time from launch to its first useful step.
     pub changeover: Duration,
 }
 
-/// A circle among jobs, given each with what it waits for: every job named
-/// waits for the next one, the last for the first. None where there is none.
-/// Of several, a shortest one through the first job on any.
+/// A cycle among jobs, each given with the jobs it waits for: every job named waits
+/// for the next one, the last for the first. `None` if the graph has no cycle. If it
+/// has several: a shortest one through the first job that is on any.
 pub fn cycle<K: Ord + Clone>(jobs: impl IntoIterator<Item = (K, Vec<K>)>) -> Option<Vec<K>> {
     let graph = build(jobs);
     let circles = tarjan_scc(&graph)
@@ -40,7 +40,7 @@ pub fn cycle<K: Ord + Clone>(jobs: impl IntoIterator<Item = (K, Vec<K>)>) -> Opt
     shortest_circle(&graph, start)
 }
 
-/// The jobs that wait for nothing but what is done, in order of their names.
+/// The jobs whose dependencies are all done, in the order of their names.
 pub fn ready<K: Ord + Clone>(
     jobs: impl IntoIterator<Item = (K, Vec<K>)>,
     done: &BTreeSet<K>,
@@ -77,9 +77,9 @@ pub fn effective_deadlines<K: Ord + Clone>(
     deadlines
 }
 
-/// When each job could end at the earliest: after all that it waits for, with its own
-/// span. The jobs come in an order in which none is before what it waits for; what is
-/// not among them is done.
+/// The earliest end of each job: after everything it waits for, plus its own span.
+/// `jobs` must be in topological order; a dependency that is not among them counts as
+/// done.
 pub fn earliest_ends<'j, K: Ord + Clone + 'j>(
     now: Timestamp,
     jobs: impl IntoIterator<Item = (K, &'j [K], Duration)>,
@@ -92,7 +92,7 @@ pub fn earliest_ends<'j, K: Ord + Clone + 'j>(
     ends
 }
 
-/// The same for one job, where the ends of all that it waits for are known.
+/// The same for one job, given the ends of everything it waits for.
 pub fn earliest_end<K: Ord>(
     now: Timestamp,
     waits_for: &[K],

@@ -4,58 +4,37 @@
 //! This crate must never read a clock, draw a random number, do I/O, or act on
 //! what it proposes: planning proposes, the scheduler disposes.
 
-pub mod bands;
 pub mod baseline;
-pub mod check;
-pub mod forecast;
 pub mod graph;
-pub mod horizon;
-pub mod input;
 pub mod mig;
-pub mod packing;
-pub mod plan;
 pub mod replay;
 
-mod choice;
-mod decompose;
-mod ends;
-mod explain;
+mod answer;
+mod audit;
 mod fill;
-mod greedy;
-mod market;
-mod moves;
 mod parallel;
-mod prices;
-mod program;
-mod quote;
+mod plan;
 mod reserve;
 mod room;
-mod round;
-mod scarcity;
-mod twins;
-mod value;
+mod search;
+mod spot;
+mod statement;
 
 #[cfg(test)]
 extern crate self as spotwise_solver;
 #[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod large;
-#[cfg(test)]
-mod pathological;
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod scenarios;
-#[cfg(test)]
-mod slices;
+mod tests;
 
-pub use bands::BandReport;
-pub use check::{Violation, Worth, check, worth};
+pub use answer::band_report::BandReport;
+pub use answer::quote::quote;
+pub use audit::check::check;
+pub use audit::violation::Violation;
+pub use audit::worth::{Worth, worth};
 pub use fill::{Guide, fill};
-pub use forecast::Forecast;
-pub use input::{ClassShare, PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
-pub use plan::{PlainAnswer, PlanReport, plain_program, plan, plan_until};
-pub use prices::{Prices, Shortage};
-pub use quote::quote;
-pub use scarcity::{LaterPrices, Scarcity};
+pub use plan::{PlanReport, plan, plan_until};
+pub use search::plain::{PlainResult, plain_program};
+pub use spot::forecast::Forecast;
+pub use spot::{forecast, horizon};
+pub use statement::input::{ClassShare, PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
+pub use statement::prices::{Prices, Shortage};
+pub use statement::scarcity::{LaterPrices, Scarcity};

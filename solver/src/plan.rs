@@ -7,21 +7,24 @@ use std::time::Duration;
 use spotwise_model::plan::{Method, Target};
 use spotwise_model::{JobId, OfferKey, Placement, Plan, WaitReason};
 
-use crate::bands::{self, BandReport};
-use crate::check::check;
-use crate::decompose::{Scene, ascend, build, improve};
-use crate::explain::{wait_reason, why};
-use crate::greedy::{fill, greedy};
-use crate::input::PlanInput;
-use crate::market::{Listing, fraction};
-use crate::moves::moves;
+use crate::answer::band_report::{self, BandReport};
+use crate::answer::explain::{wait_reason, why};
+use crate::answer::moves::moves;
+use crate::answer::quote::first_quotes;
+use crate::audit::check::check;
 use crate::parallel::in_chunks;
-use crate::prices::{Prices, Shortage, shortages};
-use crate::program::{columns, is_worth_it, patience, solve};
-use crate::quote::first_quotes;
-use crate::room::{Draft, Room, Seat, objective};
-use crate::round::{Ask, Pair, Round};
-use crate::scarcity::Scarcity;
+use crate::room::draft::{Assignment, Draft, objective};
+use crate::room::machines::Room;
+use crate::search::decompose::{Lagrangian, ascend, build, improve};
+use crate::search::greedy::greedy;
+use crate::search::pack::pack;
+use crate::search::program::{columns, is_worth_it, patience, solve};
+use crate::statement::demand::JobDemand;
+use crate::statement::input::PlanInput;
+use crate::statement::market::Listing;
+use crate::statement::prices::{Prices, Shortage, shortages};
+use crate::statement::round::Round;
+use crate::statement::scarcity::Scarcity;
 
 /// Relative difference below which two objectives are equal: HiGHS works to
 /// 1e-6.
@@ -34,9 +37,9 @@ const MOST_GAP: f64 = 0.05;
 /// A plan this near to its bound is good enough for a round that no program
 /// proves.
 const ENOUGH: f64 = 0.005;
-/// Pairs beyond which two machines at a time change nothing that matters.
+/// Candidates beyond which two machines at a time change nothing that matters.
 const MOST_IMPROVED: usize = 1_000_000;
-/// Pairs beyond which the columns of the program are not even counted.
+/// Candidates beyond which the columns of the program are not even counted.
 const MOST_PAIRS: usize = 2_000;
 /// Columns that HiGHS can do something with in a second of the round's time,
 /// and at all: beyond it two machines at a time come further, and HiGHS, which
@@ -57,10 +60,10 @@ pub struct PlanReport {
     pub order: Vec<JobId>,
     /// Pairs of job and offer that could be chosen.
     pub candidates: usize,
-    /// Columns of the integer program; 0 where it was not asked.
+    /// Columns of the integer program; 0 if it was not used.
     pub columns: usize,
-    /// No plan of the round costs less, in the dollars of the objective; 0 where
-    /// nothing is proven. What the prices alone prove may be less, never more.
+    /// Proven lower bound on the cost of any plan of the round, in dollars of the
+    /// objective; 0 if nothing is proven. The prices alone prove at most this much.
     pub bound: f64,
     /// Prices of what is scarce: the certificate of a bound.
     pub prices: Prices,
@@ -68,11 +71,10 @@ pub struct PlanReport {
     pub shortages: Vec<Shortage>,
     /// What later machines cost: it is in the objective.
     pub scarcity: Scarcity,
-    /// How the classes stand to the operator's bands, and what that cost; empty
-    /// where nothing is known of what they ran on.
+    /// How the classes stand relative to the operator's bands, and what that cost; empty
+    /// if it is not known what they ran on.
     pub bands: Vec<BandReport>,
-    /// Whether the first answer passed the audit; false where a simpler one
-    /// had to stand in.
+    /// Whether the first plan passed the audit; false if a simpler one had to replace it.
     pub checked: bool,
 }
 
@@ -83,9 +85,9 @@ pub fn plan(input: &PlanInput) -> (Plan, PlanReport) {
     plan_until(input, &|| false)
 }
 
-/// The same, for a caller with a clock: once `enough` says so, nothing further is
-/// tried and the best plan so far is it. A caller whose `enough` depends on the
-/// time may get another plan from the same input.
+/// The same, for a caller with a clock: once `enough` answers true, nothing further is
+/// tried and the best plan so far is returned. If `enough` depends on the time, the same
+/// input may give different plans.
 pub fn plan_until(input: &PlanInput, enough: &dyn Fn() -> bool) -> (Plan, PlanReport) {
     plan_round(&Round::new(input), enough)
 }
@@ -95,13 +97,13 @@ pub(crate) fn plan_round(round: &Round<'_>, enough: &dyn Fn() -> bool) -> (Plan,
     let input = round.input;
     let by_greedy = greedy(round);
     let greedy_objective = objective(round, &by_greedy);
-    let candidates = round.pairs();
+    let candidates = round.candidates();
     let decided = decide(round, by_greedy, greedy_objective, enough);
     let mut report = PlanReport {
         method: decided.method,
         objective: decided.objective,
         greedy_objective,
-        order: round.order.iter().filter_map(|at| Some(round.asks.get(*at)?.job.id)).collect(),
+        order: round.order.iter().filter_map(|at| Some(round.demands.get(*at)?.job.id)).collect(),
         candidates,
         columns: decided.columns,
         bound: decided.bound,
@@ -113,7 +115,7 @@ pub(crate) fn plan_round(round: &Round<'_>, enough: &dyn Fn() -> bool) -> (Plan,
     };
     let mut plan = finish(round, &decided.draft, decided.method);
     plan.quotes = first_quotes(round, &plan.placements);
-    report.bands = bands::report(round, &plan.placements);
+    report.bands = band_report::report(round, &plan.placements);
     let Err(wrong) = check(input, &plan) else { return (plan, report) };
     tracing::error!(?wrong, "a plan failed its audit: greedy stands in");
     report = PlanReport {
@@ -123,11 +125,11 @@ pub(crate) fn plan_round(round: &Round<'_>, enough: &dyn Fn() -> bool) -> (Plan,
         ..report
     };
     let plan = finish(round, &greedy(round), Method::Greedy);
-    report.bands = bands::report(round, &plan.placements);
+    report.bands = band_report::report(round, &plan.placements);
     let Err(wrong) = check(input, &plan) else { return (plan, report) };
     tracing::error!(?wrong, "the greedy plan failed its audit: nothing is placed");
     let nothing = Draft::empty(round);
-    report.bands = bands::report(round, &[]);
+    report.bands = band_report::report(round, &[]);
     report =
         PlanReport { method: Method::Trivial, objective: objective(round, &nothing), ..report };
     let waits = input.jobs.iter().map(|job| (job.id, WaitReason::Queued)).collect();
@@ -158,7 +160,7 @@ fn decide(
         bound: 0.0,
         prices: Prices::default(),
     };
-    let undecided = round.asks.iter().filter(|ask| !ask.pairs.is_empty()).count();
+    let undecided = round.demands.iter().filter(|demand| !demand.candidates.is_empty()).count();
     if undecided == 0 {
         return Decided { method: Method::Trivial, bound: greedy_objective, ..best };
     }
@@ -170,12 +172,13 @@ fn decide(
     if round.input.time_limit < LEAST_TIME || enough() {
         return best;
     }
-    let scene = Scene::new(round);
-    let priced = ascend(round, &scene, greedy_objective, enough);
+    let lagrangian = Lagrangian::new(round);
+    let priced = ascend(round, &lagrangian, greedy_objective, enough);
     best.bound = priced.bound;
-    best.take(round, build(round, &scene, &priced.prices));
-    if gap(best.objective, best.bound) > ENOUGH && round.pairs() <= MOST_IMPROVED && !enough() {
-        let better = improve(round, &scene, &best.draft, enough);
+    best.take(round, build(round, &lagrangian, &priced.prices));
+    if gap(best.objective, best.bound) > ENOUGH && round.candidates() <= MOST_IMPROVED && !enough()
+    {
+        let better = improve(round, &lagrangian, &best.draft, enough);
         best.take(round, better);
     }
     if !enough() {
@@ -207,7 +210,7 @@ impl Decided {
 
 /// Asks the integer program where the round is small enough for it.
 fn by_program(round: &Round<'_>, best: &mut Decided) {
-    if round.pairs() > MOST_PAIRS || gap(best.objective, best.bound) <= 0.0 {
+    if round.candidates() > MOST_PAIRS || gap(best.objective, best.bound) <= 0.0 {
         return;
     }
     let size = columns(round);
@@ -223,97 +226,14 @@ fn by_program(round: &Round<'_>, best: &mut Decided) {
     let limit = patience(round.input.time_limit, size, dollars);
     if let Some(answer) = solve(round, &best.draft, best.objective, limit) {
         best.bound = answer.bound.map_or(best.bound, |bound| bound.max(best.bound));
-        best.take(round, pack(round, &answer.pairs));
+        best.take(round, pack(round, &answer.candidates));
     }
-}
-
-/// What the whole round as one integer program on HiGHS comes to, starting from
-/// greedy, with all of the time limit: what planning is measured beside.
-pub fn plain_program(input: &PlanInput) -> PlainAnswer {
-    let round = Round::new(input);
-    let start = greedy(&round);
-    let reached = objective(&round, &start);
-    match solve(&round, &start, reached, input.time_limit) {
-        Some(answer) => PlainAnswer {
-            objective: objective(&round, &pack(&round, &answer.pairs)).min(reached),
-            bound: answer.bound,
-        },
-        None => PlainAnswer { objective: reached, bound: None },
-    }
-}
-
-/// How the plain integer program went.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PlainAnswer {
-    /// The cost of its plan, packed; greedy's where that is better.
-    pub objective: f64,
-    /// What it proved no plan to cost less than; none where its time ran out.
-    pub bound: Option<f64>,
 }
 
 /// Part of the objective that may lie between a plan and its bound.
 fn gap(value: f64, bound: f64) -> f64 {
     let distance = value - bound;
     if distance <= EQUAL * value.abs().max(1.0) { 0.0 } else { distance / value.abs() }
-}
-
-/// Puts the program's choices on machines, first-fit decreasing: once the
-/// longest jobs first, which nests lifetimes, once the largest first, which
-/// packs tighter; what does not fit falls to greedy. The better of both.
-fn pack(round: &Round<'_>, pairs: &[Option<usize>]) -> Draft {
-    let chosen: Vec<Chosen<'_, '_>> = round
-        .order
-        .iter()
-        .filter_map(|at| {
-            let index = (*pairs.get(*at)?)?;
-            let ask = round.asks.get(*at)?;
-            let pair = ask.pairs.get(index)?;
-            let shape = &round.market.listings.get(pair.listing())?.offer.shape;
-            Some(Chosen { at: *at, index, ask, pair, part: fraction(&ask.share(pair), shape) })
-        })
-        .collect();
-    let long_first = pack_in_order(round, chosen.clone(), |c| (c.pair.hours(), c.part));
-    let large_first = pack_in_order(round, chosen, |c| (c.part, c.pair.hours()));
-    if objective(round, &large_first) < objective(round, &long_first) {
-        large_first
-    } else {
-        long_first
-    }
-}
-
-/// A pair that the program chose.
-#[derive(Clone)]
-struct Chosen<'r, 'a> {
-    at: usize,
-    index: usize,
-    ask: &'r Ask<'a>,
-    pair: &'r Pair,
-    part: f64,
-}
-
-fn pack_in_order(
-    round: &Round<'_>,
-    mut chosen: Vec<Chosen<'_, '_>>,
-    size: impl Fn(&Chosen<'_, '_>) -> (f64, f64),
-) -> Draft {
-    chosen.sort_by(|a, b| {
-        let (a, b) = (size(a), size(b));
-        b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1))
-    });
-    let mut draft = Draft::empty(round);
-    let mut room = Room::new(round);
-    for one in chosen {
-        // Even where the first job on a machine seems to cost more than to wait:
-        // the program knows who shares it.
-        let want = one.ask.want(one.pair);
-        if let Some(fit) = room.fit(&want)
-            && let Some(seat) = draft.seats.get_mut(one.at)
-        {
-            *seat = Some(Seat { pair: one.index, targets: room.take(&want, &fit) });
-        }
-    }
-    fill(round, &mut room, &mut draft);
-    draft
 }
 
 /// Jobs that are explained at a time.
@@ -324,25 +244,28 @@ fn finish(round: &Round<'_>, draft: &Draft, method: Method) -> Plan {
     let mut room = Room::of(round, draft);
     let empty = Room::new(round);
     let mut plan = Plan { method, ..Plan::empty() };
-    let seated: Vec<_> = round.asks.iter().zip(&draft.seats).collect();
-    let parts = in_chunks(&seated, EXPLAINED, |_, seated| {
+    let assigned: Vec<_> = round.demands.iter().zip(&draft.assignments).collect();
+    let parts = in_chunks(&assigned, EXPLAINED, |_, assigned| {
         let (mut placements, mut waits) = (Vec::new(), Vec::new());
         // Like jobs wait for like reasons, unless one has room of its own.
         let mut last: Option<(usize, WaitReason)> = None;
-        for (ask, seat) in seated {
-            let class = round.twins.class_of(ask.number);
+        for (demand, assignment) in assigned {
+            let class = round.identical.class_of(demand.number);
             let alike = last
                 .as_ref()
-                .filter(|(of, _)| *of == class && round.reserved.of(ask.number).is_none());
-            match seat.as_ref().and_then(|seat| placement(round, &room, ask, seat)) {
+                .filter(|(of, _)| *of == class && round.reserved.of(demand.number).is_none());
+            match assignment
+                .as_ref()
+                .and_then(|assignment| placement(round, &room, demand, assignment))
+            {
                 Some(placement) => placements.push(placement),
                 None => {
                     let known = alike.map(|(_, reason)| reason.clone());
-                    let why = known.unwrap_or_else(|| wait_reason(round, &room, &empty, ask));
-                    if round.reserved.of(ask.number).is_none() {
+                    let why = known.unwrap_or_else(|| wait_reason(round, &room, &empty, demand));
+                    if round.reserved.of(demand.number).is_none() {
                         last = Some((class, why.clone()));
                     }
-                    waits.push((ask.job.id, why));
+                    waits.push((demand.job.id, why));
                 }
             }
         }
@@ -358,33 +281,37 @@ fn finish(round: &Round<'_>, draft: &Draft, method: Method) -> Plan {
     plan
 }
 
-fn listing_of<'r, 'a>(round: &'r Round<'a>, ask: &Ask<'_>, seat: &Seat) -> Option<&'r Listing<'a>> {
-    round.market.listings.get(ask.pairs.get(seat.pair)?.listing())
+fn listing_of<'r, 'a>(
+    round: &'r Round<'a>,
+    demand: &JobDemand<'_>,
+    assignment: &Assignment,
+) -> Option<&'r Listing<'a>> {
+    round.market.listings.get(demand.candidates.get(assignment.candidate)?.listing())
 }
 
 pub(crate) fn placement(
     round: &Round<'_>,
     room: &Room<'_, '_>,
-    ask: &Ask<'_>,
-    seat: &Seat,
+    demand: &JobDemand<'_>,
+    assignment: &Assignment,
 ) -> Option<Placement> {
-    let pair = ask.pairs.get(seat.pair)?;
+    let candidate = demand.candidates.get(assignment.candidate)?;
     Some(Placement {
-        job: ask.job.id,
-        offer: listing_of(round, ask, seat)?.offer.key.clone(),
-        share: ask.share(pair),
-        targets: seat.targets.clone(),
-        why: why(round, room, ask, pair, &seat.targets)?,
+        job: demand.job.id,
+        offer: listing_of(round, demand, assignment)?.offer.key.clone(),
+        share: demand.share(candidate),
+        targets: assignment.targets.clone(),
+        why: why(round, room, demand, candidate, &assignment.targets)?,
     })
 }
 
-/// As many machines of each offer as the seats name.
+/// As many machines of each offer as the assignments name.
 pub(crate) fn purchases(round: &Round<'_>, draft: &Draft) -> BTreeMap<OfferKey, u32> {
     let mut purchases: BTreeMap<&OfferKey, u32> = BTreeMap::new();
-    for (ask, seat) in round.asks.iter().zip(&draft.seats) {
-        let Some(seat) = seat else { continue };
-        let Some(listing) = listing_of(round, ask, seat) else { continue };
-        for target in &seat.targets {
+    for (demand, assignment) in round.demands.iter().zip(&draft.assignments) {
+        let Some(assignment) = assignment else { continue };
+        let Some(listing) = listing_of(round, demand, assignment) else { continue };
+        for target in &assignment.targets {
             if let Target::New(index) = target {
                 let bought = purchases.entry(&listing.offer.key).or_insert(0);
                 *bought = (*bought).max(index.saturating_add(1));

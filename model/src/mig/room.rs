@@ -9,8 +9,7 @@
 //! with every layout.
 
 use super::MigLayout;
-use crate::gpu::MigProfile;
-use crate::resources::GPU_UNITS;
+use crate::gpu::{GPU_UNITS, MigProfile};
 
 /// How many measures [`measures_of`] takes of a slice.
 pub const MEASURES: usize = 9;

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{GPU_UNITS, GpuSeat, NodeShape, Share, memory_units};
-use crate::gpu::MigProfile;
+use super::{GpuSeat, NodeShape, Share, memory_units};
+use crate::gpu::{GPU_UNITS, MigProfile};
 use crate::mig::{MEASURES, MigLayout, SliceRoom};
 use crate::sharing::SoftSharing;
 

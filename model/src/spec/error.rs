@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::tree::Node;
+use super::tree::{MAX_DEPTH, Node, Step};
 
 /// A document that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,13 +20,6 @@ pub struct SpecError {
 
 fn prefix(field: &str) -> String {
     if field.is_empty() { String::new() } else { format!("{field}: ") }
-}
-
-/// One step from a value down to one of its parts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
 }
 
 /// An error on its way out: each level that it passes adds its step.
@@ -71,6 +64,15 @@ impl Problem {
             location: self.location.or_else(|| tree.and_then(|tree| tree.locate(&path))),
         }
     }
+}
+
+/// Refuses the second of two equal keys.
+pub(super) fn duplicate_key(key: &str) -> Problem {
+    Problem::new("duplicate_key", "is given twice; keep one of them").key(key)
+}
+
+pub(super) fn too_deep() -> Problem {
+    Problem::new("too_deep", format!("nested more than {MAX_DEPTH} levels deep"))
 }
 
 /// Adds the name of the field that a result belongs to.

@@ -7,8 +7,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
-use super::error::Problem;
-use super::tree::{Entry, MAX_DEPTH, Node, Value, duplicate_key, too_deep};
+use super::error::{Problem, duplicate_key, too_deep};
+use super::tree::{Entry, MAX_DEPTH, Node, Value};
 
 /// Reads exactly one value.
 pub(super) fn read(text: &str) -> Result<Node, Problem> {

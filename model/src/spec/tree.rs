@@ -1,14 +1,19 @@
 //! A document as a tree, the same for YAML and JSON: scalars keep their text,
 //! so that no number passes through a float, and nodes keep their place.
 
-use super::error::{Problem, Step};
-
 /// Line and column, from 1.
 pub(super) type Location = (u32, u32);
 
 /// How deep a document may nest. The specification needs 6; the limit keeps
 /// `[[[[...` cheap to refuse.
 pub(super) const MAX_DEPTH: usize = 16;
+
+/// One step from a value down to one of its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Key(String),
+    Index(usize),
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Node {
@@ -96,13 +101,4 @@ impl Node {
             _ => None,
         }
     }
-}
-
-/// Refuses the second of two equal keys.
-pub(super) fn duplicate_key(key: &str) -> Problem {
-    Problem::new("duplicate_key", "is given twice; keep one of them").key(key)
-}
-
-pub(super) fn too_deep() -> Problem {
-    Problem::new("too_deep", format!("nested more than {MAX_DEPTH} levels deep"))
 }

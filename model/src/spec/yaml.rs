@@ -7,8 +7,8 @@ use serde_saphyr::granit_parser::{
     self, ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput,
 };
 
-use super::error::{Problem, Under};
-use super::tree::{Entry, Location, MAX_DEPTH, Node, Value, Weight, duplicate_key, too_deep};
+use super::error::{Problem, Under, duplicate_key, too_deep};
+use super::tree::{Entry, Location, MAX_DEPTH, Node, Value, Weight};
 
 /// What all aliases of a document together may copy. An alias bomb of 342
 /// bytes stands for a billion nodes.

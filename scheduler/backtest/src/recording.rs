@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use spotwise_solver::replay::{Market, Quote, Zone};
+use spotwise_solver::replay::{RecordedMarket, RecordedStep, RecordedZone};
 
 use super::error::BacktestError;
 use super::index::{Entry, read_entry};
@@ -43,7 +43,7 @@ pub fn read_market(
     history: Option<&Source>,
     instance_type: &str,
     zones: &[String],
-) -> Result<Market, BacktestError> {
+) -> Result<RecordedMarket, BacktestError> {
     let recording = Recording::read(source, instance_type)?;
     let on_demand = recording.on_demand(instance_type)?;
     let earlier = history.map(|history| Recording::read(history, instance_type)).transpose()?;
@@ -56,9 +56,9 @@ pub fn read_market(
         let before = quotes.len();
         let last = quotes.last().map_or(on_demand, |quote| quote.price_micros);
         quotes.extend(recording.own(&name, last));
-        Zone { name, before, quotes }
+        RecordedZone { name, before, quotes }
     });
-    Market::new(step, recording.entry.steps, on_demand, zones.collect())
+    RecordedMarket::new(step, recording.entry.steps, on_demand, zones.collect())
         .map_err(|source| BacktestError::Market { market: recording.name.clone(), source })
 }
 
@@ -113,7 +113,7 @@ impl Recording {
     }
 
     /// A zone in its own steps; `last` is its price where none is known yet.
-    fn own(&self, zone: &str, last: i64) -> Vec<Quote> {
+    fn own(&self, zone: &str, last: i64) -> Vec<RecordedStep> {
         let step = u64::from(self.entry.step_seconds);
         let times = (0..self.entry.steps as u64).map(|at| at * step);
         self.sample(zone, times, self.entry.nodes_requested, last)
@@ -122,7 +122,7 @@ impl Recording {
     /// A zone in steps of `step` seconds that end with this recording; none
     /// where it is not recorded. A recording that asked for fewer machines than
     /// `nodes` counts as soon as it got what it asked for.
-    fn before(&self, zone: &str, step: u32, nodes: u32) -> Vec<Quote> {
+    fn before(&self, zone: &str, step: u32, nodes: u32) -> Vec<RecordedStep> {
         let Some(first) = self.zones.get(zone).and_then(|readings| readings.first()) else {
             return Vec::new();
         };
@@ -141,7 +141,7 @@ impl Recording {
         times: impl Iterator<Item = u64>,
         nodes: u32,
         mut price_micros: i64,
-    ) -> Vec<Quote> {
+    ) -> Vec<RecordedStep> {
         let none = Vec::new();
         let mut readings = self.zones.get(zone).unwrap_or(&none).iter().peekable();
         let mut available = false;
@@ -150,7 +150,7 @@ impl Recording {
                 available = reading.available >= nodes;
                 price_micros = reading.price_micros.unwrap_or(price_micros);
             }
-            Quote { available, price_micros }
+            RecordedStep { available, price_micros }
         });
         quotes.collect()
     }

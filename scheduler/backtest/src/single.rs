@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use spotwise_solver::replay::{
-    Job, Market, OPTIMAL, Outcome, Place, Scripted, optimal, policy, simulate,
+    Job, JobLocation, OPTIMAL, Outcome, RecordedMarket, Scripted, optimal, policy, simulate,
 };
 
 use super::error::BacktestError;
@@ -62,7 +62,7 @@ pub struct Row {
     pub moves: u32,
     /// Where it was in each step until it was done, where that is kept.
     #[serde(skip)]
-    pub choices: Vec<Place>,
+    pub choices: Vec<JobLocation>,
 }
 
 /// What came of it.
@@ -70,7 +70,7 @@ pub struct Row {
 pub struct Report {
     /// By factor, window and policy, each in the order asked for.
     pub rows: Vec<Row>,
-    /// The zones that [`Place::Spot`] counts.
+    /// The zones that [`JobLocation::Spot`] counts.
     pub zones: Vec<String>,
 }
 
@@ -115,7 +115,7 @@ pub fn run(
 /// One policy, from one step of a market on.
 pub fn outcome(
     name: &str,
-    market: &Market,
+    market: &RecordedMarket,
     job: &Job,
     start: usize,
 ) -> Result<Outcome, BacktestError> {
@@ -149,9 +149,9 @@ fn decisions(mut to: impl Write, report: &Report) -> std::io::Result<()> {
     for row in &report.rows {
         for (step, choice) in row.choices.iter().enumerate() {
             let choice = match choice {
-                Place::Idle => "idle",
-                Place::OnDemand => "on-demand",
-                Place::Spot(zone) => report.zones.get(*zone).map_or("", String::as_str),
+                JobLocation::Idle => "idle",
+                JobLocation::OnDemand => "on-demand",
+                JobLocation::Spot(zone) => report.zones.get(*zone).map_or("", String::as_str),
             };
             let Row { deadline_factor, start_step, policy, .. } = row;
             writeln!(to, "{deadline_factor},{start_step},{policy},{step},{choice}")?;
@@ -189,7 +189,7 @@ fn once<T: PartialEq + ToString>(what: &'static str, values: &[T]) -> Result<(),
     }
 }
 
-fn jobs(options: &Options, market: &Market) -> Result<Vec<(f64, Job)>, BacktestError> {
+fn jobs(options: &Options, market: &RecordedMarket) -> Result<Vec<(f64, Job)>, BacktestError> {
     let changeover = options.changeover.as_secs_f64();
     let jobs = options.deadline_factors.iter().map(|factor| {
         Ok((*factor, Job::new(options.hours, *factor, changeover, market.step_seconds())?))

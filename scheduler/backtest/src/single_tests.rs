@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use spotwise_solver::replay::{PUBLISHED, Quote};
+use spotwise_solver::replay::{PUBLISHED, RecordedStep};
 
 use super::*;
 
@@ -100,7 +100,7 @@ fn an_earlier_recording_comes_in_the_steps_of_the_market() {
     let zone = |name: &str| market.zones().iter().find(|zone| zone.name == name).unwrap();
     // 2,400 s at 300 s are four steps of 600 s; its zone c is not in the market.
     assert_eq!((zone("a").before, zone("b").before, market.zones().len()), (4, 0, 2));
-    let quote = |available, price_micros| Quote { available, price_micros };
+    let quote = |available, price_micros| RecordedStep { available, price_micros };
     assert_eq!(
         zone("a").quotes[..5],
         [

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::check;
-use crate::fixture::{HOUR, at, input, job, on_demand, running, spec, spot};
-use crate::properties::any_round;
+use crate::tests::fixture::{HOUR, at, input, job, on_demand, running, spec, spot};
+use crate::tests::properties::any_round;
 
 fn place_of(plan: &Plan, job: u64) -> Option<CapacityType> {
     let placement = plan.placements.iter().find(|placement| placement.job.0 == job)?;

@@ -5,7 +5,7 @@ use spotwise_model::id::PoolName;
 use spotwise_model::time::after;
 use spotwise_model::{JobId, WaitReason};
 
-use crate::fixture::{HOUR, at, input, instance, job, on_demand, spec, spot};
+use crate::tests::fixture::{HOUR, at, input, instance, job, on_demand, spec, spot};
 use crate::{Guide, PlanInput, PlanJob, PoolLimit, check, fill, plan};
 
 fn tiny(id: u64) -> PlanJob {

@@ -1,21 +1,14 @@
-//! Slices of GPUs (MIG): where the next one goes, and which layouts are worth a
-//! repartition.
+//! Slices of GPUs (MIG): what each layout is worth.
 //!
 //! [`Geometry`] holds every layout of one GPU and the ways between them;
 //! [`Demand`] learns which profiles are asked for; [`Outlook`] says what each
-//! layout is worth under a demand, and [`Worth`] keeps that for whoever gives
-//! slices their seats; [`Placer`] chooses GPU and start; and
-//! [`repack()`] says which GPUs to lay out anew, where a repartition closes its
-//! GPU until it is idle and for as long as it takes.
+//! layout is worth under a demand, and [`LayoutLosses`] keeps that for whoever gives
+//! slices their seats.
 
 mod geometry;
+mod layout_losses;
 mod outlook;
-mod place;
-mod repack;
-mod worth;
 
 pub use geometry::{Geometry, PerProfile, State};
+pub use layout_losses::LayoutLosses;
 pub use outlook::{Demand, Outlook};
-pub use place::{Placer, Rule, Spot};
-pub use repack::{Repack, Repacked, Repartition, Sliced, repack};
-pub use worth::Worth;

@@ -6,8 +6,7 @@
 //! (`losses`) say how much more compute is lost, in all time to come, from a
 //! layout than from an empty GPU. They are summed over GPUs, which is one step of policy
 //! improvement on splitting the stream evenly (Ott and Krishnan, "Separable
-//! routing", 1992). Even splitting does not see that a place matters less where
-//! other GPUs have the same; `scarcity` adds that for the fleet as a whole.
+//! routing", 1992).
 
 use spotwise_model::gpu::{MIG_COMPUTE_SLICES, MigProfile};
 
@@ -18,12 +17,6 @@ const PRIOR_REQUESTS: f64 = 12.0;
 /// Beyond this weight all counts are halved, so that the mix follows the last
 /// few thousand requests.
 const MEMORY_REQUESTS: f64 = 8_192.0;
-/// Weight of one more place somewhere in the fleet, in lost compute slices.
-/// Chosen once on the mixes mid, uniform and small, on other seeds than the
-/// benchmark's; 1 to 10 differ by 0.2 points.
-const SCARCITY: f64 = 3.0;
-/// Places of a profile after which one more is worth 1/e of the first.
-const SCARCITY_PLACES: f64 = 4.0;
 /// Sweeps of value iteration, and the change at which they stop.
 const SWEEPS: usize = 3_000;
 const SETTLED: f64 = 1e-6;
@@ -66,8 +59,6 @@ impl Demand {
 #[derive(Clone, Debug)]
 pub struct Outlook {
     losses: Vec<f64>,
-    /// Lost compute slices a request, were none of a profile to fit.
-    stakes: PerProfile<f64>,
 }
 
 impl Outlook {
@@ -75,8 +66,7 @@ impl Outlook {
     /// about 0.1 s.
     pub fn new(geometry: &Geometry, demand: &Demand) -> Self {
         let mix = demand.mix();
-        let stakes = PerProfile::of(|p| mix.get(p) * f64::from(p.compute_slices()));
-        let mean: f64 = stakes.0.iter().sum();
+        let mean: f64 = mix.iter().map(|(p, share)| share * f64::from(p.compute_slices())).sum();
         let rates = PerProfile(mix.0.map(|share| share * f64::from(MIG_COMPUTE_SLICES) / mean));
         let mut losses = vec![0.0; geometry.states().count()];
         for _ in 0..SWEEPS {
@@ -87,35 +77,13 @@ impl Outlook {
                 break;
             }
         }
-        Self { losses, stakes }
+        Self { losses }
     }
 
     /// Compute slices x lifetimes that will be lost from a layout, beyond those
     /// from an empty GPU.
     pub fn loss(&self, state: State) -> f64 {
         self.losses.get(state.index()).copied().unwrap_or(0.0)
-    }
-
-    /// How much worse the fleet's room gets when one GPU goes from a layout to
-    /// another; `places` is how many more of each profile the fleet holds.
-    pub(super) fn scarcity(
-        &self,
-        geometry: &Geometry,
-        places: &PerProfile<u32>,
-        from: State,
-        to: State,
-    ) -> f64 {
-        let of = |(profile, stake): (MigProfile, &f64)| {
-            let gone =
-                geometry.most_more(from, profile).saturating_sub(geometry.most_more(to, profile));
-            if gone == 0 || *stake == 0.0 {
-                return 0.0;
-            }
-            let places = *places.get(profile);
-            let worth = |n: u32| (-f64::from(n) / SCARCITY_PLACES).exp();
-            stake * (worth(places.saturating_sub(gone)) - worth(places))
-        };
-        SCARCITY * self.stakes.iter().map(of).sum::<f64>()
     }
 }
 

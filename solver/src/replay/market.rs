@@ -2,7 +2,7 @@
 
 /// A zone during a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quote {
+pub struct RecordedStep {
     /// Whether as many machines as the job needs can be had, and kept.
     pub available: bool,
     /// Micro-dollars an hour for them; the last one known while there are none.
@@ -11,23 +11,23 @@ pub struct Quote {
 
 /// One zone of a market.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Zone {
+pub struct RecordedZone {
     /// Its name.
     pub name: String,
     /// How many of `quotes` lie before the market begins: an earlier recording,
     /// in the market's steps.
     pub before: usize,
     /// One a step, oldest first.
-    pub quotes: Vec<Quote>,
+    pub quotes: Vec<RecordedStep>,
 }
 
 /// A recorded market of one machine type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Market {
+pub struct RecordedMarket {
     step_seconds: u32,
     steps: usize,
     on_demand_micros: i64,
-    zones: Vec<Zone>,
+    zones: Vec<RecordedZone>,
 }
 
 /// A market that cannot be.
@@ -66,13 +66,13 @@ pub enum MarketError {
     },
 }
 
-impl Market {
+impl RecordedMarket {
     /// A market of `steps` steps.
     pub fn new(
         step_seconds: u32,
         steps: usize,
         on_demand_micros: i64,
-        zones: Vec<Zone>,
+        zones: Vec<RecordedZone>,
     ) -> Result<Self, MarketError> {
         if step_seconds == 0 {
             return Err(MarketError::NoStep);
@@ -116,12 +116,12 @@ impl Market {
     }
 
     /// The zones, in the order in which ties are broken.
-    pub fn zones(&self) -> &[Zone] {
+    pub fn zones(&self) -> &[RecordedZone] {
         &self.zones
     }
 
     /// A zone during a step of the market; none outside of it.
-    pub fn quote(&self, zone: usize, step: usize) -> Option<Quote> {
+    pub fn quote(&self, zone: usize, step: usize) -> Option<RecordedStep> {
         let zone = self.zones.get(zone)?;
         zone.quotes.get(zone.before.checked_add(step)?).copied()
     }
@@ -132,7 +132,7 @@ impl Market {
     }
 
     /// Everything known of a zone up to and including a step of the market.
-    pub(super) fn up_to(&self, zone: usize, step: usize) -> &[Quote] {
+    pub(super) fn up_to(&self, zone: usize, step: usize) -> &[RecordedStep] {
         let Some(zone) = self.zones.get(zone) else { return &[] };
         let end = zone.before.saturating_add(step).saturating_add(1).min(zone.quotes.len());
         zone.quotes.get(..end).unwrap_or(&[])

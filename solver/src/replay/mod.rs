@@ -13,6 +13,8 @@
 mod job;
 mod market;
 mod optimal;
+mod place;
+mod policy;
 mod published;
 mod simulate;
 mod spotwise;
@@ -22,33 +24,14 @@ mod view;
 mod tests;
 
 pub use job::{FIFTHS, Job, JobError};
-pub use market::{Market, MarketError, Quote, Zone};
+pub use market::{MarketError, RecordedMarket, RecordedStep, RecordedZone};
 pub use optimal::{OptimalError, optimal};
+pub use place::JobLocation;
+pub use policy::Policy;
 pub use published::{Greedy, OnDemand, UniformProgress};
 pub use simulate::{Outcome, Scripted, simulate};
 pub use spotwise::Spotwise;
 pub use view::View;
-
-/// Where a job is, and what a policy chooses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
-    /// Nowhere: nothing is paid, nothing is done.
-    Idle,
-    /// On a spot machine of the zone with this index.
-    Spot(usize),
-    /// On a machine that is not taken back.
-    OnDemand,
-}
-
-/// Chooses where a job is for the next step. A policy may remember what it has
-/// seen; it is made anew for every window.
-pub trait Policy {
-    /// As on the command line.
-    fn name(&self) -> &'static str;
-    /// Where the job is during the step that begins now. A spot machine that is
-    /// not available counts as [`Place::Idle`].
-    fn choose(&mut self, view: &View<'_>) -> Place;
-}
 
 /// The exact optimum knows the future: it is no [`Policy`], and made by
 /// [`optimal`].

@@ -6,7 +6,9 @@
 //! does not ask for; no cheapest way does that, since not to have started is as
 //! good for the job and costs less.
 
-use super::{FIFTHS, Job, Market, Place};
+use super::job::{FIFTHS, Job};
+use super::market::RecordedMarket;
+use super::place::JobLocation;
 
 /// More than any cost, and far from overflow.
 const NEVER: i64 = i64::MAX / 4;
@@ -38,17 +40,21 @@ pub enum OptimalError {
 
 /// The choices that cost least, one a step from `start` on. Where the deadline
 /// cannot be met at all: on demand throughout, which is done first.
-pub fn optimal(market: &Market, job: &Job, start: usize) -> Result<Vec<Place>, OptimalError> {
+pub fn optimal(
+    market: &RecordedMarket,
+    job: &Job,
+    start: usize,
+) -> Result<Vec<JobLocation>, OptimalError> {
     let program = Program::new(market, job, start)?;
     let (table, least) = program.solve();
     if least >= NEVER {
-        return Ok(vec![Place::OnDemand; job.deadline]);
+        return Ok(vec![JobLocation::OnDemand; job.deadline]);
     }
     Ok(program.follow(&table))
 }
 
 struct Program<'a> {
-    market: &'a Market,
+    market: &'a RecordedMarket,
     job: &'a Job,
     start: usize,
     work: usize,
@@ -71,7 +77,7 @@ struct Decisions {
 type Costs = Vec<i64>;
 
 impl<'a> Program<'a> {
-    fn new(market: &'a Market, job: &'a Job, start: usize) -> Result<Self, OptimalError> {
+    fn new(market: &'a RecordedMarket, job: &'a Job, start: usize) -> Result<Self, OptimalError> {
         let zones = market.zones().len();
         if zones > MOST_ZONES {
             return Err(OptimalError::TooManyZones { zones });
@@ -166,7 +172,7 @@ impl<'a> Program<'a> {
     }
 
     /// The way through the table.
-    fn follow(&self, table: &[Decisions]) -> Vec<Place> {
+    fn follow(&self, table: &[Decisions]) -> Vec<JobLocation> {
         let mut choices = Vec::new();
         let mut left = self.work;
         let mut on: Option<usize> = None;
@@ -186,9 +192,9 @@ impl<'a> Program<'a> {
                 left = left.saturating_sub(FIFTHS as usize);
             }
             choices.push(match on {
-                None => Place::Idle,
-                Some(machine) if machine + 1 == self.machines => Place::OnDemand,
-                Some(zone) => Place::Spot(zone),
+                None => JobLocation::Idle,
+                Some(machine) if machine + 1 == self.machines => JobLocation::OnDemand,
+                Some(zone) => JobLocation::Spot(zone),
             });
         }
         choices

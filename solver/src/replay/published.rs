@@ -2,7 +2,10 @@
 //! by choice; when idle and two more starts just fit, the job goes on demand to
 //! the end (the safety net); then [`View::last_check`].
 
-use super::{FIFTHS, Place, Policy, View};
+use super::job::FIFTHS;
+use super::place::JobLocation;
+use super::policy::Policy;
+use super::view::View;
 
 /// On demand until done.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,8 +30,8 @@ impl Policy for OnDemand {
         "on-demand"
     }
 
-    fn choose(&mut self, _: &View<'_>) -> Place {
-        Place::OnDemand
+    fn choose(&mut self, _: &View<'_>) -> JobLocation {
+        JobLocation::OnDemand
     }
 }
 
@@ -37,12 +40,14 @@ impl Policy for Greedy {
         "greedy"
     }
 
-    fn choose(&mut self, view: &View<'_>) -> Place {
+    fn choose(&mut self, view: &View<'_>) -> JobLocation {
         self.to_the_end |= needs_net(view);
         let choice = match view.on {
-            _ if self.to_the_end => Place::OnDemand,
-            Place::Spot(zone) => Place::Spot(zone),
-            Place::Idle | Place::OnDemand => cheapest(view).unwrap_or(Place::Idle),
+            _ if self.to_the_end => JobLocation::OnDemand,
+            JobLocation::Spot(zone) => JobLocation::Spot(zone),
+            JobLocation::Idle | JobLocation::OnDemand => {
+                cheapest(view).unwrap_or(JobLocation::Idle)
+            }
         };
         view.last_check(choice)
     }
@@ -53,17 +58,19 @@ impl Policy for UniformProgress {
         "uniform-progress"
     }
 
-    fn choose(&mut self, view: &View<'_>) -> Place {
+    fn choose(&mut self, view: &View<'_>) -> JobLocation {
         self.to_the_end |= needs_net(view);
         let choice = match view.on {
-            _ if self.to_the_end => Place::OnDemand,
-            Place::Spot(zone) => Place::Spot(zone),
-            Place::Idle => {
-                cheapest(view).unwrap_or(if behind(view) { Place::OnDemand } else { Place::Idle })
-            }
-            Place::OnDemand if view.is_tight(2 * view.changeover) => Place::OnDemand,
-            Place::OnDemand => {
-                cheapest(view).filter(|_| ahead_by_two(view)).unwrap_or(Place::OnDemand)
+            _ if self.to_the_end => JobLocation::OnDemand,
+            JobLocation::Spot(zone) => JobLocation::Spot(zone),
+            JobLocation::Idle => cheapest(view).unwrap_or(if behind(view) {
+                JobLocation::OnDemand
+            } else {
+                JobLocation::Idle
+            }),
+            JobLocation::OnDemand if view.is_tight(2 * view.changeover) => JobLocation::OnDemand,
+            JobLocation::OnDemand => {
+                cheapest(view).filter(|_| ahead_by_two(view)).unwrap_or(JobLocation::OnDemand)
             }
         };
         view.last_check(choice)
@@ -71,11 +78,11 @@ impl Policy for UniformProgress {
 }
 
 fn needs_net(view: &View<'_>) -> bool {
-    view.on == Place::Idle && view.is_tight(2 * view.changeover)
+    view.on == JobLocation::Idle && view.is_tight(2 * view.changeover)
 }
 
-fn cheapest(view: &View<'_>) -> Option<Place> {
-    view.cheapest_spot().map(|(zone, _)| Place::Spot(zone))
+fn cheapest(view: &View<'_>) -> Option<JobLocation> {
+    view.cheapest_spot().map(|(zone, _)| JobLocation::Spot(zone))
 }
 
 /// The work done, and what the pace of the deadline asks for after `extra`

@@ -1,7 +1,11 @@
 //! What a policy pays for one job from one step of a market on.
 
-use super::view::Standing;
-use super::{FIFTHS, Job, Market, Place, Policy, View};
+use super::job::{FIFTHS, Job};
+use super::market::RecordedMarket;
+use super::place::JobLocation;
+use super::policy::Policy;
+use super::view::StepState;
+use super::view::View;
 
 /// How a job went.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +21,17 @@ pub struct Outcome {
     /// How often it left a machine for another by choice.
     pub moves: u32,
     /// Where it was in each step until it was done.
-    pub choices: Vec<Place>,
+    pub choices: Vec<JobLocation>,
 }
 
 /// Runs one job that begins with step `start` of the market. After its deadline
 /// a job goes on demand until it is done.
-pub fn simulate(market: &Market, job: &Job, start: usize, policy: &mut dyn Policy) -> Outcome {
+pub fn simulate(
+    market: &RecordedMarket,
+    job: &Job,
+    start: usize,
+    policy: &mut dyn Policy,
+) -> Outcome {
     let mut outcome = Outcome {
         hourly_micros: 0,
         cost_fraction: 0.0,
@@ -31,22 +40,23 @@ pub fn simulate(market: &Market, job: &Job, start: usize, policy: &mut dyn Polic
         moves: 0,
         choices: Vec::new(),
     };
-    let mut now = Standing { step: 0, work_left: job.work, changeover_left: 0, on: Place::Idle };
+    let mut now =
+        StepState { step: 0, work_left: job.work, changeover_left: 0, on: JobLocation::Idle };
     while now.work_left > 0 {
         let at = start.saturating_add(now.step);
         if price(market, now.on, at).is_none() {
             outcome.interruptions = outcome.interruptions.saturating_add(1);
-            now = Standing { on: Place::Idle, changeover_left: 0, ..now };
+            now = StepState { on: JobLocation::Idle, changeover_left: 0, ..now };
         }
         let overdue = now.step >= job.deadline;
         let choice = if overdue {
-            Place::OnDemand
+            JobLocation::OnDemand
         } else {
             policy.choose(&View::new(market, start, job, now))
         };
         let (choice, paid) = match price(market, choice, at) {
             Some(price) => (choice, price),
-            None => (Place::Idle, 0),
+            None => (JobLocation::Idle, 0),
         };
         outcome.missed |= overdue;
         outcome.moves += u32::from(is_move(now.on, choice));
@@ -59,29 +69,29 @@ pub fn simulate(market: &Market, job: &Job, start: usize, policy: &mut dyn Polic
     outcome
 }
 
-/// The price of being at a place during a step; none where that cannot be.
-fn price(market: &Market, place: Place, at: usize) -> Option<i64> {
+/// The price of being at a place during a step; `None` if that cannot be.
+fn price(market: &RecordedMarket, place: JobLocation, at: usize) -> Option<i64> {
     match place {
-        Place::Idle => Some(0),
-        Place::OnDemand => Some(market.on_demand_micros()),
-        Place::Spot(zone) => market.price_if_available(zone, at),
+        JobLocation::Idle => Some(0),
+        JobLocation::OnDemand => Some(market.on_demand_micros()),
+        JobLocation::Spot(zone) => market.price_if_available(zone, at),
     }
 }
 
-fn is_move(from: Place, to: Place) -> bool {
-    from != to && from != Place::Idle && to != Place::Idle
+fn is_move(from: JobLocation, to: JobLocation) -> bool {
+    from != to && from != JobLocation::Idle && to != JobLocation::Idle
 }
 
 /// One step at `choice`.
-fn advance(now: Standing, choice: Place, changeover: u64) -> Standing {
+fn advance(now: StepState, choice: JobLocation, changeover: u64) -> StepState {
     let before = match choice {
-        Place::Idle => 0,
+        JobLocation::Idle => 0,
         same if same == now.on => now.changeover_left,
         _ => changeover,
     };
     let spent = before.min(FIFTHS);
-    let done = if choice == Place::Idle { 0 } else { FIFTHS - spent };
-    Standing {
+    let done = if choice == JobLocation::Idle { 0 } else { FIFTHS - spent };
+    StepState {
         step: now.step.saturating_add(1),
         work_left: now.work_left.saturating_sub(done),
         changeover_left: before - spent,
@@ -93,12 +103,12 @@ fn advance(now: Standing, choice: Place, changeover: u64) -> Standing {
 #[derive(Clone, Debug)]
 pub struct Scripted {
     name: &'static str,
-    choices: Vec<Place>,
+    choices: Vec<JobLocation>,
 }
 
 impl Scripted {
     /// One choice a step.
-    pub fn new(name: &'static str, choices: Vec<Place>) -> Self {
+    pub fn new(name: &'static str, choices: Vec<JobLocation>) -> Self {
         Self { name, choices }
     }
 }
@@ -108,7 +118,7 @@ impl Policy for Scripted {
         self.name
     }
 
-    fn choose(&mut self, view: &View<'_>) -> Place {
-        self.choices.get(view.step).copied().unwrap_or(Place::Idle)
+    fn choose(&mut self, view: &View<'_>) -> JobLocation {
+        self.choices.get(view.step).copied().unwrap_or(JobLocation::Idle)
     }
 }

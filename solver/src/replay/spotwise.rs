@@ -1,13 +1,18 @@
 //! Our policy: the least expected dollars of a decision process that learns the
 //! hazards of the zones as it goes.
 
-use super::{FIFTHS, Place, Policy, View};
-use crate::horizon::{Horizon, On, Stand, Terms, Zone, ZoneNow, age, regions};
+use super::job::FIFTHS;
+use super::place::JobLocation;
+use super::policy::Policy;
+use super::view::View;
+use crate::spot::horizon::{
+    Horizon, HorizonTerms, JobPosition, ObservedZone, On, ZoneNow, age, regions,
+};
 
 /// Hazards are fitted and the table is solved again after so many hours.
 const REFIT_HOURS: f64 = 3.0;
 
-/// Chooses the way with the least expected dollars ([`crate::horizon`]).
+/// Chooses the way with the least expected dollars ([`crate::spot::horizon`]).
 #[derive(Clone, Debug, Default)]
 pub struct Spotwise {
     horizon: Option<Horizon>,
@@ -20,36 +25,36 @@ impl Policy for Spotwise {
         "spotwise"
     }
 
-    fn choose(&mut self, view: &View<'_>) -> Place {
+    fn choose(&mut self, view: &View<'_>) -> JobLocation {
         self.watch(view);
-        let stand = stand(view);
+        let position = position(view);
         let now = self.seen.iter().map(Vec::len).max().unwrap_or(0);
         let horizon = match self.horizon.take() {
             Some(horizon) if horizon.hours_old(now) < REFIT_HOURS => horizon,
-            _ => self.solve(view, stand.steps - stand.work),
+            _ => self.solve(view, position.steps - position.work),
         };
-        let best = horizon.at(self.zones_now(view), now).best(stand);
+        let best = horizon.at(self.zones_now(view), now).best(position);
         self.horizon = Some(horizon);
         let choice = match best {
-            On::Nothing => Place::Idle,
-            On::Spot(zone) => Place::Spot(zone),
-            On::OnDemand => Place::OnDemand,
+            On::Nothing => JobLocation::Idle,
+            On::Spot(zone) => JobLocation::Spot(zone),
+            On::OnDemand => JobLocation::OnDemand,
         };
-        if keeps_deadline(view, choice) { choice } else { Place::OnDemand }
+        if keeps_deadline(view, choice) { choice } else { JobLocation::OnDemand }
     }
 }
 
 impl Spotwise {
     fn solve(&self, view: &View<'_>, spare: f64) -> Horizon {
         let regions = regions((0..view.zones()).map(|zone| view.zone_name(zone)));
-        let zones: Vec<Zone<'_>> = self
+        let zones: Vec<ObservedZone<'_>> = self
             .seen
             .iter()
             .zip(regions)
             .enumerate()
-            .map(|(zone, (seen, region))| Zone { region, price: price(view, zone), seen })
+            .map(|(zone, (seen, region))| ObservedZone { region, price: price(view, zone), seen })
             .collect();
-        let terms = Terms {
+        let terms = HorizonTerms {
             step_seconds: f64::from(view.step_seconds()),
             on_demand: dollars_a_step(view, view.on_demand_micros()),
             changeover: view.changeover as f64 / FIFTHS as f64,
@@ -78,26 +83,26 @@ impl Spotwise {
 }
 
 /// Whether on-demand capacity still meets the deadline after a step there.
-fn keeps_deadline(view: &View<'_>, choice: Place) -> bool {
+fn keeps_deadline(view: &View<'_>, choice: JobLocation) -> bool {
     let changeover = if choice == view.on { view.changeover_left } else { view.changeover };
     let done = match choice {
-        Place::OnDemand => return true,
-        Place::Idle => 0,
-        Place::Spot(_) => FIFTHS.saturating_sub(changeover),
+        JobLocation::OnDemand => return true,
+        JobLocation::Idle => 0,
+        JobLocation::Spot(_) => FIFTHS.saturating_sub(changeover),
     };
     let left = view.work_left.saturating_sub(done);
     let steps = left.saturating_add(view.changeover).div_ceil(FIFTHS);
     left == 0 || steps < view.steps_left as u64
 }
 
-fn stand(view: &View<'_>) -> Stand {
+fn position(view: &View<'_>) -> JobPosition {
     let steps = |fifths: u64| fifths as f64 / FIFTHS as f64;
     let (on, changeover_left) = match view.on {
-        Place::Idle => (On::Nothing, 0),
-        Place::Spot(zone) => (On::Spot(zone), view.changeover_left),
-        Place::OnDemand => (On::OnDemand, view.changeover_left),
+        JobLocation::Idle => (On::Nothing, 0),
+        JobLocation::Spot(zone) => (On::Spot(zone), view.changeover_left),
+        JobLocation::OnDemand => (On::OnDemand, view.changeover_left),
     };
-    Stand {
+    JobPosition {
         steps: view.steps_left as f64,
         work: steps(view.work_left),
         changeover_left: steps(changeover_left),

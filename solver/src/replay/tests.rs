@@ -7,22 +7,22 @@ use super::*;
 
 const ON_DEMAND: i64 = 3_000_000;
 
-fn quote(price: i64) -> Quote {
-    Quote { available: price > 0, price_micros: price.abs() }
+fn quote(price: i64) -> RecordedStep {
+    RecordedStep { available: price > 0, price_micros: price.abs() }
 }
 
 /// A market of zones, each a price a step; 0 and below is not available.
-fn market(zones: &[&[i64]]) -> Market {
+fn market(zones: &[&[i64]]) -> RecordedMarket {
     let steps = zones.first().unwrap().len();
-    let zones = zones.iter().enumerate().map(|(at, prices)| Zone {
+    let zones = zones.iter().enumerate().map(|(at, prices)| RecordedZone {
         name: format!("z{at}"),
         before: 0,
         quotes: prices.iter().map(|price| quote(*price)).collect(),
     });
-    Market::new(600, steps, ON_DEMAND, zones.collect()).unwrap()
+    RecordedMarket::new(600, steps, ON_DEMAND, zones.collect()).unwrap()
 }
 
-fn run(name: &str, market: &Market, job: &Job) -> Outcome {
+fn run(name: &str, market: &RecordedMarket, job: &Job) -> Outcome {
     simulate(market, job, 0, policy(name).unwrap().as_mut())
 }
 
@@ -50,7 +50,7 @@ fn a_changeover_is_paid_and_makes_no_progress() {
     let job = Job { work: 10, changeover: 7, deadline: 12 };
     let greedy = run("greedy", &market, &job);
     // 17 fifths are four steps.
-    assert_eq!(greedy.choices, [Place::Spot(0); 4]);
+    assert_eq!(greedy.choices, [JobLocation::Spot(0); 4]);
     assert_eq!(greedy.hourly_micros, 4_000_000);
     assert!((greedy.cost_fraction - 4.0 / 6.0).abs() < 1e-12);
     assert_eq!((greedy.missed, greedy.interruptions, greedy.moves), (false, 0, 0));
@@ -61,7 +61,7 @@ fn what_is_taken_is_counted_and_starts_anew() {
     let market = market(&[&[1, 1, 0, 1, 1, 1, 1, 1, 1]]);
     let job = Job { work: 15, changeover: 5, deadline: 9 };
     let greedy = run("greedy", &market, &job);
-    let (idle, spot) = (Place::Idle, Place::Spot(0));
+    let (idle, spot) = (JobLocation::Idle, JobLocation::Spot(0));
     assert_eq!(greedy.choices, [spot, spot, idle, spot, spot, spot]);
     assert_eq!((greedy.interruptions, greedy.moves, greedy.hourly_micros), (1, 0, 5));
 }
@@ -72,8 +72,8 @@ fn the_safety_net_holds_to_the_end() {
     let job = Job { work: 25, changeover: 2, deadline: 9 };
     let greedy = run("greedy", &market, &job);
     // 29 fifths fill six steps: with six left the net holds, also beside a spot.
-    assert_eq!(greedy.choices.iter().filter(|c| **c == Place::Idle).count(), 3);
-    assert!(greedy.choices.iter().skip(3).all(|choice| *choice == Place::OnDemand));
+    assert_eq!(greedy.choices.iter().filter(|c| **c == JobLocation::Idle).count(), 3);
+    assert!(greedy.choices.iter().skip(3).all(|choice| *choice == JobLocation::OnDemand));
     assert!(!greedy.missed);
 }
 
@@ -86,9 +86,9 @@ fn uniform_progress_buys_its_pace_and_comes_back() {
     let uniform = run("uniform-progress", &market, &job);
     // On pace at the start, behind from then on, and ahead by two changeovers
     // some time later.
-    assert_eq!(uniform.choices[0], Place::Idle);
-    assert_eq!(uniform.choices[1], Place::OnDemand);
-    assert!(uniform.choices.contains(&Place::Spot(0)));
+    assert_eq!(uniform.choices[0], JobLocation::Idle);
+    assert_eq!(uniform.choices[1], JobLocation::OnDemand);
+    assert!(uniform.choices.contains(&JobLocation::Spot(0)));
     assert_eq!((uniform.missed, uniform.interruptions, uniform.moves), (false, 0, 1));
 }
 
@@ -99,33 +99,36 @@ fn an_impossible_deadline_is_missed_and_finished_on_demand() {
     for name in POLICIES {
         let outcome = run(name, &market, &job);
         assert!(outcome.missed, "{name}");
-        assert_eq!(outcome.choices, [Place::OnDemand; 5], "{name}");
+        assert_eq!(outcome.choices, [JobLocation::OnDemand; 5], "{name}");
     }
-    assert_eq!(optimal(&market, &job, 0).unwrap(), [Place::OnDemand; 4]);
+    assert_eq!(optimal(&market, &job, 0).unwrap(), [JobLocation::OnDemand; 4]);
 }
 
 #[test]
 fn a_choice_that_cannot_be_is_idle() {
     let market = market(&[&[0; 8]]);
     let job = Job { work: 5, changeover: 0, deadline: 6 };
-    let mut script = Scripted::new("by hand", vec![Place::Spot(0), Place::Spot(9)]);
+    let mut script = Scripted::new("by hand", vec![JobLocation::Spot(0), JobLocation::Spot(9)]);
     let outcome = simulate(&market, &job, 0, &mut script);
-    assert_eq!(outcome.choices, [[Place::Idle; 6].as_slice(), &[Place::OnDemand]].concat());
+    assert_eq!(
+        outcome.choices,
+        [[JobLocation::Idle; 6].as_slice(), &[JobLocation::OnDemand]].concat()
+    );
     assert!(outcome.missed);
 }
 
 #[test]
 fn wrong_markets_are_named() {
-    let zone = |name: &str, quotes| Zone { name: name.into(), before: 0, quotes };
+    let zone = |name: &str, quotes| RecordedZone { name: name.into(), before: 0, quotes };
     let one = || zone("a", vec![quote(1)]);
-    let made = |step, price, zones| Market::new(step, 1, price, zones).unwrap_err();
+    let made = |step, price, zones| RecordedMarket::new(step, 1, price, zones).unwrap_err();
     assert_eq!(made(0, 1, vec![one()]), MarketError::NoStep);
     assert_eq!(made(1, 0, vec![one()]), MarketError::NoOnDemandPrice);
     assert_eq!(made(1, 1, vec![]), MarketError::NoZone);
     assert_eq!(made(1, 1, vec![one(), one()]), MarketError::ZoneTwice { zone: "a".into() });
     let short = made(1, 1, vec![zone("a", vec![])]);
     assert_eq!(short, MarketError::WrongLength { zone: "a".into(), quotes: 0, steps: 1 });
-    let negative = zone("a", vec![Quote { available: true, price_micros: -1 }]);
+    let negative = zone("a", vec![RecordedStep { available: true, price_micros: -1 }]);
     assert_eq!(made(1, 1, vec![negative]), MarketError::NegativePrice { zone: "a".into() });
 }
 
@@ -138,28 +141,28 @@ fn an_optimum_too_large_is_refused() {
 
 /// Remembers everything a view shows.
 struct Spy {
-    seen: Vec<Vec<Quote>>,
-    ages: Vec<Option<Quote>>,
+    seen: Vec<Vec<RecordedStep>>,
+    ages: Vec<Option<RecordedStep>>,
 }
 
 impl Policy for Spy {
     fn name(&self) -> &'static str {
         "spy"
     }
-    fn choose(&mut self, view: &View<'_>) -> Place {
+    fn choose(&mut self, view: &View<'_>) -> JobLocation {
         self.seen.push(view.history(0).to_vec());
         self.ages.push(view.past(0, 2));
         assert_eq!(view.past(0, 0), Some(view.spot(0)));
         assert_eq!(view.past(9, 0), None);
-        Place::OnDemand
+        JobLocation::OnDemand
     }
 }
 
 #[test]
 fn a_view_ends_with_its_own_step_and_begins_with_the_earlier_recording() {
-    let quotes: Vec<Quote> = (1..=8).map(quote).collect();
-    let zone = Zone { name: "a".into(), before: 2, quotes: quotes.clone() };
-    let market = Market::new(600, 6, ON_DEMAND, vec![zone]).unwrap();
+    let quotes: Vec<RecordedStep> = (1..=8).map(quote).collect();
+    let zone = RecordedZone { name: "a".into(), before: 2, quotes: quotes.clone() };
+    let market = RecordedMarket::new(600, 6, ON_DEMAND, vec![zone]).unwrap();
     let mut spy = Spy { seen: vec![], ages: vec![] };
     simulate(&market, &Job { work: 10, changeover: 0, deadline: 4 }, 1, &mut spy);
     assert_eq!(spy.seen, [&quotes[..4], &quotes[..5]]);
@@ -167,9 +170,9 @@ fn a_view_ends_with_its_own_step_and_begins_with_the_earlier_recording() {
 }
 
 /// The cheapest way to be done in time, by trying all.
-fn brute_force(market: &Market, job: &Job) -> Option<i64> {
-    let mut places = vec![Place::Idle, Place::OnDemand];
-    places.extend((0..market.zones().len()).map(Place::Spot));
+fn brute_force(market: &RecordedMarket, job: &Job) -> Option<i64> {
+    let mut places = vec![JobLocation::Idle, JobLocation::OnDemand];
+    places.extend((0..market.zones().len()).map(JobLocation::Spot));
     let count = places.len();
     let ways = count.pow(job.deadline as u32);
     let cost = |way: usize| {
@@ -185,7 +188,7 @@ fn prices(zones: usize, steps: usize) -> impl Strategy<Value = Vec<Vec<i64>>> {
     proptest::collection::vec(proptest::collection::vec(price, steps), zones)
 }
 
-fn market_of(prices: &[Vec<i64>]) -> Market {
+fn market_of(prices: &[Vec<i64>]) -> RecordedMarket {
     market(&prices.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 

@@ -1,13 +1,14 @@
 //! What a policy sees.
 
-use super::market::{Market, Quote};
-use super::{FIFTHS, Place};
+use super::job::FIFTHS;
+use super::market::{RecordedMarket, RecordedStep};
+use super::place::JobLocation;
 
 /// What a policy sees when a step begins: nothing later than this step.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// All of it, the future too: this module keeps that to itself.
-    market: &'a Market,
+    market: &'a RecordedMarket,
     /// This step, from the market's first.
     now: usize,
     /// This step, from the window's first.
@@ -23,35 +24,35 @@ pub struct View<'a> {
     /// What is left of that on the machine that the job is on, in fifths.
     pub changeover_left: u64,
     /// Where the job is, after the market of this step has taken what it takes.
-    pub on: Place,
+    pub on: JobLocation,
 }
 
 /// Where a job stands when a step begins.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
+pub(super) struct StepState {
     pub(super) step: usize,
     pub(super) work_left: u64,
     pub(super) changeover_left: u64,
-    pub(super) on: Place,
+    pub(super) on: JobLocation,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(
-        market: &'a Market,
+        market: &'a RecordedMarket,
         start: usize,
         job: &super::Job,
-        standing: Standing,
+        step_state: StepState,
     ) -> Self {
         Self {
             market,
-            now: start.saturating_add(standing.step),
-            step: standing.step,
-            steps_left: job.deadline.saturating_sub(standing.step),
+            now: start.saturating_add(step_state.step),
+            step: step_state.step,
+            steps_left: job.deadline.saturating_sub(step_state.step),
             work: job.work,
-            work_left: standing.work_left,
+            work_left: step_state.work_left,
             changeover: job.changeover,
-            changeover_left: standing.changeover_left,
-            on: standing.on,
+            changeover_left: step_state.changeover_left,
+            on: step_state.on,
         }
     }
 
@@ -71,8 +72,8 @@ impl<'a> View<'a> {
     }
 
     /// A zone during this step. A zone that is not there is never available.
-    pub fn spot(&self, zone: usize) -> Quote {
-        let nothing = Quote { available: false, price_micros: 0 };
+    pub fn spot(&self, zone: usize) -> RecordedStep {
+        let nothing = RecordedStep { available: false, price_micros: 0 };
         self.market.quote(zone, self.now).unwrap_or(nothing)
     }
 
@@ -81,15 +82,15 @@ impl<'a> View<'a> {
         self.market.on_demand_micros()
     }
 
-    /// A zone so many steps ago, before the window and in the earlier recording
-    /// too; none where nothing is known.
-    pub fn past(&self, zone: usize, steps_back: usize) -> Option<Quote> {
+    /// A zone this many steps ago, before the window and in the earlier recording
+    /// too; `None` if nothing is known.
+    pub fn past(&self, zone: usize, steps_back: usize) -> Option<RecordedStep> {
         self.history(zone).iter().rev().nth(steps_back).copied()
     }
 
     /// Everything known of a zone, oldest first: the earlier recording, the
     /// market before the window, and up to this step, which is the last one.
-    pub fn history(&self, zone: usize) -> &'a [Quote] {
+    pub fn history(&self, zone: usize) -> &'a [RecordedStep] {
         self.market.up_to(zone, self.now)
     }
 
@@ -111,11 +112,11 @@ impl<'a> View<'a> {
     /// The simulator's last check of the published policies: where one more
     /// start just fits, only a spot machine that makes progress is kept; all
     /// else goes on demand.
-    pub fn last_check(&self, choice: Place) -> Place {
+    pub fn last_check(&self, choice: JobLocation) -> JobLocation {
         match self.on {
             _ if !self.is_tight(self.changeover) => choice,
-            Place::Spot(zone) if self.changeover_left == 0 => Place::Spot(zone),
-            _ => Place::OnDemand,
+            JobLocation::Spot(zone) if self.changeover_left == 0 => JobLocation::Spot(zone),
+            _ => JobLocation::OnDemand,
         }
     }
 }

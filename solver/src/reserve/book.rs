@@ -2,14 +2,15 @@
 
 use spotwise_model::{JobId, Share};
 
-use super::{Kept, Reserved};
-use crate::ends::{Leaving, SAME};
-use crate::room::Room;
+use crate::room::machines::Room;
 use crate::room::pools::Need;
-use crate::round::{Ask, Round, Want};
+use crate::statement::demand::{JobDemand, Request};
+use crate::statement::ends::{Leaving, SAME};
+use crate::statement::reserved::{Kept, Reserved};
+use crate::statement::round::Round;
 
 /// Where a job may have room.
-pub(super) struct Place {
+pub(super) struct RoomOption {
     pub(super) listing: usize,
     pub(super) share: Share,
     /// Expected hours on its machines.
@@ -21,7 +22,7 @@ pub(super) struct Book<'p, 'a> {
     round: &'p Round<'a>,
     pub(super) reserved: Reserved<'a>,
     /// What jobs before take of the pools now.
-    pub(super) taken: Vec<(Want, Need)>,
+    pub(super) taken: Vec<(Request, Need)>,
 }
 
 impl<'p, 'a> Book<'p, 'a> {
@@ -30,12 +31,12 @@ impl<'p, 'a> Book<'p, 'a> {
     }
 
     /// Takes note of a job that has its room now.
-    pub(super) fn seat(&mut self, want: &Want) {
-        if let Some(listing) = self.round.market.listings.get(want.listing)
+    pub(super) fn assignment(&mut self, request: &Request) {
+        if let Some(listing) = self.round.market.listings.get(request.listing)
             && self.round.market.limits.contains_key(&listing.offer.key.pool)
         {
-            let need = Need::of(&want.share, &listing.offer.shape, want.nodes);
-            self.taken.push((*want, need));
+            let need = Need::of(&request.share, &listing.offer.shape, request.nodes);
+            self.taken.push((*request, need));
         }
     }
 
@@ -44,15 +45,15 @@ impl<'p, 'a> Book<'p, 'a> {
     pub(super) fn first(
         &self,
         room: &Room<'_, '_>,
-        ask: &Ask<'_>,
-        places: &[Place],
+        demand: &JobDemand<'_>,
+        places: &[RoomOption],
         begin: f64,
     ) -> Option<Kept> {
         let mut best: Option<(f64, f64, Kept)> = None;
         let mut known: Vec<(usize, f64, Share, Option<f64>)> = Vec::new();
         for place in places {
             let machines = room.places(place.listing, &place.share, &self.reserved);
-            let nodes = ask.nodes as usize;
+            let nodes = demand.nodes as usize;
             let fresh = nodes.min(usize::try_from(machines.fresh).unwrap_or(usize::MAX));
             let (fresh, used) = if machines.used.len() >= nodes
                 && machines.used.iter().take(nodes).all(|(at, _)| *at <= begin)
@@ -65,7 +66,7 @@ impl<'p, 'a> Book<'p, 'a> {
             let Some(begin) = last.map_or(Some(begin), |last| last.map(|at| at.max(begin))) else {
                 continue;
             };
-            let until = ask.reach().ends(place.hours);
+            let until = demand.stay_bound().ends(place.hours);
             let group = self.pool_number(place.listing);
             let same = |k: &&(usize, f64, Share, Option<f64>)| {
                 k.0 == group && (k.1 - begin).abs() <= SAME && k.2 == place.share
@@ -73,7 +74,7 @@ impl<'p, 'a> Book<'p, 'a> {
             let from = match known.iter().find(same) {
                 Some(known) => known.3,
                 None => {
-                    let from = self.in_pool(ask, place, begin, until);
+                    let from = self.in_pool(demand, place, begin, until);
                     known.push((group, begin, place.share, from));
                     from
                 }
@@ -85,11 +86,11 @@ impl<'p, 'a> Book<'p, 'a> {
             }
             let kept_machines = machines.used.iter().take(used).map(|(_, place)| *place).collect();
             let mut kept = Kept {
-                number: ask.number,
-                job: ask.job.id,
+                number: demand.number,
+                job: demand.job.id,
                 listing: place.listing,
                 share: place.share,
-                nodes: ask.nodes,
+                nodes: demand.nodes,
                 from,
                 until: from + until,
                 machines: kept_machines,
@@ -111,14 +112,20 @@ impl<'p, 'a> Book<'p, 'a> {
 
     /// The first hour from `begin` on at which the place's pool has room for a job, and
     /// keeps it as long as that stays.
-    fn in_pool(&self, ask: &Ask<'_>, place: &Place, begin: f64, stays: f64) -> Option<f64> {
+    fn in_pool(
+        &self,
+        demand: &JobDemand<'_>,
+        place: &RoomOption,
+        begin: f64,
+        stays: f64,
+    ) -> Option<f64> {
         let listing = self.round.market.listings.get(place.listing)?;
         if !self.round.market.limits.contains_key(&listing.offer.key.pool) {
             return Some(begin);
         }
-        let need = Need::of(&place.share, &listing.offer.shape, ask.nodes);
+        let need = Need::of(&place.share, &listing.offer.shape, demand.nodes);
         let leaving = self.reserved.leaving.iter().map(|leaving| leaving.at);
-        let taken = self.taken.iter().map(|(want, _)| want.ends);
+        let taken = self.taken.iter().map(|(request, _)| request.ends);
         let kept = self.reserved.kept.iter().map(|kept| kept.until);
         let mut hours: Vec<f64> = leaving.chain(taken).chain(kept).chain([begin]).collect();
         hours.retain(|hour| *hour >= begin && hour.is_finite());
@@ -146,8 +153,9 @@ impl<'p, 'a> Book<'p, 'a> {
                 left.add(&Need::of(&gone.share, &gone.offer.shape, gone.nodes));
             }
         }
-        let stays =
-            |(want, _): &&(Want, Need)| want.ends > hour + SAME && pool(want.listing) == here;
+        let stays = |(request, _): &&(Request, Need)| {
+            request.ends > hour + SAME && pool(request.listing) == here
+        };
         for (_, need) in self.taken.iter().filter(stays) {
             left.subtract(need);
         }
@@ -176,10 +184,10 @@ impl<'p, 'a> Book<'p, 'a> {
             let need = (leaving.offer.key.pool == *pool).then_some(need);
             ends.push((leaving.at, leaving.running.job.id, need, on_machines(leaving)));
         }
-        for (want, need) in self.taken.iter().filter(|(want, _)| gone(want.ends)) {
-            let here = listings.get(want.listing).is_some_and(|l| l.offer.key.pool == *pool);
-            if let Some(ask) = self.round.asks.get(want.number).filter(|_| here) {
-                ends.push((want.ends, ask.job.id, Some(*need), false));
+        for (request, need) in self.taken.iter().filter(|(request, _)| gone(request.ends)) {
+            let here = listings.get(request.listing).is_some_and(|l| l.offer.key.pool == *pool);
+            if let Some(demand) = self.round.demands.get(request.number).filter(|_| here) {
+                ends.push((request.ends, demand.job.id, Some(*need), false));
             }
         }
         ends.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

@@ -10,72 +10,40 @@
 //! Without scarcity nothing is reserved: a job whose machine can be bought does not wait.
 
 mod book;
+mod round;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use spotwise_model::JobId;
 use spotwise_model::id::PoolName;
 use spotwise_model::plan::Reservation;
 use spotwise_model::time::{after, between, hours, whole_second};
-use spotwise_model::{InstanceId, JobId, Share};
 
-use crate::choice::{Case, appraise};
-use crate::ends::{Leaving, SAME, leaving};
-use crate::greedy::{Found, cheapest};
-use crate::room::pools::{Need, Point};
-use crate::room::{Draft, Room};
-use crate::round::{Ask, Round};
-use crate::value::{Estimate, Standing, affordable, kind_allows};
-use book::{Book, Place};
+use crate::room::cheapest::{Found, cheapest};
+use crate::room::draft::Draft;
+use crate::room::machines::Room;
+use crate::room::pools::Need;
+use crate::statement::choice::{JobEvaluation, evaluate};
+use crate::statement::demand::{Candidate, JobDemand};
+use crate::statement::ends::leaving;
+use crate::statement::reserved::{Kept, Reserved};
+use crate::statement::round::Round;
+use crate::statement::value::{DeadlineStatus, Estimate, affordable, kind_allows};
+use book::{Book, RoomOption};
 
 /// Reservations at once: each is one more limit for every layer of the round.
 const MOST: usize = 16;
 /// Jobs that are looked at for one: those behind them wait for the next round.
 const MOST_TRIED: usize = 64;
 
-/// Room that is kept for a job.
-#[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    /// Which ask; none of them for a job that is not in the round.
-    pub(crate) number: usize,
-    pub(crate) job: JobId,
-    pub(crate) listing: usize,
-    pub(crate) share: Share,
-    pub(crate) nodes: u32,
-    /// Hours from now to its start, and until it is gone at the latest.
-    pub(crate) from: f64,
-    pub(crate) until: f64,
-    /// Places of running machines in the listing, and how many are not open yet.
-    pub(crate) machines: Vec<usize>,
-    pub(crate) fresh: u32,
-    pub(crate) by_choice: bool,
-    pub(crate) behind: Vec<JobId>,
-}
-
-impl Kept {
-    fn is_active(&self, hour: f64) -> bool {
-        self.from <= hour + SAME && self.until > hour + SAME
-    }
-}
-
-/// What is kept in a round, and who leaves when.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Reserved<'a> {
-    pub(crate) kept: Vec<Kept>,
-    pub(crate) leaving: Vec<Leaving<'a>>,
-}
-
-impl<'a> Reserved<'a> {
-    /// The reservation of an ask.
-    pub(crate) fn of(&self, number: usize) -> Option<&Kept> {
-        self.kept.iter().find(|kept| kept.number == number)
-    }
-
+impl Reserved<'_> {
     /// What a plan tells of it: the room of those that wait.
     pub(crate) fn told(&self, round: &Round<'_>, draft: &Draft) -> Vec<Reservation> {
         let at = |hour: f64| time_of(round, hour);
-        let waits = |kept: &&Kept| draft.seats.get(kept.number).is_none_or(|seat| seat.is_none());
+        let waits = |kept: &&Kept| {
+            draft.assignments.get(kept.number).is_none_or(|assignment| assignment.is_none())
+        };
         let one = |kept: &Kept| {
             let listing = round.market.listings.get(kept.listing)?;
             let id = |place: &usize| listing.used.get(*place).map(|(id, _)| *id);
@@ -94,45 +62,6 @@ impl<'a> Reserved<'a> {
         };
         self.kept.iter().filter(waits).filter_map(one).collect()
     }
-
-    /// Who runs on a machine, the first to end first.
-    pub(crate) fn on(&self, machine: InstanceId) -> impl Iterator<Item = &Leaving<'a>> {
-        self.leaving.iter().filter(move |leaving| leaving.is_on(machine))
-    }
-
-    /// What a pool has left at each time from which room is kept in it.
-    pub(crate) fn points(&self, round: &Round<'_>, pool: &PoolName) -> Vec<Point> {
-        let listings = &round.market.listings;
-        let in_it = |kept: &&Kept| {
-            listings.get(kept.listing).is_some_and(|listing| listing.offer.key.pool == *pool)
-        };
-        let Some(limit) = round.market.limits.get(pool) else { return Vec::new() };
-        let mut points: Vec<Point> = Vec::new();
-        for (number, kept) in self.kept.iter().enumerate().filter(|(_, kept)| in_it(kept)) {
-            let known = points.iter_mut().find(|point| (point.from - kept.from).abs() <= SAME);
-            if let Some(point) = known {
-                point.by_choice &= kept.by_choice;
-                continue;
-            }
-            let gone = |leaving: &&Leaving<'_>| {
-                leaving.offer.key.pool == *pool && leaving.at <= kept.from + SAME
-            };
-            let mut left = Need::left(limit);
-            for gone in self.leaving.iter().filter(gone) {
-                left.add(&Need::of(&gone.share, &gone.offer.shape, gone.nodes));
-            }
-            let mut holders = BTreeMap::new();
-            for active in self.kept.iter().filter(in_it).filter(|k| k.is_active(kept.from)) {
-                if let Some(listing) = listings.get(active.listing) {
-                    left.subtract(&Need::of(&active.share, &listing.offer.shape, active.nodes));
-                    holders.insert(active.number, active.share);
-                }
-            }
-            let (from, by_choice) = (kept.from, kept.by_choice);
-            points.push(Point { from, by_choice, left, holders, kept: number });
-        }
-        points
-    }
 }
 
 /// When the job of a reservation is expected to start.
@@ -148,15 +77,15 @@ fn time_of(round: &Round<'_>, hour: f64) -> Timestamp {
 /// Reserves room in a round, beside what is kept already for jobs that are not in it.
 pub(crate) fn reserve<'a>(round: &Round<'a>, kept: &[Reservation]) -> Reserved<'a> {
     let full = full_pools(round);
-    let blocked = round.asks.iter().any(|ask| ask.blocked);
+    let blocked = round.demands.iter().any(|demand| demand.blocked);
     if !blocked && full.is_empty() && kept.is_empty() {
         return Reserved::default();
     }
     let reserved = Reserved { kept: outside(round, kept), leaving: leaving(round.input) };
     let mut pass = Pass::new(round, reserved, full);
     for at in &round.order {
-        if let Some(ask) = round.asks.get(*at) {
-            pass.look_at(ask);
+        if let Some(demand) = round.demands.get(*at) {
+            pass.look_at(demand);
         }
     }
     pass.done()
@@ -165,7 +94,7 @@ pub(crate) fn reserve<'a>(round: &Round<'a>, kept: &[Reservation]) -> Reserved<'
 /// What is kept for jobs that are not in the round.
 fn outside(round: &Round<'_>, kept: &[Reservation]) -> Vec<Kept> {
     let now = round.input.now;
-    let is_in = |job: JobId| round.asks.iter().any(|ask| ask.job.id == job);
+    let is_in = |job: JobId| round.demands.iter().any(|demand| demand.job.id == job);
     let others = kept.iter().filter(|kept| !is_in(kept.job));
     let one = |(place, kept): (usize, &Reservation)| {
         let listings = &round.market.listings;
@@ -194,13 +123,13 @@ fn full_pools<'a>(round: &Round<'a>) -> Vec<&'a PoolName> {
     let full = |(pool, left): (&&'a PoolName, &Need)| {
         let mut all = Need::default();
         let mut any = false;
-        for ask in &round.asks {
-            let pair = ask.pairs.iter().find_map(|pair| {
-                let listing = round.market.listings.get(pair.listing())?;
-                (listing.offer.key.pool == **pool).then_some((pair, listing))
+        for demand in &round.demands {
+            let candidate = demand.candidates.iter().find_map(|candidate| {
+                let listing = round.market.listings.get(candidate.listing())?;
+                (listing.offer.key.pool == **pool).then_some((candidate, listing))
             });
-            if let Some((pair, listing)) = pair {
-                all.add(&Need::of(&ask.share(pair), &listing.offer.shape, ask.nodes));
+            if let Some((candidate, listing)) = candidate {
+                all.add(&Need::of(&demand.share(candidate), &listing.offer.shape, demand.nodes));
                 any = true;
             }
         }
@@ -238,7 +167,7 @@ impl<'p, 'a> Pass<'p, 'a> {
             held: Vec::new(),
             waits: false,
             tried: 0,
-            failed: vec![false; round.twins.classes()],
+            failed: vec![false; round.identical.classes()],
         }
     }
 
@@ -251,18 +180,19 @@ impl<'p, 'a> Pass<'p, 'a> {
         reserved
     }
 
-    fn look_at(&mut self, ask: &Ask<'a>) {
-        let class = self.round.twins.class_of(ask.number);
+    fn look_at(&mut self, demand: &JobDemand<'a>) {
+        let class = self.round.identical.class_of(demand.number);
         let known = self.failed.get(class).copied().unwrap_or(false);
-        let found = if known { Found::Nothing } else { cheapest(ask, &self.room) };
+        let found = if known { Found::Nothing } else { cheapest(demand, &self.room) };
         match found {
-            Found::Best(index, want, fit) => {
-                self.room.take(&want, &fit);
-                self.book.seat(&want);
-                if let Some(pair) = ask.pairs.get(index).filter(|_| self.is_full(want.listing))
-                    && (!self.waits || ask.must_go)
+            Found::Best(index, request, fit) => {
+                self.room.take(&request, &fit);
+                self.book.assignment(&request);
+                if let Some(candidate) =
+                    demand.candidates.get(index).filter(|_| self.is_full(request.listing))
+                    && (!self.waits || demand.must_go)
                 {
-                    self.hold(ask, pair.listing(), want.ends);
+                    self.hold(demand, candidate.listing(), request.ends);
                 }
             }
             // It waits by its own choice.
@@ -271,7 +201,7 @@ impl<'p, 'a> Pass<'p, 'a> {
                 if let Some(failed) = self.failed.get_mut(class) {
                     *failed = true;
                 }
-                self.wait(ask);
+                self.wait(demand);
             }
         }
     }
@@ -281,14 +211,14 @@ impl<'p, 'a> Pass<'p, 'a> {
         listing.is_some_and(|listing| self.full.iter().any(|pool| **pool == listing.offer.key.pool))
     }
 
-    fn hold(&mut self, ask: &Ask<'a>, listing: usize, until: f64) {
-        let Some(pair) = ask.pair_on(listing) else { return };
+    fn hold(&mut self, demand: &JobDemand<'a>, listing: usize, until: f64) {
+        let Some(candidate) = demand.candidate_on(listing) else { return };
         self.held.push(Kept {
-            number: ask.number,
-            job: ask.job.id,
+            number: demand.number,
+            job: demand.job.id,
             listing,
-            share: ask.share(pair),
-            nodes: ask.nodes,
+            share: demand.share(candidate),
+            nodes: demand.nodes,
             from: 0.0,
             until,
             machines: Vec::new(),
@@ -299,63 +229,71 @@ impl<'p, 'a> Pass<'p, 'a> {
     }
 
     /// A job that nothing holds now.
-    fn wait(&mut self, ask: &Ask<'a>) {
+    fn wait(&mut self, demand: &JobDemand<'a>) {
         if self.book.reserved.kept.len() >= MOST || self.tried >= MOST_TRIED {
             return;
         }
-        let places = self.places(ask);
+        let places = self.places(demand);
         if places.is_empty() {
             return;
         }
         self.tried += 1;
-        let by_choice = ask.pairs.is_empty() && !ask.blocked;
+        let by_choice = demand.candidates.is_empty() && !demand.blocked;
         let begin =
-            if by_choice { hours(between(self.round.input.now, ask.latest_start)) } else { 0.0 };
+            if by_choice { hours(between(self.round.input.now, demand.latest_start)) } else { 0.0 };
         self.waits |= !by_choice;
-        if let Some(kept) = self.book.first(&self.room, ask, &places, begin) {
+        if let Some(kept) = self.book.first(&self.room, demand, &places, begin) {
             self.book.reserved.kept.push(Kept { by_choice, ..kept });
             self.room.keep_all(&self.book.reserved, &self.book.taken);
         }
     }
 
     /// Where a job that nothing holds now may have room later.
-    fn places(&self, ask: &Ask<'a>) -> Vec<Place> {
-        let of_pair = |pair: &crate::round::Pair| Place {
-            listing: pair.listing(),
-            share: ask.share(pair),
-            hours: pair.hours(),
+    fn places(&self, demand: &JobDemand<'a>) -> Vec<RoomOption> {
+        let of_candidate = |candidate: &Candidate| RoomOption {
+            listing: candidate.listing(),
+            share: demand.share(candidate),
+            hours: candidate.hours(),
         };
-        if !ask.pairs.is_empty() {
+        if !demand.candidates.is_empty() {
             // What can be bought elsewhere later is nobody's to keep.
-            let full = ask.pairs.iter().any(|pair| self.is_full(pair.listing()));
-            return ask.pairs.iter().filter(|_| full).map(of_pair).collect();
+            let full = demand.candidates.iter().any(|candidate| self.is_full(candidate.listing()));
+            return demand.candidates.iter().filter(|_| full).map(of_candidate).collect();
         }
-        if !ask.blocked && self.full.is_empty() {
+        if !demand.blocked && self.full.is_empty() {
             return Vec::new();
         }
-        let case = appraise(ask.job, self.round.input, &self.round.market);
-        let of =
-            |e: &Estimate| Place { listing: e.listing, share: e.share, hours: hours(e.occupied) };
-        if ask.blocked {
-            return self.suitable(&case).map(of).collect();
+        let evaluation = evaluate(demand.job, self.round.input, &self.round.market);
+        let of = |e: &Estimate| RoomOption {
+            listing: e.listing,
+            share: e.share,
+            hours: hours(e.occupied),
+        };
+        if demand.blocked {
+            return self.suitable(&evaluation).map(of).collect();
         }
-        let way_out =
-            case.net.as_ref().filter(|net| net.meets && self.is_full(net.estimate.listing));
-        let in_time = ask.latest_start > self.round.input.now;
-        way_out.filter(|_| in_time).map(|net| of(&net.estimate)).into_iter().collect()
+        let way_out = evaluation
+            .fallback
+            .as_ref()
+            .filter(|fallback| fallback.meets && self.is_full(fallback.estimate.listing));
+        let in_time = demand.latest_start > self.round.input.now;
+        way_out.filter(|_| in_time).map(|fallback| of(&fallback.estimate)).into_iter().collect()
     }
 
-    fn suitable<'c>(&self, case: &'c Case<'_>) -> impl Iterator<Item = &'c Estimate> {
+    fn suitable<'c>(
+        &self,
+        evaluation: &'c JobEvaluation<'_>,
+    ) -> impl Iterator<Item = &'c Estimate> {
         let listings = &self.round.market.listings;
-        let steady = case.standing == Standing::Net;
+        let steady = evaluation.deadline_status == DeadlineStatus::SafetyNet;
         let suits = move |e: &&Estimate| {
             listings.get(e.listing).is_some_and(|listing| {
-                kind_allows(case.job, listing)
-                    && affordable(case.job, e)
+                kind_allows(evaluation.job, listing)
+                    && affordable(evaluation.job, e)
                     && !(steady && listing.is_spot())
             })
         };
-        case.estimates.iter().filter(suits)
+        evaluation.estimates.iter().filter(suits)
     }
 }
 

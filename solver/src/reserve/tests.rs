@@ -9,8 +9,8 @@ use spotwise_model::spec::Work;
 use spotwise_model::time::after;
 use spotwise_model::{InstanceId, JobId, Offer, Plan, WaitReason};
 
-use crate::fixture::{HOUR, at, input, instance, job, on_demand, spec};
-use crate::round::Round;
+use crate::statement::round::Round;
+use crate::tests::fixture::{HOUR, at, input, instance, job, on_demand, spec};
 use crate::{PlanInput, PlanJob, PoolLimit, RunningJob, Violation, check, plan};
 
 const MINUTE: u64 = 60;
@@ -253,8 +253,8 @@ proptest! {
             let job = round.jobs.iter().find(|job| job.id == kept.job).unwrap();
             let rank = |job: &PlanJob| {
                 let statement = Round::new(&round);
-                let ask = statement.asks.iter().find(|ask| ask.job.id == job.id).unwrap();
-                ask.rank()
+                let demand = statement.demands.iter().find(|demand| demand.job.id == job.id).unwrap();
+                demand.rank()
             };
             let mine = rank(job);
             let before = round.jobs.iter().filter(|other| rank(other) <= mine).cloned();

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use spotwise_model::id::PoolName;
 use spotwise_model::mig::MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{NodeShape, Share};
 
-use crate::ends::SAME;
-use crate::input::PoolLimit;
-use crate::round::Want;
+use crate::statement::demand::Request;
+use crate::statement::ends::{Leaving, SAME};
+use crate::statement::input::PoolLimit;
+use crate::statement::reserved::{Kept, Reserved};
+use crate::statement::round::Round;
 
 /// CPU, memory and GPUs by each measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +40,7 @@ impl Need {
         parts
     }
 
-    /// What so many nodes take.
+    /// What this many nodes take.
     pub(crate) fn of(share: &Share, shape: &NodeShape, nodes: u32) -> Self {
         let all = |one: u64| signed(one.saturating_mul(u64::from(nodes)));
         Self {
@@ -112,9 +115,45 @@ pub(crate) struct Point {
 
 impl Point {
     /// Whether a job is still there then and has no room of its own in it.
-    pub(crate) fn counts(&self, want: &Want) -> bool {
-        let ends = if self.by_choice { want.expects } else { want.ends };
-        ends > self.from + SAME && self.holders.get(&want.number) != Some(&want.share)
+    pub(crate) fn counts(&self, request: &Request) -> bool {
+        let ends = if self.by_choice { request.expects } else { request.ends };
+        ends > self.from + SAME && self.holders.get(&request.number) != Some(&request.share)
+    }
+}
+
+impl Reserved<'_> {
+    /// What a pool has left at each time from which room is kept in it.
+    pub(crate) fn points(&self, round: &Round<'_>, pool: &PoolName) -> Vec<Point> {
+        let listings = &round.market.listings;
+        let in_it = |kept: &&Kept| {
+            listings.get(kept.listing).is_some_and(|listing| listing.offer.key.pool == *pool)
+        };
+        let Some(limit) = round.market.limits.get(pool) else { return Vec::new() };
+        let mut points: Vec<Point> = Vec::new();
+        for (number, kept) in self.kept.iter().enumerate().filter(|(_, kept)| in_it(kept)) {
+            let known = points.iter_mut().find(|point| (point.from - kept.from).abs() <= SAME);
+            if let Some(point) = known {
+                point.by_choice &= kept.by_choice;
+                continue;
+            }
+            let gone = |leaving: &&Leaving<'_>| {
+                leaving.offer.key.pool == *pool && leaving.at <= kept.from + SAME
+            };
+            let mut left = Need::left(limit);
+            for gone in self.leaving.iter().filter(gone) {
+                left.add(&Need::of(&gone.share, &gone.offer.shape, gone.nodes));
+            }
+            let mut holders = BTreeMap::new();
+            for active in self.kept.iter().filter(in_it).filter(|k| k.is_active(kept.from)) {
+                if let Some(listing) = listings.get(active.listing) {
+                    left.subtract(&Need::of(&active.share, &listing.offer.shape, active.nodes));
+                    holders.insert(active.number, active.share);
+                }
+            }
+            let (from, by_choice) = (kept.from, kept.by_choice);
+            points.push(Point { from, by_choice, left, holders, kept: number });
+        }
+        points
     }
 }
 
@@ -136,28 +175,30 @@ impl PoolRoom {
     }
 
     /// The reservation whose room a job would take, if it would.
-    pub(crate) fn kept_from(&self, want: &Want, need: &Need) -> Option<usize> {
+    pub(crate) fn kept_from(&self, request: &Request, need: &Need) -> Option<usize> {
         let mut points = self.points.iter();
-        points.find(|point| point.counts(want) && point.left.short(need).is_some()).map(|p| p.kept)
+        points
+            .find(|point| point.counts(request) && point.left.short(need).is_some())
+            .map(|p| p.kept)
     }
 
-    pub(crate) fn holds(&self, want: &Want, need: &Need) -> bool {
-        self.left.short(need).is_none() && self.kept_from(want, need).is_none()
+    pub(crate) fn holds(&self, request: &Request, need: &Need) -> bool {
+        self.left.short(need).is_none() && self.kept_from(request, need).is_none()
     }
 
-    pub(crate) fn take(&mut self, want: &Want, need: &Need) {
+    pub(crate) fn take(&mut self, request: &Request, need: &Need) {
         self.left.subtract(need);
-        for point in self.points.iter_mut().filter(|point| point.counts(want)) {
+        for point in self.points.iter_mut().filter(|point| point.counts(request)) {
             point.left.subtract(need);
         }
     }
 
     /// Keeps room at these times, from what is taken already.
-    pub(crate) fn keep(&mut self, points: Vec<Point>, taken: &[(Want, Need)]) {
+    pub(crate) fn keep(&mut self, points: Vec<Point>, taken: &[(Request, Need)]) {
         self.points = points;
         for point in &mut self.points {
-            for (want, need) in taken {
-                if point.counts(want) {
+            for (request, need) in taken {
+                if point.counts(request) {
                     point.left.subtract(need);
                 }
             }

@@ -4,10 +4,10 @@
 use spotwise_model::resources::Free;
 use spotwise_model::{NodeShape, Share};
 
-use super::Slot;
-use crate::ends::SAME;
-use crate::market::Listing;
-use crate::round::Want;
+use super::slot::Slot;
+use crate::statement::demand::Request;
+use crate::statement::ends::{Leaving, SAME};
+use crate::statement::market::Listing;
 
 /// The machines of one listing.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Shelf {
     pub(super) kept: Vec<Fresh>,
 }
 
-/// So many machines that are kept for a job from an hour on.
+/// Machines that are kept for a job from an hour on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fresh {
     pub(super) from: f64,
@@ -90,13 +90,34 @@ impl Left {
     }
 }
 
+/// What is left of a machine at an hour, when those who run on it and are expected to
+/// be gone by then are gone. A GPU that is parted counts again once all are.
+pub(super) fn left_at<'l>(
+    now: Left,
+    shape: &NodeShape,
+    on_it: impl Iterator<Item = &'l Leaving<'l>>,
+    at: f64,
+) -> Left {
+    let mut left = now;
+    for gone in on_it.filter(|leaving| leaving.at <= at + SAME) {
+        left.cpu_milli = left.cpu_milli.saturating_add(gone.share.cpu_milli);
+        left.memory_mib = left.memory_mib.saturating_add(gone.share.memory_mib);
+        left.whole_gpus = left.whole_gpus.saturating_add(gone.share.gpus);
+    }
+    let empty = Left::of(&Free::new(shape));
+    if left.cpu_milli >= empty.cpu_milli && left.memory_mib >= empty.memory_mib {
+        return empty;
+    }
+    left
+}
+
 impl Bin {
     pub(super) fn new(free: Free) -> Self {
         Self { left: Left::of(&free), free, bucket: 0, ends: 0.0, kept: None }
     }
 
-    pub(super) fn holds(&self, want: &Want) -> bool {
-        self.holds_now(&want.share) && self.kept_from(want).is_none()
+    pub(super) fn holds(&self, request: &Request) -> bool {
+        self.holds_now(&request.share) && self.kept_from(request).is_none()
     }
 
     pub(super) fn holds_now(&self, share: &Share) -> bool {
@@ -105,19 +126,19 @@ impl Bin {
 
     /// The reservation whose room a job would take, if it would. Which part of a GPU that
     /// is nobody knows yet.
-    pub(super) fn kept_from(&self, want: &Want) -> Option<usize> {
-        let spare = self.kept.as_ref().filter(|spare| spare.counts(want))?;
-        let fits = !want.share.takes_part() && spare.left.may_hold(&want.share);
+    pub(super) fn kept_from(&self, request: &Request) -> Option<usize> {
+        let spare = self.kept.as_ref().filter(|spare| spare.counts(request))?;
+        let fits = !request.share.takes_part() && spare.left.may_hold(&request.share);
         (!fits).then_some(spare.kept)
     }
 
-    pub(super) fn take(&mut self, want: &Want) -> bool {
-        let share = &want.share;
+    pub(super) fn take(&mut self, request: &Request) -> bool {
+        let share = &request.share;
         let taken = self.free.take(share);
-        if let Some(spare) = self.kept.as_mut().filter(|spare| spare.counts(want)) {
+        if let Some(spare) = self.kept.as_mut().filter(|spare| spare.counts(request)) {
             spare.left.subtract(share);
         }
-        self.ends = self.ends.max(want.ends);
+        self.ends = self.ends.max(request.ends);
         self.left = if share.takes_part() {
             Left::of(&self.free)
         } else {
@@ -133,8 +154,8 @@ impl Bin {
 }
 
 impl Spare {
-    pub(super) fn counts(&self, want: &Want) -> bool {
-        want.number != self.holder && want.ends > self.from + SAME
+    pub(super) fn counts(&self, request: &Request) -> bool {
+        request.number != self.holder && request.ends > self.from + SAME
     }
 }
 
@@ -160,23 +181,27 @@ impl Shelf {
     }
 
     /// Machines that a job may still open.
-    pub(super) fn openable_for(&self, want: &Want) -> u64 {
-        let most = self.most_for(want).map_or(u64::MAX, |(most, _)| most);
+    pub(super) fn openable_for(&self, request: &Request) -> u64 {
+        let most = self.most_for(request).map_or(u64::MAX, |(most, _)| most);
         self.unopened().min(most)
     }
 
     /// Whether a job may go on a machine that was opened for others.
-    pub(super) fn shares(&self, bin: &Bin, want: &Want) -> bool {
-        self.most_for(want).is_none_or(|(most, from)| most > 0 || bin.ends > from + SAME)
+    pub(super) fn shares(&self, bin: &Bin, request: &Request) -> bool {
+        self.most_for(request).is_none_or(|(most, from)| most > 0 || bin.ends > from + SAME)
     }
 
     /// The first of these machines for a gang, as many as it has nodes, of which no more
     /// are kept for it than nobody has reserved.
-    pub(super) fn not_reserved(&self, want: &Want, slots: Vec<(f64, Slot)>) -> Vec<(f64, Slot)> {
-        let mut left = self.most_for(want);
-        let mut first = Vec::with_capacity(want.nodes as usize);
+    pub(super) fn not_reserved(
+        &self,
+        request: &Request,
+        slots: Vec<(f64, Slot)>,
+    ) -> Vec<(f64, Slot)> {
+        let mut left = self.most_for(request);
+        let mut first = Vec::with_capacity(request.nodes as usize);
         for (cost, slot) in slots {
-            if first.len() == want.nodes as usize {
+            if first.len() == request.nodes as usize {
                 break;
             }
             if let Some((most, from)) = left.as_mut() {
@@ -197,9 +222,10 @@ impl Shelf {
     }
 
     /// How many machines more a job may keep beyond the hour from which some are
-    /// reserved, where it stays so long.
-    pub(super) fn most_for(&self, want: &Want) -> Option<(u64, f64)> {
-        let counts = |fresh: &&Fresh| want.number != fresh.holder && want.ends > fresh.from + SAME;
+    /// reserved, where it stays that long.
+    pub(super) fn most_for(&self, request: &Request) -> Option<(u64, f64)> {
+        let counts =
+            |fresh: &&Fresh| request.number != fresh.holder && request.ends > fresh.from + SAME;
         let from = self.kept.iter().filter(counts).map(|fresh| fresh.from).reduce(f64::min)?;
         let reserved: u64 = self.kept.iter().filter(counts).map(|fresh| fresh.machines).sum();
         let stay = self.opened.iter().filter(|bin| bin.ends > from + SAME).count() as u64;

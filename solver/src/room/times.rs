@@ -1,37 +1,16 @@
 //! When machines will have room, by the expected ends of what runs on them.
 
+use spotwise_model::Share;
 use spotwise_model::resources::Free;
-use spotwise_model::{NodeShape, Share};
 
-use super::Room;
-use super::shelf::{Bin, Left, Shelf};
-use crate::ends::{Leaving, SAME};
-use crate::market::Listing;
-use crate::reserve::Reserved;
-
-/// What is left of a machine at an hour, when those who run on it and are expected to
-/// be gone by then are gone. A GPU that is parted counts again once all are.
-pub(super) fn left_at<'l>(
-    now: Left,
-    shape: &NodeShape,
-    on_it: impl Iterator<Item = &'l Leaving<'l>>,
-    at: f64,
-) -> Left {
-    let mut left = now;
-    for gone in on_it.filter(|leaving| leaving.at <= at + SAME) {
-        left.cpu_milli = left.cpu_milli.saturating_add(gone.share.cpu_milli);
-        left.memory_mib = left.memory_mib.saturating_add(gone.share.memory_mib);
-        left.whole_gpus = left.whole_gpus.saturating_add(gone.share.gpus);
-    }
-    let empty = Left::of(&Free::new(shape));
-    if left.cpu_milli >= empty.cpu_milli && left.memory_mib >= empty.memory_mib {
-        return empty;
-    }
-    left
-}
+use super::machines::Room;
+use super::shelf::{Bin, Left, Shelf, left_at};
+use crate::statement::ends::Leaving;
+use crate::statement::market::Listing;
+use crate::statement::reserved::Reserved;
 
 /// Machines of a listing for a job later on.
-pub(crate) struct Places {
+pub(crate) struct FutureMachines {
     /// That can be opened now and are reserved for nobody.
     pub(crate) fresh: u64,
     /// Running ones: the hour from which each holds it, and its place in the listing, the
@@ -41,16 +20,21 @@ pub(crate) struct Places {
 
 impl Room<'_, '_> {
     /// Machines of a listing that hold a share, now or later, and are not reserved.
-    pub(crate) fn places(&self, at: usize, share: &Share, reserved: &Reserved<'_>) -> Places {
+    pub(crate) fn places(
+        &self,
+        at: usize,
+        share: &Share,
+        reserved: &Reserved<'_>,
+    ) -> FutureMachines {
         let listing = self.round.market.listings.get(at);
         let (Some(shelf), Some(listing)) = (self.shelves.get(at), listing) else {
-            return Places { fresh: 0, used: Vec::new() };
+            return FutureMachines { fresh: 0, used: Vec::new() };
         };
         let kept: u64 = shelf.kept.iter().map(|fresh| fresh.machines).sum();
         let fresh = shelf.unopened().saturating_sub(kept);
         let mut used = used_later(shelf, listing, share, reserved);
         used.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        Places { fresh, used }
+        FutureMachines { fresh, used }
     }
 }
 

@@ -19,7 +19,7 @@ use spotwise_model::id::{InstanceType, PoolName, Zone as ZoneName};
 use spotwise_model::time::{after, between, human};
 use spotwise_model::{CapacityType, Offer, OfferKey};
 use spotwise_solver::Forecast;
-use spotwise_solver::horizon::{Horizon, Terms, Zone, ZoneNow, regions};
+use spotwise_solver::horizon::{Horizon, HorizonTerms, ObservedZone, ZoneNow, regions};
 
 use crate::core::{Spells, State};
 use gangs::Gangs;
@@ -182,7 +182,7 @@ pub struct Fit {
     nodes: u32,
     zones: Vec<(ZoneName, ZoneNow)>,
     history: History,
-    terms: Terms,
+    terms: HorizonTerms,
 }
 
 impl Fit {
@@ -196,7 +196,7 @@ impl Fit {
             nodes: *nodes,
             zones: zones.map(|o| (o.key.zone.clone(), zone_now(sight, o, *nodes))).collect(),
             history: History::of(sight.spells, sight.market, &keys, *nodes, sight.now),
-            terms: Terms {
+            terms: HorizonTerms {
                 step_seconds: STEP.as_secs_f64(),
                 on_demand: dollars_a_step(first.on_demand.dollars_per_hour()),
                 changeover: changeover.as_secs_f64() / STEP.as_secs_f64(),
@@ -209,8 +209,8 @@ impl Fit {
         let Self { pool, instance_type, nodes, zones, history, terms } = self;
         let regions = regions(zones.iter().map(|(zone, _)| zone.as_str()));
         let seen = zones.iter().zip(regions).zip(&history.zones);
-        let seen: Vec<Zone<'_>> = seen
-            .map(|(((_, now), region), seen)| Zone { region, price: now.price, seen })
+        let seen: Vec<ObservedZone<'_>> = seen
+            .map(|(((_, now), region), seen)| ObservedZone { region, price: now.price, seen })
             .collect();
         Forecast {
             pool,

@@ -8,7 +8,7 @@ use spotwise_model::resources::{Free, GpuSeat};
 use spotwise_model::{
     Instance, InstanceId, InstanceState, NodeShape, Now, Offer, OfferKey, PaidFor, Placement, Stint,
 };
-use spotwise_solver::mig::Worth;
+use spotwise_solver::mig::LayoutLosses;
 
 use super::pools::{self, PoolRoom};
 use super::seats::{self, Added, free_of};
@@ -142,7 +142,7 @@ impl<'a> Purchases<'a> {
     /// rank, and the machines that were bought.
     pub(super) fn done(mut self) -> (BTreeMap<usize, Vec<GpuSeat>>, Vec<Change>) {
         let mut places = BTreeMap::new();
-        let worth = LazyCell::new(|| Worth::of(seats::demand(self.state)));
+        let worth = LazyCell::new(|| LayoutLosses::of(seats::demand(self.state)));
         let added = std::mem::take(&mut self.added).into_iter();
         for (machine, added) in added.filter(|(_, added)| added.has_parts()) {
             if let Some(free) = self.before(machine) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::OfferKey;
-use spotwise_solver::forecast::Sight;
+use spotwise_solver::forecast::TrainingWindow;
 
 use super::STEP;
 use crate::core::Spells;
@@ -30,7 +30,7 @@ pub(super) struct History {
     /// later.
     pub(super) zones: Vec<Vec<bool>>,
     /// How much there is of it.
-    pub(super) sight: Sight,
+    pub(super) sight: TrainingWindow,
 }
 
 impl History {
@@ -57,7 +57,7 @@ impl History {
         };
         let longest = steps(zones.iter().map(Vec::len).max().unwrap_or(0));
         let own = moments.iter().filter(|at| spells.is_watched(**at)).count();
-        let sight = Sight {
+        let sight = TrainingWindow {
             span: longest,
             own: steps(own).min(longest),
             spells: zones.iter().map(|seen| runs(seen)).sum(),

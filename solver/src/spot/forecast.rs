@@ -1,0 +1,125 @@
+//! What the scheduler knows of the spot market of a machine type, and what it
+//! says to a job: wait for spot, or go on demand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::OfferKey;
+use spotwise_model::id::{InstanceType, PoolName, Zone};
+use spotwise_model::time::between;
+
+use crate::spot::horizon::{DecisionEpoch, Horizon, JobPosition, On, ZoneNow};
+
+/// The spot market of one machine type in one pool, for jobs of one size, fitted
+/// once in a while and looked at in every round.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    /// The pool.
+    pub pool: PoolName,
+    /// The machine type.
+    pub instance_type: InstanceType,
+    /// Machines that a job takes at once: a zone with fewer counts as unavailable.
+    pub nodes: u32,
+    /// The decision process.
+    pub horizon: Arc<Horizon>,
+    /// Its zones, in its order, as they are now.
+    pub zones: Vec<(Zone, ZoneNow)>,
+    /// Length of a step.
+    pub step: Duration,
+    /// Steps that the process looks ahead.
+    pub steps: usize,
+    /// When the first step of its memory began (market time).
+    pub first: Timestamp,
+    /// What it was fitted to.
+    pub sight: TrainingWindow,
+}
+
+/// What a forecast was fitted to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrainingWindow {
+    /// For how long, gaps left out (market time).
+    pub span: Duration,
+    /// Of that, what the scheduler has seen itself; the rest is a recording.
+    pub own: Duration,
+    /// Spells with enough machines and without, of all zones, each cut where its
+    /// history begins.
+    pub spells: usize,
+}
+
+impl Forecast {
+    /// The step of a time, counted as the process counts: the first is 1.
+    pub fn step_of(&self, time: Timestamp) -> usize {
+        let since = between(self.first, time).as_secs_f64() / self.step.as_secs_f64();
+        since as usize + 1
+    }
+}
+
+/// A forecast at the moment of a round.
+#[derive(Debug)]
+pub(crate) struct Outlook<'a> {
+    forecast: &'a Forecast,
+    epoch: DecisionEpoch<'a>,
+}
+
+impl<'a> Outlook<'a> {
+    pub(crate) fn new(forecast: &'a Forecast, now: Timestamp) -> Self {
+        let zones = forecast.zones.iter().map(|(_, zone)| *zone).collect();
+        Self { forecast, epoch: forecast.horizon.at(zones, forecast.step_of(now)) }
+    }
+
+    /// Whether it speaks of that offer.
+    pub(crate) fn is_of(&self, offer: &OfferKey) -> bool {
+        self.forecast.pool == offer.pool && self.forecast.instance_type == offer.instance_type
+    }
+
+    /// How many machines at once it speaks of.
+    pub(crate) fn nodes(&self) -> u32 {
+        self.forecast.nodes
+    }
+
+    /// Whether a job that has nothing goes on demand now rather than wait for
+    /// spot: with that much work left and that long to its deadline.
+    pub(crate) fn goes_on_demand(&self, left: Duration, time_left: Duration) -> bool {
+        let position = self.position(left, time_left, On::Nothing);
+        self.epoch.dollars(position, On::OnDemand) < self.epoch.dollars(position, On::Nothing)
+    }
+
+    /// Whether a job on demand goes to spot of that offer, which is there.
+    pub(crate) fn goes_back(&self, offer: &OfferKey, left: Duration, time_left: Duration) -> bool {
+        let zone = self.forecast.zones.iter().position(|(zone, _)| *zone == offer.zone);
+        let Some(zone) = zone else { return false };
+        let position = self.position(left, time_left, On::OnDemand);
+        let goes = self.epoch.dollars(position, On::Spot(zone));
+        goes < self.epoch.dollars(position, On::OnDemand)
+    }
+
+    /// Expected dollars a machine of a job that has nothing yet.
+    pub(crate) fn expected(&self, left: Duration, time_left: Duration) -> f64 {
+        let position = self.position(left, time_left, On::Nothing);
+        let actions = self.epoch.actions(position);
+        let dollars = actions.iter().map(|action| action.dollars).fold(f64::INFINITY, f64::min);
+        // On the table's scale the job is as much shorter.
+        dollars * left.as_secs_f64() / (position.work * self.forecast.step.as_secs_f64())
+    }
+
+    /// Expected dollars a machine that `more` time to the deadline saves.
+    pub(crate) fn saved_by(&self, left: Duration, time_left: Duration, more: Duration) -> f64 {
+        let with = self.expected(left, time_left.saturating_add(more));
+        let saved = self.expected(left, time_left) - with;
+        if saved.is_finite() { saved.max(0.0) } else { 0.0 }
+    }
+
+    /// Deadlines beyond the table's are looked at on its scale: the same part of
+    /// the time is to spare.
+    fn position(&self, left: Duration, time_left: Duration, on: On) -> JobPosition {
+        let steps = |span: Duration| span.as_secs_f64() / self.forecast.step.as_secs_f64();
+        let scale = (self.forecast.steps as f64 / steps(time_left).max(1.0)).min(1.0);
+        JobPosition {
+            steps: steps(time_left) * scale,
+            work: steps(left) * scale,
+            changeover_left: 0.0,
+            on,
+        }
+    }
+}
