@@ -11,7 +11,7 @@ OPTIMISED := --config 'profile.dev.package.spotwise-scheduler.opt-level=1'
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
-.PHONY: packages demo test test-frameworks simulate hunt load short check fmt clippy doc unit bench tools build help
+.PHONY: packages demo test test-frameworks simulate hunt load short check fmt structure clippy doc unit bench tools build help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,10 +39,13 @@ build: packages ## the release binaries
 demo: build ## real jobs on a synthetic spot market, in under three minutes
 	./target/release/spotwise demo $(DEMO_ARGS)
 
-check: fmt clippy doc ## formatting, lints, documentation
+check: fmt structure clippy doc ## formatting, import circles and walls between crates, lints, documentation
 
 fmt:
 	$(CARGO) fmt --all --check
+
+structure: ## no import circle within a crate, and no crate knows what it must not
+	$(CARGO) run --locked --quiet -p spotwise-structure
 
 clippy: packages
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
