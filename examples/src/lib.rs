@@ -21,4 +21,5 @@ pub mod text;
 pub mod train;
 pub mod trainer;
 
-pub use cli::{Cli, Command, Outcome, run};
+pub use cli::{Cli, Command, run};
+pub use contract::Outcome;
