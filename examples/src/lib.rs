@@ -17,6 +17,7 @@ mod optimizer;
 pub mod pace;
 pub mod prepare;
 pub mod stop;
+mod tensor;
 pub mod text;
 pub mod train;
 pub mod trainer;

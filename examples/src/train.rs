@@ -140,7 +140,7 @@ fn start(args: &TrainArgs, contract: &Contract, corpus: &Corpus) -> Result<Train
         args.lr,
         args.seed
     );
-    Trainer::new(settings)
+    Ok(Trainer::new(settings))
 }
 
 fn save(trainer: &Trainer, contract: &Contract) -> Result<()> {
