@@ -1,0 +1,7 @@
+# Compiles HiGHS a dozen sources at a time instead of one by one: each of its 190
+# reads the same headers, which is half of the work. Where a later HiGHS does not
+# compile so, drop this file and .cargo/config.toml; nothing else needs them.
+if(CMAKE_SOURCE_DIR MATCHES "highs-sys")
+  set(CMAKE_UNITY_BUILD ON CACHE BOOL "")
+  set(CMAKE_UNITY_BUILD_BATCH_SIZE 12 CACHE STRING "")
+endif()
