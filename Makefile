@@ -1,6 +1,7 @@
 # spotwise: `make demo` shows it, `make test` proves it.
 SHELL := /bin/bash
 CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Debian 12 names its libclang by version; elsewhere the newest will do.
 LIBCLANG := $(shell apt-cache show libclang1-14 >/dev/null 2>&1 && echo libclang1-14 || echo libclang1)
 # The tests of the store run on a PostgreSQL of their own; any version that is there will do.
@@ -11,7 +12,7 @@ OPTIMISED := $(foreach crate,control market,--config 'profile.dev.package.spotwi
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
-.PHONY: packages demo test test-frameworks simulate hunt load short check fmt clippy doc unit bench tools build help
+.PHONY: packages demo dist test test-frameworks simulate hunt load short check fmt structure clippy doc unit bench tools build help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -33,16 +34,24 @@ packages: ## installs what the build needs and this machine lacks (Debian: cmake
 	  echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/spotwise.conf; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
-build: packages ## the release binaries
-	$(CARGO) build --release --locked -p spotwise-cli -p spotwise-worker -p spotwise-examples
+# The whole workspace: with the features of the tests' own build, so that whoever
+# runs the demo and then the tests builds nothing twice.
+build: packages ## the programs as the demo and the tests run them
+	$(CARGO) build --locked --workspace --bins
 
 demo: build ## real jobs on a synthetic spot market, in under three minutes
-	./target/release/spotwise demo $(DEMO_ARGS)
+	$(TARGET)/debug/spotwise demo $(DEMO_ARGS)
 
-check: fmt clippy doc ## formatting, lints, documentation
+dist: packages ## the programs for use, optimised as a whole: target/dist
+	$(CARGO) build --profile dist --locked -p spotwise-cli -p spotwise-worker -p spotwise-examples
+
+check: fmt structure clippy doc ## formatting, import circles and walls between crates, lints, documentation
 
 fmt:
 	$(CARGO) fmt --all --check
+
+structure: ## no import circle within a crate, and no crate knows what it must not
+	$(CARGO) run --locked --quiet -p spotwise-structure
 
 clippy: packages
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -74,15 +83,15 @@ test-frameworks: packages ## real Lightning and Transformers jobs through an int
 	$(CARGO) build --locked -p spotwise-cli
 	python3 tests/frameworks/run.py
 
-load: packages ## a load generator on a release build, SQLite and PostgreSQL; prints a table
-	$(CARGO) build --release --locked -p spotwise-cli -p spotwise-tests --bins
-	./target/release/spotwise-load suite $(LOAD_ARGS)
+load: packages ## a load generator on the programs of `make dist`, SQLite and PostgreSQL; prints a table
+	$(CARGO) build --profile dist --locked -p spotwise-cli -p spotwise-tests --bins
+	$(TARGET)/dist/spotwise-load suite $(LOAD_ARGS)
 
 short: packages ## short tasks beside xargs, and a scheduler without a job; prints a table
-	$(CARGO) build --release --locked -p spotwise-cli -p spotwise-tests --bins
-	./target/release/spotwise-load short $(SHORT_ARGS)
+	$(CARGO) build --profile dist --locked -p spotwise-cli -p spotwise-tests --bins
+	$(TARGET)/dist/spotwise-load short $(SHORT_ARGS)
 
-bench: packages ## measures planning, MIG and openb; openb reads the folder DATA
-	$(CARGO) bench --locked -p spotwise-solver --bench planning
-	$(CARGO) bench --locked -p spotwise-solver-lab --bench mig
-	$(CARGO) bench --locked -p spotwise-solver-lab --bench openb -- $(DATA)
+bench: packages ## measures planning, MIG and openb as `make dist` builds them; openb reads the folder DATA
+	$(CARGO) bench --profile dist --locked -p spotwise-solver --bench planning
+	$(CARGO) bench --profile dist --locked -p spotwise-solver-lab --bench mig
+	$(CARGO) bench --profile dist --locked -p spotwise-solver-lab --bench openb -- $(DATA)

@@ -2,7 +2,7 @@
 zones, job length, changeover and deadline factor. Only windows that start after the
 first 40 % of a recording count: what precedes a window is its history.
 
-    python3 docs/cells.py target/release/spotwise ../shared/data [POLICY,...]
+    python3 docs/cells.py target/dist/spotwise ../shared/data [POLICY,...]
 
 Prints, for each policy, the mean over cells of (mean cost / mean optimum). The first
 policy is also compared, cell by cell, with the better of greedy and Uniform Progress.

@@ -1,11 +1,9 @@
 //! The command line, and what becomes of each subcommand.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::contract::Contract;
+use crate::contract::{Contract, Outcome};
 use crate::evaluate::{EvaluateArgs, evaluate};
 use crate::infer::{InferArgs, infer};
 use crate::prepare::{PrepareArgs, prepare};
@@ -35,28 +33,6 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Score a share of a folder of text files: one element of a job array.
     Infer(InferArgs),
-}
-
-/// How a command ended, when nothing failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All of the work is done.
-    Done,
-    /// Stopped on request, with everything saved: call me again.
-    Saved,
-    /// Stopped on request, with nowhere to save to.
-    Unsaved,
-}
-
-impl Outcome {
-    /// 0; 75 (EX_TEMPFAIL: saved, requeue me); or 143 (128 + SIGTERM).
-    pub fn exit_code(self) -> ExitCode {
-        match self {
-            Self::Done => ExitCode::SUCCESS,
-            Self::Saved => ExitCode::from(75),
-            Self::Unsaved => ExitCode::from(143),
-        }
-    }
 }
 
 /// Runs one command under the contract found in the environment.

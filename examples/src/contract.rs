@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -142,6 +143,28 @@ impl fmt::Display for Contract {
         match &self.deadline {
             Some(deadline) => write!(f, ", due {deadline}"),
             None => Ok(()),
+        }
+    }
+}
+
+/// How a command ended, when nothing failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of the work is done.
+    Done,
+    /// Stopped on request, with everything saved: call me again.
+    Saved,
+    /// Stopped on request, with nowhere to save to.
+    Unsaved,
+}
+
+impl Outcome {
+    /// 0; 75 (EX_TEMPFAIL: saved, requeue me); or 143 (128 + SIGTERM).
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Done => ExitCode::SUCCESS,
+            Self::Saved => ExitCode::from(75),
+            Self::Unsaved => ExitCode::from(143),
         }
     }
 }

@@ -11,8 +11,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint;
-use crate::cli::Outcome;
-use crate::contract::{Contract, Progress};
+use crate::contract::{Contract, Outcome, Progress};
 use crate::folder;
 use crate::model::CharModel;
 use crate::ngram::Trigram;

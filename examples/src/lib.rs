@@ -17,8 +17,10 @@ mod optimizer;
 pub mod pace;
 pub mod prepare;
 pub mod stop;
+mod tensor;
 pub mod text;
 pub mod train;
 pub mod trainer;
 
-pub use cli::{Cli, Command, Outcome, run};
+pub use cli::{Cli, Command, run};
+pub use contract::Outcome;

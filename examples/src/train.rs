@@ -8,8 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::checkpoint;
-use crate::cli::Outcome;
-use crate::contract::{Contract, Progress};
+use crate::contract::{Contract, Outcome, Progress};
 use crate::folder;
 use crate::model::Shape;
 use crate::pace::{Pacer, parse_pace};
@@ -141,7 +140,7 @@ fn start(args: &TrainArgs, contract: &Contract, corpus: &Corpus) -> Result<Train
         args.lr,
         args.seed
     );
-    Trainer::new(settings)
+    Ok(Trainer::new(settings))
 }
 
 fn save(trainer: &Trainer, contract: &Contract) -> Result<()> {

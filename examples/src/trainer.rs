@@ -1,11 +1,10 @@
 //! Training whose every step is determined by the settings, the text and the
 //! number of the step, so that it can be cut anywhere and put together again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use candle_core::{Device, Tensor, safetensors};
+use anyhow::{Result, bail, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::folder;
 use crate::model::{CharModel, Shape};
 use crate::optimizer::Adam;
+use crate::tensor;
 
 /// Everything that decides what the final weights are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,12 +51,9 @@ struct Meta {
 
 impl Trainer {
     /// Before the first step.
-    ///
-    /// # Errors
-    /// Candle's.
-    pub fn new(settings: Settings) -> Result<Self> {
-        let model = CharModel::new(settings.shape, settings.seed)?;
-        Ok(Self { optimizer: Adam::new(&model)?, model, settings, step: 0, loss: 0.0 })
+    pub fn new(settings: Settings) -> Self {
+        let model = CharModel::new(settings.shape, settings.seed);
+        Self { optimizer: Adam::new(&model), model, settings, step: 0, loss: 0.0 }
     }
 
     /// Does the next step.
@@ -64,11 +61,10 @@ impl Trainer {
     /// # Errors
     /// A text too short for one window, or a loss that is no number any more.
     pub fn advance(&mut self, tokens: &[u32]) -> Result<()> {
-        let loss = self.model.loss(tokens, &self.windows(tokens)?)?;
-        let rate = self.rate();
+        let (loss, gradients) = self.model.loss_and_gradients(tokens, &self.windows(tokens)?)?;
+        let rate = self.rate() as f32;
         self.step += 1;
-        self.optimizer.step(&self.model, &loss.backward()?, rate, self.step)?;
-        let loss = loss.to_scalar::<f32>()?;
+        self.optimizer.step(self.model.weights_mut(), &gradients, rate, self.step);
         if !loss.is_finite() {
             bail!("the loss is {loss} at step {}: try a lower learning rate", self.step);
         }
@@ -103,14 +99,11 @@ impl Trainer {
     /// # Errors
     /// The file system's.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        let mut tensors: HashMap<String, Tensor> = self
-            .model
-            .weights()
-            .into_iter()
-            .map(|(name, weight)| (format!("weight.{name}"), weight.as_tensor().clone()))
-            .collect();
-        self.optimizer.store(&self.model, &mut tensors);
-        safetensors::save(&tensors, dir.join("state.safetensors"))?;
+        let named = self.model.weights().named();
+        let mut tensors: BTreeMap<_, _> =
+            named.map(|(name, weight)| (format!("weight.{name}"), weight)).into();
+        self.optimizer.store(&mut tensors);
+        tensor::save(&dir.join("state.safetensors"), &tensors)?;
         let meta = Meta { step: self.step, loss: self.loss, settings: self.settings.clone() };
         folder::write_json(&dir.join("meta.json"), &meta)
     }
@@ -127,10 +120,9 @@ impl Trainer {
             "it was made with {:?}, and now it is {settings:?}",
             meta.settings
         );
-        let tensors = safetensors::load(dir.join("state.safetensors"), &Device::Cpu)
-            .context("reading state.safetensors")?;
-        let model = CharModel::new(settings.shape, settings.seed)?;
-        model.set_weights(|name| tensors.get(&format!("weight.{name}")))?;
+        let tensors = tensor::load(&dir.join("state.safetensors"))?;
+        let mut model = CharModel::new(settings.shape, settings.seed);
+        model.weights_mut().set(|name| tensors.get(&format!("weight.{name}")))?;
         let optimizer = Adam::restore(&model, &tensors)?;
         Ok(Self { settings: meta.settings, model, optimizer, step: meta.step, loss: meta.loss })
     }
@@ -175,13 +167,14 @@ mod tests {
     }
 
     fn bits(trainer: &Trainer) -> Vec<Vec<u32>> {
-        let weights = trainer.model().weights();
-        let values = weights.map(|(_, weight)| weight.flatten_all().unwrap().to_vec1::<f32>());
-        values.map(|values| values.unwrap().into_iter().map(f32::to_bits).collect()).to_vec()
+        let bits = |(_, weight): (_, &tensor::Tensor)| {
+            weight.values().iter().map(|value| value.to_bits()).collect()
+        };
+        trainer.model().weights().named().map(bits).to_vec()
     }
 
     fn undisturbed(corpus: &Corpus) -> Trainer {
-        let mut trainer = Trainer::new(settings(corpus)).unwrap();
+        let mut trainer = Trainer::new(settings(corpus));
         while trainer.step() < STEPS {
             trainer.advance(&corpus.train).unwrap();
         }
@@ -193,7 +186,7 @@ mod tests {
         let corpus = corpus();
         let expected = undisturbed(&corpus);
         let dir = tempfile::tempdir().unwrap();
-        let mut trainer = Trainer::new(settings(&corpus)).unwrap();
+        let mut trainer = Trainer::new(settings(&corpus));
         while trainer.step() < STEPS {
             trainer.advance(&corpus.train).unwrap();
             if [1, 13].contains(&trainer.step()) {
@@ -208,10 +201,10 @@ mod tests {
     #[test]
     fn without_its_moments_it_would_not() {
         let corpus = corpus();
-        let mut trainer = Trainer::new(settings(&corpus)).unwrap();
+        let mut trainer = Trainer::new(settings(&corpus));
         while trainer.step() < STEPS {
             if trainer.step() == 13 {
-                trainer.optimizer = Adam::new(&trainer.model).unwrap();
+                trainer.optimizer = Adam::new(&trainer.model);
             }
             trainer.advance(&corpus.train).unwrap();
         }
@@ -223,7 +216,7 @@ mod tests {
         let corpus = corpus();
         let mut settings = settings(&corpus);
         (settings.steps, settings.rate) = (150, 0.01);
-        let mut trainer = Trainer::new(settings).unwrap();
+        let mut trainer = Trainer::new(settings);
         let score =
             |trainer: &Trainer| trainer.model().score(&corpus.heldout, |_, _, _| Ok(())).unwrap();
         let before = score(&trainer);
@@ -238,7 +231,7 @@ mod tests {
     fn a_checkpoint_of_other_settings_is_refused() {
         let corpus = corpus();
         let dir = tempfile::tempdir().unwrap();
-        Trainer::new(settings(&corpus)).unwrap().save(dir.path()).unwrap();
+        Trainer::new(settings(&corpus)).save(dir.path()).unwrap();
         let other = Settings { seed: 8, ..settings(&corpus) };
         assert!(Trainer::load(dir.path(), &other).is_err());
     }

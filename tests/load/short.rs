@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Short {
     /// The program to measure
-    #[arg(long, default_value = "target/release/spotwise")]
+    #[arg(long, default_value = "target/dist/spotwise")]
     spotwise: PathBuf,
     /// Numbers of tasks, one after the other
     #[arg(long, value_delimiter = ',', default_value = "1000,10000")]

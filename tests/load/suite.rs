@@ -17,7 +17,7 @@ use crate::Options;
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Suite {
     /// The program under load
-    #[arg(long, default_value = "target/release/spotwise")]
+    #[arg(long, default_value = "target/dist/spotwise")]
     spotwise: PathBuf,
     /// `sqlite`, `postgresql`, or both
     #[arg(long, value_delimiter = ',', default_value = "sqlite,postgresql")]

@@ -166,11 +166,7 @@ pub(super) fn check_programs(documents: &[Document]) -> Result<(), Failure> {
     let wanted: BTreeSet<&str> = documents.iter().flat_map(programs).collect();
     for program in wanted.into_iter().filter(|program| !program.contains('/')) {
         if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
-            let remedy = if program == EXAMPLE {
-                ": build it with `cargo build --release -p spotwise-examples`"
-            } else {
-                ""
-            };
+            let remedy = if program == EXAMPLE { ": build it with `make build`" } else { "" };
             return Err(Failure::usage(format!(
                 "`{program}` is neither beside spotwise nor on PATH{remedy}"
             )));
