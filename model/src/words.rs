@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::dependency::{Condition, Unmet};
 use crate::job::{CancelReason, FailReason, HoldReason};
-use crate::why::{Rule, Why, WhyNot};
 use crate::time::human;
+use crate::why::{Rule, Why, WhyNot};
 use crate::{JobId, WaitReason};
 
 /// Jobs named in a sentence; more are counted.

@@ -163,7 +163,7 @@ pub enum BacktestError {
         /// The trace or folder.
         path: PathBuf,
         /// Why.
-        skipped: super::jobs::Skipped,
+        skipped: super::skipped::Skipped,
     },
     /// The scheduler does not take a job.
     #[error("job {name} is refused: {problem}")]

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use spotwise_model::NodeShape;
 use spotwise_model::spec::{Format, Submission, parse};
 use spotwise_model::time::after;
 
 use super::error::BacktestError;
+use super::skipped::Skipped;
 
 /// The columns of a trace, in any order, beside others.
 const COLUMNS: [&str; 4] = ["submit_s", "duration_s", "num_gpus", "virtual_cluster"];
@@ -39,19 +39,6 @@ pub struct JobsOptions {
     /// From the market's start to the first submission: what comes before is
     /// history to learn from.
     pub start_after: Duration,
-}
-
-/// Jobs of a trace that are not replayed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Skipped {
-    /// Shorter than asked for.
-    pub too_short: usize,
-    /// Longer than asked for.
-    pub too_long: usize,
-    /// With more GPUs than asked for.
-    pub too_wide: usize,
-    /// Their deadline lies beyond the end of the market.
-    pub beyond_the_market: usize,
 }
 
 /// One submission.

@@ -15,12 +15,14 @@ mod parallel;
 mod plot;
 mod recording;
 pub mod single;
+mod skipped;
 pub mod workload;
 
 pub use crowd::CrowdOptions;
 pub use error::BacktestError;
 pub use index::{Entry, read_entry};
-pub use jobs::{JobsOptions, Skipped};
+pub use jobs::JobsOptions;
 pub use measure::{Measures, Series};
 pub use plot::plot;
 pub use recording::{Source, read_market};
+pub use skipped::Skipped;

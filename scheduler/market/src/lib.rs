@@ -10,6 +10,7 @@ mod egress;
 mod error;
 mod hazard;
 mod points;
+mod quote;
 mod replay;
 mod series;
 mod synthetic;
@@ -23,11 +24,12 @@ pub use commitments::{CommitmentError, Declared, keep, read_commitments};
 pub use egress::{EGRESS_COLUMNS, read_egress};
 pub use error::{MarketError, Place, Problem};
 pub use hazard::{PRIOR, Prior, Spells};
+pub use quote::{Alarm, Listing, Quote, Row, Segment};
 pub use replay::{
     ASSUMED_AVAILABLE, COLUMNS, IndexEntry, each_row, price_history, read_price_history,
     read_recording, recording,
 };
-pub use series::{Alarm, Listing, Market, ON_DEMAND_AVAILABLE, Quote, Row, Segment};
+pub use series::{Market, ON_DEMAND_AVAILABLE};
 pub use synthetic::{MOST_MACHINES, SyntheticOptions, synthetic};
 
 /// Where a market comes from.

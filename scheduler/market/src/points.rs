@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use spotwise_model::{NodeShape, Price};
 
 use super::hazard::Spells;
-use super::series::{Alarm, Listing, Segment};
+use super::quote::{Alarm, Listing, Segment};
 
 /// A price this many times the last good one, or this small a part of it, is
 /// taken for an error of the feed.

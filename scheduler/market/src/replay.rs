@@ -14,7 +14,8 @@ use spotwise_model::{Price, time};
 
 use super::catalog::{Catalog, is_name};
 use super::error::{MarketError, Place, Problem, excerpt};
-use super::series::{Listing, Market, Row};
+use super::quote::{Listing, Row};
+use super::series::Market;
 
 /// Machines that are taken to be free where a history has prices only.
 pub const ASSUMED_AVAILABLE: u32 = 8;

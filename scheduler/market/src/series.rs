@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use spotwise_model::id::{InstanceType, Zone};
-use spotwise_model::{CapacityType, Commitment, NodeShape, Price};
+use spotwise_model::{CapacityType, Commitment, Price};
 
 use super::hazard::PRIOR;
 use super::points::Series;
+use super::quote::{Alarm, Listing, Quote, Segment};
 
 /// Machines of one type that on-demand is taken to have at any time. Providers
 /// publish no figure, and no recording has one.
@@ -30,82 +31,6 @@ struct Inner {
     start: Timestamp,
     end: Timestamp,
     alarms: Vec<Alarm>,
-}
-
-/// What a market is built from: the rows of one zone and type.
-#[derive(Clone, Debug)]
-pub struct Listing {
-    /// The zone.
-    pub zone: Zone,
-    /// The machine type.
-    pub instance_type: InstanceType,
-    /// What one machine has.
-    pub shape: NodeShape,
-    /// What one machine costs on demand.
-    pub on_demand: Price,
-    /// Its rows. Of two rows of one time the later in the list counts.
-    pub rows: Vec<Row>,
-}
-
-/// One observation; it holds until the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// When.
-    pub at: Timestamp,
-    /// Spot machines that could be had.
-    pub available: u32,
-    /// The spot price; none where the feed said something impossible (zero,
-    /// negative, not a number).
-    pub price: Option<Price>,
-}
-
-/// Capacity as the market offers it at one time.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Quote {
-    /// The zone.
-    pub zone: Zone,
-    /// The machine type.
-    pub instance_type: InstanceType,
-    /// Spot, on-demand, or reserved.
-    pub capacity_type: CapacityType,
-    /// What one machine has.
-    pub shape: NodeShape,
-    /// What one machine costs now.
-    pub price: Price,
-    /// What it costs on demand.
-    pub on_demand: Price,
-    /// Machines in all, those that somebody holds included.
-    pub available: u32,
-    /// Since when there has been capacity, or none.
-    pub spell_since: Timestamp,
-    /// Expected interruptions per machine-hour; 0 for on-demand.
-    pub hazard_per_hour: f64,
-    /// What pays for it; none for what is bought.
-    pub commitment: Option<Commitment>,
-}
-
-/// A stretch of time with one price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// Its first moment.
-    pub from: Timestamp,
-    /// The first moment after it.
-    pub to: Timestamp,
-    /// The price in force, per hour.
-    pub price: Price,
-}
-
-/// A series whose feed said something impossible: the last good price was kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alarm {
-    /// The zone.
-    pub zone: Zone,
-    /// The machine type.
-    pub instance_type: InstanceType,
-    /// Quotes that were not believed.
-    pub bad_quotes: u32,
-    /// When the first of them came.
-    pub first_at: Timestamp,
 }
 
 impl Market {

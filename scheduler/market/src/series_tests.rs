@@ -1,5 +1,7 @@
 use proptest::prelude::*;
+use spotwise_model::NodeShape;
 
+use super::super::quote::Row;
 use super::*;
 
 fn at(second: i64) -> Timestamp {

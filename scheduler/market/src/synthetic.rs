@@ -21,7 +21,8 @@ use spotwise_model::{Price, time};
 
 use super::catalog::{Catalog, MachineType};
 use super::error::{MarketError, Place};
-use super::series::{Listing, Market, Row};
+use super::quote::{Listing, Row};
+use super::series::Market;
 
 /// Machines of a type that a zone has at most: what the recording of
 /// 2023-08-27 asked for.

@@ -15,7 +15,7 @@ fn invent(options: &SyntheticOptions) -> Market {
 }
 
 /// Every quote at every change.
-fn everything(market: &Market) -> Vec<super::super::series::Quote> {
+fn everything(market: &Market) -> Vec<super::super::quote::Quote> {
     let mut at = Some(market.start());
     std::iter::from_fn(|| {
         let now = at?;
@@ -67,7 +67,7 @@ fn spells(market: &Market) -> (Vec<f64>, Vec<f64>) {
         }
         let mut last = quote.clone();
         let mut change = market.next_change(market.start());
-        let mut close = |spell: &super::super::series::Quote, end| {
+        let mut close = |spell: &super::super::quote::Quote, end| {
             let list = if spell.available > 0 { &mut up } else { &mut down };
             list.push(time::hours(time::between(spell.spell_since, end)));
         };

@@ -15,7 +15,7 @@ use spotwise_model::time::{after, between};
 use spotwise_model::{Job, JobId, JobSpec, Now};
 use spotwise_solver::{PlanInput, PlanJob, PoolLimit, graph};
 
-use super::quote::{job_quote, unmeetable};
+use super::job_quote::{Way, job_quote, unmeetable};
 use spotwise_control::phase::{deadlines, plan};
 
 /// What the jobs of a document are quoted against.
@@ -171,16 +171,6 @@ impl Scene<'_> {
         }
         names
     }
-}
-
-/// Jobs that come one after the other, at their best.
-pub(super) struct Way {
-    /// Their names, the last one's last.
-    pub(super) names: Vec<String>,
-    /// From now to the end of the last.
-    pub(super) takes: Duration,
-    /// When that is.
-    pub(super) end: Timestamp,
 }
 
 /// The jobs of a document, elements of an array together.

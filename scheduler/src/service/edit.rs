@@ -10,7 +10,7 @@ use spotwise_model::time::{between, human};
 use spotwise_model::{Job, JobId};
 use spotwise_solver::PlanJob;
 
-use super::quote::reason;
+use super::job_quote::reason;
 use super::submit::unexpected;
 use super::{Service, ServiceError, limits};
 use crate::token::hex;

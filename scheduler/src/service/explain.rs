@@ -15,8 +15,8 @@ use spotwise_model::{
 
 use super::bands::{bands, why_dearer};
 use super::commitments::{beside, is_reserved, why_paid};
+use super::job_quote::reason;
 use super::live::Live;
-use super::quote::reason;
 use super::{Service, ServiceError};
 use spotwise_control::core::State;
 use spotwise_control::phase::forecast::what_was_seen;

@@ -9,6 +9,7 @@ mod cost;
 mod edit;
 mod error;
 mod explain;
+mod job_quote;
 mod jobs;
 mod limits;
 mod live;

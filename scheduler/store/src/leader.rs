@@ -5,26 +5,14 @@
 //! commit proves in its own transaction that its epoch is still the newest, so
 //! that a leader that slept through the end of its lease cannot write.
 
-use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::StoreError;
 use super::database::{Database, Kind, Row, Statement, Transaction};
+use super::{Epoch, StoreError};
 
 const TABLE: &str = "leader";
-
-/// The number of a leadership, from 1. It only grows, and every commit proves
-/// that its own is still the newest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Epoch(pub u64);
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
 
 /// Who wants to lead.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,16 +5,14 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use sqlx::Connection;
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqlitePool;
 
 use super::database::postgres::{self, Postgres};
 use super::database::sqlite::{self, Sqlite};
 use super::database::{Database, Kind, Statement};
 use super::location::Server;
+use super::migrations::MIGRATIONS;
 use super::{Location, StoreError};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// What the first bytes of every SQLite database are.
 const HEADER: &[u8; 16] = b"SQLite format 3\0";

@@ -1,0 +1,16 @@
+//! What of a trace is left out.
+
+use serde::Serialize;
+
+/// Jobs of a trace that are not replayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Shorter than asked for.
+    pub too_short: usize,
+    /// Longer than asked for.
+    pub too_long: usize,
+    /// With more GPUs than asked for.
+    pub too_wide: usize,
+    /// Their deadline lies beyond the end of the market.
+    pub beyond_the_market: usize,
+}
