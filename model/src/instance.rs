@@ -50,6 +50,26 @@ pub enum InstanceState {
     },
 }
 
+/// A step that the life of an instance does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an instance that is {from} cannot become {to}")]
+pub struct InvalidTransition {
+    from: &'static str,
+    to: &'static str,
+}
+
+impl InstanceState {
+    /// One word for messages.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Live { .. } => "live",
+            Self::Noticed { .. } => "noticed",
+            Self::Ended { settled: false, .. } => "ended",
+            Self::Ended { settled: true, .. } => "settled",
+        }
+    }
+}
+
 /// One machine of an offer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
@@ -124,32 +144,39 @@ impl Instance {
         matches!(self.state, InstanceState::Ended { .. })
     }
 
-    /// Takes note of the provider's notice. A second notice changes nothing.
-    #[must_use]
-    pub fn noticed(mut self, at: Timestamp, reclaim_at: Timestamp) -> Self {
-        if let InstanceState::Live { since } = self.state {
-            self.state = InstanceState::Noticed { since, at, reclaim_at };
-        }
-        self
+    const fn refuse<T>(&self, to: &'static str) -> Result<T, InvalidTransition> {
+        Err(InvalidTransition { from: self.state.name(), to })
     }
 
-    /// Ends it. An instance ends once: a later end changes nothing.
-    #[must_use]
-    pub fn end(mut self, at: Timestamp, by: EndedBy) -> Self {
-        if !self.ended() {
-            let since = self.since();
-            self.state = InstanceState::Ended { since, at: at.max(since), by, settled: false };
+    /// Takes note of the provider's notice, which comes once.
+    pub fn noticed(self, at: Timestamp, reclaim_at: Timestamp) -> Result<Self, InvalidTransition> {
+        match self.state {
+            InstanceState::Live { since } => {
+                Ok(Self { state: InstanceState::Noticed { since, at, reclaim_at }, ..self })
+            }
+            InstanceState::Noticed { .. } | InstanceState::Ended { .. } => self.refuse("noticed"),
         }
-        self
     }
 
-    /// Marks its charges as written. Only an ended instance can be settled.
-    #[must_use]
-    pub fn settle(mut self) -> Self {
-        if let InstanceState::Ended { settled, .. } = &mut self.state {
-            *settled = true;
+    /// Ends it, not before it began. An instance ends once.
+    pub fn end(self, at: Timestamp, by: EndedBy) -> Result<Self, InvalidTransition> {
+        match self.state {
+            InstanceState::Live { since } | InstanceState::Noticed { since, .. } => {
+                let at = at.max(since);
+                Ok(Self { state: InstanceState::Ended { since, at, by, settled: false }, ..self })
+            }
+            InstanceState::Ended { .. } => self.refuse("ended"),
         }
-        self
+    }
+
+    /// Marks its charges as written. Only an ended instance is settled, and once.
+    pub fn settle(self) -> Result<Self, InvalidTransition> {
+        match self.state {
+            InstanceState::Ended { since, at, by, settled: false } => {
+                Ok(Self { state: InstanceState::Ended { since, at, by, settled: true }, ..self })
+            }
+            _ => self.refuse("settled"),
+        }
     }
 }
 
@@ -202,15 +229,22 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_ends_once() {
-        let ended = instance().end(at(200), EndedBy::Us);
-        assert_eq!(ended.clone().end(at(300), EndedBy::Provider), ended);
-        assert_eq!(ended.clone().noticed(at(150), at(160)), ended);
+    fn an_instance_is_noticed_ends_and_is_settled_once_and_in_this_order() {
+        let refused = |step: Result<Instance, InvalidTransition>| step.unwrap_err().to_string();
+        assert_eq!(refused(instance().settle()), "an instance that is live cannot become settled");
+        let noticed = instance().noticed(at(150), at(160)).unwrap();
+        assert!(refused(noticed.clone().noticed(at(151), at(170))).contains("is noticed"));
+        let ended = noticed.end(at(200), EndedBy::Us).unwrap();
+        assert!(refused(ended.clone().end(at(300), EndedBy::Provider)).contains("is ended"));
+        assert!(refused(ended.clone().noticed(at(150), at(160))).contains("is ended"));
+        let settled = ended.settle().unwrap();
+        assert!(refused(settled.clone().settle()).contains("is settled"));
+        assert!(refused(settled.end(at(300), EndedBy::Us)).contains("is settled"));
     }
 
     #[test]
     fn an_instance_never_ends_before_it_began() {
-        let ended = instance().end(at(50), EndedBy::Us);
+        let ended = instance().end(at(50), EndedBy::Us).unwrap();
         assert!(matches!(ended.state, InstanceState::Ended { since, at, .. } if since == at));
     }
 }

@@ -10,7 +10,6 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,6 +18,7 @@ use crate::Now;
 use crate::attempt::{CheckpointRef, Progress};
 use crate::dependency::Condition;
 use crate::id::{AttemptId, JobId};
+use crate::measured::Measured;
 use crate::money::Money;
 use crate::plan::WaitReason;
 use crate::quote::Quoted;
@@ -120,9 +120,9 @@ pub struct Job {
     /// What is not known of it, since an older database was restored.
     #[serde(default)]
     pub half_known: Option<HalfKnown>,
-    /// Duration of the whole work as measured on the last attempt's machine,
-    /// once progress has been reported.
-    pub measured: Option<Duration>,
+    /// How long the whole work takes, once progress has been reported.
+    #[serde(default)]
+    pub measured: Measured,
     /// Settled charges.
     pub spent: Money,
     /// When its owner asked to cancel it (market time).
@@ -172,7 +172,7 @@ impl Job {
             progress: Progress::default(),
             checkpoint: None,
             half_known: None,
-            measured: None,
+            measured: Measured::default(),
             spent: Money::ZERO,
             cancel_asked: None,
             not_before: None,

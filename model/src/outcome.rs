@@ -36,16 +36,6 @@ pub enum Exit {
     Signal(i32),
 }
 
-impl Exit {
-    /// The exit code a shell would show: 128 + signal for a signal.
-    pub const fn shell_code(self) -> i32 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => 128 + signal,
-        }
-    }
-}
-
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -317,7 +317,8 @@ impl Driver {
         let mut draft = Draft { state: &mut self.state, changes: std::mem::take(changes) };
         let Parts { market, pool, config, .. } = &self.parts;
         let around = Surroundings { market, pool, total: &total, config: &config.control };
-        let moved = round::run(&mut draft, plan, around, now);
+        let moved = tracing::debug_span!("round", round = self.round + 1)
+            .in_scope(|| round::run(&mut draft, plan, around, now));
         *changes = draft.changes;
         let changed = moved || changes.iter().skip(made).any(Change::is_news);
         self.news |= changed;

@@ -10,6 +10,7 @@ use spotwise_model::time::{after, between};
 use spotwise_model::{AttemptId, Now};
 use spotwise_solver::PoolLimit;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::capacity::{Capacity, Launch, LaunchError};
 use crate::handle::Handle;
@@ -95,16 +96,18 @@ impl Effects {
             server: self.server.clone(),
         };
         let (capacity, handle) = (self.capacity.clone(), handle.clone());
-        self.tasks.spawn(async move {
+        let launch = async move {
             if let Err(error) = capacity.launch(&order).await {
                 report(&handle, worker, &error).await;
             }
-        });
+        };
+        self.tasks.spawn(launch.instrument(attempt_span(worker.attempt)));
     }
 
     fn kill(&mut self, attempt: AttemptId) {
         let capacity = self.capacity.clone();
-        self.tasks.spawn(async move { capacity.kill(attempt).await });
+        let kill = async move { capacity.kill(attempt).await };
+        self.tasks.spawn(kill.instrument(attempt_span(attempt)));
     }
 
     /// Tells the loop of workers that died without a word.
@@ -152,4 +155,9 @@ async fn report(handle: &Handle, worker: WorkerId, error: &LaunchError) {
     };
     // Refused when the attempt has ended meanwhile: that is fine.
     let _ = handle.command(command).await;
+}
+
+/// Where what is logged of an attempt belongs.
+fn attempt_span(attempt: AttemptId) -> tracing::Span {
+    tracing::info_span!("attempt", job.id = %attempt.job, attempt.id = %attempt)
 }

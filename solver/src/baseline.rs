@@ -109,8 +109,7 @@ fn changeover(input: &PlanInput) -> Duration {
 
 /// What is left of a job that starts from its checkpoint, on any machine.
 fn left(job: &PlanJob) -> Duration {
-    let whole = job.measured.unwrap_or_else(|| job.spec.longest_expected_duration());
-    job.saved.left_of(whole)
+    job.saved.left_of(job.longest())
 }
 
 /// Whether the work and so many starts fill all the time to the deadline.

@@ -288,7 +288,7 @@ impl World {
 
     fn obey(&mut self, id: WorkerId, step: (u64, u64), orders: Orders) {
         let saves = self.state.jobs[&id.attempt.job].spec.checkpoint.is_some();
-        let leaving = orders.reclaim_at.is_some() || orders.stop.is_some();
+        let leaving = orders.reclaim_in.is_some() || orders.stop.is_some();
         let now = self.now;
         let worker = self.workers.get_mut(&id).expect("it acts");
         let due = between(worker.saved_at, now) >= Duration::from_secs(600);

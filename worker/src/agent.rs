@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::prctl;
 use spotwise_api::v1::Assignment;
+use spotwise_model::AttemptId;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use crate::attempt::{self, Attempt};
 use crate::folder::Folder;
@@ -25,11 +27,17 @@ const REGISTER_INTERVAL: Duration = Duration::from_millis(500);
 /// Carries out one attempt.
 pub(crate) async fn run(options: Options, mode: &[&str]) -> Result<()> {
     let id = options.attempt.context("no attempt was named")?;
+    let rank = options.rank;
+    let span = tracing::info_span!("attempt", job.id = %id.job, attempt.id = %id, rank);
+    Box::pin(run_attempt(id, options, mode)).instrument(span).await
+}
+
+async fn run_attempt(id: AttemptId, options: Options, mode: &[&str]) -> Result<()> {
     let server = options.server.context("no server was named")?;
     let folder = Folder::enter(&options.dir.context("no folder was named")?)
         .context("entering the attempt's folder")?;
     let Some(_lock) = folder.lock().context("locking the attempt's folder")? else {
-        tracing::info!(attempt = %id, rank = options.rank, "another worker carries this out");
+        tracing::info!("another worker carries this out");
         return Ok(());
     };
     // What the command leaves behind is ours to end and to reap.

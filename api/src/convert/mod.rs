@@ -10,7 +10,6 @@ mod quote;
 mod worker;
 
 use jiff::Timestamp;
-use spotwise_model::{Money, Price};
 
 pub use attempt::attempt_summary;
 pub use job::{JobFigures, blocked, deadline_source, held, job_summary};
@@ -51,11 +50,6 @@ pub fn parse_time(field: &'static str, text: &str) -> Result<Option<Timestamp>, 
         field,
         message: "not a time such as 2026-03-01T12:00:00Z; the zone is needed".to_owned(),
     })
-}
-
-/// The price of one whole machine and hour, for people.
-pub fn price_text(price: Price) -> String {
-    format!("{} an hour", Money::from_micros(price.micros_per_hour()).human())
 }
 
 #[cfg(test)]

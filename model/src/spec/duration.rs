@@ -35,24 +35,26 @@ impl JobSpec {
     /// The shortest duration of the whole work on anything that it may run on, as the
     /// spec says; nothing where it says none.
     pub fn shortest_known_duration(&self) -> Duration {
-        let named: Vec<&Accelerator> = match &self.work {
-            Work::Unknown => return Duration::ZERO,
+        if matches!(self.work, Work::Unknown) {
+            return Duration::ZERO;
+        }
+        let named = self.named_accelerators().into_iter().map(|a| self.expected_duration(Some(a)));
+        named.chain([self.expected_duration(None)]).min().unwrap_or_default()
+    }
+
+    /// The accelerators that the spec states the duration or the rate of.
+    pub(crate) fn named_accelerators(&self) -> Vec<&Accelerator> {
+        match &self.work {
+            Work::Unknown => Vec::new(),
             Work::Duration { by_accelerator, .. } => by_accelerator.keys().collect(),
             Work::Steps { by_accelerator, .. } => by_accelerator.keys().collect(),
-        };
-        let named = named.into_iter().map(|a| self.expected_duration(Some(a)));
-        named.chain([self.expected_duration(None)]).min().unwrap_or_default()
+        }
     }
 
     /// The longest expected duration over everything the job may run on: the
     /// base of a derived deadline.
     pub fn longest_expected_duration(&self) -> Duration {
-        let named: Vec<&Accelerator> = match &self.work {
-            Work::Unknown => Vec::new(),
-            Work::Duration { by_accelerator, .. } => by_accelerator.keys().collect(),
-            Work::Steps { by_accelerator, .. } => by_accelerator.keys().collect(),
-        };
-        named
+        self.named_accelerators()
             .into_iter()
             .map(|a| self.expected_duration(Some(a)))
             .chain([self.expected_duration(None)])

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use spotwise_market::test_data::recorded;
 use spotwise_solver::replay::{PUBLISHED, RecordedStep};
 
 use super::*;
@@ -204,22 +205,14 @@ fn wrong_arguments_are_named() {
     assert!(matches!(error, BacktestError::Read { .. }), "{error}");
 }
 
-/// `SPOTWISE_TEST_DATA`, or the folder beside the repository.
-fn recordings() -> Option<PathBuf> {
-    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data"));
-    let data = std::env::var_os("SPOTWISE_TEST_DATA").map_or_else(beside, PathBuf::from);
-    let folder = data.join("spot");
-    folder.join("reference.csv").exists().then_some(folder)
-}
-
 /// A market, its zones and type, hours, changeover hours.
 type Cell = (String, String, String, String, String);
 /// Cost of each (deadline factor, window, policy).
 type Costs = BTreeMap<(String, usize, String), f64>;
 
-fn reference(folder: &Path) -> BTreeMap<Cell, Costs> {
+fn reference(file: &Path) -> BTreeMap<Cell, Costs> {
     let mut cells: BTreeMap<Cell, Costs> = BTreeMap::new();
-    for record in csv::Reader::from_path(folder.join("reference.csv")).unwrap().records() {
+    for record in csv::Reader::from_path(file).unwrap().records() {
         let record = record.unwrap();
         let text = |at: usize| record[at].to_owned();
         let policy = if &record[7] == "omniscient" { OPTIMAL.into() } else { text(7) };
@@ -233,15 +226,12 @@ fn reference(folder: &Path) -> BTreeMap<Cell, Costs> {
 /// Every window of every cell under the causal policies; the optimum in every
 /// window of the small market, and in one of each cell of the large one.
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn the_published_policies_and_the_optimum_cost_what_the_reference_says() {
-    let Some(folder) = recordings() else {
-        eprintln!("skipped: no recordings (set SPOTWISE_TEST_DATA)");
-        return;
-    };
+    let Some(table) = recorded("spot/reference.csv") else { return };
+    let folder = table.parent().unwrap();
     let mut compared = BTreeMap::new();
     for (at, ((file, zones, instance_type, hours, changeover), costs)) in
-        reference(&folder).into_iter().enumerate()
+        reference(&table).into_iter().enumerate()
     {
         let source = Source { table: folder.join(&file), index: folder.join("index.json") };
         let zones: Vec<String> = zones.split('+').map(str::to_owned).collect();

@@ -14,6 +14,7 @@ pub mod intake;
 pub mod ledger;
 pub mod phase;
 pub mod reply;
+pub mod view;
 pub mod world;
 
 pub use command::{Command, WorkerId};

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use spotwise_model::attempt::{CheckpointRef, StopReason};
 use spotwise_model::{Attempt, AttemptId, Job, JobId};
 
@@ -58,14 +57,15 @@ pub struct Assigned {
     pub money_lasts: Option<Duration>,
 }
 
-/// What a worker shall do.
+/// What a worker shall do. Durations count from the round that answers: a worker
+/// counts them from its call, which is earlier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Orders {
-    /// The capacity is gone at this wall time.
-    pub reclaim_at: Option<Timestamp>,
-    /// The attempt has to end: why, and by when at the latest (wall time).
-    pub stop: Option<(StopReason, Timestamp)>,
-    /// How long its money lasts from the call on; none without a budget.
+    /// The capacity is gone after this; none while nobody wants it back.
+    pub reclaim_in: Option<Duration>,
+    /// The attempt has to end: why, and within what time.
+    pub stop: Option<(StopReason, Duration)>,
+    /// How long its money lasts; none without a budget.
     pub money_lasts: Option<Duration>,
 }
 

@@ -60,6 +60,7 @@ fn egress(name: &str, text: impl Read) -> Result<Egress, MarketError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_data::recorded;
 
     const GB: u64 = 1_000_000_000;
 
@@ -91,18 +92,9 @@ mod tests {
         }
     }
 
-    /// The table of the catalogue, where it is at hand.
     #[test]
-    #[allow(clippy::print_stdout)] // What was skipped and why.
     fn the_catalogues_table_is_read_whole() {
-        let data = std::env::var("SPOTWISE_TEST_DATA").unwrap_or_else(|_| {
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").to_owned()
-        });
-        let path = Path::new(&data).join("catalog").join("aws_egress_pricing.csv");
-        if !path.exists() {
-            println!("skipped: no {}", path.display());
-            return;
-        }
+        let Some(path) = recorded("catalog/aws_egress_pricing.csv") else { return };
         let egress = read_egress(&path).unwrap();
         assert_eq!(Money::estimate(egress.dollars("us-east-1", "us-east-1", GB)), Money::ZERO);
         let dear = egress.dollars("ap-east-2", "us-east-2", GB);

@@ -14,6 +14,8 @@ mod quote;
 mod replay;
 mod series;
 mod synthetic;
+#[doc(hidden)]
+pub mod test_data;
 
 use std::path::PathBuf;
 

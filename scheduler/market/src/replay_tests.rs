@@ -1,8 +1,7 @@
-use std::path::PathBuf;
-
 use spotwise_model::CapacityType;
 
 use super::*;
+use crate::test_data::recorded;
 
 const TABLE: &str = "\
 seconds,zone,instance_type,available,spot_usd_per_hour
@@ -148,23 +147,11 @@ fn a_price_history_of_aws_is_read() {
     assert!(matches!(error, MarketError::Json { .. }), "{error}");
 }
 
-/// The folder of recorded data: `SPOTWISE_DATA`, or `shared/data` beside the
-/// workspace.
-fn data() -> Option<PathBuf> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = std::env::var_os("SPOTWISE_DATA").map_or_else(beside, PathBuf::from);
-    folder.join("spot").is_dir().then_some(folder)
-}
-
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn every_recorded_market_is_read() {
-    let Some(data) = data() else {
-        eprintln!("SKIPPED: no recorded markets; set SPOTWISE_DATA to a folder that has `spot`");
-        return;
-    };
+    let Some(folder) = recorded("spot") else { return };
     let mut read = 0;
-    for file in std::fs::read_dir(data.join("spot")).unwrap() {
+    for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if !(name.starts_with("aws-") && name.ends_with(".csv")) {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use spotwise_model::{JobState, Now};
 
 use super::{Driver, Parts};
-use spotwise_control::phase::offers::available_spot;
 use spotwise_control::phase::{due, forecast, plan};
+use spotwise_control::view::offers::available_spot;
 
 impl Driver {
     /// How long nothing has to be done, if nobody calls.

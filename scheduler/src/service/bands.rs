@@ -12,7 +12,7 @@ use spotwise_model::{Attempt, AttemptState, CapacityType, Money};
 use spotwise_solver::ClassShare;
 
 use spotwise_control::core::State;
-use spotwise_control::phase::shares::shares;
+use spotwise_control::view::shares::shares;
 
 const HOURS_A_WEEK: f64 = 168.0;
 /// Of what is expected to be over at once, an hour's cost says nothing.

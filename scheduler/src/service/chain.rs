@@ -9,14 +9,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_api::convert::time_text;
 use spotwise_api::v1;
-use spotwise_model::attempt::Progress;
 use spotwise_model::quote::{Quote, Spread, Start};
 use spotwise_model::time::{after, between};
 use spotwise_model::{Job, JobId, JobSpec, Now};
 use spotwise_solver::{PlanInput, PlanJob, PoolLimit, graph};
 
 use super::job_quote::{Way, job_quote, unmeetable};
-use spotwise_control::phase::{deadlines, plan};
+use spotwise_control::phase::deadlines;
+use spotwise_control::view::deadline::effective_deadlines;
 
 /// What the jobs of a document are quoted against.
 pub(super) struct Scene<'a> {
@@ -46,7 +46,7 @@ struct Part<'a> {
 impl Scene<'_> {
     /// Quotes for these specs, in their order, and for all of them together.
     pub(super) fn quote(&self, specs: &[JobSpec]) -> v1::QuoteResponse {
-        let needed = plan::effective_deadlines(self.jobs.iter(), self.changeover);
+        let needed = effective_deadlines(self.jobs.iter(), self.changeover);
         let ends = self.earliest_ends();
         let mut finishes: BTreeMap<JobId, Spread<Timestamp>> = self.earlier.clone();
         let mut answers: BTreeMap<Question, Quote> = BTreeMap::new();
@@ -111,11 +111,8 @@ impl Scene<'_> {
                 id: JobId(0),
                 spec: std::sync::Arc::new(JobSpec { array: None, ..(*job.spec).clone() }),
                 submitted: begin,
-                deadline,
-                saved: Progress::default(),
-                measured: None,
-                budget_left: job.spec.budget,
                 quoted: true,
+                ..PlanJob::new(job, deadline, job.spec.budget)
             };
             if begin == self.input.now {
                 return spotwise_solver::quote(&self.input, &asked);

@@ -14,7 +14,7 @@ use spotwise_model::{
 
 use super::live::Live;
 use super::{Service, ServiceError};
-use spotwise_control::phase::offers::in_use;
+use spotwise_control::view::offers::in_use;
 use spotwise_store::LedgerFilter;
 
 /// A stretch of a machine's life, in seconds.

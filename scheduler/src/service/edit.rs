@@ -88,16 +88,9 @@ impl Service {
             Some(attempt) => live.state.progress_of(attempt),
             None => job.saved_progress(),
         };
-        let asked = PlanJob {
-            id: job.id,
-            spec: job.spec.clone(),
-            submitted: job.submitted,
-            deadline: job.deadline,
-            saved,
-            measured: job.measured,
-            budget_left: job.spec.budget.map(|budget| budget - spent),
-            quoted: true,
-        };
+        let budget_left = job.spec.budget.map(|budget| budget - spent);
+        let deadline = self.effective_deadline(&job).await?;
+        let asked = PlanJob { saved, quoted: true, ..PlanJob::new(&job, deadline, budget_left) };
         let (quote, offers) = self.quote_of(asked).await?;
         let offer = quote.offer.as_ref();
         Ok(v1::EditResponse {

@@ -269,9 +269,8 @@ fn slack(job: &Job, live: &Live, policy: &Policy) -> Option<i64> {
         Some(attempt) => live.state.progress_of(attempt),
         None => job.saved_progress(),
     };
-    let whole = job.measured.unwrap_or_else(|| job.spec.longest_expected_duration());
     let need = progress
-        .left_of(whole)
+        .left_of(job.measured.longest(&job.spec))
         .saturating_add(policy.changeover.saturating_mul(2))
         .saturating_add(policy.deadline_margin);
     let need = i64::try_from(need.as_secs()).unwrap_or(i64::MAX);

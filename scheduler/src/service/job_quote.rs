@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_api::convert::{time_text, transfer};
 use spotwise_api::v1;
-use spotwise_control::phase::pools;
+use spotwise_control::view::pools;
 use spotwise_model::quote::{Quote, Start};
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::GpuRequest;

@@ -10,7 +10,8 @@ use spotwise_model::{AttemptId, InstanceId, Job, JobId, JobState, LedgerEntry, M
 
 use super::{Service, ServiceError, no_such_job};
 use spotwise_control::core::State;
-use spotwise_control::phase::{guard, settle};
+use spotwise_control::phase::guard;
+use spotwise_control::view::accrued;
 
 /// A part of the state, and what it has cost that is not settled.
 pub(super) struct Live {
@@ -81,7 +82,7 @@ impl Service {
 
     fn priced(&self, (state, now, blocked): (State, Now, BTreeMap<JobId, String>)) -> Live {
         let policy = &self.parts.config.control.policy;
-        let entries = settle::accrued_entries(&state, &self.parts.market, policy, now);
+        let entries = accrued::accrued_entries(&state, &self.parts.market, policy, now);
         let mut accrued = BTreeMap::new();
         for entry in &entries {
             if let Some(attempt) = entry.attempt {
@@ -101,7 +102,7 @@ impl Service {
         };
         let (state, now) = self.parts.handle.ask(ask).await?;
         let config = &self.parts.config;
-        let accrued = settle::accrued(&state, &self.parts.market, &config.control.policy, now);
+        let accrued = accrued::accrued(&state, &self.parts.market, &config.control.policy, now);
         let job = state.jobs.get(&id).filter(|_| state.live_attempt(id).is_some());
         Ok(job.map(|job| {
             (now.wall, guard::least_budget(&state, job, &accrued, &config.control, now))

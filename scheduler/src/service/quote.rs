@@ -17,7 +17,8 @@ use spotwise_control::Command;
 use spotwise_control::core::State;
 use spotwise_control::intake;
 use spotwise_control::phase::forecast::{self, speaks_to};
-use spotwise_control::phase::{admit, plan};
+use spotwise_control::view::deadline::{effective_deadline, effective_deadlines};
+use spotwise_control::view::snapshot::{budget_left, snapshot};
 
 /// Forecasts that nobody has fitted yet are waited for so long at most: all of a
 /// large catalogue take a second.
@@ -78,17 +79,17 @@ impl Service {
 
     /// The forecast for a job as it stands.
     pub(super) async fn forecast(&self, job: &Job, state: &State) -> Result<Quote, ServiceError> {
-        let asked = PlanJob {
-            id: job.id,
-            spec: job.spec.clone(),
-            submitted: job.submitted,
-            deadline: job.deadline,
-            saved: job.saved_progress(),
-            measured: job.measured,
-            budget_left: admit::budget_left(state, job),
-            quoted: true,
-        };
+        let deadline = self.effective_deadline(job).await?;
+        let budget_left = budget_left(state, job);
+        let asked = PlanJob { quoted: true, ..PlanJob::new(job, deadline, budget_left) };
         Ok(self.quote_of(asked).await?.0)
+    }
+
+    /// By when a job must be done, as plans see it.
+    pub(super) async fn effective_deadline(&self, job: &Job) -> Result<Timestamp, ServiceError> {
+        let (id, changeover) = (job.id, self.parts.config.control.policy.changeover);
+        let ask = move |state: &State, _: Now| effective_deadline(state, id, changeover);
+        Ok(self.parts.handle.ask(ask).await?.unwrap_or(job.deadline))
     }
 
     /// The forecast for a job as it is given, and the offers it goes by.
@@ -121,7 +122,9 @@ impl Service {
             (part, now)
         };
         let (part, now) = self.parts.handle.ask(copy).await?;
-        Ok(plan::plan_input(&part, &self.parts.config.control, now))
+        let config = &self.parts.config.control;
+        let deadlines = effective_deadlines(part.jobs.values(), config.policy.changeover);
+        Ok(snapshot(&part, config, Vec::new(), &deadlines, now))
     }
 }
 

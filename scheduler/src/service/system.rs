@@ -7,7 +7,7 @@ use spotwise_model::{JobState, Money, Now, Offer};
 use super::bands::bands;
 use super::{Service, ServiceError, limits};
 use spotwise_control::core::State;
-use spotwise_control::phase::offers::held;
+use spotwise_control::view::offers::held;
 
 impl Service {
     /// What runs here, and how it is going.

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use spotwise_api::convert::{exit, memory, restored, step, stop_reason, told};
 use spotwise_api::spool::{Bounds, Spool, Writer};
 use spotwise_api::v1;
-use spotwise_model::time::between;
 
 use super::logs::on_files;
 use super::submit::unexpected;
@@ -57,16 +55,10 @@ impl Service {
         let step = step(request.progress.as_ref());
         let memory = memory(request.usage.as_ref().and_then(|usage| usage.memory.as_ref()));
         let beat = Command::Heartbeat { worker, step, memory };
-        let orders = match self.parts.handle.command(beat).await? {
-            Reply::Orders(orders) => orders,
-            other => return Err(unexpected(&other)),
-        };
-        let lease = self.parts.config.control.lease;
-        if orders.reclaim_at.is_none() && orders.stop.is_none() {
-            return Ok(orders_from(orders, lease, Timestamp::UNIX_EPOCH));
+        match self.parts.handle.command(beat).await? {
+            Reply::Orders(orders) => Ok(orders_from(orders, self.parts.config.control.lease)),
+            other => Err(unexpected(&other)),
         }
-        let wall = self.parts.handle.ask(|_, now| now.wall).await?;
-        Ok(orders_from(orders, lease, wall))
     }
 
     /// Takes note of something that happened beside the job.
@@ -202,16 +194,16 @@ fn shown(message: &str) -> String {
     message.chars().take(LONGEST_MESSAGE).map(plain).collect()
 }
 
-fn orders_from(orders: Orders, lease: Duration, wall: Timestamp) -> v1::HeartbeatResponse {
-    let left = |until: Timestamp| millis(between(wall, until));
+fn orders_from(orders: Orders, lease: Duration) -> v1::HeartbeatResponse {
     v1::HeartbeatResponse {
         lease_ms: millis(lease),
-        notice: orders
-            .reclaim_at
-            .map(|at| v1::Notice { reclaim_in_ms: left(at), action: "terminate".to_owned() }),
-        stop: orders.stop.map(|(reason, by)| v1::StopOrder {
+        notice: orders.reclaim_in.map(|reclaim_in| v1::Notice {
+            reclaim_in_ms: millis(reclaim_in),
+            action: "terminate".to_owned(),
+        }),
+        stop: orders.stop.map(|(reason, within)| v1::StopOrder {
             reason: stop_reason(reason).to_owned(),
-            kill_in_ms: left(by),
+            kill_in_ms: millis(within),
         }),
         money_lasts_ms: orders.money_lasts.map(millis),
     }
@@ -258,17 +250,16 @@ mod tests {
     }
 
     #[test]
-    fn orders_count_from_now() {
-        let at = |second| Timestamp::from_second(second).unwrap();
+    fn orders_reach_the_worker_in_milliseconds() {
         let orders = Orders {
-            reclaim_at: Some(at(130)),
-            stop: Some((StopReason::Cancelled, at(90))),
+            reclaim_in: Some(Duration::from_secs(30)),
+            stop: Some((StopReason::Cancelled, Duration::ZERO)),
             money_lasts: Some(Duration::from_secs(7)),
         };
-        let answer = orders_from(orders, Duration::from_secs(30), at(100));
+        let answer = orders_from(orders, Duration::from_secs(30));
         assert_eq!((answer.lease_ms, answer.money_lasts_ms), (30_000, Some(7_000)));
         assert_eq!(answer.notice.unwrap().reclaim_in_ms, 30_000);
-        assert_eq!(answer.stop.unwrap().kill_in_ms, 0, "a moment that has passed is now");
+        assert_eq!(answer.stop.unwrap().kill_in_ms, 0);
     }
 
     #[test]

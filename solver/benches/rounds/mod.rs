@@ -11,7 +11,7 @@ use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
 use spotwise_model::policy::Policy;
 use spotwise_model::spec::{Format, Work, parse};
 use spotwise_model::time::after;
-use spotwise_model::{CapacityType, JobId, JobSpec, NodeShape, Offer, OfferKey, Price};
+use spotwise_model::{CapacityType, JobId, JobSpec, Measured, NodeShape, Offer, OfferKey, Price};
 use spotwise_solver::{PlanInput, PlanJob};
 
 const MODELS: [&str; 4] = ["T4", "A10G", "V100", "A100"];
@@ -90,7 +90,7 @@ fn job(id: u64, now: Timestamp, shapes: &[JobSpec], numbers: &mut Numbers) -> Pl
         submitted,
         deadline: after(submitted, Duration::from_millis(work * 2 + numbers.below(36_000_000))),
         saved: Progress::default(),
-        measured: None,
+        measured: Measured::default(),
         budget_left: None,
         quoted: true,
     }

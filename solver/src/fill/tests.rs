@@ -80,7 +80,10 @@ fn room_that_is_kept_stays_kept_whoever_is_looked_at() {
     spec.priority = 50;
     large.spec = spec.into();
     let runs = crate::RunningJob {
-        job: PlanJob { measured: Some(Duration::from_secs(600)), ..tiny(50) },
+        job: PlanJob {
+            measured: spotwise_model::Measured::once(None, Duration::from_secs(600)),
+            ..tiny(50)
+        },
         progress: Default::default(),
         offer: round.offers[0].key.clone(),
         instances: (100..110).map(spotwise_model::InstanceId).collect(),
@@ -95,7 +98,7 @@ fn room_that_is_kept_stays_kept_whoever_is_looked_at() {
     let guide = Guide::of(&planned, &report);
     assert_eq!(fill(&round, &guide, &returnable()).placements.len(), 5);
     for job in &mut round.jobs {
-        job.measured = Some(Duration::from_secs(3_600));
+        job.measured = spotwise_model::Measured::once(None, Duration::from_secs(3_600));
     }
     let filled = fill(&round, &guide, &returnable());
     assert_eq!(filled.placements.len(), 5, "beside it");

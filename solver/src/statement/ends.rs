@@ -19,6 +19,12 @@ const OVERRUN: f64 = 0.1;
 /// Two times that are no further apart are one, in hours: a second.
 pub(crate) const SAME: f64 = 1.0 / 3_600.0;
 
+/// The same for times about so many hours away: a candidate has them as `f32`, which
+/// tells no seconds apart from a few months on.
+pub(crate) fn same(hours: f64) -> f64 {
+    SAME.max(hours.abs() * f64::from(f32::EPSILON))
+}
+
 /// What bounds a job's stay on its machines.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StayBound {
@@ -50,7 +56,7 @@ impl StayBound {
 
 /// Whether somebody has stated or measured how long a job takes.
 fn is_stated(job: &PlanJob) -> bool {
-    job.measured.is_some()
+    !job.measured.is_empty()
         || match &job.spec.work {
             Work::Unknown => false,
             Work::Duration { default, by_accelerator } => {

@@ -11,7 +11,7 @@ use spotwise_model::plan::Reservation;
 use spotwise_model::policy::Policy;
 use spotwise_model::resources::Free;
 use spotwise_model::spec::Class;
-use spotwise_model::{InstanceId, JobId, JobSpec, Money, Offer, OfferKey, Share};
+use spotwise_model::{InstanceId, Job, JobId, JobSpec, Measured, Money, Offer, OfferKey, Share};
 
 use crate::spot::forecast::Forecast;
 
@@ -78,8 +78,8 @@ pub struct PlanJob {
     pub deadline: Timestamp,
     /// What a start now would begin with (its checkpoint, or nothing).
     pub saved: Progress,
-    /// Duration of the whole work as measured, where it has been.
-    pub measured: Option<Duration>,
+    /// How long the whole work takes, where it has been measured.
+    pub measured: Measured,
     /// What its budget still holds; none without a budget.
     pub budget_left: Option<Money>,
     /// Whether it has its quote: a plan quotes the jobs that it sees for the
@@ -130,10 +130,29 @@ pub struct PoolLimit {
 }
 
 impl PlanJob {
-    /// Expected duration of the whole work on `accelerator`: measured where it
-    /// has been measured, else as the spec says.
+    /// A job as it stands, begun again from what it has saved.
+    pub fn new(job: &Job, deadline: Timestamp, budget_left: Option<Money>) -> Self {
+        Self {
+            id: job.id,
+            spec: job.spec.clone(),
+            submitted: job.submitted,
+            deadline,
+            saved: job.saved_progress(),
+            measured: job.measured.clone(),
+            budget_left,
+            // What has run before is no forecast of the whole any more.
+            quoted: job.quoted.is_some() || job.attempts > 0,
+        }
+    }
+
+    /// Expected duration of the whole work on `accelerator`.
     pub fn duration(&self, accelerator: Option<&Accelerator>) -> Duration {
-        self.measured.unwrap_or_else(|| self.spec.expected_duration(accelerator))
+        self.measured.duration(&self.spec, accelerator)
+    }
+
+    /// The longest expected duration of the whole work, on any machine.
+    pub fn longest(&self) -> Duration {
+        self.measured.longest(&self.spec)
     }
 
     /// What one node takes on that accelerator; `None` if it cannot run.

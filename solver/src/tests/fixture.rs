@@ -13,7 +13,8 @@ use spotwise_model::spec::{
     Checkpoint, Class, GpuAlternative, GpuRequest, Resources, Retries, Work,
 };
 use spotwise_model::{
-    CapacityType, InstanceId, JobId, JobSpec, NodeShape, Offer, OfferKey, PaidFor, Price, Share,
+    CapacityType, InstanceId, JobId, JobSpec, Measured, NodeShape, Offer, OfferKey, PaidFor, Price,
+    Share,
 };
 
 use crate::statement::input::{PlanInput, PlanInstance, PlanJob, RunningJob};
@@ -86,7 +87,7 @@ pub(crate) fn job(id: u64, spec: JobSpec, submitted: i64, deadline: i64) -> Plan
         submitted: at(submitted),
         deadline: at(deadline),
         saved: Progress::default(),
-        measured: None,
+        measured: Measured::default(),
         budget_left: None,
         quoted: false,
     }

@@ -8,14 +8,16 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::select;
 use spotwise_model::attempt::Progress;
-use spotwise_model::spec::{Class, Work};
+use spotwise_model::gpu::MigProfile;
+use spotwise_model::id::{Accelerator, PoolName};
+use spotwise_model::spec::{Class, GpuAlternative, GpuRequest, Work};
 use spotwise_model::time::after;
-use spotwise_model::{JobSpec, Money, NodeShape, Offer, Price};
+use spotwise_model::{JobSpec, Measured, Money, NodeShape, Offer, Price};
 
-use crate::tests::fixture::at;
+use crate::tests::fixture::{self, at};
 use crate::tests::large::rounds;
 use crate::tests::properties::any_round;
-use crate::{ClassShare, PlanInput, PlanJob, PlanReport, check, plan, plan_until};
+use crate::{ClassShare, PlanInput, PlanJob, PlanReport, PoolLimit, check, plan, plan_until};
 
 /// Longer than any life, shorter than what arithmetic on times can bear.
 const AGES: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -48,7 +50,7 @@ fn spoil_job(job: &mut PlanJob, how: u8, first: &PlanJob) {
         2 => job.submitted = after(job.deadline, Duration::from_secs(1)),
         3 => spec.work = lasts(Duration::ZERO),
         4 => spec.work = lasts(AGES),
-        5 => job.measured = Some(Duration::ZERO),
+        5 => job.measured = Measured::once(None, Duration::ZERO),
         6 => job.saved = Progress { done_ppm: u32::MAX, ..Progress::default() },
         7 => job.budget_left = Some(Money::from_micros(-1)),
         8 => job.budget_left = Some(Money::from_micros(i64::MAX)),
@@ -165,4 +167,46 @@ fn solver_pathological_timeouts() {
     for most in (0..3).chain((3..all).step_by(all as usize / 8 + 1)) {
         until(most);
     }
+}
+
+/// A start of a hundred years: a candidate's hours, as `f32`, are minutes off. Three want
+/// the pool's only GPU, and two of them get it later.
+#[test]
+fn hours_that_an_f32_cannot_tell_apart_are_one() {
+    let job = |id: u64, gpus: GpuRequest, interruptible: bool, submitted: i64| {
+        let mut spec = fixture::spec(600);
+        spec.checkpoint = None;
+        spec.resources.gpus = gpus;
+        spec.resources.cpu_milli = 1;
+        spec.resources.memory_mib = 1;
+        spec.interruptible = interruptible;
+        fixture::job(id, spec, submitted, 0)
+    };
+    let slice = || GpuRequest::Slice { profile: MigProfile::G7, accelerator: None };
+    let whole = GpuAlternative { accelerator: None, count: 1 };
+    let jobs = vec![
+        job(1, slice(), true, -1),
+        job(2, GpuRequest::None, false, 0),
+        job(3, GpuRequest::Whole { alternatives: vec![whole] }, true, -1),
+        job(4, slice(), true, -1),
+    ];
+    let mut offer = fixture::on_demand("z0", 0.0, 2);
+    offer.shape = NodeShape {
+        accelerator: Some(Accelerator::canonical("A100")),
+        gpus: 2,
+        gpu_memory_mib: 40_960,
+        cpu_milli: 3_000,
+        memory_mib: 4_096,
+    };
+    offer.changeover = AGES;
+    let mut round = fixture::input(vec![offer], jobs);
+    round.limits = vec![PoolLimit {
+        pool: PoolName::new("pool"),
+        cpu_milli: 1_000,
+        memory_mib: 1_024,
+        gpus: Some(1),
+    }];
+    let (decided, report) = plan(&round);
+    assert_eq!(check(&round, &decided), Ok(()));
+    assert!(report.checked && !decided.placements.is_empty());
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use spotwise_model::Plan;
 use spotwise_model::gpu::MigProfile;
+use spotwise_model::id::Accelerator;
 use spotwise_model::plan::Method;
 use spotwise_model::resources::GpuSeat;
 use spotwise_model::spec::GpuRequest;
+use spotwise_model::{Measured, Plan};
 
 use crate::tests::fixture::{HOUR, gpu_offer, input, instance, job, spec};
 use crate::{PlanInput, PlanJob, check, plan};
@@ -82,7 +83,10 @@ fn many_slices_share_gpus_in_a_large_round() {
             profiles.iter().copied().cycle().take(each * profiles.len()).collect();
         let mut jobs = slices(&all);
         for (job, minutes) in jobs.iter_mut().zip(0..) {
-            job.measured = Some(Duration::from_secs(HOUR + 7 * minutes));
+            job.measured = Measured::once(
+                Some(&Accelerator::new("H100")),
+                Duration::from_secs(HOUR + 7 * minutes),
+            );
         }
         let mut round = input(vec![offer.clone()], jobs);
         round.time_limit = Duration::from_secs(2);

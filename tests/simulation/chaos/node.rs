@@ -14,7 +14,6 @@ use spotwise_control::core::queue::Queue;
 use spotwise_control::intake;
 use spotwise_control::phase::round::{self, Draft, Surroundings};
 use spotwise_control::{Command, Refusal, Reply};
-use spotwise_model::attempt::StopReason;
 use spotwise_model::{JobId, Now, Plan};
 use spotwise_store::StoreError;
 use spotwise_supervisor::{HeartbeatAnswer, Notice};
@@ -169,11 +168,8 @@ impl Sim {
             }
             if let Err(deposed) = self.commit(node, &pending) {
                 for (request, answer) in pending.answers {
-                    let response = if answer.is_ok() {
-                        Response::Unavailable
-                    } else {
-                        response(answer, pending.now)
-                    };
+                    let response =
+                        if answer.is_ok() { Response::Unavailable } else { response(answer) };
                     self.answer(&request, response);
                 }
                 if deposed {
@@ -190,7 +186,7 @@ impl Sim {
                 return;
             }
             for (request, answer) in std::mem::take(&mut pending.answers) {
-                self.answer(&request, response(answer, pending.now));
+                self.answer(&request, response(answer));
             }
             let held = self.nodes[node]
                 .leader
@@ -305,9 +301,8 @@ impl Sim {
     }
 }
 
-/// What a caller hears of an answer; moments become spans, as `service` does.
-fn response(answer: Result<Reply, Refusal>, now: Now) -> Response {
-    let left = |at: Timestamp| spotwise_model::time::between(now.wall, at);
+/// What a caller hears of an answer.
+fn response(answer: Result<Reply, Refusal>) -> Response {
     match answer {
         Ok(Reply::Assigned(assigned)) => {
             Response::Assigned(assigned.map(|assigned| Task::of(&assigned)))
@@ -315,9 +310,9 @@ fn response(answer: Result<Reply, Refusal>, now: Now) -> Response {
         Ok(Reply::Orders(orders)) => Response::Orders(HeartbeatAnswer {
             money_lasts: orders.money_lasts,
             notice: orders
-                .reclaim_at
-                .map(|at| Notice { reclaim_in: left(at), action: "terminate".to_owned() }),
-            stop_within: orders.stop.map(|(_, by): (StopReason, Timestamp)| left(by)),
+                .reclaim_in
+                .map(|reclaim_in| Notice { reclaim_in, action: "terminate".to_owned() }),
+            stop_within: orders.stop.map(|(_, within)| within),
         }),
         Ok(Reply::Submitted { jobs, replayed, .. }) => Response::Submitted { jobs, replayed },
         Ok(Reply::Cancelled { .. } | Reply::Edited { .. }) => Response::Cancelled,

@@ -92,7 +92,7 @@ fn act(fixture: &mut Fixture, worker: WorkerId, long: u64, beats: &mut BTreeMap<
         2 => fixture.register(worker).map(drop).and_then(|()| fixture.start(worker).map(drop)),
         _ => match fixture.beat(worker, 40) {
             Ok(Reply::Orders(orders)) => {
-                let told = orders.stop.is_some() || orders.reclaim_at.is_some();
+                let told = orders.stop.is_some() || orders.reclaim_in.is_some();
                 if told || *times > long {
                     fixture.exit(worker, Exit::Code(if told { 143 } else { 0 }));
                 }

@@ -11,12 +11,12 @@ use spotwise_model::plan::WaitReason;
 use spotwise_model::spec::{Deadline, Edit, EditRetries, JobSpec, check_deadline_at};
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, Job, JobId, JobState, Money, Now};
-use spotwise_solver::graph;
 
 use super::{Answer, invalid, remembered, replayed};
 use crate::command::EditJob;
 use crate::config::Config;
 use crate::core::{Change, EventKind, State};
+use crate::view::deadline::effective_deadlines;
 use crate::{Refusal, Reply};
 
 /// What a running job has used goes up while its owner's words are on their way: what
@@ -181,13 +181,7 @@ fn derive_again(state: &State, edited: &Job, config: &Config) -> Vec<Job> {
             job.deadline = deadline;
         }
     }
-    let deadlines = graph::effective_deadlines(jobs.values().map(|job| graph::Node {
-        key: job.id,
-        after: job.hurries(),
-        deadline: job.deadline,
-        duration: job.spec.longest_expected_duration(),
-        changeover: config.policy.changeover,
-    }));
+    let deadlines = effective_deadlines(jobs.values(), config.policy.changeover);
     let moved = order.into_iter().filter_map(|id| {
         let job = jobs.get(&id).filter(|job| derived(job))?;
         let deadline = deadlines.get(&id).copied().unwrap_or(job.deadline);

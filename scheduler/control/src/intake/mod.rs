@@ -1,5 +1,5 @@
 //! What becomes of a request: pure functions from the state and a command to
-//! changes and an answer. A refused command changes nothing.
+//! changes and an answer. A refused command makes no change.
 
 mod edit;
 mod resubmit;

@@ -9,7 +9,7 @@ use spotwise_model::attempt::Progress;
 use spotwise_model::job::{ArrayPlace, DeadlineSource, Resubmission};
 use spotwise_model::spec::{Deadline, check_deadline_at};
 use spotwise_model::time::after;
-use spotwise_model::{Condition, Job, JobId, Now};
+use spotwise_model::{Condition, Job, JobId, Measured, Now};
 
 use super::submit::pull_forward;
 use super::{Answer, accepted, invalid, replayed};
@@ -135,7 +135,7 @@ impl<'a> Return<'a> {
             one_of,
             progress: checkpoint.map_or(Progress::default(), |it| it.progress),
             checkpoint,
-            measured: old.measured.filter(|_| goes_on),
+            measured: if goes_on { old.measured.clone() } else { Measured::default() },
             resubmission: Some(Resubmission {
                 of: old.id,
                 shared: old.shared(),

@@ -19,6 +19,7 @@ use super::{Answer, accepted, invalid, replayed};
 use crate::command::Submit;
 use crate::config::Config;
 use crate::core::State;
+use crate::view::deadline::effective_deadlines;
 use crate::{Refusal, Reply};
 
 pub(super) fn submit(state: &mut State, request: &Submit, config: &Config, now: Now) -> Answer {
@@ -274,13 +275,7 @@ impl<'a> Expansion<'a> {
 
 /// A deadline that nobody asked for gives way to those of the jobs behind it.
 pub(super) fn pull_forward(jobs: &mut [Job], changeover: Duration) {
-    let deadlines = graph::effective_deadlines(jobs.iter().map(|job| graph::Node {
-        key: job.id,
-        after: job.hurries(),
-        deadline: job.deadline,
-        duration: job.spec.longest_expected_duration(),
-        changeover,
-    }));
+    let deadlines = effective_deadlines(jobs.iter(), changeover);
     for job in jobs.iter_mut().filter(|job| job.deadline_source == DeadlineSource::Derived) {
         job.deadline = deadlines.get(&job.id).copied().unwrap_or(job.deadline);
     }

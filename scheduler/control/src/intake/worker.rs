@@ -71,7 +71,7 @@ pub(super) fn heartbeat(
     now: Now,
 ) -> Answer {
     let (job, attempt) = live(state, worker)?;
-    let orders = Orders { money_lasts: money_lasts(attempt, now), ..orders(job, attempt, config) };
+    let orders = orders(job, attempt, config, now);
     let progress = progress_of_step(step).map(|p| with_total(p, job));
     let heard = job.known_until(attempt.id).map(|_| {
         let mut job = job.clone();
@@ -109,18 +109,20 @@ fn money_lasts(attempt: &Attempt, now: Now) -> Option<Duration> {
     attempt.fuse.map(|fuse| between(now.wall, fuse.burns))
 }
 
-/// What an attempt shall do, from its standing order.
-fn orders(job: &Job, attempt: &Attempt, config: &Config) -> Orders {
-    let Some(order) = attempt.stop else { return Orders::default() };
+/// What an attempt shall do: its stop order, if there is one, and its money.
+fn orders(job: &Job, attempt: &Attempt, config: &Config, now: Now) -> Orders {
+    let money_lasts = money_lasts(attempt, now);
+    let Some(order) = attempt.stop else { return Orders { money_lasts, ..Orders::default() } };
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
     let by_us = order.reason != StopReason::Interrupted;
     // What a stop for the budget may cost was reckoned with the grace alone.
     let allowance =
         if order.reason == StopReason::Budget { Duration::ZERO } else { COMMIT_ALLOWANCE };
+    let left = |at| between(now.wall, at);
     Orders {
-        reclaim_at: order.reclaim_wall,
-        stop: by_us.then(|| (order.reason, after(order.at.wall, grace + allowance))),
-        money_lasts: None,
+        reclaim_in: order.reclaim_wall.map(left),
+        stop: by_us.then(|| (order.reason, left(after(order.at.wall, grace + allowance)))),
+        money_lasts,
     }
 }
 
@@ -202,7 +204,7 @@ pub(super) fn checkpointed(
     let progress = progress_of_step(step).map_or(attempt.progress, |p| with_total(p, &job));
     let checkpoint =
         CheckpointRef { attempt: attempt.id, sequence, progress, bytes, at: now.market };
-    note_progress(&mut job, &mut attempt, progress, now);
+    note_progress(state, &mut job, &mut attempt, progress, now);
     attempt.checkpoint = Some(checkpoint);
     job.checkpoint = Some(checkpoint);
     let at_step = progress.step.map(|step| format!(" at step {step}")).unwrap_or_default();
@@ -246,7 +248,7 @@ pub(super) fn exited(
     let (mut attempt, mut job) = (attempt.clone(), job.clone());
     job.hear(worker.attempt);
     if let Some(progress) = progress_of_step(step).map(|p| with_total(p, &job)) {
-        note_progress(&mut job, &mut attempt, progress, now);
+        note_progress(state, &mut job, &mut attempt, progress, now);
     }
     let node = node_mut(&mut attempt, worker)?;
     if node.exited.is_none() {
@@ -280,8 +282,15 @@ pub(super) fn out_of_money(
     Ok((changes, reply))
 }
 
-/// Takes progress in, and learns from it how long the whole work takes here.
-fn note_progress(job: &mut Job, attempt: &mut Attempt, progress: Progress, now: Now) {
+/// Takes progress in, and learns from it how long the whole work takes on such a
+/// machine.
+fn note_progress(
+    state: &State,
+    job: &mut Job,
+    attempt: &mut Attempt,
+    progress: Progress,
+    now: Now,
+) {
     attempt.progress = progress;
     job.progress = progress;
     let begun_at = attempt.restore.map_or(0, |checkpoint| checkpoint.progress.done_ppm);
@@ -289,7 +298,11 @@ fn note_progress(job: &mut Job, attempt: &mut Attempt, progress: Progress, now: 
     if let (Some(started), true) = (attempt.state.started(), done_here >= MEASURABLE_PPM) {
         let elapsed = between(started.market, now.market);
         let whole = elapsed.as_millis() * u128::from(Progress::WHOLE) / u128::from(done_here);
-        job.measured = u64::try_from(whole).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+        let whole = u64::try_from(whole).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+        let machine = attempt.instances.first().and_then(|id| state.instances.get(id));
+        if let Some((whole, machine)) = whole.zip(machine) {
+            job.measured.record(machine.shape.accelerator.as_ref(), whole);
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn instance(capacity_type: CapacityType, from: i64, to: i64, by: Ende
         state: InstanceState::Live { since: at(from) },
         stints: Vec::new(),
     };
-    live.end(at(to), by)
+    live.end(at(to), by).unwrap()
 }
 
 pub(super) fn half() -> Share {

@@ -101,7 +101,7 @@ fn charged(rows: &[(i64, Option<i64>)], from: i64, to: i64) -> i64 {
         stints: Vec::new(),
     };
     let entries = charge_instance(&InstanceBill {
-        instance: &live.end(to, EndedBy::Us),
+        instance: &live.end(to, EndedBy::Us).unwrap(),
         segments: &segments,
         on_demand: Price::from_micros_per_hour(ON_DEMAND),
         uses: Vec::new(),

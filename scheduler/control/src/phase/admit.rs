@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use spotwise_model::plan::WaitReason;
-use spotwise_model::{Ending, Job, JobId, JobState, Money, Now, Unmet};
+use spotwise_model::{Ending, Job, JobId, JobState, Now, Unmet};
 
 use crate::core::due::Due;
 use crate::core::{Change, EventKind, State};
@@ -97,12 +97,6 @@ fn look_at(
         // not granted.
         _ => Vec::new(),
     }
-}
-
-/// What a job's budget still holds: the budget less what is settled and what
-/// is set aside. None without a budget.
-pub fn budget_left(state: &State, job: &Job) -> Option<Money> {
-    job.spec.budget.map(|budget| budget - job.spent - state.held_for(job.id))
 }
 
 /// Gives the job another reason to wait, with an event.

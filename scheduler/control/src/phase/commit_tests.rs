@@ -11,9 +11,10 @@ use spotwise_model::{
 
 use super::*;
 use crate::fixture::{at, attempt, job, machine, now, state_of};
-use crate::phase::offers::{held, in_use, offers};
 use crate::phase::plan::accept;
-use crate::phase::settle::{accrued, settle};
+use crate::phase::settle::settle;
+use crate::view::accrued::accrued;
+use crate::view::offers::{held, in_use, offers};
 use spotwise_market::{Listing, Row};
 
 /// Eight machines of spot, and on demand at a dollar.
@@ -94,7 +95,7 @@ fn ends(state: &mut State, market: &Market, id: u64, hour: i64) -> Vec<LedgerEnt
     }
     attempt.state = attempt.state.end(now(hour), Outcome::Succeeded).unwrap();
     state.apply(&mut attempt.into());
-    state.apply(&mut machine.end(at(hour), EndedBy::Us).into());
+    state.apply(&mut machine.end(at(hour), EndedBy::Us).unwrap().into());
     let mut entries = Vec::new();
     for mut change in settle(state, market, &Policy::default(), now(hour)) {
         if let Change::Ledger(more) = &change {

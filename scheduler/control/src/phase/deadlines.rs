@@ -92,13 +92,13 @@ pub fn best_span(job: &Job, changeover: Duration) -> Duration {
 
 /// Nothing where nobody knows: an assumed duration makes no deadline impossible.
 fn whole(job: &Job) -> Duration {
-    job.measured.unwrap_or_else(|| job.spec.shortest_known_duration())
+    job.measured.shortest_known(&job.spec)
 }
 
 /// Of a job that runs: by its progress, or where it tells none by the time since its
 /// start.
 fn left_of(state: &State, job: &Job, attempt: &Attempt, now: Now) -> Duration {
-    if job.measured.is_some() {
+    if !job.measured.is_empty() {
         return state.progress_of(attempt).left_of(whole(job));
     }
     let since = attempt.state.started().map(|at| between(at.market, now.market));

@@ -6,6 +6,7 @@ use spotwise_model::{AttemptState, CapacityType, Condition, JobState};
 
 use super::*;
 use crate::fixture::{at, attempt, job, machine, now, state_of};
+use spotwise_model::Measured;
 
 /// Ten minutes.
 const CHANGEOVER: Duration = Duration::from_secs(600);
@@ -108,7 +109,7 @@ fn a_job_that_runs_is_judged_by_what_is_left_of_it() {
     }
     // Measured, it takes eight hours; a quarter is done after two.
     let mut slow = state.jobs[&JobId(1)].clone();
-    slow.measured = Some(Duration::from_secs(8 * 3_600));
+    slow.measured = Measured::once(None, Duration::from_secs(8 * 3_600));
     state.apply(&mut slow.into());
     let quarter = Progress { done_ppm: Progress::WHOLE / 4, ..Progress::default() };
     state.seen.progress.insert(live.id, (at(2), quarter));

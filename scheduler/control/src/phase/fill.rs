@@ -8,9 +8,10 @@ use spotwise_model::{Now, Plan};
 
 use super::admit::{self, ArrayLoad};
 use super::forecast::{is_any_missing, speaks_to};
-use super::plan::{effective_deadlines, plan_job, snapshot};
 use crate::config::{Config, Launcher};
 use crate::core::State;
+use crate::view::deadline::effective_deadlines;
+use crate::view::snapshot::{plan_job, snapshot};
 
 /// Places for jobs that wait, to be taken in like those of any plan; none where
 /// nobody waits who may go. Machines of this machine's own pool cost nothing to give

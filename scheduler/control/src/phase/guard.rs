@@ -12,10 +12,11 @@ use spotwise_model::{Attempt, AttemptId, Instance, InstanceState, Job, Money, No
 
 use super::ending::{self, EXIT_REQUEUE};
 use super::observe::BUDGET_STOP_MARGIN;
-use super::settle::{self, ROUNDING};
+use super::settle::ROUNDING;
 use crate::config::{Config, LEASE_MARGIN};
 use crate::core::due::Due;
 use crate::core::{Change, State};
+use crate::view::accrued::accrued;
 use spotwise_market::Market;
 
 /// By the next round at the latest this much more is spent (wall time): market
@@ -267,7 +268,7 @@ pub fn due(state: &State, market: &Market, config: &Config, due: &mut Due) {
     if !live().any(|attempt| budgeted(&attempt)) {
         return;
     }
-    let accrued = settle::accrued(state, market, &config.policy, now);
+    let accrued = accrued(state, market, &config.policy, now);
     for attempt in live().filter(budgeted) {
         let Some(job) = job_of(attempt) else { continue };
         due.market(over_budget_at(state, job, attempt, &accrued, config, now));
@@ -335,11 +336,11 @@ fn is_left_to_provider(instance: &Instance, config: &Config) -> bool {
 /// ended: two jobs of one machine may end in the same round.
 pub fn release(state: &State, config: &Config, now: Now) -> Vec<Change> {
     let idle = state.instances.values().filter(|instance| {
-        !instance.ended()
-            && !is_left_to_provider(instance, config)
+        !is_left_to_provider(instance, config)
             && !state.attempts_on(instance.id).any(|attempt| attempt.state.is_live())
     });
-    idle.map(|instance| instance.clone().end(now.market, EndedBy::Us).into()).collect()
+    let ended = idle.filter_map(|instance| instance.clone().end(now.market, EndedBy::Us).ok());
+    ended.map(Change::from).collect()
 }
 
 /// Whether a job has a bound that has to be watched while it runs.

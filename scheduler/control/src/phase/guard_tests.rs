@@ -7,7 +7,7 @@ use spotwise_model::{AttemptState, CapacityType};
 
 use super::*;
 use crate::fixture::{at, attempt, job, machine, state_of};
-use crate::phase::settle::accrued;
+use crate::view::accrued::accrued;
 use spotwise_market::{Listing, Market, Row};
 
 /// One attempt of a job with this budget on one machine of this price, both from

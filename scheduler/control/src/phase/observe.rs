@@ -154,14 +154,15 @@ pub fn reclaim(
     for instance in state.instances.values() {
         if let InstanceState::Noticed { reclaim_at, .. } = instance.state
             && now.market >= reclaim_at
+            && let Ok(gone) = instance.clone().end(reclaim_at, EndedBy::Provider)
         {
-            changes.push(instance.clone().end(reclaim_at, EndedBy::Provider).into());
+            changes.push(gone.into());
         }
     }
     let mut kept: std::collections::BTreeMap<&OfferKey, u32> = std::collections::BTreeMap::new();
     for instance in state.instances.values() {
         let spot = instance.offer.capacity_type == CapacityType::Spot;
-        if !spot || !matches!(instance.state, InstanceState::Live { .. }) {
+        if !spot || !instance.accepts_work() {
             continue;
         }
         let Some(limit) = available(&instance.offer) else { continue };
@@ -189,8 +190,10 @@ fn notice(state: &State, instance: &Instance, lead: Lead, now: Now) -> Vec<Chang
     let order =
         StopOrder { reason: StopReason::Interrupted, at: now, reclaim_wall: Some(reclaim_wall) };
     let words = format!("{} is taken back in {} s", instance.offer, lead.wall.as_secs());
-    let mut changes: Vec<Change> =
-        vec![instance.clone().noticed(now.market, after(now.market, lead.market)).into()];
+    let Ok(noticed) = instance.clone().noticed(now.market, after(now.market, lead.market)) else {
+        return Vec::new();
+    };
+    let mut changes: Vec<Change> = vec![noticed.into()];
     for attempt in state.attempts_on(instance.id).filter(|attempt| attempt.state.is_live()) {
         changes.extend(ending::order_stop(attempt, order, &words));
     }

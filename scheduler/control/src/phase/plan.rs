@@ -1,28 +1,23 @@
 //! Asks the solver, and takes from its answer what still holds.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use spotwise_model::attempt::{NodeReport, StopOrder, StopReason};
 use spotwise_model::plan::{Method, Rule, WaitReason};
 use spotwise_model::quote::Quoted;
 use spotwise_model::resources::GpuSeat;
 use spotwise_model::{
-    Attempt, AttemptId, AttemptState, InstanceId, Job, JobId, JobState, Now, OfferKey, Placement,
-    Plan,
+    Attempt, AttemptId, AttemptState, InstanceId, Job, JobId, JobState, Now, Placement, Plan,
 };
-use spotwise_solver::graph::{self, Node};
-use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
+use spotwise_solver::PlanInput;
 
 use super::admit::{self, ArrayLoad};
 use super::ending;
-use super::pools::{self, PoolRoom};
 use super::purchases::Purchases;
-use super::seats::free_of;
-use super::shares::shares;
 use crate::config::Config;
 use crate::core::{Change, EventKind, State};
+use crate::view::deadline::effective_deadlines;
+use crate::view::snapshot::{budget_left, plan_job, snapshot};
 
 /// The snapshot that the solver decides on.
 pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
@@ -38,111 +33,6 @@ pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
         }
     }
     snapshot(state, config, jobs, &deadlines, now)
-}
-
-/// Everything as it is, and these jobs.
-pub(super) fn snapshot(
-    state: &State,
-    config: &Config,
-    jobs: Vec<PlanJob>,
-    deadlines: &BTreeMap<JobId, Timestamp>,
-    now: Now,
-) -> PlanInput {
-    PlanInput {
-        now: now.market,
-        jobs,
-        running: running(state, deadlines),
-        offers: state.seen.offers.clone(),
-        instances: instances(state),
-        limits: limits(state),
-        reservations: state.seen.reservations.clone(),
-        forecasts: state.seen.forecasts.clone(),
-        shares: shares(state, &config.policy, now.market),
-        policy: config.policy.clone(),
-        time_limit: config.plan_time_limit,
-    }
-}
-
-/// A job as the solver sees it.
-pub fn plan_job(state: &State, job: &Job, deadlines: &BTreeMap<JobId, Timestamp>) -> PlanJob {
-    PlanJob {
-        id: job.id,
-        spec: job.spec.clone(),
-        submitted: job.submitted,
-        deadline: deadlines.get(&job.id).copied().unwrap_or(job.deadline),
-        saved: job.saved_progress(),
-        measured: job.measured,
-        budget_left: admit::budget_left(state, job),
-        // What has run before is no forecast of the whole any more.
-        quoted: job.quoted.is_some() || job.attempts > 0,
-    }
-}
-
-/// By when each of these jobs must be done, so that those behind it can meet theirs.
-pub fn effective_deadlines<'j>(
-    jobs: impl Iterator<Item = &'j Job>,
-    changeover: Duration,
-) -> BTreeMap<JobId, Timestamp> {
-    graph::effective_deadlines(jobs.map(|job| Node {
-        key: job.id,
-        after: job.hurries(),
-        deadline: job.deadline,
-        duration: left(job),
-        changeover,
-    }))
-}
-
-fn left(job: &Job) -> Duration {
-    let whole = job.measured.unwrap_or_else(|| job.spec.longest_expected_duration());
-    job.progress.left_of(whole)
-}
-
-fn running(state: &State, deadlines: &BTreeMap<JobId, Timestamp>) -> Vec<RunningJob> {
-    let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
-    live.filter_map(|attempt| {
-        let job = state.jobs.get(&attempt.id.job)?;
-        let since = match &attempt.state {
-            AttemptState::Planned { at } => at.market,
-            AttemptState::Launching { since, .. } => since.market,
-            AttemptState::Running { launched, .. } => launched.market,
-            AttemptState::Ended { .. } | AttemptState::Settled { .. } => return None,
-        };
-        let mut plan_job = plan_job(state, job, deadlines);
-        // What is set aside for this very attempt is there for it to use.
-        plan_job.budget_left = plan_job.budget_left.map(|left| left + attempt.hold);
-        Some(RunningJob {
-            job: plan_job,
-            progress: state.progress_of(attempt),
-            offer: offer_now(state, attempt),
-            instances: attempt.instances.clone(),
-            since,
-            stopping: attempt.stop.is_some(),
-        })
-    })
-    .collect()
-}
-
-/// What its machines are bought as now: a commitment's end makes them on-demand
-/// ones, for all of a gang.
-fn offer_now(state: &State, attempt: &Attempt) -> OfferKey {
-    let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
-    let worst = machines.map(|machine| &machine.offer).min_by_key(|offer| offer.capacity_type);
-    worst.unwrap_or(&attempt.offer).clone()
-}
-
-fn instances(state: &State) -> Vec<PlanInstance> {
-    let open = state.instances.values().filter(|instance| instance.accepts_work());
-    open.map(|instance| PlanInstance {
-        id: instance.id,
-        offer: instance.offer.clone(),
-        free: free_of(state, instance),
-    })
-    .collect()
-}
-
-/// What each pool has left.
-fn limits(state: &State) -> Vec<PoolLimit> {
-    pools::left(state).iter().map(PoolRoom::limit).collect()
 }
 
 /// Takes a plan in: placements that still hold, moves, and reasons to wait that
@@ -231,7 +121,7 @@ fn place(
     let id = AttemptId { job: job.id, number: job.attempts + 1 };
     let mut job = job.clone();
     let Ok(next) = job.state.clone().activate(now.market, id) else { return Vec::new() };
-    let hold = admit::budget_left(state, &job).unwrap_or(placement.why.expected_cost);
+    let hold = budget_left(state, &job).unwrap_or(placement.why.expected_cost);
     let restore = job.checkpoint.filter(|_| job.spec.resumable());
     let message = format!(
         "on {}{}: {}; expected {} until {}",

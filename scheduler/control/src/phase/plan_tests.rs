@@ -2,6 +2,8 @@ use spotwise_model::Money;
 use spotwise_model::quote::Spread;
 use spotwise_model::time::after;
 
+use std::time::Duration;
+
 use super::*;
 use crate::fixture::{at, job, now, state_of};
 

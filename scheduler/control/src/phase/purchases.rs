@@ -10,9 +10,10 @@ use spotwise_model::{
 };
 use spotwise_solver::mig::LayoutLosses;
 
-use super::pools::{self, PoolRoom};
-use super::seats::{self, Added, free_of};
+use super::seats::{self, Added};
 use crate::core::{Change, State};
+use crate::view::free::free_of;
+use crate::view::pools::{self, PoolRoom};
 
 /// Machines bought while a plan is taken in, and the room left on all.
 pub(super) struct Purchases<'a> {

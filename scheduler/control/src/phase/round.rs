@@ -11,12 +11,12 @@ use spotwise_solver::PoolLimit;
 
 use super::observe::Lead;
 use super::{
-    admit, commit, deadlines, fill, forecast, guard, launch, observe, offers, plan, pools, seats,
-    settle,
+    admit, commit, deadlines, fill, forecast, guard, launch, observe, plan, seats, settle,
 };
 use crate::config::Config;
 use crate::core::spells::Step;
 use crate::core::{Change, State};
+use crate::view::{accrued, offers, pools};
 use spotwise_market::Market;
 
 /// What a round looks at beside the state.
@@ -91,6 +91,11 @@ fn expect(
     {}
 }
 
+/// One step, in a span of its own.
+fn within<T>(phase: &'static str, step: impl FnOnce() -> T) -> T {
+    tracing::debug_span!("phase", phase).in_scope(step)
+}
+
 /// Runs every phase. True where the market's free capacity has changed.
 pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, now: Now) -> bool {
     let Surroundings { market, pool, total, config } = around;
@@ -98,31 +103,38 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
     let available = offers::available_spot(pool, &quotes);
     watch(draft, &available, config, now);
     draft.take(seats::adopt(draft.state));
-    draft.take(observe::observe(draft.state, config, now));
+    draft.take(within("observe", || observe::observe(draft.state, config, now)));
     let lead =
         Lead { wall: config.notice_lead, market: config.notice_lead.saturating_mul(config.speed) };
-    draft.take(observe::reclaim(draft.state, |key| available.get(key).copied(), lead, now));
-    draft.take(guard::release(draft.state, config, now));
-    draft.take(commit::commit(draft.state, market, now));
-    draft.take(settle::settle(draft.state, market, &config.policy, now));
-    draft.take(settle::free_holds(draft.state, market, &config.policy, now));
+    draft.take(within("reclaim", || {
+        observe::reclaim(draft.state, |key| available.get(key).copied(), lead, now)
+    }));
+    draft.take(within("release", || guard::release(draft.state, config, now)));
+    draft.take(within("commit", || commit::commit(draft.state, market, now)));
+    draft.take(within("settle", || settle::settle(draft.state, market, &config.policy, now)));
+    draft.take(within("free_holds", || {
+        settle::free_holds(draft.state, market, &config.policy, now)
+    }));
     let bounded = draft.state.jobs.values().any(guard::is_bounded);
-    let accrued = bounded.then(|| settle::accrued(draft.state, market, &config.policy, now));
+    let accrued = bounded.then(|| accrued::accrued(draft.state, market, &config.policy, now));
     if let Some(accrued) = &accrued {
-        draft.take(guard::guard(draft.state, accrued, config, now));
+        draft.take(within("guard", || guard::guard(draft.state, accrued, config, now)));
     }
-    draft.take(admit::admit(draft.state, now));
-    draft.take(deadlines::deadlines(draft.state, config.policy.changeover, now));
+    draft.take(within("admit", || admit::admit(draft.state, now)));
+    draft.take(within("deadlines", || {
+        deadlines::deadlines(draft.state, config.policy.changeover, now)
+    }));
 
     // After what was freed above, before what is bought below.
-    let offers = offers::offers(draft.state, pool, quotes, config.policy.changeover);
+    let changeover = config.policy.changeover;
+    let offers = within("offers", || offers::offers(draft.state, pool, quotes, changeover));
     let free = |offers: &[spotwise_model::Offer]| -> Vec<u32> {
         offers.iter().map(|offer| offer.free).collect()
     };
     let moved = free(&offers) != free(&draft.state.seen.offers);
     draft.state.seen.offers = offers;
     draft.state.seen.pool_totals = vec![total.clone()];
-    expect(draft.state, market, &available, config, now);
+    within("forecast", || expect(draft.state, market, &available, config, now));
 
     if let Some(mut plan) = plan {
         for (id, reason) in &mut plan.waits {
@@ -130,22 +142,22 @@ pub fn run(draft: &mut Draft<'_>, plan: Option<Plan>, around: Surroundings<'_>, 
                 *reason = WaitReason::Unschedulable { detail };
             }
         }
-        draft.take(plan::accept(draft.state, &plan, now));
+        draft.take(within("accept", || plan::accept(draft.state, &plan, now)));
         draft.state.seen.waits.extend(plan.waits);
         draft.state.seen.reservations = plan.reservations;
     }
     // Nothing has come free, and nobody has come, where nothing has changed.
     if draft.state.seen.plans_beside && (moved || draft.changes.iter().any(Change::is_news)) {
-        let filled = fill::fill(draft.state, pool, config, now);
+        let filled = within("fill", || fill::fill(draft.state, pool, config, now));
         let placed = filled.map(|plan| plan::accept(draft.state, &plan, now)).unwrap_or_default();
         let attempts = placed.iter().filter(|change| matches!(change, Change::Attempt(_)));
         draft.state.seen.counts.filled += attempts.count() as u64;
         draft.take(placed);
     }
-    draft.take(launch::launch(draft.state, now));
+    draft.take(within("launch", || launch::launch(draft.state, now)));
     if let Some(accrued) = &accrued {
         // What was placed just now is told too.
-        draft.take(guard::fuses(draft.state, accrued, config, now));
+        draft.take(within("fuses", || guard::fuses(draft.state, accrued, config, now)));
     }
     moved
 }

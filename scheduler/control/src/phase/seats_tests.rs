@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::Accelerator;
 use spotwise_model::plan::{Rule, Target, Why, Wished};
@@ -9,6 +11,7 @@ use spotwise_model::{
 use super::*;
 use crate::fixture::{at, attempt, job, machine, now, state_of};
 use crate::phase::plan::accept;
+use crate::view::free::free_of;
 
 fn h100(id: u64, gpus: u32) -> Instance {
     let shape = NodeShape {

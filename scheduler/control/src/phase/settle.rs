@@ -2,17 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use spotwise_model::attempt::{Outcome, StopReason};
-use spotwise_model::instance::EndedBy;
+use spotwise_market::Market;
 use spotwise_model::policy::Policy;
-use spotwise_model::{
-    Attempt, AttemptId, AttemptState, Instance, InstanceState, Job, JobId, LedgerEntry, Money, Now,
-};
+use spotwise_model::{Attempt, AttemptState, Instance, InstanceState, JobId, Money, Now};
 
 use crate::core::{Change, EventKind, State};
-use crate::ledger::{InstanceBill, Use, charge_instance};
-use spotwise_market::{Market, Segment};
+use crate::view::accrued::{accrued, bill};
 
 /// Writes the charges of ended machines on which nothing lives any more, adds
 /// them to their jobs, and settles attempts whose machines all are.
@@ -25,6 +20,7 @@ pub fn settle(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<
         if !over || state.attempts_on(instance.id).any(|attempt| attempt.state.is_live()) {
             continue;
         }
+        let Ok(paid) = instance.clone().settle() else { continue };
         let mut entries = bill(state, instance, market, policy, now.market);
         for entry in &mut entries {
             entry.booked = Some(now.market);
@@ -33,7 +29,7 @@ pub fn settle(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<
             }
         }
         changes.push(Change::Ledger(entries));
-        changes.push(instance.clone().settle().into());
+        changes.push(paid.into());
         settled.push(instance);
     }
     for (id, amount) in &spent {
@@ -102,108 +98,6 @@ pub fn free_holds(state: &State, market: &Market, policy: &Policy, now: Now) -> 
             (hold < attempt.hold).then(|| Attempt { hold, ..attempt.clone() }.into())
         })
         .collect()
-}
-
-/// What each unsettled attempt has cost so far, as if every machine ended now.
-pub fn accrued(
-    state: &State,
-    market: &Market,
-    policy: &Policy,
-    now: Now,
-) -> BTreeMap<AttemptId, Money> {
-    let mut costs = BTreeMap::new();
-    for entry in accrued_entries(state, market, policy, now) {
-        if let Some(attempt) = entry.attempt {
-            *costs.entry(attempt).or_insert(Money::ZERO) += entry.amount;
-        }
-    }
-    costs
-}
-
-/// The charges that there would be if every machine that is not settled ended now.
-pub fn accrued_entries(
-    state: &State,
-    market: &Market,
-    policy: &Policy,
-    now: Now,
-) -> Vec<LedgerEntry> {
-    let open = state
-        .instances
-        .values()
-        .filter(|instance| !matches!(instance.state, InstanceState::Ended { settled: true, .. }));
-    open.flat_map(|instance| {
-        let ended = instance.clone().end(now.market, EndedBy::Us);
-        bill(state, &ended, market, policy, now.market)
-    })
-    .collect()
-}
-
-/// The entries of one machine; live attempts on it count up to `now`.
-fn bill(
-    state: &State,
-    instance: &Instance,
-    market: &Market,
-    policy: &Policy,
-    now: Timestamp,
-) -> Vec<LedgerEntry> {
-    let InstanceState::Ended { since, at, .. } = instance.state else { return Vec::new() };
-    let minimum = spotwise_model::time::after(since, policy.minimum_billed);
-    let offer = &instance.offer;
-    let segments = if instance.stints.is_empty() {
-        let end = at.max(minimum);
-        market.segments(&offer.zone, &offer.instance_type, offer.capacity_type, since, end)
-    } else {
-        // As it was bought, whatever is declared or on the market by now.
-        vec![Segment { from: since, to: at, price: instance.on_demand }]
-    };
-    let uses = state
-        .attempts_on(instance.id)
-        .filter_map(|attempt| Some(usage(state.jobs.get(&attempt.id.job)?, attempt, since, now)));
-    charge_instance(&InstanceBill {
-        instance,
-        segments: &segments,
-        on_demand: instance.on_demand,
-        uses: uses.collect(),
-        policy,
-    })
-}
-
-fn usage(job: &Job, attempt: &Attempt, bought: Timestamp, now: Timestamp) -> Use {
-    // Documents of before do not say: then it had its machine from the purchase.
-    let placed = attempt.state.placed().map_or(bought, |at| at.market);
-    let now = job.known_until(attempt.id).map_or(now, |known| known.market.min(now));
-    let ended = attempt.state.ended().map_or(now, |at| at.market);
-    Use {
-        attempt: attempt.id,
-        share: attempt.share,
-        from: placed.max(bought),
-        started: attempt.state.started().map(|at| at.market),
-        ended,
-        useful_until: useful_until(job, attempt, ended),
-        dimensions: dimensions(job),
-    }
-}
-
-/// Up to when the work of an attempt counts: to its end where nothing was lost,
-/// else to its last checkpoint, if the job can go on from one.
-fn useful_until(job: &Job, attempt: &Attempt, ended: Timestamp) -> Option<Timestamp> {
-    let saved = attempt.checkpoint.filter(|_| job.spec.resumable()).map(|c| c.at);
-    match attempt.state.outcome() {
-        None | Some(Outcome::Succeeded) => Some(ended),
-        // Its owner did not want the rest: nothing was lost to anybody.
-        Some(Outcome::Stopped { reason: StopReason::Cancelled }) => Some(ended),
-        Some(_) => saved,
-    }
-}
-
-/// What a charge is labelled with.
-fn dimensions(job: &Job) -> BTreeMap<String, String> {
-    let mut dimensions = job.spec.tags.clone();
-    dimensions.insert("class".to_owned(), job.spec.class.name().to_owned());
-    if let Some(model) = &job.spec.model {
-        dimensions.insert("model".to_owned(), model.clone());
-    }
-    dimensions
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use spotwise_model::{CapacityType, Price};
 use super::*;
 use crate::fixture::{at, attempt, job, machine, now, state_of};
 use spotwise_market::{Listing, Row};
+use spotwise_model::instance::EndedBy;
+use spotwise_model::{AttemptId, Outcome};
 
 /// One price throughout: 0.30 dollars an hour.
 fn market() -> Market {
@@ -53,7 +55,7 @@ fn a_job_on_a_machine_that_was_there_pays_from_when_it_was_placed() {
     second.state = second.state.end(now(5), Outcome::Failed { exit: Exit::Code(1) }).unwrap();
     let machine = state.instances[&spotwise_model::InstanceId(1)].clone();
     state.apply(&mut second.into());
-    state.apply(&mut machine.end(at(5), EndedBy::Us).into());
+    state.apply(&mut machine.end(at(5), EndedBy::Us).unwrap().into());
     let mut changes = settle(&state, &market(), &Policy::default(), now(5));
     changes.iter_mut().for_each(|change| state.apply(change));
     let spent = [1, 2].map(|id| state.jobs[&JobId(id)].spent);

@@ -45,7 +45,7 @@ pub(super) async fn fill(location: &Location, jobs: u64) {
     let mut changes: Vec<Change> = vec![
         Change::Submission(record("schlüssel ' \" \\ \n", &[1])),
         paid.into(),
-        gone(1).settle().into(),
+        gone(1).settle().unwrap().into(),
         attempt(1, 1).into(),
         Change::Ledger(vec![entry]),
         Change::Event(event(1, 1, Some(1))),

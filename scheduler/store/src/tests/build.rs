@@ -22,8 +22,8 @@ use spotwise_model::spec::{
 };
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, CapacityType, Instance, InstanceId, InstanceState, Job,
-    JobId, JobSpec, JobState, LedgerEntry, Money, NodeShape, Now, OfferKey, Outcome, Price, Share,
-    WaitReason,
+    JobId, JobSpec, JobState, LedgerEntry, Measured, Money, NodeShape, Now, OfferKey, Outcome,
+    Price, Share, WaitReason,
 };
 
 use crate::{Epoch, Round, Store, StoreError};
@@ -98,7 +98,7 @@ pub(super) fn spec(name: &str) -> JobSpec {
 pub(super) fn job(id: u64) -> Job {
     Job {
         deadline_source: DeadlineSource::Derived,
-        measured: Some(Duration::from_millis(1_234_567)),
+        measured: Measured::once(Some(&Accelerator::new("T4")), Duration::from_millis(1_234_567)),
         state: JobState::Waiting {
             since: at(1_000),
             why: WaitReason::CheaperLater {
@@ -224,7 +224,7 @@ pub(super) fn instance(id: u64) -> Instance {
 }
 
 pub(super) fn gone(id: u64) -> Instance {
-    instance(id).end(at(5_000), EndedBy::Provider)
+    instance(id).end(at(5_000), EndedBy::Provider).unwrap()
 }
 
 pub(super) fn charge(instance: u64, sequence: u32, job: Option<u64>, from: i64) -> LedgerEntry {

@@ -133,7 +133,7 @@ async fn only_polls(future: impl Future, mut polls: u64) -> bool {
 }
 
 #[tokio::test]
-async fn migration_kill9_on_sqlite() {
+async fn migration_cancelled_on_sqlite() {
     given_up_at_each_wait(|| {
         let folder = tempfile::tempdir().unwrap();
         (folder.path().join("spotwise.db").into(), Box::new(folder))
@@ -142,7 +142,7 @@ async fn migration_kill9_on_sqlite() {
 }
 
 #[tokio::test]
-async fn migration_kill9_on_postgres() {
+async fn migration_cancelled_on_postgres() {
     given_up_at_each_wait(|| {
         let database = shared().database();
         (postgres::location(&database), Box::new(database))

@@ -12,7 +12,7 @@ use super::build::*;
 use super::{postgres, sqlite};
 use crate::{Round, Store};
 use spotwise_control::core::{Change, State};
-use spotwise_control::phase::offers::available_spot;
+use spotwise_control::view::offers::available_spot;
 use spotwise_market::{Catalog, SyntheticOptions, synthetic};
 
 async fn measure(name: &str, store: &Store) {

@@ -93,7 +93,7 @@ pub(super) async fn what_is_settled_stays_out_of_memory(store: &Store) {
         }
         .into(),
         Job { after: vec![JobId(1), JobId(2), JobId(99)], ..job(3) }.into(),
-        gone(1).settle().into(),
+        gone(1).settle().unwrap().into(),
         settled(1, 1).into(),
         settled(3, 1).into(),
     ];

@@ -12,8 +12,8 @@ use crate::config::Config;
 use crate::core::Change;
 use crate::core::spells::{PATIENCE, Step};
 use crate::fixture::spot::*;
-use crate::phase::offers;
 use crate::phase::round::{self, Draft, Surroundings};
+use crate::view::offers;
 use crate::world::World;
 
 fn key(zone: &str) -> OfferKey {

@@ -59,15 +59,16 @@ fn window_begin(policy: &Policy, now: Timestamp) -> Timestamp {
     spotwise_model::time::add(now, -window.unwrap_or(jiff::SignedDuration::MAX))
 }
 
-/// How long an attempt had its machines within the window. An ended one no
-/// longer says when it was launched: it counts from its start, and what comes
-/// before is counted with its ledger entries.
+/// How long an attempt had its machines within the window. One of a database from
+/// before that was stored counts from its start.
 fn unsettled(attempt: &Attempt, begin: Timestamp, now: Timestamp) -> std::time::Duration {
     let (from, to) = match &attempt.state {
-        AttemptState::Planned { at } => (at.market, now),
-        AttemptState::Launching { since, .. } => (since.market, now),
-        AttemptState::Running { launched, .. } => (launched.market, now),
-        AttemptState::Ended { started, at, .. } => (started.unwrap_or(*at).market, at.market),
+        AttemptState::Planned { at: placed }
+        | AttemptState::Launching { since: placed, .. }
+        | AttemptState::Running { launched: placed, .. } => (placed.market, now),
+        AttemptState::Ended { placed, started, at, .. } => {
+            (placed.or(*started).unwrap_or(*at).market, at.market)
+        }
         AttemptState::Settled { .. } => return std::time::Duration::ZERO,
     };
     between(from.max(begin), to)
@@ -136,7 +137,7 @@ mod tests {
         ended.state = ended.state.end(now(4), Outcome::Succeeded).unwrap();
         state.apply(&mut ended.clone().into());
         let unsettled = shares(&state, &policy, at(6))[&Class::Training].clone();
-        assert!((unsettled.on_demand_hours - 0.75).abs() < 1e-9, "from its start, 1 h to 4 h");
+        assert!((unsettled.on_demand_hours - 1.0).abs() < 1e-9, "with its startup, 0 h to 4 h");
         assert_eq!(unsettled.machines, BTreeMap::from([(pool("a"), 1), (pool("b"), 1)]));
         let entry = LedgerEntry {
             instance: dear.id,
@@ -154,7 +155,7 @@ mod tests {
             booked: None,
         };
         state.apply(&mut Change::Ledger(vec![entry]));
-        state.apply(&mut dear.clone().end(at(4), EndedBy::Us).settle().into());
+        state.apply(&mut dear.clone().end(at(4), EndedBy::Us).unwrap().settle().unwrap().into());
         for _ in 0..2 {
             let settled = shares(&state, &policy, at(6))[&Class::Training].clone();
             assert!((settled.on_demand_hours - 1.0).abs() < 1e-6, "{settled:?}");

@@ -12,7 +12,7 @@ use crate::core::State;
 
 /// What one pool has left over all its machines together.
 #[derive(Clone, Debug)]
-pub(super) struct PoolRoom {
+pub(crate) struct PoolRoom {
     pool: PoolName,
     cpu_milli: u64,
     memory_mib: u64,
@@ -21,7 +21,7 @@ pub(super) struct PoolRoom {
 }
 
 /// Every pool, less what runs on it.
-pub(super) fn left(state: &State) -> Vec<PoolRoom> {
+pub(crate) fn left(state: &State) -> Vec<PoolRoom> {
     let room_of = |total: &PoolLimit| {
         let mut room = PoolRoom::new(total);
         for attempt in state.attempts.values().filter(|attempt| attempt.state.is_live()) {
@@ -71,13 +71,13 @@ impl PoolRoom {
         }
     }
 
-    pub(super) const fn pool(&self) -> &PoolName {
+    pub(crate) const fn pool(&self) -> &PoolName {
         &self.pool
     }
 
     /// As the solver is told: only GPUs that nothing is on count, since a limit
     /// does not say which parts of the others are left.
-    pub(super) fn limit(&self) -> PoolLimit {
+    pub(crate) fn limit(&self) -> PoolLimit {
         let whole = |units: u64| u32::try_from(units / GPU_UNITS).unwrap_or(u32::MAX);
         let gpus = |left: [u64; MEASURES]| left.into_iter().map(whole).min().unwrap_or(0);
         PoolLimit {
@@ -90,7 +90,7 @@ impl PoolRoom {
 
     /// Whether so many nodes' shares are there. Where the machine is not known,
     /// a part by memory counts as a whole GPU.
-    pub(super) fn holds(&self, share: &Share, shape: Option<&NodeShape>, nodes: u64) -> bool {
+    pub(crate) fn holds(&self, share: &Share, shape: Option<&NodeShape>, nodes: u64) -> bool {
         let (cpu, memory, gpus) = need(share, shape, nodes);
         let enough =
             |have: [u64; MEASURES]| have.iter().zip(gpus).all(|(have, gpus)| *have >= gpus);
@@ -98,7 +98,7 @@ impl PoolRoom {
     }
 
     /// Takes so many nodes' shares: down to nothing where there is less.
-    pub(super) fn take(&mut self, share: &Share, shape: Option<&NodeShape>, nodes: u64) {
+    pub(crate) fn take(&mut self, share: &Share, shape: Option<&NodeShape>, nodes: u64) {
         let (cpu, memory, gpus) = need(share, shape, nodes);
         self.cpu_milli = self.cpu_milli.saturating_sub(cpu);
         self.memory_mib = self.memory_mib.saturating_sub(memory);

@@ -1,0 +1,35 @@
+//! By when jobs have to be done, so that those behind them can meet their deadlines.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::{Job, JobId};
+use spotwise_solver::graph::{self, Node};
+
+use crate::core::State;
+
+/// By when one job must be done, so that those behind it can meet theirs; none where it
+/// is not live.
+pub fn effective_deadline(state: &State, id: JobId, changeover: Duration) -> Option<Timestamp> {
+    let bear_on_it = state.jobs.values().filter(|job| job.id == id || !job.after.is_empty());
+    effective_deadlines(bear_on_it, changeover).get(&id).copied()
+}
+
+/// By when each of these jobs must be done, so that those behind it can meet theirs.
+pub fn effective_deadlines<'j>(
+    jobs: impl Iterator<Item = &'j Job>,
+    changeover: Duration,
+) -> BTreeMap<JobId, Timestamp> {
+    graph::effective_deadlines(jobs.map(|job| Node {
+        key: job.id,
+        after: job.hurries(),
+        deadline: job.deadline,
+        duration: left(job),
+        changeover,
+    }))
+}
+
+fn left(job: &Job) -> Duration {
+    job.progress.left_of(job.measured.longest(&job.spec))
+}
