@@ -68,7 +68,7 @@ test: check unit simulate ## everything that CI runs
 
 simulate: packages ## worlds that try to break every promise: SEEDS=, DAYS=, SEED_BASE=; TRACE=1 shows one of them
 	SEEDS=$(or $(SEEDS),200) DAYS=$(or $(DAYS),30) SEED_BASE=$(or $(SEED_BASE),1) TRACE=$(or $(TRACE),0) \
-	  $(CARGO) test --locked -p spotwise-tests --test simulation $(OPTIMISED) no_world_breaks_a_promise -- --nocapture
+	  $(CARGO) test --locked --workspace --test simulation $(OPTIMISED) no_world_breaks_a_promise -- --nocapture
 
 # Whose property tests throw dice.
 RANDOM_TESTS := $(foreach crate,model solver market control scheduler,-p spotwise-$(crate))

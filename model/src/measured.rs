@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn an_hour_on_a_slow_machine_makes_no_fast_one_slow() {
         let (t4, h100) = (Accelerator::new("T4"), Accelerator::new("H100"));
-        let spec = spec("duration: {T4: 8h, H100: 1h}");
+        let spec = spec("work: {duration: {T4: 8h, H100: 1h}}");
         let mut measured = Measured::once(Some(&t4), hours(16));
         assert_eq!(measured.duration(&spec, Some(&t4)), hours(16));
         assert_eq!(measured.duration(&spec, Some(&h100)), hours(2), "twice as long there too");
@@ -169,7 +169,7 @@ mod tests {
     fn where_the_spec_tells_no_difference_none_is_presumed() {
         let (t4, h100) = (Accelerator::new("T4"), Accelerator::new("H100"));
         let measured = Measured::once(Some(&t4), hours(16));
-        let spec = spec("duration: 8h");
+        let spec = spec("work: {duration: 8h}");
         assert_eq!(measured.duration(&spec, Some(&h100)), hours(16));
         assert_eq!(Measured::default().duration(&spec, Some(&h100)), hours(8));
         assert_eq!(Measured::default().longest(&spec), hours(8));
@@ -180,7 +180,7 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<Measured>(text).unwrap();
         assert!(read("null").is_empty());
         let old = read(r#"{"secs":3600,"nanos":0}"#);
-        let spec = spec("duration: {T4: 8h, H100: 1h}");
+        let spec = spec("work: {duration: {T4: 8h, H100: 1h}}");
         assert_eq!(old.duration(&spec, Some(&Accelerator::new("T4"))), hours(1));
         let mut both = old;
         both.record(Some(&Accelerator::new("T4")), hours(9));

@@ -9,6 +9,7 @@ use spotwise_model::{InstanceId, Offer, Share};
 
 use crate::statement::input::{PlanInput, PlanJob, RunningJob};
 use crate::statement::market::changeover;
+use crate::statement::value::HORIZON;
 
 /// A job is gone within this multiple of its expected duration: an assumption about nine of
 /// ten jobs whose duration somebody has stated or measured.
@@ -44,12 +45,14 @@ impl StayBound {
     /// Hours from now until a job is gone at the latest that is expected to stay that long;
     /// infinite if unknown.
     pub(crate) fn ends(&self, expected: f64) -> f64 {
+        let expected = expected.min(hours(HORIZON));
         let stated = if self.stated { expected * LATEST } else { f64::INFINITY };
         self.timeout.map_or(stated, |timeout| timeout.min(stated))
     }
 
     /// The same, with a guess where it is unknown.
     pub(crate) fn expects(&self, expected: f64) -> f64 {
+        let expected = expected.min(hours(HORIZON));
         (expected * LATEST).min(self.timeout.unwrap_or(f64::INFINITY))
     }
 }

@@ -14,7 +14,7 @@ use crate::statement::market::{Listing, fraction};
 
 /// Expectations end here, ten years on: hopeless is hopeless, and figures stay
 /// in the range in which the solver can compare them.
-const HORIZON: Duration = Duration::from_secs(10 * 366 * 86_400);
+pub(crate) const HORIZON: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// One job on one offer, begun now.
 #[derive(Clone, Debug)]

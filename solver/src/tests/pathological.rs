@@ -169,10 +169,10 @@ fn solver_pathological_timeouts() {
     }
 }
 
-/// A start of a hundred years: a candidate's hours, as `f32`, are minutes off. Three want
-/// the pool's only GPU, and two of them get it later.
+/// A start of a hundred years, where expectations end after ten and an `f32` is minutes
+/// off. Three want the pool's only GPU, and two of them get it later.
 #[test]
-fn hours_that_an_f32_cannot_tell_apart_are_one() {
+fn room_is_reserved_beyond_the_horizon() {
     let job = |id: u64, gpus: GpuRequest, interruptible: bool, submitted: i64| {
         let mut spec = fixture::spec(600);
         spec.checkpoint = None;
