@@ -9,7 +9,7 @@ use spotwise_model::time::{between, hours};
 use spotwise_model::{InstanceId, NodeShape, Offer, OfferKey, Plan, Share};
 
 use super::violation::Violation;
-use crate::statement::ends::{Leaving, leaving, same, stay_bound};
+use crate::statement::ends::{Leaving, SAME, leaving, stay_bound};
 use crate::statement::input::{PlanInput, PlanJob};
 use crate::statement::market::changeover;
 
@@ -47,7 +47,7 @@ impl<'s> Stay<'s> {
 
     fn lasts(&self, kept: &Reservation, from: f64) -> bool {
         let ends = if kept.by_choice { self.expects } else { self.ends };
-        ends > from + 2.0 * same(from)
+        ends > from + 2.0 * SAME
     }
 }
 
@@ -118,16 +118,15 @@ fn takes_pool(
     let mut add = |amounts: Amounts, sign: i128| {
         left.iter_mut().zip(amounts).for_each(|(left, one)| *left += sign * one);
     };
-    let gone = |leaving: &&Leaving<'_>| {
-        leaving.offer.key.pool == *pool && leaving.at <= from + 2.0 * same(from)
-    };
+    let gone =
+        |leaving: &&Leaving<'_>| leaving.offer.key.pool == *pool && leaving.at <= from + 2.0 * SAME;
     for gone in leaving.iter().filter(gone) {
         add(amounts(&gone.share, &gone.offer.shape, gone.nodes as usize), 1);
     }
     let active = |other: &&Reservation| {
         other.offer.pool == *pool
             && other.start <= kept.start
-            && other.end.is_none_or(|end| hours(between(kept.start, end)) > 2.0 * same(from))
+            && other.end.is_none_or(|end| hours(between(kept.start, end)) > 2.0 * SAME)
     };
     for other in others.iter().filter(active) {
         if let Some(shape) = shape(&other.offer) {
@@ -163,8 +162,7 @@ fn takes_machine(
         }
         let mut cpu = i128::from(there.free.cpu_milli());
         let mut memory = i128::from(there.free.memory_mib());
-        for gone in leaving.iter().filter(|l| l.is_on(*machine) && l.at <= from + 2.0 * same(from))
-        {
+        for gone in leaving.iter().filter(|l| l.is_on(*machine) && l.at <= from + 2.0 * SAME) {
             cpu += i128::from(gone.share.cpu_milli);
             memory += i128::from(gone.share.memory_mib);
         }

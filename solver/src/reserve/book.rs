@@ -5,7 +5,7 @@ use spotwise_model::{JobId, Share};
 use crate::room::machines::Room;
 use crate::room::pools::Need;
 use crate::statement::demand::{JobDemand, Request};
-use crate::statement::ends::{Leaving, same};
+use crate::statement::ends::{Leaving, SAME};
 use crate::statement::reserved::{Kept, Reserved};
 use crate::statement::round::Round;
 
@@ -69,7 +69,7 @@ impl<'p, 'a> Book<'p, 'a> {
             let until = demand.stay_bound().ends(place.hours);
             let group = self.pool_number(place.listing);
             let same = |k: &&(usize, f64, Share, Option<f64>)| {
-                k.0 == group && (k.1 - begin).abs() <= same(begin) && k.2 == place.share
+                k.0 == group && (k.1 - begin).abs() <= SAME && k.2 == place.share
             };
             let from = match known.iter().find(same) {
                 Some(known) => known.3,
@@ -130,7 +130,7 @@ impl<'p, 'a> Book<'p, 'a> {
         let mut hours: Vec<f64> = leaving.chain(taken).chain(kept).chain([begin]).collect();
         hours.retain(|hour| *hour >= begin && hour.is_finite());
         hours.sort_by(f64::total_cmp);
-        hours.dedup_by(|a, b| (*a - *b).abs() <= same(*b));
+        hours.dedup_by(|a, b| (*a - *b).abs() <= SAME);
         hours.into_iter().find(|hour| {
             let kept = self.reserved.kept.iter().map(|kept| kept.from);
             let meets = kept.filter(|from| from > hour && *from < hour + stays);
@@ -147,14 +147,14 @@ impl<'p, 'a> Book<'p, 'a> {
         let here = pool(listing);
         let limit = here.and_then(|pool| self.round.market.limits.get(pool));
         let mut left = limit.map(|limit| Need::left(limit)).unwrap_or_default();
-        let gone = |leaving: &&Leaving<'_>| leaving.at <= hour + same(hour);
+        let gone = |leaving: &&Leaving<'_>| leaving.at <= hour + SAME;
         for gone in self.reserved.leaving.iter().filter(gone) {
             if Some(&gone.offer.key.pool) == here {
                 left.add(&Need::of(&gone.share, &gone.offer.shape, gone.nodes));
             }
         }
         let stays = |(request, _): &&(Request, Need)| {
-            request.ends > hour + same(hour) && pool(request.listing) == here
+            request.ends > hour + SAME && pool(request.listing) == here
         };
         for (_, need) in self.taken.iter().filter(stays) {
             left.subtract(need);
@@ -177,7 +177,7 @@ impl<'p, 'a> Book<'p, 'a> {
             let mut ids = kept.machines.iter().filter_map(|at| listing.used.get(*at));
             ids.any(|(id, _)| leaving.is_on(*id))
         };
-        let gone = |at: f64| at > same(0.0) && at <= kept.from + same(kept.from);
+        let gone = |at: f64| at > SAME && at <= kept.from + SAME;
         let mut ends: Vec<(f64, JobId, Option<Need>, bool)> = Vec::new();
         for leaving in self.reserved.leaving.iter().filter(|leaving| gone(leaving.at)) {
             let need = Need::of(&leaving.share, &leaving.offer.shape, leaving.nodes);

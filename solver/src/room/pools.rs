@@ -9,7 +9,7 @@ use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{NodeShape, Share};
 
 use crate::statement::demand::Request;
-use crate::statement::ends::{Leaving, same};
+use crate::statement::ends::{Leaving, SAME};
 use crate::statement::input::PoolLimit;
 use crate::statement::reserved::{Kept, Reserved};
 use crate::statement::round::Round;
@@ -117,8 +117,7 @@ impl Point {
     /// Whether a job is still there then and has no room of its own in it.
     pub(crate) fn counts(&self, request: &Request) -> bool {
         let ends = if self.by_choice { request.expects } else { request.ends };
-        ends > self.from + same(self.from)
-            && self.holders.get(&request.number) != Some(&request.share)
+        ends > self.from + SAME && self.holders.get(&request.number) != Some(&request.share)
     }
 }
 
@@ -132,14 +131,13 @@ impl Reserved<'_> {
         let Some(limit) = round.market.limits.get(pool) else { return Vec::new() };
         let mut points: Vec<Point> = Vec::new();
         for (number, kept) in self.kept.iter().enumerate().filter(|(_, kept)| in_it(kept)) {
-            let known =
-                points.iter_mut().find(|point| (point.from - kept.from).abs() <= same(kept.from));
+            let known = points.iter_mut().find(|point| (point.from - kept.from).abs() <= SAME);
             if let Some(point) = known {
                 point.by_choice &= kept.by_choice;
                 continue;
             }
             let gone = |leaving: &&Leaving<'_>| {
-                leaving.offer.key.pool == *pool && leaving.at <= kept.from + same(kept.from)
+                leaving.offer.key.pool == *pool && leaving.at <= kept.from + SAME
             };
             let mut left = Need::left(limit);
             for gone in self.leaving.iter().filter(gone) {

@@ -6,7 +6,7 @@ use spotwise_model::{NodeShape, Share};
 
 use super::slot::Slot;
 use crate::statement::demand::Request;
-use crate::statement::ends::{Leaving, same};
+use crate::statement::ends::{Leaving, SAME};
 use crate::statement::market::Listing;
 
 /// The machines of one listing.
@@ -99,7 +99,7 @@ pub(super) fn left_at<'l>(
     at: f64,
 ) -> Left {
     let mut left = now;
-    for gone in on_it.filter(|leaving| leaving.at <= at + same(at)) {
+    for gone in on_it.filter(|leaving| leaving.at <= at + SAME) {
         left.cpu_milli = left.cpu_milli.saturating_add(gone.share.cpu_milli);
         left.memory_mib = left.memory_mib.saturating_add(gone.share.memory_mib);
         left.whole_gpus = left.whole_gpus.saturating_add(gone.share.gpus);
@@ -155,7 +155,7 @@ impl Bin {
 
 impl Spare {
     pub(super) fn counts(&self, request: &Request) -> bool {
-        request.number != self.holder && request.ends > self.from + same(self.from)
+        request.number != self.holder && request.ends > self.from + SAME
     }
 }
 
@@ -188,7 +188,7 @@ impl Shelf {
 
     /// Whether a job may go on a machine that was opened for others.
     pub(super) fn shares(&self, bin: &Bin, request: &Request) -> bool {
-        self.most_for(request).is_none_or(|(most, from)| most > 0 || bin.ends > from + same(from))
+        self.most_for(request).is_none_or(|(most, from)| most > 0 || bin.ends > from + SAME)
     }
 
     /// The first of these machines for a gang, as many as it has nodes, of which no more
@@ -207,9 +207,7 @@ impl Shelf {
             if let Some((most, from)) = left.as_mut() {
                 let stays = match slot {
                     Slot::Used(_) => true,
-                    Slot::Opened(i) => {
-                        self.opened.get(i).is_some_and(|b| b.ends > *from + same(*from))
-                    }
+                    Slot::Opened(i) => self.opened.get(i).is_some_and(|b| b.ends > *from + SAME),
                     Slot::Fresh => false,
                 };
                 match (stays, most.checked_sub(1)) {
@@ -226,12 +224,11 @@ impl Shelf {
     /// How many machines more a job may keep beyond the hour from which some are
     /// reserved, where it stays that long.
     pub(super) fn most_for(&self, request: &Request) -> Option<(u64, f64)> {
-        let counts = |fresh: &&Fresh| {
-            request.number != fresh.holder && request.ends > fresh.from + same(fresh.from)
-        };
+        let counts =
+            |fresh: &&Fresh| request.number != fresh.holder && request.ends > fresh.from + SAME;
         let from = self.kept.iter().filter(counts).map(|fresh| fresh.from).reduce(f64::min)?;
         let reserved: u64 = self.kept.iter().filter(counts).map(|fresh| fresh.machines).sum();
-        let stay = self.opened.iter().filter(|bin| bin.ends > from + same(from)).count() as u64;
+        let stay = self.opened.iter().filter(|bin| bin.ends > from + SAME).count() as u64;
         Some((self.openable.saturating_sub(reserved).saturating_sub(stay), from))
     }
 

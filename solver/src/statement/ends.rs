@@ -20,12 +20,6 @@ const OVERRUN: f64 = 0.1;
 /// Two times that are no further apart are one, in hours: a second.
 pub(crate) const SAME: f64 = 1.0 / 3_600.0;
 
-/// The same for times about so many hours away: a candidate has them as `f32`, which
-/// tells no seconds apart from a few months on.
-pub(crate) fn same(hours: f64) -> f64 {
-    SAME.max(hours.abs() * f64::from(f32::EPSILON))
-}
-
 /// What bounds a job's stay on its machines.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StayBound {

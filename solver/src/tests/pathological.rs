@@ -169,8 +169,8 @@ fn solver_pathological_timeouts() {
     }
 }
 
-/// A start of a hundred years, where expectations end after ten and an `f32` is minutes
-/// off. Three want the pool's only GPU, and two of them get it later.
+/// A start of a hundred years, where expectations end after ten. Three want the pool's
+/// only GPU, and two of them get it later.
 #[test]
 fn room_is_reserved_beyond_the_horizon() {
     let job = |id: u64, gpus: GpuRequest, interruptible: bool, submitted: i64| {
