@@ -149,6 +149,9 @@ impl Reader {
         })?;
         self.line += 1;
         self.hash.update(&line);
+        if read > 0 && !line.ends_with('\n') {
+            return Err(self.damaged("it is cut off"));
+        }
         Ok((read > 0).then_some(line))
     }
 

@@ -153,6 +153,7 @@ async fn a_broken_backup_is_refused_and_changes_nothing() {
         flipped[place] ^= 1;
         broken.push(flipped);
     }
+    broken.push(whole[..whole.len() - 1].to_vec());
     broken.push([&whole[..], b"\n"].concat());
     broken.push([&whole[..], &whole[..]].concat());
     let (bad, target) = (folder.path().join("bad"), folder.path().join("new.db"));
