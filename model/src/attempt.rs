@@ -15,10 +15,10 @@ use crate::money::Money;
 use crate::offer::OfferKey;
 pub use crate::outcome::{CommandEnd, Exit, Outcome, Told};
 pub use crate::progress::{CheckpointRef, Progress};
-use crate::resources::{GpuSeat, Share};
-pub use crate::stop::{Fuse, StopOrder, StopReason};
+use crate::reason::PlacementReason;
+use crate::resources::{GpuSlot, Share};
+pub use crate::stop::{BudgetCutoff, StopOrder, StopReason};
 use crate::time::{Now, between};
-use crate::why::Why;
 
 /// Whether we know what became of a launch call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,12 +236,12 @@ pub struct Attempt {
     pub share: Share,
     /// Where its part of a GPU is on each, by rank, for as long as it lives; none
     /// where it takes no part, and in documents of before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub seats: Vec<GpuSeat>,
+    #[serde(default, rename = "seats", skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<GpuSlot>,
     /// The checkpoint it resumes from; none on a fresh start.
     pub restore: Option<CheckpointRef>,
     /// Why it is where it is, as known when it was placed.
-    pub why: Why,
+    pub why: PlacementReason,
     /// Money set aside for it.
     pub hold: Money,
     /// Where it is in its life.
@@ -250,8 +250,8 @@ pub struct Attempt {
     pub stop: Option<StopOrder>,
     /// Until when its money lasts; none for a job without a budget, and in
     /// documents of before.
-    #[serde(default)]
-    pub fuse: Option<Fuse>,
+    #[serde(default, rename = "fuse")]
+    pub cutoff: Option<BudgetCutoff>,
     /// How far the job is in this attempt.
     pub progress: Progress,
     /// The last checkpoint this attempt committed.
@@ -304,14 +304,14 @@ impl Attempt {
     }
 
     /// Orders it to end. The first reason stays, unless the new one is more
-    /// urgent ([`StopReason::tightens`]); a provider's deadline stays in any
+    /// urgent ([`StopReason::overrides`]); a provider's deadline stays in any
     /// case, and is added to an order that has none.
     #[must_use]
     pub fn order_stop(mut self, order: StopOrder) -> Self {
         match &mut self.stop {
             None => self.stop = Some(order),
             Some(standing) => {
-                if order.reason.tightens(standing.reason) {
+                if order.reason.overrides(standing.reason) {
                     (standing.reason, standing.at) = (order.reason, order.at);
                 }
                 standing.reclaim_wall = standing.reclaim_wall.or(order.reclaim_wall);

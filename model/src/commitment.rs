@@ -56,10 +56,10 @@ pub struct PaidFor {
     pub free: u32,
 }
 
-/// A span of a machine's life that a commitment pays for; outside of its stints a
+/// A span of a machine's life that a commitment pays for; outside of its covered spans a
 /// machine is billed on demand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stint {
+pub struct CoveredSpan {
     /// The commitment's name.
     pub commitment: String,
     /// The price of the machine's hours.
@@ -70,7 +70,7 @@ pub struct Stint {
     pub until: Timestamp,
 }
 
-impl Stint {
+impl CoveredSpan {
     /// Whether it pays for anything: bills count whole seconds.
     pub fn pays(&self) -> bool {
         self.from.as_second() < self.until.as_second()

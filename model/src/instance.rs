@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::commitment::Stint;
+use crate::commitment::CoveredSpan;
 use crate::id::InstanceId;
 use crate::money::Price;
 use crate::offer::{CapacityType, OfferKey};
@@ -87,8 +87,8 @@ pub struct Instance {
     /// Where it is in its life.
     pub state: InstanceState,
     /// What commitments have paid of it, in order and without overlap.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stints: Vec<Stint>,
+    #[serde(default, rename = "stints", skip_serializing_if = "Vec::is_empty")]
+    pub coverage: Vec<CoveredSpan>,
 }
 
 impl Instance {
@@ -101,34 +101,34 @@ impl Instance {
         }
     }
 
-    /// The stint that pays for it now; none for one that is billed by itself.
-    pub fn stint(&self) -> Option<&Stint> {
+    /// The covered span that pays for it now; none for one that is billed by itself.
+    pub fn covered(&self) -> Option<&CoveredSpan> {
         let reserved = self.offer.capacity_type == CapacityType::Reserved;
-        self.stints.last().filter(|_| reserved)
+        self.coverage.last().filter(|_| reserved)
     }
 
-    /// Begins a stint at `from`; one that pays already goes on as it is.
+    /// Begins a covered span at `from`; one that pays already goes on as it is.
     #[must_use]
-    pub fn with_stint(mut self, stint: Stint) -> Self {
-        if self.stint().is_none() {
+    pub fn with_coverage(mut self, covered: CoveredSpan) -> Self {
+        if self.covered().is_none() {
             self.offer.capacity_type = CapacityType::Reserved;
-            self.stints.push(stint);
+            self.coverage.push(covered);
         }
         self
     }
 
-    /// Says when its stint is over, and ends it where that is not after `now`.
+    /// Says when its covered span is over, and ends it where that is not after `now`.
     /// What is past stays as it was.
     #[must_use]
     pub fn paid_until(mut self, until: Timestamp, now: Timestamp) -> Self {
         if self.offer.capacity_type != CapacityType::Reserved {
             return self;
         }
-        match self.stints.last_mut() {
-            Some(stint) if stint.until > now => stint.until = until.max(now),
+        match self.coverage.last_mut() {
+            Some(covered) if covered.until > now => covered.until = until.max(now),
             _ => {}
         }
-        if self.stints.last().is_none_or(|stint| stint.until <= now) {
+        if self.coverage.last().is_none_or(|covered| covered.until <= now) {
             self.offer.capacity_type = CapacityType::OnDemand;
         }
         self
@@ -202,30 +202,30 @@ mod tests {
             launch_price: Price::ZERO,
             on_demand: Price::ZERO,
             state: InstanceState::Live { since: at(100) },
-            stints: Vec::new(),
+            coverage: Vec::new(),
         }
     }
 
     #[test]
-    fn a_stint_ends_once_and_its_past_stays() {
-        let stint = |from, until| Stint {
+    fn a_covered_span_ends_once_and_its_past_stays() {
+        let covered = |from, until| CoveredSpan {
             commitment: "a".to_owned(),
             price: Price::ZERO,
             from: at(from),
             until: at(until),
         };
-        let seated = instance().with_stint(stint(100, 200));
-        assert_eq!(seated.stint(), Some(&stint(100, 200)));
+        let seated = instance().with_coverage(covered(100, 200));
+        assert_eq!(seated.covered(), Some(&covered(100, 200)));
         let renewed = seated.clone().paid_until(at(300), at(150));
-        assert_eq!(renewed.stint(), Some(&stint(100, 300)));
+        assert_eq!(renewed.covered(), Some(&covered(100, 300)));
         // Cut into the past, it ends now; after its end it is not drawn out.
         let cut = seated.clone().paid_until(at(120), at(150));
-        assert_eq!((cut.stint(), cut.stints.clone()), (None, vec![stint(100, 150)]));
+        assert_eq!((cut.covered(), cut.coverage.clone()), (None, vec![covered(100, 150)]));
         let over = seated.paid_until(at(900), at(250));
-        assert_eq!((over.stint(), over.stints.clone()), (None, vec![stint(100, 200)]));
+        assert_eq!((over.covered(), over.coverage.clone()), (None, vec![covered(100, 200)]));
         assert_eq!(over.offer.capacity_type, CapacityType::OnDemand);
-        let again = over.with_stint(stint(260, 400));
-        assert_eq!(again.stints, vec![stint(100, 200), stint(260, 400)]);
+        let again = over.with_coverage(covered(260, 400));
+        assert_eq!(again.coverage, vec![covered(100, 200), covered(260, 400)]);
     }
 
     #[test]

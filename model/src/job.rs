@@ -51,14 +51,15 @@ pub struct ArrayPlace {
 
 /// A job whose database is older than what the job has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HalfKnown {
+pub struct RestoreGap {
     /// The last attempt of which not everything may be known.
     pub attempt: u32,
     /// From when on none of its workers can be left (market time).
     pub over: Timestamp,
     /// The time of the backup, until a worker of before is heard again: what was done
     /// after it is not known.
-    pub known_until: Option<Now>,
+    #[serde(rename = "known_until")]
+    pub uncertain_since: Option<Now>,
 }
 
 /// What a job is a resubmission of, and what it takes over.
@@ -118,8 +119,8 @@ pub struct Job {
     /// The newest verified checkpoint.
     pub checkpoint: Option<CheckpointRef>,
     /// What is not known of it, since an older database was restored.
-    #[serde(default)]
-    pub half_known: Option<HalfKnown>,
+    #[serde(default, rename = "half_known")]
+    pub restore_gap: Option<RestoreGap>,
     /// How long the whole work takes, once progress has been reported.
     #[serde(default)]
     pub measured: Measured,
@@ -171,7 +172,7 @@ impl Job {
             saved_step: None,
             progress: Progress::default(),
             checkpoint: None,
-            half_known: None,
+            restore_gap: None,
             measured: Measured::default(),
             spent: Money::ZERO,
             cancel_asked: None,
@@ -211,20 +212,20 @@ impl Job {
         let own = self.checkpoint.filter(|newest| newest.attempt.job == self.id);
         let newest = own.map_or(0, |newest| newest.attempt.number);
         let taken_over = self.resubmission.as_ref().is_some_and(|it| it.may_have_more);
-        let may = self.half_known.is_some_and(|known| newest <= known.attempt)
+        let may = self.restore_gap.is_some_and(|gap| newest <= gap.attempt)
             || own.is_none() && taken_over;
         self.spec.resumable() && may
     }
 
     /// Up to when it is known what an attempt has done; none where that is up to now.
-    pub fn known_until(&self, attempt: AttemptId) -> Option<Now> {
-        self.half_known.filter(|known| attempt.number <= known.attempt)?.known_until
+    pub fn uncertain_since(&self, attempt: AttemptId) -> Option<Now> {
+        self.restore_gap.filter(|gap| attempt.number <= gap.attempt)?.uncertain_since
     }
 
     /// A worker of this attempt speaks: what it does is known again.
-    pub fn hear(&mut self, attempt: AttemptId) {
-        if let Some(known) = self.half_known.as_mut().filter(|k| attempt.number <= k.attempt) {
-            known.known_until = None;
+    pub fn mark_observed(&mut self, attempt: AttemptId) {
+        if let Some(known) = self.restore_gap.as_mut().filter(|gap| attempt.number <= gap.attempt) {
+            known.uncertain_since = None;
         }
     }
 

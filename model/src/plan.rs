@@ -10,8 +10,8 @@ use crate::id::{InstanceId, JobId};
 use crate::money::Money;
 use crate::offer::OfferKey;
 use crate::quote::Quoted;
+pub use crate::reason::{Alternative, PlacementReason, PlacementRule, PolicyCost, RejectionReason};
 use crate::resources::Share;
-pub use crate::why::{Alternative, Rule, Why, WhyNot, Wished};
 
 /// Why a waiting job waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +141,7 @@ pub struct Placement {
     /// the spec asks for it.
     pub targets: Vec<Target>,
     /// Why here.
-    pub why: Why,
+    pub why: PlacementReason,
 }
 
 /// Room that a plan keeps for a job that goes before others and does not fit yet. Whoever is
@@ -200,7 +200,7 @@ pub struct Plan {
     pub waits: BTreeMap<JobId, WaitReason>,
     /// Jobs to stop, checkpointed, because they go on better elsewhere or are
     /// at risk where they are.
-    pub moves: BTreeMap<JobId, Rule>,
+    pub moves: BTreeMap<JobId, PlacementRule>,
     /// What the jobs that it looked at for the first time were expected to cost
     /// and when to finish, each alone on the market of the plan.
     #[serde(default)]

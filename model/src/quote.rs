@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::money::Money;
 use crate::offer::OfferKey;
-use crate::why::Alternative;
+use crate::reason::Alternative;
 
 /// A figure as a chance: half of all outcomes are at most `p50`, nine of ten at
 /// most `p90`.

@@ -88,7 +88,7 @@ fn memory_units(memory_mib: u64, shape: &NodeShape) -> u64 {
 
 /// Where on a machine a part of a GPU is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct GpuSeat {
+pub struct GpuSlot {
     /// Which GPU of the machine, from 0.
     pub gpu: u32,
     /// The first memory slice of a MIG instance; 0 for soft sharing.
@@ -96,7 +96,7 @@ pub struct GpuSeat {
 }
 
 /// As `GPU.START`, the way of the assignment and the store.
-impl fmt::Display for GpuSeat {
+impl fmt::Display for GpuSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.gpu, self.start)
     }

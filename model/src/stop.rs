@@ -28,7 +28,7 @@ impl StopReason {
     /// attempt on notice works on until its machine goes, and one that moves or
     /// whose gang is broken may be waited for until its lease is over: neither
     /// may spend what its budget does not have, nor what its owner has cancelled.
-    pub const fn tightens(self, standing: Self) -> bool {
+    pub const fn overrides(self, standing: Self) -> bool {
         match standing {
             Self::Interrupted => matches!(self, Self::Cancelled | Self::TimedOut | Self::Budget),
             Self::Moved | Self::GangBroken => matches!(self, Self::Cancelled | Self::Budget),
@@ -74,18 +74,20 @@ pub struct StopOrder {
 /// Until when the budget pays for an attempt at today's price. Its workers know
 /// it and stop by themselves where nobody tells them a later time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fuse {
+pub struct BudgetCutoff {
     /// Wall time at which a worker begins to stop its command.
-    pub burns: Timestamp,
+    #[serde(rename = "burns")]
+    pub stop_at: Timestamp,
     /// By then nothing of it runs any more: the grace and the last save are over.
-    pub over: Now,
+    #[serde(rename = "over")]
+    pub gone_by: Now,
 }
 
-impl Fuse {
+impl BudgetCutoff {
     /// When something has ended of which one hears only now: what was not heard of
     /// in time had stopped by itself.
     pub fn end_by(self, now: Now) -> Now {
-        now.min(self.over)
+        now.min(self.gone_by)
     }
 }
 
@@ -106,16 +108,16 @@ mod tests {
     fn no_two_orders_take_each_others_place() {
         for one in ALL {
             for other in ALL {
-                assert!(!(one.tightens(other) && other.tightens(one)), "{one:?} {other:?}");
+                assert!(!(one.overrides(other) && other.overrides(one)), "{one:?} {other:?}");
             }
-            assert!(!one.tightens(one), "repeating an order changes nothing: {one:?}");
+            assert!(!one.overrides(one), "repeating an order changes nothing: {one:?}");
         }
     }
 
     #[test]
     fn a_budget_ends_what_would_go_on_and_leaves_what_ends_anyway() {
-        let tightened = ALL.into_iter().filter(|standing| StopReason::Budget.tightens(*standing));
+        let overridden = ALL.into_iter().filter(|standing| StopReason::Budget.overrides(*standing));
         let expected = [StopReason::Moved, StopReason::Interrupted, StopReason::GangBroken];
-        assert_eq!(tightened.collect::<Vec<_>>(), expected);
+        assert_eq!(overridden.collect::<Vec<_>>(), expected);
     }
 }

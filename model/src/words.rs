@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::dependency::{Condition, Unmet};
 use crate::job::{CancelReason, FailReason, HoldReason};
+use crate::reason::{PlacementReason, PlacementRule, RejectionReason};
 use crate::time::human;
-use crate::why::{Rule, Why, WhyNot};
 use crate::{JobId, WaitReason};
 
 /// Jobs named in a sentence; more are counted.
@@ -140,7 +140,7 @@ fn needs(jobs: &[JobId], on: impl Fn(JobId) -> Condition) -> String {
     parts.collect::<Vec<_>>().join("; ")
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for PlacementReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -153,32 +153,34 @@ impl fmt::Display for Why {
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for PlacementRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Rule::Cheapest => "the lowest expected cost of all that was free",
-            Rule::SafetyNet => {
+            PlacementRule::Cheapest => "the lowest expected cost of all that was free",
+            PlacementRule::SafetyNet => {
                 "the safety net: the deadline leaves no room for another interruption, so on-demand"
             }
-            Rule::BehindPace => "behind the pace that its deadline asks for and no spot was free",
-            Rule::NotInterruptible => "it may not be interrupted",
-            Rule::AlreadyPaid => "the machine is paid for already",
+            PlacementRule::BehindPace => {
+                "behind the pace that its deadline asks for and no spot was free"
+            }
+            PlacementRule::NotInterruptible => "it may not be interrupted",
+            PlacementRule::AlreadyPaid => "the machine is paid for already",
         })
     }
 }
 
-impl fmt::Display for WhyNot {
+impl fmt::Display for RejectionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            WhyNot::Dearer => "costs more",
-            WhyNot::Later => "finishes later, when it is late already",
-            WhyNot::NotFree => "none is free",
-            WhyNot::DeadlineRisk => "spot would put the deadline at risk",
-            WhyNot::NotInterruptible => "the job may not be interrupted",
-            WhyNot::Taken => "other jobs took what was free",
-            WhyNot::OverBudget => "the budget does not hold it",
-            WhyNot::SpotBand => "costs no more, but its class is outside its spot band",
-            WhyNot::TooFewPools => "costs no more, but most of its class runs there",
+            RejectionReason::Dearer => "costs more",
+            RejectionReason::Later => "finishes later, when it is late already",
+            RejectionReason::NotFree => "none is free",
+            RejectionReason::DeadlineRisk => "spot would put the deadline at risk",
+            RejectionReason::NotInterruptible => "the job may not be interrupted",
+            RejectionReason::Taken => "other jobs took what was free",
+            RejectionReason::OverBudget => "the budget does not hold it",
+            RejectionReason::SpotBand => "costs no more, but its class is outside its spot band",
+            RejectionReason::TooFewPools => "costs no more, but most of its class runs there",
         })
     }
 }

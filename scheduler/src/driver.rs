@@ -20,16 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alarm::{Alarm, TICK};
 use crate::config::ServeConfig;
-use crate::duty::Duty;
+use crate::duty_cycle::DutyCycle;
 use crate::effects::Effects;
-use crate::fitter::Fitter;
+use crate::forecast_fitter::ForecastFitter;
 use crate::handle::{Handle, Inbox, Message, Question};
 use crate::lease::Lease;
 use crate::planner::Planner;
 use spotwise_control::core::queue::Queue;
 use spotwise_control::core::{Change, State};
 use spotwise_control::intake;
-use spotwise_control::phase::round::{self, Draft, Surroundings};
+use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
 use spotwise_control::phase::{forecast, plan};
 use spotwise_control::{Refusal, Reply};
 use spotwise_market::Market;
@@ -49,9 +49,9 @@ pub struct Driver {
     round: u64,
     news: bool,
     alarm: Alarm,
-    phases: Duty,
+    phases: DutyCycle,
     planner: Planner,
-    fitter: Fitter,
+    fitter: ForecastFitter,
     parts: Parts,
 }
 
@@ -79,7 +79,7 @@ pub struct Parts {
     pub effects: Effects,
 }
 
-type Answers = Vec<(oneshot::Sender<Result<Reply, Refusal>>, Result<Reply, Refusal>)>;
+type PendingReplies = Vec<(oneshot::Sender<Result<Reply, Refusal>>, Result<Reply, Refusal>)>;
 
 /// Why the loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +109,9 @@ impl Driver {
             round: 0,
             news: true,
             alarm: Alarm::default(),
-            phases: Duty::default(),
+            phases: DutyCycle::default(),
             planner: Planner::default(),
-            fitter: Fitter::default(),
+            fitter: ForecastFitter::default(),
             parts,
         };
         driver.load().await?;
@@ -225,9 +225,9 @@ impl Driver {
     async fn one_round(&mut self, first: Message) -> Result<bool, StoreError> {
         let now = self.now();
         let (answers, questions, mut changes) = self.take_in(first, now);
-        let looks = self.looks(!changes.is_empty(), !questions.is_empty(), now);
+        let looks = self.phases_due(!changes.is_empty(), !questions.is_empty(), now);
         let begun = Instant::now();
-        let changed = looks && self.look(&mut changes, now);
+        let changed = looks && self.run_phases(&mut changes, now);
         let looked = begun.elapsed();
         if let Err(error) = self.commit(&changes).await {
             let text = error.to_string();
@@ -271,9 +271,13 @@ impl Driver {
 
     /// Takes in what waits in the inbox: commands become changes, questions are
     /// kept until the round is durable.
-    fn take_in(&mut self, first: Message, now: Now) -> (Answers, Vec<Question>, Vec<Change>) {
-        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
-        let mut answers = Answers::new();
+    fn take_in(
+        &mut self,
+        first: Message,
+        now: Now,
+    ) -> (PendingReplies, Vec<Question>, Vec<Change>) {
+        let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
+        let mut answers = PendingReplies::new();
         let mut questions = Vec::new();
         let mut next = Some(first);
         let mut taken = 0;
@@ -281,9 +285,9 @@ impl Driver {
             match message {
                 Message::Command(command, reply) => {
                     let answer =
-                        intake::answer(draft.state, command, &self.parts.config.control, now);
+                        intake::answer(working.state, command, &self.parts.config.control, now);
                     let answer = answer.map(|(made, reply)| {
-                        draft.take(made);
+                        working.take(made);
                         reply
                     });
                     answers.push((reply, answer));
@@ -292,16 +296,16 @@ impl Driver {
                 Message::Wake => {}
             }
             taken += 1;
-            let full = taken >= MESSAGES_A_ROUND || draft.changes.len() >= CHANGES_A_ROUND;
+            let full = taken >= MESSAGES_A_ROUND || working.changes.len() >= CHANGES_A_ROUND;
             next = if full { None } else { self.parts.inbox.try_recv() };
         }
-        let changes = draft.changes;
+        let changes = working.changes;
         self.news |= !changes.is_empty();
         (answers, questions, changes)
     }
 
     /// Runs the phases. True where they have changed something.
-    fn look(&mut self, changes: &mut Vec<Change>, now: Now) -> bool {
+    fn run_phases(&mut self, changes: &mut Vec<Change>, now: Now) -> bool {
         self.state.seen.counts.looks += 1;
         let plan = self.planner.finished().map(|(plan, left)| {
             self.state.seen.last_plan = plan::method_words(&plan);
@@ -314,12 +318,12 @@ impl Driver {
         }
         let total = self.parts.effects.total();
         let made = changes.len();
-        let mut draft = Draft { state: &mut self.state, changes: std::mem::take(changes) };
+        let mut working = WorkingState { state: &mut self.state, changes: std::mem::take(changes) };
         let Parts { market, pool, config, .. } = &self.parts;
-        let around = Surroundings { market, pool, total: &total, config: &config.control };
+        let inputs = RoundInputs { market, pool, total: &total, config: &config.control };
         let moved = tracing::debug_span!("round", round = self.round + 1)
-            .in_scope(|| round::run(&mut draft, plan, around, now));
-        *changes = draft.changes;
+            .in_scope(|| round::run(&mut working, plan, inputs, now));
+        *changes = working.changes;
         let changed = moved || changes.iter().skip(made).any(Change::is_news);
         self.news |= changed;
         changed

@@ -16,13 +16,13 @@ use crate::capacity::{Capacity, Launch, LaunchError};
 use crate::handle::Handle;
 use crate::token::WorkerTokens;
 use spotwise_control::core::State;
-use spotwise_control::phase::follow::{Asked, Effect};
+use spotwise_control::phase::reconcile::{Effect, OutstandingCalls};
 use spotwise_control::{Command, WorkerId};
 
 /// How often the pool is asked what runs (wall time).
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often processes of ours without a live attempt are looked for (wall time).
-const REAP: Duration = Duration::from_secs(5);
+const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Acts on a pool, and remembers what it has asked of it.
 pub struct Effects {
@@ -30,8 +30,8 @@ pub struct Effects {
     tokens: WorkerTokens,
     server: String,
     install: String,
-    asked: Asked,
-    looked: Option<Timestamp>,
+    outstanding: OutstandingCalls,
+    polled: Option<Timestamp>,
     reaped: Option<Timestamp>,
     tasks: JoinSet<()>,
 }
@@ -49,8 +49,8 @@ impl Effects {
             tokens,
             server,
             install,
-            asked: Asked::default(),
-            looked: None,
+            outstanding: OutstandingCalls::default(),
+            polled: None,
             reaped: None,
             tasks: JoinSet::new(),
         }
@@ -64,17 +64,17 @@ impl Effects {
     /// Brings the pool to what the committed state says.
     pub fn perform(&mut self, state: &State, now: Now, handle: &Handle) {
         while self.tasks.try_join_next().is_some() {}
-        for effect in self.asked.next(state, now) {
+        for effect in self.outstanding.next(state, now) {
             match effect {
                 Effect::Launch(worker) => self.launch(worker, handle),
                 Effect::Kill(attempt) => self.kill(attempt),
             }
         }
-        if due(self.looked, LOOK, now) {
-            self.looked = Some(now.wall);
-            self.look(state, handle);
+        if due(self.polled, POLL_INTERVAL, now) {
+            self.polled = Some(now.wall);
+            self.poll(state, handle);
         }
-        if due(self.reaped, REAP, now) {
+        if due(self.reaped, REAP_INTERVAL, now) {
             self.reaped = Some(now.wall);
             self.reap(state);
         }
@@ -83,9 +83,9 @@ impl Effects {
     /// When the pool is to be looked after again, if nothing changes (wall time).
     pub fn due(&self, state: &State) -> Option<Timestamp> {
         let busy = state.attempts.values().any(|attempt| attempt.state.is_live());
-        let look = self.looked.filter(|_| busy).map(|at| after(at, LOOK));
-        let reap = self.reaped.map(|at| after(at, REAP));
-        look.into_iter().chain(reap).chain(self.asked.due(state)).min()
+        let look = self.polled.filter(|_| busy).map(|at| after(at, POLL_INTERVAL));
+        let reap = self.reaped.map(|at| after(at, REAP_INTERVAL));
+        look.into_iter().chain(reap).chain(self.outstanding.due(state)).min()
     }
 
     fn launch(&mut self, worker: WorkerId, handle: &Handle) {
@@ -111,7 +111,7 @@ impl Effects {
     }
 
     /// Tells the loop of workers that died without a word.
-    fn look(&mut self, state: &State, handle: &Handle) {
+    fn poll(&mut self, state: &State, handle: &Handle) {
         let live: BTreeSet<AttemptId> =
             state.attempts.values().filter(|a| a.state.is_live()).map(|a| a.id).collect();
         if live.is_empty() {

@@ -10,7 +10,7 @@ use spotwise_solver::{Guide, PlanInput};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use crate::duty::Duty;
+use crate::duty_cycle::DutyCycle;
 use crate::handle::Handle;
 use spotwise_control::core::queue::Queue;
 
@@ -34,7 +34,7 @@ pub(crate) const NICE: i32 = 5;
 pub(crate) struct Planner {
     running: Option<oneshot::Receiver<Made>>,
     begun: Option<Timestamp>,
-    rest: Duty,
+    rest: DutyCycle,
 }
 
 struct Made {

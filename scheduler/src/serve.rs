@@ -21,7 +21,7 @@ use crate::effects::Effects;
 use crate::handle::Handle;
 use crate::lease::Lease;
 use crate::options::{MarketChoice, ServeOptions};
-use crate::server::{self, Doors, Entrance, Limits, ServerError};
+use crate::server::{self, Limits, ServerError, Services, ServingState};
 use crate::service::{self, Service};
 use crate::token::WorkerTokens;
 use spotwise_market::{
@@ -113,23 +113,23 @@ pub async fn serve(
     let secret = config.data_dir.join("worker-secret");
     let tokens = WorkerTokens::open(&secret)
         .map_err(|source| ServeError::DataDir { path: secret, source })?;
-    let (entrance, shown) = watch::channel(Entrance::Standby { leader: String::new() });
+    let (serving_state, shown) = watch::channel(ServingState::Standby { leader: String::new() });
     // Whichever ends first ends the other.
     let _stop_both = shutdown.clone().drop_guard();
     let serving =
         tokio::spawn(server::serve(listener, shown, Limits::of_process(), shutdown.clone()));
     let config = Arc::new(config);
-    let mut site = Site {
+    let mut context = LeaderContext {
         config,
         store: store.clone(),
         catalog,
         choice,
         declared,
         tokens,
-        entrance,
+        serving_state,
         announce,
     };
-    let answer = site.terms(&shutdown).await;
+    let answer = context.terms(&shutdown).await;
     shutdown.cancel();
     if let Ok(Err(error)) = serving.await {
         tracing::warn!(%error, "the server did not stop cleanly");
@@ -139,24 +139,24 @@ pub async fn serve(
 }
 
 /// What outlasts a term.
-struct Site<A> {
+struct LeaderContext<A> {
     config: Arc<ServeConfig>,
     store: Store,
     catalog: Catalog,
     choice: MarketChoice,
     declared: Declared,
     tokens: WorkerTokens,
-    entrance: watch::Sender<Entrance>,
+    serving_state: watch::Sender<ServingState>,
     announce: A,
 }
 
-impl<A: FnMut(Announcement) + Send> Site<A> {
+impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
     /// Leads whenever it may.
     async fn terms(&mut self, shutdown: &CancellationToken) -> Result<(), ServeError> {
         while let Some(lease) = self.win(shutdown).await? {
             tracing::info!(epoch = %lease.epoch(), "leads");
             let ended = self.term(&lease, shutdown).await;
-            self.entrance.send_replace(Entrance::Standby { leader: String::new() });
+            self.serving_state.send_replace(ServingState::Standby { leader: String::new() });
             if matches!(ended, Ok(Ending::Deposed)) {
                 tracing::warn!(epoch = %lease.epoch(), "another scheduler leads now; standing by");
                 continue;
@@ -188,7 +188,8 @@ impl<A: FnMut(Announcement) + Send> Site<A> {
                 Ok(Campaign::Lost(incumbent)) => {
                     if seen.as_ref() != Some(&incumbent) {
                         let leader = incumbent.address.clone();
-                        self.entrance.send_replace(Entrance::Standby { leader: leader.clone() });
+                        self.serving_state
+                            .send_replace(ServingState::Standby { leader: leader.clone() });
                         let address = self.config.listen;
                         (self.announce)(Announcement::Standby { address, leader });
                         seen = Some(incumbent);
@@ -224,7 +225,7 @@ impl<A: FnMut(Announcement) + Send> Site<A> {
         let (market, scale) =
             market::open(&store, &self.choice, &self.catalog, config.control.speed).await?;
         let now = scale.at(crate::clock::now()).market;
-        let market = market::commit(&store, market, &self.declared, now).await?;
+        let market = market::apply_commitments(&store, market, &self.declared, now).await?;
         let install = self.tokens.install();
         let (handle, inbox) = Handle::new();
         let capacity = Arc::new(Capacity::of(&config, &install));
@@ -254,7 +255,7 @@ impl<A: FnMut(Announcement) + Send> Site<A> {
             install,
             shutdown: over.clone(),
         });
-        self.entrance.send_replace(Entrance::Open(Doors::of(service).await?));
+        self.serving_state.send_replace(ServingState::Open(Services::of(service).await?));
         let address = self.config.listen;
         (self.announce)(Announcement::Ready(address));
         tracing::info!(%address, "ready");

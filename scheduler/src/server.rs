@@ -1,7 +1,7 @@
 //! The listener: gRPC and REST on one port, on this machine only.
 
 mod calls;
-mod guests;
+mod connections;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ use crate::http::{Refused, check_origin};
 use crate::rpc::status;
 use crate::service::{Service, ServiceError};
 use calls::{Call, Calls};
-use guests::{Guest, Guests, Place};
+use connections::{Connection, ConnectionLimiter, ConnectionPermit};
 
 /// Connections at once, where the system allows as many descriptors: every worker
 /// has one.
@@ -45,19 +45,19 @@ const MOST_RESETS: usize = 32;
 /// Headers of one call.
 const MOST_HEADER_BYTES: u32 = 16 * 1024;
 /// A peer has so long to say what it wants.
-const FIRST_WORDS: Duration = Duration::from_secs(10);
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Who has said a part of that is looked at so often at least.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const PEEK_INTERVAL: Duration = Duration::from_millis(500);
 /// An answer begins within this time: twice the longest planning round and more.
-const ANSWER: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A silent HTTP/2 peer is asked whether it lives.
-const PING: Duration = Duration::from_secs(20);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// What is under way at the end gets so long.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait after the system has no descriptor left.
-const BREATH: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Where a process is asked whether it lives.
-const ALIVE: &str = "/healthz";
+const LIVENESS_PATH: &str = "/healthz";
 /// The first bytes of every HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -101,14 +101,14 @@ pub fn local_address(listener: &TcpListener) -> Result<SocketAddr, ServerError> 
 
 /// What lies behind the port.
 #[derive(Clone)]
-pub enum Entrance {
+pub enum ServingState {
     /// Nothing yet: this scheduler does not lead.
     Standby {
         /// Where the leader answers; empty where nobody leads.
         leader: String,
     },
     /// A scheduler that leads.
-    Open(Doors),
+    Open(Services),
 }
 
 /// How much a listener takes on at once.
@@ -144,63 +144,74 @@ impl Limits {
 }
 
 /// Serves until `shutdown`, then lets what is under way finish. Each call goes
-/// to what the entrance is at that moment.
+/// to what the serving state is at that moment.
 pub async fn serve(
     listener: TcpListener,
-    entrance: watch::Receiver<Entrance>,
+    serving_state: watch::Receiver<ServingState>,
     limits: Limits,
     shutdown: CancellationToken,
 ) -> Result<(), ServerError> {
-    let app = Porch { entrance, calls: Calls::new(limits.calls) }.app();
-    let guests = Guests::new(limits.connections);
+    let app = Dispatcher { serving_state, calls: Calls::new(limits.calls) }.app();
+    let limiter = ConnectionLimiter::new(limits.connections);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &guests) => accepted,
+            accepted = accept(&listener, &limiter) => accepted,
             () = shutdown.cancelled() => break,
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, place)) => {
-                connections.spawn(connection(stream, place, app.clone(), graceful.watcher()));
+            Ok((stream, permit)) => {
+                connections.spawn(connection(stream, permit, app.clone(), graceful.watcher()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
     drop(listener);
-    if tokio::time::timeout(LAST_WORDS, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::warn!("some calls did not finish in time and were broken off");
     }
     connections.shutdown().await;
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, guests: &Arc<Guests>) -> io::Result<(TcpStream, Place)> {
+async fn accept(
+    listener: &TcpListener,
+    limiter: &Arc<ConnectionLimiter>,
+) -> io::Result<(TcpStream, ConnectionPermit)> {
     let (stream, _) = listener.accept().await?;
-    Ok((stream, guests.enter().await))
+    Ok((stream, limiter.acquire().await))
 }
 
-async fn connection(stream: TcpStream, place: Place, app: Router, watcher: Watcher) {
-    let guest = place.guest.clone();
+async fn connection(stream: TcpStream, permit: ConnectionPermit, app: Router, watcher: Watcher) {
+    let connection = permit.connection.clone();
     tokio::select! {
-        () = converse(stream, &place.guest, app, watcher) => {}
-        () = guest.asked_to_go() => {}
+        () = serve_connection(stream, &permit.connection, app, watcher) => {}
+        () = connection.evicted() => {}
     }
 }
 
-async fn converse(stream: TcpStream, guest: &Arc<Guest>, app: Router, watcher: Watcher) {
+async fn serve_connection(
+    stream: TcpStream,
+    connection: &Arc<Connection>,
+    app: Router,
+    watcher: Watcher,
+) {
     // Small answers go out at once. It may fail where the peer has gone.
     let _ = stream.set_nodelay(true);
-    if !matches!(tokio::time::timeout(FIRST_WORDS, speaks(&stream)).await, Ok(Ok(()))) {
+    if !matches!(
+        tokio::time::timeout(HEADER_READ_TIMEOUT, await_preface(&stream)).await,
+        Ok(Ok(()))
+    ) {
         return;
     }
-    let guest = guest.clone();
+    let connection = connection.clone();
     let calls = service_fn(move |mut request: Request<_>| {
-        request.extensions_mut().insert(guest.clone());
+        request.extensions_mut().insert(connection.clone());
         app.clone().call(request)
     });
     let builder = builder();
@@ -212,7 +223,7 @@ async fn converse(stream: TcpStream, guest: &Arc<Guest>, app: Router, watcher: W
 
 /// Waits until the peer's first bytes tell HTTP/2 from HTTP/1: the builder,
 /// which has to know, would wait for them for ever.
-async fn speaks(stream: &TcpStream) -> io::Result<()> {
+async fn await_preface(stream: &TcpStream) -> io::Result<()> {
     let mut first = [0; PREFACE.len()];
     let mut pause = Duration::from_millis(5);
     loop {
@@ -223,32 +234,32 @@ async fn speaks(stream: &TcpStream) -> io::Result<()> {
         }
         // Peeking again is answered at once, with the same bytes.
         tokio::time::sleep(pause).await;
-        pause = (2 * pause).min(LONGEST_PAUSE);
+        pause = (2 * pause).min(PEEK_INTERVAL);
     }
 }
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_WORDS);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(MOST_HEADER_BYTES)
         .max_pending_accept_reset_streams(MOST_RESETS)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_INTERVAL);
     builder
 }
 
 /// Both faces of a scheduler that leads.
 #[derive(Clone)]
-pub struct Doors {
+pub struct Services {
     grpc: Router,
     http: Router,
 }
 
-impl Doors {
+impl Services {
     /// The faces of a service.
     ///
     /// # Errors
@@ -261,12 +272,12 @@ impl Doors {
 
 /// Where every call comes in.
 #[derive(Clone)]
-struct Porch {
-    entrance: watch::Receiver<Entrance>,
+struct Dispatcher {
+    serving_state: watch::Receiver<ServingState>,
     calls: Arc<Calls>,
 }
 
-impl Porch {
+impl Dispatcher {
     fn app(self) -> Router {
         let panicked = |_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a call panicked");
@@ -285,28 +296,30 @@ impl Porch {
         if let Err(error) = check_origin(&request) {
             return refuse(error);
         }
-        let Some(_room) = self.calls.room().await else { return refuse(ServiceError::Overloaded) };
-        let entrance = self.entrance.borrow().clone();
-        let door = match entrance {
-            Entrance::Open(doors) if grpc => doors.grpc,
-            Entrance::Open(doors) => doors.http,
+        let Some(_permit) = self.calls.acquire().await else {
+            return refuse(ServiceError::Overloaded);
+        };
+        let serving_state = self.serving_state.borrow().clone();
+        let router = match serving_state {
+            ServingState::Open(services) if grpc => services.grpc,
+            ServingState::Open(services) => services.http,
             // A process that stands by lives, and is not ready.
-            Entrance::Standby { .. } if request.uri().path() == ALIVE => {
+            ServingState::Standby { .. } if request.uri().path() == LIVENESS_PATH => {
                 return "ok\n".into_response();
             }
-            Entrance::Standby { leader } => return refuse(ServiceError::Standby { leader }),
+            ServingState::Standby { leader } => return refuse(ServiceError::Standby { leader }),
         };
-        let call = Call::begin(&self.calls, request.extensions_mut().remove::<Arc<Guest>>());
-        let answer = door.oneshot(request.map(|body| call.words(body)));
+        let call = Call::begin(&self.calls, request.extensions_mut().remove::<Arc<Connection>>());
+        let answer = router.oneshot(request.map(|body| call.request_body(body)));
         tokio::select! {
-            answer = tokio::time::timeout(ANSWER, answer) => match answer {
+            answer = tokio::time::timeout(RESPONSE_TIMEOUT, answer) => match answer {
                 Ok(Ok(response)) => {
-                    call.is_said();
-                    too_large(response).map(|body| call.answer(body))
+                    call.request_complete();
+                    too_large(response).map(|body| call.response_body(body))
                 }
-                Err(_) => refuse(ServiceError::TimedOut(ANSWER.as_secs())),
+                Err(_) => refuse(ServiceError::TimedOut(RESPONSE_TIMEOUT.as_secs())),
             },
-            () = call.broken_off() => refuse(ServiceError::Overloaded),
+            () = call.aborted() => refuse(ServiceError::Overloaded),
         }
     }
 }

@@ -7,14 +7,14 @@ use super::*;
 use crate::service::testing::Bench;
 
 /// A server on a free port, with its clients.
-pub(super) struct Site {
+pub(super) struct TestServer {
     bench: Bench,
     pub(super) address: SocketAddr,
-    entrance: watch::Sender<Entrance>,
+    serving_state: watch::Sender<ServingState>,
     serving: tokio::task::JoinHandle<Result<(), ServerError>>,
 }
 
-impl Site {
+impl TestServer {
     async fn new() -> Self {
         Self::with(Limits::of_process()).await
     }
@@ -23,10 +23,10 @@ impl Site {
         let bench = Bench::new().await;
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = local_address(&listener).unwrap();
-        let doors = Doors::of(bench.service.clone()).await.unwrap();
-        let (entrance, shown) = watch::channel(Entrance::Open(doors));
+        let services = Services::of(bench.service.clone()).await.unwrap();
+        let (serving_state, shown) = watch::channel(ServingState::Open(services));
         let serving = serve(listener, shown, limits, bench.shutdown.clone());
-        Self { bench, address, entrance, serving: tokio::spawn(serving) }
+        Self { bench, address, serving_state, serving: tokio::spawn(serving) }
     }
 
     /// Sends a request as it is; answers with all that comes back.
@@ -71,19 +71,19 @@ async fn other_machines_cannot_reach_it() {
 
 #[tokio::test]
 async fn one_port_speaks_grpc_and_rest() {
-    let site = Site::new().await;
-    let client = Client::connect(&site.address.to_string()).await.unwrap();
+    let server = TestServer::new().await;
+    let client = Client::connect(&server.address.to_string()).await.unwrap();
     let document = JOB.to_owned();
     let request = v1::SubmitRequest { document, format: "yaml".to_owned(), ..Default::default() };
     assert_eq!(client.submit(request).await.unwrap().jobs[0].id, "j1");
     let keyed = format!("{YAML}idempotency-key: k\r\n");
-    let made = site.call("POST /api/v1/jobs", &keyed, JOB).await;
+    let made = server.call("POST /api/v1/jobs", &keyed, JOB).await;
     assert!(
         made.starts_with("HTTP/1.1 201") && made.contains("location: /api/v1/jobs/j2"),
         "{made}"
     );
-    assert_eq!(site.status("POST /api/v1/jobs", &keyed, JOB).await, 200, "replayed");
-    let listed = site.call("GET /api/v1/jobs?state=waiting", "", "").await;
+    assert_eq!(server.status("POST /api/v1/jobs", &keyed, JOB).await, 200, "replayed");
+    let listed = server.call("GET /api/v1/jobs?state=waiting", "", "").await;
     assert!(listed.contains("\"id\":\"j1\"") && listed.contains("\"id\":\"j2\""), "{listed}");
     assert!(listed.contains("x-content-type-options: nosniff"), "{listed}");
     assert!(listed.contains("content-security-policy: default-src 'none'"), "{listed}");
@@ -103,7 +103,7 @@ async fn one_port_speaks_grpc_and_rest() {
 
 #[tokio::test]
 async fn bad_calls_get_their_status() {
-    let site = Site::new().await;
+    let server = TestServer::new().await;
     let json = "content-type: application/json\r\n";
     let large = "x".repeat(MAX_DOCUMENT_BYTES + 1);
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
@@ -148,29 +148,30 @@ async fn bad_calls_get_their_status() {
         ("GET /readyz", "", "", 200),
     ];
     for (line, headers, body, expected) in checks {
-        assert_eq!(site.status(line, headers, body).await, expected, "{line} {headers}");
+        assert_eq!(server.status(line, headers, body).await, expected, "{line} {headers}");
     }
-    let listed = site.call("GET /api/v1/jobs", "", "").await;
+    let listed = server.call("GET /api/v1/jobs", "", "").await;
     assert!(listed.contains("\"jobs\":[]"), "nothing was made: {listed}");
-    let foreign = site
+    let foreign = server
         .raw("GET /api/v1/jobs HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n")
         .await;
     assert!(
         foreign.starts_with("HTTP/1.1 400") && foreign.contains("host_not_allowed"),
         "{foreign}"
     );
-    let preflight = site.call("OPTIONS /api/v1/jobs", "origin: http://evil.example\r\n", "").await;
+    let preflight =
+        server.call("OPTIONS /api/v1/jobs", "origin: http://evil.example\r\n", "").await;
     assert!(!preflight.to_lowercase().contains("access-control-allow"), "{preflight}");
 }
 
 #[tokio::test]
 async fn large_messages_are_refused() {
-    let site = Site::new().await;
-    let client = Client::connect(&site.address.to_string()).await.unwrap();
+    let server = TestServer::new().await;
+    let client = Client::connect(&server.address.to_string()).await.unwrap();
     for size in [MAX_DOCUMENT_BYTES + 1, 4 * MAX_DOCUMENT_BYTES] {
         let document = "x".repeat(size);
         let request = v1::QuoteRequest { document, format: "yaml".to_owned() };
-        let uri = format!("http://{}", site.address);
+        let uri = format!("http://{}", server.address);
         let mut raw = v1::jobs_client::JobsClient::connect(uri).await.unwrap();
         let status = raw.quote(request).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{size}: {status:?}");
@@ -180,16 +181,16 @@ async fn large_messages_are_refused() {
 
 #[tokio::test]
 async fn events_and_output_are_streamed() {
-    let site = Site::new().await;
-    let client = Client::connect(&site.address.to_string()).await.unwrap();
+    let server = TestServer::new().await;
+    let client = Client::connect(&server.address.to_string()).await.unwrap();
     let request = v1::SubmitRequest {
         document: JOB.to_owned(),
         format: "yaml".to_owned(),
         ..Default::default()
     };
     client.submit(request).await.unwrap();
-    let mut stream = TcpStream::connect(site.address).await.unwrap();
-    let ask = format!("GET /api/v1/events HTTP/1.1\r\nhost: {}\r\n\r\n", site.address);
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let ask = format!("GET /api/v1/events HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
     stream.write_all(ask.as_bytes()).await.unwrap();
     let mut told = String::new();
     while !told.contains("\"kind\":\"submitted\"") {
@@ -199,11 +200,11 @@ async fn events_and_output_are_streamed() {
         told.push_str(std::str::from_utf8(&some[..read]).unwrap());
     }
     assert!(told.contains("text/event-stream") && told.contains("id: 1"), "{told}");
-    let logs = site.call("GET /api/v1/jobs/j1/logs", "", "").await;
+    let logs = server.call("GET /api/v1/jobs/j1/logs", "", "").await;
     assert!(logs.contains("content-disposition: attachment; filename=\"j1.log\""), "{logs}");
     // An open stream does not keep the server from stopping.
-    site.bench.shutdown.cancel();
-    site.serving.await.unwrap().unwrap();
+    server.bench.shutdown.cancel();
+    server.serving.await.unwrap().unwrap();
 }
 
 #[test]
@@ -216,15 +217,15 @@ fn grpc_is_known_by_its_content_type() {
 
 #[tokio::test]
 async fn a_standby_lives_is_not_ready_and_says_who_leads() {
-    let site = Site::new().await;
-    assert_eq!(site.status("GET /readyz", "", "").await, 200);
+    let server = TestServer::new().await;
+    assert_eq!(server.status("GET /readyz", "", "").await, 200);
     let leader = "http://10.0.0.7:7717".to_owned();
-    site.entrance.send_replace(Entrance::Standby { leader });
-    assert_eq!(site.status("GET /healthz", "", "").await, 200);
-    assert_eq!(site.status("GET /readyz", "", "").await, 503);
-    let refused = site.call("POST /api/v1/jobs", YAML, JOB).await;
+    server.serving_state.send_replace(ServingState::Standby { leader });
+    assert_eq!(server.status("GET /healthz", "", "").await, 200);
+    assert_eq!(server.status("GET /readyz", "", "").await, 503);
+    let refused = server.call("POST /api/v1/jobs", YAML, JOB).await;
     assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
     assert!(refused.contains("\"code\":\"standby\"") && refused.contains("10.0.0.7"), "{refused}");
-    let client = Client::connect(&site.address.to_string()).await.unwrap();
+    let client = Client::connect(&server.address.to_string()).await.unwrap();
     assert!(matches!(client.info().await.unwrap_err().kind(), ErrorKind::Unavailable));
 }

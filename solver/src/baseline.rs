@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spotwise_model::id::PoolName;
-use spotwise_model::plan::{Rule, Target, WaitReason, Why, Wished};
+use spotwise_model::plan::{PlacementReason, PlacementRule, PolicyCost, Target, WaitReason};
 use spotwise_model::resources::Free;
 use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, Money, Offer, OfferKey, Placement, Plan, Share};
@@ -60,18 +60,18 @@ fn decide(input: &PlanInput, pace: Pace) -> Plan {
 }
 
 /// The kinds of capacity a waiting job takes, best first, and the reason.
-fn wish(input: &PlanInput, job: &PlanJob, pace: Pace) -> (Vec<CapacityType>, Rule) {
+fn wish(input: &PlanInput, job: &PlanJob, pace: Pace) -> (Vec<CapacityType>, PlacementRule) {
     use CapacityType::{OnDemand, Reserved, Spot};
     if !job.spec.interruptible {
-        return (vec![Reserved, OnDemand], Rule::NotInterruptible);
+        return (vec![Reserved, OnDemand], PlacementRule::NotInterruptible);
     }
     if is_tight(input, job, left(job), 2) {
-        return (vec![Reserved, OnDemand, Spot], Rule::SafetyNet);
+        return (vec![Reserved, OnDemand, Spot], PlacementRule::SafetyNet);
     }
     if pace == Pace::Uniform && is_behind(input, job) {
-        return (vec![Reserved, Spot, OnDemand], Rule::BehindPace);
+        return (vec![Reserved, Spot, OnDemand], PlacementRule::BehindPace);
     }
-    (vec![Reserved, Spot], Rule::Cheapest)
+    (vec![Reserved, Spot], PlacementRule::Cheapest)
 }
 
 /// Whether a running job goes elsewhere. A spot machine that makes progress is
@@ -81,7 +81,7 @@ fn leaves(
     running: &RunningJob,
     pace: Pace,
     remaining: &mut Remaining<'_>,
-) -> Option<Rule> {
+) -> Option<PlacementRule> {
     let job = &running.job;
     let whole = job.duration(remaining.accelerator(&running.offer));
     let left = running.progress.left_of(whole);
@@ -90,14 +90,14 @@ fn leaves(
             let starting = between(running.since, input.now) < changeover(input);
             let lost = starting && is_tight(input, job, left, 1);
             let free = lost && remaining.fits(input, job, CapacityType::OnDemand).is_some();
-            free.then_some(Rule::SafetyNet)
+            free.then_some(PlacementRule::SafetyNet)
         }
         CapacityType::OnDemand if pace == Pace::Uniform && job.spec.interruptible => {
             let ahead = is_ahead(input, running, 2) && !is_tight(input, job, left, 2);
             let offer = ahead.then(|| remaining.fits(input, job, CapacityType::Spot)).flatten()?;
             // What it goes to is not there for the next one.
             remaining.reserve(&offer, job);
-            Some(Rule::Cheapest)
+            Some(PlacementRule::Cheapest)
         }
         _ => None,
     }
@@ -202,7 +202,7 @@ impl<'a> Remaining<'a> {
         input: &PlanInput,
         job: &PlanJob,
         kind: CapacityType,
-        rule: Rule,
+        rule: PlacementRule,
     ) -> Option<Placement> {
         let (offer, share) = self.fits(input, job, kind)?;
         let count = nodes(job);
@@ -265,14 +265,14 @@ fn expected(input: &PlanInput, job: &PlanJob, offer: &Offer) -> Money {
     Money::estimate(offer.price.dollars_per_hour() * hours * f64::from(nodes(job)))
 }
 
-fn why(input: &PlanInput, job: &PlanJob, offer: &Offer, rule: Rule) -> Why {
+fn why(input: &PlanInput, job: &PlanJob, offer: &Offer, rule: PlacementRule) -> PlacementReason {
     let finish = after(input.now, occupied(input, job, offer));
-    Why {
+    PlacementReason {
         rule,
         expected_cost: expected(input, job, offer),
         finish,
         slack: between(finish, job.deadline),
-        wished: Wished::default(),
+        policy_cost: PolicyCost::default(),
         transfer: Money::ZERO,
         alternatives: Vec::new(),
     }

@@ -8,7 +8,7 @@ use spotwise_model::instance::EndedBy;
 use spotwise_model::ledger::LineKind;
 use spotwise_model::time::{after, between};
 use spotwise_model::{
-    CapacityType, Instance, InstanceId, InstanceState, JobId, JobState, Money, Outcome, Stint,
+    CapacityType, CoveredSpan, Instance, InstanceId, InstanceState, JobId, JobState, Money, Outcome,
 };
 
 use crate::world::World;
@@ -19,11 +19,11 @@ impl World {
     pub(crate) fn check_books(&self) {
         let mut booked: BTreeMap<InstanceId, Money> = BTreeMap::new();
         let mut keys = std::collections::BTreeSet::new();
-        for entry in &self.kept.ledger {
+        for entry in &self.committed.ledger {
             assert!(keys.insert((entry.instance, entry.sequence)), "charged twice");
             *booked.entry(entry.instance).or_default() += entry.amount;
         }
-        for instance in self.kept.instances.values() {
+        for instance in self.committed.instances.values() {
             let InstanceState::Ended { settled: true, .. } = instance.state else { continue };
             let (exact, rounding) = self.meter(instance);
             let booked = booked.remove(&instance.id).unwrap_or_default().micros();
@@ -35,7 +35,7 @@ impl World {
             );
         }
         assert!(booked.is_empty(), "charges for machines that never were: {booked:?}");
-        for job in self.kept.jobs.values() {
+        for job in self.committed.jobs.values() {
             assert_eq!(job.spent, self.spent_on(job.id), "{}", job.id);
         }
     }
@@ -50,7 +50,7 @@ impl World {
         if spot && by == EndedBy::Provider && between(since, at) < Duration::from_secs(3_600) {
             return (0, 0);
         }
-        if instance.stints.iter().any(Stint::pays) {
+        if instance.coverage.iter().any(CoveredSpan::pays) {
             return committed(instance, since.as_second(), at.as_second());
         }
         let end = at.max(after(since, Duration::from_secs(60)));
@@ -70,13 +70,23 @@ impl World {
     }
 
     pub(crate) fn spent_on(&self, job: JobId) -> Money {
-        self.kept.ledger.iter().filter(|entry| entry.job() == Some(job)).map(|e| e.amount).sum()
+        self.committed
+            .ledger
+            .iter()
+            .filter(|entry| entry.job() == Some(job))
+            .map(|e| e.amount)
+            .sum()
     }
 
     /// The events of one job, in words.
     pub(crate) fn history_of(&self, job: JobId) -> Vec<&str> {
         let name = format!(" {job} ");
-        self.kept.history.iter().map(String::as_str).filter(|line| line.contains(&name)).collect()
+        self.committed
+            .history
+            .iter()
+            .map(String::as_str)
+            .filter(|line| line.contains(&name))
+            .collect()
     }
 
     /// How often what happened.
@@ -84,18 +94,18 @@ impl World {
         let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
         let mut count =
             |what, happened: bool| *counts.entry(what).or_default() += u64::from(happened);
-        for job in self.kept.jobs.values() {
+        for job in self.committed.jobs.values() {
             count("succeeded", matches!(job.state, JobState::Succeeded { .. }));
             count("cancelled", matches!(job.state, JobState::Cancelled { .. }));
         }
-        for attempt in self.kept.attempts.values() {
+        for attempt in self.committed.attempts.values() {
             let outcome = attempt.state.outcome();
             count("interrupted", outcome == Some(&Outcome::Interrupted));
             count("lost", outcome == Some(&Outcome::Lost));
             count("resumed", attempt.restore.is_some());
             count("on-demand", attempt.offer.capacity_type == CapacityType::OnDemand);
         }
-        for entry in &self.kept.ledger {
+        for entry in &self.committed.ledger {
             count("waived", entry.kind == LineKind::Waiver);
             count("committed", entry.offer.capacity_type == CapacityType::Reserved);
         }
@@ -107,11 +117,12 @@ impl World {
 /// without a minimum.
 fn committed(instance: &Instance, since: i64, at: i64) -> (i128, i128) {
     let price = |second: i64| {
-        let paid =
-            |stint: &&Stint| (stint.from.as_second()..stint.until.as_second()).contains(&second);
-        let stint = instance.stints.iter().find(paid);
-        stint.map_or(instance.on_demand, |stint| stint.price).micros_per_hour()
+        let paid = |covered: &&CoveredSpan| {
+            (covered.from.as_second()..covered.until.as_second()).contains(&second)
+        };
+        let covered = instance.coverage.iter().find(paid);
+        covered.map_or(instance.on_demand, |covered| covered.price).micros_per_hour()
     };
     let cost = (since..at).map(|second| i128::from(price(second))).sum();
-    (cost, instance.stints.len() as i128 * 12 + 8)
+    (cost, instance.coverage.len() as i128 * 12 + 8)
 }

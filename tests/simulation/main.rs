@@ -35,7 +35,10 @@ fn every_world_ends_with_every_job_done_and_every_second_paid_once() {
         let mut world = World::new(seed);
         world.run_to_the_end();
         world.check_books();
-        assert!(world.kept.jobs.values().all(|job| job.state.is_terminal()), "a job is still open");
+        assert!(
+            world.committed.jobs.values().all(|job| job.state.is_terminal()),
+            "a job is still open"
+        );
         for (what, count) in world.happened() {
             *totals.entry(what).or_default() += count;
         }
@@ -60,7 +63,7 @@ fn one_seed_is_one_history() {
     let history = |seed| {
         let mut world = World::new(seed);
         world.run_to_the_end();
-        world.kept.history.clone()
+        world.committed.history.clone()
     };
     assert_eq!(history(7), history(7));
     assert_ne!(history(7), history(8));
@@ -75,7 +78,7 @@ fn deadlines_are_met_when_on_demand_could_have_met_them() {
         println!("seed {seed}");
         let mut world = World::calm(seed);
         world.run_to_the_end();
-        for job in world.kept.jobs.values() {
+        for job in world.committed.jobs.values() {
             if matches!(job.state, JobState::Cancelled { .. }) {
                 continue;
             }
@@ -101,7 +104,7 @@ fn a_budget_is_never_overrun() {
         println!("seed {seed}");
         let mut world = World::with_budgets(seed);
         world.run_steps(3_000);
-        for job in world.kept.jobs.values() {
+        for job in world.committed.jobs.values() {
             let spent: Money = world.spent_on(job.id);
             let budget = job.spec.budget.expect("every job of this world has one");
             assert!(spent <= budget, "{} spent {spent:?} of {budget:?}", job.id);

@@ -43,7 +43,7 @@ fn no_job_with_a_feasible_deadline_misses_it_behind_others() {
                 small(&mut world);
             }
             let over = last.is_none_or(|id| {
-                world.kept.jobs.get(&id).is_some_and(|job| job.state.is_terminal())
+                world.committed.jobs.get(&id).is_some_and(|job| job.state.is_terminal())
             });
             if round > 120 && over && round % 60 == 0 {
                 last = Some(large(&mut world, priority));
@@ -58,7 +58,7 @@ fn no_job_with_a_feasible_deadline_misses_it_behind_others() {
         }
         assert!(all.len() >= 3, "only {} large jobs had their turn", all.len());
         for id in all.iter().take(all.len() - 1) {
-            let job = &world.kept.jobs[id];
+            let job = &world.committed.jobs[id];
             let JobState::Succeeded { at } = job.state else {
                 panic!("{id} is {:?}\n{}", job.state, world.history_of(*id).join("\n"));
             };

@@ -189,7 +189,7 @@ impl World {
     pub(crate) fn run_steps(&mut self, steps: u32) {
         for _ in 0..steps {
             self.step();
-            let open = self.kept.jobs.values().any(|job| !job.state.is_terminal());
+            let open = self.committed.jobs.values().any(|job| !job.state.is_terminal());
             if !open && self.state.instances.is_empty() {
                 return;
             }
@@ -333,8 +333,8 @@ impl World {
             let mut free = spotwise_model::resources::Free::new(&instance.shape);
             for attempt in self.state.attempts_on(instance.id).filter(|a| a.state.is_live()) {
                 let rank = attempt.instances.iter().position(|id| *id == instance.id);
-                let seat = rank.and_then(|rank| attempt.seats.get(rank)).copied();
-                assert!(free.take_at(&attempt.share, seat), "{} is overfilled", instance.id);
+                let slot = rank.and_then(|rank| attempt.slots.get(rank)).copied();
+                assert!(free.take_at(&attempt.share, slot), "{} is overfilled", instance.id);
             }
             assert!(
                 self.state.attempts_on(instance.id).any(|a| a.state.is_live())

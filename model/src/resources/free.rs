@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{GpuSeat, NodeShape, Share, memory_units};
+use super::{GpuSlot, NodeShape, Share, memory_units};
 use crate::gpu::{GPU_UNITS, MigProfile};
 use crate::mig::{MEASURES, MigLayout, SliceRoom};
 use crate::sharing::SoftSharing;
@@ -28,16 +28,16 @@ pub type Cost<'c> = dyn Fn(MigLayout) -> i64 + 'c;
 
 /// What is left of one machine after the shares on it.
 ///
-/// What runs has its seat and keeps it ([`Self::take_at`]). Slices that are only
+/// What runs has its slot and keeps it ([`Self::take_at`]). Slices that are only
 /// planned ([`Self::take`]) are counted, and may still lie anywhere beside what
-/// runs: what fits does not depend on their order. [`Self::seat`] gives them
-/// their seats, all of a plan together. Whole GPUs are counted.
+/// runs: what fits does not depend on their order. [`Self::assign_slots`] gives them
+/// their slots, all of a plan together. Whole GPUs are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Free {
     shape: NodeShape,
     whole_gpus: u32,
     parted: BTreeMap<u32, Parted>,
-    /// Slices without a seat, by profile, and the fewest untouched GPUs that they
+    /// Slices without a slot, by profile, and the fewest untouched GPUs that they
     /// need beside the rest of the cut ones.
     loose: [u32; 6],
     loose_gpus: u32,
@@ -59,13 +59,13 @@ impl Free {
         }
     }
 
-    /// Takes `share` if it fits, a slice without a seat yet and another part of a
-    /// GPU at [`Self::seat_for`]; else changes nothing and answers false.
+    /// Takes `share` if it fits, a slice without a slot yet and another part of a
+    /// GPU at [`Self::slot_for`]; else changes nothing and answers false.
     #[must_use]
     pub fn take(&mut self, share: &Share) -> bool {
         match (share.mig, share.shared) {
             (Some(profile), None) => self.take_loose(share, profile),
-            _ => self.take_at(share, self.seat_for(share)),
+            _ => self.take_at(share, self.slot_for(share)),
         }
     }
 
@@ -82,27 +82,27 @@ impl Free {
         true
     }
 
-    /// Takes `share` with its part of a GPU at `seat` if that is legal; else
-    /// changes nothing and answers false. For what runs already, whose seat is
+    /// Takes `share` with its part of a GPU at `slot` if that is legal; else
+    /// changes nothing and answers false. For what runs already, whose slot is
     /// known.
     #[must_use]
-    pub fn take_at(&mut self, share: &Share, seat: Option<GpuSeat>) -> bool {
+    pub fn take_at(&mut self, share: &Share, slot: Option<GpuSlot>) -> bool {
         if !self.fits_beside_gpus(share) {
             return false;
         }
         let takes_part = share.takes_part();
-        let parted = match seat.filter(|seat| seat.gpu < self.shape.gpus) {
+        let parted = match slot.filter(|slot| slot.gpu < self.shape.gpus) {
             None if takes_part => return false,
-            Some(seat) if takes_part => {
-                let Some(with) = self.with_part(share, seat) else { return false };
-                Some((seat.gpu, with))
+            Some(slot) if takes_part => {
+                let Some(with) = self.with_part(share, slot) else { return false };
+                Some((slot.gpu, with))
             }
             _ => None,
         };
         let before = parted.map(|(gpu, with)| (gpu, self.parted.insert(gpu, with)));
         let busy = u64::from(self.whole_gpus) + u64::from(share.gpus) + self.parted.len() as u64;
         let most = u64::from(self.shape.gpus).checked_sub(busy);
-        // A seat in the rest of a cut GPU is one that loose slices may have meant.
+        // A slot in the rest of a cut GPU is one that loose slices may have meant.
         let Some(loose_gpus) = most.and_then(|most| self.gpus_for(self.loose, 0, most)) else {
             match before {
                 Some((gpu, Some(was))) => {
@@ -132,7 +132,7 @@ impl Free {
     }
 
     /// The fewest untouched GPUs, from `least` to `most`, that slices without a
-    /// seat need beside the rest of the cut ones; none where that is too few.
+    /// slot need beside the rest of the cut ones; none where that is too few.
     fn gpus_for(&self, loose: [u32; 6], least: u32, most: u64) -> Option<u32> {
         if loose == [0; 6] {
             return Some(0);
@@ -148,11 +148,11 @@ impl Free {
     }
 
     /// What a GPU carries once a part of it is taken; none where that is not legal.
-    fn with_part(&self, share: &Share, seat: GpuSeat) -> Option<Parted> {
-        let present = self.parted.get(&seat.gpu).copied();
+    fn with_part(&self, share: &Share, slot: GpuSlot) -> Option<Parted> {
+        let present = self.parted.get(&slot.gpu).copied();
         match (share.mig, share.shared.map(|shared| shared.sharing)) {
             (Some(profile), None) => match present.unwrap_or(Parted::Mig(MigLayout::EMPTY)) {
-                Parted::Mig(layout) => layout.with(profile, seat.start).map(Parted::Mig),
+                Parted::Mig(layout) => layout.with(profile, slot.start).map(Parted::Mig),
                 _ => None,
             },
             (None, Some(SoftSharing::Mps { memory_mib })) => {
@@ -181,41 +181,45 @@ impl Free {
     /// Where the next part of a GPU goes; none where no GPU holds it, and for a
     /// share without one. What leaves most GPUs whole, then what wastes least;
     /// ties by GPU and start.
-    pub fn seat_for(&self, share: &Share) -> Option<GpuSeat> {
-        self.cheapest_seat(share, &|layout| layout.stranded().into())
+    pub fn slot_for(&self, share: &Share) -> Option<GpuSlot> {
+        self.cheapest_slot(share, &|layout| layout.stranded().into())
     }
 
     /// The same by what each layout of a GPU costs.
-    fn cheapest_seat(&self, share: &Share, cost: &Cost<'_>) -> Option<GpuSeat> {
+    fn cheapest_slot(&self, share: &Share, cost: &Cost<'_>) -> Option<GpuSlot> {
         let starts = match (share.mig, share.shared) {
             (Some(profile), None) => profile.starts(),
             (None, Some(_)) => &[0],
             _ => return None,
         };
         let first = (0..self.shape.gpus).find(|gpu| !self.parted.contains_key(gpu));
-        let seats = self.parted.keys().copied().chain(first);
-        let seats = seats.flat_map(|gpu| starts.iter().map(move |at| GpuSeat { gpu, start: *at }));
-        let wasted = |seat: GpuSeat| {
-            let with = self.with_part(share, seat).filter(|with| one_size(*with))?;
+        let slots = self.parted.keys().copied().chain(first);
+        let slots = slots.flat_map(|gpu| starts.iter().map(move |at| GpuSlot { gpu, start: *at }));
+        let wasted = |slot: GpuSlot| {
+            let with = self.with_part(share, slot).filter(|with| one_size(*with))?;
             let mut after = self.clone();
-            let taken = after.take_at(share, Some(seat));
-            taken.then(|| (after.busy_gpus(), self.waste(seat.gpu, with, cost), seat))
+            let taken = after.take_at(share, Some(slot));
+            taken.then(|| (after.busy_gpus(), self.waste(slot.gpu, with, cost), slot))
         };
-        seats.filter_map(wasted).min().map(|(.., seat)| seat)
+        slots.filter_map(wasted).min().map(|(.., slot)| slot)
     }
 
-    /// Takes all of these shares and gives each part of a GPU its seat; or takes
+    /// Takes all of these shares and gives each part of a GPU its slot; or takes
     /// none where they do not fit together. Seats are chosen jointly: whatever
     /// [`Self::take`] says fits gets one, the large slices first, each where it
     /// leaves room for the others of the plan and, of such places, where the cost
     /// of the GPU's layout grows least.
-    pub fn seat(&mut self, shares: &[Share], cost: &Cost<'_>) -> Option<Vec<Option<GpuSeat>>> {
+    pub fn assign_slots(
+        &mut self,
+        shares: &[Share],
+        cost: &Cost<'_>,
+    ) -> Option<Vec<Option<GpuSlot>>> {
         let mut next = self.clone();
-        let mut seats = vec![None; shares.len()];
+        let mut slots = vec![None; shares.len()];
         let (mut slices, others): (Vec<_>, Vec<_>) =
-            shares.iter().zip(&mut seats).partition(|(share, _)| share.mig.is_some());
+            shares.iter().zip(&mut slots).partition(|(share, _)| share.mig.is_some());
         for (share, place) in others {
-            *place = next.seat_for(share);
+            *place = next.slot_for(share);
             if !next.take_at(share, *place) {
                 return None;
             }
@@ -227,13 +231,13 @@ impl Free {
         slices.sort_by_key(|(share, _)| Reverse(share.mig));
         for (share, place) in slices {
             next.give_back(share)?;
-            *place = next.cheapest_seat(share, cost);
+            *place = next.cheapest_slot(share, cost);
             if !next.take_at(share, *place) {
                 return None;
             }
         }
         *self = next;
-        Some(seats)
+        Some(slots)
     }
 
     /// Undoes [`Self::take`] for a slice.
@@ -271,7 +275,7 @@ impl Free {
         })
     }
 
-    /// GPUs that nothing is on, and no slice without a seat needs.
+    /// GPUs that nothing is on, and no slice without a slot needs.
     pub fn untouched_gpus(&self) -> u64 {
         u64::from(self.shape.gpus).saturating_sub(self.busy_gpus())
     }

@@ -48,9 +48,9 @@ fn slices_of_several_profiles_share_a_gpu_in_any_order() {
         let mut free = Free::new(&a100x2());
         assert!(order.iter().all(|share| free.take(share)));
         assert_eq!(free.untouched_gpus(), 1);
-        let seats = Free::new(&a100x2()).seat(&order, &even).expect("they fit");
+        let slots = Free::new(&a100x2()).assign_slots(&order, &even).expect("they fit");
         let mut seated = Free::new(&a100x2());
-        assert!(order.iter().zip(seats).all(|(share, seat)| seated.take_at(share, seat)));
+        assert!(order.iter().zip(slots).all(|(share, slot)| seated.take_at(share, slot)));
         assert_eq!(seated.untouched_gpus(), 1);
         assert_eq!(seated.layouts().next().expect("cut").1.to_string(), "1g@6 2g@4 4g@0");
     }
@@ -59,16 +59,16 @@ fn slices_of_several_profiles_share_a_gpu_in_any_order() {
 #[test]
 fn what_runs_keeps_its_seat_and_the_plan_goes_around_it() {
     let mut free = Free::new(&NodeShape { gpus: 1, ..a100x2() });
-    assert!(free.take_at(&slice(MigProfile::G1), Some(GpuSeat { gpu: 0, start: 0 })));
+    assert!(free.take_at(&slice(MigProfile::G1), Some(GpuSlot { gpu: 0, start: 0 })));
     let before = free.clone();
     assert!(!free.take(&slice(MigProfile::G4)), "its half is not free");
     assert_eq!(free, before);
     let plan = [MigProfile::G1, MigProfile::G2, MigProfile::G3].map(slice);
     assert!(plan.iter().all(|share| free.clone().take(share)));
-    let seats = free.seat(&plan, &even).expect("together");
-    let starts: Vec<u8> = seats.into_iter().map(|seat| seat.expect("a slice").start).collect();
+    let slots = free.assign_slots(&plan, &even).expect("together");
+    let starts: Vec<u8> = slots.into_iter().map(|slot| slot.expect("a slice").start).collect();
     assert_eq!(starts, [1, 2, 4]);
-    assert_eq!(free.seat(&[slice(MigProfile::G1)], &even), None, "full");
+    assert_eq!(free.assign_slots(&[slice(MigProfile::G1)], &even), None, "full");
 }
 
 #[test]
@@ -100,14 +100,14 @@ fn a_whole_gpu_and_slices_do_not_share_a_gpu() {
 #[test]
 fn a_seat_is_taken_once_and_layouts_may_mix_profiles() {
     let mut free = Free::new(&a100x2());
-    let at = |gpu, start| Some(GpuSeat { gpu, start });
+    let at = |gpu, start| Some(GpuSlot { gpu, start });
     assert!(free.take_at(&slice(MigProfile::G4), at(1, 0)));
     assert!(free.take_at(&slice(MigProfile::G3), at(1, 4)));
     let before = free.clone();
     assert!(!free.take_at(&slice(MigProfile::G1), at(1, 6)), "taken");
     assert!(!free.take_at(&slice(MigProfile::G2), at(0, 6)), "2g does not start at 6");
     assert!(!free.take_at(&slice(MigProfile::G1), at(2, 0)), "there is no third GPU");
-    assert!(!free.take_at(&slice(MigProfile::G1), None), "a slice needs a seat");
+    assert!(!free.take_at(&slice(MigProfile::G1), None), "a slice needs a slot");
     assert_eq!(free, before);
     assert!(free.take(&Share { gpus: 1, ..Share::default() }), "GPU 0 is whole");
 }
@@ -127,8 +127,8 @@ fn jobs_share_a_gpu_by_memory_up_to_all_of_it() {
     assert!(free.take(&mps(30_000)));
     assert!(!free.take(&mps(20_480)), "10,960 MiB left on the second");
     assert!(!free.take(&mps(1)), "of another size");
-    let second = Some(GpuSeat { gpu: 1, start: 0 });
-    assert!(free.take_at(&mps(10_960), second), "legal where the seat is known");
+    let second = Some(GpuSlot { gpu: 1, start: 0 });
+    assert!(free.take_at(&mps(10_960), second), "legal where the slot is known");
     assert!(!free.take_at(&mps(1), second));
     assert!(!Free::new(&a100x2()).take(&mps(40_961)));
 }
@@ -222,7 +222,7 @@ proptest! {
         prop_assert_eq!(holds(&shares), holds(&other));
     }
 
-    /// Beside what runs at any seats: what is taken one by one gets legal seats
+    /// Beside what runs at any slots: what is taken one by one gets legal slots
     /// together, and GPUs stay as whole as they seemed.
     #[test]
     fn what_fits_gets_seats(
@@ -232,17 +232,17 @@ proptest! {
     ) {
         let mut free = Free::new(&NodeShape { gpus: 3, ..a100x2() });
         for (share, gpu, start) in running {
-            let _ = free.take_at(&share, Some(GpuSeat { gpu, start }));
+            let _ = free.take_at(&share, Some(GpuSlot { gpu, start }));
         }
         let mut planned = free.clone();
         let taken: Vec<Share> = shares.into_iter().filter(|share| planned.take(share)).collect();
         let mut seated = free.clone();
-        let seats = seated.seat(&taken, &|layout| odd(layout, salt));
-        prop_assert!(seats.is_some(), "{taken:?} beside {free:?}");
+        let slots = seated.assign_slots(&taken, &|layout| odd(layout, salt));
+        prop_assert!(slots.is_some(), "{taken:?} beside {free:?}");
         let mut replayed = free;
-        for (share, seat) in taken.iter().zip(seats.into_iter().flatten()) {
-            prop_assert_eq!(seat.is_some(), share.takes_part());
-            prop_assert!(replayed.take_at(share, seat));
+        for (share, slot) in taken.iter().zip(slots.into_iter().flatten()) {
+            prop_assert_eq!(slot.is_some(), share.takes_part());
+            prop_assert!(replayed.take_at(share, slot));
         }
         prop_assert_eq!(replayed.untouched_gpus(), planned.untouched_gpus());
         prop_assert_eq!(seated, replayed);
@@ -260,7 +260,7 @@ proptest! {
         let mut free = Free::new(&shape);
         prop_assert_eq!(free.gpu_measures(), [3 * GPU_UNITS; MEASURES]);
         for (share, gpu, start) in running {
-            let _ = free.take_at(&share, Some(GpuSeat { gpu, start }));
+            let _ = free.take_at(&share, Some(GpuSlot { gpu, start }));
         }
         let mut left = Vec::new();
         for share in shares {
@@ -278,7 +278,7 @@ proptest! {
         }
     }
 
-    /// Whatever is taken, at a seat of its own choice or at any other, each
+    /// Whatever is taken, at a slot of its own choice or at any other, each
     /// GPU carries one kind of part within its bounds, or is whole.
     #[test]
     fn no_gpu_is_taken_twice(
@@ -289,23 +289,23 @@ proptest! {
         let mut free = Free::new(&NodeShape { gpus: 3, ..a100x2() });
         let (mut whole, mut parts) = (0, Vec::new());
         for (share, at) in takes {
-            let seat = match at {
-                Some((gpu, start)) => Some(GpuSeat { gpu, start }),
-                None => free.seat_for(&share),
+            let slot = match at {
+                Some((gpu, start)) => Some(GpuSlot { gpu, start }),
+                None => free.slot_for(&share),
             };
             let before = free.clone();
-            if !free.take_at(&share, seat) {
+            if !free.take_at(&share, slot) {
                 prop_assert_eq!(&free, &before, "a refusal changes nothing");
                 continue;
             }
             whole += share.gpus;
             if share.gpus == 0 && (share.mig.is_some() || share.shared.is_some()) {
-                parts.push((seat.expect("a part has a seat"), share));
+                parts.push((slot.expect("a part has a slot"), share));
             }
-            let parted: BTreeSet<u32> = parts.iter().map(|(seat, _)| seat.gpu).collect();
+            let parted: BTreeSet<u32> = parts.iter().map(|(slot, _)| slot.gpu).collect();
             prop_assert!(whole as usize + parted.len() <= 3);
             for gpu in parted {
-                let on = || parts.iter().filter(|(seat, _)| seat.gpu == gpu);
+                let on = || parts.iter().filter(|(slot, _)| slot.gpu == gpu);
                 let sharing = || on().filter_map(|(_, share)| Some(share.shared?.sharing));
                 let compute: u32 =
                     on().filter_map(|(_, s)| Some(s.mig?.compute_slices())).sum();

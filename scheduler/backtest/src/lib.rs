@@ -5,8 +5,6 @@
 //! capacity through the very phases of the scheduler, in a
 //! [`World`](spotwise_control::world::World) on virtual time.
 
-mod crew;
-mod crowd;
 mod error;
 mod index;
 mod jobs;
@@ -14,15 +12,17 @@ mod measure;
 mod parallel;
 mod plot;
 mod recording;
+mod shared_market;
+mod simulated_workers;
 pub mod single;
 mod skipped;
 pub mod workload;
 
-pub use crowd::CrowdOptions;
 pub use error::BacktestError;
 pub use index::{Entry, read_entry};
 pub use jobs::JobsOptions;
 pub use measure::{Measures, Series};
 pub use plot::plot;
 pub use recording::{Source, read_market};
+pub use shared_market::SharedMarketOptions;
 pub use skipped::Skipped;

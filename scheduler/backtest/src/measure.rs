@@ -12,7 +12,7 @@ use spotwise_model::{
     CapacityType, Instance, InstanceState, Job, JobState, Money, NodeShape, Outcome, Share,
 };
 
-use spotwise_control::world::Kept;
+use spotwise_control::world::Committed;
 
 /// What one planner came to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -83,17 +83,17 @@ pub(super) struct OnDemand {
 /// Looks at everything that was committed.
 pub(super) fn measure(
     planner: String,
-    kept: &Kept,
+    committed: &Committed,
     machines: &[OnDemand],
     plans: Plans,
 ) -> Measures {
-    let cost: Money = kept.ledger.iter().map(|entry| entry.amount).sum();
-    let jobs = || kept.jobs.values();
+    let cost: Money = committed.ledger.iter().map(|entry| entry.amount).sum();
+    let jobs = || committed.jobs.values();
     let done = |job: &&Job| matches!(job.state, JobState::Succeeded { .. });
     let on_demand =
         Money::estimate(jobs().filter_map(|job| work_on_demand(job, machines)).sum::<f64>());
-    let machine_hours: f64 = kept.instances.values().map(life).sum();
-    let spot = kept.instances.values().filter(|i| i.offer.capacity_type == CapacityType::Spot);
+    let machine_hours: f64 = committed.instances.values().map(life).sum();
+    let spot = committed.instances.values().filter(|i| i.offer.capacity_type == CapacityType::Spot);
     let work: f64 = jobs().filter(done).map(machine_hours_of).sum();
     let mut waits: Vec<f64> = jobs().filter_map(waited).collect();
     waits.sort_by(f64::total_cmp);
@@ -105,7 +105,7 @@ pub(super) fn measure(
         cost_micros: cost.micros(),
         on_demand_micros: on_demand.micros(),
         cost_share: share(cost.dollars(), on_demand.dollars()),
-        jobs: kept.jobs.len(),
+        jobs: committed.jobs.len(),
         missed: jobs().filter(|job| job.met_deadline() != Some(true)).count(),
         unfinished: jobs().filter(|job| !done(job)).count(),
         machine_hours,
@@ -117,7 +117,7 @@ pub(super) fn measure(
             .copied()
             .unwrap_or(0.0),
         interruptions: jobs().map(|job| u64::from(job.interruptions)).sum(),
-        moves: kept.attempts.values().filter(|a| moved(a.state.outcome())).count() as u64,
+        moves: committed.attempts.values().filter(|a| moved(a.state.outcome())).count() as u64,
         plans: plans.made,
         plans_cut_short: plans.cut_short,
         series: Series::default(),
@@ -179,17 +179,17 @@ fn life(instance: &Instance) -> f64 {
 const POINTS: u32 = 400;
 
 /// Cost and machines over time, from `start` to `end`.
-pub(super) fn series(kept: &Kept, start: Timestamp, end: Timestamp) -> Series {
+pub(super) fn series(committed: &Committed, start: Timestamp, end: Timestamp) -> Series {
     let step = (between(start, end) / POINTS).max(Duration::from_secs(1));
     let mut machines: BTreeMap<Timestamp, i64> = BTreeMap::new();
-    for instance in kept.instances.values() {
+    for instance in committed.instances.values() {
         if let InstanceState::Ended { since, at, .. } = instance.state {
             *machines.entry(since).or_default() += 1;
             *machines.entry(at).or_default() -= 1;
         }
     }
     let mut rates: BTreeMap<Timestamp, f64> = BTreeMap::new();
-    for entry in &kept.ledger {
+    for entry in &committed.ledger {
         let span = between(entry.from, entry.to).as_secs_f64().max(1.0);
         let rate = entry.amount.dollars() / span;
         *rates.entry(entry.from).or_default() += rate;

@@ -17,12 +17,12 @@ use spotwise_model::policy::Policy;
 use spotwise_model::time::after;
 use spotwise_solver::{PlanInput, PoolLimit, baseline, check};
 
-use super::crew::Crews;
-use super::crowd::{self, CrowdOptions};
 use super::error::BacktestError;
 use super::jobs::{self, Arrival, JobsOptions};
 use super::measure::{Measures, Plans, measure, series};
 use super::parallel::in_parallel;
+use super::shared_market::{self, SharedMarketOptions};
+use super::simulated_workers::SimulatedWorkers;
 use super::skipped::Skipped;
 use spotwise_control::Command;
 use spotwise_control::command::Submit;
@@ -37,7 +37,7 @@ const OVERTIME: Duration = Duration::from_secs(60 * 86_400);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// What is offered.
-    pub market: CrowdOptions,
+    pub market: SharedMarketOptions,
     /// What is submitted.
     pub jobs: JobsOptions,
     /// From a launch to the first step of the work.
@@ -137,10 +137,10 @@ pub fn run(
     for (name, policy) in &options.other_policies {
         replays.push((format!("spotwise, {name}"), Planner::Spotwise, policy));
     }
-    let market = crowd::read(&options.market, &Catalog::built_in())?;
-    let stage = crowd::stage(&market);
+    let market = shared_market::read(&options.market, &Catalog::built_in())?;
+    let stage = shared_market::stage(&market);
     let (arrivals, skipped) = jobs::read(&options.jobs, &stage)?;
-    let machines = crowd::on_demand(&market);
+    let machines = shared_market::on_demand(&market);
     let replayed = in_parallel(&replays, |(name, planner, policy)| {
         let mut replay = Replay::new(*planner, &market, &arrivals, options, policy);
         replay.run_to_the_end(&|over| progress(name, over, arrivals.len()))?;
@@ -149,8 +149,8 @@ pub fn run(
     // All of one length, so that their plots can be laid over each other.
     let last = replayed.iter().map(|replay| replay.world.now).max().unwrap_or(stage.end);
     let results = replayed.iter().zip(&replays).map(|(replay, (name, ..))| Measures {
-        series: series(&replay.world.kept, stage.start, last),
-        ..measure(name.clone(), &replay.world.kept, &machines, replay.plans)
+        series: series(&replay.world.committed, stage.start, last),
+        ..measure(name.clone(), &replay.world.committed, &machines, replay.plans)
     });
     Ok(Report {
         market: options.market.source.table.display().to_string(),
@@ -171,7 +171,7 @@ struct Replay<'a> {
     /// The next of them.
     next: usize,
     world: World,
-    crews: Crews,
+    workers: SimulatedWorkers,
     round_every: Duration,
     next_round: Timestamp,
     horizon: Timestamp,
@@ -204,7 +204,7 @@ impl<'a> Replay<'a> {
             arrivals,
             next: 0,
             world,
-            crews: Crews::new(options.changeover),
+            workers: SimulatedWorkers::new(options.changeover),
             round_every: options.round_every,
             next_round: start,
             horizon: after(market.end(), OVERTIME),
@@ -217,10 +217,10 @@ impl<'a> Replay<'a> {
         while let Some(at) = self.next_event().filter(|at| *at <= self.horizon) {
             let changed = self.world.market.next_change(self.world.now) == Some(at);
             self.world.now = at;
-            let done = self.crews.act(&mut self.world);
+            let done = self.workers.act(&mut self.world);
             let came = self.submit()?;
             if changed || done || came || at >= self.next_round {
-                self.look()?;
+                self.make_rounds()?;
                 self.next_round = after(at, self.round_every);
                 progress(self.next - self.world.state.jobs.len().min(self.next));
             }
@@ -235,7 +235,7 @@ impl<'a> Replay<'a> {
         let busy = !state.jobs.is_empty() || !state.instances.is_empty() || arrival.is_some();
         let change = busy.then(|| self.world.market.next_change(self.world.now)).flatten();
         let round = busy.then_some(self.next_round);
-        [arrival, self.crews.next_moment(), change, round].into_iter().flatten().min()
+        [arrival, self.workers.next_moment(), change, round].into_iter().flatten().min()
     }
 
     /// What is due now. True where something was.
@@ -267,7 +267,7 @@ impl<'a> Replay<'a> {
     /// The rounds that a scheduler makes within the second after an event: what
     /// ended and what was taken back, then a plan; where that stops jobs to move
     /// them, another one when they have stopped.
-    fn look(&mut self) -> Result<(), BacktestError> {
+    fn make_rounds(&mut self) -> Result<(), BacktestError> {
         self.round_without_plan();
         for _ in 0..2 {
             let input = self.world.plan_input();
@@ -277,7 +277,7 @@ impl<'a> Replay<'a> {
             let plan = self.plan(&input)?;
             let moves = !plan.moves.is_empty();
             self.world.round(Some(plan));
-            self.crews.enlist(&self.world);
+            self.workers.boot_launched(&self.world);
             if !moves {
                 break;
             }
@@ -289,7 +289,7 @@ impl<'a> Replay<'a> {
 
     fn round_without_plan(&mut self) {
         self.world.round(None);
-        if self.crews.obey(&mut self.world) {
+        if self.workers.obey_stops(&mut self.world) {
             self.world.round(None);
         }
     }

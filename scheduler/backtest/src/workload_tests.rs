@@ -46,7 +46,7 @@ impl Folder {
     fn options(&self) -> Options {
         let path = |name| self.0.path().join(name);
         Options {
-            market: CrowdOptions {
+            market: SharedMarketOptions {
                 source: Source { table: path("m.csv"), index: path("index.json") },
                 types: vec![],
                 zones: vec![],
@@ -88,8 +88,8 @@ fn life(instance: &Instance) -> (Timestamp, Timestamp) {
 
 /// The replays of every planner, with all that was committed.
 fn replays(options: &Options, look: impl Fn(&str, &Market, &World)) {
-    let market = crowd::read(&options.market, &Catalog::built_in()).unwrap();
-    let (arrivals, _) = jobs::read(&options.jobs, &crowd::stage(&market)).unwrap();
+    let market = shared_market::read(&options.market, &Catalog::built_in()).unwrap();
+    let (arrivals, _) = jobs::read(&options.jobs, &shared_market::stage(&market)).unwrap();
     for planner in Planner::ALL {
         let mut replay = Replay::new(planner, &market, &arrivals, options, &options.policy);
         replay.run_to_the_end(&|_| {}).unwrap();
@@ -102,13 +102,13 @@ fn every_job_is_done_and_none_faster_than_its_work() {
     let folder = Folder::new();
     let options = folder.options();
     replays(&options, |planner, _, world| {
-        assert_eq!(world.kept.jobs.len(), 60, "{planner}");
-        for job in world.kept.jobs.values() {
+        assert_eq!(world.committed.jobs.len(), 60, "{planner}");
+        for job in world.committed.jobs.values() {
             let JobState::Succeeded { at } = job.state else { panic!("{planner}: {job:?}") };
             let least = job.spec.longest_expected_duration() + options.changeover;
             assert!(at >= after(job.submitted, least), "{planner}: {} was too fast", job.id);
         }
-        let taken: u32 = world.kept.jobs.values().map(|job| job.interruptions).sum();
+        let taken: u32 = world.committed.jobs.values().map(|job| job.interruptions).sum();
         assert!(taken > 0, "{planner}: nothing was ever taken back");
     });
 }
@@ -120,7 +120,7 @@ fn no_zone_gives_more_than_it_has() {
     let options = folder.options();
     replays(&options, |planner, market, world| {
         let mut changes: BTreeMap<_, Vec<(Timestamp, i64)>> = BTreeMap::new();
-        for instance in world.kept.instances.values() {
+        for instance in world.committed.instances.values() {
             let (since, at) = life(instance);
             let list = changes.entry(instance.offer.clone()).or_default();
             list.extend([(since, 1), (at, -1)]);
@@ -180,13 +180,16 @@ fn wrong_arguments_are_named() {
     let folder = Folder::new();
     let good = || folder.options();
     let market = || folder.options().market;
-    let named = |zones: &str| CrowdOptions { zones: vec![zones.to_owned()], ..market() };
-    let typed = CrowdOptions { types: vec!["tpu".to_owned()], ..market() };
+    let named = |zones: &str| SharedMarketOptions { zones: vec![zones.to_owned()], ..market() };
+    let typed = SharedMarketOptions { types: vec!["tpu".to_owned()], ..market() };
     for (options, expected) in [
         (Options { planners: vec![], ..good() }, "`planners` needs"),
         (Options { planners: vec!["best".into()], ..good() }, "no planner is called `best`"),
         (Options { round_every: Duration::ZERO, ..good() }, "`round-every`"),
-        (Options { market: CrowdOptions { capacity: 0, ..market() }, ..good() }, "`capacity`"),
+        (
+            Options { market: SharedMarketOptions { capacity: 0, ..market() }, ..good() },
+            "`capacity`",
+        ),
         (Options { market: named("c"), ..good() }, "in zone `c`; it has a, b"),
         (Options { market: typed, ..good() }, "has no tpu; it has p3.2xlarge"),
         (Options { jobs: JobsOptions { from: 99, ..good().jobs }, ..good() }, "no jobs to replay"),

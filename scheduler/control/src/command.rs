@@ -38,7 +38,7 @@ pub enum Command {
     Submit(Submit),
     /// Keep forecasts ready for such jobs for a while: somebody asks what they
     /// would cost.
-    Expect(Vec<Arc<JobSpec>>),
+    RequestForecasts(Vec<Arc<JobSpec>>),
     /// Bring ended jobs back, or none.
     Resubmit(Resubmit),
     /// Change the terms of a job.
@@ -164,7 +164,7 @@ impl Command {
     /// Whether it comes from what runs, and costs money while nobody listens.
     /// Cancelling saves money; only new work can wait.
     pub const fn is_urgent(&self) -> bool {
-        !matches!(self, Self::Submit(_) | Self::Resubmit(_) | Self::Expect(_))
+        !matches!(self, Self::Submit(_) | Self::Resubmit(_) | Self::RequestForecasts(_))
     }
 }
 
@@ -190,7 +190,7 @@ pub struct Submit {
 #[derive(Clone, Debug, Default)]
 pub struct Resubmit {
     /// Which, each after those it waits for.
-    pub jobs: Vec<Again>,
+    pub jobs: Vec<ResubmittedJob>,
     /// What stands now for jobs that came back before: their newest resubmissions.
     pub heads: BTreeMap<JobId, JobId>,
     /// How jobs ended that these wait for, where they have left memory.
@@ -205,7 +205,7 @@ pub struct Resubmit {
 
 /// One of them.
 #[derive(Clone, Debug)]
-pub struct Again {
+pub struct ResubmittedJob {
     /// As it ended.
     pub old: Job,
     /// What runs now.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use spotwise_model::attempt::{AttemptState, NodeReport, Progress};
 use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::job::DeadlineSource;
-use spotwise_model::plan::{Rule, Why, Wished};
+use spotwise_model::plan::{PlacementReason, PlacementRule, PolicyCost};
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::{
     Attempt, AttemptId, CapacityType, Instance, InstanceId, InstanceState, Job, JobId, Money,
@@ -55,7 +55,7 @@ pub fn machine(id: u64, zone: &str, capacity_type: CapacityType) -> Instance {
         launch_price: Price::from_micros_per_hour(300_000),
         on_demand: Price::from_micros_per_hour(1_000_000),
         state: InstanceState::Live { since: at(0) },
-        stints: Vec::new(),
+        coverage: Vec::new(),
     }
 }
 
@@ -67,21 +67,21 @@ pub fn attempt(job: u64, machines: &[&Instance], cpus: u64, state: AttemptState)
         nodes: vec![NodeReport::default(); machines.len()],
         offer: machines[0].offer.clone(),
         share: Share { cpu_milli: cpus * 1_000, ..Share::default() },
-        seats: Vec::new(),
+        slots: Vec::new(),
         restore: None,
-        why: Why {
-            rule: Rule::Cheapest,
+        why: PlacementReason {
+            rule: PlacementRule::Cheapest,
             expected_cost: Money::ZERO,
             finish: at(9),
             slack: Duration::ZERO,
-            wished: Wished::default(),
+            policy_cost: PolicyCost::default(),
             transfer: Money::ZERO,
             alternatives: Vec::new(),
         },
         hold: Money::ZERO,
         state,
         stop: None,
-        fuse: None,
+        cutoff: None,
         progress: Progress::default(),
         checkpoint: None,
     }

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::core::{Change, State};
 use crate::intake;
 use crate::phase::plan::plan_input;
-use crate::phase::round::{self, Draft, Surroundings};
+use crate::phase::round::{self, RoundInputs, WorkingState};
 use crate::{Command, Refusal, Reply};
 use spotwise_market::Market;
 
@@ -35,13 +35,13 @@ pub struct World {
     /// Whether events are kept, in words.
     pub keep_history: bool,
     /// What a store would have kept.
-    pub kept: Kept,
+    pub committed: Committed,
     pool: PoolName,
 }
 
 /// What was committed, as it was last.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
+pub struct Committed {
     /// Every job that was accepted.
     pub jobs: BTreeMap<JobId, Job>,
     /// Every attempt.
@@ -65,7 +65,7 @@ impl World {
             total,
             now,
             keep_history: false,
-            kept: Kept::default(),
+            committed: Committed::default(),
         }
     }
 
@@ -78,9 +78,9 @@ impl World {
     pub fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
         let now = self.clock();
         let (made, reply) = intake::answer(&mut self.state, command, &self.config, now)?;
-        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
-        draft.take(made);
-        let changes = draft.changes;
+        let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
+        working.take(made);
+        let changes = working.changes;
         self.commit(changes);
         Ok(reply)
     }
@@ -88,15 +88,15 @@ impl World {
     /// One round of every phase.
     pub fn round(&mut self, plan: Option<Plan>) {
         let now = self.clock();
-        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
-        let around = Surroundings {
+        let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
+        let inputs = RoundInputs {
             market: &self.market,
             pool: &self.pool,
             total: &self.total,
             config: &self.config,
         };
-        round::run(&mut draft, plan, around, now);
-        let changes = draft.changes;
+        round::run(&mut working, plan, inputs, now);
+        let changes = working.changes;
         self.commit(changes);
     }
 
@@ -106,18 +106,18 @@ impl World {
     }
 
     fn commit(&mut self, changes: Vec<Change>) {
-        let kept = &mut self.kept;
+        let committed = &mut self.committed;
         for change in changes {
             match change {
-                Change::Job(job) => drop(kept.jobs.insert(job.id, *job)),
-                Change::Attempt(attempt) => drop(kept.attempts.insert(attempt.id, *attempt)),
-                Change::Instance(machine) => drop(kept.instances.insert(machine.id, *machine)),
-                Change::Ledger(entries) => kept.ledger.extend(entries),
+                Change::Job(job) => drop(committed.jobs.insert(job.id, *job)),
+                Change::Attempt(attempt) => drop(committed.attempts.insert(attempt.id, *attempt)),
+                Change::Instance(machine) => drop(committed.instances.insert(machine.id, *machine)),
+                Change::Ledger(entries) => committed.ledger.extend(entries),
                 Change::Event(event) if self.keep_history => {
                     let line = format!("{} {} {}", event.at, event.job, event.message);
-                    kept.history.push(line);
+                    committed.history.push(line);
                 }
-                Change::Event(_) | Change::Submission(_) | Change::Watched(_) => {}
+                Change::Event(_) | Change::Submission(_) | Change::Availability(_) => {}
             }
         }
     }

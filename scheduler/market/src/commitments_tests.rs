@@ -1,7 +1,7 @@
 use spotwise_model::NodeShape;
 
 use super::*;
-use crate::{Listing, Row};
+use crate::{MarketSeries, Row};
 
 const GOOD: &str = "- name: research-a
   instance_type: p3.2xlarge
@@ -17,14 +17,14 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn market() -> Market {
-    let listing = Listing {
+    let series = MarketSeries {
         zone: Zone::new("us-east-1a"),
         instance_type: InstanceType::new("p3.2xlarge"),
         shape: NodeShape::default(),
         on_demand: Price::from_micros_per_hour(3_060_000),
         rows: vec![Row { at: at(0), available: 1, price: Some(Price::from_micros_per_hour(1)) }],
     };
-    Market::new(vec![listing], None).unwrap()
+    Market::new(vec![series], None).unwrap()
 }
 
 fn read(text: &str) -> Result<(Vec<Commitment>, Vec<String>), String> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use spotwise_model::Money;
 use spotwise_model::egress::Egress;
 
-use super::error::{MarketError, Place, Problem, excerpt};
+use super::error::{FilePosition, MarketError, Problem, excerpt};
 
 /// The columns of the table, in any order; others are passed over.
 pub const EGRESS_COLUMNS: [&str; 3] = ["from_region", "to_region", "price_usd_per_gb"];
@@ -32,12 +32,13 @@ fn egress(name: &str, text: impl Read) -> Result<Egress, MarketError> {
     let mut places = [0; EGRESS_COLUMNS.len()];
     for (place, column) in places.iter_mut().zip(EGRESS_COLUMNS) {
         let found = header.iter().position(|name| name.trim() == column);
-        *place = found.ok_or_else(|| wrong(Place::Line(1), column, Problem::MissingColumn))?;
+        *place =
+            found.ok_or_else(|| wrong(FilePosition::Line(1), column, Problem::MissingColumn))?;
     }
     let mut prices = Vec::new();
     for record in table.records() {
         let record = record.map_err(malformed)?;
-        let line = Place::Line(record.position().map_or(0, csv::Position::line));
+        let line = FilePosition::Line(record.position().map_or(0, csv::Position::line));
         let [from, to, price] = places.map(|at| record.get(at).unwrap_or_default().trim());
         for (column, region) in [("from_region", from), ("to_region", to)] {
             if region.is_empty() {

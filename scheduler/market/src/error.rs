@@ -42,7 +42,7 @@ pub enum MarketError {
         /// The file.
         file: String,
         /// Where in it.
-        place: Place,
+        place: FilePosition,
         /// The column or field.
         column: &'static str,
         /// What is wrong.
@@ -54,7 +54,7 @@ pub enum MarketError {
         /// The file, or what asked for the type.
         file: String,
         /// Where in it.
-        place: Place,
+        place: FilePosition,
         /// The column or field.
         column: &'static str,
         /// Which type, and what to do.
@@ -92,14 +92,14 @@ pub enum MarketError {
 
 /// A place in a file, as people count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FilePosition {
     /// A line, from 1.
     Line(u64),
     /// An entry of a list, from 1.
     Entry(usize),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FilePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(line) => write!(f, "line {line}"),

@@ -8,7 +8,7 @@ mod catalog;
 mod commitments;
 mod egress;
 mod error;
-mod hazard;
+mod interruption_rate;
 mod points;
 mod quote;
 mod replay;
@@ -24,9 +24,9 @@ use jiff::Timestamp;
 pub use catalog::{Catalog, CatalogError, MachineType, UnknownType};
 pub use commitments::{CommitmentError, Declared, keep, read_commitments};
 pub use egress::{EGRESS_COLUMNS, read_egress};
-pub use error::{MarketError, Place, Problem};
-pub use hazard::{PRIOR, Prior, Spells};
-pub use quote::{Alarm, Listing, Quote, Row, Segment};
+pub use error::{FilePosition, MarketError, Problem};
+pub use interruption_rate::{AvailabilitySpells, PRIOR, Prior};
+pub use quote::{FeedAnomaly, MarketQuote, MarketSeries, Row, Segment};
 pub use replay::{
     ASSUMED_AVAILABLE, COLUMNS, IndexEntry, each_row, price_history, read_price_history,
     read_recording, recording,

@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use spotwise_model::{NodeShape, Price};
 
-use super::hazard::Spells;
-use super::quote::{Alarm, Listing, Segment};
+use super::interruption_rate::AvailabilitySpells;
+use super::quote::{FeedAnomaly, MarketSeries, Segment};
 
 /// A price this many times the last good one, or this small a part of it, is
 /// taken for an error of the feed.
@@ -18,7 +18,7 @@ pub(super) struct Series {
     pub(super) on_demand: Price,
     /// Never empty, by time, one a moment.
     pub(super) points: Vec<Point>,
-    pub(super) spells: Spells,
+    pub(super) spells: AvailabilitySpells,
 }
 
 /// From a moment on.
@@ -32,8 +32,8 @@ pub(super) struct Point {
 impl Series {
     /// Keeps the last good price where a row has none or an absurd one; before
     /// any good one that is the on-demand price, the most that spot can cost.
-    pub(super) fn new(listing: Listing) -> (Self, Option<Alarm>) {
-        let Listing { zone, instance_type, shape, on_demand, mut rows } = listing;
+    pub(super) fn new(series: MarketSeries) -> (Self, Option<FeedAnomaly>) {
+        let MarketSeries { zone, instance_type, shape, on_demand, mut rows } = series;
         rows.sort_by_key(|row| row.at);
         let mut points: Vec<Point> = Vec::with_capacity(rows.len());
         let mut good = on_demand;
@@ -52,12 +52,13 @@ impl Series {
                 _ => points.push(point),
             }
         }
-        let mut spells = Spells::default();
+        let mut spells = AvailabilitySpells::default();
         for point in &points {
             spells.push(point.at, point.available > 0);
         }
-        let alarm = first_bad.map(|first_at| Alarm { zone, instance_type, bad_quotes, first_at });
-        (Self { shape, on_demand, points, spells }, alarm)
+        let anomaly =
+            first_bad.map(|first_at| FeedAnomaly { zone, instance_type, bad_quotes, first_at });
+        (Self { shape, on_demand, points, spells }, anomaly)
     }
 
     /// Price and machines at `at`. Before the first row nothing is known: its

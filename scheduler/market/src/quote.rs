@@ -7,7 +7,7 @@ use spotwise_model::{CapacityType, Commitment, NodeShape, Price};
 
 /// What a market is built from: the rows of one zone and type.
 #[derive(Clone, Debug)]
-pub struct Listing {
+pub struct MarketSeries {
     /// The zone.
     pub zone: Zone,
     /// The machine type.
@@ -34,7 +34,7 @@ pub struct Row {
 
 /// Capacity as the market offers it at one time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Quote {
+pub struct MarketQuote {
     /// The zone.
     pub zone: Zone,
     /// The machine type.
@@ -70,7 +70,7 @@ pub struct Segment {
 
 /// A series whose feed said something impossible: the last good price was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alarm {
+pub struct FeedAnomaly {
     /// The zone.
     pub zone: Zone,
     /// The machine type.

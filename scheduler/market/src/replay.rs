@@ -13,8 +13,8 @@ use spotwise_model::id::{InstanceType, Zone};
 use spotwise_model::{Price, time};
 
 use super::catalog::{Catalog, is_name};
-use super::error::{MarketError, Place, Problem, excerpt};
-use super::quote::{Listing, Row};
+use super::error::{FilePosition, MarketError, Problem, excerpt};
+use super::quote::{MarketSeries, Row};
 use super::series::Market;
 
 /// Machines that are taken to be free where a history has prices only.
@@ -61,14 +61,14 @@ pub fn recording(
 ) -> Result<Market, MarketError> {
     let no_start = || MarketError::NoStart { file: name.to_owned() };
     let start = start.or(index.start).ok_or_else(no_start)?;
-    let mut listings = Listings::new(name, catalog, &index.on_demand);
+    let mut builder = SeriesBuilder::new(name, catalog, &index.on_demand);
     each_row(name, text, |row, place| {
         let at = time::after(start, Duration::from_secs(row.seconds));
         let key = (row.zone, row.instance_type);
         let row = Row { at, available: row.available, price: row.price };
-        listings.push(key, row, place, "instance_type")
+        builder.push(key, row, place, "instance_type")
     })?;
-    listings.market(index.length.map(|length| time::after(start, length)), "")
+    builder.market(index.length.map(|length| time::after(start, length)), "")
 }
 
 /// Reads the rows of a recording one after the other; those of one zone and type
@@ -76,7 +76,7 @@ pub fn recording(
 pub fn each_row(
     name: &str,
     text: impl Read,
-    mut take: impl FnMut(RecordedRow, Place) -> Result<(), MarketError>,
+    mut take: impl FnMut(RecordedRow, FilePosition) -> Result<(), MarketError>,
 ) -> Result<(), MarketError> {
     let mut previous: BTreeMap<(Zone, InstanceType), u64> = BTreeMap::new();
     let mut table = csv::Reader::from_reader(text);
@@ -84,7 +84,7 @@ pub fn each_row(
     let columns = columns(name, table.headers().map_err(malformed)?)?;
     for record in table.records() {
         let record = record.map_err(malformed)?;
-        let place = Place::Line(record.position().map_or(0, csv::Position::line));
+        let place = FilePosition::Line(record.position().map_or(0, csv::Position::line));
         let row = RecordedRow::read(&record, &columns)
             .map_err(|(column, problem)| value(name, place, column, problem))?;
         let key = (row.zone.clone(), row.instance_type.clone());
@@ -115,13 +115,13 @@ pub fn price_history(
     let history: History = serde_json::from_reader(std::io::BufReader::new(text))
         .map_err(|source| MarketError::Json { file: name.to_owned(), source })?;
     let on_demand = BTreeMap::new();
-    let mut listings = Listings::new(name, catalog, &on_demand);
+    let mut builder = SeriesBuilder::new(name, catalog, &on_demand);
     // Newest first in the answer.
     for (number, entry) in history.entries.iter().enumerate().rev() {
         if !entry.product.starts_with(LINUX) {
             continue;
         }
-        let place = Place::Entry(number + 1);
+        let place = FilePosition::Entry(number + 1);
         let fail = |(column, problem)| value(name, place, column, problem);
         let zone = name_of("AvailabilityZone", &entry.zone).map_err(fail)?;
         let instance_type = name_of("InstanceType", &entry.instance_type).map_err(fail)?;
@@ -131,9 +131,9 @@ pub fn price_history(
         })?;
         let key = (Zone::new(zone), InstanceType::new(instance_type));
         let row = Row { at, available: ASSUMED_AVAILABLE, price };
-        listings.push(key, row, place, "InstanceType")?;
+        builder.push(key, row, place, "InstanceType")?;
     }
-    listings.market(None, " of `Linux/UNIX`")
+    builder.market(None, " of `Linux/UNIX`")
 }
 
 /// `Linux/UNIX`, and `Linux/UNIX (Amazon VPC)` of old accounts.
@@ -160,14 +160,14 @@ struct HistoryEntry {
 }
 
 /// The rows of a market while it is read.
-struct Listings<'a> {
+struct SeriesBuilder<'a> {
     file: &'a str,
     catalog: &'a Catalog,
     on_demand: &'a BTreeMap<InstanceType, Price>,
-    list: BTreeMap<(Zone, InstanceType), Listing>,
+    list: BTreeMap<(Zone, InstanceType), MarketSeries>,
 }
 
-impl<'a> Listings<'a> {
+impl<'a> SeriesBuilder<'a> {
     fn new(
         file: &'a str,
         catalog: &'a Catalog,
@@ -180,11 +180,11 @@ impl<'a> Listings<'a> {
         &mut self,
         key: (Zone, InstanceType),
         row: Row,
-        place: Place,
+        place: FilePosition,
         column: &'static str,
     ) -> Result<(), MarketError> {
-        if let Some(listing) = self.list.get_mut(&key) {
-            listing.rows.push(row);
+        if let Some(series) = self.list.get_mut(&key) {
+            series.rows.push(row);
             return Ok(());
         }
         let (zone, instance_type) = key.clone();
@@ -193,8 +193,8 @@ impl<'a> Listings<'a> {
         })?;
         let on_demand = self.on_demand.get(&instance_type).copied().unwrap_or(machine.on_demand);
         let shape = machine.shape.clone();
-        let listing = Listing { zone, instance_type, shape, on_demand, rows: vec![row] };
-        self.list.insert(key, listing);
+        let series = MarketSeries { zone, instance_type, shape, on_demand, rows: vec![row] };
+        self.list.insert(key, series);
         Ok(())
     }
 
@@ -211,7 +211,7 @@ fn columns(file: &str, header: &csv::StringRecord) -> Result<[usize; 5], MarketE
         *place = header
             .iter()
             .position(|name| name.trim() == column)
-            .ok_or_else(|| value(file, Place::Line(1), column, Problem::MissingColumn))?;
+            .ok_or_else(|| value(file, FilePosition::Line(1), column, Problem::MissingColumn))?;
     }
     Ok(places)
 }
@@ -274,7 +274,7 @@ fn read_price(column: &'static str, text: &str) -> Result<Option<Price>, Wrong> 
     Ok((1.0..=1e13).contains(&micros).then(|| Price::from_micros_per_hour(micros as i64)))
 }
 
-fn value(file: &str, place: Place, column: &'static str, problem: Problem) -> MarketError {
+fn value(file: &str, place: FilePosition, column: &'static str, problem: Problem) -> MarketError {
     MarketError::Value { file: file.to_owned(), place, column, problem }
 }
 
@@ -308,7 +308,7 @@ fn read_index(recording: &Path) -> Result<IndexEntry, MarketError> {
     let name = recording.file_name().and_then(|name| name.to_str());
     let found = entries.iter().enumerate().find(|(_, entry)| Some(entry.file.as_str()) == name);
     let Some((number, entry)) = found else { return Ok(IndexEntry::default()) };
-    let fail = |(column, problem)| value(&file, Place::Entry(number + 1), column, problem);
+    let fail = |(column, problem)| value(&file, FilePosition::Entry(number + 1), column, problem);
     let mut index = IndexEntry::default();
     if let Some(text) = &entry.start_date {
         index.start = Some(midnight(text).map_err(fail)?);

@@ -60,14 +60,14 @@ fn a_bad_value_is_located() {
     ] {
         let error = read(&TABLE.replacen(from, to, 1)).unwrap_err();
         let MarketError::Value { place, column: named, .. } = &error else { panic!("{error:?}") };
-        assert_eq!((*place, *named), (Place::Line(line), column), "{from} -> {to}");
+        assert_eq!((*place, *named), (FilePosition::Line(line), column), "{from} -> {to}");
     }
 }
 
 #[test]
 fn an_unknown_type_is_refused_with_its_line() {
     let error = read(&TABLE.replacen("p3.2xlarge,1,0.918", "x1.huge,1,0.918", 1)).unwrap_err();
-    let MarketError::Type { place: Place::Line(3), source, .. } = &error else {
+    let MarketError::Type { place: FilePosition::Line(3), source, .. } = &error else {
         panic!("{error:?}")
     };
     assert_eq!(source.instance_type, InstanceType::new("x1.huge"));
@@ -80,7 +80,7 @@ fn a_number_that_is_no_price_raises_an_alarm() {
         let market = read(&table.replace("0.918", "0.5")).unwrap();
         let expected = if bad == "918" { 918_000_000 } else { 1_670_300 };
         assert_eq!(spot(&market, "us-east-1a", 390).1, expected, "{bad}");
-        assert_eq!(market.alarms().len(), usize::from(bad != "918"), "{bad}");
+        assert_eq!(market.anomalies().len(), usize::from(bad != "918"), "{bad}");
     }
 }
 
@@ -141,7 +141,7 @@ fn a_price_history_of_aws_is_read() {
         let text = HISTORY.replace(from, to);
         let error = price_history("h.json", text.as_bytes(), &catalog).unwrap_err();
         let MarketError::Value { place, column: named, .. } = &error else { panic!("{error:?}") };
-        assert_eq!((*place, *named), (Place::Entry(entry), column));
+        assert_eq!((*place, *named), (FilePosition::Entry(entry), column));
     }
     let error = price_history("h.json", "[]".as_bytes(), &catalog).unwrap_err();
     assert!(matches!(error, MarketError::Json { .. }), "{error}");
@@ -158,7 +158,7 @@ fn every_recorded_market_is_read() {
             continue;
         }
         let market = read_recording(&path, None, &Catalog::built_in()).unwrap();
-        assert!(market.alarms().is_empty(), "{name}: {:?}", market.alarms());
+        assert!(market.anomalies().is_empty(), "{name}: {:?}", market.anomalies());
         assert!(time::between(market.start(), market.end()) > Duration::from_secs(5 * 86_400));
         assert!(market.quotes(market.start()).len() >= 6, "{name}");
         read += 1;

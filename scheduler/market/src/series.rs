@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use spotwise_model::id::{InstanceType, Zone};
 use spotwise_model::{CapacityType, Commitment, Price};
 
-use super::hazard::PRIOR;
+use super::interruption_rate::PRIOR;
 use super::points::Series;
-use super::quote::{Alarm, Listing, Quote, Segment};
+use super::quote::{FeedAnomaly, MarketQuote, MarketSeries, Segment};
 
 /// Machines of one type that on-demand is taken to have at any time. Providers
 /// publish no figure, and no recording has one.
@@ -30,20 +30,20 @@ struct Inner {
     changes: Vec<Timestamp>,
     start: Timestamp,
     end: Timestamp,
-    alarms: Vec<Alarm>,
+    anomalies: Vec<FeedAnomaly>,
 }
 
 impl Market {
     /// Builds a market; none without any row. It ends with its last row or at
     /// `end`, whichever is later; the last rows hold beyond that.
-    pub fn new(listings: Vec<Listing>, end: Option<Timestamp>) -> Option<Self> {
+    pub fn new(all: Vec<MarketSeries>, end: Option<Timestamp>) -> Option<Self> {
         let mut series = BTreeMap::new();
-        let mut alarms = Vec::new();
+        let mut anomalies = Vec::new();
         let mut changes = BTreeSet::new();
-        for listing in listings.into_iter().filter(|listing| !listing.rows.is_empty()) {
-            let key = (listing.zone.clone(), listing.instance_type.clone());
-            let (built, alarm) = Series::new(listing);
-            alarms.extend(alarm);
+        for one in all.into_iter().filter(|one| !one.rows.is_empty()) {
+            let key = (one.zone.clone(), one.instance_type.clone());
+            let (built, anomaly) = Series::new(one);
+            anomalies.extend(anomaly);
             changes.extend(built.points.iter().map(|point| point.at));
             series.insert(key, built);
         }
@@ -53,7 +53,7 @@ impl Market {
             changes: changes.into_iter().collect(),
             start,
             end: end.map_or(last, |end| end.max(last)),
-            alarms,
+            anomalies,
         };
         Some(Self {
             inner: Arc::new(inner),
@@ -95,7 +95,7 @@ impl Market {
     /// Everything on the market at `at`, spot and on-demand, in the order of
     /// zone, type and capacity type; behind them a quote for each commitment that
     /// pays at `at`. Nothing in it depends on a later row.
-    pub fn quotes(&self, at: Timestamp) -> Vec<Quote> {
+    pub fn quotes(&self, at: Timestamp) -> Vec<MarketQuote> {
         let bought = self.inner.series.iter().flat_map(|(key, series)| {
             [CapacityType::Spot, CapacityType::OnDemand]
                 .map(|capacity_type| self.quote_of(key, series, capacity_type, at))
@@ -104,7 +104,7 @@ impl Market {
         let paid = active.filter_map(|commitment| {
             let key = (commitment.zone.clone(), commitment.instance_type.clone());
             let series = self.inner.series.get(&key)?;
-            Some(Quote {
+            Some(MarketQuote {
                 price: commitment.price,
                 available: commitment.machines,
                 spell_since: commitment.from,
@@ -123,7 +123,7 @@ impl Market {
         instance_type: &InstanceType,
         capacity_type: CapacityType,
         at: Timestamp,
-    ) -> Option<Quote> {
+    ) -> Option<MarketQuote> {
         let key = (zone.clone(), instance_type.clone());
         let series = self.inner.series.get(&key)?;
         (capacity_type != CapacityType::Reserved)
@@ -198,8 +198,8 @@ impl Market {
     }
 
     /// Where the feed was not believed.
-    pub fn alarms(&self) -> &[Alarm] {
-        &self.inner.alarms
+    pub fn anomalies(&self) -> &[FeedAnomaly] {
+        &self.inner.anomalies
     }
 
     fn quote_of(
@@ -208,7 +208,7 @@ impl Market {
         series: &Series,
         capacity_type: CapacityType,
         at: Timestamp,
-    ) -> Quote {
+    ) -> MarketQuote {
         let on_demand = series.on_demand;
         let (price, available, spell_since, hazard_per_hour) = match capacity_type {
             CapacityType::Spot => {
@@ -220,7 +220,7 @@ impl Market {
                 (on_demand, self.on_demand_available, self.inner.start, 0.0)
             }
         };
-        Quote {
+        MarketQuote {
             zone: zone.clone(),
             instance_type: instance_type.clone(),
             capacity_type,

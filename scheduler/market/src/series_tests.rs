@@ -16,8 +16,8 @@ fn row(second: i64, available: u32, micros: i64) -> Row {
     Row { at: at(second), available, price: (micros > 0).then(|| price(micros)) }
 }
 
-fn listing(zone: &str, rows: Vec<Row>) -> Listing {
-    Listing {
+fn series(zone: &str, rows: Vec<Row>) -> MarketSeries {
+    MarketSeries {
         zone: Zone::new(zone),
         instance_type: InstanceType::new("p3.2xlarge"),
         shape: NodeShape::default(),
@@ -27,10 +27,10 @@ fn listing(zone: &str, rows: Vec<Row>) -> Listing {
 }
 
 fn market(rows: Vec<Row>) -> Market {
-    Market::new(vec![listing("z1", rows)], None).unwrap()
+    Market::new(vec![series("z1", rows)], None).unwrap()
 }
 
-fn spot(market: &Market, second: i64) -> Quote {
+fn spot(market: &Market, second: i64) -> MarketQuote {
     market
         .quote(&Zone::new("z1"), &InstanceType::new("p3.2xlarge"), CapacityType::Spot, at(second))
         .unwrap()
@@ -50,7 +50,7 @@ fn a_row_holds_until_the_next_and_the_last_for_ever() {
 fn before_its_first_row_a_series_has_no_capacity() {
     let rows = vec![row(500, 3, 900_000)];
     let market =
-        Market::new(vec![listing("z1", rows), listing("z2", vec![row(0, 1, 1)])], Some(at(900)))
+        Market::new(vec![series("z1", rows), series("z2", vec![row(0, 1, 1)])], Some(at(900)))
             .unwrap();
     assert_eq!((spot(&market, 100).available, spot(&market, 100).price), (0, price(900_000)));
     assert_eq!((market.start(), market.end()), (at(0), at(900)));
@@ -112,8 +112,8 @@ fn a_bad_quote_is_held_at_the_last_good_one() {
         assert_eq!(spot(&market, second).price, price(900_000), "{second}");
     }
     assert_eq!(spot(&market, 50).price, price(910_000));
-    let [alarm] = market.alarms() else { panic!("one series has an alarm") };
-    assert_eq!((alarm.bad_quotes, alarm.first_at), (4, at(10)));
+    let [anomaly] = market.anomalies() else { panic!("one series has an alarm") };
+    assert_eq!((anomaly.bad_quotes, anomaly.first_at), (4, at(10)));
 }
 
 #[test]
@@ -125,11 +125,11 @@ fn a_first_quote_that_is_bad_counts_as_on_demand() {
 
 #[test]
 fn changes_come_in_order() {
-    let listings = vec![
-        listing("z1", vec![row(0, 1, 9), row(30, 0, 9)]),
-        listing("z2", vec![row(0, 1, 9), row(20, 0, 9)]),
+    let all_series = vec![
+        series("z1", vec![row(0, 1, 9), row(30, 0, 9)]),
+        series("z2", vec![row(0, 1, 9), row(20, 0, 9)]),
     ];
-    let market = Market::new(listings, None).unwrap();
+    let market = Market::new(all_series, None).unwrap();
     assert_eq!(market.next_change(at(-1)), Some(at(0)));
     assert_eq!(market.next_change(at(0)), Some(at(20)));
     assert_eq!(market.next_change(at(20)), Some(at(30)));
@@ -138,7 +138,7 @@ fn changes_come_in_order() {
 
 #[test]
 fn what_is_not_there_has_no_price() {
-    assert!(Market::new(vec![listing("z1", Vec::new())], None).is_none());
+    assert!(Market::new(vec![series("z1", Vec::new())], None).is_none());
     let market = market(vec![row(0, 1, 9)]);
     let other = InstanceType::new("p4d.24xlarge");
     let spot = CapacityType::Spot;

@@ -20,8 +20,8 @@ use spotwise_model::id::{InstanceType, Zone};
 use spotwise_model::{Price, time};
 
 use super::catalog::{Catalog, MachineType};
-use super::error::{MarketError, Place};
-use super::quote::{Listing, Row};
+use super::error::{FilePosition, MarketError};
+use super::quote::{MarketSeries, Row};
 use super::series::Market;
 
 /// Machines of a type that a zone has at most: what the recording of
@@ -59,12 +59,12 @@ pub fn synthetic(options: &SyntheticOptions, catalog: &Catalog) -> Result<Market
     check(options, catalog)?;
     let types: Vec<&MachineType> =
         catalog.types().filter(|kind| chosen(&options.types, &kind.name)).collect();
-    let mut listings = Vec::new();
+    let mut all_series = Vec::new();
     for machine in types {
         let profiles = deal(options.seed, machine);
         for (zone, profile) in catalog.zones().iter().zip(profiles.iter().cycle()) {
             if chosen(&options.zones, zone) {
-                listings.push(Listing {
+                all_series.push(MarketSeries {
                     zone: zone.clone(),
                     instance_type: machine.name.clone(),
                     shape: machine.shape.clone(),
@@ -75,7 +75,7 @@ pub fn synthetic(options: &SyntheticOptions, catalog: &Catalog) -> Result<Market
         }
     }
     let nothing = MarketError::Empty { file: "the catalogue".to_owned(), detail: "" };
-    Market::new(listings, Some(moment(options.start, length(options)))).ok_or(nothing)
+    Market::new(all_series, Some(moment(options.start, length(options)))).ok_or(nothing)
 }
 
 fn chosen<T: PartialEq>(wanted: &[T], item: &T) -> bool {
@@ -103,7 +103,7 @@ fn check(options: &SyntheticOptions, catalog: &Catalog) -> Result<(), MarketErro
     for (place, name) in options.types.iter().enumerate() {
         catalog.machine_type(name).map_err(|source| MarketError::Type {
             file: "the synthetic market".to_owned(),
-            place: Place::Entry(place + 1),
+            place: FilePosition::Entry(place + 1),
             column: "types",
             source,
         })?;

@@ -15,7 +15,7 @@ fn invent(options: &SyntheticOptions) -> Market {
 }
 
 /// Every quote at every change.
-fn everything(market: &Market) -> Vec<super::super::quote::Quote> {
+fn everything(market: &Market) -> Vec<super::super::quote::MarketQuote> {
     let mut at = Some(market.start());
     std::iter::from_fn(|| {
         let now = at?;
@@ -67,7 +67,7 @@ fn spells(market: &Market) -> (Vec<f64>, Vec<f64>) {
         }
         let mut last = quote.clone();
         let mut change = market.next_change(market.start());
-        let mut close = |spell: &super::super::quote::Quote, end| {
+        let mut close = |spell: &super::super::quote::MarketQuote, end| {
             let list = if spell.available > 0 { &mut up } else { &mut down };
             list.push(time::hours(time::between(spell.spell_since, end)));
         };
@@ -135,7 +135,7 @@ fn turbulence_shortens_spells_only() {
 fn every_type_of_the_catalogue_has_sane_prices() {
     let all = SyntheticOptions { days: 2, types: Vec::new(), ..options(1) };
     let market = invent(&all);
-    assert!(market.alarms().is_empty());
+    assert!(market.anomalies().is_empty());
     let quotes = everything(&market);
     assert!(quotes.iter().all(|q| q.price > Price::ZERO && q.price <= q.on_demand));
     assert_eq!(market.end(), moment(all.start, 2 * 86_400));

@@ -16,7 +16,7 @@ use spotwise_solver::PoolLimit;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use super::{Found, Launch, LaunchError, left, limits, mark};
+use super::{Found, Launch, LaunchError, limits, process_tags, salvage};
 use crate::config::{ServeConfig, log_file};
 use crate::worker_program::WorkerProgram;
 
@@ -51,10 +51,10 @@ struct Output {
 }
 
 /// Attempt and rank.
-type Place = (AttemptId, u32);
+type WorkerKey = (AttemptId, u32);
 
 /// The workers that this process launched: their pid while they run.
-type Children = Arc<Mutex<BTreeMap<Place, Option<u32>>>>;
+type Children = Arc<Mutex<BTreeMap<WorkerKey, Option<u32>>>>;
 
 impl Local {
     /// The workers' folders are in the configuration's `work` folder.
@@ -75,11 +75,11 @@ impl Local {
     /// # Errors
     /// The worker cannot be started, or was and is lost.
     pub async fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
-        let place = (launch.attempt, launch.rank);
+        let key = (launch.attempt, launch.rank);
         // Held over the start, so that nobody sees a folder without its worker.
         let mut children = lock(&self.children);
-        let folder = folder(&self.work, place);
-        if children.get(&place).is_some_and(Option::is_some) || is_locked(&folder) {
+        let folder = folder(&self.work, key);
+        if children.get(&key).is_some_and(Option::is_some) || is_locked(&folder) {
             return Ok(());
         }
         if was_started(&folder) || folder.join("exit.json").exists() {
@@ -102,9 +102,9 @@ impl Local {
                 self.program.path().display()
             ),
         })?;
-        children.insert(place, child.id());
+        children.insert(key, child.id());
         drop(children);
-        self.reap_child(place, child);
+        self.reap_child(key, child);
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl Local {
         for _ in 0..KILL_ROUNDS {
             let install = self.install.clone();
             let killed = blocking(move || {
-                let found = mark::find(&install);
+                let found = process_tags::find(&install);
                 found.iter().filter(|process| process.attempt == attempt && process.kill()).count()
             });
             if killed.await == 0 {
@@ -132,19 +132,19 @@ impl Local {
             // Before the folders: a child that is launched meanwhile is not
             // listed, instead of listed as dead.
             let children = lock(&children).clone();
-            let found = places(&work).into_iter().filter_map(|place| {
-                let folder = folder(&work, place);
-                let child = children.get(&place);
+            let found = keys(&work).into_iter().filter_map(|key| {
+                let folder = folder(&work, key);
+                let child = children.get(&key);
                 let pid = child.copied().flatten().or_else(|| pid_in(&folder));
                 let alive = child.is_some_and(Option::is_some) || is_locked(&folder);
                 // Without a pid and a child it was never launched, or only
                 // just is: nothing can be said.
                 let known = pid.is_some() || child.is_some();
-                let (attempt, rank) = place;
+                let (attempt, rank) = key;
                 let started = was_started(&folder);
                 if !alive && started {
                     // Before anybody hears that the attempt is over.
-                    output.take(&folder, place);
+                    output.take(&folder, key);
                 }
                 known.then_some(Found { attempt, rank, pid, alive, started })
             });
@@ -169,9 +169,9 @@ impl Local {
         let (program, output) = (self.program.clone(), self.output.clone());
         blocking(move || {
             let mut killed = 0;
-            for process in mark::find(&install) {
-                let place = (process.attempt, process.rank);
-                if is_stray(&work, &children, place, &is_live) && process.kill() {
+            for process in process_tags::find(&install) {
+                let key = (process.attempt, process.rank);
+                if is_stray(&work, &children, key, &is_live) && process.kill() {
                     tracing::warn!(attempt.id = %process.attempt, pid = process.pid, "killed a stray");
                     killed += 1;
                 }
@@ -201,9 +201,9 @@ impl Local {
             .args(["--server", server, "--attempt", &attempt, "--rank", &rank, "--dir"])
             .arg(folder)
             .env("SPOTWISE_WORKER_TOKEN", token)
-            .env(mark::INSTALL, &self.install)
-            .env(mark::ATTEMPT, &attempt)
-            .env(mark::RANK, &rank)
+            .env(process_tags::INSTALL, &self.install)
+            .env(process_tags::ATTEMPT, &attempt)
+            .env(process_tags::RANK, &rank)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -212,25 +212,25 @@ impl Local {
             .spawn()
     }
 
-    fn reap_child(&self, place: Place, mut child: Child) {
+    fn reap_child(&self, key: WorkerKey, mut child: Child) {
         let children = Arc::clone(&self.children);
         let mut tasks = self.reaping.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
             match child.wait().await {
-                Ok(status) => tracing::debug!(attempt.id = %place.0, %status, "a worker has ended"),
+                Ok(status) => tracing::debug!(attempt.id = %key.0, %status, "a worker has ended"),
                 Err(error) => tracing::warn!(%error, "a worker cannot be waited for"),
             }
-            lock(&children).insert(place, None);
+            lock(&children).insert(key, None);
         });
     }
 }
 
 impl Output {
     /// What a worker had captured and not handed over when it died.
-    fn take(&self, folder: &Path, (attempt, rank): Place) {
+    fn take(&self, folder: &Path, (attempt, rank): WorkerKey) {
         let log = log_file(&self.logs, attempt, rank);
-        if let Err(error) = left::take_output(folder, log, self.bounds) {
+        if let Err(error) = salvage::take_output(folder, log, self.bounds) {
             tracing::warn!(%error, attempt.id = %attempt, rank, "captured output is not taken over");
         }
     }
@@ -241,13 +241,13 @@ impl Output {
 fn is_stray(
     work: &Path,
     children: &Children,
-    place: Place,
+    key: WorkerKey,
     is_live: &impl Fn(AttemptId) -> bool,
 ) -> bool {
-    let folder = folder(work, place);
+    let folder = folder(work, key);
     // A worker of ours without its lock is only about to take it.
-    let starting = lock(children).get(&place).is_some_and(Option::is_some);
-    !starting && (!is_live(place.0) || was_started(&folder)) && !is_locked(&folder)
+    let starting = lock(children).get(&key).is_some_and(Option::is_some);
+    !starting && (!is_live(key.0) || was_started(&folder)) && !is_locked(&folder)
 }
 
 /// Removes the folders of attempts that are over. What lasts is elsewhere, but for
@@ -261,16 +261,16 @@ fn clear(
     is_live: &impl Fn(AttemptId) -> bool,
 ) {
     let mut rescued = 0;
-    for place in places(work) {
+    for key in keys(work) {
         let mut children = lock(children);
-        let running = children.get(&place).is_some_and(Option::is_some);
-        let folder = folder(work, place);
-        if running || is_live(place.0) || is_locked(&folder) {
+        let running = children.get(&key).is_some_and(Option::is_some);
+        let folder = folder(work, key);
+        if running || is_live(key.0) || is_locked(&folder) {
             continue;
         }
-        children.remove(&place);
+        children.remove(&key);
         drop(children);
-        output.take(&folder, place);
+        output.take(&folder, key);
         if folder.join(OUTPUTS_NOTE).exists() {
             if rescued < RESCUES && program.rescue(&folder) {
                 rescued += 1;
@@ -304,22 +304,21 @@ fn unlock(folder: &Path) {
     }
 }
 
-fn folder(work: &Path, (attempt, rank): Place) -> PathBuf {
+fn folder(work: &Path, (attempt, rank): WorkerKey) -> PathBuf {
     work.join(format!("{attempt}-{rank}"))
 }
 
 /// Every folder that is named like a worker's.
-fn places(work: &Path) -> Vec<Place> {
+fn keys(work: &Path) -> Vec<WorkerKey> {
     let entries = fs::read_dir(work).into_iter().flatten().flatten();
-    let place = |name: &str| {
+    let key = |name: &str| {
         let (attempt, rank) = name.rsplit_once('-')?;
-        let place = (attempt.parse().ok()?, rank.parse().ok()?);
-        (format!("{}-{}", place.0, place.1) == name).then_some(place)
+        let key = (attempt.parse().ok()?, rank.parse().ok()?);
+        (format!("{}-{}", key.0, key.1) == name).then_some(key)
     };
-    let mut places: Vec<_> =
-        entries.filter_map(|entry| place(entry.file_name().to_str()?)).collect();
-    places.sort_unstable();
-    places
+    let mut keys: Vec<_> = entries.filter_map(|entry| key(entry.file_name().to_str()?)).collect();
+    keys.sort_unstable();
+    keys
 }
 
 /// Whether a worker lives there. Shared, so that two who look do not take each

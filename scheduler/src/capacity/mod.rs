@@ -1,11 +1,11 @@
 //! Where attempts run. Everything here is idempotent by attempt and rank, and
 //! nothing here decides: phases do.
 
-mod left;
+mod external;
 mod limits;
 mod local;
-mod mark;
-mod outside;
+mod process_tags;
+mod salvage;
 
 use spotwise_model::AttemptId;
 use spotwise_solver::PoolLimit;
@@ -13,9 +13,9 @@ use spotwise_solver::PoolLimit;
 use crate::config::ServeConfig;
 use spotwise_control::config::Launcher;
 
+pub use external::ExternalWorkers;
 pub(crate) use limits::POOL as LOCAL_POOL;
 pub use local::Local;
-pub use outside::Outside;
 
 /// A pool that workers are launched on.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub enum Capacity {
     /// Processes on this machine.
     Local(Local),
     /// Workers that somebody else starts.
-    Outside(Outside),
+    External(ExternalWorkers),
 }
 
 /// One worker to launch.
@@ -80,7 +80,7 @@ impl Capacity {
     pub fn of(config: &ServeConfig, install: &str) -> Self {
         match config.control.launcher {
             Launcher::Local => Self::Local(Local::new(config, install)),
-            Launcher::External => Self::Outside(Outside::new(config)),
+            Launcher::External => Self::External(ExternalWorkers::new(config)),
         }
     }
 
@@ -92,7 +92,7 @@ impl Capacity {
     pub async fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
         match self {
             Self::Local(local) => local.launch(launch).await,
-            Self::Outside(_) => Ok(()),
+            Self::External(_) => Ok(()),
         }
     }
 
@@ -101,7 +101,7 @@ impl Capacity {
     pub async fn kill(&self, attempt: AttemptId) {
         match self {
             Self::Local(local) => local.kill(attempt).await,
-            Self::Outside(_) => {}
+            Self::External(_) => {}
         }
     }
 
@@ -110,7 +110,7 @@ impl Capacity {
     pub async fn list(&self) -> Vec<Found> {
         match self {
             Self::Local(local) => local.list().await,
-            Self::Outside(_) => Vec::new(),
+            Self::External(_) => Vec::new(),
         }
     }
 
@@ -118,7 +118,7 @@ impl Capacity {
     pub fn total(&self) -> PoolLimit {
         match self {
             Self::Local(local) => local.total(),
-            Self::Outside(outside) => outside.total(),
+            Self::External(external) => external.total(),
         }
     }
 
@@ -133,7 +133,7 @@ impl Capacity {
     ) -> usize {
         match self {
             Self::Local(local) => local.reap_strays(install, is_live).await,
-            Self::Outside(_) => 0,
+            Self::External(_) => 0,
         }
     }
 }

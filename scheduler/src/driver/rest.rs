@@ -29,7 +29,7 @@ impl Driver {
 
     /// Whether the phases run in this round: when something is due or was said, or
     /// somebody asks what is, and they have rested.
-    pub(super) fn looks(&mut self, told: bool, asked: bool, now: Now) -> bool {
+    pub(super) fn phases_due(&mut self, told: bool, asked: bool, now: Now) -> bool {
         let wants = self.parts.inbox.take_wake()
             || told
             || self.alarm.rings(now.wall)

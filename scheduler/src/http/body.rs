@@ -13,7 +13,7 @@ use super::Refused;
 use crate::service::{ServiceError, document_size};
 
 /// The least time that a body has.
-const PATIENCE: Duration = Duration::from_secs(10);
+const BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A body that says its length may come this slowly: 524 kbit/s.
 const LEAST_BYTES_A_SECOND: u64 = 64 * 1024;
@@ -79,9 +79,9 @@ async fn read(request: Request<Body>) -> Result<Vec<u8>, ServiceError> {
         return Err(refused);
     }
     let seconds = length.map_or(0, |length| length as u64 / LEAST_BYTES_A_SECOND);
-    let patience = PATIENCE.max(Duration::from_secs(seconds));
-    match tokio::time::timeout(patience, collect(&mut body)).await {
-        Err(_) => Err(ServiceError::TimedOut(patience.as_secs())),
+    let timeout = BODY_READ_TIMEOUT.max(Duration::from_secs(seconds));
+    match tokio::time::timeout(timeout, collect(&mut body)).await {
+        Err(_) => Err(ServiceError::TimedOut(timeout.as_secs())),
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(refused)) => {
             drain(&mut body).await;

@@ -11,7 +11,7 @@ use super::body::{Document, MaybeDocument};
 use super::params::{JobPath, Params};
 use crate::service::{Service, ServiceError};
 
-type Answer<T> = Result<Json<T>, Refused>;
+type JsonResult<T> = Result<Json<T>, Refused>;
 
 /// Accepts all jobs of a document, or none.
 #[utoipa::path(
@@ -46,7 +46,7 @@ pub(super) async fn quote(
     State(service): State<Service>,
     params: Params,
     document: Document,
-) -> Answer<v1::QuoteResponse> {
+) -> JsonResult<v1::QuoteResponse> {
     params.end()?;
     let Document { text: document, format } = document;
     Ok(Json(service.quote(v1::QuoteRequest { document, format }).await?))
@@ -63,7 +63,7 @@ pub(super) async fn quote(
 pub(super) async fn list(
     State(service): State<Service>,
     mut params: Params,
-) -> Answer<v1::ListJobsResponse> {
+) -> JsonResult<v1::ListJobsResponse> {
     let request = v1::ListJobsRequest {
         states: params.list("state")?,
         name: params.text("name")?,
@@ -85,7 +85,7 @@ pub(super) async fn get(
     State(service): State<Service>,
     JobPath(job): JobPath,
     params: Params,
-) -> Answer<v1::JobDetail> {
+) -> JsonResult<v1::JobDetail> {
     params.end()?;
     Ok(Json(service.get(v1::GetJobRequest { job }).await?))
 }
@@ -101,7 +101,7 @@ pub(super) async fn cancel(
     State(service): State<Service>,
     JobPath(job): JobPath,
     mut params: Params,
-) -> Answer<v1::CancelResponse> {
+) -> JsonResult<v1::CancelResponse> {
     let group = params.flag("group")?;
     params.end()?;
     Ok(Json(service.cancel(v1::CancelRequest { job, group }).await?))
@@ -118,7 +118,7 @@ pub(super) async fn delete(
     state: State<Service>,
     job: JobPath,
     params: Params,
-) -> Answer<v1::CancelResponse> {
+) -> JsonResult<v1::CancelResponse> {
     cancel(state, job, params).await
 }
 
@@ -139,7 +139,7 @@ pub(super) async fn edit(
     mut params: Params,
     headers: HeaderMap,
     document: Document,
-) -> Answer<v1::EditResponse> {
+) -> JsonResult<v1::EditResponse> {
     let dry_run = params.flag("dry_run")?;
     params.end()?;
     let idempotency_key = idempotency_key(&headers)?;
@@ -186,7 +186,7 @@ pub(super) async fn explain(
     State(service): State<Service>,
     JobPath(job): JobPath,
     params: Params,
-) -> Answer<v1::ExplainResponse> {
+) -> JsonResult<v1::ExplainResponse> {
     params.end()?;
     Ok(Json(service.explain(v1::ExplainRequest { job }).await?))
 }
@@ -204,7 +204,7 @@ pub(super) async fn explain(
 pub(super) async fn costs(
     State(service): State<Service>,
     mut params: Params,
-) -> Answer<v1::CostReport> {
+) -> JsonResult<v1::CostReport> {
     let query = v1::CostQuery {
         group_by: params.list("group_by")?,
         since: params.text("since")?,
@@ -224,7 +224,7 @@ pub(super) async fn costs(
 pub(super) async fn offers(
     State(service): State<Service>,
     mut params: Params,
-) -> Answer<v1::ListOffersResponse> {
+) -> JsonResult<v1::ListOffersResponse> {
     let accelerator = params.text("accelerator")?;
     let request = v1::ListOffersRequest { accelerator, all: params.flag("all")? };
     params.end()?;
@@ -236,7 +236,7 @@ pub(super) async fn offers(
 pub(super) async fn info(
     State(service): State<Service>,
     params: Params,
-) -> Answer<v1::InfoResponse> {
+) -> JsonResult<v1::InfoResponse> {
     params.end()?;
     Ok(Json(service.info().await?))
 }

@@ -8,60 +8,66 @@ use tonic::{Request, Response, Status};
 use super::{Rpc, status};
 use crate::service::ServiceError;
 
-type Answer<T> = Result<Response<T>, Status>;
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type RpcResult<T> = Result<Response<T>, Status>;
+type RpcStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 fn answers<T: 'static>(
     stream: impl Stream<Item = Result<T, ServiceError>> + Send + 'static,
-) -> Answers<T> {
+) -> RpcStream<T> {
     Box::pin(stream.map_err(|error| status(&error)))
 }
 
 #[tonic::async_trait]
 impl Jobs for Rpc {
-    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitResponse> {
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> RpcResult<v1::SubmitResponse> {
         self.0.submit(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
-    async fn quote(&self, request: Request<v1::QuoteRequest>) -> Answer<v1::QuoteResponse> {
+    async fn quote(&self, request: Request<v1::QuoteRequest>) -> RpcResult<v1::QuoteResponse> {
         self.0.quote(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
-    async fn get(&self, request: Request<v1::GetJobRequest>) -> Answer<v1::JobDetail> {
+    async fn get(&self, request: Request<v1::GetJobRequest>) -> RpcResult<v1::JobDetail> {
         self.0.get(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
-    async fn list(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
+    async fn list(&self, request: Request<v1::ListJobsRequest>) -> RpcResult<v1::ListJobsResponse> {
         self.0.list(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
-    type WatchStream = Answers<v1::Event>;
+    type WatchStream = RpcStream<v1::Event>;
 
-    async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> RpcResult<Self::WatchStream> {
         let watcher = self.0.watch(request.into_inner()).await.map_err(|e| status(&e))?;
         Ok(Response::new(answers(watcher.into_stream())))
     }
 
-    type LogsStream = Answers<v1::LogChunk>;
+    type LogsStream = RpcStream<v1::LogChunk>;
 
-    async fn logs(&self, request: Request<v1::LogsRequest>) -> Answer<Self::LogsStream> {
+    async fn logs(&self, request: Request<v1::LogsRequest>) -> RpcResult<Self::LogsStream> {
         let reader = self.0.logs(request.into_inner()).await.map_err(|e| status(&e))?;
         Ok(Response::new(answers(reader.into_stream())))
     }
 
-    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Answer<v1::CancelResponse> {
+    async fn cancel(&self, request: Request<v1::CancelRequest>) -> RpcResult<v1::CancelResponse> {
         self.0.cancel(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
-    async fn edit(&self, request: Request<v1::EditRequest>) -> Answer<v1::EditResponse> {
+    async fn edit(&self, request: Request<v1::EditRequest>) -> RpcResult<v1::EditResponse> {
         self.0.edit(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
-    async fn resubmit(&self, request: Request<v1::ResubmitRequest>) -> Answer<v1::SubmitResponse> {
+    async fn resubmit(
+        &self,
+        request: Request<v1::ResubmitRequest>,
+    ) -> RpcResult<v1::SubmitResponse> {
         self.0.resubmit(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
-    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::ExplainResponse> {
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> RpcResult<v1::ExplainResponse> {
         self.0.explain(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 }

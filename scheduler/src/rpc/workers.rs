@@ -4,29 +4,29 @@ use tonic::{Request, Response, Status};
 
 use super::{Rpc, status};
 
-type Answer<T> = Result<Response<T>, Status>;
+type RpcResult<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Workers for Rpc {
-    async fn register(&self, request: Request<v1::RegisterRequest>) -> Answer<v1::Assignment> {
+    async fn register(&self, request: Request<v1::RegisterRequest>) -> RpcResult<v1::Assignment> {
         self.0.register(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
     async fn heartbeat(
         &self,
         request: Request<v1::HeartbeatRequest>,
-    ) -> Answer<v1::HeartbeatResponse> {
+    ) -> RpcResult<v1::HeartbeatResponse> {
         self.0.heartbeat(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
-    async fn report(&self, request: Request<v1::ReportRequest>) -> Answer<v1::ReportResponse> {
+    async fn report(&self, request: Request<v1::ReportRequest>) -> RpcResult<v1::ReportResponse> {
         self.0.report(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
     async fn append_log(
         &self,
         request: Request<v1::AppendLogRequest>,
-    ) -> Answer<v1::AppendLogResponse> {
+    ) -> RpcResult<v1::AppendLogResponse> {
         self.0.append_log(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 }

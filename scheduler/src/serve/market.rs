@@ -84,7 +84,7 @@ const COMMITMENTS_KEY: &str = "commitments";
 
 /// The market with what is paid for already: what is declared now, and what the
 /// database remembers, so that past periods are reported as they were.
-pub(super) async fn commit(
+pub(super) async fn apply_commitments(
     store: &Store,
     market: Market,
     declared: &Declared,

@@ -1,7 +1,7 @@
 //! After a restore: what was done after the backup is gone from the database, and
 //! yet its folders, its checkpoints, and maybe its workers, are there. Numbers of
 //! jobs and attempts are not given again, so that nothing new meets an old one's
-//! traces.
+//! leftovers.
 
 use std::fs;
 use std::path::Path;
@@ -11,9 +11,9 @@ use spotwise_model::time::TimeScale;
 use spotwise_model::{AttemptId, JobId};
 
 use crate::config::ServeConfig;
-use spotwise_control::core::Traces;
-use spotwise_control::phase::restored::half_known;
-use spotwise_control::phase::round::Draft;
+use spotwise_control::core::Leftovers;
+use spotwise_control::phase::restored::record_gaps;
+use spotwise_control::phase::round::WorkingState;
 use spotwise_store::{Epoch, RESTORED_AT, RESTORED_FROM, Round, Store, StoreError};
 
 /// The restore that the jobs know of: the value that `RESTORED_AT` had then.
@@ -29,50 +29,50 @@ pub(super) async fn take_in(
     scale: TimeScale,
 ) -> Result<u64, StoreError> {
     let Some(restored) = store.meta(RESTORED_AT).await? else { return Ok(0) };
-    let traces = traces(config);
+    let leftovers = leftovers(config);
     if store.meta(TAKEN_IN).await?.as_ref() == Some(&restored) {
-        return Ok(traces.last_job());
+        return Ok(leftovers.last_job());
     }
     let loaded = store.load().await?;
     let id = loaded.last_round + 1;
     let mut state = loaded.into_state();
-    let mut draft = Draft { state: &mut state, changes: Vec::new() };
+    let mut working = WorkingState { state: &mut state, changes: Vec::new() };
     let now = crate::clock::now();
     let made = store.meta(RESTORED_FROM).await?.and_then(|made| made.parse().ok());
     let made = made.and_then(|made| Timestamp::from_microsecond(made).ok()).unwrap_or(now);
-    half_known(&mut draft, &traces, &config.control, scale.at(made), scale.at(now));
-    if !draft.changes.is_empty() {
-        store.commit(&Round { epoch, id, changes: &draft.changes }).await?;
+    record_gaps(&mut working, &leftovers, &config.control, scale.at(made), scale.at(now));
+    if !working.changes.is_empty() {
+        store.commit(&Round { epoch, id, changes: &working.changes }).await?;
     }
     store.set_meta(TAKEN_IN, &restored).await?;
-    Ok(traces.last_job())
+    Ok(leftovers.last_job())
 }
 
 /// What the data folder knows of jobs and attempts.
-fn traces(config: &ServeConfig) -> Traces {
-    let mut traces = Traces::default();
+fn leftovers(config: &ServeConfig) -> Leftovers {
+    let mut leftovers = Leftovers::default();
     for folder in [config.work_dir(), config.logs_dir(), config.outputs_dir()] {
-        note_names(&folder, &mut traces);
+        note_names(&folder, &mut leftovers);
     }
     // A folder a job, and in it one a checkpoint.
     let checkpoints = config.checkpoints_dir();
-    note_names(&checkpoints, &mut traces);
+    note_names(&checkpoints, &mut leftovers);
     for job in fs::read_dir(checkpoints).into_iter().flatten().flatten() {
-        note_names(&job.path(), &mut traces);
+        note_names(&job.path(), &mut leftovers);
     }
-    traces
+    leftovers
 }
 
 /// Names are those of jobs (`j17`) or begin with those of attempts
 /// (`j17.2-0.log`).
-fn note_names(folder: &Path, traces: &mut Traces) {
+fn note_names(folder: &Path, leftovers: &mut Leftovers) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_str().and_then(|name| name.split('-').next()).unwrap_or_default();
         if let Ok(attempt) = name.parse::<AttemptId>() {
-            traces.note(attempt.job, attempt.number);
+            leftovers.note(attempt.job, attempt.number);
         } else if let Ok(job) = name.parse::<JobId>() {
-            traces.note(job, 0);
+            leftovers.note(job, 0);
         }
     }
 }
@@ -89,7 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut config = ServeConfig::new(folder.path().to_owned(), folder.path().to_owned());
         config.data_dir = folder.path().to_owned();
-        assert_eq!(traces(&config), Traces::default(), "there is nothing yet");
+        assert_eq!(leftovers(&config), Leftovers::default(), "there is nothing yet");
         for path in [
             "work/j9.2-0",
             "work/j9.10-0",
@@ -103,9 +103,9 @@ mod tests {
         ] {
             fs::create_dir_all(folder.path().join(path)).unwrap();
         }
-        let traces = traces(&config);
-        let attempts = [9, 12, 17, 7_000].map(|job| traces.attempts(JobId(job)));
-        assert_eq!((attempts, traces.last_job()), ([11, 3, 0, 0], 17));
+        let leftovers = leftovers(&config);
+        let attempts = [9, 12, 17, 7_000].map(|job| leftovers.attempts(JobId(job)));
+        assert_eq!((attempts, leftovers.last_job()), ([11, 3, 0, 0], 17));
     }
 
     #[tokio::test]
@@ -121,7 +121,7 @@ mod tests {
         fs::create_dir_all(folder.path().join("outputs/j9")).unwrap();
         let scale = TimeScale::real(at(0));
         let tell = || take_in(&store, &config, epoch, scale);
-        let known = async || store.job(JobId(4)).await.unwrap().unwrap().half_known;
+        let known = async || store.job(JobId(4)).await.unwrap().unwrap().restore_gap;
         assert_eq!(tell().await.unwrap(), 0, "it was never restored");
         assert_eq!(known().await, None);
         store.set_meta(RESTORED_AT, "1").await.unwrap();

@@ -20,23 +20,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::guests::Guest;
+use super::connections::Connection;
 
 /// A call is said within this time, unless there is room for slower ones.
-const PATIENCE: Duration = Duration::from_secs(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Calls that are broken off at once: this part of all.
-const BROKEN_OFF: usize = 16;
+const ABORTED_PART: usize = 16;
 
 /// All calls of a listener.
 #[derive(Debug)]
 pub(super) struct Calls {
     most: usize,
-    room: Arc<Semaphore>,
-    half_said: Mutex<HalfSaid>,
+    permits: Arc<Semaphore>,
+    incomplete: Mutex<IncompleteCalls>,
 }
 
 #[derive(Debug, Default)]
-struct HalfSaid {
+struct IncompleteCalls {
     next: u64,
     calls: BTreeMap<u64, (Instant, CancellationToken)>,
 }
@@ -45,38 +45,38 @@ struct HalfSaid {
 #[derive(Debug)]
 pub(super) struct Call {
     calls: Arc<Calls>,
-    guest: Option<Arc<Guest>>,
+    connection: Option<Arc<Connection>>,
     id: u64,
     stop: CancellationToken,
-    said: AtomicBool,
+    complete: AtomicBool,
 }
 
 impl Calls {
     /// At most so many at once.
     pub(super) fn new(most: usize) -> Arc<Self> {
-        let (room, half_said) = (Arc::new(Semaphore::new(most)), Mutex::default());
-        Arc::new(Self { most, room, half_said })
+        let (permits, incomplete) = (Arc::new(Semaphore::new(most)), Mutex::default());
+        Arc::new(Self { most, permits, incomplete })
     }
 
     /// Room for one more; none where it cannot be made.
-    pub(super) async fn room(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(room) = self.room.clone().try_acquire_owned() {
-            return Some(room);
+    pub(super) async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Some(permit);
         }
-        if self.break_off() == 0 {
+        if self.abort_incomplete() == 0 {
             return None;
         }
-        let room = self.room.clone().acquire_owned();
-        tokio::time::timeout(PATIENCE, room).await.ok()?.ok()
+        let permit = self.permits.clone().acquire_owned();
+        tokio::time::timeout(REQUEST_TIMEOUT, permit).await.ok()?.ok()
     }
 
     /// Breaks off calls that are half said for too long, and says how many.
-    fn break_off(&self) -> usize {
-        let mut half_said = self.half_said();
+    fn abort_incomplete(&self) -> usize {
+        let mut incomplete = self.incomplete();
         let mut broken = 0;
-        while broken < (self.most / BROKEN_OFF).max(1)
-            && let Some(first) = half_said.calls.first_entry()
-            && first.get().0.elapsed() >= PATIENCE
+        while broken < (self.most / ABORTED_PART).max(1)
+            && let Some(first) = incomplete.calls.first_entry()
+            && first.get().0.elapsed() >= REQUEST_TIMEOUT
         {
             first.remove().1.cancel();
             broken += 1;
@@ -87,72 +87,78 @@ impl Calls {
         broken
     }
 
-    fn half_said(&self) -> MutexGuard<'_, HalfSaid> {
+    fn incomplete(&self) -> MutexGuard<'_, IncompleteCalls> {
         // Nothing that holds it panics half way.
-        self.half_said.lock().unwrap_or_else(PoisonError::into_inner)
+        self.incomplete.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Call {
     /// A call of which the head has come.
-    pub(super) fn begin(calls: &Arc<Calls>, guest: Option<Arc<Guest>>) -> Arc<Self> {
+    pub(super) fn begin(calls: &Arc<Calls>, connection: Option<Arc<Connection>>) -> Arc<Self> {
         let stop = CancellationToken::new();
-        let mut half_said = calls.half_said();
-        let id = half_said.next;
-        half_said.next += 1;
-        half_said.calls.insert(id, (Instant::now(), stop.clone()));
-        drop(half_said);
-        Arc::new(Self { calls: calls.clone(), guest, id, stop, said: AtomicBool::new(false) })
+        let mut incomplete = calls.incomplete();
+        let id = incomplete.next;
+        incomplete.next += 1;
+        incomplete.calls.insert(id, (Instant::now(), stop.clone()));
+        drop(incomplete);
+        Arc::new(Self {
+            calls: calls.clone(),
+            connection,
+            id,
+            stop,
+            complete: AtomicBool::new(false),
+        })
     }
 
     /// Ends when the call is broken off.
-    pub(super) async fn broken_off(&self) {
+    pub(super) async fn aborted(&self) {
         self.stop.cancelled().await;
     }
 
     /// It is said whole, or whoever answers wants no more of it.
-    pub(super) fn is_said(&self) {
-        if self.said.swap(true, Ordering::Relaxed) {
+    pub(super) fn request_complete(&self) {
+        if self.complete.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.calls.half_said().calls.remove(&self.id);
-        if let Some(guest) = &self.guest {
-            guest.begins_to_listen();
+        self.calls.incomplete().calls.remove(&self.id);
+        if let Some(connection) = &self.connection {
+            connection.begin_answer();
         }
     }
 
     /// Its words, which say when they are over.
-    pub(super) fn words(self: &Arc<Self>, body: Body) -> Body {
+    pub(super) fn request_body(self: &Arc<Self>, body: Body) -> Body {
         if body.is_end_stream() {
-            self.is_said();
+            self.request_complete();
             return body;
         }
-        Body::new(Spoken { body, call: self.clone() })
+        Body::new(TrackedBody { body, call: self.clone() })
     }
 
     /// Its answer, which the call lasts for.
-    pub(super) fn answer(self: Arc<Self>, body: Body) -> Body {
-        Body::new(Spoken { body, call: self })
+    pub(super) fn response_body(self: Arc<Self>, body: Body) -> Body {
+        Body::new(TrackedBody { body, call: self })
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if !*self.said.get_mut() {
-            self.calls.half_said().calls.remove(&self.id);
-        } else if let Some(guest) = &self.guest {
-            guest.has_heard();
+        if !*self.complete.get_mut() {
+            self.calls.incomplete().calls.remove(&self.id);
+        } else if let Some(connection) = &self.connection {
+            connection.end_answer();
         }
     }
 }
 
 /// Words or an answer: the call lasts as long.
-struct Spoken {
+struct TrackedBody {
     body: Body,
     call: Arc<Call>,
 }
 
-impl HttpBody for Spoken {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -163,7 +169,7 @@ impl HttpBody for Spoken {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         // An answer ends after its call was said.
         if frame.is_none() || self.body.is_end_stream() {
-            self.call.is_said();
+            self.call.request_complete();
         }
         Poll::Ready(frame)
     }
@@ -184,24 +190,24 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_half_said_for_long_is_broken_off() {
         let calls = Calls::new(2);
-        let (first, second) = (calls.room().await.unwrap(), calls.room().await.unwrap());
+        let (first, second) = (calls.acquire().await.unwrap(), calls.acquire().await.unwrap());
         let said = Call::begin(&calls, None);
         let slow = Call::begin(&calls, None);
-        said.is_said();
-        assert!(calls.room().await.is_none(), "it may still be said");
+        said.request_complete();
+        assert!(calls.acquire().await.is_none(), "it may still be said");
         assert!(!slow.stop.is_cancelled());
-        tokio::time::sleep(PATIENCE).await;
+        tokio::time::sleep(REQUEST_TIMEOUT).await;
         let more = tokio::spawn({
             let calls = calls.clone();
-            async move { calls.room().await }
+            async move { calls.acquire().await }
         });
-        let broken_off = tokio::time::timeout(5 * PATIENCE, slow.broken_off());
-        broken_off.await.expect("it is broken off");
+        let aborted = tokio::time::timeout(5 * REQUEST_TIMEOUT, slow.aborted());
+        aborted.await.expect("it is broken off");
         assert!(!said.stop.is_cancelled());
         drop(second);
         assert!(more.await.unwrap().is_some());
-        assert_eq!(calls.break_off(), 0, "no more of them");
+        assert_eq!(calls.abort_incomplete(), 0, "no more of them");
         drop((first, said, slow));
-        assert!(calls.half_said().calls.is_empty());
+        assert!(calls.incomplete().calls.is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::tests::{JOB, Site, YAML};
+use super::tests::{JOB, TestServer, YAML};
 use super::*;
 
 /// Before any limit of time makes room: whatever is answered within it was not
@@ -12,13 +12,13 @@ use super::*;
 const SOON: Duration = Duration::from_secs(5);
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    assert!(SOON < FIRST_WORDS && SOON < ANSWER);
+    assert!(SOON < HEADER_READ_TIMEOUT && SOON < RESPONSE_TIMEOUT);
     tokio::time::timeout(SOON, what).await.expect("it was kept waiting")
 }
 
 /// Says this much and no more.
-async fn begin(site: &Site, words: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(site.address).await.unwrap();
+async fn begin(server: &TestServer, words: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(words).await.unwrap();
     stream
 }
@@ -41,21 +41,21 @@ async fn is_over(stream: &mut TcpStream) -> bool {
 
 #[tokio::test]
 async fn who_says_nothing_makes_room_and_who_listens_stays() {
-    let site = Site::with(Limits { connections: 8, calls: 100 }).await;
-    let head = format!("host: {}\r\n", site.address);
+    let server = TestServer::with(Limits { connections: 8, calls: 100 }).await;
+    let head = format!("host: {}\r\n", server.address);
     let events = format!("GET /api/v1/events HTTP/1.1\r\n{head}\r\n");
-    let mut listens = begin(&site, events.as_bytes()).await;
+    let mut listens = begin(&server, events.as_bytes()).await;
     hear(&mut listens, "text/event-stream").await;
     let again = format!("GET /healthz HTTP/1.1\r\n{head}\r\n");
-    let mut idle = begin(&site, again.as_bytes()).await;
+    let mut idle = begin(&server, again.as_bytes()).await;
     hear(&mut idle, "ok\n").await;
     let silent: [&[u8]; 4] =
         [b"", b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nx-", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"];
     let mut flood = Vec::new();
     for words in silent.iter().cycle().take(40) {
-        flood.push(begin(&site, words).await);
+        flood.push(begin(&server, words).await);
     }
-    assert_eq!(soon(site.status("POST /api/v1/jobs", YAML, JOB)).await, 201);
+    assert_eq!(soon(server.status("POST /api/v1/jobs", YAML, JOB)).await, 201);
     hear(&mut listens, "\"kind\":\"submitted\"").await;
     idle.write_all(again.as_bytes()).await.unwrap();
     hear(&mut idle, "ok\n").await;
@@ -64,17 +64,17 @@ async fn who_says_nothing_makes_room_and_who_listens_stays() {
 
 #[tokio::test]
 async fn half_of_a_call_makes_room_for_a_whole_one() {
-    let site = Site::with(Limits { connections: 100, calls: 4 }).await;
+    let server = TestServer::with(Limits { connections: 100, calls: 4 }).await;
     let half = format!(
         "POST /api/v1/jobs HTTP/1.1\r\nhost: {}\r\n{YAML}content-length: 100\r\n\r\nname:",
-        site.address
+        server.address
     );
     let mut flood = Vec::new();
     for _ in 0..4 {
-        flood.push(begin(&site, half.as_bytes()).await);
+        flood.push(begin(&server, half.as_bytes()).await);
     }
     tokio::time::sleep(Duration::from_millis(1_300)).await;
-    assert_eq!(soon(site.status("POST /api/v1/jobs", YAML, JOB)).await, 201);
+    assert_eq!(soon(server.status("POST /api/v1/jobs", YAML, JOB)).await, 201);
     let told = hear(&mut flood[0], "\r\n\r\n").await;
     assert!(told.starts_with("HTTP/1.1 429"), "{told}");
     // The next one has not been broken off, and is answered when it is said.
@@ -87,19 +87,19 @@ async fn half_of_a_call_makes_room_for_a_whole_one() {
 /// Every stream of a connection begins a call that it never ends.
 #[tokio::test]
 async fn streams_that_say_half_are_broken_off_alone() {
-    let site = Site::with(Limits { connections: 100, calls: 64 }).await;
-    let stream = TcpStream::connect(site.address).await.unwrap();
+    let server = TestServer::with(Limits { connections: 100, calls: 64 }).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let mut sender = sender.ready().await.unwrap();
     let mut calls = Vec::new();
     for _ in 0..64 {
-        let request = http::Request::post(format!("http://{}/api/v1/jobs", site.address));
+        let request = http::Request::post(format!("http://{}/api/v1/jobs", server.address));
         let request = request.header("content-type", "application/yaml").body(()).unwrap();
         calls.push(sender.send_request(request, false).unwrap());
     }
     tokio::time::sleep(Duration::from_millis(1_300)).await;
-    assert_eq!(soon(site.status("POST /api/v1/jobs", YAML, JOB)).await, 201);
+    assert_eq!(soon(server.status("POST /api/v1/jobs", YAML, JOB)).await, 201);
     let (first, _) = calls.remove(0);
     assert_eq!(soon(first).await.unwrap().status(), 429);
     // The connection goes on with the others.

@@ -141,8 +141,8 @@ fn environment(
         };
         env.extend(gang.variables());
     }
-    let seat = attempt.seats.get(rank as usize).map(|seat| seat.to_string());
-    env.extend(seat.map(|seat| ("SPOTWISE_GPU_SEAT".to_owned(), seat)));
+    let slot = attempt.slots.get(rank as usize).map(|slot| slot.to_string());
+    env.extend(slot.map(|slot| ("SPOTWISE_GPU_SEAT".to_owned(), slot)));
     env.extend(mps_limits(&attempt.share));
     env
 }

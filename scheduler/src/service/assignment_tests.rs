@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
 use spotwise_model::job::ArrayPlace;
-use spotwise_model::plan::{Rule, Why, Wished};
-use spotwise_model::resources::GpuSeat;
+use spotwise_model::plan::{PlacementReason, PlacementRule, PolicyCost};
+use spotwise_model::resources::GpuSlot;
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{Checkpoint, Format, SecretRef, parse};
 use spotwise_model::{Attempt, AttemptState, JobId, JobState, Money, Now, OfferKey, Share};
@@ -48,21 +48,21 @@ fn assigned(nodes: u32) -> Assigned {
             capacity_type: CapacityType::Spot,
         },
         share: Share { gpus: 8, ..Share::default() },
-        seats: Vec::new(),
+        slots: Vec::new(),
         restore: None,
-        why: Why {
-            rule: Rule::Cheapest,
+        why: PlacementReason {
+            rule: PlacementRule::Cheapest,
             expected_cost: Money::ZERO,
             finish: at,
             slack: Duration::ZERO,
-            wished: Wished::default(),
+            policy_cost: PolicyCost::default(),
             transfer: Money::ZERO,
             alternatives: Vec::new(),
         },
         hold: Money::ZERO,
         state: AttemptState::Planned { at: now },
         stop: None,
-        fuse: None,
+        cutoff: None,
         progress: Progress::default(),
         checkpoint: None,
         nodes: Vec::new(),
@@ -141,13 +141,13 @@ fn a_job_that_shares_by_mps_is_told_its_limits() {
 #[test]
 fn each_node_is_told_where_its_part_of_a_gpu_is() {
     let mut assigned = assigned(2);
-    assigned.attempt.seats = vec![GpuSeat { gpu: 0, start: 4 }, GpuSeat { gpu: 3, start: 0 }];
-    let seat = |rank| {
+    assigned.attempt.slots = vec![GpuSlot { gpu: 0, start: 4 }, GpuSlot { gpu: 3, start: 0 }];
+    let slot = |rank| {
         let env = assignment(&assigned, rank, &config(), "sw-1").env;
         env.get("SPOTWISE_GPU_SEAT").cloned()
     };
-    assert_eq!([seat(0), seat(1)].map(Option::unwrap), ["0.4", "3.0"]);
-    assigned.attempt.seats.clear();
+    assert_eq!([slot(0), slot(1)].map(Option::unwrap), ["0.4", "3.0"]);
+    assigned.attempt.slots.clear();
     let env = assignment(&assigned, 0, &config(), "sw-1").env;
     assert!(!env.contains_key("SPOTWISE_GPU_SEAT"), "it takes no part");
 }

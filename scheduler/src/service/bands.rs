@@ -35,8 +35,8 @@ pub(super) fn bands(state: &State, policy: &Policy, now: Timestamp) -> Vec<v1::C
 
 /// Which wish an attempt pays more for, in words; none where it pays no more.
 pub(super) fn why_dearer(class: Class, attempt: &Attempt) -> Option<String> {
-    let paid = attempt.why.wished.band.saturating_add(attempt.why.wished.pools);
-    let what = if attempt.why.wished.pools > attempt.why.wished.band {
+    let paid = attempt.why.policy_cost.band.saturating_add(attempt.why.policy_cost.pools);
+    let what = if attempt.why.policy_cost.pools > attempt.why.policy_cost.band {
         format!("the wish for more pools for {}", class.name())
     } else {
         format!("the spot {} on {}", side(attempt), class.name())
@@ -71,14 +71,14 @@ impl Hourly {
             AttemptState::Ended { .. } | AttemptState::Settled { .. } => return,
         };
         let span = hours(between(begun, attempt.why.finish).max(LEAST_SPAN));
-        let wished = attempt.why.wished;
-        let band = wished.band.dollars() / span;
+        let policy_cost = attempt.why.policy_cost;
+        let band = policy_cost.band.dollars() / span;
         match side(attempt) {
             "floor" => self.floor += band,
             _ => self.ceiling += band,
         }
-        self.pools += wished.pools.dollars() / span;
-        self.jobs += u32::from(wished.band.saturating_add(wished.pools) > Money::ZERO);
+        self.pools += policy_cost.pools.dollars() / span;
+        self.jobs += u32::from(policy_cost.band.saturating_add(policy_cost.pools) > Money::ZERO);
     }
 
     fn sum(self) -> f64 {

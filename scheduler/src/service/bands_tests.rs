@@ -1,4 +1,4 @@
-use spotwise_model::plan::Wished;
+use spotwise_model::plan::PolicyCost;
 
 use super::*;
 use spotwise_control::core::Change;
@@ -21,7 +21,7 @@ fn state() -> State {
         [(1, &dear, 900_000, 0), (2, &dear, 450_000, 0), (3, &spot, 0, 90_000)]
     {
         let mut attempt = attempt(id, &[machine], 4, ran());
-        attempt.why.wished = Wished { band: micros(band), pools: micros(pools) };
+        attempt.why.policy_cost = PolicyCost { band: micros(band), pools: micros(pools) };
         made.push(attempt.into());
     }
     state_of(made)
@@ -72,6 +72,6 @@ fn an_attempt_says_which_wish_it_pays_for() {
     );
     assert_eq!(said(3, Class::Dev).unwrap(), "$0.09 of it is for the wish for more pools for dev");
     let mut free = state.attempts.values().next().unwrap().clone();
-    free.why.wished = Wished::default();
+    free.why.policy_cost = PolicyCost::default();
     assert_eq!(why_dearer(Class::Critical, &free), None);
 }

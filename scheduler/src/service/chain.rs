@@ -19,7 +19,7 @@ use spotwise_control::phase::deadlines;
 use spotwise_control::view::deadline::effective_deadlines;
 
 /// What the jobs of a document are quoted against.
-pub(super) struct Scene<'a> {
+pub(super) struct QuoteContext<'a> {
     /// The market and what we hold of it.
     pub(super) input: PlanInput,
     /// What each pool has in all.
@@ -43,7 +43,7 @@ struct Part<'a> {
     elements: u32,
 }
 
-impl Scene<'_> {
+impl QuoteContext<'_> {
     /// Quotes for these specs, in their order, and for all of them together.
     pub(super) fn quote(&self, specs: &[JobSpec]) -> v1::QuoteResponse {
         let needed = effective_deadlines(self.jobs.iter(), self.changeover);

@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use spotwise_api::convert::{alternative, time_text};
 use spotwise_api::v1;
 use spotwise_model::commitment::DIMENSION;
-use spotwise_model::plan::{Alternative, WhyNot};
+use spotwise_model::plan::{Alternative, RejectionReason};
 use spotwise_model::{
     Attempt, CapacityType, Commitment, Instance, InstanceId, InstanceState, LedgerEntry, Offer,
     OfferKey, Price,
 };
 
-use super::live::Live;
+use super::live::LiveSnapshot;
 use super::{Service, ServiceError};
 use spotwise_control::view::offers::in_use;
 use spotwise_store::LedgerFilter;
@@ -22,7 +22,7 @@ type Span = (InstanceId, i64, i64);
 
 impl Service {
     /// The commitments that pay now or will, with the machines that use them.
-    pub(super) fn commitments(&self, live: &Live) -> Vec<v1::CommitmentView> {
+    pub(super) fn commitments(&self, live: &LiveSnapshot) -> Vec<v1::CommitmentView> {
         let used = in_use(&live.state);
         let declared = self.parts.market.commitments().iter();
         let now = live.now.market;
@@ -47,7 +47,7 @@ impl Service {
     pub(super) async fn use_of_commitments(
         &self,
         period: &LedgerFilter,
-        live: &Live,
+        live: &LiveSnapshot,
     ) -> Result<Vec<v1::CommitmentUse>, ServiceError> {
         let commitments = self.parts.market.commitments();
         let now = live.now.market;
@@ -92,9 +92,9 @@ fn used<'a>(
             InstanceState::Ended { at, .. } => at,
             InstanceState::Live { .. } | InstanceState::Noticed { .. } => now,
         };
-        for stint in &instance.stints {
-            let span = (instance.id, stint.from.as_second(), stint.until.min(end).as_second());
-            used.entry(&stint.commitment).or_default().push(span);
+        for covered in &instance.coverage {
+            let span = (instance.id, covered.from.as_second(), covered.until.min(end).as_second());
+            used.entry(&covered.commitment).or_default().push(span);
         }
     }
     used
@@ -143,29 +143,29 @@ fn seconds(spans: &[Span], from: i64, to: i64) -> u64 {
 }
 
 /// What a job on committed machines is told; none on others.
-pub(super) fn why_paid(attempt: &Attempt, live: &Live) -> Option<String> {
+pub(super) fn why_paid(attempt: &Attempt, live: &LiveSnapshot) -> Option<String> {
     let machines = || attempt.instances.iter().filter_map(|id| live.state.instances.get(id));
-    let over = |machine: &&Instance| machine.stint().is_none() && !machine.stints.is_empty();
-    if let Some((machine, stint)) =
-        machines().find(over).and_then(|machine| Some((machine, machine.stints.last()?)))
+    let over = |machine: &&Instance| machine.covered().is_none() && !machine.coverage.is_empty();
+    if let Some((machine, covered)) =
+        machines().find(over).and_then(|machine| Some((machine, machine.coverage.last()?)))
     {
         return Some(format!(
             "commitment {} paid for it until {}; it goes on on demand at {}",
-            stint.commitment,
-            time_text(stint.until),
+            covered.commitment,
+            time_text(covered.until),
             hourly(machine.on_demand)
         ));
     }
-    let (stint, on_demand) = machines()
-        .filter_map(|machine| Some((machine.stint()?, machine.on_demand)))
-        .min_by_key(|(stint, _)| stint.until)?;
+    let (covered, on_demand) = machines()
+        .filter_map(|machine| Some((machine.covered()?, machine.on_demand)))
+        .min_by_key(|(covered, _)| covered.until)?;
     Some(format!(
         "already paid for (commitment {} until {}): uses it instead of on-demand {}; it is charged \
          its effective {}",
-        stint.commitment,
-        time_text(stint.until),
+        covered.commitment,
+        time_text(covered.until),
         hourly(on_demand),
-        hourly(stint.price)
+        hourly(covered.price)
     ))
 }
 
@@ -194,7 +194,7 @@ pub(super) fn is_reserved(offer: &OfferKey) -> bool {
 /// less.
 pub(super) fn beside(other: &Alternative, is_paid: bool) -> v1::Alternative {
     let mut shown = alternative(other);
-    if is_paid && other.why_not == Some(WhyNot::Dearer) {
+    if is_paid && other.why_not == Some(RejectionReason::Dearer) {
         "would be paid on top".clone_into(&mut shown.why_not);
     }
     shown

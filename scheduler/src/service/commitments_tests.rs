@@ -38,7 +38,7 @@ fn entry(instance: u64, from: i64, to: i64) -> LedgerEntry {
 
 #[test]
 fn used_and_unused_hours_are_those_of_the_period() {
-    let live = machine(7, "a", CapacityType::OnDemand).with_stint(spotwise_model::Stint {
+    let live = machine(7, "a", CapacityType::OnDemand).with_coverage(spotwise_model::CoveredSpan {
         commitment: "research-a".to_owned(),
         price: Price::ZERO,
         from: at(3),

@@ -11,7 +11,7 @@ use spotwise_model::ledger::LineKind;
 use spotwise_model::spec::closest;
 use spotwise_model::{InstanceId, Job, JobId, LedgerEntry, Money};
 
-use super::live::Live;
+use super::live::LiveSnapshot;
 use super::{Service, ServiceError, limits};
 use spotwise_control::ledger::{CostReport, Every, Row, Scope, value_of};
 use spotwise_store::LedgerFilter;
@@ -31,10 +31,10 @@ const BUILT_IN_LABELS: [&str; 3] = ["model", "class", spotwise_model::commitment
 impl Service {
     /// Adds up the ledger, and what machines that are not settled cost up to now.
     pub async fn cost(&self, query: v1::CostQuery) -> Result<v1::CostReport, ServiceError> {
-        let asked = check(&query)?;
+        let filter = check(&query)?;
         // In this order: a machine that is settled meanwhile is then in both, not in none.
         let live = self.all_live().await?;
-        let mut settled = self.parts.store.ledger(&asked.period).await?;
+        let mut settled = self.parts.store.ledger(&filter.period).await?;
         let mut accrued = live.accrued_entries().to_vec();
         let known: BTreeSet<InstanceId> = settled.iter().map(|entry| entry.instance).collect();
         accrued.retain(|entry| !known.contains(&entry.instance));
@@ -44,9 +44,9 @@ impl Service {
         }
         let scope = Scope {
             group_by: &query.group_by,
-            since: asked.period.since,
-            until: asked.period.until,
-            zone: &asked.zone,
+            since: filter.period.since,
+            until: filter.period.until,
+            zone: &filter.zone,
             now: live.now.market,
         };
         let report = add_up(&settled, &accrued, &scope)?;
@@ -59,7 +59,7 @@ impl Service {
         });
         // Unused hours belong to nobody: a part of the report has none of them.
         let commitments = match query.filters.is_empty() {
-            true => self.use_of_commitments(&asked.period, &live).await?,
+            true => self.use_of_commitments(&filter.period, &live).await?,
             false => Vec::new(),
         };
         Ok(v1::CostReport {
@@ -74,9 +74,9 @@ impl Service {
             deadlines_missed: outcomes.missed,
             as_of: time_text(live.now.market),
             quotes: Some(quality(outcomes.ratios)),
-            timezone: asked.zone.iana_name().unwrap_or("UTC").to_owned(),
-            since: asked.period.since.map(time_text).unwrap_or_default(),
-            until: asked.period.until.map(time_text).unwrap_or_default(),
+            timezone: filter.zone.iana_name().unwrap_or("UTC").to_owned(),
+            since: filter.period.since.map(time_text).unwrap_or_default(),
+            until: filter.period.until.map(time_text).unwrap_or_default(),
             warnings,
             group_by: query.group_by,
         })
@@ -86,7 +86,7 @@ impl Service {
     async fn outcomes(
         &self,
         jobs: &BTreeSet<JobId>,
-        live: &Live,
+        live: &LiveSnapshot,
     ) -> Result<Outcomes, ServiceError> {
         let mut outcomes = Outcomes::default();
         for id in jobs {
@@ -151,12 +151,12 @@ impl Outcomes {
 
 /// A query whose fields are read.
 #[derive(Debug)]
-struct Asked {
+struct CostFilter {
     period: LedgerFilter,
     zone: TimeZone,
 }
 
-fn check(query: &v1::CostQuery) -> Result<Asked, ServiceError> {
+fn check(query: &v1::CostQuery) -> Result<CostFilter, ServiceError> {
     if query.group_by.len() > MOST_DIMENSIONS {
         let message = format!("at most {MOST_DIMENSIONS} dimensions");
         return Err(ServiceError::invalid("out_of_range", "group_by", message));
@@ -180,7 +180,7 @@ fn check(query: &v1::CostQuery) -> Result<Asked, ServiceError> {
     if since.zip(until).is_some_and(|(since, until)| until <= since) {
         return Err(ServiceError::invalid("out_of_range", "until", "is not after since"));
     }
-    Ok(Asked { period: LedgerFilter { since, until, jobs: None }, zone })
+    Ok(CostFilter { period: LedgerFilter { since, until, jobs: None }, zone })
 }
 
 /// The zone whose days are meant; UTC where none is named.

@@ -16,7 +16,7 @@ use spotwise_model::{
 use super::bands::{bands, why_dearer};
 use super::commitments::{beside, is_reserved, why_paid};
 use super::job_quote::reason;
-use super::live::Live;
+use super::live::LiveSnapshot;
 use super::{Service, ServiceError};
 use spotwise_control::core::State;
 use spotwise_control::phase::forecast::what_was_seen;
@@ -93,7 +93,7 @@ impl Service {
     async fn explain_waiting(
         &self,
         job: &Job,
-        live: &Live,
+        live: &LiveSnapshot,
         why: &WaitReason,
         answer: &mut v1::ExplainResponse,
     ) -> Result<(), ServiceError> {
@@ -192,7 +192,12 @@ const fn waits_for_room(why: &WaitReason) -> bool {
     )
 }
 
-fn explain_active(job: &Job, attempt: &Attempt, live: &Live, answer: &mut v1::ExplainResponse) {
+fn explain_active(
+    job: &Job,
+    attempt: &Attempt,
+    live: &LiveSnapshot,
+    answer: &mut v1::ExplainResponse,
+) {
     let why = &attempt.why;
     answer.headline = format!("it is on {}: {}", attempt.offer, why.rule);
     let moved = transfer(why.transfer, job.spec.data.as_ref());
@@ -257,7 +262,7 @@ fn deadline_line(job: &Job, now: Now) -> Option<String> {
 /// Time until on-demand would have to start: the deadline less what is left to
 /// do, two changeovers and the margin, as the planner counts it before it has
 /// chosen a machine.
-fn slack(job: &Job, live: &Live, policy: &Policy) -> Option<i64> {
+fn slack(job: &Job, live: &LiveSnapshot, policy: &Policy) -> Option<i64> {
     if job.state.is_terminal() {
         return None;
     }

@@ -7,7 +7,7 @@ use spotwise_api::v1;
 use spotwise_model::{AttemptId, Job, JobId, JobState, Money};
 
 use super::assignment::shared_dir;
-use super::live::Live;
+use super::live::LiveSnapshot;
 use super::names::{Named, element, elements, over_already};
 use super::submit::unexpected;
 use super::watch::event;
@@ -186,7 +186,7 @@ impl Service {
     async fn attempts(
         &self,
         id: JobId,
-        live: &Live,
+        live: &LiveSnapshot,
     ) -> Result<Vec<v1::AttemptSummary>, ServiceError> {
         let stored = self.parts.store.attempts(id).await?;
         let charges = LedgerFilter { jobs: Some(vec![id]), ..LedgerFilter::default() };

@@ -14,7 +14,7 @@ use spotwise_control::phase::guard;
 use spotwise_control::view::accrued;
 
 /// A part of the state, and what it has cost that is not settled.
-pub(super) struct Live {
+pub(super) struct LiveSnapshot {
     pub(super) state: State,
     pub(super) now: Now,
     accrued: BTreeMap<AttemptId, Money>,
@@ -22,7 +22,7 @@ pub(super) struct Live {
     blocked: BTreeMap<JobId, String>,
 }
 
-impl Live {
+impl LiveSnapshot {
     /// What is known of a job beyond its stored row.
     pub(super) fn figures(&self, id: JobId) -> JobFigures {
         let attempt = self.state.live_attempt(id);
@@ -59,14 +59,14 @@ impl Live {
 
 impl Service {
     /// What memory holds of these jobs.
-    pub(super) async fn live(&self, ids: Vec<JobId>) -> Result<Live, ServiceError> {
+    pub(super) async fn live(&self, ids: Vec<JobId>) -> Result<LiveSnapshot, ServiceError> {
         let ask = move |state: &State, now| (part(state, &ids), now, all_blocked(state, &ids, now));
         let parts = self.parts.handle.ask(ask).await?;
         Ok(self.priced(parts))
     }
 
     /// What memory holds of all jobs, without the market.
-    pub(super) async fn all_live(&self) -> Result<Live, ServiceError> {
+    pub(super) async fn all_live(&self) -> Result<LiveSnapshot, ServiceError> {
         let all = |state: &State, now| {
             let part = State {
                 jobs: state.jobs.clone(),
@@ -80,7 +80,7 @@ impl Service {
         Ok(self.priced(parts))
     }
 
-    fn priced(&self, (state, now, blocked): (State, Now, BTreeMap<JobId, String>)) -> Live {
+    fn priced(&self, (state, now, blocked): (State, Now, BTreeMap<JobId, String>)) -> LiveSnapshot {
         let policy = &self.parts.config.control.policy;
         let entries = accrued::accrued_entries(&state, &self.parts.market, policy, now);
         let mut accrued = BTreeMap::new();
@@ -89,7 +89,7 @@ impl Service {
                 *accrued.entry(attempt).or_insert(Money::ZERO) += entry.amount;
             }
         }
-        Live { state, now, accrued, entries, blocked }
+        LiveSnapshot { state, now, accrued, entries, blocked }
     }
 
     /// What a job with a live attempt has used of its budget and needs to stop cleanly,
@@ -110,7 +110,7 @@ impl Service {
     }
 
     /// A job, from memory where it is live, else from the store.
-    pub(super) async fn job(&self, id: JobId) -> Result<(Job, Live), ServiceError> {
+    pub(super) async fn job(&self, id: JobId) -> Result<(Job, LiveSnapshot), ServiceError> {
         let live = self.live(vec![id]).await?;
         let job = match live.state.jobs.get(&id) {
             Some(job) => Some(job.clone()),

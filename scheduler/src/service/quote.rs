@@ -10,7 +10,7 @@ use spotwise_model::quote::{Quote, Spread};
 use spotwise_model::{Job, JobId, JobSpec, JobState, Now, Offer};
 use spotwise_solver::{PlanInput, PlanJob};
 
-use super::chain::Scene;
+use super::chain::QuoteContext;
 use super::submit::read;
 use super::{Service, ServiceError};
 use spotwise_control::Command;
@@ -54,8 +54,8 @@ impl Service {
         let mut input = self.market_input().await?;
         input.now = now.market;
         let quoting = move || {
-            let scene = Scene { input, totals, earlier, changeover, now, jobs: &jobs };
-            scene.quote(&submission.jobs)
+            let context = QuoteContext { input, totals, earlier, changeover, now, jobs: &jobs };
+            context.quote(&submission.jobs)
         };
         tokio::task::spawn_blocking(quoting)
             .await
@@ -68,7 +68,7 @@ impl Service {
         if specs.is_empty() {
             return Ok(());
         }
-        self.parts.handle.command(Command::Expect(specs)).await?;
+        self.parts.handle.command(Command::RequestForecasts(specs)).await?;
         let missing = |state: &State, _: Now| forecast::is_any_missing(state);
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < FORECASTS && self.parts.handle.ask(missing).await? {

@@ -13,7 +13,7 @@ use super::submit::read;
 use super::{Service, ServiceError, limits};
 use crate::token::hex;
 use spotwise_control::Command;
-use spotwise_control::command::{Again, Resubmit};
+use spotwise_control::command::{Resubmit, ResubmittedJob};
 use spotwise_store::JobFilter;
 
 /// Jobs given up that are searched for those that wait for what comes back, newest
@@ -133,7 +133,7 @@ impl Service {
         }
         asked.jobs = jobs
             .into_iter()
-            .map(|old| Again {
+            .map(|old| ResubmittedJob {
                 spec: specs
                     .as_ref()
                     .and_then(|specs| specs.get(&old.id).cloned())

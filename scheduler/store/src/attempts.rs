@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use spotwise_model::resources::GpuSeat;
+use spotwise_model::resources::GpuSlot;
 use spotwise_model::{Attempt, AttemptId, JobId};
 
 use super::StoreError;
@@ -37,14 +37,14 @@ pub(super) fn columns(attempt: &Attempt) -> Result<Vec<Value>, StoreError> {
         attempt.state.is_live().into(),
         FORMAT.into(),
         encode(TABLE, attempt)?.into(),
-        Value::Text(seats(attempt)),
+        Value::Text(slots(attempt)),
     ])
 }
 
-/// The seats, as in the assignment; none where there are none.
-fn seats(attempt: &Attempt) -> Option<String> {
-    let seats: Vec<String> = attempt.seats.iter().map(GpuSeat::to_string).collect();
-    (!seats.is_empty()).then(|| seats.join(" "))
+/// The slots, as in the assignment; none where there are none.
+fn slots(attempt: &Attempt) -> Option<String> {
+    let slots: Vec<String> = attempt.slots.iter().map(GpuSlot::to_string).collect();
+    (!slots.is_empty()).then(|| slots.join(" "))
 }
 
 /// The attempt of a row with `job`, `number`, `format` and `document`.

@@ -9,7 +9,7 @@ use spotwise_model::{JobId, LedgerEntry};
 
 use super::database::{Kind, Row, Statement, Transaction, Value};
 use super::document::parse;
-use super::seats::Machines;
+use super::occupancy::Machines;
 use super::tables::{TABLES, Table};
 use super::{Location, StoreError, attempts, events, instances, jobs, ledger, open, spells};
 
@@ -193,7 +193,7 @@ async fn rows(
         for (values, row) in &page {
             count += 1;
             row_of(table, values, row, report)?;
-            seat(table, values, row, machines, report);
+            occupy(table, values, row, machines, report);
             if table.name == "ledger" {
                 // One that does not decode has been reported already.
                 let Ok(entry) = ledger::read(row) else { continue };
@@ -255,7 +255,7 @@ fn row_of(
 
 /// Machines come before the attempts on them. What does not decode has been
 /// reported already.
-fn seat(
+fn occupy(
     table: &Table,
     values: &[Value],
     row: &Row,

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::database::Database;
 use super::leader::{self, Turn};
 use super::{Epoch, StoreError, attempts, events, instances, jobs, ledger, spells, submissions};
-use spotwise_control::core::spells::Watched;
+use spotwise_control::core::availability_history::AvailabilityUpdate;
 use spotwise_control::core::{Change, Event, SubmissionRecord};
 
 /// What one turn of the loop has changed.
@@ -57,8 +57,8 @@ async fn attempt(
     ledger::write(&mut transaction, &batch.ledger).await?;
     events::write(&mut transaction, &batch.events).await?;
     submissions::write(&mut transaction, &batch.submissions).await?;
-    for watched in &batch.watched {
-        spells::write(&mut transaction, watched).await?;
+    for update in &batch.availability {
+        spells::write(&mut transaction, update).await?;
     }
     transaction.commit().await
 }
@@ -74,7 +74,7 @@ struct Batch<'a> {
     ledger: Vec<&'a LedgerEntry>,
     submissions: Vec<&'a SubmissionRecord>,
     events: Vec<&'a Event>,
-    watched: Vec<&'a Watched>,
+    availability: Vec<&'a AvailabilityUpdate>,
 }
 
 impl<'a> Batch<'a> {
@@ -88,7 +88,7 @@ impl<'a> Batch<'a> {
                 Change::Ledger(entries) => batch.ledger.extend(entries),
                 Change::Submission(record) => batch.submissions.push(record),
                 Change::Event(event) => batch.events.push(event),
-                Change::Watched(watched) => batch.watched.push(watched),
+                Change::Availability(update) => batch.availability.push(update),
             }
         }
         batch

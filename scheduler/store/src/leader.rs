@@ -57,7 +57,7 @@ pub(super) async fn lead(
              since_us = excluded.since_us, expires_us = 0, address = ''",
     );
     transaction.execute(statement.bind(holder).bind(wall)).await?;
-    let epoch = standing(&mut transaction).await?.map_or(0, |standing| standing.epoch.0);
+    let epoch = read_record(&mut transaction).await?.map_or(0, |record| record.epoch.0);
     transaction.commit().await?;
     Ok(Epoch(epoch))
 }
@@ -89,11 +89,11 @@ pub(super) async fn campaign(
         bid.push(" WHERE leader.expires_us <= excluded.since_us");
     }
     let won = transaction.execute(bid).await? == 1;
-    let standing = standing(&mut transaction).await?;
+    let record = read_record(&mut transaction).await?;
     transaction.commit().await?;
-    Ok(match standing {
-        Some(standing) if won => Campaign::Won(standing.epoch),
-        Some(standing) => Campaign::Lost(standing.incumbent),
+    Ok(match record {
+        Some(record) if won => Campaign::Won(record.epoch),
+        Some(record) => Campaign::Lost(record.incumbent),
         None => Campaign::Lost(Candidate { holder: String::new(), address: String::new() }),
     })
 }
@@ -152,20 +152,20 @@ pub(super) async fn take_turn(
     if transaction.execute(statement.bind(round).bind(epoch.0)).await? == 1 {
         return Ok(Turn::Next);
     }
-    let Some(standing) = standing(transaction).await? else {
+    let Some(record) = read_record(transaction).await? else {
         return Err(StoreError::NotLeader { epoch });
     };
-    standing.turn(epoch, round)
+    record.turn(epoch, round)
 }
 
 /// The last round that was committed, by whomever; 0 before the first.
 pub(super) async fn last_round(transaction: &mut Transaction) -> Result<u64, StoreError> {
-    Ok(standing(transaction).await?.map_or(0, |standing| standing.round))
+    Ok(read_record(transaction).await?.map_or(0, |record| record.round))
 }
 
 /// The one row: who leads, and what was committed last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct LeaderRecord {
     /// The newest leadership.
     pub epoch: Epoch,
     /// The last round that was committed.
@@ -176,7 +176,7 @@ pub struct Standing {
     pub incumbent: Candidate,
 }
 
-impl Standing {
+impl LeaderRecord {
     /// What a round of this epoch and number is: the rule of every commit.
     ///
     /// # Errors
@@ -196,12 +196,12 @@ impl Standing {
 }
 
 /// None before the first leader.
-async fn standing(transaction: &mut Transaction) -> Result<Option<Standing>, StoreError> {
+async fn read_record(transaction: &mut Transaction) -> Result<Option<LeaderRecord>, StoreError> {
     let statement =
         Statement::new(TABLE, "SELECT id, epoch, round, round_epoch, holder, address FROM leader");
     let rows = transaction.fetch(statement).await?;
     let read = |row: &Row| {
-        Ok(Standing {
+        Ok(LeaderRecord {
             epoch: Epoch(row.unsigned("epoch")?),
             round: row.unsigned("round")?,
             round_epoch: Epoch(row.unsigned("round_epoch")?),

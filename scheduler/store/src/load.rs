@@ -6,7 +6,7 @@ use spotwise_model::{Ending, JobId};
 
 use super::database::{Database, Row, Statement, Transaction};
 use super::{StoreError, attempts, instances, jobs, leader, ledger, spells};
-use spotwise_control::core::{Spells, State};
+use spotwise_control::core::{AvailabilityHistory, State};
 
 /// What the store knows of everything that is not settled.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
     let counts = counts.iter().filter_map(|row| loaded.sort_out(spells::read_count(row))).collect();
     let watches = spells::watches(&mut transaction).await?;
     let watches = watches.iter().filter_map(|row| loaded.sort_out(spells::read_watch(row)));
-    loaded.state.spells = Spells::stored(counts, watches.collect());
+    loaded.state.availability = AvailabilityHistory::stored(counts, watches.collect());
     let state = &mut loaded.state;
     state.ended_parents = ended_parents(&mut transaction, state).await?;
     state.last_job = last(&mut transaction, LAST_JOB).await?;

@@ -5,7 +5,7 @@ use spotwise_model::{CapacityType, OfferKey};
 
 use super::StoreError;
 use super::database::{Insert, Row, Statement, Transaction, Value};
-use spotwise_control::core::spells::{Count, Watch, Watched};
+use spotwise_control::core::availability_history::{AvailabilityUpdate, Count, ObservationWindow};
 
 const SPELLS: &str = "spells";
 const WATCHES: &str = "watches";
@@ -27,20 +27,20 @@ const NEW_WATCHES: Insert<'static> = Insert {
 /// Adds what is new and lets go of what is too old or void.
 pub(super) async fn write(
     transaction: &mut Transaction,
-    watched: &Watched,
+    update: &AvailabilityUpdate,
 ) -> Result<(), StoreError> {
-    if let Some(to) = watched.rewound {
+    if let Some(to) = update.rewound {
         // Rare, and at most what is remembered at all: in one go.
         let counts = Statement::new(SPELLS, "DELETE FROM spells WHERE at_us >= $1");
         transaction.execute(counts.bind(to)).await?;
         let watches = Statement::new(WATCHES, "DELETE FROM watches WHERE from_us >= $1");
         transaction.execute(watches.bind(to)).await?;
     }
-    let watches = watched.watches.iter().map(watch_columns).collect();
+    let watches = update.windows.iter().map(watch_columns).collect();
     NEW_WATCHES.run(transaction, watches).await?;
-    let counts: Result<Vec<_>, _> = watched.counts.iter().map(columns).collect();
+    let counts: Result<Vec<_>, _> = update.counts.iter().map(columns).collect();
     NEW_COUNTS.run(transaction, counts?).await?;
-    for (offer, before) in &watched.forgotten {
+    for (offer, before) in &update.forgotten {
         let statement = Statement::new(
             SPELLS,
             "DELETE FROM spells
@@ -53,7 +53,7 @@ pub(super) async fn write(
             .bind(*before);
         transaction.execute(statement).await?;
     }
-    if let Some(before) = watched.unwatched {
+    if let Some(before) = update.windows_from {
         let statement = Statement::new(WATCHES, "DELETE FROM watches WHERE from_us < $1");
         transaction.execute(statement.bind(before)).await?;
     }
@@ -74,7 +74,7 @@ pub(super) fn columns(count: &Count) -> Result<Vec<Value>, StoreError> {
     ])
 }
 
-pub(super) fn watch_columns(watch: &Watch) -> Vec<Value> {
+pub(super) fn watch_columns(watch: &ObservationWindow) -> Vec<Value> {
     vec![watch.from.into(), watch.until.into()]
 }
 
@@ -94,8 +94,8 @@ pub(super) fn read_count(row: &Row) -> Result<Count, StoreError> {
 }
 
 /// The watch of a row with both columns.
-pub(super) fn read_watch(row: &Row) -> Result<Watch, StoreError> {
-    Ok(Watch { from: row.time("from_us")?, until: row.time("until_us")? })
+pub(super) fn read_watch(row: &Row) -> Result<ObservationWindow, StoreError> {
+    Ok(ObservationWindow { from: row.time("from_us")?, until: row.time("until_us")? })
 }
 
 /// Rows of all counts.

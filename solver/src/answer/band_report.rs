@@ -9,7 +9,7 @@ use spotwise_model::{CapacityType, OfferKey, Placement};
 use crate::statement::demand::{Candidate, JobDemand};
 use crate::statement::input::RunningJob;
 use crate::statement::market::{Listing, fraction};
-use crate::statement::policy_prices::{Pool, Surcharge, crowded, part, pools};
+use crate::statement::policy_prices::{SpotPool, Surcharge, crowded, part, pools};
 use crate::statement::round::Round;
 use crate::statement::value::estimate;
 
@@ -44,7 +44,7 @@ pub struct BandReport {
 pub(crate) struct MoveSurcharge<'a> {
     class: Class,
     pool_price: f64,
-    crowded: BTreeSet<Pool>,
+    crowded: BTreeSet<SpotPool>,
     listings: &'a [Listing<'a>],
 }
 

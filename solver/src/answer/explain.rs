@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use spotwise_model::plan::{Alternative, Rule, Target, Why, WhyNot, Wished};
+use spotwise_model::plan::{
+    Alternative, PlacementReason, PlacementRule, PolicyCost, RejectionReason, Target,
+};
 use spotwise_model::spec::GpuRequest;
 use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, Money, Offer, Share, WaitReason};
@@ -29,7 +31,7 @@ pub(crate) fn why(
     demand: &JobDemand<'_>,
     candidate: &Candidate,
     targets: &[Target],
-) -> Option<Why> {
+) -> Option<PlacementReason> {
     let evaluation = evaluate(demand.job, round.input, &round.market);
     let chosen = evaluation.estimates.iter().find(|e| e.listing == candidate.listing())?;
     let taken = |e: &Estimate| {
@@ -38,12 +40,15 @@ pub(crate) fn why(
             .is_some_and(|candidate| room.fit(&demand.request(candidate)).is_none())
     };
     let paid = paid_more(round, demand, candidate);
-    Some(Why {
+    Some(PlacementReason {
         rule: rule(&round.market, &evaluation, chosen, targets),
         expected_cost: chosen.cost(),
         finish: chosen.finish,
         slack: between(round.input.now, demand.latest_start),
-        wished: Wished { band: Money::estimate(paid.band), pools: Money::estimate(paid.pool) },
+        policy_cost: PolicyCost {
+            band: Money::estimate(paid.band),
+            pools: Money::estimate(paid.pool),
+        },
         transfer: Money::estimate(chosen.transfer),
         alternatives: cheapest_others(
             &round.market,
@@ -61,20 +66,22 @@ fn rule(
     evaluation: &JobEvaluation<'_>,
     chosen: &Estimate,
     targets: &[Target],
-) -> Rule {
+) -> PlacementRule {
     let kind = market.listings.get(chosen.listing).map(|l| l.offer.key.capacity_type);
     let stays = kind != Some(CapacityType::Spot);
     let running = targets.iter().all(|target| matches!(target, Target::Existing(_)));
     match evaluation.deadline_status {
-        _ if !evaluation.job.spec.interruptible => Rule::NotInterruptible,
+        _ if !evaluation.job.spec.interruptible => PlacementRule::NotInterruptible,
         DeadlineStatus::Late | DeadlineStatus::SafetyNet
             if stays && evaluation.fallback.is_some() =>
         {
-            Rule::SafetyNet
+            PlacementRule::SafetyNet
         }
-        _ if running || kind == Some(CapacityType::Reserved) => Rule::AlreadyPaid,
-        DeadlineStatus::Behind if stays && evaluation.fallback.is_some() => Rule::BehindPace,
-        _ => Rule::Cheapest,
+        _ if running || kind == Some(CapacityType::Reserved) => PlacementRule::AlreadyPaid,
+        DeadlineStatus::Behind if stays && evaluation.fallback.is_some() => {
+            PlacementRule::BehindPace
+        }
+        _ => PlacementRule::Cheapest,
     }
 }
 
@@ -131,7 +138,7 @@ fn why_not(
     chosen: Option<&Estimate>,
     now: jiff::Timestamp,
     taken: impl Fn(&Estimate) -> bool,
-) -> WhyNot {
+) -> RejectionReason {
     let undisturbed = after(now, e.left.saturating_add(listing.changeover));
     let risky = match evaluation.deadline_status {
         DeadlineStatus::Late => false,
@@ -139,15 +146,15 @@ fn why_not(
         DeadlineStatus::Behind | DeadlineStatus::Ahead => undisturbed > evaluation.job.deadline,
     };
     if !kind_allows(evaluation.job, listing) {
-        WhyNot::NotInterruptible
+        RejectionReason::NotInterruptible
     } else if !affordable(evaluation.job, e) {
-        WhyNot::OverBudget
+        RejectionReason::OverBudget
     } else if risky {
-        WhyNot::DeadlineRisk
+        RejectionReason::DeadlineRisk
     } else if !listing.has_room(&e.share, evaluation.nodes) {
-        WhyNot::NotFree
+        RejectionReason::NotFree
     } else if taken(e) {
-        WhyNot::Taken
+        RejectionReason::Taken
     } else {
         let surcharge = listing.surcharge(evaluation.job.spec.class);
         match chosen {
@@ -157,13 +164,13 @@ fn why_not(
                     && e.alone <= chosen.alone =>
             {
                 if surcharge.band >= surcharge.pool {
-                    WhyNot::SpotBand
+                    RejectionReason::SpotBand
                 } else {
-                    WhyNot::TooFewPools
+                    RejectionReason::TooFewPools
                 }
             }
-            Some(chosen) if is_later(evaluation, e, chosen) => WhyNot::Later,
-            _ => WhyNot::Dearer,
+            Some(chosen) if is_later(evaluation, e, chosen) => RejectionReason::Later,
+            _ => RejectionReason::Dearer,
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use spotwise_model::attempt::Progress;
 use spotwise_model::gpu::MIG_MEMORY_SLICES;
-use spotwise_model::plan::Rule;
-use spotwise_model::resources::{Free, GpuSeat};
+use spotwise_model::plan::PlacementRule;
+use spotwise_model::resources::{Free, GpuSlot};
 use spotwise_model::time::{after, between, hours};
 use spotwise_model::{CapacityType, JobId};
 
@@ -30,12 +30,12 @@ const LEAST_SAVING_OF_SPOT: f64 = 0.15;
 /// The jobs to stop, checkpointed, because they are at risk where they are or
 /// much cheaper elsewhere. Only into what `room`, after the round's placements,
 /// still has; each move takes its part of it.
-pub(crate) fn moves(round: &Round<'_>, room: &mut Room<'_, '_>) -> BTreeMap<JobId, Rule> {
+pub(crate) fn moves(round: &Round<'_>, room: &mut Room<'_, '_>) -> BTreeMap<JobId, PlacementRule> {
     let mut moves = BTreeMap::new();
     for running in round.input.running.iter().filter(|running| !running.stopping) {
         let found = match running.offer.capacity_type {
             CapacityType::Spot => to_safety(round, running)
-                .map(|to| (to, Rule::SafetyNet))
+                .map(|to| (to, PlacementRule::SafetyNet))
                 .or_else(|| cheaper(round, room, running)),
             CapacityType::OnDemand => cheaper(round, room, running),
             CapacityType::Reserved => None,
@@ -116,7 +116,7 @@ fn cheaper(
     round: &Round<'_>,
     room: &Room<'_, '_>,
     running: &RunningJob,
-) -> Option<(Estimate, Rule)> {
+) -> Option<(Estimate, PlacementRule)> {
     let (job, now) = (&running.job, round.input.now);
     if !job.spec.interruptible || !job.spec.resumable() {
         return None;
@@ -159,7 +159,8 @@ fn cheaper(
             None => saves(LEAST_SAVING) && pace_lead(job, &running.progress, after(now, two)) > 0.0,
         }
     };
-    let rule = if there.is_reserved() { Rule::AlreadyPaid } else { Rule::Cheapest };
+    let rule =
+        if there.is_reserved() { PlacementRule::AlreadyPaid } else { PlacementRule::Cheapest };
     goes.then(|| (best.clone(), rule))
 }
 
@@ -213,7 +214,7 @@ fn is_beside_others(
     let shape = &here.offer.shape;
     let starts = MIG_MEMORY_SLICES as u8;
     let assignments =
-        (0..shape.gpus).flat_map(|gpu| (0..starts).map(move |start| GpuSeat { gpu, start }));
+        (0..shape.gpus).flat_map(|gpu| (0..starts).map(move |start| GpuSlot { gpu, start }));
     // Wherever its part of a GPU is.
     let assignments =
         || assignments.clone().map(Some).filter(|_| e.share.takes_part()).chain([None]);

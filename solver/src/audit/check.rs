@@ -166,14 +166,14 @@ fn check_machines(
     }
 }
 
-/// Beside what runs each part of a GPU needs a seat of its own: seats are given to
+/// Beside what runs each part of a GPU needs a slot of its own: slots are given to
 /// all of them and then taken one by one.
 fn used_machine_holds(free: &Free, shares: &[&Share]) -> bool {
     let shares: Vec<Share> = shares.iter().map(|share| **share).collect();
     let mut left = free.clone();
-    let seats = free.clone().seat(&shares, &|_| 0);
-    seats.is_some_and(|seats| {
-        shares.iter().zip(seats).all(|(share, seat)| left.take_at(share, seat))
+    let slots = free.clone().assign_slots(&shares, &|_| 0);
+    slots.is_some_and(|slots| {
+        shares.iter().zip(slots).all(|(share, slot)| left.take_at(share, slot))
     })
 }
 

@@ -29,7 +29,7 @@ fn the_net_goes_on_demand_beside_free_spot() {
     let round = input(offers, vec![job(1, spec(4 * HOUR), -8, 4)]);
     for plan in [greedy(&round), uniform_progress(&round)] {
         assert_eq!(place_of(&plan, 1), Some(CapacityType::OnDemand));
-        assert_eq!(plan.placements[0].why.rule, Rule::SafetyNet);
+        assert_eq!(plan.placements[0].why.rule, PlacementRule::SafetyNet);
     }
 }
 
@@ -64,7 +64,7 @@ fn a_start_that_comes_too_late_goes_on_demand() {
     let late = running(job(1, spec(4 * HOUR), -8, 4), &cheap, 0, 0);
     let offers = vec![cheap, on_demand("a", 1.0, 1)];
     let round = PlanInput { running: vec![late], ..input(offers, vec![]) };
-    assert_eq!(greedy(&round).moves.values().next(), Some(&Rule::SafetyNet));
+    assert_eq!(greedy(&round).moves.values().next(), Some(&PlacementRule::SafetyNet));
     let settled = PlanInput { now: at(1), ..round };
     assert!(greedy(&settled).moves.is_empty(), "a machine that works is kept");
 }

@@ -3,7 +3,7 @@
 //! [`Geometry`] holds every layout of one GPU and the ways between them;
 //! [`Demand`] learns which profiles are asked for; [`Outlook`] says what each
 //! layout is worth under a demand, and [`LayoutLosses`] keeps that for whoever gives
-//! slices their seats.
+//! slices their slots.
 
 mod geometry;
 mod layout_losses;

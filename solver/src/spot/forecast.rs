@@ -32,7 +32,7 @@ pub struct Forecast {
     /// When the first step of its memory began (market time).
     pub first: Timestamp,
     /// What it was fitted to.
-    pub sight: TrainingWindow,
+    pub training: TrainingWindow,
 }
 
 /// What a forecast was fitted to.

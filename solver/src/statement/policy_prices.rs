@@ -40,7 +40,7 @@ impl Surcharge {
 pub(crate) type Surcharges = [Surcharge; Class::ALL.len()];
 
 /// Zone and machine type.
-pub(crate) type Pool = (Zone, InstanceType);
+pub(crate) type SpotPool = (Zone, InstanceType);
 
 /// The classes that have policy prices in this round.
 pub(crate) struct PolicyPrices<'a> {
@@ -54,7 +54,7 @@ struct ClassPolicy<'a> {
     /// How far the class is above its band, 0 to 1; below 0 how far below.
     beyond: f64,
     /// The fullest of its pools where they are too few.
-    crowded: BTreeSet<&'a Pool>,
+    crowded: BTreeSet<&'a SpotPool>,
 }
 
 impl<'a> PolicyPrices<'a> {
@@ -108,7 +108,7 @@ fn beyond(spot: f64, band: Band) -> f64 {
 
 /// The pools with the most machines of a class, equal ones all, where it runs on
 /// fewer than `least` pools; empty if it does not run at all.
-pub(crate) fn crowded(share: &ClassShare, least: u32) -> BTreeSet<&Pool> {
+pub(crate) fn crowded(share: &ClassShare, least: u32) -> BTreeSet<&SpotPool> {
     let most = share.machines.values().copied().max().unwrap_or(0);
     if most == 0 || pools(share) >= least {
         return BTreeSet::new();

@@ -10,7 +10,7 @@ use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::{Accelerator, InstanceType, PoolName};
 use spotwise_model::mig::MEASURES;
 use spotwise_model::plan::{Method, Target};
-use spotwise_model::resources::{Free, GPU_UNITS, GpuSeat};
+use spotwise_model::resources::{Free, GPU_UNITS, GpuSlot};
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::{GpuAlternative, GpuRequest};
 use spotwise_model::{Money, NodeShape, Offer, Price};
@@ -153,7 +153,7 @@ prop_compose! {
                     (on_it.resources.cpu_milli, on_it.resources.memory_mib) = (0, 0);
                     on_it.resources.gpus = gpus;
                     let share = on_it.share_on(offer.shape.accelerator.as_ref());
-                    let assignment = Some(GpuSeat { gpu, start });
+                    let assignment = Some(GpuSlot { gpu, start });
                     let _ = share.is_some_and(|share| machine.free.take_at(&share, assignment));
                 }
                 input.instances.push(machine);

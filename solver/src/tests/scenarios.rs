@@ -7,7 +7,7 @@ use std::time::Duration;
 use spotwise_model::attempt::Progress;
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::{InstanceType, PoolName};
-use spotwise_model::plan::{Method, Rule, Target, WhyNot};
+use spotwise_model::plan::{Method, PlacementRule, RejectionReason, Target};
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::GpuRequest;
 use spotwise_model::time::after;
@@ -56,11 +56,11 @@ fn the_safety_net_takes_on_demand_although_spot_is_free() {
     let need = 10 * HOUR + 17 * MINUTE;
     let relaxed = placed(&input(both(1, 1), vec![due(1, spec(10 * HOUR), need)]));
     assert_eq!(relaxed.offer.capacity_type, CapacityType::Spot);
-    assert_eq!((relaxed.why.rule, relaxed.why.slack), (Rule::Cheapest, Duration::ZERO));
+    assert_eq!((relaxed.why.rule, relaxed.why.slack), (PlacementRule::Cheapest, Duration::ZERO));
     let tight = placed(&input(both(1, 1), vec![due(1, spec(10 * HOUR), need - 1)]));
     assert_eq!(tight.offer.capacity_type, CapacityType::OnDemand);
-    assert_eq!(tight.why.rule, Rule::SafetyNet);
-    assert_eq!(tight.why.alternatives[0].why_not, Some(WhyNot::DeadlineRisk));
+    assert_eq!(tight.why.rule, PlacementRule::SafetyNet);
+    assert_eq!(tight.why.alternatives[0].why_not, Some(RejectionReason::DeadlineRisk));
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn behind_its_pace_a_job_takes_on_demand_and_ahead_of_it_it_waits() {
     // Half of its time is gone.
     let half = |done| PlanJob { saved: saved(done), ..job(1, spec(10 * HOUR), -20, 20) };
     let behind = placed(&input(both(0, 1), vec![half(49)]));
-    assert_eq!(behind.why.rule, Rule::BehindPace);
-    assert_eq!(behind.why.alternatives[0].why_not, Some(WhyNot::NotFree));
+    assert_eq!(behind.why.rule, PlacementRule::BehindPace);
+    assert_eq!(behind.why.alternatives[0].why_not, Some(RejectionReason::NotFree));
     let reason = waits(&input(both(0, 1), vec![half(51)]), 1);
     let WaitReason::CheaperLater { now, later, latest_start } = reason else {
         panic!("{reason:?}");
@@ -90,15 +90,24 @@ fn behind_its_pace_a_job_takes_on_demand_and_ahead_of_it_it_waits() {
 #[test]
 fn behind_its_pace_a_job_still_takes_spot_where_it_is_free() {
     let placed = placed(&input(both(1, 1), vec![job(1, spec(10 * HOUR), -20, 20)]));
-    assert_eq!((placed.offer.capacity_type, placed.why.rule), (CapacityType::Spot, Rule::Cheapest));
+    assert_eq!(
+        (placed.offer.capacity_type, placed.why.rule),
+        (CapacityType::Spot, PlacementRule::Cheapest)
+    );
 }
 
 #[test]
 fn where_spot_is_no_cheaper_nothing_is_waited_for() {
     let offers = vec![on_demand("a", 1.0, 1), spot("a", 1.0, 0)];
-    assert_eq!(placed(&input(offers, vec![job(1, spec(HOUR), 0, 20)])).why.rule, Rule::Cheapest);
+    assert_eq!(
+        placed(&input(offers, vec![job(1, spec(HOUR), 0, 20)])).why.rule,
+        PlacementRule::Cheapest
+    );
     let no_spot = vec![on_demand("a", 1.0, 1)];
-    assert_eq!(placed(&input(no_spot, vec![job(1, spec(HOUR), 0, 20)])).why.rule, Rule::Cheapest);
+    assert_eq!(
+        placed(&input(no_spot, vec![job(1, spec(HOUR), 0, 20)])).why.rule,
+        PlacementRule::Cheapest
+    );
 }
 
 #[test]
@@ -114,7 +123,7 @@ fn a_hopeless_job_runs_at_once_where_it_ends_first() {
     };
     let offers = vec![gpu_offer("a", "A100", 1, 1.0), gpu_offer("b", "H100", 1, 20.0)];
     let placed = placed(&input(offers, vec![job(1, requests, -30, -1)]));
-    assert_eq!((placed.offer.zone.as_str(), placed.why.rule), ("b", Rule::SafetyNet));
+    assert_eq!((placed.offer.zone.as_str(), placed.why.rule), ("b", PlacementRule::SafetyNet));
 }
 
 #[test]
@@ -122,9 +131,9 @@ fn a_job_that_may_not_be_interrupted_never_sees_spot() {
     let mut firm = spec(HOUR);
     firm.interruptible = false;
     let on_both = placed(&input(both(1, 1), vec![job(1, firm.clone(), 0, 40)]));
-    assert_eq!(on_both.why.rule, Rule::NotInterruptible);
+    assert_eq!(on_both.why.rule, PlacementRule::NotInterruptible);
     assert_eq!(on_both.offer.capacity_type, CapacityType::OnDemand);
-    assert_eq!(on_both.why.alternatives[0].why_not, Some(WhyNot::NotInterruptible));
+    assert_eq!(on_both.why.alternatives[0].why_not, Some(RejectionReason::NotInterruptible));
     let reason = waits(&input(vec![spot("a", 1.0, 1)], vec![job(1, firm, 0, 40)]), 1);
     assert!(matches!(reason, WaitReason::Unschedulable { .. }), "{reason:?}");
 }
@@ -179,7 +188,7 @@ fn a_budget_is_kept() {
     };
     let placed = placed(&input(both(1, 1), vec![capped(12.0)]));
     assert_eq!(placed.offer.capacity_type, CapacityType::Spot);
-    assert_eq!(placed.why.alternatives[0].why_not, Some(WhyNot::OverBudget));
+    assert_eq!(placed.why.alternatives[0].why_not, Some(RejectionReason::OverBudget));
     let reason = waits(&input(both(1, 1), vec![capped(8.0)]), 1);
     assert!(
         matches!(reason, WaitReason::OverBudget { needs, left } if left == Money::estimate(8.0) && needs > left)
@@ -207,7 +216,7 @@ fn a_machine_that_idles_is_used_before_one_is_bought() {
     round.instances = vec![instance(7, &round.offers[0], 0)];
     let placed = placed(&round);
     assert_eq!(placed.targets, [Target::Existing(InstanceId(7))]);
-    assert_eq!(placed.why.rule, Rule::AlreadyPaid);
+    assert_eq!(placed.why.rule, PlacementRule::AlreadyPaid);
 }
 
 #[test]
@@ -299,7 +308,7 @@ fn free_machines_and_jobs_without_work_are_no_trouble() {
     assert_eq!(plan.placements.len(), 6);
 }
 
-fn moves_of(offers: Vec<Offer>, from: usize, deadline: u64, saved: u32) -> Option<Rule> {
+fn moves_of(offers: Vec<Offer>, from: usize, deadline: u64, saved: u32) -> Option<PlacementRule> {
     let mut live = running(due(5, spec(10 * HOUR), deadline), &offers[from], -6, 50);
     live.job.saved.done_ppm = saved * 10_000;
     let mut round = input(offers, vec![]);
@@ -313,7 +322,7 @@ fn a_job_on_spot_moves_while_on_demand_can_still_save_it() {
     // margin, in all 5 h 11 min.
     let enough = 5 * HOUR + 11 * MINUTE;
     assert_eq!(moves_of(both(1, 1), 1, enough, 50), None);
-    assert_eq!(moves_of(both(1, 1), 1, enough - 1, 50), Some(Rule::SafetyNet));
+    assert_eq!(moves_of(both(1, 1), 1, enough - 1, 50), Some(PlacementRule::SafetyNet));
     // One hour of work is not saved yet: the notice leaves time for that.
     assert_eq!(moves_of(both(1, 1), 1, enough, 40), None);
     // Moving takes 5 h 6 min: with less, only staying can be in time.
@@ -338,7 +347,7 @@ fn no_job_moves_to_what_its_budget_does_not_hold() {
 fn a_job_on_on_demand_goes_back_only_for_a_real_saving() {
     let plenty = 60 * HOUR;
     let ahead = |offers: Vec<Offer>| moves_of(offers, 0, plenty, 50);
-    assert_eq!(ahead(both(1, 1)), Some(Rule::Cheapest));
+    assert_eq!(ahead(both(1, 1)), Some(PlacementRule::Cheapest));
     assert_eq!(ahead(both(0, 1)), None, "no spot is free");
     assert_eq!(ahead(vec![on_demand("a", 3.0, 1), spot("a", 2.3, 1)]), None, "saves too little");
     assert_eq!(moves_of(both(1, 1), 0, 5 * HOUR + 20 * MINUTE, 50), None, "no slack");

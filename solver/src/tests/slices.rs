@@ -5,7 +5,7 @@ use std::time::Duration;
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::Accelerator;
 use spotwise_model::plan::Method;
-use spotwise_model::resources::GpuSeat;
+use spotwise_model::resources::GpuSlot;
 use spotwise_model::spec::GpuRequest;
 use spotwise_model::{Measured, Plan};
 
@@ -58,8 +58,8 @@ fn slices_go_beside_what_runs_where_it_is() {
     let offer = gpu_offer("a", "H100", 1, 4.0);
     let mut machine = instance(7, &offer, 0);
     let share = slices(&[MigProfile::G1])[0].share_on(offer.shape.accelerator.as_ref());
-    let seat = Some(GpuSeat { gpu: 0, start: 3 });
-    assert!(machine.free.take_at(&share.unwrap(), seat));
+    let slot = Some(GpuSlot { gpu: 0, start: 3 });
+    assert!(machine.free.take_at(&share.unwrap(), slot));
     let bought = |profiles: &[MigProfile]| {
         let mut round = input(vec![offer.clone()], slices(profiles));
         round.instances = vec![machine.clone()];

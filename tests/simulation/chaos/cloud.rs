@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use spotwise_control::WorkerId;
 use spotwise_model::instance::EndedBy;
 use spotwise_model::{
-    AttemptId, CapacityType, Instance, InstanceId, InstanceState, OfferKey, Stint,
+    AttemptId, CapacityType, CoveredSpan, Instance, InstanceId, InstanceState, OfferKey,
 };
 
 use super::simulated_market::SimulatedMarket;
@@ -44,7 +44,7 @@ pub(crate) struct Machine {
     /// The second at which it was bought.
     since: i64,
     /// What commitments pay of it.
-    stints: Vec<Stint>,
+    coverage: Vec<CoveredSpan>,
     pub(crate) reclaim_at: Option<Timestamp>,
     pub(crate) closed: Option<(i64, EndedBy)>,
 }
@@ -63,10 +63,10 @@ impl Cloud {
     pub(crate) fn follow(&mut self, machine: &Instance, now: Timestamp) -> Result<(), String> {
         let (id, now) = (machine.id, now.as_second());
         if let Some(known) = self.machines.get_mut(&id) {
-            is_told_in_time(&known.stints, &machine.stints, now)
+            is_told_in_time(&known.coverage, &machine.coverage, now)
                 .map_err(|what| format!("{id}: {what}"))?;
-            let again = known.stints != machine.stints || known.offer != machine.offer;
-            known.stints.clone_from(&machine.stints);
+            let again = known.coverage != machine.coverage || known.offer != machine.offer;
+            known.coverage.clone_from(&machine.coverage);
             known.offer.clone_from(&machine.offer);
             if again && !machine.ended() {
                 return Ok(());
@@ -79,9 +79,9 @@ impl Cloud {
                     return Err(format!("{id} is bought at {now} and booked from {since}"));
                 }
                 let offer = machine.offer.clone();
-                let stints = machine.stints.clone();
-                is_told_in_time(&[], &stints, now).map_err(|what| format!("{id}: {what}"))?;
-                let bought = Machine { offer, since, stints, reclaim_at: None, closed: None };
+                let coverage = machine.coverage.clone();
+                is_told_in_time(&[], &coverage, now).map_err(|what| format!("{id}: {what}"))?;
+                let bought = Machine { offer, since, coverage, reclaim_at: None, closed: None };
                 if self.machines.insert(id, bought).is_some() {
                     return Err(format!("{id} is bought twice"));
                 }
@@ -128,8 +128,8 @@ impl Cloud {
         if spot && by == EndedBy::Provider && at - machine.since < 3_600 {
             return Some(0);
         }
-        if machine.stints.iter().any(Stint::pays) {
-            return Some(market.bill_with(&machine.offer, &machine.stints, machine.since, at));
+        if machine.coverage.iter().any(CoveredSpan::pays) {
+            return Some(market.bill_with(&machine.offer, &machine.coverage, machine.since, at));
         }
         Some(market.bill(&machine.offer, machine.since, at.max(machine.since + 60)))
     }
@@ -139,9 +139,9 @@ impl Cloud {
     pub(crate) fn misused(&self, market: &SimulatedMarket) -> Option<String> {
         for commitment in &market.commitments {
             let paid = |machine: &Machine| {
-                let of = machine.stints.iter().filter(|s| s.commitment == commitment.name);
+                let of = machine.coverage.iter().filter(|s| s.commitment == commitment.name);
                 let end = machine.closed.map_or(i64::MAX, |(at, _)| at);
-                let span = |s: &Stint| (s.from.as_second(), s.until.as_second().min(end));
+                let span = |s: &CoveredSpan| (s.from.as_second(), s.until.as_second().min(end));
                 of.map(span).filter(|(from, to)| from < to).collect::<Vec<_>>()
             };
             let mut changes: Vec<(i64, i64)> = Vec::new();
@@ -152,8 +152,9 @@ impl Cloud {
                         commitment.from.as_second() <= from && to <= commitment.until.as_second();
                     let fits = machine.offer.zone == commitment.zone
                         && machine.offer.instance_type == commitment.instance_type
-                        && machine.stints.iter().all(|stint| {
-                            stint.commitment != commitment.name || stint.price == commitment.price
+                        && machine.coverage.iter().all(|covered| {
+                            covered.commitment != commitment.name
+                                || covered.price == commitment.price
                         });
                     if !inside || !fits {
                         return Some(format!("{id} is not what `{}` pays for", commitment.name));
@@ -186,21 +187,21 @@ impl Cloud {
 }
 
 /// Stints begin when they are committed, and what is past stays as it was.
-fn is_told_in_time(known: &[Stint], told: &[Stint], now: i64) -> Result<(), String> {
-    for (index, stint) in told.iter().enumerate() {
+fn is_told_in_time(known: &[CoveredSpan], told: &[CoveredSpan], now: i64) -> Result<(), String> {
+    for (index, covered) in told.iter().enumerate() {
         let before = known.get(index);
-        let (from, until) = (stint.from.as_second(), stint.until.as_second());
+        let (from, until) = (covered.from.as_second(), covered.until.as_second());
         let fine = match before {
             Some(before) => {
-                before.from == stint.from
-                    && before.price == stint.price
-                    && (before.until == stint.until || until >= now - CLOSE)
+                before.from == covered.from
+                    && before.price == covered.price
+                    && (before.until == covered.until || until >= now - CLOSE)
             }
             None => (from - now).abs() <= CLOSE,
         };
         if !fine {
-            return Err(format!("its stint {stint:?} was {before:?} at {now}"));
+            return Err(format!("its covered span {covered:?} was {before:?} at {now}"));
         }
     }
-    if told.len() < known.len() { Err("a stint was forgotten".to_owned()) } else { Ok(()) }
+    if told.len() < known.len() { Err("a covered span was forgotten".to_owned()) } else { Ok(()) }
 }

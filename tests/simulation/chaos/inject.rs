@@ -3,7 +3,7 @@
 use rand::RngExt;
 use spotwise_control::command::EditJob;
 use spotwise_control::{Command, WorkerId};
-use spotwise_model::attempt::Fuse;
+use spotwise_model::attempt::BudgetCutoff;
 use spotwise_model::spec::{Format, parse_edit};
 use spotwise_model::{AttemptId, InstanceId, Job, JobId, Money};
 
@@ -210,20 +210,20 @@ impl Sim {
     }
 
     /// The end of a budget is known ahead: an outage may begin just before it.
-    pub(crate) fn expect_the_end(&mut self, attempt: AttemptId, fuse: Fuse) {
+    pub(crate) fn expect_the_end(&mut self, attempt: AttemptId, cutoff: BudgetCutoff) {
         if self.is_stormy() && self.scenario.kinds.contains(&Kind::AwayAtTheEnd) {
             let before = self.rng.random_range(0..AT_THE_END);
-            let burns = crate::chaos::time::moment(self.start, fuse.burns);
-            self.at(burns.saturating_sub(before), Event::MoneyEnds(attempt));
+            let stop_at = crate::chaos::time::moment(self.start, cutoff.stop_at);
+            self.at(stop_at.saturating_sub(before), Event::MoneyEnds(attempt));
         }
     }
 
     /// Unless it has ended, or has more money by now.
     pub(crate) fn away_at_the_end(&mut self, attempt: AttemptId) {
         let known = self.store.tables.attempts.get(&attempt).filter(|a| a.state.is_live());
-        let Some(fuse) = known.and_then(|attempt| attempt.fuse) else { return };
-        let burns = crate::chaos::time::moment(self.start, fuse.burns);
-        if burns < self.now + AT_THE_END && self.strikes(Kind::AwayAtTheEnd, 2) {
+        let Some(cutoff) = known.and_then(|attempt| attempt.cutoff) else { return };
+        let stop_at = crate::chaos::time::moment(self.start, cutoff.stop_at);
+        if stop_at < self.now + AT_THE_END && self.strikes(Kind::AwayAtTheEnd, 2) {
             self.store_goes();
         }
     }

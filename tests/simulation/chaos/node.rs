@@ -12,7 +12,7 @@ use rand::RngExt;
 use spotwise_control::core::Change;
 use spotwise_control::core::queue::Queue;
 use spotwise_control::intake;
-use spotwise_control::phase::round::{self, Draft, Surroundings};
+use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
 use spotwise_control::{Command, Refusal, Reply};
 use spotwise_model::{JobId, Now, Plan};
 use spotwise_store::StoreError;
@@ -98,7 +98,7 @@ impl Sim {
     fn get_ready(&mut self, leader: &mut Leader) -> bool {
         let holds = leader.until.is_none_or(|until| self.now < until);
         if !holds || self.store_away {
-            if leader.epoch == self.store.standing.epoch {
+            if leader.epoch == self.store.leader_record.epoch {
                 self.nobody_leads();
             }
             leader.deaf |= !holds;
@@ -123,7 +123,7 @@ impl Sim {
             leader.state.seen.queue = left;
             plan
         });
-        let mut draft = Draft { state: &mut leader.state, changes: Vec::new() };
+        let mut working = WorkingState { state: &mut leader.state, changes: Vec::new() };
         let mut answers = Vec::new();
         for mut request in std::mem::take(&mut self.nodes[node].inbox) {
             let command = std::mem::replace(
@@ -131,29 +131,30 @@ impl Sim {
                 Command::Cancel { job: JobId(0), group: false },
             );
             let answer =
-                intake::answer(draft.state, command, &self.config, now).map(|(made, reply)| {
-                    draft.take(made);
+                intake::answer(working.state, command, &self.config, now).map(|(made, reply)| {
+                    working.take(made);
                     reply
                 });
             answers.push((request, answer));
         }
         // Each round: it keeps those alone that it wants just now.
         if !self.fits_forecasts {
-            draft.state.seen.forecasts = super::outlook::at(now.market, &self.config, &self.total);
+            working.state.seen.forecasts =
+                super::outlook::at(now.market, &self.config, &self.total);
         }
-        let around = Surroundings {
+        let inputs = RoundInputs {
             market: &self.simulated_market.market,
             pool: &self.total.pool,
             total: &self.total,
             config: &self.config,
         };
-        let made = draft.changes.len();
-        let moved = looks && round::run(&mut draft, plan, around, now);
+        let made = working.changes.len();
+        let moved = looks && round::run(&mut working, plan, inputs, now);
         if !looks {
             self.fired.note("phases_rest");
         }
         self.tally.rounds += 1;
-        let changes = draft.changes;
+        let changes = working.changes;
         leader.news |= moved || changes.iter().any(Change::is_news);
         let changed = moved || changes.iter().skip(made).any(Change::is_news);
         Pending { answers, changes, now, looks, changed, stage: Stage::Commit, effects: Vec::new() }
@@ -201,7 +202,7 @@ impl Sim {
             }
             let leader = self.nodes[node].leader.as_mut().expect("it leads");
             if pending.looks {
-                pending.effects = leader.asked.next(&leader.state, pending.now);
+                pending.effects = leader.outstanding.next(&leader.state, pending.now);
             }
             pending.stage = Stage::Act;
             if self.struck(
@@ -251,7 +252,7 @@ impl Sim {
         let (epoch, round) = (leader.epoch, leader.round);
         let decided = time::moment(self.start, pending.now.wall);
         // Where another leads by now, the store has to refuse it.
-        if self.now > decided + TERM && self.store.standing.epoch == epoch {
+        if self.now > decided + TERM && self.store.leader_record.epoch == epoch {
             self.fired.note("old_round_thrown_away");
             self.forget(node);
             return Err(false);
@@ -260,7 +261,7 @@ impl Sim {
             self.forget(node);
             return Err(false);
         }
-        let newest = self.store.standing.epoch == epoch;
+        let newest = self.store.leader_record.epoch == epoch;
         if newest && self.store.tables.has_key_of(&pending.changes) {
             // It was looked up before its twin was committed, and taken in after
             // the memory of that was lost. The client asks again.

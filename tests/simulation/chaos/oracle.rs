@@ -42,8 +42,8 @@ impl Sim {
                 }
                 Change::Attempt(attempt) => {
                     let before = self.store.tables.attempts.get(&attempt.id);
-                    if before.is_some_and(|b| b.seats != attempt.seats) {
-                        broken.push(format!("{} has left its seat", attempt.id));
+                    if before.is_some_and(|b| b.slots != attempt.slots) {
+                        broken.push(format!("{} has left its slot", attempt.id));
                     }
                     if before.is_some_and(|b| !b.state.is_live()) && attempt.state.is_live() {
                         broken.push(format!("{} lives again", attempt.id));
@@ -108,15 +108,16 @@ impl Sim {
                 }
                 Change::Attempt(attempt) => {
                     // It asks twice a second, and so hears of this soon.
-                    if attempt.state.is_live() && (attempt.stop.is_some() || attempt.fuse.is_some())
+                    if attempt.state.is_live()
+                        && (attempt.stop.is_some() || attempt.cutoff.is_some())
                     {
                         self.hint(attempt.id);
                     }
                     if let Some(what) = self.runs_after_its_end(attempt) {
                         self.fail(what);
                     }
-                    if let (Some(fuse), true) = (attempt.fuse, attempt.state.is_live()) {
-                        self.expect_the_end(attempt.id, fuse);
+                    if let (Some(cutoff), true) = (attempt.cutoff, attempt.state.is_live()) {
+                        self.expect_the_end(attempt.id, cutoff);
                     }
                 }
                 _ => {}

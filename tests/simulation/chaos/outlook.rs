@@ -10,8 +10,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use spotwise_control::Config;
 use spotwise_control::core::State;
-use spotwise_control::core::state::Asked;
-use spotwise_control::phase::round::{self, Draft, Surroundings};
+use spotwise_control::core::state::ForecastRequest;
+use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
 use spotwise_model::Now;
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::between;
@@ -52,11 +52,11 @@ fn fit(config: &Config, total: &PoolLimit) -> Outlook {
         SimulatedMarket::invented(&mut ChaCha8Rng::seed_from_u64(1), start, &scenario, 5 * DAY);
     let mut state = State::default();
     let spec = parse(ASKED.as_bytes(), Format::Yaml).expect("it is one").jobs.remove(0).into();
-    state.seen.asked = vec![Asked { spec, until: Timestamp::MAX }];
+    state.seen.forecast_requests = vec![ForecastRequest { spec, until: Timestamp::MAX }];
     let at = time::at(start, 4 * DAY);
-    let mut draft = Draft { state: &mut state, changes: Vec::new() };
-    let around = Surroundings { market: &place.market, pool: &total.pool, total, config };
-    round::run(&mut draft, None, around, Now { market: at, wall: at });
+    let mut working = WorkingState { state: &mut state, changes: Vec::new() };
+    let inputs = RoundInputs { market: &place.market, pool: &total.pool, total, config };
+    round::run(&mut working, None, inputs, Now { market: at, wall: at });
     let forecasts = state.seen.forecasts;
     let memory = forecasts.first().map_or(Duration::ZERO, |f| between(f.first, at));
     Outlook { forecasts, memory }

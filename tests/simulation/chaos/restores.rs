@@ -1,15 +1,15 @@
 //! The store is lost, and an older one comes back: what happened since has left its
-//! traces with the workers alone.
+//! leftovers with the workers alone.
 
 mod backup;
 
 use rand::RngExt;
 use spotwise_control::command::Loaded;
-use spotwise_control::core::Traces;
-use spotwise_control::phase::restored::half_known;
-use spotwise_control::phase::round::Draft;
+use spotwise_control::core::Leftovers;
+use spotwise_control::phase::restored::record_gaps;
+use spotwise_control::phase::round::WorkingState;
 use spotwise_model::{AttemptId, Now};
-use spotwise_store::{Epoch, Standing};
+use spotwise_store::{Epoch, LeaderRecord};
 
 pub(crate) use backup::Backup;
 
@@ -30,7 +30,7 @@ impl Sim {
         }
         let backup = Backup {
             tables: self.store.tables.clone(),
-            standing: self.store.standing.clone(),
+            leader_record: self.store.leader_record.clone(),
             machines: self.cloud.machines.clone(),
             made: self.clock(),
         };
@@ -75,9 +75,11 @@ impl Sim {
             }
         }
         self.tear();
-        let epoch = Epoch(self.store.standing.epoch.0.max(backup.standing.epoch.0) + EPOCHS_AHEAD);
+        let epoch = Epoch(
+            self.store.leader_record.epoch.0.max(backup.leader_record.epoch.0) + EPOCHS_AHEAD,
+        );
         self.store.tables = backup.tables;
-        self.store.standing = Standing { epoch, ..backup.standing };
+        self.store.leader_record = LeaderRecord { epoch, ..backup.leader_record };
         self.store.restored = Some(backup.made);
         self.cloud.machines = backup.machines;
         let attempts = &self.store.tables.attempts;
@@ -102,21 +104,21 @@ impl Sim {
 
     /// What the first leader does that finds an older store: `serve::restored`.
     pub(crate) fn take_in(&mut self, epoch: Epoch, made: Now) {
-        let mut traces = Traces::default();
+        let mut leftovers = Leftovers::default();
         for place in self.cloud.named.keys() {
-            traces.note(place.attempt.job, place.attempt.number);
+            leftovers.note(place.attempt.job, place.attempt.number);
         }
-        self.store.last_job = traces.last_job();
+        self.store.last_job = leftovers.last_job();
         self.store.restored = None;
         let mut state = self.store.tables.load();
-        let mut draft = Draft { state: &mut state, changes: Vec::new() };
-        half_known(&mut draft, &traces, &self.config, made, self.clock());
-        let changes = draft.changes;
+        let mut working = WorkingState { state: &mut state, changes: Vec::new() };
+        record_gaps(&mut working, &leftovers, &self.config, made, self.clock());
+        let changes = working.changes;
         if changes.is_empty() {
             return;
         }
         self.check_round(&changes);
-        let round = self.store.standing.round + 1;
+        let round = self.store.leader_record.round + 1;
         match self.store.commit(epoch, round, &changes) {
             Ok(()) => self.follow(&changes),
             Err(error) => self.fail(format!("what was half known is refused: {error}")),
@@ -147,7 +149,7 @@ impl Sim {
     pub(crate) fn check_resumed(&mut self, pid: Pid, newest: (Option<Loaded>, Ms)) {
         let worker = &self.cloud.workers[&pid];
         let attempt = worker.place.attempt;
-        let known = self.store.tables.jobs.get(&attempt.job).and_then(|job| job.half_known);
+        let known = self.store.tables.jobs.get(&attempt.job).and_then(|job| job.restore_gap);
         let ((Some(saved), at), Some(known)) = (newest, known) else { return };
         let Some(task) = worker.task.filter(|task| task.saves_every.is_some()) else { return };
         if saved.attempt.number <= known.attempt && known.attempt < attempt.number {

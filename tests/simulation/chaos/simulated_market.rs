@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use spotwise_market::{Catalog, Listing, Market, Row};
+use spotwise_market::{Catalog, Market, MarketSeries, Row};
 use spotwise_model::id::{InstanceType, Zone};
-use spotwise_model::{CapacityType, Commitment, OfferKey, Price, Stint};
+use spotwise_model::{CapacityType, Commitment, CoveredSpan, OfferKey, Price};
 
 use super::faults::Kind;
 use super::scenario::Scenario;
@@ -62,7 +62,7 @@ impl SimulatedMarket {
             .map(|from| (from, from + 6 * HOUR))
             .collect();
         let catalog = Catalog::built_in();
-        let mut listings = Vec::new();
+        let mut all_series = Vec::new();
         let mut spot = BTreeMap::new();
         let mut on_demand = BTreeMap::new();
         let sliced = scenario.is_sliced().then_some(SLICED);
@@ -84,7 +84,7 @@ impl SimulatedMarket {
                 series.prices(rng, span, &jumps);
                 let rows = series.rows(start);
                 spot.insert((zone.clone(), name.clone()), steps(&rows));
-                listings.push(Listing {
+                all_series.push(MarketSeries {
                     zone,
                     instance_type: name.clone(),
                     shape: machine.shape.clone(),
@@ -95,23 +95,29 @@ impl SimulatedMarket {
         }
         // By a die of their own: worlds without any stay as they were.
         let commitments = committed(&mut rng.clone(), start, days, &on_demand);
-        let market = Market::new(listings, None).expect("it has rows");
+        let market = Market::new(all_series, None).expect("it has rows");
         let market = market.with_commitments(commitments.clone());
         Self { market, spot, on_demand, reclaims, droughts, jumps, commitments }
     }
 
     /// What whole seconds of a machine cost of which these are paid: each of them,
     /// and what lies between, rounded once.
-    pub(crate) fn bill_with(&self, offer: &OfferKey, stints: &[Stint], from: i64, to: i64) -> i64 {
+    pub(crate) fn bill_with(
+        &self,
+        offer: &OfferKey,
+        coverage: &[CoveredSpan],
+        from: i64,
+        to: i64,
+    ) -> i64 {
         let (mut total, mut reached) = (0, from);
-        for stint in stints {
-            let begins = stint.from.as_second().clamp(reached, to);
-            let ends = stint.until.as_second().clamp(begins, to);
+        for covered in coverage {
+            let begins = covered.from.as_second().clamp(reached, to);
+            let ends = covered.until.as_second().clamp(begins, to);
             if begins == ends {
                 continue;
             }
             total += self.bill(offer, reached, begins);
-            let price = i128::from(stint.price.micros_per_hour());
+            let price = i128::from(covered.price.micros_per_hour());
             total += half_even(price * i128::from(ends - begins), 3_600);
             reached = ends;
         }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use spotwise_control::core::{Attempts, Change, Spells, State, SubmissionRecord};
+use spotwise_control::core::{Attempts, AvailabilityHistory, Change, State, SubmissionRecord};
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Ending, Instance, InstanceId, InstanceState, Job, JobId,
     LedgerEntry, Now,
 };
 
-use spotwise_store::{Candidate, Epoch, Standing, StoreError, Turn};
+use spotwise_store::{Candidate, Epoch, LeaderRecord, StoreError, Turn};
 
 /// All that lasts.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Tables {
     pub(crate) ledger: BTreeMap<(InstanceId, u32), LedgerEntry>,
     pub(crate) submissions: BTreeMap<String, SubmissionRecord>,
     pub(crate) last_event: u64,
-    pub(crate) spells: Spells,
+    pub(crate) availability: AvailabilityHistory,
 }
 
 /// The store, and who leads.
@@ -28,24 +28,25 @@ pub(crate) struct Tables {
 pub(crate) struct Store {
     pub(crate) tables: Tables,
     /// The very row, and the very rule, of the real store.
-    pub(crate) standing: Standing,
+    pub(crate) leader_record: LeaderRecord,
     /// Rounds that were written.
     pub(crate) rounds: u64,
     /// Rounds of an epoch that was over.
     pub(crate) refused: u64,
     /// It is an older one, of this time, and no leader has told its jobs yet.
     pub(crate) restored: Option<Now>,
-    /// The highest number of a job that left traces before.
+    /// The highest number of a job that left anything before.
     pub(crate) last_job: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
         let incumbent = Candidate { holder: String::new(), address: String::new() };
-        let standing = Standing { epoch: Epoch(0), round: 0, round_epoch: Epoch(0), incumbent };
+        let leader_record =
+            LeaderRecord { epoch: Epoch(0), round: 0, round_epoch: Epoch(0), incumbent };
         Self {
             tables: Tables::default(),
-            standing,
+            leader_record,
             rounds: 0,
             refused: 0,
             restored: None,
@@ -57,8 +58,8 @@ impl Default for Store {
 impl Store {
     /// Begins the next epoch.
     pub(crate) fn lead(&mut self) -> Epoch {
-        self.standing.epoch.0 += 1;
-        self.standing.epoch
+        self.leader_record.epoch.0 += 1;
+        self.leader_record.epoch
     }
 
     /// Writes a round.
@@ -68,7 +69,7 @@ impl Store {
         round: u64,
         changes: &[Change],
     ) -> Result<(), StoreError> {
-        match self.standing.turn(epoch, round) {
+        match self.leader_record.turn(epoch, round) {
             Ok(Turn::Repeated) => return Ok(()),
             Ok(Turn::Next) => {}
             Err(refused) => {
@@ -76,8 +77,8 @@ impl Store {
                 return Err(refused);
             }
         }
-        self.standing.round = round;
-        self.standing.round_epoch = epoch;
+        self.leader_record.round = round;
+        self.leader_record.round_epoch = epoch;
         self.rounds += 1;
         for change in changes {
             self.tables.write(change);
@@ -120,7 +121,7 @@ impl Tables {
                 assert_eq!(event.number, self.last_event + 1, "events have no gaps");
                 self.last_event = event.number;
             }
-            Change::Watched(watched) => self.spells.take(&stored(watched)),
+            Change::Availability(update) => self.availability.take(&stored(update)),
         }
     }
 
@@ -155,7 +156,10 @@ impl Tables {
             last_instance: self.instances.keys().next_back().map_or(0, |id| id.0),
             last_event: self.last_event,
             settled_total: self.ledger.values().map(|entry| entry.amount).sum(),
-            spells: Spells::stored(self.spells.rows().collect(), self.spells.watches().collect()),
+            availability: AvailabilityHistory::stored(
+                self.availability.rows().collect(),
+                self.availability.windows().collect(),
+            ),
             ..State::default()
         }
     }

@@ -10,11 +10,11 @@ use spotwise_control::Config;
 use spotwise_control::command::Submit;
 use spotwise_control::core::{Change, State};
 use spotwise_control::intake;
-use spotwise_control::phase::follow::{Asked, Effect};
 use spotwise_control::phase::plan::plan_input;
-use spotwise_control::phase::round::{self, Draft, Surroundings};
+use spotwise_control::phase::reconcile::{Effect, OutstandingCalls};
+use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
 use spotwise_control::{Command, Refusal, Reply, WorkerId};
-use spotwise_market::{Catalog, Listing, Market, Row};
+use spotwise_market::{Catalog, Market, MarketSeries, Row};
 use spotwise_model::attempt::{Exit, Told};
 use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::spec::{Format, parse};
@@ -41,7 +41,7 @@ pub(crate) struct Fixture {
     pub(crate) twice: bool,
     market: Market,
     total: PoolLimit,
-    asked: Asked,
+    outstanding: OutstandingCalls,
     epoch: Epoch,
     round: u64,
 }
@@ -56,14 +56,14 @@ fn market(start: Timestamp, machines: u32) -> Market {
         available,
         price: Some(Price::from_micros_per_hour(900_000)),
     };
-    let listing = Listing {
+    let series = MarketSeries {
         zone: Zone::new("us-east-1a"),
         instance_type: name,
         shape: machine.shape.clone(),
         on_demand: machine.on_demand,
         rows: vec![row(0, machines), row(50, 0), row(120, machines)],
     };
-    Market::new(vec![listing], None).expect("it has rows")
+    Market::new(vec![series], None).expect("it has rows")
 }
 
 impl Fixture {
@@ -93,7 +93,7 @@ impl Fixture {
             twice,
             market: market(start, machines),
             total,
-            asked: Asked::default(),
+            outstanding: OutstandingCalls::default(),
             epoch,
             round: 0,
         }
@@ -139,9 +139,9 @@ impl Fixture {
     fn hear(&mut self, command: Command) -> Result<Reply, Refusal> {
         let now = self.clock();
         let (made, reply) = intake::answer(&mut self.state, command, &self.config, now)?;
-        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
-        draft.take(made);
-        let changes = draft.changes;
+        let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
+        working.take(made);
+        let changes = working.changes;
         self.commit(&changes);
         Ok(reply)
     }
@@ -155,7 +155,7 @@ impl Fixture {
             assert_eq!(self.tables(), before, "a round at the same moment");
         }
         let now = self.clock();
-        for effect in self.asked.next(&self.state, now) {
+        for effect in self.outstanding.next(&self.state, now) {
             // Either is idempotent by its name.
             for _ in 0..=usize::from(self.twice) {
                 match effect {
@@ -164,22 +164,22 @@ impl Fixture {
                 }
             }
         }
-        assert_eq!(self.asked.next(&self.state, now), [], "asked for twice");
+        assert_eq!(self.outstanding.next(&self.state, now), [], "asked for twice");
         self.state.forget_settled();
         self.check();
     }
 
     fn one_round(&mut self, plan: Option<Plan>) {
         let now = self.clock();
-        let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
-        let around = Surroundings {
+        let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
+        let inputs = RoundInputs {
             market: &self.market,
             pool: &self.total.pool,
             total: &self.total,
             config: &self.config,
         };
-        round::run(&mut draft, plan, around, now);
-        let changes = draft.changes;
+        round::run(&mut working, plan, inputs, now);
+        let changes = working.changes;
         self.commit(&changes);
     }
 
@@ -259,7 +259,7 @@ impl Fixture {
     pub(crate) fn restart(&mut self) {
         self.state = self.store.tables.load();
         self.state.seen.since = Some(self.now);
-        self.asked = Asked::default();
+        self.outstanding = OutstandingCalls::default();
         self.epoch = self.store.lead();
     }
 

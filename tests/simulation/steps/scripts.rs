@@ -2,7 +2,7 @@
 
 use spotwise_control::{Command, Reply, WorkerId};
 use spotwise_model::attempt::{Exit, Told};
-use spotwise_model::plan::Rule;
+use spotwise_model::plan::PlacementRule;
 use spotwise_model::{JobId, Plan};
 
 use super::fixture::Fixture;
@@ -83,7 +83,7 @@ fn gone(fixture: &mut Fixture) {
 }
 
 fn moved(fixture: &mut Fixture) {
-    let moves = [(JOB, Rule::Cheapest)].into_iter().collect();
+    let moves = [(JOB, PlacementRule::Cheapest)].into_iter().collect();
     fixture.round(Some(Plan { moves, ..Plan::empty() }));
 }
 

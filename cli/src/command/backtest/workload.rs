@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use spotwise_backtest::workload::{Options, Report, run};
-use spotwise_backtest::{CrowdOptions, JobsOptions, Measures, Source, plot};
+use spotwise_backtest::{JobsOptions, Measures, SharedMarketOptions, Source, plot};
 use spotwise_model::policy::Policy;
 
 use super::progress::Progress;
@@ -133,7 +133,7 @@ impl Workload {
         let other_policies = self.policy_file.iter().map(read).collect::<Result<_, _>>()?;
         let jobs = self.jobs;
         Ok(Options {
-            market: CrowdOptions {
+            market: SharedMarketOptions {
                 source: Source { table: self.market, index: self.index },
                 types: self.types,
                 zones: self.zones,

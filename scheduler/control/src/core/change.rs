@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use spotwise_model::{Attempt, AttemptId, Instance, Job, JobId, LedgerEntry};
 
-use super::spells::Watched;
+use super::availability_history::AvailabilityUpdate;
 
 /// One thing that is different now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +28,8 @@ pub enum Change {
     /// Something a person wants to read later.
     Event(Event),
     /// What has been seen of the spot markets since the last of these.
-    Watched(Box<Watched>),
+    #[serde(rename = "watched")]
+    Availability(Box<AvailabilityUpdate>),
 }
 
 /// What an idempotency key stands for.
@@ -141,7 +142,7 @@ impl Change {
     /// Whether a plan may come out another way for it. That the market was looked
     /// at is none; what it offers now, a round says itself.
     pub const fn is_news(&self) -> bool {
-        !matches!(self, Self::Watched(_))
+        !matches!(self, Self::Availability(_))
     }
 
     /// A new line in a job's history.

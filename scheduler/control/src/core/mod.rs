@@ -2,16 +2,16 @@
 //! here is asynchronous, does I/O or reads a clock.
 
 pub mod attempts;
+pub mod availability_history;
 pub mod change;
 pub mod due;
 pub mod hours;
+pub mod leftovers;
 pub mod queue;
-pub mod spells;
 pub mod state;
-pub mod traces;
 
 pub use attempts::Attempts;
+pub use availability_history::AvailabilityHistory;
 pub use change::{Change, Event, EventKind, SubmissionRecord};
-pub use spells::Spells;
+pub use leftovers::Leftovers;
 pub use state::State;
-pub use traces::Traces;

@@ -14,10 +14,10 @@ use spotwise_model::{
 use spotwise_solver::{Forecast, PoolLimit};
 
 use super::attempts::Attempts;
+use super::availability_history::AvailabilityHistory;
 use super::change::{Change, SubmissionRecord};
 use super::hours::ClassHours;
 use super::queue::Queue;
-use super::spells::Spells;
 
 /// Live jobs and everything of theirs that is not settled. What is over leaves
 /// memory and is read from the store where it is asked for.
@@ -40,7 +40,7 @@ pub struct State {
     /// What every settled charge comes to.
     pub settled_total: Money,
     /// What has been seen of the spot markets: here before the store has it.
-    pub spells: Spells,
+    pub availability: AvailabilityHistory,
     /// What only memory holds: gone with a restart, and rebuilt from the world.
     pub seen: Seen,
 }
@@ -68,7 +68,7 @@ pub struct Seen {
     /// What is expected of the spot markets, by pool, machine type and size of gang.
     pub forecasts: Vec<Forecast>,
     /// Whose forecasts somebody has asked for who has no job yet.
-    pub asked: Vec<Asked>,
+    pub forecast_requests: Vec<ForecastRequest>,
     /// Whether somebody beside the rounds fits them.
     pub fits_beside: bool,
     /// What the last plan left for the rounds before the next one.
@@ -102,7 +102,7 @@ pub struct Counts {
 /// Somebody wants to know what a job would cost: forecasts are kept for it as for a
 /// job that waits.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ForecastRequest {
     /// What it asks for.
     pub spec: Arc<JobSpec>,
     /// Until when (wall time).
@@ -164,7 +164,7 @@ impl State {
                 self.last_event += 1;
                 event.number = self.last_event;
             }
-            Change::Watched(watched) => self.spells.take(watched),
+            Change::Availability(update) => self.availability.take(update),
         }
     }
 

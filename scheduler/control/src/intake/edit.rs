@@ -12,7 +12,7 @@ use spotwise_model::spec::{Deadline, Edit, EditRetries, JobSpec, check_deadline_
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, Job, JobId, JobState, Money, Now};
 
-use super::{Answer, invalid, remembered, replayed};
+use super::{CommandResult, invalid, remembered, replayed};
 use crate::command::EditJob;
 use crate::config::Config;
 use crate::core::{Change, EventKind, State};
@@ -24,7 +24,7 @@ use crate::{Refusal, Reply};
 const FRESH: Duration = Duration::from_secs(2);
 
 /// Changes what is named, all of it or nothing.
-pub(super) fn edit(state: &State, request: &EditJob, config: &Config, now: Now) -> Answer {
+pub(super) fn edit(state: &State, request: &EditJob, config: &Config, now: Now) -> CommandResult {
     let job = request.job;
     if let Some(answer) = replayed(state, &request.key, &request.hash, &request.known) {
         let reply = Reply::Edited { job: None, words: Vec::new(), replayed: true };
@@ -119,7 +119,7 @@ fn set_retries(spec: &mut JobSpec, retries: EditRetries, words: &mut Vec<String>
 }
 
 /// Another budget. What is set aside for a live attempt follows it, so that spent and
-/// set aside stay within: its fuse is told anew in this very round.
+/// set aside stay within: its cutoff is told anew in this very round.
 fn set_budget(
     state: &State,
     request: &EditJob,
@@ -152,9 +152,9 @@ fn set_budget(
     // A stop for the old budget may be under way, ordered or by a worker that has not
     // heard of the new one: it does not hold the job.
     job.budget_raised = old.is_some_and(|old| old < budget);
-    let burnt = live.fuse.is_some_and(|fuse| fuse.burns <= now.wall);
-    let fuse = live.fuse.filter(|_| burnt || live.stop.is_some());
-    Ok(Some(Attempt { hold: budget - job.spent - others, fuse, ..live.clone() }.into()))
+    let passed = live.cutoff.is_some_and(|cutoff| cutoff.stop_at <= now.wall);
+    let cutoff = live.cutoff.filter(|_| passed || live.stop.is_some());
+    Ok(Some(Attempt { hold: budget - job.spent - others, cutoff, ..live.clone() }.into()))
 }
 
 /// Deadlines that nobody asked for, of all that the job waits for and of all that

@@ -17,25 +17,31 @@ use spotwise_model::time::after;
 use spotwise_model::{Job, JobId, JobSpec, Now};
 
 use crate::config::Config;
-use crate::core::state::Asked;
+use crate::core::state::ForecastRequest;
 use crate::core::{Change, EventKind, State, SubmissionRecord};
-use crate::phase::ending;
+use crate::phase::attempt_end;
 use crate::{Command, Refusal, Reply};
 
 /// Changes to make and the answer to give.
-pub type Answer = Result<(Vec<Change>, Reply), Refusal>;
+pub type CommandResult = Result<(Vec<Change>, Reply), Refusal>;
 
-/// Takes new jobs in, each with its first event, which `welcome` words.
+/// Takes new jobs in, each with its first event, which `submitted_message` words.
 fn accepted(
     jobs: Vec<Job>,
-    welcome: fn(&Job) -> String,
+    submitted_message: fn(&Job) -> String,
     asked: (&Option<String>, &str),
     now: Now,
 ) -> (Vec<Change>, Reply) {
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
     let mut changes: Vec<Change> = Vec::with_capacity(jobs.len() * 2 + 1);
     for job in &jobs {
-        changes.push(Change::event(job.id, None, now.market, EventKind::Submitted, welcome(job)));
+        changes.push(Change::event(
+            job.id,
+            None,
+            now.market,
+            EventKind::Submitted,
+            submitted_message(job),
+        ));
         changes.push(job.clone().into());
     }
     changes.extend(remembered(asked, ids.clone(), now));
@@ -49,10 +55,10 @@ fn remembered((key, hash): (&Option<String>, &str), jobs: Vec<JobId>, now: Now) 
 }
 
 /// Answers one command.
-pub fn answer(state: &mut State, command: Command, config: &Config, now: Now) -> Answer {
+pub fn answer(state: &mut State, command: Command, config: &Config, now: Now) -> CommandResult {
     match command {
         Command::Submit(request) => submit::submit(state, &request, config, now),
-        Command::Expect(specs) => Ok(expect(state, specs, now)),
+        Command::RequestForecasts(specs) => Ok(request_forecasts(state, specs, now)),
         Command::Resubmit(request) => resubmit::resubmit(state, &request, config, now),
         Command::Edit(request) => edit::edit(state, &request, config, now),
         Command::Cancel { job, group } => cancel(state, job, group, now),
@@ -103,25 +109,29 @@ pub fn answer(state: &mut State, command: Command, config: &Config, now: Now) ->
 
 /// Forecasts that somebody asked for are kept for so long (wall time): a quote is
 /// often followed by another, or by the job.
-const KEPT: Duration = Duration::from_secs(300);
+const FORECAST_TTL: Duration = Duration::from_secs(300);
 /// So many kinds of job that were asked about last are remembered.
-const MOST_ASKED: usize = 16;
+const MOST_REQUESTS: usize = 16;
 
 /// Takes note of what is asked about. Not stored.
-fn expect(state: &mut State, specs: Vec<Arc<JobSpec>>, now: Now) -> (Vec<Change>, Reply) {
-    let asked = &mut state.seen.asked;
+fn request_forecasts(
+    state: &mut State,
+    specs: Vec<Arc<JobSpec>>,
+    now: Now,
+) -> (Vec<Change>, Reply) {
+    let asked = &mut state.seen.forecast_requests;
     for spec in specs {
         asked.retain(|known| known.spec.resources != spec.resources);
-        asked.push(Asked { spec, until: after(now.wall, KEPT) });
+        asked.push(ForecastRequest { spec, until: after(now.wall, FORECAST_TTL) });
     }
-    let surplus = asked.len().saturating_sub(MOST_ASKED);
+    let surplus = asked.len().saturating_sub(MOST_REQUESTS);
     asked.drain(..surplus);
     (Vec::new(), Reply::Noted)
 }
 
 /// A cancel is a durable wish: a job without a live attempt ends at once, one
 /// with a live attempt is stopped and ends with it.
-fn cancel(state: &State, job: JobId, group: bool, now: Now) -> Answer {
+fn cancel(state: &State, job: JobId, group: bool, now: Now) -> CommandResult {
     let found = state.jobs.get(&job).ok_or_else(|| Refusal::NotFound(format!("live job {job}")))?;
     let members: Vec<JobId> = if group {
         let members = state.jobs.values().filter(|member| member.group == found.group);
@@ -132,7 +142,7 @@ fn cancel(state: &State, job: JobId, group: bool, now: Now) -> Answer {
     cancel_all(state, members, now)
 }
 
-fn cancel_all(state: &State, members: Vec<JobId>, now: Now) -> Answer {
+fn cancel_all(state: &State, members: Vec<JobId>, now: Now) -> CommandResult {
     let mut changes = Vec::new();
     let mut cancelled = Vec::new();
     for id in members {
@@ -156,7 +166,7 @@ fn cancel_one(state: &State, id: JobId, now: Now) -> Option<Vec<Change>> {
         return Some(vec![job.into(), event]);
     };
     let order = StopOrder { reason: StopReason::Cancelled, at: now, reclaim_wall: None };
-    let mut changes = ending::order_stop(attempt, order, "its owner cancelled it");
+    let mut changes = attempt_end::order_stop(attempt, order, "its owner cancelled it");
     changes.push(job.into());
     Some(changes)
 }

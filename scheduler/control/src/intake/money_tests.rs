@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use spotwise_model::attempt::{Fuse, Outcome};
+use spotwise_model::attempt::{BudgetCutoff, Outcome};
 use spotwise_model::policy::Policy;
 use spotwise_model::{AttemptId, CapacityType, JobState, Money};
 
@@ -24,7 +24,7 @@ fn running(nodes: usize, order: Option<StopReason>) -> (State, AttemptId) {
     let used: Vec<_> = both.iter().take(nodes).collect();
     let runs = AttemptState::Running { launched: now(0), since: now(0) };
     let mut live = attempt(1, &used, 8, runs);
-    live.fuse = Some(Fuse { burns: now(2).wall, over: now(2) });
+    live.cutoff = Some(BudgetCutoff { stop_at: now(2).wall, gone_by: now(2) });
     live.stop = order.map(|reason| StopOrder { reason, at: now(1), reclaim_wall: None });
     let mut owner = job(1, "training");
     Arc::make_mut(&mut owner.spec).budget = Some(Money::from_micros(1_000_000));
@@ -120,7 +120,7 @@ fn a_worker_hears_how_long_its_money_lasts_with_its_assignment_and_every_answer(
     assert_eq!(lasts(&mut state, now(1)), Some(hour));
     assert_eq!(lasts(&mut state, now(3)), Some(Duration::ZERO));
     let mut bare = state.attempts[&attempt].clone();
-    bare.fuse = None;
+    bare.cutoff = None;
     state.apply(&mut bare.into());
     assert_eq!(lasts(&mut state, now(3)), None);
 }

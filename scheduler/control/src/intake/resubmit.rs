@@ -12,8 +12,8 @@ use spotwise_model::time::after;
 use spotwise_model::{Condition, Job, JobId, Measured, Now};
 
 use super::submit::pull_forward;
-use super::{Answer, accepted, invalid, replayed};
-use crate::command::{Again, Resubmit};
+use super::{CommandResult, accepted, invalid, replayed};
+use crate::command::{Resubmit, ResubmittedJob};
 use crate::config::Config;
 use crate::core::State;
 use crate::{Refusal, Reply};
@@ -22,7 +22,12 @@ use crate::{Refusal, Reply};
 const COMES_ALONG: &str = "resubmit that one with --failed, and this comes along";
 
 /// Accepts all of them, or none.
-pub(super) fn resubmit(state: &mut State, request: &Resubmit, config: &Config, now: Now) -> Answer {
+pub(super) fn resubmit(
+    state: &mut State,
+    request: &Resubmit,
+    config: &Config,
+    now: Now,
+) -> CommandResult {
     if let Some(answer) = replayed(state, &request.key, &request.hash, &request.known) {
         let made = Vec::new();
         return answer.map(|jobs| (Vec::new(), Reply::Submitted { jobs, made, replayed: true }));
@@ -33,7 +38,7 @@ pub(super) fn resubmit(state: &mut State, request: &Resubmit, config: &Config, n
     state.ended_parents.extend(request.ended_parents.iter().copied());
     check_once(state, request)?;
     let jobs = Return::new(state, request, now).run(config)?;
-    Ok(accepted(jobs, welcome, (&request.key, &request.hash), now))
+    Ok(accepted(jobs, submitted_message, (&request.key, &request.hash), now))
 }
 
 /// What was looked up may be older than another resubmission of the same jobs.
@@ -41,7 +46,7 @@ fn check_once(state: &State, request: &Resubmit) -> Result<(), Refusal> {
     let live = state.jobs.values().filter(|job| !job.state.is_terminal());
     let coming: BTreeMap<JobId, JobId> =
         live.filter_map(|job| Some((job.resubmission.as_ref()?.of, job.id))).collect();
-    for Again { old, .. } in &request.jobs {
+    for ResubmittedJob { old, .. } in &request.jobs {
         if let Some(twin) = coming.get(&old.id) {
             let message = format!("{} is on its way again already, as {twin}", old.id);
             return Err(invalid("resubmitted_already", "job", message));
@@ -54,7 +59,7 @@ fn check_once(state: &State, request: &Resubmit) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn welcome(job: &Job) -> String {
+fn submitted_message(job: &Job) -> String {
     let of = job.resubmission.as_ref().map_or(job.id, |it| it.of);
     let from = match (&job.checkpoint, job.progress.step) {
         (Some(_), Some(step)) => format!("goes on from step {step}"),
@@ -83,7 +88,9 @@ struct Return<'a> {
 impl<'a> Return<'a> {
     fn new(state: &'a State, request: &'a Resubmit, now: Now) -> Self {
         let (mut new, mut arrays) = (BTreeMap::new(), BTreeMap::new());
-        for (Again { old, replaces, .. }, number) in request.jobs.iter().zip(state.last_job + 1..) {
+        for (ResubmittedJob { old, replaces, .. }, number) in
+            request.jobs.iter().zip(state.last_job + 1..)
+        {
             new.insert(old.id, JobId(number));
             new.extend(replaces.iter().map(|earlier| (*earlier, JobId(number))));
             if let Some(place) = old.array {
@@ -105,8 +112,12 @@ impl<'a> Return<'a> {
         Ok(jobs)
     }
 
-    fn one(&self, again: &Again, before: &BTreeMap<JobId, Timestamp>) -> Result<Job, Refusal> {
-        let Again { old, spec, .. } = again;
+    fn one(
+        &self,
+        again: &ResubmittedJob,
+        before: &BTreeMap<JobId, Timestamp>,
+    ) -> Result<Job, Refusal> {
+        let ResubmittedJob { old, spec, .. } = again;
         let id = self.new.get(&old.id).copied().unwrap_or(old.id);
         let group = JobId(self.state.last_job + 1);
         let (after, done_by) = self.parents(old, before)?;

@@ -30,8 +30,8 @@ fn failed(id: u64) -> Job {
     job
 }
 
-fn again(old: Job, goes_on: bool) -> Again {
-    Again { spec: (*old.spec).clone(), goes_on, replaces: Vec::new(), old }
+fn again(old: Job, goes_on: bool) -> ResubmittedJob {
+    ResubmittedJob { spec: (*old.spec).clone(), goes_on, replaces: Vec::new(), old }
 }
 
 fn made(state: &State, request: &Resubmit) -> Result<Vec<Job>, Refusal> {

@@ -15,14 +15,19 @@ use spotwise_model::time::after;
 use spotwise_model::{Job, JobId, Now};
 use spotwise_solver::graph;
 
-use super::{Answer, accepted, invalid, replayed};
+use super::{CommandResult, accepted, invalid, replayed};
 use crate::command::Submit;
 use crate::config::Config;
 use crate::core::State;
 use crate::view::deadline::effective_deadlines;
 use crate::{Refusal, Reply};
 
-pub(super) fn submit(state: &mut State, request: &Submit, config: &Config, now: Now) -> Answer {
+pub(super) fn submit(
+    state: &mut State,
+    request: &Submit,
+    config: &Config,
+    now: Now,
+) -> CommandResult {
     if let Some(answer) = replayed(state, &request.key, &request.document_hash, &request.known) {
         let made = Vec::new();
         return answer.map(|jobs| (Vec::new(), Reply::Submitted { jobs, made, replayed: true }));
@@ -46,7 +51,7 @@ pub(super) fn submit(state: &mut State, request: &Submit, config: &Config, now: 
     // the live children keep them known.
     state.ended_parents.extend(request.ended_parents.iter().copied());
     let jobs = Expansion::new(state, request, now).run(config.policy.changeover)?;
-    Ok(accepted(jobs, welcome, (&request.key, &request.document_hash), now))
+    Ok(accepted(jobs, submitted_message, (&request.key, &request.document_hash), now))
 }
 
 /// The jobs that a submission would become, parents before children. `state` has the
@@ -81,7 +86,7 @@ fn names_after(spec: &JobSpec) -> Vec<String> {
     spec.after.iter().filter_map(Dependency::name).map(str::to_owned).collect()
 }
 
-fn welcome(job: &Job) -> String {
+fn submitted_message(job: &Job) -> String {
     let source = match job.deadline_source {
         DeadlineSource::Given => "as asked",
         DeadlineSource::Derived => "three times the expected duration",

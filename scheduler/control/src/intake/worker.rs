@@ -10,11 +10,11 @@ use spotwise_model::memory::MemoryUse;
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptState, Job, Now};
 
-use super::Answer;
+use super::CommandResult;
 use crate::command::{Loaded, progress_of_step};
 use crate::config::Config;
 use crate::core::{Change, EventKind, State};
-use crate::phase::ending::{self, EXIT_REQUEUE};
+use crate::phase::attempt_end::{self, EXIT_REQUEUE};
 use crate::reply::{Assigned, Orders};
 use crate::{Refusal, Reply, WorkerId};
 
@@ -34,7 +34,7 @@ pub(super) fn register(
     handle: String,
     address: String,
     now: Now,
-) -> Answer {
+) -> CommandResult {
     let (job, attempt) = live(state, worker)?;
     let mut attempt = attempt.clone();
     let node = node_mut(&mut attempt, worker)?;
@@ -47,7 +47,7 @@ pub(super) fn register(
         Box::new(Assigned {
             job: job.clone(),
             restore: attempt.restore,
-            newest_saved: job.half_known.is_none_or(|known| known.attempt < attempt.id.number)
+            newest_saved: job.restore_gap.is_none_or(|gap| gap.attempt < attempt.id.number)
                 && job.may_have_saved_more(),
             addresses: attempt
                 .nodes
@@ -69,13 +69,13 @@ pub(super) fn heartbeat(
     step: Option<(u64, u64)>,
     config: &Config,
     now: Now,
-) -> Answer {
+) -> CommandResult {
     let (job, attempt) = live(state, worker)?;
     let orders = orders(job, attempt, config, now);
     let progress = progress_of_step(step).map(|p| with_total(p, job));
-    let heard = job.known_until(attempt.id).map(|_| {
+    let heard = job.uncertain_since(attempt.id).map(|_| {
         let mut job = job.clone();
-        job.hear(worker.attempt);
+        job.mark_observed(worker.attempt);
         job.into()
     });
     state.seen.heartbeats.insert((worker.attempt, worker.rank), now.wall);
@@ -106,7 +106,7 @@ fn with_total(progress: Progress, job: &Job) -> Progress {
 /// From this round on. The worker counts it from its call: earlier, but for the
 /// moment that a round takes to gather its messages.
 fn money_lasts(attempt: &Attempt, now: Now) -> Option<Duration> {
-    attempt.fuse.map(|fuse| between(now.wall, fuse.burns))
+    attempt.cutoff.map(|cutoff| between(now.wall, cutoff.stop_at))
 }
 
 /// What an attempt shall do: its stop order, if there is one, and its money.
@@ -132,10 +132,10 @@ pub(super) fn started(
     restored: Option<Loaded>,
     rejected_checkpoints: u32,
     now: Now,
-) -> Answer {
+) -> CommandResult {
     let (job, attempt) = live(state, worker)?;
     let (mut attempt, mut job) = (attempt.clone(), job.clone());
-    job.hear(worker.attempt);
+    job.mark_observed(worker.attempt);
     let node = node_mut(&mut attempt, worker)?;
     if node.started.is_some() {
         return Ok((Vec::new(), Reply::Noted));
@@ -194,13 +194,13 @@ pub(super) fn checkpointed(
     bytes: u64,
     step: Option<(u64, u64)>,
     now: Now,
-) -> Answer {
+) -> CommandResult {
     let (job, attempt) = live(state, worker)?;
     if attempt.checkpoint.is_some_and(|known| known.sequence >= sequence) {
         return Ok((Vec::new(), Reply::Noted));
     }
     let (mut attempt, mut job) = (attempt.clone(), job.clone());
-    job.hear(worker.attempt);
+    job.mark_observed(worker.attempt);
     let progress = progress_of_step(step).map_or(attempt.progress, |p| with_total(p, &job));
     let checkpoint =
         CheckpointRef { attempt: attempt.id, sequence, progress, bytes, at: now.market };
@@ -221,7 +221,7 @@ pub(super) fn noted(
     number: u32,
     message: String,
     now: Now,
-) -> Answer {
+) -> CommandResult {
     let (job, attempt) = live(state, worker)?;
     let (job, attempt) = (job.id, attempt.id);
     let heard = state.seen.notes.entry((worker.attempt, worker.rank)).or_default();
@@ -243,10 +243,10 @@ pub(super) fn exited(
     (exit, told): (Exit, Told),
     step: Option<(u64, u64)>,
     now: Now,
-) -> Answer {
+) -> CommandResult {
     let (job, attempt) = live(state, worker)?;
     let (mut attempt, mut job) = (attempt.clone(), job.clone());
-    job.hear(worker.attempt);
+    job.mark_observed(worker.attempt);
     if let Some(progress) = progress_of_step(step).map(|p| with_total(p, &job)) {
         note_progress(state, &mut job, &mut attempt, progress, now);
     }
@@ -264,7 +264,7 @@ pub(super) fn out_of_money(
     (exit, told): (Exit, Told),
     step: Option<(u64, u64)>,
     now: Now,
-) -> Answer {
+) -> CommandResult {
     // Where its command had ended by itself, its outputs were not all kept: it is not
     // at the end of its work, whatever its command answered.
     let cut = exit == Exit::Code(0) && told != Told::Stop;
@@ -277,7 +277,7 @@ pub(super) fn out_of_money(
     });
     if let Some(attempt) = heard {
         let words = "its worker was not told that its budget still pays for it";
-        changes.extend(ending::order_stop(&attempt, order, words));
+        changes.extend(attempt_end::order_stop(&attempt, order, words));
     }
     Ok((changes, reply))
 }
@@ -307,19 +307,24 @@ fn note_progress(
 }
 
 /// The attempt cannot go on: it never ran, or not on every node.
-pub(super) fn give_up(state: &State, worker: WorkerId, now: Now, outcome: Outcome) -> Answer {
+pub(super) fn give_up(
+    state: &State,
+    worker: WorkerId,
+    now: Now,
+    outcome: Outcome,
+) -> CommandResult {
     let (_, attempt) = live(state, worker)?;
-    Ok((ending::end(state, attempt, outcome, now), Reply::Noted))
+    Ok((attempt_end::end(state, attempt, outcome, now), Reply::Noted))
 }
 
 /// The pool cannot launch it now: no failure of the job.
-pub(super) fn put_off(state: &State, worker: WorkerId, error: String, now: Now) -> Answer {
+pub(super) fn put_off(state: &State, worker: WorkerId, error: String, now: Now) -> CommandResult {
     let (_, attempt) = live(state, worker)?;
-    Ok((ending::put_off(state, attempt, error, now), Reply::Noted))
+    Ok((attempt_end::put_off(state, attempt, error, now), Reply::Noted))
 }
 
 /// A dead worker is a lost attempt, unless it had told us how the command ended.
-pub(super) fn gone(state: &State, worker: WorkerId, now: Now) -> Answer {
+pub(super) fn gone(state: &State, worker: WorkerId, now: Now) -> CommandResult {
     let (_, attempt) = live(state, worker)?;
     let node = attempt.nodes.get(worker.rank as usize).ok_or_else(|| fenced(worker))?;
     if node.exited.is_some() {
@@ -328,13 +333,13 @@ pub(super) fn gone(state: &State, worker: WorkerId, now: Now) -> Answer {
     let running = attempt.nodes.iter().filter(|node| node.exited.is_none()).count();
     if running > 1 {
         let words = "a member of its gang is gone";
-        let changes = ending::lose_members(attempt, &[worker.rank], words, now);
+        let changes = attempt_end::lose_members(attempt, &[worker.rank], words, now);
         return Ok((changes, Reply::Noted));
     }
-    Ok((ending::end(state, attempt, Outcome::Lost, now), Reply::Noted))
+    Ok((attempt_end::end(state, attempt, Outcome::Lost, now), Reply::Noted))
 }
 
-pub(super) fn launch_unknown(state: &State, worker: WorkerId) -> Answer {
+pub(super) fn launch_unknown(state: &State, worker: WorkerId) -> CommandResult {
     let (_, attempt) = live(state, worker)?;
     let mut attempt = attempt.clone();
     if let AttemptState::Launching { certainty: Certainty::Known, .. } = attempt.state {

@@ -1,5 +1,5 @@
 use spotwise_model::attempt::Outcome;
-use spotwise_model::job::HalfKnown;
+use spotwise_model::job::RestoreGap;
 use spotwise_model::policy::Policy;
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::{AttemptId, CapacityType, JobState};
@@ -8,7 +8,7 @@ use super::*;
 use crate::Command;
 use crate::fixture::{at, attempt, job, machine, now, state_of};
 use crate::intake::answer;
-use crate::phase::ending::EXIT_REQUEUE;
+use crate::phase::attempt_end::EXIT_REQUEUE;
 use crate::phase::observe::observe;
 
 fn config() -> Config {
@@ -152,7 +152,7 @@ fn an_attempt_that_is_over_is_heard_no_more() {
 
 /// A job that has saved one checkpoint in its first attempt; its third, launched at
 /// hour 1, is to go on from that.
-fn resumed(known: Option<HalfKnown>) -> (State, WorkerId, CheckpointRef) {
+fn resumed(known: Option<RestoreGap>) -> (State, WorkerId, CheckpointRef) {
     let (mut state, first) = running(1);
     let text = "name: x\ncommand: [x]\nwork: {steps: 100}\ncheckpoint: {interval: 10m}\n";
     let spec = parse(text.as_bytes(), Format::Yaml).unwrap().jobs.remove(0);
@@ -165,7 +165,7 @@ fn resumed(known: Option<HalfKnown>) -> (State, WorkerId, CheckpointRef) {
     let mut owner = state.jobs[&id.job].clone();
     owner.spec = spec.into();
     owner.checkpoint = Some(saved);
-    owner.half_known = known;
+    owner.restore_gap = known;
     owner.state = JobState::Active { since: at(1), attempt: id };
     for mut change in [owner.into(), live.into()] {
         state.apply(&mut change);
@@ -184,7 +184,7 @@ fn looks(state: &mut State, worker: WorkerId) -> bool {
 
 #[test]
 fn the_newest_checkpoint_is_looked_for_where_it_may_not_be_known() {
-    let known = |attempt| Some(HalfKnown { attempt, over: at(0), known_until: None });
+    let known = |attempt| Some(RestoreGap { attempt, over: at(0), uncertain_since: None });
     for (known, newest) in [(None, false), (known(2), true), (known(1), true), (known(3), false)] {
         let (mut state, worker, _) = resumed(known);
         assert_eq!(looks(&mut state, worker), newest, "{known:?}");
@@ -228,15 +228,15 @@ fn a_worker_of_before_a_restore_that_speaks_is_known_again() {
     };
     for word in 0..3 {
         let (mut state, id) = running(1);
-        let known = HalfKnown { attempt: 1, over: at(0), known_until: Some(now(1)) };
-        state.jobs.get_mut(&id.job).unwrap().half_known = Some(known);
+        let known = RestoreGap { attempt: 1, over: at(0), uncertain_since: Some(now(1)) };
+        state.jobs.get_mut(&id.job).unwrap().restore_gap = Some(known);
         let unheard = state.clone();
-        assert_eq!(state.jobs[&id.job].known_until(id), Some(now(1)));
+        assert_eq!(state.jobs[&id.job].uncertain_since(id), Some(now(1)));
         let said = words(WorkerId { attempt: id, rank: 0 }).into_iter().nth(word).unwrap();
         take(&mut state, said, now(5));
-        assert_eq!(state.jobs[&id.job].known_until(id), None);
+        assert_eq!(state.jobs[&id.job].uncertain_since(id), None);
         let end = |state: &State| {
-            let changes = ending::end(state, &state.attempts[&id], Outcome::Lost, now(6));
+            let changes = attempt_end::end(state, &state.attempts[&id], Outcome::Lost, now(6));
             changes.into_iter().find_map(|change| match change {
                 Change::Attempt(attempt) => attempt.state.ended(),
                 _ => None,

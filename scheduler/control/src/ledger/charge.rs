@@ -10,8 +10,8 @@ use spotwise_model::instance::EndedBy;
 use spotwise_model::ledger::LineKind;
 use spotwise_model::policy::Policy;
 use spotwise_model::{
-    AttemptId, CapacityType, Instance, InstanceState, LedgerEntry, Money, NodeShape, Price, Share,
-    Stint,
+    AttemptId, CapacityType, CoveredSpan, Instance, InstanceState, LedgerEntry, Money, NodeShape,
+    Price, Share,
 };
 
 use super::split::{METHOD, distribute, machine_weight, share_weight};
@@ -69,19 +69,19 @@ pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
     let life = Span { from: since.as_second(), to: at.as_second().max(since.as_second()) };
     let minimum = i64::try_from(bill.policy.minimum_billed.as_secs()).unwrap_or(i64::MAX);
     // What a commitment pays is paid by the second, used or not.
-    let minimum = if bill.instance.stints.iter().any(Stint::pays) { 0 } else { minimum };
+    let minimum = if bill.instance.coverage.iter().any(CoveredSpan::pays) { 0 } else { minimum };
     let billed = Span { from: life.from, to: life.to.max(life.from.saturating_add(minimum)) };
 
     let machine = Machine::new(&bill.instance.shape, phases(&bill.uses, life));
     let mut entries = Vec::new();
-    for Priced { span, price, stint } in priced(bill, billed) {
+    for Priced { span, price, covered } in priced(bill, billed) {
         let lines = machine.lines(span);
         let weights: Vec<u128> = lines.iter().map(|line| line.weight).collect();
         let amounts = distribute(price.charge(span.seconds()), &weights);
         let on_demand = distribute(bill.on_demand.charge(span.seconds()), &weights);
         for ((line, amount), on_demand_amount) in lines.iter().zip(amounts).zip(on_demand) {
             let paid = (price, amount, on_demand_amount);
-            entries.push(entry(bill.instance, line, paid, stint));
+            entries.push(entry(bill.instance, line, paid, covered));
         }
     }
     if is_waived(bill, life, by) {
@@ -282,10 +282,10 @@ fn price_spans(bill: &InstanceBill<'_>, billed: Span) -> Vec<(Span, Price)> {
 struct Priced<'a> {
     span: Span,
     price: Price,
-    stint: Option<&'a Stint>,
+    covered: Option<&'a CoveredSpan>,
 }
 
-/// The stretches of a bill: those of the market, with the stints of commitments
+/// The stretches of a bill: those of the market, with the covered spans of commitments
 /// in their place.
 fn priced<'a>(bill: &InstanceBill<'a>, billed: Span) -> Vec<Priced<'a>> {
     let mut all = Vec::new();
@@ -295,15 +295,15 @@ fn priced<'a>(bill: &InstanceBill<'a>, billed: Span) -> Vec<Priced<'a>> {
     let bought = |from: i64, to: i64| {
         let within = Span { from, to: to.max(from) };
         let cut = market.iter().map(|(span, price)| (span.and(within), *price));
-        let cut = cut.map(|(span, price)| Priced { span, price, stint: None });
+        let cut = cut.map(|(span, price)| Priced { span, price, covered: None });
         cut.collect::<Vec<_>>()
     };
-    for stint in instance.stints.iter().filter(|stint| stint.pays()) {
-        let paid = Span { from: stint.from.as_second(), to: stint.until.as_second() };
+    for covered in instance.coverage.iter().filter(|covered| covered.pays()) {
+        let paid = Span { from: covered.from.as_second(), to: covered.until.as_second() };
         let paid = paid.and(Span { from: reached, to: billed.to });
         all.extend(bought(reached, paid.from.min(billed.to)));
         reached = reached.max(paid.to).min(billed.to.max(reached));
-        all.push(Priced { span: paid, price: stint.price, stint: Some(stint) });
+        all.push(Priced { span: paid, price: covered.price, covered: Some(covered) });
     }
     all.extend(bought(reached, billed.to));
     all.retain(|priced| priced.span.seconds() > 0);
@@ -321,13 +321,13 @@ fn entry(
     instance: &Instance,
     line: &Line<'_>,
     (price, amount, on_demand_amount): (Price, Money, Money),
-    stint: Option<&Stint>,
+    covered: Option<&CoveredSpan>,
 ) -> LedgerEntry {
     let mut offer = instance.offer.clone();
     let mut dimensions = line.used.map(|used| used.dimensions.clone()).unwrap_or_default();
-    if let Some(stint) = stint {
+    if let Some(covered) = covered {
         offer.capacity_type = CapacityType::Reserved;
-        dimensions.insert(commitment::DIMENSION.to_owned(), stint.commitment.clone());
+        dimensions.insert(commitment::DIMENSION.to_owned(), covered.commitment.clone());
     } else if offer.capacity_type == CapacityType::Reserved {
         offer.capacity_type = CapacityType::OnDemand;
     }

@@ -43,7 +43,7 @@ fn worlds() -> impl Strategy<Value = (Instance, Vec<Segment>, Vec<Use>, Policy)>
         proptest::collection::vec((length(), 0i64..9), 0..7),
         proptest::collection::vec(single, 0..6),
     )
-        .prop_map(|(((since, lived, spot, provider), stints), gaps, uses)| {
+        .prop_map(|(((since, lived, spot, provider), coverage), gaps, uses)| {
             let capacity = if spot { CapacityType::Spot } else { CapacityType::OnDemand };
             let by = if provider { EndedBy::Provider } else { EndedBy::Us };
             let mut segments = Vec::new();
@@ -67,20 +67,20 @@ fn worlds() -> impl Strategy<Value = (Instance, Vec<Segment>, Vec<Use>, Policy)>
             let policy = Policy { minimum_billed, ..Policy::default() };
             let mut machine = instance(capacity, since, since + lived, by);
             let mut from = since;
-            for (gap, length, micros) in stints.into_iter().filter(|_| !spot) {
-                machine.stints.push(stint("a", micros, from + gap, from + gap + length));
+            for (gap, length, micros) in coverage.into_iter().filter(|_| !spot) {
+                machine.coverage.push(covered("a", micros, from + gap, from + gap + length));
                 from += gap + length;
             }
             (machine, segments, uses, policy)
         })
 }
 
-/// The stint that pays and the price in force, told second by second from the
+/// The covered span that pays and the price in force, told second by second from the
 /// segments themselves.
 fn price_at(segments: &[Segment], machine: &Instance, second: i64) -> (Option<usize>, Price) {
-    let paid = |stint: &Stint| stint.from <= at(second) && at(second) < stint.until;
-    if let Some(stint) = machine.stints.iter().position(paid) {
-        return (Some(stint), machine.stints[stint].price);
+    let paid = |covered: &CoveredSpan| covered.from <= at(second) && at(second) < covered.until;
+    if let Some(covered) = machine.coverage.iter().position(paid) {
+        return (Some(covered), machine.coverage[covered].price);
     }
     let bought = segments
         .iter()
@@ -109,7 +109,7 @@ proptest! {
 
         // The oracle: a meter that goes second by second, and rounds when the
         // price changes, or who pays.
-        let unpaid = machine.stints.iter().all(|stint| stint.from >= stint.until);
+        let unpaid = machine.coverage.iter().all(|covered| covered.from >= covered.until);
         let minimum = if unpaid { 60 } else { 0 };
         let (from, to) = (since.as_second(), ended.as_second().max(since.as_second() + minimum));
         let (mut expected, mut counterfactual) = (Money::ZERO, Money::ZERO);

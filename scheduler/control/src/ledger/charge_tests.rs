@@ -37,7 +37,7 @@ pub(super) fn instance(capacity_type: CapacityType, from: i64, to: i64, by: Ende
         launch_price: price(1_000_000),
         on_demand: price(ON_DEMAND),
         state: InstanceState::Live { since: at(from) },
-        stints: Vec::new(),
+        coverage: Vec::new(),
     };
     live.end(at(to), by).unwrap()
 }
@@ -190,15 +190,21 @@ fn billing_table() {
     }
 }
 
-pub(super) fn stint(name: &str, micros: i64, from: i64, until: i64) -> Stint {
-    Stint { commitment: name.to_owned(), price: price(micros), from: at(from), until: at(until) }
+pub(super) fn covered(name: &str, micros: i64, from: i64, until: i64) -> CoveredSpan {
+    CoveredSpan {
+        commitment: name.to_owned(),
+        price: price(micros),
+        from: at(from),
+        until: at(until),
+    }
 }
 
 #[test]
 fn committed_hours_cost_their_effective_price_and_the_rest_is_on_demand() {
     let mut machine = instance(CapacityType::OnDemand, 0, 7_200, EndedBy::Us);
     machine.launch_price = price(1_000_000);
-    machine.stints = vec![stint("a", 1_000_000, 0, 1_800), stint("b", 2_000_000, 3_600, 9_000)];
+    machine.coverage =
+        vec![covered("a", 1_000_000, 0, 1_800), covered("b", 2_000_000, 3_600, 9_000)];
     let segments = [Segment { from: at(0), to: at(7_200), price: price(ON_DEMAND) }];
     let whole = used(1, whole_machine(), [0, 0, 7_200], Some(7_200));
     let entries = charge(&machine, &segments, vec![whole]);
@@ -225,7 +231,7 @@ fn committed_hours_cost_their_effective_price_and_the_rest_is_on_demand() {
 #[test]
 fn a_committed_machine_has_no_minimum() {
     let mut machine = instance(CapacityType::Reserved, 0, 10, EndedBy::Us);
-    machine.stints = vec![stint("a", 3_600_000, 0, 1_000)];
+    machine.coverage = vec![covered("a", 3_600_000, 0, 1_000)];
     let entries = charge(&machine, &[], Vec::new());
     let idle = &entries[0];
     assert_eq!((entries.len(), idle.amount.micros(), idle.attempt), (1, 10_000, None));
@@ -238,7 +244,7 @@ fn a_commitment_that_paid_for_no_second_changes_no_bill() {
     let segments = [Segment { from: at(0), to: at(59), price: price(ON_DEMAND) }];
     let bought = charge(&machine, &segments, Vec::new());
     assert_eq!((bought.len(), bought[0].to), (1, at(60)), "on demand a minute is the least");
-    machine.stints = vec![stint("a", 1_000_000, 7, 7)];
+    machine.coverage = vec![covered("a", 1_000_000, 7, 7)];
     assert_eq!(charge(&machine, &segments, Vec::new()), bought);
 }
 

@@ -13,7 +13,7 @@ use spotwise_model::{
 };
 
 use super::{InstanceBill, charge_instance};
-use spotwise_market::{Listing, Market, Row};
+use spotwise_market::{Market, MarketSeries, Row};
 
 /// The market begins here.
 const START: i64 = 1_700_000_000;
@@ -79,14 +79,14 @@ fn charged(rows: &[(i64, Option<i64>)], from: i64, to: i64) -> i64 {
         available: 4,
         price: price.map(Price::from_micros_per_hour),
     };
-    let listing = Listing {
+    let series = MarketSeries {
         zone: offer.zone.clone(),
         instance_type: offer.instance_type.clone(),
         shape: shape.clone(),
         on_demand: Price::from_micros_per_hour(ON_DEMAND),
         rows: rows.iter().map(row).collect(),
     };
-    let market = Market::new(vec![listing], None).unwrap();
+    let market = Market::new(vec![series], None).unwrap();
     let (from, to) = (at(START + from), at(START + to));
     let OfferKey { zone, instance_type, capacity_type, .. } = &offer;
     let quote = market.quote(zone, instance_type, *capacity_type, from).unwrap();
@@ -98,7 +98,7 @@ fn charged(rows: &[(i64, Option<i64>)], from: i64, to: i64) -> i64 {
         launch_price: quote.price,
         on_demand: Price::from_micros_per_hour(ON_DEMAND),
         state: InstanceState::Live { since: from },
-        stints: Vec::new(),
+        coverage: Vec::new(),
     };
     let entries = charge_instance(&InstanceBill {
         instance: &live.end(to, EndedBy::Us).unwrap(),

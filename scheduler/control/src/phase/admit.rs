@@ -15,7 +15,7 @@ pub fn obstacle(state: &State, job: &Job, running: &ArrayLoad, now: Now) -> Opti
     if !open.is_empty() {
         return Some(WaitReason::needs(open));
     }
-    if let Some(known) = job.half_known.filter(|known| known.over > now.market) {
+    if let Some(known) = job.restore_gap.filter(|gap| gap.over > now.market) {
         return Some(WaitReason::FormerWorkers { until: known.over });
     }
     if let Some(until) = job.not_before.filter(|until| *until > now.market) {
@@ -67,9 +67,8 @@ pub fn admit(state: &State, now: Now) -> Vec<Change> {
 pub fn due(state: &State, due: &mut Due) {
     let waiting = state.jobs.values().filter(|j| matches!(j.state, JobState::Waiting { .. }));
     due.market(
-        waiting.flat_map(|job| {
-            job.not_before.into_iter().chain(job.half_known.map(|known| known.over))
-        }),
+        waiting
+            .flat_map(|job| job.not_before.into_iter().chain(job.restore_gap.map(|gap| gap.over))),
     );
 }
 

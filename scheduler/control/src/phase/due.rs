@@ -4,7 +4,7 @@
 
 use spotwise_model::Now;
 
-use super::{admit, commit, deadlines, guard, observe};
+use super::{admit, commitments, deadlines, guard, observe};
 use crate::config::Config;
 use crate::core::State;
 use crate::core::due::Due;
@@ -15,13 +15,13 @@ use spotwise_market::Market;
 pub fn next(state: &State, market: &Market, config: &Config, now: Now) -> Due {
     let mut due = Due::after(now);
     due.market(market.next_change(now.market));
-    state.spells.due(&mut due);
+    state.availability.due(&mut due);
     observe::due(state, config, &mut due);
-    commit::due(state, &mut due);
+    commitments::due(state, &mut due);
     guard::due(state, market, config, &mut due);
     admit::due(state, &mut due);
     deadlines::due(state, config.policy.changeover, &mut due);
-    due.wall(state.seen.asked.iter().map(|asked| asked.until));
+    due.wall(state.seen.forecast_requests.iter().map(|asked| asked.until));
     due
 }
 
@@ -36,9 +36,9 @@ mod tests {
     use spotwise_solver::PoolLimit;
 
     use super::*;
-    use crate::core::spells::{PATIENCE, Watch};
+    use crate::core::availability_history::{GAP_TOLERANCE, ObservationWindow};
     use crate::world::World;
-    use spotwise_market::{Listing, Row};
+    use spotwise_market::{MarketSeries, Row};
 
     fn minute(minute: i64) -> Timestamp {
         Timestamp::from_second(1_700_006_400 + minute * 60).unwrap()
@@ -53,14 +53,14 @@ mod tests {
             available: u32::try_from(at % 4).unwrap(),
             price: Some(Price::from_micros_per_hour(900_000 + at * 10)),
         });
-        let listing = Listing {
+        let series = MarketSeries {
             zone: Zone::new("us-east-1a"),
             instance_type: InstanceType::new("p3.2xlarge"),
             shape: NodeShape { cpu_milli: 8_000, memory_mib: 32_768, ..NodeShape::default() },
             on_demand: Price::from_micros_per_hour(3_060_000),
             rows: rows.collect(),
         };
-        let market = Market::new(vec![listing], None).unwrap();
+        let market = Market::new(vec![series], None).unwrap();
         let config = Config::default();
         let (pool, lots) = (PoolName::new("local"), u64::MAX / 2);
         let total = PoolLimit { pool, cpu_milli: lots, memory_mib: lots, gpus: None };
@@ -87,12 +87,12 @@ mod tests {
             sleeper.now = due;
         }
         assert!(looks > 3_000, "it looked {looks} times less");
-        let seen = |world: &World| world.state.spells.rows().collect::<Vec<_>>();
+        let seen = |world: &World| world.state.availability.rows().collect::<Vec<_>>();
         assert_eq!(seen(&sleeper), seen(&awake));
         // No sleep is a gap, and the store hears so in time.
-        assert!(longest < PATIENCE, "{longest:?}");
-        let watches: Vec<Watch> = sleeper.state.spells.watches().collect();
-        assert_eq!((watches.len(), watches[0].from), (1, minute(0)));
-        assert!(after(watches[0].until, longest) >= end);
+        assert!(longest < GAP_TOLERANCE, "{longest:?}");
+        let windows: Vec<ObservationWindow> = sleeper.state.availability.windows().collect();
+        assert_eq!((windows.len(), windows[0].from), (1, minute(0)));
+        assert!(after(windows[0].until, longest) >= end);
     }
 }

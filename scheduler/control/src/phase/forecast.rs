@@ -21,7 +21,7 @@ use spotwise_model::{CapacityType, Offer, OfferKey};
 use spotwise_solver::Forecast;
 use spotwise_solver::horizon::{Horizon, HorizonTerms, ObservedZone, ZoneNow, regions};
 
-use crate::core::{Spells, State};
+use crate::core::{AvailabilityHistory, State};
 use gangs::Gangs;
 pub use gangs::speaks_to;
 use history::History;
@@ -36,8 +36,8 @@ const REFIT_HOURS: f64 = 6.0;
 
 /// What is seen of the markets, and when.
 #[derive(Clone, Copy)]
-struct Sight<'a> {
-    spells: &'a Spells,
+struct MarketView<'a> {
+    availability: &'a AvailabilityHistory,
     market: &'a Market,
     /// The machines of each spot offer, ours included.
     available: &'a BTreeMap<OfferKey, u32>,
@@ -46,14 +46,14 @@ struct Sight<'a> {
 
 /// The forecasts brought up to date; those that nobody wants any more are let go.
 /// `available` are the machines of each spot offer, ours included.
-pub fn look(
+pub fn refresh(
     mut known: Vec<Forecast>,
     state: &State,
     market: &Market,
     available: &BTreeMap<OfferKey, u32>,
     now: Timestamp,
 ) -> Vec<Forecast> {
-    let sight = Sight { spells: &state.spells, market, available, now };
+    let view = MarketView { availability: &state.availability, market, available, now };
     let mut forecasts = Vec::with_capacity(known.len());
     for Wanted { first, offers, nodes } in wanted(state) {
         let at = known.iter().position(|known| is_it(known, first, nodes));
@@ -62,7 +62,7 @@ pub fn look(
             continue;
         }
         for (offer, (_, at)) in offers.iter().zip(&mut forecast.zones) {
-            *at = zone_now(sight, offer, nodes);
+            *at = zone_now(view, offer, nodes);
         }
         forecasts.push(forecast);
     }
@@ -77,9 +77,9 @@ pub fn due(
     changeover: Duration,
     now: Timestamp,
 ) -> Option<Fit> {
-    let sight = Sight { spells: &state.spells, market, available, now };
+    let view = MarketView { availability: &state.availability, market, available, now };
     let due = wanted(state).into_iter().find(|wanted| is_due(state, wanted, now))?;
-    Some(Fit::new(sight, &due, changeover))
+    Some(Fit::new(view, &due, changeover))
 }
 
 /// Whether there is one that nobody has fitted yet. One that is too old does until
@@ -107,7 +107,7 @@ fn known<'s>(state: &'s State, wanted: &Wanted<'_>) -> Option<&'s Forecast> {
 /// known by now: the market's time may have gone back since it was begun. Says
 /// whether it has.
 pub fn take(forecasts: &mut Vec<Forecast>, fitted: Forecast, now: Timestamp) -> bool {
-    if after(fitted.first, fitted.sight.span) > now {
+    if after(fitted.first, fitted.training.span) > now {
         return false;
     }
     let name = |f: &Forecast| (f.pool.clone(), f.instance_type.clone(), f.nodes);
@@ -158,12 +158,12 @@ fn is_fresh(forecast: &Forecast, now: Timestamp) -> bool {
     forecast.horizon.hours_old(forecast.step_of(now)) < REFIT_HOURS
 }
 
-fn zone_now(sight: Sight<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
-    let Sight { spells, market, available, now } = sight;
+fn zone_now(view: MarketView<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
+    let MarketView { availability, market, available, now } = view;
     // The market says since when it has had any machine at all.
     let since = match nodes {
         1 => offer.spell_since,
-        _ => history::since(spells, market, &offer.key, nodes, now),
+        _ => history::since(availability, market, &offer.key, nodes, now),
     };
     let age = between(since, now).as_secs_f64() / STEP.as_secs_f64();
     ZoneNow {
@@ -186,7 +186,7 @@ pub struct Fit {
 }
 
 impl Fit {
-    fn new(sight: Sight<'_>, wanted: &Wanted<'_>, changeover: Duration) -> Self {
+    fn new(view: MarketView<'_>, wanted: &Wanted<'_>, changeover: Duration) -> Self {
         let Wanted { first, offers, nodes } = wanted;
         let keys: Vec<&OfferKey> = offers.iter().map(|offer| &offer.key).collect();
         let zones = offers.iter();
@@ -194,8 +194,8 @@ impl Fit {
             pool: first.key.pool.clone(),
             instance_type: first.key.instance_type.clone(),
             nodes: *nodes,
-            zones: zones.map(|o| (o.key.zone.clone(), zone_now(sight, o, *nodes))).collect(),
-            history: History::of(sight.spells, sight.market, &keys, *nodes, sight.now),
+            zones: zones.map(|o| (o.key.zone.clone(), zone_now(view, o, *nodes))).collect(),
+            history: History::of(view.availability, view.market, &keys, *nodes, view.now),
             terms: HorizonTerms {
                 step_seconds: STEP.as_secs_f64(),
                 on_demand: dollars_a_step(first.on_demand.dollars_per_hour()),
@@ -221,7 +221,7 @@ impl Fit {
             step: STEP,
             steps: STEPS,
             first: history.first,
-            sight: history.sight,
+            training: history.training,
         }
     }
 }
@@ -233,9 +233,9 @@ pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Op
         f.pool == offer.pool && f.instance_type == offer.instance_type && f.nodes >= nodes
     };
     let forecast = forecasts.iter().filter(is_of).min_by_key(|forecast| forecast.nodes)?;
-    let sight = forecast.sight;
-    let (own, recorded) = (human(sight.own), human(sight.span.saturating_sub(sight.own)));
-    let seen = match (sight.own.is_zero(), sight.own < sight.span) {
+    let training = forecast.training;
+    let (own, recorded) = (human(training.own), human(training.span.saturating_sub(training.own)));
+    let seen = match (training.own.is_zero(), training.own < training.span) {
         (false, false) => format!("seen for {own}"),
         (false, true) => format!("seen for {own}, recorded for {recorded} before that"),
         (true, true) => format!("recorded for {recorded}"),
@@ -248,7 +248,7 @@ pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Op
     Some(format!(
         "spot {} is {seen}: {} spells with {machines} or without, in {} zones",
         offer.instance_type,
-        sight.spells,
+        training.spells,
         forecast.zones.len()
     ))
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::attempt::{Exit, Fuse, NodeReport, StopOrder, StopReason, Told};
+use spotwise_model::attempt::{BudgetCutoff, Exit, NodeReport, StopOrder, StopReason, Told};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptId, Instance, InstanceState, Job, Money, Now, Price};
 
-use super::ending::{self, EXIT_REQUEUE};
+use super::attempt_end::{self, EXIT_REQUEUE};
 use super::observe::BUDGET_STOP_MARGIN;
 use super::settle::ROUNDING;
 use crate::config::{Config, LEASE_MARGIN};
@@ -41,7 +41,7 @@ pub fn guard(
         let job = state.jobs.get(&attempt.id.job)?;
         let (reason, words) = offence(state, job, attempt, accrued, config, now)?;
         let order = StopOrder { reason, at: now, reclaim_wall: None };
-        Some(ending::order_stop(attempt, order, &words))
+        Some(attempt_end::order_stop(attempt, order, &words))
     })
     .flatten()
     .collect()
@@ -57,7 +57,7 @@ fn offence(
     now: Now,
 ) -> Option<(StopReason, String)> {
     let news = |reason: StopReason| {
-        attempt.stop.is_none_or(|standing| reason.tightens(standing.reason)).then_some(reason)
+        attempt.stop.is_none_or(|standing| reason.overrides(standing.reason)).then_some(reason)
     };
     if let (Some(timeout), Some(started)) = (job.spec.timeout, attempt.state.started())
         && between(started.market, now.market) >= timeout
@@ -147,7 +147,7 @@ fn machines<'s>(state: &'s State, attempt: &Attempt) -> impl Iterator<Item = &'s
 
 /// Of all machines of an attempt: what they are billed now.
 fn price(state: &State, attempt: &Attempt) -> Price {
-    let now = |machine: &Instance| machine.stint().map(|stint| stint.price);
+    let now = |machine: &Instance| machine.covered().map(|covered| covered.price);
     sum(state, attempt, now)
 }
 
@@ -159,7 +159,7 @@ fn bought(state: &State, attempt: &Attempt) -> Price {
 fn sum(state: &State, attempt: &Attempt, paid: impl Fn(&Instance) -> Option<Price>) -> Price {
     let of = |machine: &Instance| {
         let offer = || state.seen.offers.iter().find(|offer| offer.key == machine.offer);
-        let itself = || match machine.stints.is_empty() {
+        let itself = || match machine.coverage.is_empty() {
             true => offer().map_or(machine.launch_price, |offer| offer.price),
             false => machine.on_demand,
         };
@@ -172,13 +172,13 @@ fn sum(state: &State, attempt: &Attempt, paid: impl Fn(&Instance) -> Option<Pric
 /// When the first of its machines is billed on demand again; none where no
 /// commitment pays for any.
 fn paid_until(state: &State, attempt: &Attempt) -> Option<Timestamp> {
-    machines(state, attempt).filter_map(Instance::stint).map(|stint| stint.until).min()
+    machines(state, attempt).filter_map(Instance::covered).map(|covered| covered.until).min()
 }
 
 /// Says of every live attempt of a job with a budget until when its money lasts
 /// if nobody leads from now on: its workers stop by themselves then. It costs as
 /// much as a stop that the next round would order.
-pub fn fuses(
+pub fn cutoffs(
     state: &State,
     accrued: &BTreeMap<AttemptId, Money>,
     config: &Config,
@@ -187,21 +187,21 @@ pub fn fuses(
     let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
     live.filter_map(|attempt| {
         let job = state.jobs.get(&attempt.id.job)?;
-        let fuse = fuse(state, job, attempt, accrued, config, now)?;
-        let news = attempt.fuse.is_none_or(|standing| is_news(standing, fuse, now));
-        news.then(|| Attempt { fuse: Some(fuse), ..attempt.clone() }.into())
+        let cutoff = cutoff(state, job, attempt, accrued, config, now)?;
+        let news = attempt.cutoff.is_none_or(|standing| is_news(standing, cutoff, now));
+        news.then(|| Attempt { cutoff: Some(cutoff), ..attempt.clone() }.into())
     })
     .collect()
 }
 
-fn fuse(
+fn cutoff(
     state: &State,
     job: &Job,
     attempt: &Attempt,
     accrued: &BTreeMap<AttemptId, Money>,
     config: &Config,
     now: Now,
-) -> Option<Fuse> {
+) -> Option<BudgetCutoff> {
     let budget = job.spec.budget?;
     let speed = config.speed.max(1);
     if costs_nothing(state, attempt, config) {
@@ -209,7 +209,10 @@ fn fuse(
         let reclaim = attempt.stop.and_then(|order| order.reclaim_wall)?;
         let wall = after(reclaim, LEASE_MARGIN);
         let left = between(now.wall, wall).saturating_mul(speed);
-        return Some(Fuse { burns: wall, over: Now { wall, market: after(now.market, left) } });
+        return Some(BudgetCutoff {
+            stop_at: wall,
+            gone_by: Now { wall, market: after(now.market, left) },
+        });
     }
     let ending = longest_ending(job, config);
     let machines = i64::try_from(attempt.instances.len()).ok()?;
@@ -218,12 +221,12 @@ fn fuse(
     let lasts = Duration::from_secs(lasts(state, attempt, left, now).min(MOST_SECONDS));
     let ending_market = ending.saturating_mul(speed);
     let lasts = lasts.saturating_sub(ending_market);
-    let burns = after(now.wall, lasts / speed);
-    let over = Now {
-        wall: after(burns, ending),
+    let stop_at = after(now.wall, lasts / speed);
+    let gone_by = Now {
+        wall: after(stop_at, ending),
         market: after(now.market, lasts.saturating_add(ending_market)),
     };
-    Some(Fuse { burns, over })
+    Some(BudgetCutoff { stop_at, gone_by })
 }
 
 /// Seconds of market time that so many micro-dollars last: at today's price while
@@ -245,15 +248,15 @@ fn lasts(state: &State, attempt: &Attempt, left: i64, now: Now) -> u64 {
 
 /// Whether workers are told of it. Less time, at once: its price has risen. More
 /// time (it fell, or others pay their part of the machine) before the old one is
-/// over, and not with every round. A fuse that has burnt stays as it is: what it
+/// over, and not with every round. A cutoff that has passed stays as it is: what it
 /// has stopped does not go on.
-fn is_news(standing: Fuse, fuse: Fuse, now: Now) -> bool {
-    let left = between(now.wall, standing.burns);
-    let gained = between(standing.burns, fuse.burns);
-    !left.is_zero() && (fuse.burns < standing.burns || gained > left / 2 + LEAST_GAIN)
+fn is_news(standing: BudgetCutoff, cutoff: BudgetCutoff, now: Now) -> bool {
+    let left = between(now.wall, standing.stop_at);
+    let gained = between(standing.stop_at, cutoff.stop_at);
+    !left.is_zero() && (cutoff.stop_at < standing.stop_at || gained > left / 2 + LEAST_GAIN)
 }
 
-/// When [`guard`] and [`fuses`] have something to do, if prices stay as they are.
+/// When [`guard`] and [`cutoffs`] have something to do, if prices stay as they are.
 /// For budgets that is never later than needed: the nearer, the closer.
 pub fn due(state: &State, market: &Market, config: &Config, due: &mut Due) {
     let now = due.now();
@@ -272,8 +275,12 @@ pub fn due(state: &State, market: &Market, config: &Config, due: &mut Due) {
     for attempt in live().filter(budgeted) {
         let Some(job) = job_of(attempt) else { continue };
         due.market(over_budget_at(state, job, attempt, &accrued, config, now));
-        let fuse = fuse(state, job, attempt, &accrued, config, now);
-        due.wall(fuse.zip(attempt.fuse).and_then(|(fuse, standing)| news_at(standing, fuse, now)));
+        let cutoff = cutoff(state, job, attempt, &accrued, config, now);
+        due.wall(
+            cutoff
+                .zip(attempt.cutoff)
+                .and_then(|(cutoff, standing)| news_at(standing, cutoff, now)),
+        );
     }
 }
 
@@ -289,7 +296,7 @@ fn over_budget_at(
     now: Now,
 ) -> Vec<Timestamp> {
     let Some(budget) = job.spec.budget else { return Vec::new() };
-    if attempt.stop.is_some_and(|order| !StopReason::Budget.tightens(order.reason)) {
+    if attempt.stop.is_some_and(|order| !StopReason::Budget.overrides(order.reason)) {
         return Vec::new();
     }
     let stopping = cost_of_stopping(state, job, attempt, config, now);
@@ -304,12 +311,12 @@ fn over_budget_at(
     [Some(after(now.market, Duration::from_secs(seconds))), dearer].into_iter().flatten().collect()
 }
 
-/// When what a fuse has gained may become news at the earliest: while its time goes
+/// When what a cutoff has gained may become news at the earliest: while its time goes
 /// by, and more is gained where others pay their part of the machine. None once it
-/// has burnt.
-fn news_at(standing: Fuse, fuse: Fuse, now: Now) -> Option<Timestamp> {
-    let left = Some(between(now.wall, standing.burns)).filter(|left| !left.is_zero())?;
-    let gained = between(standing.burns, fuse.burns);
+/// has passed.
+fn news_at(standing: BudgetCutoff, cutoff: BudgetCutoff, now: Now) -> Option<Timestamp> {
+    let left = Some(between(now.wall, standing.stop_at)).filter(|left| !left.is_zero())?;
+    let gained = between(standing.stop_at, cutoff.stop_at);
     let open = (left + LEAST_GAIN * 2).saturating_sub(gained * 2);
     Some(after(now.wall, (open / 3).max(Duration::from_millis(100))))
 }

@@ -8,14 +8,14 @@ use spotwise_model::{AttemptState, CapacityType};
 use super::*;
 use crate::fixture::{at, attempt, job, machine, state_of};
 use crate::view::accrued::accrued;
-use spotwise_market::{Listing, Market, Row};
+use spotwise_market::{Market, MarketSeries, Row};
 
 /// One attempt of a job with this budget on one machine of this price, both from
 /// the same second on.
 fn world(budget: i64, micros_per_hour: i64) -> (State, Market) {
     let mut bought = machine(1, "a", CapacityType::Spot);
     bought.launch_price = Price::from_micros_per_hour(micros_per_hour);
-    let listing = Listing {
+    let series = MarketSeries {
         zone: bought.offer.zone.clone(),
         instance_type: bought.offer.instance_type.clone(),
         shape: bought.shape.clone(),
@@ -28,7 +28,7 @@ fn world(budget: i64, micros_per_hour: i64) -> (State, Market) {
     let mut owner = job(1, "training");
     Arc::make_mut(&mut owner.spec).budget = Some(Money::from_micros(budget));
     let state = state_of(vec![owner.into(), live.into(), bought.into()]);
-    (state, Market::new(vec![listing], None).unwrap())
+    (state, Market::new(vec![series], None).unwrap())
 }
 
 /// So many wall seconds after the begin; market time runs `speed` times as fast.
@@ -81,7 +81,7 @@ fn a_fuse_knows_that_a_commitment_ends() {
     let mut seated = state.instances[&spotwise_model::InstanceId(1)].clone();
     seated.on_demand = Price::from_micros_per_hour(2_000_000);
     seated.offer.capacity_type = CapacityType::OnDemand;
-    let seated = seated.with_stint(spotwise_model::Stint {
+    let seated = seated.with_coverage(spotwise_model::CoveredSpan {
         commitment: "research-a".to_owned(),
         price: Price::from_micros_per_hour(1_000_000),
         from: at(0),
@@ -91,9 +91,9 @@ fn a_fuse_knows_that_a_commitment_ends() {
     let policy = Policy::default();
     let now = later(60, 1);
     let costs = accrued(&state, &market, &policy, now);
-    let changes = fuses(&state, &costs, &config, now);
+    let changes = cutoffs(&state, &costs, &config, now);
     let Some(Change::Attempt(told)) = changes.first() else { panic!("{changes:?}") };
-    let over = told.fuse.unwrap().over.market;
+    let over = told.cutoff.unwrap().gone_by.market;
     let six = at(6) - Duration::from_secs(60)..=at(6);
     assert!(six.contains(&over), "six hours, not ten: {over}");
     let mut paid = state.clone();
@@ -171,8 +171,8 @@ fn a_machine_that_its_provider_gives_for_free_is_not_stopped() {
     let costs = accrued(&state, &market, &Policy::default(), now);
     assert!(costs.values().any(|cost| *cost > Money::from_micros(1)), "else nothing is tested");
     assert_eq!(guard(&state, &costs, &config, now), []);
-    let told = fuse_of(fuses(&state, &costs, &config, now)).unwrap();
-    assert!(told.burns > later(4_120, 1).wall, "nor by its own worker");
+    let told = cutoff_of(cutoffs(&state, &costs, &config, now)).unwrap();
+    assert!(told.stop_at > later(4_120, 1).wall, "nor by its own worker");
 }
 
 #[test]
@@ -188,9 +188,9 @@ fn a_timeout_and_a_cancellation_are_not_overtaken_by_a_budget() {
     }
 }
 
-fn fuse_of(changes: Vec<Change>) -> Option<Fuse> {
+fn cutoff_of(changes: Vec<Change>) -> Option<BudgetCutoff> {
     changes.into_iter().find_map(|change| match change {
-        Change::Attempt(attempt) => attempt.fuse,
+        Change::Attempt(attempt) => attempt.cutoff,
         _ => None,
     })
 }
@@ -218,13 +218,14 @@ proptest! {
         let (state, market) = world(budget, micros_per_hour);
         let cost = |now: Now| accrued(&state, &market, &Policy::default(), now);
         let now = later(heard, config.speed);
-        let told = fuse_of(fuses(&state, &cost(now), &config, now)).expect("it has a budget");
+        let told = cutoff_of(cutoffs(&state, &cost(now), &config, now)).expect("it has a budget");
         let own = config.default_grace + BUDGET_STOP_MARGIN;
-        prop_assert_eq!(told.over.wall, after(told.burns, own));
-        if told.burns > now.wall {
-            let paid: Money = cost(told.over).into_values().sum();
+        prop_assert_eq!(told.gone_by.wall, after(told.stop_at, own));
+        if told.stop_at > now.wall {
+            let paid: Money = cost(told.gone_by).into_values().sum();
             prop_assert!(paid.micros() <= budget, "{paid:?} of {budget}");
-            let more = Now { market: after(told.over.market, Duration::from_secs(2 * speed)), ..now };
+            let beyond = after(told.gone_by.market, Duration::from_secs(2 * speed));
+            let more = Now { market: beyond, ..now };
             let paid: Money = cost(more).into_values().sum();
             prop_assert!(paid.micros() > budget, "{paid:?} of {budget}: there was more");
         }
@@ -233,11 +234,11 @@ proptest! {
 
 #[test]
 fn workers_hear_at_once_of_less_and_in_time_of_more() {
-    let fuse = |second| {
-        let burns = later(second, 1).wall;
-        Fuse { burns, over: Now { wall: burns, market: burns } }
+    let cutoff = |second| {
+        let stop_at = later(second, 1).wall;
+        BudgetCutoff { stop_at, gone_by: Now { wall: stop_at, market: stop_at } }
     };
-    let news = |standing, next, now| is_news(fuse(standing), fuse(next), later(now, 1));
+    let news = |standing, next, now| is_news(cutoff(standing), cutoff(next), later(now, 1));
     assert!(news(1_000, 999, 0));
     assert!(!news(1_000, 1_000, 0));
     assert!(!news(1_000, 1_400, 0), "it can wait");
@@ -253,5 +254,5 @@ fn what_has_no_budget_has_no_fuse() {
     let owner = state.jobs.values_mut().next().unwrap();
     Arc::make_mut(&mut owner.spec).budget = None;
     let costs = accrued(&state, &market, &Policy::default(), later(9, 1));
-    assert_eq!(fuses(&state, &costs, &config, later(9, 1)), []);
+    assert_eq!(cutoffs(&state, &costs, &config, later(9, 1)), []);
 }

@@ -2,19 +2,19 @@
 //! the time to changes; each is safe to run twice; none gets a message.
 
 pub mod admit;
-pub mod commit;
+pub mod attempt_end;
+pub mod commitments;
 pub mod deadlines;
 pub mod due;
-pub mod ending;
 pub mod fill;
-pub mod follow;
 pub mod forecast;
+pub mod gpu_slots;
 pub mod guard;
 pub mod launch;
 pub mod observe;
 pub mod plan;
-mod purchases;
+mod provisioning;
+pub mod reconcile;
 pub mod restored;
 pub mod round;
-pub mod seats;
 pub mod settle;

@@ -8,7 +8,7 @@ use spotwise_model::instance::EndedBy;
 use spotwise_model::time::after;
 use spotwise_model::{Attempt, AttemptState, CapacityType, Instance, InstanceState, Now, OfferKey};
 
-use super::ending;
+use super::attempt_end;
 use crate::config::{Config, LEASE_MARGIN};
 use crate::core::due::Due;
 use crate::core::{Change, State};
@@ -28,17 +28,19 @@ pub use spotwise_model::timing::BUDGET_STOP_MARGIN;
 pub fn observe(state: &State, config: &Config, now: Now) -> Vec<Change> {
     let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
     live.flat_map(|attempt| match verdict(state, attempt, config, now) {
-        Some(outcome) => ending::end(state, attempt, outcome, now),
+        Some(outcome) => attempt_end::end(state, attempt, outcome, now),
         None => match silent(state, attempt, config, now).as_slice() {
             [] => Vec::new(),
-            silent => ending::lose_members(attempt, silent, "a member of its gang is silent", now),
+            silent => {
+                attempt_end::lose_members(attempt, silent, "a member of its gang is silent", now)
+            }
         },
     })
     .collect()
 }
 
 fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Option<Outcome> {
-    if let Some(outcome) = ending::outcome_of(state, attempt) {
+    if let Some(outcome) = attempt_end::outcome_of(state, attempt) {
         return Some(outcome);
     }
     if attempt.instances.iter().any(|id| state.instances.get(id).is_none_or(Instance::ended)) {
@@ -195,7 +197,7 @@ fn notice(state: &State, instance: &Instance, lead: Lead, now: Now) -> Vec<Chang
     };
     let mut changes: Vec<Change> = vec![noticed.into()];
     for attempt in state.attempts_on(instance.id).filter(|attempt| attempt.state.is_live()) {
-        changes.extend(ending::order_stop(attempt, order, &words));
+        changes.extend(attempt_end::order_stop(attempt, order, &words));
     }
     changes
 }

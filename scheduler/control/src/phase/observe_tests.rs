@@ -3,7 +3,7 @@ use spotwise_model::attempt::Exit;
 
 use super::*;
 use crate::fixture::{at, attempt, job, machine, state_of};
-use crate::phase::ending::EXIT_REQUEUE;
+use crate::phase::attempt_end::EXIT_REQUEUE;
 
 fn second(second: u64) -> Now {
     let at = after(at(0), Duration::from_secs(second));

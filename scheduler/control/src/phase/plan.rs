@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use spotwise_model::attempt::{NodeReport, StopOrder, StopReason};
-use spotwise_model::plan::{Method, Rule, WaitReason};
+use spotwise_model::plan::{Method, PlacementRule, WaitReason};
 use spotwise_model::quote::Quoted;
-use spotwise_model::resources::GpuSeat;
+use spotwise_model::resources::GpuSlot;
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, InstanceId, Job, JobId, JobState, Now, Placement, Plan,
 };
 use spotwise_solver::PlanInput;
 
 use super::admit::{self, ArrayLoad};
-use super::ending;
-use super::purchases::Purchases;
+use super::attempt_end;
+use super::provisioning::Provisioner;
 use crate::config::Config;
 use crate::core::{Change, EventKind, State};
 use crate::view::deadline::effective_deadlines;
@@ -39,7 +39,7 @@ pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
 /// are of another kind than before. The world may have changed since the plan's
 /// snapshot; what does not hold any more is left to the next round.
 pub fn accept(state: &State, plan: &Plan, now: Now) -> Vec<Change> {
-    let mut purchases = Purchases::new(state);
+    let mut provisioner = Provisioner::new(state);
     let mut load = ArrayLoad::count(state);
     let mut placed = Vec::new();
     for (number, placement) in plan.placements.iter().enumerate() {
@@ -47,18 +47,19 @@ pub fn accept(state: &State, plan: &Plan, now: Now) -> Vec<Change> {
         let open = matches!(job.state, JobState::Waiting { .. })
             && job.cancel_asked.is_none()
             && admit::obstacle(state, job, &load, now).is_none();
-        if let Some(machines) = open.then(|| purchases.machines(number, placement, now)).flatten() {
+        if let Some(machines) = open.then(|| provisioner.machines(number, placement, now)).flatten()
+        {
             load.add(job);
             placed.push((number, job, placement, machines));
         }
     }
-    let (mut seats, bought) = purchases.done();
+    let (mut slots, bought) = provisioner.done();
     let mut changes = Vec::new();
     for (number, job, placement, machines) in placed {
         // One each, or none: then the next round finds them.
-        let seats = seats.remove(&number).filter(|seats| seats.len() == machines.len());
-        let seats = seats.unwrap_or_default();
-        changes.extend(place(state, job, placement, (machines, seats), now));
+        let slots = slots.remove(&number).filter(|slots| slots.len() == machines.len());
+        let slots = slots.unwrap_or_default();
+        changes.extend(place(state, job, placement, (machines, slots), now));
     }
     changes.extend(bought);
     for (id, rule) in &plan.moves {
@@ -106,16 +107,16 @@ pub fn method_words(plan: &Plan) -> String {
 }
 
 /// Where on its machines a part of a GPU is, in words.
-fn seat_words(seats: &[GpuSeat]) -> String {
-    let seats: Vec<String> = seats.iter().map(GpuSeat::to_string).collect();
-    if seats.is_empty() { String::new() } else { format!(", GPU {}", seats.join(" ")) }
+fn slot_words(slots: &[GpuSlot]) -> String {
+    let slots: Vec<String> = slots.iter().map(GpuSlot::to_string).collect();
+    if slots.is_empty() { String::new() } else { format!(", GPU {}", slots.join(" ")) }
 }
 
 fn place(
     state: &State,
     job: &Job,
     placement: &Placement,
-    (machines, seats): (Vec<InstanceId>, Vec<GpuSeat>),
+    (machines, slots): (Vec<InstanceId>, Vec<GpuSlot>),
     now: Now,
 ) -> Vec<Change> {
     let id = AttemptId { job: job.id, number: job.attempts + 1 };
@@ -126,7 +127,7 @@ fn place(
     let message = format!(
         "on {}{}: {}; expected {} until {}",
         placement.offer,
-        seat_words(&seats),
+        slot_words(&slots),
         placement.why.rule,
         placement.why.expected_cost.human(),
         placement.why.finish
@@ -137,13 +138,13 @@ fn place(
         instances: machines,
         offer: placement.offer.clone(),
         share: placement.share,
-        seats,
+        slots,
         restore,
         why: placement.why.clone(),
         hold,
         state: AttemptState::Planned { at: now },
         stop: None,
-        fuse: None,
+        cutoff: None,
         progress: job.saved_progress(),
         checkpoint: None,
     };
@@ -155,12 +156,12 @@ fn place(
     vec![attempt.into(), job.into(), event]
 }
 
-fn move_away(state: &State, id: JobId, rule: Rule, now: Now) -> Vec<Change> {
+fn move_away(state: &State, id: JobId, rule: PlacementRule, now: Now) -> Vec<Change> {
     let Some(attempt) = state.live_attempt(id).filter(|attempt| attempt.stop.is_none()) else {
         return Vec::new();
     };
     let order = StopOrder { reason: StopReason::Moved, at: now, reclaim_wall: None };
-    ending::order_stop(attempt, order, &format!("to go on elsewhere: {rule}"))
+    attempt_end::order_stop(attempt, order, &format!("to go on elsewhere: {rule}"))
 }
 
 fn wait(state: &State, id: JobId, reason: &WaitReason, now: Now) -> Vec<Change> {

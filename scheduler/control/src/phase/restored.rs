@@ -2,39 +2,46 @@
 //! it, but it was done.
 
 use spotwise_model::attempt::Outcome;
-use spotwise_model::job::HalfKnown;
+use spotwise_model::job::RestoreGap;
 use spotwise_model::time::after;
 use spotwise_model::{AttemptId, Job, Now};
 
-use super::ending;
-use super::round::Draft;
+use super::attempt_end;
+use super::round::WorkingState;
 use crate::config::{Config, LEASE_MARGIN};
-use crate::core::{Change, EventKind, Traces};
+use crate::core::{Change, EventKind, Leftovers};
 
-/// Tells every job that is not over what its traces say. The numbers of attempts
+/// Tells every job that is not over what its leftovers say. The numbers of attempts
 /// that left some are not given again, what these may have saved is asked for by the
 /// next one, and that one begins when no worker can be left of whom the database
 /// knows nothing. `made` is when the backup was. Doing it again changes nothing.
-pub fn half_known(draft: &mut Draft<'_>, traces: &Traces, config: &Config, made: Now, now: Now) {
-    let open = draft.state.jobs.values().filter(|job| !job.state.is_terminal());
+pub fn record_gaps(
+    working: &mut WorkingState<'_>,
+    leftovers: &Leftovers,
+    config: &Config,
+    made: Now,
+    now: Now,
+) {
+    let open = working.state.jobs.values().filter(|job| !job.state.is_terminal());
     let news = open.filter_map(|job| {
-        let highest = job.attempts.max(traces.attempts(job.id));
-        let known = job.half_known.map_or(0, |known| known.attempt);
+        let highest = job.attempts.max(leftovers.attempts(job.id));
+        let known = job.restore_gap.map_or(0, |gap| gap.attempt);
         (highest > known).then_some(AttemptId { job: job.id, number: highest })
     });
     for last in news.collect::<Vec<_>>() {
-        let replaced = draft.state.live_attempt(last.job).filter(|live| live.id < last).cloned();
-        let told = draft.state.jobs.get(&last.job).map(|job| tell(job, last, config, made, now));
-        draft.take(told.unwrap_or_default());
+        let replaced = working.state.live_attempt(last.job).filter(|live| live.id < last).cloned();
+        let recorded =
+            working.state.jobs.get(&last.job).map(|job| record_gap(job, last, config, made, now));
+        working.take(recorded.unwrap_or_default());
         // Another followed it, so that it is over.
         if let Some(attempt) = replaced {
-            draft.take(ending::end(draft.state, &attempt, Outcome::Lost, now));
+            working.take(attempt_end::end(working.state, &attempt, Outcome::Lost, now));
         }
     }
 }
 
-/// A job whose last attempt that left traces is this.
-fn tell(job: &Job, last: AttemptId, config: &Config, made: Now, now: Now) -> Vec<Change> {
+/// A job whose last attempt that left anything is this.
+fn record_gap(job: &Job, last: AttemptId, config: &Config, made: Now, now: Now) -> Vec<Change> {
     let unknown = if job.attempts < last.number {
         format!("attempts up to {last} are not in it")
     } else {
@@ -51,9 +58,9 @@ fn tell(job: &Job, last: AttemptId, config: &Config, made: Now, now: Now) -> Vec
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
     let patience = (config.lease + grace + LEASE_MARGIN).saturating_mul(config.speed);
     let over = after(now.market, patience);
-    let half_known =
-        Some(HalfKnown { attempt: last.number, over, known_until: Some(made.min(now)) });
-    vec![Job { attempts: last.number, half_known, ..job.clone() }.into(), event]
+    let restore_gap =
+        Some(RestoreGap { attempt: last.number, over, uncertain_since: Some(made.min(now)) });
+    vec![Job { attempts: last.number, restore_gap, ..job.clone() }.into(), event]
 }
 
 #[cfg(test)]

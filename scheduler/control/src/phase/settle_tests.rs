@@ -4,21 +4,21 @@ use spotwise_model::{CapacityType, Price};
 
 use super::*;
 use crate::fixture::{at, attempt, job, machine, now, state_of};
-use spotwise_market::{Listing, Row};
+use spotwise_market::{MarketSeries, Row};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::{AttemptId, Outcome};
 
 /// One price throughout: 0.30 dollars an hour.
 fn market() -> Market {
     let machine = machine(1, "a", CapacityType::Spot);
-    let listing = Listing {
+    let series = MarketSeries {
         zone: machine.offer.zone,
         instance_type: machine.offer.instance_type,
         shape: machine.shape,
         on_demand: machine.on_demand,
         rows: vec![Row { at: at(0), available: 9, price: Some(machine.launch_price) }],
     };
-    Market::new(vec![listing], None).unwrap()
+    Market::new(vec![series], None).unwrap()
 }
 
 fn dollars(cents: i64) -> Money {
@@ -94,7 +94,7 @@ proptest! {
         let mut bought = machine(1, "a", CapacityType::Spot);
         bought.launch_price = Price::from_micros_per_hour(micros_per_hour);
         let row = Row { at: at(0), available: 9, price: Some(bought.launch_price) };
-        let market = Market::new(vec![Listing {
+        let market = Market::new(vec![MarketSeries {
             zone: bought.offer.zone.clone(),
             instance_type: bought.offer.instance_type.clone(),
             shape: bought.shape.clone(),

@@ -59,7 +59,7 @@ pub(crate) fn bill(
     let InstanceState::Ended { since, at, .. } = instance.state else { return Vec::new() };
     let minimum = spotwise_model::time::after(since, policy.minimum_billed);
     let offer = &instance.offer;
-    let segments = if instance.stints.is_empty() {
+    let segments = if instance.coverage.is_empty() {
         let end = at.max(minimum);
         market.segments(&offer.zone, &offer.instance_type, offer.capacity_type, since, end)
     } else {
@@ -81,7 +81,7 @@ pub(crate) fn bill(
 fn usage(job: &Job, attempt: &Attempt, bought: Timestamp, now: Timestamp) -> Use {
     // Documents of before do not say: then it had its machine from the purchase.
     let placed = attempt.state.placed().map_or(bought, |at| at.market);
-    let now = job.known_until(attempt.id).map_or(now, |known| known.market.min(now));
+    let now = job.uncertain_since(attempt.id).map_or(now, |since| since.market.min(now));
     let ended = attempt.state.ended().map_or(now, |at| at.market);
     Use {
         attempt: attempt.id,

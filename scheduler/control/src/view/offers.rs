@@ -7,18 +7,18 @@ use spotwise_model::id::PoolName;
 use spotwise_model::{CapacityType, Instance, Offer, OfferKey, PaidFor, Price};
 
 use crate::core::State;
-use spotwise_market::Quote;
+use spotwise_market::MarketQuote;
 
 /// The offers that a pool makes of the market's quotes, in the order of keys. What
 /// several commitments pay of one machine type and zone is one offer.
 pub fn offers(
     state: &State,
     pool: &PoolName,
-    quotes: Vec<Quote>,
+    quotes: Vec<MarketQuote>,
     changeover: Duration,
 ) -> Vec<Offer> {
     let held = held(state);
-    let (paid, bought): (Vec<Quote>, Vec<Quote>) =
+    let (paid, bought): (Vec<MarketQuote>, Vec<MarketQuote>) =
         quotes.into_iter().partition(|quote| quote.commitment.is_some());
     let mut offers: Vec<Offer> = bought
         .into_iter()
@@ -54,7 +54,7 @@ pub fn offers(
 fn reserved(
     state: &State,
     pool: &PoolName,
-    quotes: Vec<Quote>,
+    quotes: Vec<MarketQuote>,
     changeover: Duration,
 ) -> Vec<Offer> {
     let taken = in_use(state);
@@ -112,8 +112,8 @@ fn mean_price(paid_for: &[PaidFor]) -> Price {
 pub fn in_use(state: &State) -> BTreeMap<&str, u32> {
     let mut in_use = BTreeMap::new();
     let live = state.instances.values().filter(|instance| !instance.ended());
-    for stint in live.filter_map(Instance::stint) {
-        *in_use.entry(stint.commitment.as_str()).or_insert(0) += 1;
+    for covered in live.filter_map(Instance::covered) {
+        *in_use.entry(covered.commitment.as_str()).or_insert(0) += 1;
     }
     in_use
 }
@@ -129,7 +129,7 @@ pub fn held(state: &State) -> BTreeMap<OfferKey, u32> {
 }
 
 /// Machines that the market has of each spot offer, ours included.
-pub fn available_spot(pool: &PoolName, quotes: &[Quote]) -> BTreeMap<OfferKey, u32> {
+pub fn available_spot(pool: &PoolName, quotes: &[MarketQuote]) -> BTreeMap<OfferKey, u32> {
     let spot = quotes.iter().filter(|quote| quote.capacity_type == CapacityType::Spot);
     spot.map(|quote| {
         let key = OfferKey {

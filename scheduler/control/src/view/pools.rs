@@ -12,7 +12,7 @@ use crate::core::State;
 
 /// What one pool has left over all its machines together.
 #[derive(Clone, Debug)]
-pub(crate) struct PoolRoom {
+pub(crate) struct PoolHeadroom {
     pool: PoolName,
     cpu_milli: u64,
     memory_mib: u64,
@@ -21,18 +21,18 @@ pub(crate) struct PoolRoom {
 }
 
 /// Every pool, less what runs on it.
-pub(crate) fn left(state: &State) -> Vec<PoolRoom> {
-    let room_of = |total: &PoolLimit| {
-        let mut room = PoolRoom::new(total);
+pub(crate) fn left(state: &State) -> Vec<PoolHeadroom> {
+    let headroom_of = |total: &PoolLimit| {
+        let mut headroom = PoolHeadroom::new(total);
         for attempt in state.attempts.values().filter(|attempt| attempt.state.is_live()) {
-            if attempt.offer.pool == room.pool {
+            if attempt.offer.pool == headroom.pool {
                 let nodes = attempt.instances.len() as u64;
-                room.take(&attempt.share, shape_of(state, attempt), nodes);
+                headroom.take(&attempt.share, shape_of(state, attempt), nodes);
             }
         }
-        room
+        headroom
     };
-    state.seen.pool_totals.iter().map(room_of).collect()
+    state.seen.pool_totals.iter().map(headroom_of).collect()
 }
 
 /// Why a job waits for ever, however little else runs: no pool has what all its
@@ -61,7 +61,7 @@ fn shape_of<'s>(state: &'s State, attempt: &Attempt) -> Option<&'s NodeShape> {
     attempt.instances.first().and_then(|id| state.instances.get(id)).map(|one| &one.shape)
 }
 
-impl PoolRoom {
+impl PoolHeadroom {
     fn new(total: &PoolLimit) -> Self {
         Self {
             pool: total.pool.clone(),
@@ -125,9 +125,14 @@ mod tests {
 
     use super::*;
 
-    fn room(gpus: u32) -> PoolRoom {
+    fn headroom(gpus: u32) -> PoolHeadroom {
         let pool = PoolName::new("local");
-        PoolRoom::new(&PoolLimit { pool, cpu_milli: 8_000, memory_mib: 9_000, gpus: Some(gpus) })
+        PoolHeadroom::new(&PoolLimit {
+            pool,
+            cpu_milli: 8_000,
+            memory_mib: 9_000,
+            gpus: Some(gpus),
+        })
     }
 
     fn t4() -> NodeShape {
@@ -142,13 +147,13 @@ mod tests {
 
     /// How often a share fits, and the GPUs that are then left whole.
     fn fits(gpus: u32, share: &Share, shape: Option<&NodeShape>) -> (u32, Option<u32>) {
-        let mut room = room(gpus);
+        let mut headroom = headroom(gpus);
         let mut times = 0;
-        while room.holds(share, shape, 1) {
-            room.take(share, shape, 1);
+        while headroom.holds(share, shape, 1) {
+            headroom.take(share, shape, 1);
             times += 1;
         }
-        (times, room.limit().gpus)
+        (times, headroom.limit().gpus)
     }
 
     #[test]
@@ -165,15 +170,15 @@ mod tests {
 
     #[test]
     fn the_solver_hears_of_whole_gpus_only() {
-        let mut room = room(2);
+        let mut headroom = headroom(2);
         let turns = soft(SoftSharing::TimeSlicing { jobs: 4 });
-        room.take(&turns, Some(&t4()), 1);
-        assert_eq!(room.limit().gpus, Some(1));
-        assert!(room.holds(&turns, Some(&t4()), 7) && !room.holds(&turns, Some(&t4()), 8));
+        headroom.take(&turns, Some(&t4()), 1);
+        assert_eq!(headroom.limit().gpus, Some(1));
+        assert!(headroom.holds(&turns, Some(&t4()), 7) && !headroom.holds(&turns, Some(&t4()), 8));
         let whole = Share { gpus: 1, ..Share::default() };
-        assert!(room.holds(&whole, None, 1) && !room.holds(&whole, None, 2));
-        room.take(&whole, None, 5);
-        assert!(!room.holds(&turns, Some(&t4()), 1));
+        assert!(headroom.holds(&whole, None, 1) && !headroom.holds(&whole, None, 2));
+        headroom.take(&whole, None, 5);
+        assert!(!headroom.holds(&turns, Some(&t4()), 1));
     }
 
     #[test]

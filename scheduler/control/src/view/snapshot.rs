@@ -8,7 +8,7 @@ use spotwise_model::{AttemptState, Job, JobId, Money, Now, OfferKey};
 use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
 
 use super::free::free_of;
-use super::pools::{self, PoolRoom};
+use super::pools::{self, PoolHeadroom};
 use super::shares::shares;
 use crate::config::Config;
 use crate::core::State;
@@ -87,7 +87,7 @@ fn instances(state: &State) -> Vec<PlanInstance> {
 
 /// What each pool has left.
 fn limits(state: &State) -> Vec<PoolLimit> {
-    pools::left(state).iter().map(PoolRoom::limit).collect()
+    pools::left(state).iter().map(PoolHeadroom::limit).collect()
 }
 
 /// What a job's budget still holds: the budget less what is settled and what

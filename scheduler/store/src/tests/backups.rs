@@ -50,7 +50,7 @@ pub(super) async fn fill(location: &Location, jobs: u64) {
         Change::Ledger(vec![entry]),
         Change::Event(event(1, 1, Some(1))),
         Change::Event(event(2, 1, None)),
-        Change::Watched(Box::new(watched(&[(1_000, 16), (1_600, 0), (2_000, 4)]))),
+        Change::Availability(Box::new(availability_update(&[(1_000, 16), (1_600, 0), (2_000, 4)]))),
     ];
     changes.extend((2..=jobs).map(|id| job(id).into()));
     put(&store, changes).await.unwrap();
@@ -242,7 +242,7 @@ async fn every_column_is_backed_up() {
     }
 }
 
-/// A database of the schema before seats, opened by this program.
+/// A database of the schema before slots, opened by this program.
 #[tokio::test]
 async fn a_database_from_before_seats_is_upgraded() {
     const STEPS: [&str; 3] = [
@@ -264,13 +264,13 @@ async fn a_database_from_before_seats_is_upgraded() {
         let store = Store::open(&place.location).await.unwrap();
         let state = store.load().await.unwrap().into_state();
         let attempts: Vec<_> = state.attempts.values().cloned().collect();
-        assert_eq!(attempts, [spotwise_model::Attempt { seats: Vec::new(), ..attempt(1, 1) }]);
+        assert_eq!(attempts, [spotwise_model::Attempt { slots: Vec::new(), ..attempt(1, 1) }]);
         assert_eq!(check(&place.location).await.unwrap().findings, []);
         store.close().await;
     }
 }
 
-/// A backup that was made before there were seats.
+/// A backup that was made before there were slots.
 #[tokio::test]
 async fn an_older_backup_is_restored() {
     let (source, target) = (place(Kind::Sqlite), place(Kind::Sqlite));
@@ -297,11 +297,11 @@ async fn an_older_backup_is_restored() {
     }
     std::fs::write(&file, lines.concat()).unwrap();
     restore(&target.location, &file, at(60)).await.unwrap();
-    let seats = |rows: Vec<Vec<Value>>| {
+    let slots = |rows: Vec<Vec<Value>>| {
         rows.iter().filter(|row| row.last() == Some(&Value::Text(Some("0.6".to_owned())))).count()
     };
-    assert_eq!(seats(rows(&source.location).await), 1);
-    assert_eq!(seats(rows(&target.location).await), 0);
+    assert_eq!(slots(rows(&source.location).await), 1);
+    assert_eq!(slots(rows(&target.location).await), 0);
     let store = Store::open(&target.location).await.unwrap();
     assert_eq!(store.attempts(spotwise_model::JobId(1)).await.unwrap(), [attempt(1, 1)]);
     store.close().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::{
-    CheckpointRef, Exit, Fuse, NodeReport, Progress, StopOrder, StopReason, Told,
+    BudgetCutoff, CheckpointRef, Exit, NodeReport, Progress, StopOrder, StopReason, Told,
 };
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
@@ -14,8 +14,10 @@ use spotwise_model::instance::EndedBy;
 use spotwise_model::job::DeadlineSource;
 use spotwise_model::ledger::LineKind;
 use spotwise_model::memory::MemoryUse;
-use spotwise_model::plan::{Alternative, Rule, Why, WhyNot, Wished};
-use spotwise_model::resources::GpuSeat;
+use spotwise_model::plan::{
+    Alternative, PlacementReason, PlacementRule, PolicyCost, RejectionReason,
+};
+use spotwise_model::resources::GpuSlot;
 use spotwise_model::spec::{
     Checkpoint, Class, Dependency, GpuAlternative, GpuRequest, Input, Output, Resources, Retries,
     SecretRef, Work,
@@ -27,7 +29,7 @@ use spotwise_model::{
 };
 
 use crate::{Epoch, Round, Store, StoreError};
-use spotwise_control::core::spells::{Count, Watch, Watched};
+use spotwise_control::core::availability_history::{AvailabilityUpdate, Count, ObservationWindow};
 use spotwise_control::core::{Change, Event, EventKind, SubmissionRecord};
 
 pub(super) fn at(second: i64) -> Timestamp {
@@ -153,20 +155,20 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
             memory_mib: 512,
             ..Share::default()
         },
-        seats: vec![GpuSeat { gpu: 0, start: 6 }],
+        slots: vec![GpuSlot { gpu: 0, start: 6 }],
         restore: Some(checkpoint(id)),
-        why: Why {
-            rule: Rule::Cheapest,
+        why: PlacementReason {
+            rule: PlacementRule::Cheapest,
             expected_cost: Money::from_micros(77),
             finish: at(9_000),
             slack: Duration::from_secs(60),
-            wished: Wished::default(),
+            policy_cost: PolicyCost::default(),
             transfer: Money::ZERO,
             alternatives: vec![Alternative {
                 offer: offer(),
                 expected_cost: Money::from_micros(-1),
                 finish: at(9_999),
-                why_not: Some(WhyNot::Dearer),
+                why_not: Some(RejectionReason::Dearer),
             }],
         },
         hold: Money::from_micros(500),
@@ -176,7 +178,7 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
             at: now(1_300),
             reclaim_wall: Some(at(1_400)),
         }),
-        fuse: Some(Fuse { burns: at(5_000), over: now(5_015) }),
+        cutoff: Some(BudgetCutoff { stop_at: at(5_000), gone_by: now(5_015) }),
         progress: Progress::of_step(60, Some(200)),
         checkpoint: Some(checkpoint(id)),
         nodes: vec![NodeReport {
@@ -219,7 +221,7 @@ pub(super) fn instance(id: u64) -> Instance {
         launch_price: Price::from_micros_per_hour(3_672_000),
         on_demand: Price::from_micros_per_hour(12_240_000),
         state: InstanceState::Live { since: at(1_000) },
-        stints: Vec::new(),
+        coverage: Vec::new(),
     }
 }
 
@@ -274,11 +276,11 @@ pub(super) fn count(second: i64, machines: u32) -> Count {
 }
 
 /// Machines were looked at from the first of these times to the last.
-pub(super) fn watched(counts: &[(i64, u32)]) -> Watched {
+pub(super) fn availability_update(counts: &[(i64, u32)]) -> AvailabilityUpdate {
     let counts: Vec<Count> = counts.iter().map(|(at, machines)| count(*at, *machines)).collect();
     let (from, until) = (counts.first().unwrap().at, counts.last().unwrap().at);
-    let watches = vec![Watch { from, until }];
-    Watched { rewound: None, watches, counts, forgotten: Vec::new(), unwatched: None }
+    let windows = vec![ObservationWindow { from, until }];
+    AvailabilityUpdate { rewound: None, windows, counts, forgotten: Vec::new(), windows_from: None }
 }
 
 /// Commits changes as the next round of a new leader.

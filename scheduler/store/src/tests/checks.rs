@@ -72,7 +72,7 @@ async fn plant(location: &Location, sql: &'static str) {
     }
 }
 
-/// Two live slices of one machine, and a third at the seat of one of them.
+/// Two live slices of one machine, and a third at the slot of one of them.
 #[tokio::test]
 async fn a_check_finds_a_seat_that_is_taken_twice() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
@@ -81,7 +81,7 @@ async fn a_check_finds_a_seat_that_is_taken_twice() {
         let mut machine = instance(1);
         machine.shape.memory_mib = 8_192;
         let mut other = attempt(2, 1);
-        other.seats[0].start = 4;
+        other.slots[0].start = 4;
         let mut changes: Vec<Change> = (1..=3).map(|id| job(id).into()).collect();
         changes.extend([machine.into(), attempt(1, 1).into(), other.into()]);
         let epoch = put(&store, changes).await.unwrap();

@@ -4,7 +4,7 @@ use spotwise_control::Config;
 use spotwise_control::core::State;
 use spotwise_control::fixture::spot::*;
 use spotwise_control::phase::forecast::STEP;
-use spotwise_control::phase::round::{self, Draft, Surroundings};
+use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
 use spotwise_market::Market;
 use spotwise_model::Now;
 
@@ -32,11 +32,11 @@ impl Led {
     async fn run(&mut self, market: &Market, from: i64, until: i64) {
         let config = Config::default();
         let (pool, total) = (pool(), total());
-        let around = Surroundings { market, pool: &pool, total: &total, config: &config };
+        let inputs = RoundInputs { market, pool: &pool, total: &total, config: &config };
         for at in (from..=until).step_by(5).map(minute) {
-            let mut draft = Draft { state: &mut self.state, changes: Vec::new() };
-            round::run(&mut draft, None, around, Now { market: at, wall: at });
-            let changes = draft.changes;
+            let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
+            round::run(&mut working, None, inputs, Now { market: at, wall: at });
+            let changes = working.changes;
             assert!(changes.iter().all(|change| !change.is_news()), "nobody asks for anything");
             if !changes.is_empty() {
                 self.round += 1;
@@ -66,7 +66,7 @@ async fn a_scheduler_that_was_killed_forecasts_what_one_that_ran_through_does() 
         assert!(killed.state.seen.forecasts.is_empty());
     }
     killed.run(&market, now - 390, now).await;
-    assert_eq!(killed.state.spells.watches().count(), 1);
+    assert_eq!(killed.state.availability.windows().count(), 1);
     // Both fit anew, to what they have seen until now.
     for led in [&mut through, &mut killed] {
         led.state.seen.forecasts.clear();
@@ -75,7 +75,7 @@ async fn a_scheduler_that_was_killed_forecasts_what_one_that_ran_through_does() 
     let text = |led: &Led| format!("{:?}", led.state.seen.forecasts);
     assert!(!through.state.seen.forecasts.is_empty());
     assert!(text(&through) == text(&killed), "the same, table and all");
-    let sight = through.state.seen.forecasts[0].sight;
-    assert_eq!((sight.span, sight.own), (STEP * (5 * 96), STEP * (4 * 96)));
-    assert!(sight.spells > 60, "{sight:?}");
+    let training = through.state.seen.forecasts[0].training;
+    assert_eq!((training.span, training.own), (STEP * (5 * 96), STEP * (4 * 96)));
+    assert!(training.spells > 60, "{training:?}");
 }

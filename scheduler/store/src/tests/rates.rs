@@ -62,15 +62,15 @@ async fn watch(name: &str, store: &Store) {
         let wall = Timestamp::from_millisecond(minute * 100).unwrap();
         let available = available_spot(&pool, &market.quotes(market_time));
         let begun = Instant::now();
-        state.spells.look(&available, Duration::from_secs(3_000), market_time);
-        let written = state.spells.write(Now { market: market_time, wall });
+        state.availability.observe(&available, Duration::from_secs(3_000), market_time);
+        let written = state.availability.write(Now { market: market_time, wall });
         looking += begun.elapsed();
         looks += 1;
-        if let Some(watched) = written {
-            rows += watched.counts.len();
+        if let Some(update) = written {
+            rows += update.counts.len();
             id += 1;
             let begun = Instant::now();
-            let changes = [Change::Watched(Box::new(watched))];
+            let changes = [Change::Availability(Box::new(update))];
             store.commit(&Round { epoch, id, changes: &changes }).await.unwrap();
             writing += begun.elapsed();
         }
@@ -78,7 +78,7 @@ async fn watch(name: &str, store: &Store) {
     let begun = Instant::now();
     let loaded = store.load().await.unwrap().into_state();
     let loading = begun.elapsed();
-    assert_eq!(loaded.spells.rows().count(), rows);
+    assert_eq!(loaded.availability.rows().count(), rows);
     let writes = u32::try_from(id).unwrap();
     println!(
         "{name}: {rows} rows in {id} writings; {:?} a look, {:?} a writing, {loading:?} to read all",

@@ -14,7 +14,7 @@ use spotwise_model::{
 use super::build::*;
 use crate::database::Statement;
 use crate::{Epoch, LedgerFilter, Round, Store, StoreError};
-use spotwise_control::core::{Change, Spells, State};
+use spotwise_control::core::{AvailabilityHistory, Change, State};
 
 /// One of everything, as a round would leave it.
 fn one_of_each() -> Vec<Change> {
@@ -30,7 +30,11 @@ fn one_of_each() -> Vec<Change> {
         Change::Ledger(vec![charge(2, 0, Some(3), 1_000), charge(2, 1, None, 1_060)]),
         Change::Event(event(1, 1, Some(1))),
         Change::Event(event(2, 2, None)),
-        Change::Watched(Box::new(watched(&[(1_000, 16), (1_600, 0), (2_000, u32::MAX)]))),
+        Change::Availability(Box::new(availability_update(&[
+            (1_000, 16),
+            (1_600, 0),
+            (2_000, u32::MAX),
+        ]))),
     ]
 }
 
@@ -48,9 +52,9 @@ pub(super) async fn loads_what_was_committed(store: &Store) {
     assert_eq!(state.jobs, expected.jobs);
     assert_eq!(state.attempts, expected.attempts);
     assert_eq!(state.instances, expected.instances);
-    assert_eq!(state.spells.rows().count(), 3);
-    assert!(state.spells.rows().eq(expected.spells.rows()));
-    assert!(state.spells.watches().eq(expected.spells.watches()));
+    assert_eq!(state.availability.rows().count(), 3);
+    assert!(state.availability.rows().eq(expected.availability.rows()));
+    assert!(state.availability.windows().eq(expected.availability.windows()));
     assert_eq!(
         (state.last_job, state.last_instance, state.last_event),
         (expected.last_job, expected.last_instance, expected.last_event)
@@ -120,7 +124,7 @@ pub(super) async fn the_last_value_of_a_round_counts(store: &Store) {
 pub(super) async fn what_was_seen_is_kept_and_forgotten(store: &Store) {
     let epoch = store.lead("a", at(1)).await.unwrap();
     let zones = ["a", "b", "c"].map(|zone| OfferKey { zone: Zone::new(zone), ..offer() });
-    let (mut spells, mut rounds) = (Spells::default(), 0);
+    let (mut availability, mut rounds) = (AvailabilityHistory::default(), 0);
     let hour = Duration::from_secs(3_600);
     let mut rewound = 0;
     // Three weeks and two days, in which the time once goes back by three days.
@@ -131,34 +135,34 @@ pub(super) async fn what_was_seen_is_kept_and_forgotten(store: &Store) {
             .zip(2..)
             .map(|(zone, every)| (zone.clone(), ((look / every + back) % 5) as u32));
         let second = 1_700_000_000 + (look - back) * 3_600;
-        spells.look(&counts.collect(), hour, at(second));
+        availability.observe(&counts.collect(), hour, at(second));
         let wall = at(1_700_000_000 + look);
-        let Some(watched) = spells.write(Now { market: at(second), wall }) else { continue };
-        rewound += usize::from(watched.rewound.is_some());
-        let mut change = Change::Watched(Box::new(watched));
-        let mut state = State { spells, ..State::default() };
+        let Some(update) = availability.write(Now { market: at(second), wall }) else { continue };
+        rewound += usize::from(update.rewound.is_some());
+        let mut change = Change::Availability(Box::new(update));
+        let mut state = State { availability, ..State::default() };
         state.apply(&mut change);
-        spells = state.spells;
+        availability = state.availability;
         rounds += 1;
         store.commit(&Round { epoch, id: rounds, changes: &[change] }).await.unwrap();
         if look % 97 == 0 || look == 24 * 18 {
             let loaded = store.load().await.unwrap();
             assert_eq!(loaded.quarantined, Vec::<String>::new());
-            let stored = loaded.into_state().spells;
-            assert!(stored.rows().eq(spells.rows()), "{look}");
-            assert!(stored.watches().eq(spells.watches()), "{look}");
+            let stored = loaded.into_state().availability;
+            assert!(stored.rows().eq(availability.rows()), "{look}");
+            assert!(stored.windows().eq(availability.windows()), "{look}");
         }
     }
     assert_eq!(rewound, 1);
-    assert!(spells.first(&zones[0]).unwrap() > at(1_700_000_000), "something was forgotten");
+    assert!(availability.first(&zones[0]).unwrap() > at(1_700_000_000), "something was forgotten");
     // All of a round or nothing: a count that must not be undoes the watch too.
-    let mut wrong = watched(&[(1_900_000_000, 3), (1_900_000_600, 4)]);
+    let mut wrong = availability_update(&[(1_900_000_000, 3), (1_900_000_600, 4)]);
     wrong.counts[1].offer.capacity_type = CapacityType::OnDemand;
-    let wrong = [Change::Watched(Box::new(wrong))];
+    let wrong = [Change::Availability(Box::new(wrong))];
     let refused = store.commit(&Round { epoch, id: rounds + 1, changes: &wrong }).await;
     assert!(matches!(refused, Err(StoreError::Invalid { .. })), "{refused:?}");
-    let stored = store.load().await.unwrap().into_state().spells;
-    assert!(stored.rows().eq(spells.rows()) && stored.watches().eq(spells.watches()));
+    let stored = store.load().await.unwrap().into_state().availability;
+    assert!(stored.rows().eq(availability.rows()) && stored.windows().eq(availability.windows()));
 }
 
 pub(super) async fn a_job_never_has_two_live_attempts(store: &Store) {

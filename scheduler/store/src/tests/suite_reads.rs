@@ -207,24 +207,24 @@ pub(super) async fn a_bad_row_is_named_where_it_is_asked_for(store: &Store) {
     );
 }
 
-/// As rows were before there were seats.
+/// As rows were before there were slots.
 const BEFORE_SEATS: &str = "UPDATE attempts SET seats = NULL,
     document = replace(document, ',\"seats\":[{\"gpu\":0,\"start\":6}]', '')";
 
 pub(super) async fn a_seat_has_a_column_and_older_rows_have_none(store: &Store) {
     let whole = Share { gpus: 1, mig: None, ..attempt(1, 1).share };
-    let other = Attempt { share: whole, seats: Vec::new(), ..attempt(2, 1) };
+    let other = Attempt { share: whole, slots: Vec::new(), ..attempt(2, 1) };
     put(store, vec![job(1).into(), job(2).into(), attempt(1, 1).into(), other.into()])
         .await
         .unwrap();
     let sql = "SELECT seats FROM attempts ORDER BY job";
     let rows = store.database.fetch(Statement::new("attempts", sql)).await.unwrap();
-    let seats: Vec<_> = rows.iter().map(|row| row.optional_text("seats").unwrap()).collect();
-    assert_eq!(seats, [Some("0.6".to_owned()), None]);
+    let slots: Vec<_> = rows.iter().map(|row| row.optional_text("seats").unwrap()).collect();
+    assert_eq!(slots, [Some("0.6".to_owned()), None]);
     spoil(store, Statement::new("attempts", BEFORE_SEATS)).await;
     let read = store.load().await.unwrap().into_state();
     let attempts: Vec<_> = read.attempts.values().collect();
-    assert_eq!(attempts[0], &Attempt { seats: Vec::new(), ..attempt(1, 1) });
+    assert_eq!(attempts[0], &Attempt { slots: Vec::new(), ..attempt(1, 1) });
     put(store, vec![attempt(1, 1).into()]).await.unwrap();
     assert_eq!(store.attempts(JobId(1)).await.unwrap(), [attempt(1, 1)], "written anew");
 }

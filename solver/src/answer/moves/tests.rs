@@ -86,7 +86,7 @@ fn a_job_goes_over_to_a_committed_machine_that_idles() {
         let long = job(1, spec(100 * HOUR), -9, 1_000);
         round.running = vec![running(long.clone(), &bought, -2, 5)];
         let found = plan(&round).0.moves;
-        assert_eq!(found.get(&long.id) == Some(&Rule::AlreadyPaid), moves, "{found:?}");
+        assert_eq!(found.get(&long.id) == Some(&PlacementRule::AlreadyPaid), moves, "{found:?}");
         // One that is over soon is not worth it.
         round.offers[0] = committed(priced(reserved("a", 2.0, 1)), 1);
         assert_eq!(plan(&round).0.moves.get(&long.id), None);
@@ -204,7 +204,7 @@ proptest! {
     fn a_job_that_moves_for_money_does_not_come_back(round in any_moving_round()) {
         let (decided, _) = plan(&round);
         let live = round.running[0].clone();
-        if decided.moves.get(&live.job.id) == Some(&Rule::Cheapest) {
+        if decided.moves.get(&live.job.id) == Some(&PlacementRule::Cheapest) {
             let mut later = PlanInput { running: vec![], jobs: vec![live.job], ..round };
             let own = (live.offer.zone.clone(), live.offer.instance_type.clone());
             let share = later.shares.get_mut(&Class::Dev).expect("it has run");

@@ -2,7 +2,7 @@ use super::*;
 use crate::plan;
 use crate::tests::fixture::{HOUR, at, gpu_offer, input, job, on_demand, spec, spot};
 use spotwise_model::CapacityType;
-use spotwise_model::plan::WhyNot;
+use spotwise_model::plan::RejectionReason;
 use spotwise_model::spec::DataPlace;
 
 #[test]
@@ -33,7 +33,7 @@ fn a_quote_without_free_spot_waits_for_it() {
     let quote = quote(&input, &job(1, spec(10 * HOUR), 0, 40));
     assert!(matches!(quote.start, Start::Later { latest } if latest < at(30) && latest > at(29)));
     assert!(quote.cost.p90 >= quote.on_demand_cost.unwrap(), "at worst all on on-demand");
-    assert_eq!(quote.alternatives[0].why_not, Some(WhyNot::Dearer));
+    assert_eq!(quote.alternatives[0].why_not, Some(RejectionReason::Dearer));
 }
 
 /// Whichever of the equally fast machines comes first in the list.
@@ -45,8 +45,8 @@ fn a_job_that_is_late_saves_nothing_on_the_dearest_on_demand() {
         let quote = quote(&input, &job(1, spec(10 * HOUR), 0, 5));
         assert_eq!(quote.offer.unwrap().capacity_type, CapacityType::OnDemand);
         assert_eq!(quote.on_demand_cost, Some(quote.expected_cost));
-        assert_eq!(quote.alternatives[0].why_not, Some(WhyNot::Later), "spot is cheaper");
-        assert_eq!(quote.alternatives[1].why_not, Some(WhyNot::Dearer));
+        assert_eq!(quote.alternatives[0].why_not, Some(RejectionReason::Later), "spot is cheaper");
+        assert_eq!(quote.alternatives[1].why_not, Some(RejectionReason::Dearer));
     }
 }
 
@@ -67,7 +67,7 @@ fn seen(up: usize) -> crate::Forecast {
         step: Duration::from_secs(HOUR),
         steps: 100,
         first: at(-400),
-        sight: crate::spot::forecast::TrainingWindow::default(),
+        training: crate::spot::forecast::TrainingWindow::default(),
     }
 }
 

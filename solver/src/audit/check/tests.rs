@@ -1,5 +1,5 @@
 use spotwise_model::id::PoolName;
-use spotwise_model::plan::Rule;
+use spotwise_model::plan::PlacementRule;
 
 use super::*;
 use crate::tests::fixture::{HOUR, at, input, instance, job, on_demand, spec, spot};
@@ -231,7 +231,7 @@ fn only_a_running_job_is_moved() {
             live.since = at(0);
             live.stopping = stopping;
             input.running.push(live);
-            plan.moves.insert(JobId(if stopping { 4 } else { 5 }), Rule::SafetyNet);
+            plan.moves.insert(JobId(if stopping { 4 } else { 5 }), PlacementRule::SafetyNet);
         }
     };
     assert_eq!(only(live(true)), Violation::WrongMove(JobId(4)));

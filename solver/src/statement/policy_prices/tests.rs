@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use spotwise_model::plan::WhyNot;
+use spotwise_model::plan::RejectionReason;
 use spotwise_model::{Money, Price};
 
 use super::*;
@@ -126,7 +126,7 @@ fn a_class_above_its_ceiling_prefers_on_demand_of_nearly_the_same_price() {
     // 4 h of work and 6 min to begin, at 3 cents an hour.
     assert!(near(bands.paid_more, 4.1 * 0.03), "{bands:?}");
     let [turned_away] = &decided.placements[0].why.alternatives[..] else { panic!() };
-    assert_eq!(turned_away.why_not, Some(WhyNot::SpotBand));
+    assert_eq!(turned_away.why_not, Some(RejectionReason::SpotBand));
     assert_eq!(quote(&round, &round.jobs[0]).offer.unwrap(), decided.placements[0].offer);
     round.offers[1].price = Price::from_micros_per_hour(960_000);
     assert_eq!(kind_of(&round), CapacityType::Spot, "a soft wish");
@@ -145,7 +145,10 @@ fn a_class_on_one_pool_goes_to_another_of_nearly_the_same_price() {
     round.shares.insert(Class::Training, ran(85.0, 15.0, &[3]));
     let (decided, report) = plan(&round);
     assert_eq!(decided.placements[0].offer.zone, Zone::new("b"));
-    assert_eq!(decided.placements[0].why.alternatives[0].why_not, Some(WhyNot::TooFewPools));
+    assert_eq!(
+        decided.placements[0].why.alternatives[0].why_not,
+        Some(RejectionReason::TooFewPools)
+    );
     let bands = &report.bands[0];
     assert_eq!((bands.pools, bands.least_pools), (1, 3));
     assert!(bands.paid_more > 0.03 && bands.pool_price == 0.0, "{bands:?}");

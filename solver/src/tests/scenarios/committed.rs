@@ -7,7 +7,7 @@ fn reserved_machines_are_paid_already() {
     let offers = vec![reserved("a", 9.0, 1), spot("a", 0.1, 1)];
     let placed = placed(&input(offers, vec![job(1, spec(HOUR), 0, 20)]));
     assert_eq!(placed.offer.capacity_type, CapacityType::Reserved);
-    assert_eq!(placed.why.rule, Rule::AlreadyPaid);
+    assert_eq!(placed.why.rule, PlacementRule::AlreadyPaid);
 }
 
 /// A job that takes a whole machine for so many hours.

@@ -2,8 +2,8 @@
 
 use rand::RngExt;
 use spotwise_control::core::queue::Queue;
-use spotwise_control::phase::follow::Effect;
 use spotwise_control::phase::plan::plan_input;
+use spotwise_control::phase::reconcile::Effect;
 use spotwise_model::{JobId, JobState};
 use spotwise_solver::Guide;
 

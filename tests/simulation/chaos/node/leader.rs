@@ -2,7 +2,7 @@
 
 use spotwise_control::core::queue::Queue;
 use spotwise_control::core::{Change, State};
-use spotwise_control::phase::follow::{Asked, Effect};
+use spotwise_control::phase::reconcile::{Effect, OutstandingCalls};
 use spotwise_control::{Refusal, Reply};
 use spotwise_model::{Now, Plan};
 use spotwise_store::Epoch;
@@ -40,7 +40,7 @@ pub(crate) struct Leader {
     pub(crate) epoch: Epoch,
     pub(super) round: u64,
     pub(crate) state: State,
-    pub(super) asked: Asked,
+    pub(super) outstanding: OutstandingCalls,
     pub(super) looked: Option<Ms>,
     pub(super) reaped: Option<Ms>,
     pub(super) plan: Option<(Ms, Plan, Queue)>,

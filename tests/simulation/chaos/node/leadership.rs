@@ -3,7 +3,7 @@
 use rand::RngExt;
 use spotwise_control::core::State;
 use spotwise_control::core::queue::Queue;
-use spotwise_control::phase::follow::Asked;
+use spotwise_control::phase::reconcile::OutstandingCalls;
 use spotwise_model::JobId;
 
 use super::super::events::{Event, Response};
@@ -19,7 +19,7 @@ impl Sim {
             epoch,
             round: 0,
             state: State::default(),
-            asked: Asked::default(),
+            outstanding: OutstandingCalls::default(),
             looked: None,
             reaped: None,
             plan: None,
@@ -49,7 +49,7 @@ impl Sim {
         leader.state.seen.since = Some(self.clock().wall);
         leader.state.seen.plans_beside = true;
         leader.state.seen.queue = Queue::unknown(JobId(leader.state.last_job));
-        leader.round = self.store.standing.round;
+        leader.round = self.store.leader_record.round;
         leader.deaf = false;
         leader.news = true;
         self.log(|| "loaded".to_owned());
@@ -86,7 +86,7 @@ impl Sim {
             return;
         }
         let Some(leader) = &mut place.leader else { return };
-        if leader.epoch == self.store.standing.epoch {
+        if leader.epoch == self.store.leader_record.epoch {
             leader.until = None;
             self.holder = Some(node);
             self.expires = None;

@@ -2,7 +2,7 @@
 
 use spotwise_control::core::Change;
 use spotwise_control::phase::due;
-use spotwise_control::phase::round::{self, Draft, Surroundings};
+use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
 use spotwise_model::time::TimeScale;
 use spotwise_model::{JobState, Now};
 
@@ -39,7 +39,7 @@ impl Sim {
             next.extend(due);
         }
         next.extend(changed.then_some(self.now + TICK));
-        next.extend(leader.asked.due(state).map(|at| self.no_sooner(at)));
+        next.extend(leader.outstanding.due(state).map(|at| self.no_sooner(at)));
         if self.cloud.workers.values().any(|w| !w.alive && w.running_since.is_some()) {
             next.push(leader.reaped.unwrap_or(0) + REAP);
         }
@@ -66,15 +66,15 @@ impl Sim {
         let wall = time::at(self.start, at);
         let market = jiff::Timestamp::from_second(wall.as_second()).unwrap_or(wall);
         let mut state = leader.state.clone();
-        let mut draft = Draft { state: &mut state, changes: Vec::new() };
-        let around = Surroundings {
+        let mut working = WorkingState { state: &mut state, changes: Vec::new() };
+        let inputs = RoundInputs {
             market: &self.simulated_market.market,
             pool: &self.total.pool,
             total: &self.total,
             config: &self.config,
         };
-        round::run(&mut draft, None, around, Now { wall, market });
-        let missed = draft.changes.iter().find(|change| is_missed(leader, change));
+        round::run(&mut working, None, inputs, Now { wall, market });
+        let missed = working.changes.iter().find(|change| is_missed(leader, change));
         if let Some(missed) = missed {
             let when = format!("asleep from {from} until {until:?} a scheduler missed at {at}");
             self.fail(format!("{when}: {missed:?}"));
@@ -88,15 +88,15 @@ impl Sim {
 /// micro-dollar and second: no moment is the right one.
 fn is_missed(leader: &Leader, change: &Change) -> bool {
     match change {
-        Change::Watched(_) => false,
+        Change::Availability(_) => false,
         Change::Attempt(attempt) => {
             let Some(before) = leader.state.attempts.get(&attempt.id) else { return true };
             let mut same = (**attempt).clone();
             same.hold = before.hold;
-            if let (Some(fuse), Some(standing)) = (same.fuse, before.fuse) {
-                let earlier = standing.burns.duration_since(fuse.burns).as_secs_f64();
+            if let (Some(cutoff), Some(standing)) = (same.cutoff, before.cutoff) {
+                let earlier = standing.stop_at.duration_since(cutoff.stop_at).as_secs_f64();
                 if earlier.abs() <= 2.0 {
-                    same.fuse = before.fuse;
+                    same.cutoff = before.cutoff;
                 }
             }
             same != *before

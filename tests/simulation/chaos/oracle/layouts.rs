@@ -56,23 +56,23 @@ fn layout(machine: InstanceId, attempts: &[&Attempt]) -> Result<usize, String> {
     for attempt in attempts {
         let Some(profile) = attempt.share.mig else { continue };
         let rank = attempt.instances.iter().position(|id| *id == machine);
-        let seat = rank.and_then(|rank| attempt.seats.get(rank));
-        let Some(seat) = seat else { return Err(format!("{} has no seat", attempt.id)) };
+        let slot = rank.and_then(|rank| attempt.slots.get(rank));
+        let Some(slot) = slot else { return Err(format!("{} has no slot", attempt.id)) };
         let (slices, computes, starts) = rule(profile);
-        if !starts.contains(&seat.start) {
-            return Err(format!("{} cannot start at {seat}", attempt.id));
+        if !starts.contains(&slot.start) {
+            return Err(format!("{} cannot start at {slot}", attempt.id));
         }
-        for slice in seat.start..seat.start + slices {
-            if !memory.insert((seat.gpu, slice)) {
-                return Err(format!("{} is at {seat}, where another is", attempt.id));
+        for slice in slot.start..slot.start + slices {
+            if !memory.insert((slot.gpu, slice)) {
+                return Err(format!("{} is at {slot}, where another is", attempt.id));
             }
         }
-        let sum = compute.entry(seat.gpu).or_default();
+        let sum = compute.entry(slot.gpu).or_default();
         *sum += computes;
         if *sum > 7 {
-            return Err(format!("{sum} compute slices of GPU {} are taken", seat.gpu));
+            return Err(format!("{sum} compute slices of GPU {} are taken", slot.gpu));
         }
-        profiles.entry(seat.gpu).or_default().insert(profile);
+        profiles.entry(slot.gpu).or_default().insert(profile);
     }
     Ok(profiles.values().map(BTreeSet::len).max().unwrap_or(0))
 }

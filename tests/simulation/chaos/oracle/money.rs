@@ -64,9 +64,9 @@ impl Sim {
     }
 
     fn cost_of_rise(&self, attempt: &Attempt) -> i64 {
-        let (Some(ended), Some(fuse)) = (attempt.state.ended(), attempt.fuse) else { return 0 };
+        let (Some(ended), Some(cutoff)) = (attempt.state.ended(), attempt.cutoff) else { return 0 };
         let end = time::moment(self.start, ended.wall);
-        let stopping = time::millis(between(fuse.burns, fuse.over.wall)) + HEARING;
+        let stopping = time::millis(between(cutoff.stop_at, cutoff.gone_by.wall)) + HEARING;
         let mut from = end.saturating_sub(stopping);
         let open = self.tally.gap_since.map(|since| (since, self.now));
         for (since, to) in self.tally.gaps.iter().copied().chain(open).rev() {
@@ -86,17 +86,17 @@ impl Sim {
     /// The books say that an attempt ended before they heard of it. Then its
     /// commands have, where their workers lived.
     pub(super) fn runs_on_no_money(&self, attempt: &Attempt) -> Option<String> {
-        let (ended, fuse) = (attempt.state.ended()?, attempt.fuse?);
-        if ended != fuse.over {
+        let (ended, cutoff) = (attempt.state.ended()?, attempt.cutoff?);
+        if ended != cutoff.gone_by {
             return None;
         }
         let over = time::moment(self.start, ended.wall) + EXACT;
-        let burns = time::moment(self.start, fuse.burns);
+        let stop_at = time::moment(self.start, cutoff.stop_at);
         let worker = self.cloud.of_attempt(attempt.id).into_iter().find(|pid| {
             let worker = &self.cloud.workers[pid];
             let ran_until = worker.running_since.map(|_| self.now).or(worker.ran_until);
             // What it was told before a rise of the price is not its fault.
-            let told = worker.money.is_some_and(|money| money > burns + EXACT);
+            let told = worker.money.is_some_and(|money| money > stop_at + EXACT);
             worker.alive && !told && ran_until.is_some_and(|until| until > over)
         })?;
         let past = self.now.saturating_sub(over) / SECOND;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use spotwise_model::{InstanceId, Now};
-use spotwise_store::Standing;
+use spotwise_store::LeaderRecord;
 
 use super::super::cloud::Machine;
 use super::super::store::Tables;
@@ -12,7 +12,7 @@ use super::super::store::Tables;
 #[derive(Debug)]
 pub(crate) struct Backup {
     pub(super) tables: Tables,
-    pub(super) standing: Standing,
+    pub(super) leader_record: LeaderRecord,
     pub(super) machines: BTreeMap<InstanceId, Machine>,
     pub(super) made: Now,
 }

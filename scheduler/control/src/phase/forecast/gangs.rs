@@ -28,7 +28,7 @@ impl<'a> Gangs<'a> {
         let open =
             |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
         let jobs = state.jobs.values().filter(|job| open(&job.state)).map(|job| &*job.spec);
-        let asked = state.seen.asked.iter().map(|asked| &*asked.spec);
+        let asked = state.seen.forecast_requests.iter().map(|asked| &*asked.spec);
         for spec in jobs.chain(asked).filter(|spec| speaks_to(spec)) {
             gangs.add(spec.resources.nodes, spec);
         }

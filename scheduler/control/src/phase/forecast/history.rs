@@ -15,8 +15,8 @@ use spotwise_model::OfferKey;
 use spotwise_solver::forecast::TrainingWindow;
 
 use super::STEP;
-use crate::core::Spells;
-use crate::core::spells::MEMORY;
+use crate::core::AvailabilityHistory;
+use crate::core::availability_history::RETENTION;
 use spotwise_market::Market;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -30,23 +30,24 @@ pub(super) struct History {
     /// later.
     pub(super) zones: Vec<Vec<bool>>,
     /// How much there is of it.
-    pub(super) sight: TrainingWindow,
+    pub(super) training: TrainingWindow,
 }
 
 impl History {
     /// Of these offers, for jobs with so many nodes.
     pub(super) fn of(
-        spells: &Spells,
+        availability: &AvailabilityHistory,
         market: &Market,
         offers: &[&OfferKey],
         nodes: u32,
         now: Timestamp,
     ) -> Self {
-        let moments = moments(spells, market, now);
+        let moments = moments(availability, market, now);
         let zones: Vec<Vec<bool>> = offers
             .iter()
             .map(|offer| {
-                let counts = moments.iter().map_while(|at| machines(spells, market, offer, *at));
+                let counts =
+                    moments.iter().map_while(|at| machines(availability, market, offer, *at));
                 let mut seen: Vec<bool> = counts.map(|machines| machines >= nodes).collect();
                 seen.reverse();
                 seen
@@ -56,13 +57,13 @@ impl History {
             STEP.saturating_mul(u32::try_from(moments.saturating_sub(1)).unwrap_or(u32::MAX))
         };
         let longest = steps(zones.iter().map(Vec::len).max().unwrap_or(0));
-        let own = moments.iter().filter(|at| spells.is_watched(**at)).count();
-        let sight = TrainingWindow {
+        let own = moments.iter().filter(|at| availability.is_observed(**at)).count();
+        let training = TrainingWindow {
             span: longest,
             own: steps(own).min(longest),
             spells: zones.iter().map(|seen| runs(seen)).sum(),
         };
-        Self { first: now.checked_sub(longest).unwrap_or(now), zones, sight }
+        Self { first: now.checked_sub(longest).unwrap_or(now), zones, training }
     }
 }
 
@@ -71,13 +72,13 @@ fn runs(seen: &[bool]) -> usize {
 }
 
 /// The moments at which the zones are looked at, the latest first.
-fn moments(spells: &Spells, market: &Market, now: Timestamp) -> Vec<Timestamp> {
-    let begin = spells.start();
+fn moments(availability: &AvailabilityHistory, market: &Market, now: Timestamp) -> Vec<Timestamp> {
+    let begin = availability.start();
     let known = |at: Timestamp| match begin {
-        Some(begin) if at >= begin => spells.is_watched(at),
+        Some(begin) if at >= begin => availability.is_observed(at),
         Some(_) | None => at >= market.start(),
     };
-    let oldest = now.checked_sub(MEMORY).unwrap_or(Timestamp::MIN);
+    let oldest = now.checked_sub(RETENTION).unwrap_or(Timestamp::MIN);
     let mut moments = Vec::new();
     let mut next = Some(now);
     while let Some(at) = next.filter(|at| *at >= oldest) {
@@ -93,17 +94,22 @@ fn moments(spells: &Spells, market: &Market, now: Timestamp) -> Vec<Timestamp> {
 }
 
 /// Machines of an offer at a moment of those; none where that is not known.
-fn machines(spells: &Spells, market: &Market, offer: &OfferKey, at: Timestamp) -> Option<u32> {
-    spells.machines(offer, at).or_else(|| {
-        is_before(spells, offer, at)
+fn machines(
+    availability: &AvailabilityHistory,
+    market: &Market,
+    offer: &OfferKey,
+    at: Timestamp,
+) -> Option<u32> {
+    availability.machines(offer, at).or_else(|| {
+        is_before(availability, offer, at)
             .then(|| market.machines(&offer.zone, &offer.instance_type, at))
             .flatten()
     })
 }
 
 /// Whether that was before the first look, which found the offer there.
-fn is_before(spells: &Spells, offer: &OfferKey, at: Timestamp) -> bool {
-    match (spells.start(), spells.first(offer)) {
+fn is_before(availability: &AvailabilityHistory, offer: &OfferKey, at: Timestamp) -> bool {
+    match (availability.start(), availability.first(offer)) {
         (Some(start), Some(first)) => at < start && first == start,
         (Some(start), None) => at < start,
         (None, _) => true,
@@ -114,19 +120,19 @@ fn is_before(spells: &Spells, offer: &OfferKey, at: Timestamp) -> bool {
 /// it was watched without a gap, and the market's recording before that. A day at
 /// most: no hazard asks for more.
 pub(super) fn since(
-    spells: &Spells,
+    availability: &AvailabilityHistory,
     market: &Market,
     offer: &OfferKey,
     nodes: u32,
     now: Timestamp,
 ) -> Timestamp {
     let earliest = now.checked_sub(DAY).unwrap_or(now);
-    let (own, start) = (spells.since(offer, nodes, earliest), spells.start());
+    let (own, start) = (availability.since(offer, nodes, earliest), availability.start());
     match own {
         Some(own) if Some(own) != start || own <= earliest => own,
         _ => {
             let (zone, kind) = (&offer.zone, &offer.instance_type);
-            let there = spells.machines(offer, now);
+            let there = availability.machines(offer, now);
             let before = start.and_then(|start| start.checked_sub(Duration::from_secs(1)).ok());
             let same = before.and_then(|before| {
                 let machines = market.machines(zone, kind, before)?;
@@ -140,8 +146,12 @@ pub(super) fn since(
 
 /// The time between two moments of a history that follow each other.
 #[cfg(test)]
-pub(super) fn pauses(spells: &Spells, market: &Market, now: Timestamp) -> Vec<Duration> {
-    let moments = moments(spells, market, now);
+pub(super) fn pauses(
+    availability: &AvailabilityHistory,
+    market: &Market,
+    now: Timestamp,
+) -> Vec<Duration> {
+    let moments = moments(availability, market, now);
     let pause = |pair: &[Timestamp]| spotwise_model::time::between(pair[1], pair[0]);
     moments.windows(2).map(pause).collect()
 }

@@ -10,9 +10,9 @@ use crate::Command;
 use crate::command::Submit;
 use crate::config::Config;
 use crate::core::Change;
-use crate::core::spells::{PATIENCE, Step};
+use crate::core::availability_history::{GAP_TOLERANCE, Step};
 use crate::fixture::spot::*;
-use crate::phase::round::{self, Draft, Surroundings};
+use crate::phase::round::{self, RoundInputs, WorkingState};
 use crate::view::offers;
 use crate::world::World;
 
@@ -31,13 +31,19 @@ fn machines_now(market: &Market, at: Timestamp) -> BTreeMap<OfferKey, u32> {
 
 /// Looks at every change, and every ten minutes at least; the second is what a
 /// store was told.
-fn watch(spells: &mut Spells, stored: &mut Spells, market: &Market, from: i64, until: i64) {
+fn watch(
+    availability: &mut AvailabilityHistory,
+    stored: &mut AvailabilityHistory,
+    market: &Market,
+    from: i64,
+    until: i64,
+) {
     let (mut at, until) = (minute(from), minute(until));
     while at <= until {
-        spells.look(&machines_now(market, at), PATIENCE, at);
-        if let Some(watched) = spells.write(Now { market: at, wall: at }) {
-            spells.take(&watched);
-            stored.take(&watched);
+        availability.observe(&machines_now(market, at), GAP_TOLERANCE, at);
+        if let Some(update) = availability.write(Now { market: at, wall: at }) {
+            availability.take(&update);
+            stored.take(&update);
         }
         if at == until {
             break;
@@ -48,8 +54,8 @@ fn watch(spells: &mut Spells, stored: &mut Spells, market: &Market, from: i64, u
 }
 
 /// Killed, and begun again: it knows what the store was told.
-fn again(stored: &Spells) -> Spells {
-    Spells::stored(stored.rows().collect(), stored.watches().collect())
+fn again(stored: &AvailabilityHistory) -> AvailabilityHistory {
+    AvailabilityHistory::stored(stored.rows().collect(), stored.windows().collect())
 }
 
 /// Jobs with so many nodes.
@@ -63,13 +69,14 @@ fn queue(state: &mut State, nodes: &[u32]) {
 
 /// The forecasts of a scheduler that watched for these stretches, the last one
 /// until now, and has a job and a gang in its queue.
-fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, Spells) {
-    let (mut spells, mut stored) = (Spells::default(), Spells::default());
+fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, AvailabilityHistory) {
+    let (mut availability, mut stored) =
+        (AvailabilityHistory::default(), AvailabilityHistory::default());
     for (from, until) in watched {
-        spells = again(&stored);
-        watch(&mut spells, &mut stored, market, *from, *until);
+        availability = again(&stored);
+        watch(&mut availability, &mut stored, market, *from, *until);
     }
-    let mut state = State { spells: spells.clone(), ..State::default() };
+    let mut state = State { availability: availability.clone(), ..State::default() };
     queue(&mut state, &[1, 4]);
     let now = minute(watched.last().unwrap().1);
     state.seen.offers =
@@ -79,7 +86,7 @@ fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, Spells)
         take(&mut state.seen.forecasts, fit.run(), now);
     }
     let fitted = std::mem::take(&mut state.seen.forecasts);
-    (look(fitted, &state, market, &available, now), spells)
+    (refresh(fitted, &state, market, &available, now), availability)
 }
 
 #[test]
@@ -121,8 +128,8 @@ fn a_gap_is_left_out_with_so_much_more_that_whole_days_are() {
     let market = market(&[("us-east-1a", lively()), ("us-east-1b", vec![(0, 9)])]);
     let gap = (3 * DAY + 100, 3 * DAY + 700);
     let now = 6 * DAY;
-    let (_, spells) = forecasts(&market, &[(DAY, gap.0), (gap.1, now)]);
-    let pauses = history::pauses(&spells, &market, minute(now));
+    let (_, availability) = forecasts(&market, &[(DAY, gap.0), (gap.1, now)]);
+    let pauses = history::pauses(&availability, &market, minute(now));
     let step = Duration::from_secs(900);
     let day = Duration::from_secs(86_400);
     let long: Vec<Duration> = pauses.iter().copied().filter(|pause| *pause != step).collect();
@@ -132,25 +139,26 @@ fn a_gap_is_left_out_with_so_much_more_that_whole_days_are() {
     assert_eq!(pauses.iter().position(|pause| *pause != step), Some((now - gap.1) as usize / 15));
     let keys = [key("us-east-1a"), key("us-east-1b")];
     let keys: Vec<&OfferKey> = keys.iter().collect();
-    let history = History::of(&spells, &market, &keys, 4, minute(now));
+    let history = History::of(&availability, &market, &keys, 4, minute(now));
     assert!(history.zones[1].iter().all(|there| *there));
-    assert_eq!(history.sight.span, step * (5 * 96));
+    assert_eq!(history.training.span, step * (5 * 96));
     assert_eq!(history.first, minute(DAY), "as if the memory had begun a day later");
-    assert!(history.sight.own < history.sight.span && history.sight.own > day * 3);
+    assert!(history.training.own < history.training.span && history.training.own > day * 3);
     // Back within the patience, there is no gap.
-    let (_, spells) = forecasts(&market, &[(DAY, 3 * DAY + 721), (3 * DAY + 729, now)]);
-    assert_eq!(spells.watches().count(), 1);
+    let (_, availability) = forecasts(&market, &[(DAY, 3 * DAY + 721), (3 * DAY + 729, now)]);
+    assert_eq!(availability.windows().count(), 1);
     // A zone that came later has a shorter history; the others do not wait for it.
     let young = key("us-east-1c");
-    let (mut spells, mut stored) = (Spells::default(), Spells::default());
-    watch(&mut spells, &mut stored, &market, 0, DAY);
+    let (mut availability, mut stored) =
+        (AvailabilityHistory::default(), AvailabilityHistory::default());
+    watch(&mut availability, &mut stored, &market, 0, DAY);
     let mut both = machines_now(&market, minute(DAY));
     both.insert(young.clone(), 4);
     for tick in 0..=20 {
-        spells.look(&both, PATIENCE, minute(DAY + tick * 15));
+        availability.observe(&both, GAP_TOLERANCE, minute(DAY + tick * 15));
     }
     let keys = [&keys[0].clone(), &young];
-    let history = History::of(&spells, &market, &keys, 1, minute(DAY + 300));
+    let history = History::of(&availability, &market, &keys, 1, minute(DAY + 300));
     assert_eq!(history.zones.iter().map(Vec::len).collect::<Vec<_>>(), [96 + 21, 21]);
 }
 
@@ -158,22 +166,22 @@ fn a_gap_is_left_out_with_so_much_more_that_whole_days_are() {
 #[test]
 fn a_fit_takes_the_place_of_the_one_before_and_none_from_the_future_does() {
     let market = market(&[("us-east-1a", lively())]);
-    let (old, spells) = forecasts(&market, &[(0, 3 * DAY)]);
-    let mut state = State { spells, ..State::default() };
+    let (old, availability) = forecasts(&market, &[(0, 3 * DAY)]);
+    let mut state = State { availability, ..State::default() };
     ask(&mut state);
     let later = minute(3 * DAY + 6 * 60);
     let available = machines_now(&market, later);
     state.seen.offers =
         offers::offers(&state, &pool(), market.quotes(later), Duration::from_secs(600));
-    state.spells.look(&available, Duration::from_secs(86_400), later);
-    state.seen.forecasts = look(old, &state, &market, &available, later);
+    state.availability.observe(&available, Duration::from_secs(86_400), later);
+    state.seen.forecasts = refresh(old, &state, &market, &available, later);
     assert_eq!(state.seen.forecasts.len(), 1, "there is no gang any more");
-    let span = |state: &State| state.seen.forecasts[0].sight.span;
+    let span = |state: &State| state.seen.forecasts[0].training.span;
     assert_eq!(span(&state), STEP * (3 * 96));
     let fit = due(&state, &market, &available, Duration::from_secs(600), later).unwrap();
     // Until it is there, the old one is used.
     let kept = std::mem::take(&mut state.seen.forecasts);
-    state.seen.forecasts = look(kept, &state, &market, &available, later);
+    state.seen.forecasts = refresh(kept, &state, &market, &available, later);
     assert_eq!(state.seen.forecasts.len(), 1);
     let fitted = fit.run();
     take(&mut state.seen.forecasts, fitted.clone(), minute(3 * DAY));
@@ -189,20 +197,20 @@ fn a_fit_takes_the_place_of_the_one_before_and_none_from_the_future_does() {
 #[test]
 fn a_forecast_does_not_outlive_its_time() {
     let market = market(&[("us-east-1a", lively())]);
-    let (forecasts, mut spells) = forecasts(&market, &[(0, 6 * DAY)]);
+    let (forecasts, mut availability) = forecasts(&market, &[(0, 6 * DAY)]);
     assert_eq!(forecasts.len(), 2);
-    let mut state = State { spells: spells.clone(), ..State::default() };
+    let mut state = State { availability: availability.clone(), ..State::default() };
     state.seen.forecasts = forecasts;
     ask(&mut state);
-    let mut draft = Draft { state: &mut state, changes: Vec::new() };
+    let mut working = WorkingState { state: &mut state, changes: Vec::new() };
     let config = Config::default();
     let (pool, total) = (pool(), total());
-    let around = Surroundings { market: &market, pool: &pool, total: &total, config: &config };
+    let inputs = RoundInputs { market: &market, pool: &pool, total: &total, config: &config };
     let now = Now { market: minute(2 * DAY), wall: minute(6 * DAY) };
-    round::run(&mut draft, None, around, now);
-    let sight = state.seen.forecasts[0].sight;
-    assert_eq!(sight.span, STEP * (2 * 96));
-    assert_eq!(spells.look(&BTreeMap::new(), PATIENCE, minute(2 * DAY)), Step::Back);
+    round::run(&mut working, None, inputs, now);
+    let training = state.seen.forecasts[0].training;
+    assert_eq!(training.span, STEP * (2 * 96));
+    assert_eq!(availability.observe(&BTreeMap::new(), GAP_TOLERANCE, minute(2 * DAY)), Step::Back);
 }
 
 /// How long a fit takes: `cargo test --release -p spotwise-control --lib fits -- --ignored
@@ -214,12 +222,12 @@ fn how_long_fits_take() {
     use spotwise_market::{Catalog, SyntheticOptions, synthetic};
     let options = SyntheticOptions::new(7, minute(0));
     let market = synthetic(&options, &Catalog::built_in()).unwrap();
-    let mut spells = Spells::default();
+    let mut availability = AvailabilityHistory::default();
     for at in (0..14 * DAY).step_by(5).map(minute) {
-        spells.look(&machines_now(&market, at), PATIENCE, at);
+        availability.observe(&machines_now(&market, at), GAP_TOLERANCE, at);
     }
     let now = minute(14 * DAY - 5);
-    let mut state = State { spells, ..State::default() };
+    let mut state = State { availability, ..State::default() };
     queue(&mut state, &[1, 4]);
     state.seen.offers =
         offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
@@ -233,7 +241,7 @@ fn how_long_fits_take() {
     }
     let begun = std::time::Instant::now();
     let known = std::mem::take(&mut state.seen.forecasts);
-    let forecasts = look(known, &state, &market, &available, now);
+    let forecasts = refresh(known, &state, &market, &available, now);
     let update = begun.elapsed();
     assert_eq!(forecasts.len(), fits.len());
     let mean = fits.iter().sum::<Duration>() / fits.len() as u32;
@@ -245,6 +253,6 @@ fn how_long_fits_take() {
     let keys: Vec<OfferKey> = available.keys().take(9).cloned().collect();
     let keys: Vec<&OfferKey> = keys.iter().collect();
     let begun = std::time::Instant::now();
-    let history = History::of(&state.spells, &market, &keys, 4, now);
+    let history = History::of(&state.availability, &market, &keys, 4, now);
     println!("{:?} of that for the history of {} zones", begun.elapsed(), history.zones.len());
 }

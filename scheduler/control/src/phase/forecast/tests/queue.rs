@@ -36,12 +36,12 @@ fn nobody_expects_what_nobody_needs() {
     assert!(world.state.seen.forecasts.is_empty());
     assert!(!is_any_missing(&world.state));
     let spec = std::sync::Arc::new(spec("asked", 1));
-    world.command(Command::Expect(vec![spec.clone(), spec])).unwrap();
-    assert!(is_any_missing(&world.state) && world.state.seen.asked.len() == 1);
+    world.command(Command::RequestForecasts(vec![spec.clone(), spec])).unwrap();
+    assert!(is_any_missing(&world.state) && world.state.seen.forecast_requests.len() == 1);
     world.round(None);
     assert_eq!(world.state.seen.forecasts.len(), 1);
     // It ends by itself, and the round after it is due by then.
-    let until = world.state.seen.asked[0].until;
+    let until = world.state.seen.forecast_requests[0].until;
     let due = crate::phase::due::next(&world.state, &world.market, &world.config, world.clock());
     let real = spotwise_model::time::TimeScale::real(world.now);
     assert!(due.earliest(real).is_some_and(|due| due <= until));
@@ -96,7 +96,7 @@ fn a_gang_that_spot_never_holds_goes_on_demand_in_time_and_a_single_job_waits() 
         }
         let (plan, _) = spotwise_solver::plan(&world.plan_input());
         world.round(Some(plan));
-        for attempt in world.kept.attempts.values() {
+        for attempt in world.committed.attempts.values() {
             let first = (at - begin, attempt.offer.capacity_type);
             placed.entry(attempt.id.job.0).or_insert(first);
         }

@@ -7,7 +7,7 @@ use super::*;
 /// The whole past, as a recording has it.
 fn recorded(market: &Market, zone: &str, nodes: u32, now: Timestamp) -> Vec<bool> {
     let (zone, kind) = (ZoneName::new(zone), InstanceType::new("p3.2xlarge"));
-    let memory = between(market.start(), now).min(crate::core::spells::MEMORY);
+    let memory = between(market.start(), now).min(crate::core::availability_history::RETENTION);
     let steps = (memory.as_secs() / STEP.as_secs()) as u32;
     let first = now.checked_sub(STEP * steps).unwrap();
     let machines = (0..=steps).map(|step| {
@@ -43,17 +43,19 @@ proptest! {
         });
         let market = market(&names.into_iter().zip(rows).collect::<Vec<_>>());
         let end = 4 * DAY + days * DAY / 4;
-        let (mut spells, mut stored) = (Spells::default(), Spells::default());
-        watch(&mut spells, &mut stored, &market, begin, end);
-        let (mut killed, mut told) = (Spells::default(), Spells::default());
+        let (mut availability, mut stored) =
+            (AvailabilityHistory::default(), AvailabilityHistory::default());
+        watch(&mut availability, &mut stored, &market, begin, end);
+        let (mut killed, mut told) =
+            (AvailabilityHistory::default(), AvailabilityHistory::default());
         let kill = begin + kill;
         watch(&mut killed, &mut told, &market, begin, kill.min(end));
         killed = again(&told);
         watch(&mut killed, &mut told, &market, kill.min(end), end);
         let first_look = {
-            let mut spells = Spells::default();
-            spells.look(&machines_now(&market, minute(end)), PATIENCE, minute(end));
-            spells
+            let mut availability = AvailabilityHistory::default();
+            availability.observe(&machines_now(&market, minute(end)), GAP_TOLERANCE, minute(end));
+            availability
         };
         let zones: Vec<&str> =
             names.into_iter().filter(|z| machines_now(&market, minute(0)).contains_key(&key(z))).collect();
@@ -62,14 +64,15 @@ proptest! {
         let now = minute(end);
         let expected: Vec<Vec<bool>> =
             zones.iter().map(|zone| recorded(&market, zone, nodes, now)).collect();
-        for spells in [&spells, &killed, &first_look, &Spells::default()] {
-            let history = History::of(spells, &market, &keys, nodes, now);
+        let nothing = AvailabilityHistory::default();
+        for availability in [&availability, &killed, &first_look, &nothing] {
+            let history = History::of(availability, &market, &keys, nodes, now);
             prop_assert_eq!(&history.zones, &expected);
             for offer in &keys {
                 let day = now.checked_sub(Duration::from_secs(86_400)).unwrap();
                 let whole = market.since(&offer.zone, &offer.instance_type, nodes, (day, now));
-                if *spells != Spells::default() {
-                    let since = history::since(spells, &market, offer, nodes, now);
+                if *availability != AvailabilityHistory::default() {
+                    let since = history::since(availability, &market, offer, nodes, now);
                     prop_assert_eq!(Some(since), whole, "{}", offer);
                 }
             }

@@ -24,7 +24,7 @@ fn world(state: AttemptState) -> (State, AttemptId) {
 /// The seconds at which something is asked for, and how much of it.
 fn asked(
     state: &State,
-    asked: &mut Asked,
+    asked: &mut OutstandingCalls,
     seconds: impl Iterator<Item = u64>,
 ) -> Vec<(u64, usize)> {
     let look = |tick| (tick, asked.next(state, second(tick)).len());
@@ -34,7 +34,7 @@ fn asked(
 #[test]
 fn a_launch_is_asked_for_once_and_by_every_member() {
     let (state, id) = world(launching(Certainty::Known));
-    let mut memory = Asked::default();
+    let mut memory = OutstandingCalls::default();
     let both = [0, 1].map(|rank| Effect::Launch(WorkerId { attempt: id, rank }));
     assert_eq!(memory.next(&state, second(0)), both);
     assert_eq!(asked(&state, &mut memory, 0..1_000), [], "its answer is known");
@@ -43,7 +43,7 @@ fn a_launch_is_asked_for_once_and_by_every_member() {
 #[test]
 fn an_ambiguous_launch_is_asked_again_by_the_same_name() {
     let (mut state, id) = world(launching(Certainty::Unknown));
-    let mut memory = Asked::default();
+    let mut memory = OutstandingCalls::default();
     assert_eq!(asked(&state, &mut memory, 0..16), [(0, 2), (5, 2), (10, 2), (15, 2)]);
     // Who has spoken is there.
     state.attempts.get_mut(&id).unwrap().nodes[0].registered = Some(second(16));
@@ -60,22 +60,26 @@ fn an_ambiguous_launch_is_asked_again_by_the_same_name() {
 #[test]
 fn launch_token_expired() {
     let (mut state, id) = world(launching(Certainty::Known));
-    let first = Asked::default().next(&state, second(0));
+    let first = OutstandingCalls::default().next(&state, second(0));
     let day = 25 * 3_600;
-    let mut restarted = Asked::default();
+    let mut restarted = OutstandingCalls::default();
     assert_eq!(restarted.next(&state, second(day)), first, "the same names, no others");
     assert_eq!(restarted.next(&state, second(day + 1)), [], "and once");
     for node in &mut state.attempts.get_mut(&id).unwrap().nodes {
         node.registered = Some(second(1));
     }
-    assert_eq!(Asked::default().next(&state, second(day)), [], "both have spoken meanwhile");
+    assert_eq!(
+        OutstandingCalls::default().next(&state, second(day)),
+        [],
+        "both have spoken meanwhile"
+    );
 }
 
 #[test]
 fn what_is_over_is_killed_with_ever_longer_pauses() {
     let over = launching(Certainty::Known).end(second(0), Outcome::Lost).unwrap();
     let (mut state, id) = world(over);
-    let mut memory = Asked::default();
+    let mut memory = OutstandingCalls::default();
     assert_eq!(memory.next(&state, second(0)), [Effect::Kill(id)]);
     let times: Vec<u64> =
         asked(&state, &mut memory, 0..60_000).into_iter().map(|(tick, _)| tick).collect();
@@ -90,7 +94,7 @@ fn what_is_over_is_killed_with_ever_longer_pauses() {
     for node in &mut state.attempts.get_mut(&id).unwrap().nodes {
         node.exited = Some((second(0), Exit::Code(0)));
     }
-    assert_eq!(Asked::default().next(&state, second(0)), []);
+    assert_eq!(OutstandingCalls::default().next(&state, second(0)), []);
     state.attempts.retain(|_| false);
     assert_eq!(memory.next(&state, second(90_000)), []);
     assert!(memory.kills.is_empty() && memory.launches.is_empty());

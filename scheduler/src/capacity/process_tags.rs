@@ -1,4 +1,4 @@
-//! Processes of this machine that carry our mark in their environment, and
+//! Processes of this machine that carry our tag in their environment, and
 //! everything below them.
 
 use std::collections::BTreeMap;
@@ -8,16 +8,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use spotwise_model::AttemptId;
 
-/// The mark of an installation.
+/// The tag of an installation.
 pub(super) const INSTALL: &str = "SPOTWISE_INSTALL";
 /// The attempt that a process works for.
 pub(super) const ATTEMPT: &str = "SPOTWISE_ATTEMPT_ID";
 /// The node of the attempt.
 pub(super) const RANK: &str = "SPOTWISE_RANK";
 
-/// One process with our mark, or below one.
+/// One process with our tag, or below one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Marked {
+pub(super) struct TaggedProcess {
     pub(super) pid: i32,
     pub(super) attempt: AttemptId,
     pub(super) rank: u32,
@@ -26,44 +26,44 @@ pub(super) struct Marked {
 }
 
 /// Every process of the installation that lives, this one left out.
-pub(super) fn find(install: &str) -> Vec<Marked> {
+pub(super) fn find(install: &str) -> Vec<TaggedProcess> {
     let own = std::process::id().cast_signed();
     let living = pids().filter(|pid| *pid != own).filter_map(|pid| {
         let Stat { parent, born, .. } = stat(pid).filter(|stat| !stat.zombie)?;
-        Some(Living { pid, parent, born, mark: mark_of(pid, install) })
+        Some(LiveProcess { pid, parent, born, tag: tag_of(pid, install) })
     });
     ours(living)
 }
 
-/// A process, and its mark where that is the installation's.
-struct Living {
+/// A process, and its tag where that is the installation's.
+struct LiveProcess {
     pid: i32,
     parent: i32,
     born: u64,
-    mark: Option<(AttemptId, u32)>,
+    tag: Option<(AttemptId, u32)>,
 }
 
-/// What lies below a marked process is ours even if it has lost its environment.
-fn ours(living: impl Iterator<Item = Living>) -> Vec<Marked> {
-    let mut found: BTreeMap<i32, Marked> = BTreeMap::new();
+/// What lies below a tagged process is ours even if it has lost its environment.
+fn ours(living: impl Iterator<Item = LiveProcess>) -> Vec<TaggedProcess> {
+    let mut found: BTreeMap<i32, TaggedProcess> = BTreeMap::new();
     let mut children: BTreeMap<i32, Vec<(i32, u64)>> = BTreeMap::new();
-    for Living { pid, parent, born, mark } in living {
+    for LiveProcess { pid, parent, born, tag } in living {
         children.entry(parent).or_default().push((pid, born));
-        if let Some((attempt, rank)) = mark {
-            found.insert(pid, Marked { pid, attempt, rank, born });
+        if let Some((attempt, rank)) = tag {
+            found.insert(pid, TaggedProcess { pid, attempt, rank, born });
         }
     }
-    let mut open: Vec<Marked> = found.values().copied().collect();
+    let mut open: Vec<TaggedProcess> = found.values().copied().collect();
     while let Some(parent) = open.pop() {
         for (pid, born) in children.remove(&parent.pid).unwrap_or_default() {
-            let child = *found.entry(pid).or_insert(Marked { pid, born, ..parent });
+            let child = *found.entry(pid).or_insert(TaggedProcess { pid, born, ..parent });
             open.push(child);
         }
     }
     found.into_values().collect()
 }
 
-impl Marked {
+impl TaggedProcess {
     /// SIGKILL, if it still is the same process.
     pub(super) fn kill(&self) -> bool {
         let same = stat(self.pid).is_some_and(|stat| stat.born == self.born && !stat.zombie);
@@ -71,7 +71,7 @@ impl Marked {
     }
 }
 
-fn mark_of(pid: i32, install: &str) -> Option<(AttemptId, u32)> {
+fn tag_of(pid: i32, install: &str) -> Option<(AttemptId, u32)> {
     // Not readable where it is someone else's: then it is not ours.
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     parse(&environment, install)
@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// What an environment says of its mark: each of the three values as text,
+    /// What an environment says of its tag: each of the three values as text,
     /// if it is there, among whatever else.
     fn environments() -> impl Strategy<Value = ([Option<&'static str>; 3], Vec<u8>)> {
         let pick =
@@ -153,7 +153,7 @@ mod tests {
         })
     }
 
-    /// The attempt and rank of a whole mark of `here`, told without parsing.
+    /// The attempt and rank of a whole tag of `here`, told without parsing.
     fn expected(told: [Option<&str>; 3]) -> Option<(AttemptId, u32)> {
         let [Some("here"), Some(attempt @ ("j1.2" | "j7.1")), Some(rank @ ("0" | "3"))] = told
         else {
@@ -171,7 +171,7 @@ mod tests {
         #![proptest_config(cases())]
 
         /// Random process trees of this and other installations: found is what has
-        /// a whole mark of ours or lies below such a process, and nothing else.
+        /// a whole tag of ours or lies below such a process, and nothing else.
         #[test]
         fn reaper_foreign(tree in prop::collection::vec((environments(), 0usize..64), 1..12)) {
             // The parent of each is an earlier one, or init.
@@ -179,7 +179,7 @@ mod tests {
                 tree.iter().enumerate().map(|(index, (_, any))| any % (index + 1)).collect();
             let living = tree.iter().zip(&parents).zip(1..).map(|(((env, _), parent), number)| {
                 let (pid, parent) = (number + 100, i32::try_from(*parent).unwrap() + 100);
-                Living { pid, parent, born: 7, mark: parse(&env.1, "here") }
+                LiveProcess { pid, parent, born: 7, tag: parse(&env.1, "here") }
             });
             let found: BTreeMap<i32, (AttemptId, u32)> =
                 ours(living).into_iter().map(|it| (it.pid, (it.attempt, it.rank))).collect();
@@ -188,16 +188,16 @@ mod tests {
                 nearest.push(expected(env.0).or(nearest[*parent]));
             }
             let wanted: BTreeMap<i32, (AttemptId, u32)> =
-                (100..).zip(nearest).filter_map(|(pid, mark)| Some((pid, mark?))).collect();
+                (100..).zip(nearest).filter_map(|(pid, tag)| Some((pid, tag?))).collect();
             prop_assert_eq!(found, wanted);
         }
     }
 
     #[test]
     fn only_the_whole_mark_counts() {
-        let mark = |text: &str| parse(text.replace(' ', "\0").as_bytes(), "here");
+        let tag = |text: &str| parse(text.replace(' ', "\0").as_bytes(), "here");
         let whole = "A=1 SPOTWISE_INSTALL=here SPOTWISE_ATTEMPT_ID=j1.2 SPOTWISE_RANK=3 ";
-        assert_eq!(mark(whole), Some(("j1.2".parse().unwrap(), 3)));
+        assert_eq!(tag(whole), Some(("j1.2".parse().unwrap(), 3)));
         for other in [
             "",
             "SPOTWISE_INSTALL=there SPOTWISE_ATTEMPT_ID=j1.2 SPOTWISE_RANK=0",
@@ -206,7 +206,7 @@ mod tests {
             "SPOTWISE_INSTALL=here SPOTWISE_ATTEMPT_ID=j1 SPOTWISE_RANK=0",
             "SPOTWISE_INSTALL=here SPOTWISE_ATTEMPT_ID=j1.2",
         ] {
-            assert_eq!(mark(other), None, "{other}");
+            assert_eq!(tag(other), None, "{other}");
         }
         assert_eq!(
             parse(b"SPOTWISE_INSTALL=\0SPOTWISE_ATTEMPT_ID=j1.2\0SPOTWISE_RANK=0", ""),

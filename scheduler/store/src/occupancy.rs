@@ -20,22 +20,22 @@ impl Machines {
     }
 
     /// Puts an attempt on its machines; what is wrong with that. A part of a GPU
-    /// that was stored before seats were, and has none yet, is left out.
+    /// that was stored before slots were, and has none yet, is left out.
     pub(super) fn put(&mut self, attempt: &Attempt) -> Option<String> {
         let (live, share) = (attempt.state.is_live(), &attempt.share);
-        if !live || share.takes_part() && attempt.seats.is_empty() {
+        if !live || share.takes_part() && attempt.slots.is_empty() {
             return None;
         }
-        if share.takes_part() && attempt.seats.len() != attempt.instances.len() {
+        if share.takes_part() && attempt.slots.len() != attempt.instances.len() {
             return Some("it has not one seat for each of its machines".to_owned());
         }
         for (rank, machine) in attempt.instances.iter().enumerate() {
-            let seat = attempt.seats.get(rank).copied();
+            let slot = attempt.slots.get(rank).copied();
             let Some(free) = self.free.get_mut(machine) else { continue };
-            if !free.take_at(share, seat) {
-                let seat = seat.map_or_else(String::new, |seat| format!(", GPU {seat}"));
+            if !free.take_at(share, slot) {
+                let slot = slot.map_or_else(String::new, |slot| format!(", GPU {slot}"));
                 return Some(format!(
-                    "what it takes of {machine}{seat} is not there or another live attempt has it"
+                    "what it takes of {machine}{slot} is not there or another live attempt has it"
                 ));
             }
         }

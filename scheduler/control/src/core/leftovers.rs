@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use spotwise_model::JobId;
 
-/// The jobs that left traces, each with its highest attempt that did; 0 where
+/// The jobs that left anything, each with its highest attempt that did; 0 where
 /// none did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Traces(BTreeMap<JobId, u32>);
+pub struct Leftovers(BTreeMap<JobId, u32>);
 
-impl Traces {
+impl Leftovers {
     /// A job, or an attempt of it, has left something.
     pub fn note(&mut self, job: JobId, attempt: u32) {
         let highest = self.0.entry(job).or_default();

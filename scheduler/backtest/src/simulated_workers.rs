@@ -9,13 +9,13 @@ use spotwise_model::attempt::{Exit, Told};
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptId, AttemptState};
 
-use spotwise_control::phase::ending::EXIT_REQUEUE;
+use spotwise_control::phase::attempt_end::EXIT_REQUEUE;
 use spotwise_control::world::World;
 use spotwise_control::{Command, WorkerId};
 
 /// The workers of one attempt: they act as one.
 #[derive(Clone, Debug)]
-struct Crew {
+struct SimulatedGang {
     nodes: u32,
     /// When they are up and make their first step.
     up_at: Timestamp,
@@ -33,12 +33,12 @@ struct Crew {
 
 /// All workers.
 #[derive(Clone, Debug)]
-pub(super) struct Crews {
+pub(super) struct SimulatedWorkers {
     boot: Duration,
-    list: BTreeMap<AttemptId, Crew>,
+    list: BTreeMap<AttemptId, SimulatedGang>,
 }
 
-impl Crews {
+impl SimulatedWorkers {
     /// Workers that need so long from a launch to the first step.
     pub(super) fn new(boot: Duration) -> Self {
         Self { boot, list: BTreeMap::new() }
@@ -46,29 +46,29 @@ impl Crews {
 
     /// When the next worker is up or done.
     pub(super) fn next_moment(&self) -> Option<Timestamp> {
-        self.list.values().map(Crew::next_moment).min()
+        self.list.values().map(SimulatedGang::next_moment).min()
     }
 
     /// Boots workers for what has been launched.
-    pub(super) fn enlist(&mut self, world: &World) {
+    pub(super) fn boot_launched(&mut self, world: &World) {
         for attempt in world.state.attempts.values() {
             let AttemptState::Launching { since, .. } = attempt.state else { continue };
             if self.list.contains_key(&attempt.id) {
                 continue;
             }
-            if let Some(crew) = self.crew(world, attempt, since.market) {
-                self.list.insert(attempt.id, crew);
+            if let Some(gang) = self.gang(world, attempt, since.market) {
+                self.list.insert(attempt.id, gang);
             }
         }
     }
 
-    fn crew(&self, world: &World, attempt: &Attempt, launched: Timestamp) -> Option<Crew> {
+    fn gang(&self, world: &World, attempt: &Attempt, launched: Timestamp) -> Option<SimulatedGang> {
         let job = world.state.jobs.get(&attempt.id.job)?;
         let offers = &world.state.seen.offers;
         let offer = offers.iter().find(|offer| offer.key == attempt.offer);
         let accelerator = offer.and_then(|offer| offer.shape.accelerator.as_ref());
         let up_at = after(launched, self.boot);
-        Some(Crew {
+        Some(SimulatedGang {
             nodes: u32::try_from(attempt.nodes.len()).unwrap_or(u32::MAX),
             up_at,
             started: false,
@@ -84,8 +84,8 @@ impl Crews {
     /// Lets every worker act up to now. True where one of them is done.
     pub(super) fn act(&mut self, world: &mut World) -> bool {
         let mut done = Vec::new();
-        for (id, crew) in &mut self.list {
-            if crew.act(*id, world) {
+        for (id, gang) in &mut self.list {
+            if gang.act(*id, world) {
                 done.push(*id);
             }
         }
@@ -96,20 +96,20 @@ impl Crews {
     }
 
     /// Those told to stop save what they did and exit. True where one did.
-    pub(super) fn obey(&mut self, world: &mut World) -> bool {
+    pub(super) fn obey_stops(&mut self, world: &mut World) -> bool {
         let live = |id: &AttemptId| world.state.attempts.get(id).filter(|a| a.state.is_live());
         let ordered = self.list.keys().filter(|id| live(id).is_none_or(|a| a.stop.is_some()));
         let ordered: Vec<AttemptId> = ordered.copied().collect();
         for id in &ordered {
-            if let Some(mut crew) = self.list.remove(id) {
-                crew.leave(*id, world);
+            if let Some(mut gang) = self.list.remove(id) {
+                gang.leave(*id, world);
             }
         }
         !ordered.is_empty()
     }
 }
 
-impl Crew {
+impl SimulatedGang {
     fn next_moment(&self) -> Timestamp {
         if self.started {
             after(self.seen, Duration::from_secs(self.whole.saturating_sub(self.done)))

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 /// A share of the time: whoever works rests as long as the work took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Duty {
+pub(crate) struct DutyCycle {
     last: Option<(Instant, Duration)>,
 }
 
-impl Duty {
+impl DutyCycle {
     /// How long the rest still lasts; zero where work is due.
     pub(crate) fn rest(&self, now: Instant) -> Duration {
         self.last.map_or(Duration::ZERO, |(ended, took)| {
@@ -32,7 +32,7 @@ mod tests {
     fn a_rest_is_as_long_as_the_work() {
         let begun = Instant::now();
         let after = |millis| begun + Duration::from_millis(millis);
-        let mut duty = Duty::default();
+        let mut duty = DutyCycle::default();
         assert_eq!(duty.rest(begun), Duration::ZERO, "there was no work yet");
         duty.done(after(40), Duration::from_millis(40));
         assert_eq!(duty.rest(after(40)), Duration::from_millis(40));

@@ -88,9 +88,9 @@ fn conclude(
     let outcome = table::unheard(attempt.stop, outcome);
     let mut ended = state.with_memory(attempt);
     // What is heard later than its money lasted had stopped by itself.
-    let at = attempt.fuse.map_or(now, |fuse| fuse.end_by(now));
+    let at = attempt.cutoff.map_or(now, |cutoff| cutoff.end_by(now));
     // Nobody knows whether it did anything after the backup that came back.
-    let at = job.known_until(attempt.id).map_or(at, |known| known.min(at));
+    let at = job.uncertain_since(attempt.id).map_or(at, |since| since.min(at));
     let Ok(next) = ended.state.end(at, outcome.clone()) else { return Vec::new() };
     ended.state = next;
     ended.progress = state.progress_of(attempt);
@@ -274,5 +274,5 @@ pub fn outcome_of(state: &State, attempt: &Attempt) -> Option<Outcome> {
 }
 
 #[cfg(test)]
-#[path = "ending_tests.rs"]
+#[path = "attempt_end_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-use spotwise_model::attempt::{CheckpointRef, Fuse, Progress};
+use spotwise_model::attempt::{BudgetCutoff, CheckpointRef, Progress};
 use spotwise_model::time::between;
 use spotwise_model::{AttemptId, AttemptState, CapacityType, JobId};
 
@@ -92,9 +92,9 @@ fn a_broken_gang_counts_only_failures_of_before_the_order() {
 #[test]
 fn what_is_heard_later_than_its_money_lasted_had_ended_by_then() {
     let ran = AttemptState::Running { launched: now(1), since: now(1) };
-    let ended = |fuse: Option<Fuse>, outcome: Outcome| {
+    let ended = |cutoff: Option<BudgetCutoff>, outcome: Outcome| {
         let (mut state, mut live) = world(1, ran.clone());
-        live.fuse = fuse;
+        live.cutoff = cutoff;
         state.attempts.insert(live.clone());
         let changes = end(&state, &live, outcome, now(5));
         let ended = changes.into_iter().find_map(|change| match change {
@@ -103,10 +103,10 @@ fn what_is_heard_later_than_its_money_lasted_had_ended_by_then() {
         });
         ended.unwrap()
     };
-    let fuse = |hour| Some(Fuse { burns: now(hour).wall, over: now(hour) });
+    let cutoff = |hour| Some(BudgetCutoff { stop_at: now(hour).wall, gone_by: now(hour) });
     for outcome in [Outcome::Lost, Outcome::Succeeded, Outcome::Interrupted] {
-        assert_eq!(ended(fuse(3), outcome.clone()), now(3));
-        assert_eq!(ended(fuse(6), outcome.clone()), now(5), "it had money");
+        assert_eq!(ended(cutoff(3), outcome.clone()), now(3));
+        assert_eq!(ended(cutoff(6), outcome.clone()), now(5), "it had money");
         assert_eq!(ended(None, outcome), now(5), "it has no budget");
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::id::Accelerator;
-use spotwise_model::plan::{Rule, Target, Why, Wished};
+use spotwise_model::plan::{PlacementReason, PlacementRule, PolicyCost, Target};
 use spotwise_model::spec::GpuRequest;
 use spotwise_model::{
     AttemptState, CapacityType, Job, JobId, Money, NodeShape, Offer, Placement, Plan,
@@ -28,11 +28,11 @@ fn slice(profile: MigProfile) -> Share {
     Share { mig: Some(profile), cpu_milli: 100, ..Share::default() }
 }
 
-/// An attempt at job `id` that runs on these machines; `seats` as stored.
-fn running(id: u64, on: &[&Instance], profile: MigProfile, seats: &[GpuSeat]) -> Attempt {
+/// An attempt at job `id` that runs on these machines; `slots` as stored.
+fn running(id: u64, on: &[&Instance], profile: MigProfile, slots: &[GpuSlot]) -> Attempt {
     let state = AttemptState::Running { launched: now(0), since: now(0) };
     let share = slice(profile);
-    Attempt { share, seats: seats.to_vec(), ..attempt(id, on, 0, state) }
+    Attempt { share, slots: slots.to_vec(), ..attempt(id, on, 0, state) }
 }
 
 fn asks(id: u64, profile: MigProfile) -> Job {
@@ -43,12 +43,12 @@ fn asks(id: u64, profile: MigProfile) -> Job {
 }
 
 fn placement(id: u64, instance: &Instance, target: Target, profile: MigProfile) -> Placement {
-    let why = Why {
-        rule: Rule::Cheapest,
+    let why = PlacementReason {
+        rule: PlacementRule::Cheapest,
         expected_cost: Money::ZERO,
         finish: at(9),
         slack: std::time::Duration::ZERO,
-        wished: Wished::default(),
+        policy_cost: PolicyCost::default(),
         transfer: Money::ZERO,
         alternatives: Vec::new(),
     };
@@ -57,11 +57,11 @@ fn placement(id: u64, instance: &Instance, target: Target, profile: MigProfile) 
 }
 
 /// What the attempts of accepted placements got, by job.
-fn seats_of(changes: &[Change]) -> BTreeMap<u64, Vec<String>> {
+fn slots_of(changes: &[Change]) -> BTreeMap<u64, Vec<String>> {
     let attempt = |change: &Change| match change {
         Change::Attempt(attempt) => {
-            let seats = attempt.seats.iter().map(GpuSeat::to_string).collect();
-            Some((attempt.id.job.0, seats))
+            let slots = attempt.slots.iter().map(GpuSlot::to_string).collect();
+            Some((attempt.id.job.0, slots))
         }
         _ => None,
     };
@@ -97,13 +97,13 @@ fn a_plan_gives_slices_of_one_gpu_their_seats_together() {
         let placements = placements.map(|(id, p)| placement(id, &kind, Target::New(0), p));
         let plan = Plan { placements: placements.collect(), ..Plan::empty() };
         let changes = accept(&state, &plan, now(1));
-        let seats = seats_of(&changes);
+        let slots = slots_of(&changes);
         let expected = (1..).zip(profiles).map(|(id, profile)| match profile {
             MigProfile::G4 => (id, vec!["0.0".to_owned()]),
             MigProfile::G2 => (id, vec!["0.4".to_owned()]),
             _ => (id, vec!["0.6".to_owned()]),
         });
-        assert_eq!(seats, expected.collect());
+        assert_eq!(slots, expected.collect());
         let told = changes.iter().any(|change| match change {
             Change::Event(event) => event.message.contains(", GPU 0.4: "),
             _ => false,
@@ -115,9 +115,9 @@ fn a_plan_gives_slices_of_one_gpu_their_seats_together() {
 #[test]
 fn what_runs_keeps_its_seat_when_its_neighbour_ends() {
     let one = h100(1, 1);
-    let seat = |start| [GpuSeat { gpu: 0, start }];
-    let first = running(1, &[&one], MigProfile::G1, &seat(0));
-    let second = running(2, &[&one], MigProfile::G1, &seat(1));
+    let slot = |start| [GpuSlot { gpu: 0, start }];
+    let first = running(1, &[&one], MigProfile::G1, &slot(0));
+    let second = running(2, &[&one], MigProfile::G1, &slot(1));
     let mut state = state_of(vec![
         job(1, "dev").into(),
         job(2, "dev").into(),
@@ -134,46 +134,46 @@ fn what_runs_keeps_its_seat_when_its_neighbour_ends() {
         placements: vec![placement(3, &one, Target::Existing(one.id), profile)],
         ..Plan::empty()
     };
-    assert_eq!(seats_of(&accept(&state, &to(MigProfile::G4), now(2))), BTreeMap::new());
-    let seats = seats_of(&accept(&state, &to(MigProfile::G3), now(2)));
-    assert_eq!(seats, BTreeMap::from([(3, vec!["0.4".to_owned()])]));
+    assert_eq!(slots_of(&accept(&state, &to(MigProfile::G4), now(2))), BTreeMap::new());
+    let slots = slots_of(&accept(&state, &to(MigProfile::G3), now(2)));
+    assert_eq!(slots, BTreeMap::from([(3, vec!["0.4".to_owned()])]));
 }
 
-/// Parts that were stored before seats were are seated beside those that have
+/// Parts that were stored before slots were are seated beside those that have
 /// one, and so for good.
 #[test]
 fn attempts_of_before_get_their_seats_once() {
     let [one, two] = [h100(1, 1), h100(2, 1)];
-    let seat = [GpuSeat { gpu: 0, start: 6 }];
+    let slot = [GpuSlot { gpu: 0, start: 6 }];
     let mut state = state_of(vec![
         one.clone().into(),
         two.clone().into(),
         running(1, &[&one], MigProfile::G1, &[]).into(),
         running(2, &[&one, &two], MigProfile::G1, &[]).into(),
-        running(3, &[&one], MigProfile::G1, &seat).into(),
+        running(3, &[&one], MigProfile::G1, &slot).into(),
         attempt(4, &[&two], 1, AttemptState::Planned { at: now(0) }).into(),
     ]);
     let before = free_of(&state, &one);
-    let adopted = adopt(&state);
-    let seats = seats_of(&adopted);
-    assert_eq!(seats.keys().copied().collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(seats[&2].len(), 2, "one a machine");
-    for mut change in adopted {
+    let backfilled = backfill(&state);
+    let slots = slots_of(&backfilled);
+    assert_eq!(slots.keys().copied().collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(slots[&2].len(), 2, "one a machine");
+    for mut change in backfilled {
         state.apply(&mut change);
     }
     assert_eq!(free_of(&state, &one), before, "where they were taken to be");
-    assert_eq!(adopt(&state), Vec::<Change>::new(), "once");
+    assert_eq!(backfill(&state), Vec::<Change>::new(), "once");
 }
 
-/// A document of an attempt that was written before there were seats.
+/// A document of an attempt that was written before there were slots.
 #[test]
 fn an_attempt_of_an_older_version_is_read() {
     let one = h100(1, 1);
-    let attempt = running(1, &[&one], MigProfile::G1, &[GpuSeat { gpu: 0, start: 6 }]);
+    let attempt = running(1, &[&one], MigProfile::G1, &[GpuSlot { gpu: 0, start: 6 }]);
     let mut row = serde_json::to_value(&attempt).unwrap();
     assert!(row.as_object_mut().unwrap().remove("seats").is_some());
     let read: Attempt = serde_json::from_value(row).unwrap();
-    assert_eq!(read, Attempt { seats: Vec::new(), ..attempt });
+    assert_eq!(read, Attempt { slots: Vec::new(), ..attempt });
 }
 
 #[test]

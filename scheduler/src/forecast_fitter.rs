@@ -12,7 +12,7 @@ use spotwise_control::phase::forecast::Fit;
 
 /// The fit under way.
 #[derive(Default)]
-pub(crate) struct Fitter {
+pub(crate) struct ForecastFitter {
     running: Option<oneshot::Receiver<Forecast>>,
     missing: Option<Instant>,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Fitter {
 /// time): all of a large catalogue take a second.
 const FIRST_FITS: Duration = Duration::from_secs(2);
 
-impl Fitter {
+impl ForecastFitter {
     /// Whether one is under way, or waits to be taken.
     pub(crate) fn is_busy(&self) -> bool {
         self.running.is_some()

@@ -10,11 +10,11 @@ use crate::config::ServeConfig;
 
 /// A pool whose machines are not ours.
 #[derive(Debug)]
-pub struct Outside {
+pub struct ExternalWorkers {
     total: PoolLimit,
 }
 
-impl Outside {
+impl ExternalWorkers {
     /// As large as the configuration says.
     pub fn new(config: &ServeConfig) -> Self {
         Self { total: limits::of_this_machine(config) }

@@ -18,10 +18,10 @@ use super::due::Due;
 
 /// What is older is not looked at: with a half-life of three days it weighs less
 /// than a twentieth.
-pub const MEMORY: Duration = Duration::from_secs(14 * 86_400);
+pub const RETENTION: Duration = Duration::from_secs(14 * 86_400);
 /// A pause between two looks up to here leaves no gap: forecasts look at one
 /// moment in so much time.
-pub const PATIENCE: Duration = Duration::from_secs(900);
+pub const GAP_TOLERANCE: Duration = Duration::from_secs(900);
 /// The store hears of what is seen at most so often (wall time).
 const WRITE_GAP: Duration = Duration::from_secs(1);
 /// And that nothing has changed, after so long.
@@ -38,10 +38,10 @@ type Counts = BTreeMap<Timestamp, u32>;
 
 /// Everything that is remembered of the spot markets.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Spells {
+pub struct AvailabilityHistory {
     counts: BTreeMap<OfferKey, Counts>,
     /// From when until when somebody looked; by their beginnings, without overlap.
-    watches: BTreeMap<Timestamp, Timestamp>,
+    windows: BTreeMap<Timestamp, Timestamp>,
     unwritten: Unwritten,
 }
 
@@ -52,7 +52,7 @@ struct Unwritten {
     looked: bool,
     counts: Vec<Count>,
     rewound: Option<Timestamp>,
-    /// The first watch that the store does not know whole; none: it knows none.
+    /// The first window that the store does not know whole; none: it knows none.
     from: Option<Timestamp>,
     /// Until when the store knows that somebody looked.
     marked: Option<Timestamp>,
@@ -73,7 +73,7 @@ pub struct Count {
 
 /// Somebody looked at the market all the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watch {
+pub struct ObservationWindow {
     /// From when.
     pub from: Timestamp,
     /// Until when, that moment included.
@@ -82,54 +82,57 @@ pub struct Watch {
 
 /// What the store is told of, applied in the order of the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watched {
+pub struct AvailabilityUpdate {
     /// What was seen at this time or later is void: the market's time went back
     /// to here, or nobody looked for longer than the memory lasts.
     pub rewound: Option<Timestamp>,
-    /// Watches that are new or longer than before, the present one last.
-    pub watches: Vec<Watch>,
+    /// Windows that are new or longer than before, the present one last.
+    #[serde(rename = "watches")]
+    pub windows: Vec<ObservationWindow>,
     /// Counts that are new.
     pub counts: Vec<Count>,
     /// Counts of these offers from before these times are forgotten.
     pub forgotten: Vec<(OfferKey, Timestamp)>,
-    /// Watches that began before this time are forgotten.
-    pub unwatched: Option<Timestamp>,
+    /// Windows that began before this time are forgotten.
+    #[serde(rename = "unwatched")]
+    pub windows_from: Option<Timestamp>,
 }
 
 /// How a look follows the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The watch goes on.
+    /// The window goes on.
     On,
-    /// A new watch begins: nobody looked for a while, or ever.
+    /// A new window begins: nobody looked for a while, or ever.
     Anew,
     /// The market's time went back.
     Back,
 }
 
-impl Spells {
+impl AvailabilityHistory {
     /// What a store remembers.
-    pub fn stored(counts: Vec<Count>, watches: Vec<Watch>) -> Self {
-        let mut spells = Self::default();
+    pub fn stored(counts: Vec<Count>, windows: Vec<ObservationWindow>) -> Self {
+        let mut availability = Self::default();
         for Count { offer, at, machines } in counts {
-            spells.counts.entry(offer).or_default().insert(at, machines);
+            availability.counts.entry(offer).or_default().insert(at, machines);
         }
-        spells.watches = watches.into_iter().map(|watch| (watch.from, watch.until)).collect();
-        spells.unwritten.marked = spells.until();
-        spells.unwritten.from = spells.watches.keys().next_back().copied();
-        spells
+        availability.windows =
+            windows.into_iter().map(|window| (window.from, window.until)).collect();
+        availability.unwritten.marked = availability.until();
+        availability.unwritten.from = availability.windows.keys().next_back().copied();
+        availability
     }
 
-    /// Takes note of the machines of every spot offer. `patience` is the longest
+    /// Takes note of the machines of every spot offer. `tolerance` is the longest
     /// pause between two looks of one memory that leaves no gap.
-    pub fn look(
+    pub fn observe(
         &mut self,
         available: &BTreeMap<OfferKey, u32>,
-        patience: Duration,
+        tolerance: Duration,
         now: Timestamp,
     ) -> Step {
-        let step = self.step(patience, now);
-        match (step, self.watches.last_entry()) {
+        let step = self.step(tolerance, now);
+        match (step, self.windows.last_entry()) {
             (Step::On, Some(mut last)) => {
                 // A clock that is a little behind its predecessor's waits here.
                 if now < *last.get() {
@@ -139,14 +142,14 @@ impl Spells {
             }
             (Step::Back, _) => {
                 self.rewind(now);
-                self.watches.insert(now, now);
+                self.windows.insert(now, now);
             }
             (Step::On | Step::Anew, _) => {
                 // Who was away for longer than the memory begins from nothing.
-                if self.until().is_some_and(|until| between(until, now) > MEMORY) {
+                if self.until().is_some_and(|until| between(until, now) > RETENTION) {
                     self.rewind(Timestamp::MIN);
                 }
-                self.watches.insert(now, now);
+                self.windows.insert(now, now);
             }
         }
         self.unwritten.looked = true;
@@ -160,12 +163,13 @@ impl Spells {
         step
     }
 
-    fn step(&self, patience: Duration, now: Timestamp) -> Step {
-        let patience = if self.unwritten.looked { patience.max(PATIENCE) } else { PATIENCE };
+    fn step(&self, tolerance: Duration, now: Timestamp) -> Step {
+        let tolerance =
+            if self.unwritten.looked { tolerance.max(GAP_TOLERANCE) } else { GAP_TOLERANCE };
         match self.until() {
             None => Step::Anew,
-            Some(until) if between(now, until) > PATIENCE => Step::Back,
-            Some(until) if between(until, now) > patience => Step::Anew,
+            Some(until) if between(now, until) > GAP_TOLERANCE => Step::Back,
+            Some(until) if between(until, now) > tolerance => Step::Anew,
             Some(_) => Step::On,
         }
     }
@@ -187,8 +191,8 @@ impl Spells {
         let unwritten = &mut self.unwritten;
         unwritten.rewound = Some(unwritten.rewound.map_or(to, |before| before.min(to)));
         unwritten.counts.retain(|count| count.at < to);
-        // Of what is left only the last watch is another than before.
-        let last = self.watches.keys().next_back().copied();
+        // Of what is left only the last window is another than before.
+        let last = self.windows.keys().next_back().copied();
         unwritten.from = unwritten.from.zip(last).map(|(from, last)| from.min(last));
         unwritten.marked = None;
     }
@@ -198,15 +202,15 @@ impl Spells {
             counts.split_off(&to);
         }
         self.counts.retain(|_, counts| !counts.is_empty());
-        self.watches.split_off(&to);
-        for until in self.watches.values_mut() {
+        self.windows.split_off(&to);
+        for until in self.windows.values_mut() {
             *until = (*until).min(to);
         }
     }
 
     /// What the store is to hear of now, if anything.
-    pub fn write(&mut self, now: Now) -> Option<Watched> {
-        let (last, until) = self.watches.last_key_value().map(|(from, until)| (*from, *until))?;
+    pub fn write(&mut self, now: Now) -> Option<AvailabilityUpdate> {
+        let (last, until) = self.windows.last_key_value().map(|(from, until)| (*from, *until))?;
         let unwritten = &self.unwritten;
         let rests = unwritten.at.is_some_and(|at| between(at, now.wall) < WRITE_GAP);
         let marked = unwritten.marked.map_or(Duration::MAX, |marked| between(marked, until));
@@ -214,25 +218,25 @@ impl Spells {
         if rests || !news || !unwritten.looked {
             return None;
         }
-        let oldest = now.market.checked_sub(MEMORY).unwrap_or(Timestamp::MIN);
+        let oldest = now.market.checked_sub(RETENTION).unwrap_or(Timestamp::MIN);
         let from = self.unwritten.from.replace(last);
-        let watched = Watched {
+        let update = AvailabilityUpdate {
             rewound: self.unwritten.rewound.take(),
-            watches: self
-                .watches()
+            windows: self
+                .windows()
                 .skip_while(|w| from.is_some_and(|from| w.from < from))
                 .collect(),
             counts: std::mem::take(&mut self.unwritten.counts),
             forgotten: self.too_old(oldest),
-            unwatched: self.unwatched(oldest),
+            windows_from: self.windows_from(oldest),
         };
         self.unwritten.marked = Some(until);
         self.unwritten.at = Some(now.wall);
-        Some(watched)
+        Some(update)
     }
 
     /// When [`write`](Self::write) has something to say. The store hears at least so
-    /// often that somebody looks, and that is well within [`PATIENCE`]: who sleeps
+    /// often that somebody looks, and that is well within [`GAP_TOLERANCE`]: who sleeps
     /// until then and until the market's next change leaves no gap.
     pub fn due(&self, due: &mut Due) {
         let Some(until) = self.until().filter(|_| self.unwritten.looked) else { return };
@@ -256,45 +260,45 @@ impl Spells {
         old.take(OFFERS_AT_ONCE).collect()
     }
 
-    /// The last watch that had begun by `oldest`, where there are others before it.
-    fn unwatched(&self, oldest: Timestamp) -> Option<Timestamp> {
-        let last = *self.watches.range(..=oldest).next_back()?.0;
+    /// The last window that had begun by `oldest`, where there are others before it.
+    fn windows_from(&self, oldest: Timestamp) -> Option<Timestamp> {
+        let last = *self.windows.range(..=oldest).next_back()?.0;
         (self.start()? < last).then_some(last)
     }
 
     /// Takes in what the store is told. What this memory has seen itself is there
     /// already.
-    pub fn take(&mut self, watched: &Watched) {
-        if let Some(to) = watched.rewound {
+    pub fn take(&mut self, update: &AvailabilityUpdate) {
+        if let Some(to) = update.rewound {
             self.cut(to);
         }
-        self.watches.extend(watched.watches.iter().map(|watch| (watch.from, watch.until)));
-        for Count { offer, at, machines } in &watched.counts {
+        self.windows.extend(update.windows.iter().map(|window| (window.from, window.until)));
+        for Count { offer, at, machines } in &update.counts {
             self.counts.entry(offer.clone()).or_default().insert(*at, *machines);
         }
-        for (offer, before) in &watched.forgotten {
+        for (offer, before) in &update.forgotten {
             if let Some(counts) = self.counts.get_mut(offer) {
                 *counts = counts.split_off(before);
             }
         }
-        if let Some(before) = watched.unwatched {
-            self.watches = self.watches.split_off(&before);
+        if let Some(before) = update.windows_from {
+            self.windows = self.windows.split_off(&before);
         }
     }
 
     /// When anybody first looked.
     pub fn start(&self) -> Option<Timestamp> {
-        self.watches.first_key_value().map(|(from, _)| *from)
+        self.windows.first_key_value().map(|(from, _)| *from)
     }
 
     /// The last look.
     pub fn until(&self) -> Option<Timestamp> {
-        self.watches.last_key_value().map(|(_, until)| *until)
+        self.windows.last_key_value().map(|(_, until)| *until)
     }
 
     /// Whether anybody looked at that time.
-    pub fn is_watched(&self, at: Timestamp) -> bool {
-        self.watches.range(..=at).next_back().is_some_and(|(_, until)| *until >= at)
+    pub fn is_observed(&self, at: Timestamp) -> bool {
+        self.windows.range(..=at).next_back().is_some_and(|(_, until)| *until >= at)
     }
 
     /// When the offer was first seen.
@@ -309,9 +313,9 @@ impl Spells {
     }
 
     /// Since when there are at least so many machines of an offer, or fewer,
-    /// without a gap: no earlier than the present watch or `earliest`.
+    /// without a gap: no earlier than the present window or `earliest`.
     pub fn since(&self, offer: &OfferKey, machines: u32, earliest: Timestamp) -> Option<Timestamp> {
-        let earliest = self.watches.last_key_value()?.0.max(&earliest);
+        let earliest = self.windows.last_key_value()?.0.max(&earliest);
         let counts = self.counts.get(offer)?;
         let now = *counts.last_key_value()?.1 >= machines;
         let run = counts.iter().rev().take_while(|(_, count)| (**count >= machines) == now);
@@ -336,12 +340,12 @@ impl Spells {
         })
     }
 
-    /// Every watch, the oldest first.
-    pub fn watches(&self) -> impl Iterator<Item = Watch> {
-        self.watches.iter().map(|(from, until)| Watch { from: *from, until: *until })
+    /// Every window, the oldest first.
+    pub fn windows(&self) -> impl Iterator<Item = ObservationWindow> {
+        self.windows.iter().map(|(from, until)| ObservationWindow { from: *from, until: *until })
     }
 }
 
 #[cfg(test)]
-#[path = "spells_tests.rs"]
+#[path = "availability_history_tests.rs"]
 mod tests;

@@ -14,11 +14,11 @@ use crate::core::State;
 
 /// A launch whose answer was lost is asked again, by the same name, so long
 /// after the last time (wall time).
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+const LAUNCH_RETRY: Duration = Duration::from_secs(5);
 /// What is left of an attempt that is over is ended again so long after the first
 /// time, then after twice as long and so on, until its charges are written (wall
 /// time).
-const KILL_AGAIN: Duration = Duration::from_secs(10);
+const KILL_RETRY: Duration = Duration::from_secs(10);
 /// Doublings of that pause: up to an hour and a half.
 const MOST_DOUBLINGS: u32 = 9;
 
@@ -34,13 +34,13 @@ pub enum Effect {
 /// What this process has asked of its pool, and when. A restart forgets it, and
 /// asks for everything once more.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct OutstandingCalls {
     launches: BTreeMap<WorkerId, Timestamp>,
     /// And how often.
     kills: BTreeMap<AttemptId, (Timestamp, u32)>,
 }
 
-impl Asked {
+impl OutstandingCalls {
     /// What the committed state asks for now and has not been asked for lately,
     /// in the order of attempts.
     pub fn next(&mut self, state: &State, now: Now) -> Vec<Effect> {
@@ -68,7 +68,7 @@ impl Asked {
                 let open = (0u32..).zip(&attempt.nodes).filter(|(_, n)| n.registered.is_none());
                 let of = |(rank, _)| WorkerId { attempt: attempt.id, rank };
                 let asked = open.filter_map(|node| self.launches.get(&of(node)));
-                asked.map(|last| after(*last, ASK_AGAIN)).min()
+                asked.map(|last| after(*last, LAUNCH_RETRY)).min()
             }
             AttemptState::Ended { .. } if !ended_by_itself(attempt) => {
                 let killed = self.kills.get(&attempt.id);
@@ -83,7 +83,7 @@ impl Asked {
         let mut effects = Vec::new();
         for (rank, node) in (0u32..).zip(&attempt.nodes) {
             let worker = WorkerId { attempt: attempt.id, rank };
-            let pause = (certainty == Certainty::Unknown).then_some(ASK_AGAIN);
+            let pause = (certainty == Certainty::Unknown).then_some(LAUNCH_RETRY);
             let due = is_due(self.launches.get(&worker), pause, now);
             if node.registered.is_none() && due {
                 self.launches.insert(worker, now.wall);
@@ -110,7 +110,7 @@ fn ended_by_itself(attempt: &Attempt) -> bool {
 
 /// After so many kills.
 fn kill_pause(times: u32) -> Duration {
-    KILL_AGAIN.saturating_mul(1 << times.min(MOST_DOUBLINGS))
+    KILL_RETRY.saturating_mul(1 << times.min(MOST_DOUBLINGS))
 }
 
 fn is_due(last: Option<&Timestamp>, pause: Option<Duration>, now: Now) -> bool {
@@ -118,5 +118,5 @@ fn is_due(last: Option<&Timestamp>, pause: Option<Duration>, now: Now) -> bool {
 }
 
 #[cfg(test)]
-#[path = "follow_tests.rs"]
+#[path = "reconcile_tests.rs"]
 mod tests;

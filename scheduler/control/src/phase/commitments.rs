@@ -1,19 +1,19 @@
-//! Which machines commitments pay for: begins and ends their stints.
+//! Which machines commitments pay for: begins and ends their covered spans.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use spotwise_model::{CapacityType, Commitment, Instance, InstanceState, Now, Stint};
+use spotwise_model::{CapacityType, Commitment, CoveredSpan, Instance, InstanceState, Now};
 
 use crate::core::due::Due;
 use crate::core::{Change, State};
 use spotwise_market::Market;
 
-/// Ends the stints of commitments that are over or not declared any more, draws
+/// Ends the covered spans of commitments that are over or not declared any more, draws
 /// out those of renewed ones, and lets what is left pay for machines that run on
 /// demand: as with reserved instances, whatever matches is paid. What lies before
 /// `now` is never paid otherwise than it was.
-pub fn commit(state: &State, market: &Market, now: Now) -> Vec<Change> {
+pub fn apply(state: &State, market: &Market, now: Now) -> Vec<Change> {
     if market.commitments().is_empty() && !state.instances.values().any(is_paid_for) {
         return Vec::new();
     }
@@ -28,13 +28,14 @@ pub fn commit(state: &State, market: &Market, now: Now) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut bought: Vec<Instance> = Vec::new();
     for instance in state.instances.values().filter(|instance| !instance.ended()) {
-        let Some(until) = instance.stint().map(|stint| paid_until(instance, stint, &mut left, now))
+        let Some(until) =
+            instance.covered().map(|covered| paid_until(instance, covered, &mut left, now))
         else {
             bought.push(instance.clone());
             continue;
         };
         let after = instance.clone().paid_until(until, now);
-        if after.stint().is_none() {
+        if after.covered().is_none() {
             bought.push(after);
         } else if after != *instance {
             changes.push(after.into());
@@ -53,27 +54,27 @@ pub fn commit(state: &State, market: &Market, now: Now) -> Vec<Change> {
 /// of the market.
 pub fn due(state: &State, due: &mut Due) {
     let paid = state.instances.values().filter(|instance| is_paid_for(instance));
-    due.market(paid.filter_map(Instance::stint).map(|stint| stint.until));
+    due.market(paid.filter_map(Instance::covered).map(|covered| covered.until));
 }
 
 fn is_paid_for(instance: &Instance) -> bool {
-    !instance.ended() && instance.stint().is_some()
+    !instance.ended() && instance.covered().is_some()
 }
 
 /// Until when its commitment pays for a machine; `now` where it does not.
 fn paid_until(
     instance: &Instance,
-    stint: &Stint,
+    covered: &CoveredSpan,
     left: &mut BTreeMap<&str, (&Commitment, u32)>,
     now: Timestamp,
 ) -> Timestamp {
     // Past its end nothing is drawn out: that time is billed on demand.
-    if stint.until <= now {
+    if covered.until <= now {
         return now;
     }
-    match left.get_mut(stint.commitment.as_str()) {
+    match left.get_mut(covered.commitment.as_str()) {
         Some((commitment, machines))
-            if *machines > 0 && commitment.price == stint.price && pays(commitment, instance) =>
+            if *machines > 0 && commitment.price == covered.price && pays(commitment, instance) =>
         {
             *machines -= 1;
             commitment.until
@@ -104,7 +105,7 @@ fn begin(
     match best {
         Some((commitment, machines)) => {
             *machines -= 1;
-            instance.with_stint(Stint {
+            instance.with_coverage(CoveredSpan {
                 commitment: commitment.name.clone(),
                 price: commitment.price,
                 from: now,
@@ -116,5 +117,5 @@ fn begin(
 }
 
 #[cfg(test)]
-#[path = "commit_tests.rs"]
+#[path = "commitments_tests.rs"]
 mod tests;

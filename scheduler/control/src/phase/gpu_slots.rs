@@ -1,26 +1,27 @@
-//! Where parts of GPUs are: a part is given its seat once, when its attempt is
+//! Where parts of GPUs are: a part is given its slot once, when its attempt is
 //! made, and keeps it.
 
 use spotwise_model::gpu::MigProfile;
-use spotwise_model::resources::{Cost, Free, GpuSeat};
+use spotwise_model::resources::{Cost, Free, GpuSlot};
 use spotwise_model::spec::GpuRequest;
 use spotwise_model::{Attempt, Instance, Share};
 
 use crate::core::{Change, State};
-use crate::view::free::seated;
+use crate::view::free::with_slots;
 
-/// Gives what was stored before seats were its seats for good.
-pub fn adopt(state: &State) -> Vec<Change> {
+/// Gives what was stored before slots were its slots for good.
+pub fn backfill(state: &State) -> Vec<Change> {
     let without = |attempt: &&Attempt| {
-        attempt.state.is_live() && attempt.share.takes_part() && attempt.seats.is_empty()
+        attempt.state.is_live() && attempt.share.takes_part() && attempt.slots.is_empty()
     };
-    let seats = |attempt: &Attempt| {
+    let slots = |attempt: &Attempt| {
         let machines = attempt.instances.iter().map(|id| state.instances.get(id));
-        let seat = |machine: Option<&Instance>| seated(state, machine?).1.remove(&attempt.id);
-        machines.map(seat).collect::<Option<Vec<GpuSeat>>>()
+        let slot = |machine: Option<&Instance>| with_slots(state, machine?).1.remove(&attempt.id);
+        machines.map(slot).collect::<Option<Vec<GpuSlot>>>()
     };
-    let adopted = |attempt: &Attempt| Some(Attempt { seats: seats(attempt)?, ..attempt.clone() });
-    state.attempts.values().filter(without).filter_map(adopted).map(Change::from).collect()
+    let backfilled =
+        |attempt: &Attempt| Some(Attempt { slots: slots(attempt)?, ..attempt.clone() });
+    state.attempts.values().filter(without).filter_map(backfilled).map(Change::from).collect()
 }
 
 /// How often each profile is asked for: by every job that is not over, and once
@@ -53,20 +54,20 @@ impl Added {
         self.shares.iter().any(|(_, share)| share.takes_part())
     }
 
-    /// The seats of its parts of GPUs, chosen together, beside what is there. None
+    /// The slots of its parts of GPUs, chosen together, beside what is there. None
     /// where they do not fit, which the room that let them in has ruled out.
-    pub(super) fn seats(
+    pub(super) fn slots(
         self,
         mut there: Free,
         cost: &Cost<'_>,
-    ) -> impl Iterator<Item = ((usize, usize), GpuSeat)> + use<> {
+    ) -> impl Iterator<Item = ((usize, usize), GpuSlot)> + use<> {
         let shares: Vec<Share> = self.shares.iter().map(|(_, share)| *share).collect();
-        let seats = there.seat(&shares, cost).unwrap_or_default();
+        let slots = there.assign_slots(&shares, cost).unwrap_or_default();
         let places = self.shares.into_iter().map(|(place, _)| place);
-        places.zip(seats).filter_map(|(place, seat)| Some((place, seat?)))
+        places.zip(slots).filter_map(|(place, slot)| Some((place, slot?)))
     }
 }
 
 #[cfg(test)]
-#[path = "seats_tests.rs"]
+#[path = "gpu_slots_tests.rs"]
 mod tests;

@@ -4,32 +4,33 @@ use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use spotwise_model::plan::Target;
-use spotwise_model::resources::{Free, GpuSeat};
+use spotwise_model::resources::{Free, GpuSlot};
 use spotwise_model::{
-    Instance, InstanceId, InstanceState, NodeShape, Now, Offer, OfferKey, PaidFor, Placement, Stint,
+    CoveredSpan, Instance, InstanceId, InstanceState, NodeShape, Now, Offer, OfferKey, PaidFor,
+    Placement,
 };
 use spotwise_solver::mig::LayoutLosses;
 
-use super::seats::{self, Added};
+use super::gpu_slots::{self, Added};
 use crate::core::{Change, State};
 use crate::view::free::free_of;
-use crate::view::pools::{self, PoolRoom};
+use crate::view::pools::{self, PoolHeadroom};
 
 /// Machines bought while a plan is taken in, and the room left on all.
-pub(super) struct Purchases<'a> {
+pub(super) struct Provisioner<'a> {
     state: &'a State,
     offers: BTreeMap<&'a OfferKey, &'a Offer>,
     /// Bought now: the plan's own numbering to instances, with their room.
     bought: BTreeMap<(OfferKey, u32), (Instance, Free)>,
     /// Room on machines that were there before, once looked at.
     existing: BTreeMap<InstanceId, Free>,
-    pools: Vec<PoolRoom>,
+    pools: Vec<PoolHeadroom>,
     /// What it adds to each machine.
     added: BTreeMap<InstanceId, Added>,
     last: u64,
 }
 
-impl<'a> Purchases<'a> {
+impl<'a> Provisioner<'a> {
     pub(super) fn new(state: &'a State) -> Self {
         Self {
             state,
@@ -100,7 +101,7 @@ impl<'a> Purchases<'a> {
         }
         self.last += 1;
         let paid = paid_for(offer, u32::try_from(already).unwrap_or(u32::MAX));
-        let stint = paid.map(|paid| Stint {
+        let covered = paid.map(|paid| CoveredSpan {
             commitment: paid.commitment.clone(),
             price: paid.price,
             from: now.market,
@@ -110,10 +111,10 @@ impl<'a> Purchases<'a> {
             id: InstanceId(self.last),
             offer: key.clone(),
             shape: offer.shape.clone(),
-            launch_price: stint.as_ref().map_or(offer.price, |stint| stint.price),
+            launch_price: covered.as_ref().map_or(offer.price, |covered| covered.price),
             on_demand: offer.on_demand,
             state: InstanceState::Live { since: now.market },
-            stints: stint.into_iter().collect(),
+            coverage: covered.into_iter().collect(),
         })
     }
 
@@ -129,33 +130,35 @@ impl<'a> Purchases<'a> {
 
     fn pool_holds(&self, placement: &Placement) -> bool {
         let (shape, nodes) = (self.shape(placement), placement.targets.len() as u64);
-        let mut pools = self.pools.iter().filter(|room| *room.pool() == placement.offer.pool);
-        pools.all(|room| room.holds(&placement.share, shape, nodes))
+        let mut pools =
+            self.pools.iter().filter(|headroom| *headroom.pool() == placement.offer.pool);
+        pools.all(|headroom| headroom.holds(&placement.share, shape, nodes))
     }
 
     fn take_from_pool(&mut self, placement: &Placement) {
         let (shape, nodes) = (self.shape(placement), placement.targets.len() as u64);
-        let pools = self.pools.iter_mut().filter(|room| *room.pool() == placement.offer.pool);
-        pools.for_each(|room| room.take(&placement.share, shape, nodes));
+        let pools =
+            self.pools.iter_mut().filter(|headroom| *headroom.pool() == placement.offer.pool);
+        pools.for_each(|headroom| headroom.take(&placement.share, shape, nodes));
     }
 
-    /// The seats of parts of GPUs, by the number of their placement and their
+    /// The slots of parts of GPUs, by the number of their placement and their
     /// rank, and the machines that were bought.
-    pub(super) fn done(mut self) -> (BTreeMap<usize, Vec<GpuSeat>>, Vec<Change>) {
+    pub(super) fn done(mut self) -> (BTreeMap<usize, Vec<GpuSlot>>, Vec<Change>) {
         let mut places = BTreeMap::new();
-        let worth = LazyCell::new(|| LayoutLosses::of(seats::demand(self.state)));
+        let worth = LazyCell::new(|| LayoutLosses::of(gpu_slots::demand(self.state)));
         let added = std::mem::take(&mut self.added).into_iter();
         for (machine, added) in added.filter(|(_, added)| added.has_parts()) {
             if let Some(free) = self.before(machine) {
-                places.extend(added.seats(free, &|layout| worth.loss(layout)));
+                places.extend(added.slots(free, &|layout| worth.loss(layout)));
             }
         }
-        let mut seats: BTreeMap<usize, Vec<GpuSeat>> = BTreeMap::new();
-        for ((placement, _), seat) in places {
-            seats.entry(placement).or_default().push(seat);
+        let mut slots: BTreeMap<usize, Vec<GpuSlot>> = BTreeMap::new();
+        for ((placement, _), slot) in places {
+            slots.entry(placement).or_default().push(slot);
         }
         let bought = self.bought.into_values().map(|(instance, _)| instance.into());
-        (seats, bought.collect())
+        (slots, bought.collect())
     }
 
     /// What a machine had left before the plan.

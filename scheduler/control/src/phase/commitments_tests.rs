@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use spotwise_model::id::PoolName;
 use spotwise_model::instance::EndedBy;
-use spotwise_model::plan::{Rule, Target, Why, Wished};
+use spotwise_model::plan::{PlacementReason, PlacementRule, PolicyCost, Target};
 use spotwise_model::policy::Policy;
 use spotwise_model::{
     AttemptState, InstanceId, JobId, LedgerEntry, Money, Outcome, Placement, Plan, Price, Share,
@@ -15,20 +15,20 @@ use crate::phase::plan::accept;
 use crate::phase::settle::settle;
 use crate::view::accrued::accrued;
 use crate::view::offers::{held, in_use, offers};
-use spotwise_market::{Listing, Row};
+use spotwise_market::{MarketSeries, Row};
 
 /// Eight machines of spot, and on demand at a dollar.
 fn market(commitments: Vec<Commitment>) -> Market {
     let spot = machine(1, "a", CapacityType::Spot);
     let row = Row { at: at(0), available: 8, price: Some(spot.launch_price) };
-    let listing = Listing {
+    let series = MarketSeries {
         zone: spot.offer.zone,
         instance_type: spot.offer.instance_type,
         shape: spot.shape,
         on_demand: spot.on_demand,
         rows: vec![row],
     };
-    Market::new(vec![listing], None).unwrap().with_commitments(commitments)
+    Market::new(vec![series], None).unwrap().with_commitments(commitments)
 }
 
 /// At sixty cents.
@@ -45,9 +45,9 @@ fn paid(name: &str, machines: u32, until: i64) -> Commitment {
     }
 }
 
-/// The rounds' way: stints, then offers.
+/// The rounds' way: covered spans, then offers.
 fn look(state: &mut State, market: &Market, hour: i64) {
-    for mut change in commit(state, market, now(hour)) {
+    for mut change in apply(state, market, now(hour)) {
         state.apply(&mut change);
     }
     let pool = PoolName::new("local");
@@ -64,12 +64,12 @@ fn free(state: &State) -> Option<u32> {
 fn buys(state: &mut State, id: u64, hour: i64) {
     let mut offers = state.seen.offers.iter();
     let offer = offers.find(|o| o.key.capacity_type == CapacityType::Reserved).unwrap();
-    let why = Why {
-        rule: Rule::AlreadyPaid,
+    let why = PlacementReason {
+        rule: PlacementRule::AlreadyPaid,
         expected_cost: Money::ZERO,
         finish: at(9),
         slack: Duration::ZERO,
-        wished: Wished::default(),
+        policy_cost: PolicyCost::default(),
         transfer: Money::ZERO,
         alternatives: Vec::new(),
     };
@@ -226,7 +226,7 @@ fn a_renewed_commitment_goes_on_and_a_smaller_one_keeps_the_first_machines() {
     }
     look(&mut state, &market(vec![paid("research-a", 3, 50)]), 1);
     let until = |state: &State| -> Vec<Option<Timestamp>> {
-        state.instances.values().map(|i| i.stint().map(|stint| stint.until)).collect()
+        state.instances.values().map(|i| i.covered().map(|covered| covered.until)).collect()
     };
     assert_eq!(until(&state), [Some(at(50)); 3]);
     look(&mut state, &market(vec![paid("research-a", 1, 50)]), 2);
@@ -249,7 +249,8 @@ fn machines_of_two_commitments_are_one_offer_and_the_longer_one_is_given_first()
     buys(&mut state, 1, 0);
     look(&mut state, &market, 0);
     buys(&mut state, 2, 0);
-    let names: Vec<_> = state.instances.values().map(|i| i.stints[0].commitment.clone()).collect();
+    let names: Vec<_> =
+        state.instances.values().map(|i| i.coverage[0].commitment.clone()).collect();
     assert_eq!(names, ["b-long", "a-short"]);
     // The long one's job ends: what outlives the short one takes its place.
     assert_eq!(amounts(&ends(&mut state, &market, 1, 2)), [(PAID, 1_400_002)]);
@@ -257,6 +258,6 @@ fn machines_of_two_commitments_are_one_offer_and_the_longer_one_is_given_first()
         look(&mut state, &market, hour);
     }
     let second = &state.instances[&InstanceId(2)];
-    assert_eq!(second.stint().map(|stint| stint.commitment.as_str()), Some("b-long"));
+    assert_eq!(second.covered().map(|covered| covered.commitment.as_str()), Some("b-long"));
     assert_eq!(amounts(&ends(&mut state, &market, 2, 5)), [(PAID, 1_800_000), (PAID, 1_400_002)]);
 }

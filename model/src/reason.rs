@@ -10,9 +10,9 @@ use crate::offer::OfferKey;
 
 /// Why a job is where it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Why {
+pub struct PlacementReason {
     /// In one word: what decided.
-    pub rule: Rule,
+    pub rule: PlacementRule,
     /// Expected cost until the job is done, from this moment.
     pub expected_cost: Money,
     /// Expected finish (market time).
@@ -22,8 +22,8 @@ pub struct Why {
     pub slack: Duration,
     /// What it is expected to cost more than without the operator's wishes for its
     /// class.
-    #[serde(default)]
-    pub wished: Wished,
+    #[serde(default, rename = "wished")]
+    pub policy_cost: PolicyCost,
     /// Of the expected cost: bringing its data to the offer's region.
     #[serde(default)]
     pub transfer: Money,
@@ -34,7 +34,7 @@ pub struct Why {
 /// What decided a placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rule {
+pub enum PlacementRule {
     /// The lowest expected cost of all that is free.
     Cheapest,
     /// The deadline leaves no room for another interruption: on-demand.
@@ -57,13 +57,13 @@ pub struct Alternative {
     /// Expected finish (market time).
     pub finish: Timestamp,
     /// Why it was not taken; none for the chosen one.
-    pub why_not: Option<WhyNot>,
+    pub why_not: Option<RejectionReason>,
 }
 
 /// Why an offer was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum WhyNot {
+pub enum RejectionReason {
     /// It costs more.
     Dearer,
     /// It costs no more, but it ends later, and the deadline is lost.
@@ -88,7 +88,7 @@ pub enum WhyNot {
 /// What the operator's wishes for a class cost a choice: expected dollars of the
 /// bill until the job is done, beyond what it would have taken without them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wished {
+pub struct PolicyCost {
     /// For the spot share.
     pub band: Money,
     /// For more pools.

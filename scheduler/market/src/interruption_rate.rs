@@ -20,7 +20,7 @@ pub const PRIOR: Prior = Prior { interruptions: 1.0, hours: 8.0 };
 
 /// The spells of one zone and type: when its capacity came and went.
 #[derive(Clone, Debug, Default)]
-pub struct Spells {
+pub struct AvailabilitySpells {
     list: Vec<Spell>,
 }
 
@@ -33,7 +33,7 @@ struct Spell {
     interruptions_before: u32,
 }
 
-impl Spells {
+impl AvailabilitySpells {
     /// Takes note of the capacity from `at` on; times must not go back.
     pub fn push(&mut self, at: Timestamp, up: bool) {
         let next = match self.list.last() {
@@ -87,8 +87,8 @@ mod tests {
         Timestamp::from_second(h * 3_600).unwrap()
     }
 
-    fn spells(list: &[(i64, bool)]) -> Spells {
-        let mut spells = Spells::default();
+    fn spells(list: &[(i64, bool)]) -> AvailabilitySpells {
+        let mut spells = AvailabilitySpells::default();
         for (h, up) in list {
             spells.push(hour(*h), *up);
         }

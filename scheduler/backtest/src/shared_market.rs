@@ -14,11 +14,11 @@ use super::index::{Entry, read_entry};
 use super::jobs::Stage;
 use super::measure::OnDemand;
 use super::recording::Source;
-use spotwise_market::{Catalog, Listing, Market, MarketError, Row, each_row};
+use spotwise_market::{Catalog, Market, MarketError, MarketSeries, Row, each_row};
 
 /// What of a recording is offered.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CrowdOptions {
+pub struct SharedMarketOptions {
     /// The recording.
     pub source: Source,
     /// Machine types; all where none is named.
@@ -33,7 +33,10 @@ pub struct CrowdOptions {
 }
 
 /// Reads it; a recording that says no start begins with the year 2000.
-pub(super) fn read(options: &CrowdOptions, catalog: &Catalog) -> Result<Market, BacktestError> {
+pub(super) fn read(
+    options: &SharedMarketOptions,
+    catalog: &Catalog,
+) -> Result<Market, BacktestError> {
     if options.capacity == 0 {
         let (range, value) = ("a number of at least 1".to_owned(), "0".to_owned());
         return Err(BacktestError::Range { what: "capacity", range, value });
@@ -43,7 +46,7 @@ pub(super) fn read(options: &CrowdOptions, catalog: &Catalog) -> Result<Market, 
     let file = std::fs::File::open(table)
         .map_err(|source| BacktestError::Read { path: table.clone(), source })?;
     let start = entry.start.unwrap_or(YEAR_2000);
-    let mut found = Found { options, entry: &entry, catalog, start, listings: BTreeMap::new() };
+    let mut found = Found { options, entry: &entry, catalog, start, all_series: BTreeMap::new() };
     let name = table.display().to_string();
     each_row(&name, std::io::BufReader::new(file), |row, place| {
         let at = after(start, Duration::from_secs(row.seconds));
@@ -51,13 +54,13 @@ pub(super) fn read(options: &CrowdOptions, catalog: &Catalog) -> Result<Market, 
         let wanted = Row { at, available, price: row.price };
         found.take(&name, place, (row.zone, row.instance_type), wanted)
     })?;
-    let listings = found.listings;
-    check_names(options, &name, &listings)?;
+    let all_series = found.all_series;
+    check_names(options, &name, &all_series)?;
     let length = u64::from(entry.step_seconds).saturating_mul(entry.steps as u64);
     let end = after(start, Duration::from_secs(length));
     let nothing = || MarketError::Empty { file: name.clone(), detail: " of these types and zones" };
     let market =
-        Market::new(listings.into_values().flatten().collect(), Some(end)).ok_or_else(nothing)?;
+        Market::new(all_series.into_values().flatten().collect(), Some(end)).ok_or_else(nothing)?;
     Ok(match options.on_demand_capacity {
         Some(machines) => market.with_on_demand(machines),
         None => market,
@@ -68,27 +71,27 @@ pub(super) fn read(options: &CrowdOptions, catalog: &Catalog) -> Result<Market, 
 const YEAR_2000: Timestamp = Timestamp::constant(946_684_800, 0);
 
 /// Every zone and type of the file; none where it is not asked for.
-type Listings = BTreeMap<(Zone, InstanceType), Option<Listing>>;
+type SeriesByMarket = BTreeMap<(Zone, InstanceType), Option<MarketSeries>>;
 
 struct Found<'a> {
-    options: &'a CrowdOptions,
+    options: &'a SharedMarketOptions,
     entry: &'a Entry,
     catalog: &'a Catalog,
     start: Timestamp,
-    listings: Listings,
+    all_series: SeriesByMarket,
 }
 
 impl Found<'_> {
     fn take(
         &mut self,
         file: &str,
-        place: spotwise_market::Place,
+        place: spotwise_market::FilePosition,
         key: (Zone, InstanceType),
         row: Row,
     ) -> Result<(), MarketError> {
-        if let Some(known) = self.listings.get_mut(&key) {
-            if let Some(listing) = known {
-                listing.rows.push(row);
+        if let Some(known) = self.all_series.get_mut(&key) {
+            if let Some(series) = known {
+                series.rows.push(row);
             }
             return Ok(());
         }
@@ -96,7 +99,7 @@ impl Found<'_> {
         let named = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
         let wanted = named(&self.options.types, instance_type.as_str())
             && named(&self.options.zones, zone.as_str());
-        let listing = if wanted {
+        let series = if wanted {
             let machine = self.catalog.machine_type(&instance_type).map_err(|source| {
                 let column = "instance_type";
                 MarketError::Type { file: file.to_owned(), place, column, source }
@@ -111,22 +114,22 @@ impl Found<'_> {
                 price: row.price,
             });
             let rows = before.into_iter().chain([row]).collect();
-            Some(Listing { zone, instance_type, shape, on_demand, rows })
+            Some(MarketSeries { zone, instance_type, shape, on_demand, rows })
         } else {
             None
         };
-        self.listings.insert(key, listing);
+        self.all_series.insert(key, series);
         Ok(())
     }
 }
 
 fn check_names(
-    options: &CrowdOptions,
+    options: &SharedMarketOptions,
     market: &str,
-    listings: &Listings,
+    all_series: &SeriesByMarket,
 ) -> Result<(), BacktestError> {
-    let zones: Vec<&str> = distinct(listings.keys().map(|(zone, _)| zone.as_str()));
-    let types: Vec<&str> = distinct(listings.keys().map(|(_, name)| name.as_str()));
+    let zones: Vec<&str> = distinct(all_series.keys().map(|(zone, _)| zone.as_str()));
+    let types: Vec<&str> = distinct(all_series.keys().map(|(_, name)| name.as_str()));
     if let Some(unknown) = options.types.iter().find(|name| !types.contains(&name.as_str())) {
         return Err(BacktestError::UnknownType {
             market: market.to_owned(),
@@ -161,7 +164,7 @@ pub(super) fn stage(market: &Market) -> Stage {
 pub(super) fn on_demand(market: &Market) -> Vec<OnDemand> {
     let quotes = market.quotes(market.start()).into_iter();
     let quotes = quotes.filter(|quote| quote.capacity_type == CapacityType::OnDemand);
-    let machine = |quote: spotwise_market::Quote| OnDemand {
+    let machine = |quote: spotwise_market::MarketQuote| OnDemand {
         dollars_per_hour: quote.price.dollars_per_hour(),
         shape: quote.shape,
     };
