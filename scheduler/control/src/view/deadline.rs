@@ -33,3 +33,57 @@ pub fn effective_deadlines<'j>(
 fn left(job: &Job) -> Duration {
     job.progress.left_of(job.measured.longest(&job.spec))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use spotwise_model::spec::Work;
+    use spotwise_model::time::add;
+
+    use super::*;
+    use crate::fixture::{at, job, state_of};
+
+    const CHANGEOVER: Duration = Duration::from_secs(600);
+
+    /// A job of two hours, due at this hour, behind these.
+    fn chained(id: u64, due: i64, after: &[u64]) -> Job {
+        let mut job = job(id, "training");
+        let two_hours = Some(Duration::from_secs(7_200));
+        Arc::make_mut(&mut job.spec).work =
+            Work::Duration { default: two_hours, by_accelerator: BTreeMap::new() };
+        job.deadline = at(due);
+        job.after = after.iter().copied().map(JobId).collect();
+        job
+    }
+
+    #[test]
+    fn a_job_is_due_in_time_for_those_behind_it() {
+        let jobs = [chained(1, 50, &[]), chained(2, 50, &[1]), chained(3, 10, &[2])];
+        let state = state_of(jobs.into_iter().map(Into::into).collect());
+        let due = |id| effective_deadline(&state, JobId(id), CHANGEOVER);
+        let minutes = |hour, less: i64| add(at(hour), jiff::SignedDuration::from_mins(-less));
+        assert_eq!(due(3), Some(at(10)));
+        assert_eq!(due(2), Some(minutes(8, 10)), "two hours and a start before");
+        assert_eq!(due(1), Some(minutes(6, 20)));
+        assert_eq!(due(4), None, "not there");
+    }
+
+    proptest! {
+        #[test]
+        fn one_job_is_asked_for_as_all_are(
+            links in proptest::collection::vec((0_i64..100, proptest::collection::vec(any::<prop::sample::Index>(), 0..3)), 1..12),
+        ) {
+            let jobs = links.iter().enumerate().map(|(number, (due, parents))| {
+                let parents = parents.iter().filter(|_| number > 0).map(|it| it.index(number) as u64 + 1);
+                chained(number as u64 + 1, *due, &parents.collect::<Vec<_>>())
+            });
+            let state = state_of(jobs.map(Into::into).collect());
+            let all = effective_deadlines(state.jobs.values(), CHANGEOVER);
+            for (id, due) in all {
+                prop_assert_eq!(effective_deadline(&state, id, CHANGEOVER), Some(due));
+            }
+        }
+    }
+}
