@@ -1,5 +1,5 @@
-//! YAML into a tree. It works on parser events, where tags, aliases and the
-//! text of numbers are still to be seen; typed deserialisation hides them.
+//! YAML into a tree. It works on parser events, where tags, aliases and the text of numbers
+//! are still visible; typed deserialisation hides them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
