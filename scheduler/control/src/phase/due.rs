@@ -1,6 +1,6 @@
-//! When the next round has something to do, if nobody says anything until then.
-//! Each phase tells it beside what it does; what it does because of something that
-//! was said, or that a phase before it did, needs no time of its own.
+//! When the next round has something to do, if nothing is received until then. Each phase
+//! states it next to what it does; what it does because of a message, or of an earlier
+//! phase, needs no time of its own.
 
 use spotwise_model::Now;
 
@@ -10,8 +10,8 @@ use crate::core::State;
 use crate::core::due::Due;
 use spotwise_market::Market;
 
-/// The earliest moment after the look at `now` at which a round may change
-/// something. A round that has changed something itself is followed by another.
+/// The earliest moment after the look at `now` at which a round may change something. A
+/// round that has changed something itself is followed by another.
 pub fn next(state: &State, market: &Market, config: &Config, now: Now) -> Due {
     let mut due = Due::after(now);
     due.market(market.next_change(now.market));

@@ -1,5 +1,5 @@
-//! Stops what must not go on: used-up budgets, timeouts, broken gangs, machines
-//! that nobody uses.
+//! Stops what must not continue: exhausted budgets, timeouts, broken gangs, unused
+//! machines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,17 +19,17 @@ use crate::core::{Change, State};
 use crate::view::accrued::accrued;
 use spotwise_market::Market;
 
-/// By the next round at the latest this much more is spent (wall time): market
-/// time moves in whole seconds.
+/// By the next round at the latest this much more is spent (wall time): market time moves
+/// in whole seconds.
 const NEXT_LOOK: Duration = Duration::from_secs(1);
-/// No money lasts longer than this: ten years.
+/// The longest that money is taken to last: ten years.
 const MOST_SECONDS: u64 = 315_360_000;
-/// Workers are told of more time in steps that are not smaller (wall time).
+/// Workers are told of more time only in steps of at least this length (wall time).
 const LEAST_GAIN: Duration = Duration::from_secs(5);
 
-/// Orders attempts to end that are over budget or over time, or whose gang is
-/// broken, and those with a less urgent order to end sooner. `accrued` is what
-/// each unsettled attempt has cost so far.
+/// Orders attempts to stop that are over budget or over time, or whose gang is broken, and
+/// makes those with a less urgent order end sooner. `accrued` is what each unsettled
+/// attempt has cost so far.
 pub fn guard(
     state: &State,
     accrued: &BTreeMap<AttemptId, Money>,
