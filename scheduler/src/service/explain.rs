@@ -228,7 +228,7 @@ fn explain_active(
     answer.alternatives.extend(why.alternatives.iter().map(|other| beside(other, is_paid)));
 }
 
-/// What it has used of memory, and whether it could use more than it has asked for.
+/// Its memory use, and whether it could use more than it has asked for.
 fn memory_line(attempt: &Attempt) -> Option<String> {
     let used = attempt.memory()?;
     let asked = attempt.share.memory_mib.saturating_mul(1 << 20);
@@ -237,7 +237,7 @@ fn memory_line(attempt: &Attempt) -> Option<String> {
     Some(format!("memory: at most {peak} so far, asked for {asked}; {bound}"))
 }
 
-/// Behind a sum: ` (…)`, or nothing.
+/// Appended to a sum: ` (…)`, or nothing.
 fn of_it(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" ({text})") }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::{Plan, if_there};
 
-/// A process stopped in the middle of a rename holds the lock; a newer attempt
-/// waits for it no longer than that.
+/// A process stopped in the middle of a rename holds the lock; a newer attempt waits for it
+/// no longer than that.
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -17,7 +17,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Gate {
     folder: PathBuf,
     attempt: u32,
-    /// An older attempt's files may still be added where there are none.
+    /// An older attempt's files may still be added where none exist.
     late: bool,
     staging: PathBuf,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Gate {
 pub(super) enum Turn {
     /// It may be replaced.
     Ours,
-    /// A newer attempt has begun: only what is not there may be added.
+    /// A newer attempt has begun: only what does not exist may be added.
     Late,
 }
 
@@ -40,7 +40,7 @@ impl Gate {
         Self { folder, attempt: plan.attempt.number, late: false, staging }
     }
 
-    /// For who rescues files: those of an older attempt may come late.
+    /// For rescuing files: those of an older attempt may come late.
     pub(super) fn may_be_late(self) -> Self {
         Self { late: true, ..self }
     }
