@@ -59,14 +59,14 @@ impl Gate {
         Ok(())
     }
 
-    /// Where a file is put together before it takes its name: on the same file
-    /// system, and out of sight.
+    /// Where a file is assembled before it takes its name: on the same file system, and out
+    /// of sight.
     pub(super) fn staging(&self) -> io::Result<&Path> {
         fs::create_dir_all(&self.staging)?;
         Ok(&self.staging)
     }
 
-    /// Nothing is on its way any more.
+    /// Nothing is in progress any more.
     pub(super) fn finish(&self) -> io::Result<()> {
         if_there(fs::remove_dir_all(&self.staging)).map(drop)
     }
