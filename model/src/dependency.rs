@@ -1,4 +1,4 @@
-//! What a job waits for: another job, and how that one has to end.
+//! What a job waits for: another job, and how that one must end.
 
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +109,7 @@ pub struct Dependency {
     /// Which job.
     #[serde(flatten)]
     pub job: Needed,
-    /// How it has to end.
+    /// How it must end.
     #[serde(default, skip_serializing_if = "Condition::is_default")]
     pub on: Condition,
     /// Between arrays of one size: element n waits for element n alone.

@@ -98,8 +98,8 @@ pub struct Job {
     /// The conditions on those that need not succeed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub on: BTreeMap<JobId, Condition>,
-    /// Array elements of which one must fail, keyed by element and naming the first of
-    /// their array: one is enough.
+    /// Array elements of which one must fail, each with the first of its array: one failure
+    /// is enough.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub one_of: BTreeMap<JobId, JobId>,
     /// Attempts so far.

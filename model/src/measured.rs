@@ -102,8 +102,8 @@ impl Measured {
         self.over_all(spec, Iterator::max).unwrap_or_else(|| spec.longest_expected_duration())
     }
 
-    /// The shortest duration over everything that the job may run on; `None` if none has
-    /// been stated or measured.
+    /// The shortest duration over everything that the job may run on; zero if none has been
+    /// stated or measured.
     pub fn shortest_known(&self, spec: &JobSpec) -> Duration {
         self.over_all(spec, Iterator::min).unwrap_or_else(|| spec.shortest_known_duration())
     }

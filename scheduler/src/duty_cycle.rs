@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-/// A share of the time: work is followed by a rest of the same length.
+/// Limits the share of time spent working: work is followed by a rest of the same length.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DutyCycle {
     last: Option<(Instant, Duration)>,

@@ -41,7 +41,7 @@ impl Folder {
         Self::of_earlier(&self.root.parent()?.join(format!("{attempt}-{rank}")))
     }
 
-    /// The file that names the owner of the outputs here, until they have been moved away.
+    /// The file that names the owner of the outputs here, until they are stored.
     pub(crate) fn outputs_note(&self) -> PathBuf {
         self.root.join("outputs.json")
     }

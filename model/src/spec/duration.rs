@@ -33,7 +33,7 @@ impl JobSpec {
     }
 
     /// The shortest duration of the whole work on anything that it may run on, according to
-    /// the spec; `None` if it states none.
+    /// the spec; zero if it states none.
     pub fn shortest_known_duration(&self) -> Duration {
         if matches!(self.work, Work::Unknown) {
             return Duration::ZERO;

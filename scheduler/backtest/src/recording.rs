@@ -119,7 +119,7 @@ impl Recording {
         self.sample(zone, times, self.entry.nodes_requested, last)
     }
 
-    /// A zone in steps of `step` seconds that end with this recording; `None` if it is not
+    /// A zone in steps of `step` seconds that end with this recording; empty if it is not
     /// recorded. A recording that asked for fewer machines than `nodes` counts as soon as
     /// it got what it asked for.
     fn before(&self, zone: &str, step: u32, nodes: u32) -> Vec<RecordedStep> {

@@ -74,8 +74,8 @@ pub struct Report {
     pub zones: Vec<String>,
 }
 
-/// Runs every policy in every window. `progress` is called with how many of how many runs
-/// are done.
+/// Runs every policy in every window. `progress` is called with the number of finished runs
+/// and the total.
 pub fn run(
     options: &Options,
     progress: &(dyn Fn(usize, usize) + Sync),
@@ -127,7 +127,7 @@ pub fn outcome(
 }
 
 /// Where windows begin: spread evenly, so that the last one still ends inside the
-/// recording. Empty if not even one fits.
+/// recording. `None` if not even one fits.
 pub fn starts(steps: usize, longest: usize, windows: usize) -> Option<Vec<usize>> {
     let last = steps.checked_sub(longest.checked_add(MARGIN)?)?;
     if windows == 1 {

@@ -262,7 +262,7 @@ fn quoted(jobs: &BTreeSet<Option<JobId>>, quoted: &BTreeMap<JobId, Money>) -> i6
     known.unwrap_or_default().into_iter().sum::<Money>().micros()
 }
 
-/// The smallest ratio that the given fraction of them stays within: the nearest rank.
+/// The median and the 90th percentile of the ratios, by nearest rank.
 fn quality(mut ratios: Vec<f64>) -> v1::QuoteQuality {
     ratios.sort_by(f64::total_cmp);
     let rank = |part: usize| {

@@ -32,7 +32,7 @@ const STILL_WRITTEN: u32 = 2;
 /// Bytes read at once.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// Attempts and ranks of one call that continues another: as many as a message holds.
+/// The most attempts and ranks that a resumed call may name: as many as a message holds.
 const MOST_POSITIONS: usize = 20_000;
 
 /// Reads output, chunk by chunk; holds one chunk at most.
@@ -47,7 +47,8 @@ pub struct LogReader {
     newest: u32,
     /// Whether the job had ended when its files were last read to their end.
     over: bool,
-    /// For a gang, whether one rank's output is kept out of the middle of another's line.
+    /// Whether the job is a gang: no rank's output may come in the middle of another's
+    /// line.
     gang: bool,
     /// The rank whose line has no end yet, and how often that was checked for.
     within: Option<(AttemptId, u32, u32)>,

@@ -1,4 +1,4 @@
-//! Moves what an attempt has left to the job's outputs.
+//! Adds what an attempt has left to the job's outputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,7 +22,7 @@ pub(crate) struct Collected {
     pub(crate) files: u32,
     /// What the owner of the job should know.
     pub(crate) notes: Vec<String>,
-    /// Whether everything possible was moved: nothing is left to rescue.
+    /// Whether everything possible was stored: nothing is left to rescue.
     pub(crate) whole: bool,
 }
 

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! An attempt starts with what earlier ones left ([`bring`]), and ends, in whatever way, by
-//! moving what it has to the store ([`collect`]). What a killed worker could not move is
-//! moved later, by the worker of the next attempt on its machine, or by one that is started
-//! for it ([`rescue`]). An older attempt that comes late replaces nothing ([`Gate`]).
-//! Decision 23 says what is kept.
+//! copying what it has to the store ([`collect`]). What a killed worker could not copy is
+//! copied later, by the worker of the next attempt on its machine, or by one that is
+//! started for it ([`rescue`]). An older attempt that comes late replaces nothing
+//! ([`Gate`]). Decision 23 says what is kept.
 
 mod bring;
 mod collect;
@@ -37,8 +37,8 @@ pub(crate) use rescue::rescue_here;
 use crate::folder::{Folder, inside};
 use crate::notes::Notes;
 
-/// The owner of the outputs, and where they go. It is in the worker's folder from the start
-/// of the command until all of them have been moved.
+/// The owner of the outputs, and where they go. It stays in the worker's folder from the
+/// start of the command until all of them are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// Job and number.

@@ -44,7 +44,7 @@ pub(crate) fn rescue_earlier(plan: &Plan, folder: &Folder, cut: &CancellationTok
 /// The same for the folder of one worker, which has ended.
 ///
 /// # Errors
-/// They could not all be moved; they are still there.
+/// They could not all be stored; they are still there.
 pub(crate) fn rescue_here(root: &Path) -> Result<()> {
     let Some(folder) = Folder::of_earlier(root) else { return Ok(()) };
     let collected = rescue(&folder, &CancellationToken::new()).context("keeping outputs")?;

@@ -42,7 +42,7 @@ impl Queue {
         &self.guide
     }
 
-    /// The first waiting jobs that satisfy `may`, at most this many; `None` if others are
+    /// The first waiting jobs that satisfy `may`, at most this many; empty if others are
     /// waiting that no plan has ordered yet.
     pub fn first<'j>(
         &self,

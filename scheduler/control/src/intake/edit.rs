@@ -1,4 +1,4 @@
-//! Changes by its owner to the terms of a job that has not ended: budget, deadline,
+//! Changes made by its owner to the terms of a job that has not ended: budget, deadline,
 //! priority, retries.
 
 use std::collections::BTreeMap;

@@ -203,7 +203,7 @@ impl<'a> Return<'a> {
         self.request.heads.get(&parent).copied().unwrap_or(parent)
     }
 
-    /// Elements of which one must fail, by the first remaining element of their array.
+    /// Elements of which one must fail, each with the first remaining element of its array.
     fn one_of(
         &self,
         old: &Job,

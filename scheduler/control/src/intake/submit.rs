@@ -99,9 +99,9 @@ fn submitted_message(job: &Job) -> String {
 struct Parents {
     /// Each of them.
     all: BTreeMap<JobId, Condition>,
-    /// Elements of arrays of which one must fail, by the first of their array.
+    /// Elements of arrays of which one must fail, each with the first of its array.
     one_of: BTreeMap<JobId, JobId>,
-    /// One of these for each element, by its index.
+    /// One element of each of these lists per element, by its index.
     by_element: Vec<(Vec<JobId>, Condition)>,
     /// The deadline of the last of them.
     done_by: Timestamp,

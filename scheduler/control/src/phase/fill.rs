@@ -13,7 +13,7 @@ use crate::core::State;
 use crate::view::deadline::effective_deadlines;
 use crate::view::snapshot::{plan_job, snapshot};
 
-/// Places for waiting jobs, to be applied like those of any plan; empty if no job that may
+/// Places for waiting jobs, to be applied like those of any plan; `None` if no job that may
 /// go is waiting. Machines of the local pool cost nothing to give back; others are bought
 /// by plans.
 pub fn fill(state: &State, pool: &PoolName, config: &Config, now: Now) -> Option<Plan> {

@@ -3,7 +3,7 @@
 //! would cost. A fit takes some hundredths of a second and ten megabytes.
 //!
 //! A gang takes all of its machines at once or none: for it a zone is available if that
-//! many machines are, and that changes more often than for a single machine. So each
+//! many machines are, and this changes more often than for a single machine. So each
 //! requested number of nodes has a forecast of its own.
 
 mod gangs;

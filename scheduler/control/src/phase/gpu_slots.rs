@@ -54,7 +54,7 @@ impl Added {
     }
 
     /// The slots of its parts of GPUs, chosen together, next to what is already there.
-    /// `None` if they do not fit, which the check that admitted them has ruled out.
+    /// Empty if they do not fit, which the check that admitted them has ruled out.
     pub(super) fn slots(
         self,
         mut there: Free,
