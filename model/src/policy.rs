@@ -19,8 +19,8 @@ pub const MOST_BAND_WINDOW: Duration = Duration::from_secs(31 * 86_400);
 pub struct Policy {
     /// Time from launch to the first useful step if an offer does not say.
     pub changeover: Duration,
-    /// Kept free before the latest start on on-demand, on top of two changeovers: it covers
-    /// the length of a planning round.
+    /// Kept free before the latest start on on-demand, on top of two
+    /// changeovers: it covers the length of a planning round.
     pub deadline_margin: Duration,
     /// A spot machine taken back by its provider within this time is free.
     pub interruption_waiver: Duration,

@@ -29,8 +29,9 @@ pub struct NodeShape {
     pub memory_mib: u64,
 }
 
-/// What one node of a job takes of one machine. A MIG job takes one slice of one GPU, a
-/// sharing job its part of one; every other job takes whole GPUs (or none).
+/// What one node of a job takes of one machine. A MIG job takes one slice of
+/// one GPU, a sharing job its part of one; every other job takes whole GPUs (or
+/// none).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

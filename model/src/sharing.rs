@@ -70,9 +70,9 @@ impl fmt::Display for SoftSharing {
 }
 
 /// Memory in MiB of the smallest GPU of each name that AWS sells. Source:
-/// aws/karpenter-provider-aws, instance types of 2026-08 (Apache-2.0); V100, K80 and M60,
-/// which it no longer lists, from NVIDIA's data sheets. The machines' own figures decide
-/// what fits; these only weigh a part.
+/// aws/karpenter-provider-aws, instance types of 2026-08 (Apache-2.0); V100, K80
+/// and M60, which it no longer lists, from NVIDIA's data sheets. The machines'
+/// own figures decide what fits; these only weigh a part.
 const MEMORY_MIB: [(&str, u64); 14] = [
     ("A10G", 22_888),
     ("A100", 40_960),

@@ -67,8 +67,8 @@ impl WorkerTokens {
         hex(&hmac(&self.secret, name.as_bytes()))
     }
 
-    /// Whether `token` is that worker's. Takes the same time for every wrong token of the
-    /// right length.
+    /// Whether `token` is that worker's. Takes the same time for every wrong
+    /// token of the right length.
     pub fn verify(&self, worker: WorkerId, token: &str) -> bool {
         let expected = self.token(worker);
         let differing = expected

@@ -1,5 +1,5 @@
-//! Copies inputs, files and folders, bounded and without surprises: pipes, sockets and
-//! devices are left out.
+//! Copies inputs, files and folders, bounded and without surprises: pipes, sockets
+//! and devices are left out.
 
 use std::fs;
 use std::io;

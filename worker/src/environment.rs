@@ -1,6 +1,6 @@
-//! The command's environment: what the scheduler sets, the folders that the worker knows,
-//! secrets, and the little of the worker's own that a program needs. Nothing else leaks
-//! into the command.
+//! The command's environment: what the scheduler sets, the folders that the
+//! worker knows, secrets, and the little of the worker's own that a program
+//! needs. Nothing else leaks into the command.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -95,9 +95,9 @@ impl Folder {
         }
     }
 
-    /// Keeps the final reports until they are acknowledged. If there is no room for them,
-    /// this worker can still send them; only a restarted one cannot. After a power failure
-    /// no worker is restarted: they need not survive one.
+    /// Keeps the final reports until they are acknowledged. If there is no room for
+    /// them, this worker can still send them; only a restarted one cannot. After a power
+    /// failure no worker is restarted: they need not survive one.
     pub(crate) fn keep_ending(&self, reports: &[ReportRequest]) {
         let kept = serde_json::to_vec(reports)
             .map_err(io::Error::from)
@@ -117,8 +117,8 @@ impl Folder {
         self.root.join("output")
     }
 
-    /// Where the command writes checkpoints: the worker's own folder, or the one named by
-    /// the job, inside its working folder.
+    /// Where the command writes checkpoints: the worker's own folder, or the
+    /// one named by the job, inside its working folder.
     pub(crate) fn checkpoint(&self, named: &str) -> Option<PathBuf> {
         if named.is_empty() {
             return Some(self.root.join("checkpoint"));

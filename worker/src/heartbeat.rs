@@ -1,5 +1,5 @@
-//! Renews the lease, reports progress, and passes orders on. It ends when the lease is lost
-//! or the attempt is superseded; both are orders too.
+//! Renews the lease, reports progress, and passes orders on. It ends when the
+//! lease is lost or the attempt is superseded; both are orders too.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};

@@ -1,8 +1,8 @@
 //! The memory used by the command and everything below it: always measured, and limited if
 //! this worker may create a control group (cgroup v2) with a memory controller.
 //!
-//! The peak is that of processes, not of the group: `memory.peak` counts the cache of every
-//! file that was read.
+//! The peak is that of processes, not of the group: `memory.peak` counts the cache of
+//! every file that was read.
 
 use std::fs;
 use std::io;

@@ -1,5 +1,5 @@
-//! Captures the command's output byte for byte, bounded on disk, from where it is uploaded.
-//! The pipe is always drained, so that the command never waits for us.
+//! Captures the command's output byte for byte, bounded on disk, from where it is
+//! uploaded. The pipe is always drained, so that the command never waits for us.
 
 use std::io::{self, PipeReader, Read};
 use std::path::Path;

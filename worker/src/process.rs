@@ -1,5 +1,5 @@
-//! The command as a process: its own group, tied to this worker, reaped with everything
-//! that it leaves behind.
+//! The command as a process: its own group, tied to this worker, reaped with
+//! everything that it leaves behind.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};

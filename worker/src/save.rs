@@ -39,8 +39,8 @@ impl Saver {
         Self { committer, progress, capture, reports, notes, complaint, unstable: false }
     }
 
-    /// Commits every `pause`. Once `done`, it finishes what it has begun and hands itself
-    /// back.
+    /// Commits every `pause`. Once `done`, it finishes what it has begun and
+    /// hands itself back.
     pub(crate) async fn run(mut self, pause: Duration, done: CancellationToken) -> Self {
         self.committer.hurry(done.clone());
         loop {

@@ -86,8 +86,8 @@ impl SchedulerClient {
         Ok(Self { clients: clients?, at: Arc::default(), attempt, rank, token })
     }
 
-    /// Calls the scheduler that answered last; if it does not answer, the next call goes to
-    /// another.
+    /// Calls the scheduler that answered last; if it does not answer, the next call goes
+    /// to another.
     async fn call<T, F>(
         &self,
         call: impl FnOnce(WorkersClient<Channel>) -> F,

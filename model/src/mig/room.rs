@@ -57,9 +57,9 @@ const RULES: [Measure; MEASURES] = [
     measure([0, 0, 0, 0, 0, 1], 1, [0, 0, 0, 0, 0]),
 ];
 
-/// What a slice takes, in [`GPU_UNITS`], measured in several ways: by each of them, slices
-/// that fit together take no more than [`SliceRoom::measures`], and a whole GPU takes
-/// [`GPU_UNITS`]. The first counts compute slices.
+/// What a slice takes, in [`GPU_UNITS`], measured in several ways: by each of
+/// them, slices that fit together take no more than [`SliceRoom::measures`], and a
+/// whole GPU takes [`GPU_UNITS`]. The first counts compute slices.
 pub fn measures_of(profile: MigProfile) -> [u64; MEASURES] {
     RULES.each_ref().map(|rule| {
         let slices = rule.slices.get(profile.index()).copied().unwrap_or(rule.gpu);

@@ -278,8 +278,8 @@ proptest! {
         }
     }
 
-    /// Whatever is taken, at a slot of its own choice or at any other, each GPU carries one
-    /// kind of part within its bounds, or is whole.
+    /// Whatever is taken, at a slot of its own choice or at any other, each
+    /// GPU carries one kind of part within its bounds, or is whole.
     #[test]
     fn no_gpu_is_taken_twice(
         takes in prop::collection::vec(

@@ -292,7 +292,8 @@ pub struct Checkpoint {
 pub struct DataPlace {
     /// The region, such as `us-east-1`.
     pub region: String,
-    /// What one start of the job reads of it, over all its nodes, in bytes; above 0.
+    /// What one start of the job reads of it, over all its nodes, in bytes;
+    /// above 0.
     pub bytes: u64,
 }
 

@@ -81,8 +81,8 @@ fn decode(bytes: &[u8]) -> Result<&str, Problem> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// Copies the fields of `defaults` into every job that lacks them. Each keeps its place in
-/// the text.
+/// Copies the fields of `defaults` into every job that lacks them. Each keeps
+/// its place in the text.
 fn with_defaults(mut tree: Node) -> Result<Node, SpecError> {
     let Some(defaults) = tree.field("defaults").cloned() else { return Ok(tree) };
     let Value::Map(defaults) = &defaults.value else { return Ok(tree) };

@@ -36,8 +36,8 @@ pub struct JobsOptions {
     pub deadline_factor: f64,
     /// On top of that.
     pub deadline_slack: Duration,
-    /// From the market's start to the first submission: what comes before is history to
-    /// learn from.
+    /// From the market's start to the first submission: what comes before is
+    /// history to learn from.
     pub start_after: Duration,
 }
 

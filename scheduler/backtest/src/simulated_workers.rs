@@ -1,5 +1,5 @@
-//! The workers of a virtual world: they boot, make progress second by second, save it, and
-//! obey.
+//! The workers of a virtual world: they boot, make progress second by second,
+//! save it, and obey.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

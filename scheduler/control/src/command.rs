@@ -181,8 +181,8 @@ pub struct Submit {
     pub known: Option<(String, Vec<JobId>)>,
     /// How jobs that `after` names by number ended, if they are no longer in memory.
     pub ended_parents: Vec<(JobId, Ending)>,
-    /// The elements, in order, of arrays that `after` names by number and waits for element
-    /// by element.
+    /// The elements, in order, of arrays that `after` names by number and waits for
+    /// element by element.
     pub arrays: BTreeMap<JobId, Vec<JobId>>,
 }
 

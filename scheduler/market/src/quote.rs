@@ -1,5 +1,5 @@
-//! What goes into a market and what comes out of it: rows of one zone and type, and what is
-//! offered at one time.
+//! What goes into a market and what comes out of it: rows of one zone and type, and
+//! what is offered at one time.
 
 use jiff::Timestamp;
 use spotwise_model::id::{InstanceType, Zone};

@@ -158,8 +158,8 @@ const MEAN_FRACTION: f64 = 0.358;
 const PRICE_GAP: f64 = 86_400.0 / 2.05;
 /// Standard deviation of one change of the logarithm of the price.
 const PRICE_MOVE: f64 = 0.0068;
-/// What is left of a deviation after one change. With the move above, prices stay within
-/// 1.6 % of their level; recorded: 0 to 6 %, median 1.7 %.
+/// What is left of a deviation after one change. With the move above, prices
+/// stay within 1.6 % of their level; recorded: 0 to 6 %, median 1.7 %.
 const PRICE_MEMORY: f64 = 0.9;
 /// Spot is never quoted below this fraction of on-demand here.
 const PRICE_FLOOR: f64 = 0.05;

@@ -1,5 +1,5 @@
-//! Where attempts run. Everything here is idempotent by attempt and rank, and nothing here
-//! decides: phases do.
+//! Where attempts run. Everything here is idempotent by attempt and rank, and
+//! nothing here decides: phases do.
 
 mod external;
 mod limits;

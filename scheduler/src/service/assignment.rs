@@ -1,4 +1,5 @@
-//! What a worker is given to run: the job's command, and the environment that jobs rely on.
+//! What a worker is given to run: the job's command, and the environment that
+//! jobs rely on.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! The quote of a whole document: each job from when what it waits for has finished.
 //!
-//! Medians follow medians and p90s follow p90s, as if all went well or badly together: jobs
-//! of one document run on the same market.
+//! Medians follow medians and p90s follow p90s, as if all went well or badly together:
+//! jobs of one document run on the same market.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

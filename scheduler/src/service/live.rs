@@ -1,5 +1,5 @@
-//! What memory holds of some jobs, copied out of the loop so that nothing is computed
-//! inside it.
+//! What memory holds of some jobs, copied out of the loop so that nothing is
+//! computed inside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -62,8 +62,8 @@ struct LogFile {
 }
 
 impl Service {
-    /// The output of a job: of its newest attempt, of one, or of all; with `follow` until
-    /// the job has ended. `tail` counts for each attempt and rank.
+    /// The output of a job: of its newest attempt, of one, or of all; with
+    /// `follow` until the job has ended. `tail` counts for each attempt and rank.
     pub async fn logs(&self, request: v1::LogsRequest) -> Result<LogReader, ServiceError> {
         let place = self.follower()?;
         let job = self.stored_job(self.job_id(&request.job).await?).await?;

@@ -146,8 +146,8 @@ impl Service {
         Ok(())
     }
 
-    /// The jobs that a name stands for: a job, an element, all elements of an array; with
-    /// `group` their whole submission.
+    /// The jobs that a name stands for: a job, an element, all elements of an array;
+    /// with `group` their whole submission.
     async fn targets(&self, named: &str, group: bool) -> Result<Vec<Job>, ServiceError> {
         let (id, array) = match self.named(named).await? {
             Named::One(id) => (id, None),

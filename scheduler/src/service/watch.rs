@@ -30,8 +30,8 @@ pub struct Watcher {
 }
 
 impl Service {
-    /// Events from `after_event` on, then as they happen, until the caller leaves or the
-    /// scheduler stops.
+    /// Events from `after_event` on, then as they happen, until the caller
+    /// leaves or the scheduler stops.
     pub async fn watch(&self, request: v1::WatchRequest) -> Result<Watcher, ServiceError> {
         let place = self.follower()?;
         let job = match request.job.as_str() {

@@ -78,8 +78,8 @@ impl Service {
         }
     }
 
-    /// Stores captured output. The token is the fence: what an ended attempt still had to
-    /// say is worth reading.
+    /// Stores captured output. The token is the fence: what an ended attempt
+    /// still had to say is worth reading.
     pub async fn append_log(
         &self,
         request: v1::AppendLogRequest,

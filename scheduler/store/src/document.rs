@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use super::StoreError;
 use super::database::Row;
 
-/// The format that is written. A change to a stored type that old documents do not decode
-/// into gets a new number, and a way to read the old one.
+/// The format that is written. A change to a stored type that old documents do
+/// not decode into gets a new number, and a way to read the old one.
 pub(super) const FORMAT: i64 = 1;
 
 /// The JSON of a value.

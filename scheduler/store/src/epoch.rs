@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The number of a leadership, from 1. It only grows, and every commit proves that its own
-/// is still the newest.
+/// The number of a leadership, from 1. It only grows, and every commit proves
+/// that its own is still the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 

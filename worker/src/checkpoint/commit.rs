@@ -76,8 +76,8 @@ struct Cut {
 }
 
 impl Committer {
-    /// The folder holds what was restored, which is not committed again. Nothing is
-    /// committed once `fence` is cancelled.
+    /// The folder holds what was restored, which is not committed again.
+    /// Nothing is committed once `fence` is cancelled.
     pub(crate) async fn new(
         store: Store,
         attempt: AttemptId,

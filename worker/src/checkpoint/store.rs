@@ -84,8 +84,8 @@ impl Store {
         self.objects.as_ref()
     }
 
-    /// Every checkpoint of the job that was begun, oldest first. Its manifest tells whether
-    /// it was finished.
+    /// Every checkpoint of the job that was begun, oldest first. Its
+    /// manifest tells whether it was finished.
     pub(super) async fn list(&self) -> Result<Vec<CheckpointId>, CheckpointError> {
         let listed = self.objects.list_with_delimiter(None).await?;
         let names = listed.common_prefixes.iter().filter_map(Path::filename);

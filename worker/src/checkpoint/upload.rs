@@ -117,8 +117,8 @@ impl Source {
     }
 }
 
-/// Opens this plain file and nothing else, even if it was swapped for another, a link or a
-/// pipe since it was looked at.
+/// Opens this plain file and nothing else, even if it was swapped for another, a
+/// link or a pipe since it was looked at.
 fn open_plain(path: &Path, facts: Facts) -> Result<File, CheckpointError> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path);

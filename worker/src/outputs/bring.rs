@@ -35,8 +35,8 @@ impl Brought {
 /// Copies what the job has left so far to where this attempt's command finds it.
 ///
 /// # Errors
-/// It could not all be copied. Nothing is lost then: what is in the store stays, and what
-/// this attempt leaves is added.
+/// It could not all be copied. Nothing is lost then: what is in the store stays, and
+/// what this attempt leaves is added.
 pub(crate) fn bring(plan: &Plan, folder: &Folder, cut: &CancellationToken) -> io::Result<Brought> {
     let base = plan.base();
     let found = survey(&base).map_err(|(_, error)| error)?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::{Plan, if_there};
 
-/// A process stopped in the middle of a rename holds the lock; a newer attempt waits for it
-/// no longer than that.
+/// A process stopped in the middle of a rename holds the lock; a newer attempt
+/// waits for it no longer than that.
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// says.
 pub const SHORTEST: Duration = Duration::from_millis(50);
 
-/// The right to run. Every answer renews it, from when the call was *made*: the scheduler
-/// counts from when it answered, which is later.
+/// The right to run. Every answer renews it, from when the call was *made*: the
+/// scheduler counts from when it answered, which is later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     length: Duration,

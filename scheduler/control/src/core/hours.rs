@@ -1,5 +1,5 @@
-//! Machine time that classes of jobs have been charged for, hour by hour: the past part of
-//! their spot shares.
+//! Machine time that classes of jobs have been charged for, hour by hour: the
+//! past part of their spot shares.
 
 use std::collections::BTreeMap;
 

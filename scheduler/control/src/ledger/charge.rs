@@ -1,6 +1,6 @@
-//! The charges of one machine, billed as EC2 does: whole seconds at the price in force, a
-//! minimum, and nothing for a spot machine that the provider takes back within its first
-//! hour.
+//! The charges of one machine, billed as EC2 does: whole seconds at the price
+//! in force, a minimum, and nothing for a spot machine that the provider takes
+//! back within its first hour.
 
 use std::collections::BTreeMap;
 

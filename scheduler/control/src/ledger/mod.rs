@@ -1,7 +1,7 @@
 //! Turning prices into money: what a machine cost, who pays, and the sums.
 //!
-//! All of it is whole micro-dollars and pure. Per machine, the entries' amounts add up
-//! exactly to what the provider bills; cut by time, to themselves.
+//! All of it is whole micro-dollars and pure. Per machine, the entries' amounts
+//! add up exactly to what the provider bills; cut by time, to themselves.
 
 mod charge;
 mod period;

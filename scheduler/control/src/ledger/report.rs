@@ -238,8 +238,8 @@ impl Gathered {
     }
 }
 
-/// The time that machines were used for: several charges of one machine and time count
-/// once.
+/// The time that machines were used for: several charges of one machine and
+/// time count once.
 fn machine_seconds(mut used: Vec<(InstanceId, Timestamp, Timestamp)>) -> u64 {
     used.sort();
     let mut micros = 0;

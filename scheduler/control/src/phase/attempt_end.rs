@@ -14,8 +14,8 @@ use crate::core::{Change, EventKind, State};
 
 /// The longest wait after failures.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(3_600);
-/// The longest wait for a pool that refuses: capacity comes back within minutes, and every
-/// try is an attempt.
+/// The longest wait for a pool that refuses: capacity comes back within minutes,
+/// and every try is an attempt.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(900);
 /// The limit of consecutive attempts that ask to be run again and have saved nothing new,
 /// as for Kubernetes' `backoffLimit`: a quarter of an hour of market time.

@@ -10,8 +10,8 @@ use crate::core::State;
 use crate::core::due::Due;
 use spotwise_market::Market;
 
-/// The earliest moment after the look at `now` at which a round may change something. A
-/// round that has changed something itself is followed by another.
+/// The earliest moment after the look at `now` at which a round may change
+/// something. A round that has changed something itself is followed by another.
 pub fn next(state: &State, market: &Market, config: &Config, now: Now) -> Due {
     let mut due = Due::after(now);
     due.market(market.next_change(now.market));

@@ -19,8 +19,8 @@ use crate::core::{Change, State};
 use crate::view::accrued::accrued;
 use spotwise_market::Market;
 
-/// By the next round at the latest this much more is spent (wall time): market time moves
-/// in whole seconds.
+/// By the next round at the latest this much more is spent (wall time): market
+/// time moves in whole seconds.
 const NEXT_LOOK: Duration = Duration::from_secs(1);
 /// The longest that money is taken to last: ten years.
 const MOST_SECONDS: u64 = 315_360_000;

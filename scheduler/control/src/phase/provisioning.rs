@@ -142,8 +142,8 @@ impl<'a> Provisioner<'a> {
         pools.for_each(|headroom| headroom.take(&placement.share, shape, nodes));
     }
 
-    /// The slots of parts of GPUs, by the number of their placement and their rank, and the
-    /// machines that were bought.
+    /// The slots of parts of GPUs, by the number of their placement and their
+    /// rank, and the machines that were bought.
     pub(super) fn done(mut self) -> (BTreeMap<usize, Vec<GpuSlot>>, Vec<Change>) {
         let mut places = BTreeMap::new();
         let worth = LazyCell::new(|| LayoutLosses::of(gpu_slots::demand(self.state)));

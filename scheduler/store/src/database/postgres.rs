@@ -70,8 +70,8 @@ impl Postgres {
         }
     }
 
-    /// A transaction that sees what others commit while it waits for their rows, whatever
-    /// the server's default: a leader that waited sees its successor.
+    /// A transaction that sees what others commit while it waits for their rows,
+    /// whatever the server's default: a leader that waited sees its successor.
     pub(super) async fn write(&self) -> Result<Session, StoreError> {
         let mut session = Session::of(&self.writers, WRITE_TIMEOUT).await?;
         session.begin("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
