@@ -26,12 +26,12 @@ use crate::time::{Now, between};
 pub enum Certainty {
     /// The call has been answered, or has not been made yet.
     Known,
-    /// The call was made and its answer was lost: asked again with the same
-    /// token, never retried blind.
+    /// The call was made and its answer was lost: it is repeated with the same token, never
+    /// retried blindly.
     Unknown,
 }
 
-/// Where an attempt is. Times are both market and wall time.
+/// The state of an attempt. Times are both market and wall time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum AttemptState {
@@ -40,23 +40,24 @@ pub enum AttemptState {
         /// When.
         at: Now,
     },
-    /// Committed to; the pool is being asked.
+    /// Committed; the pool is being asked for capacity.
     Launching {
         /// Since when.
         since: Now,
-        /// Whether the answer is known.
+        /// Whether the outcome of the call is known.
         certainty: Certainty,
     },
     /// The command runs on every node.
     Running {
-        /// When it was asked for.
+        /// When it was launched.
         launched: Now,
         /// When the last node started its command.
         since: Now,
     },
-    /// Over; not yet in the ledger.
+    /// Ended; not yet in the ledger.
     Ended {
-        /// When its machines became its own; none in documents of before.
+        /// When its machines became its own; `None` in documents written by earlier
+        /// versions.
         #[serde(default)]
         placed: Option<Now>,
         /// When it began to run, if it did.
@@ -66,9 +67,10 @@ pub enum AttemptState {
         /// How.
         outcome: Outcome,
     },
-    /// Over, and its charges are in the ledger.
+    /// Ended, with its charges in the ledger.
     Settled {
-        /// When its machines became its own; none in documents of before.
+        /// When its machines became its own; `None` in documents written by earlier
+        /// versions.
         #[serde(default)]
         placed: Option<Now>,
         /// When it began to run, if it did.
@@ -80,7 +82,7 @@ pub enum AttemptState {
     },
 }
 
-/// A step that the life of an attempt does not allow.
+/// A transition that the life cycle of an attempt does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an attempt that is {from} cannot become {to}")]
 pub struct InvalidTransition {
@@ -89,7 +91,7 @@ pub struct InvalidTransition {
 }
 
 impl AttemptState {
-    /// One word for tables.
+    /// A one-word name for tables.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Planned { .. } => "planned",
@@ -113,7 +115,7 @@ impl AttemptState {
         }
     }
 
-    /// Since when its machines are its own, where that is known.
+    /// Since when its machines have been its own, if known.
     pub const fn placed(&self) -> Option<Now> {
         match self {
             Self::Planned { at } => Some(*at),
@@ -152,7 +154,7 @@ impl AttemptState {
         }
     }
 
-    /// The answer of a launch call was lost.
+    /// The answer to a launch call was lost.
     pub fn lose_answer(self) -> Result<Self, InvalidTransition> {
         match self {
             Self::Launching { since, .. } => {
@@ -162,7 +164,7 @@ impl AttemptState {
         }
     }
 
-    /// Every node runs its command.
+    /// Every node is running its command.
     pub fn run(self, now: Now) -> Result<Self, InvalidTransition> {
         match self {
             Self::Launching { since, .. } => Ok(Self::Running { launched: since, since: now }),
@@ -170,8 +172,8 @@ impl AttemptState {
         }
     }
 
-    /// It is over. Every live state may end; that its command had begun may have
-    /// been heard only after its end.
+    /// It has ended. Every live state may end; the start of its command may be reported
+    /// only after its end.
     pub fn end(self, now: Now, outcome: Outcome) -> Result<Self, InvalidTransition> {
         match self {
             Self::Planned { .. } | Self::Launching { .. } | Self::Running { .. } => {
@@ -183,7 +185,7 @@ impl AttemptState {
         }
     }
 
-    /// Its charges are written.
+    /// Its charges have been written.
     pub fn settle(self) -> Result<Self, InvalidTransition> {
         match self {
             Self::Ended { placed, started, at, outcome } => {
@@ -194,10 +196,10 @@ impl AttemptState {
     }
 }
 
-/// What one node of an attempt last said.
+/// What one node of an attempt last reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeReport {
-    /// Where the worker runs, as the pool names it (a pid, a task ARN, a pod).
+    /// Where the worker runs, as the pool identifies it (a pid, a task ARN, a pod).
     pub handle: Option<String>,
     /// An address that the other members of a gang can reach.
     pub address: Option<String>,
@@ -207,11 +209,12 @@ pub struct NodeReport {
     pub started: Option<Now>,
     /// When and how the command ended, once it has.
     pub exited: Option<(Now, Exit)>,
-    /// What the command had been told by then; not known in documents of before.
+    /// What the command had been told by then; unknown in documents written by earlier
+    /// versions.
     #[serde(default)]
     pub told: Told,
-    /// What its command has used; none where that was not measured, and in documents of
-    /// before.
+    /// What its command has used; `None` if that was not measured, and in documents written
+    /// by earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryUse>,
 }
@@ -228,53 +231,53 @@ impl NodeReport {
 pub struct Attempt {
     /// Job and number.
     pub id: AttemptId,
-    /// What it runs on: one instance a node, by rank.
+    /// What it runs on: one instance per node, by rank.
     pub instances: Vec<InstanceId>,
     /// The offer all of them belong to.
     pub offer: OfferKey,
-    /// What it takes of each.
+    /// What it takes of each instance.
     pub share: Share,
-    /// Where its part of a GPU is on each, by rank, for as long as it lives; none
-    /// where it takes no part, and in documents of before.
+    /// The position of its part of a GPU on each instance, by rank, for as long as it
+    /// lives; empty if it takes no such part, and in documents written by earlier versions.
     #[serde(default, rename = "seats", skip_serializing_if = "Vec::is_empty")]
     pub slots: Vec<GpuSlot>,
-    /// The checkpoint it resumes from; none on a fresh start.
+    /// The checkpoint it resumes from; `None` for a fresh start.
     pub restore: Option<CheckpointRef>,
-    /// Why it is where it is, as known when it was placed.
+    /// Why it was placed where it is, as known at placement.
     pub why: PlacementReason,
     /// Money set aside for it.
     pub hold: Money,
-    /// Where it is in its life.
+    /// Its state.
     pub state: AttemptState,
-    /// An order to end, once given. It is never taken back.
+    /// The order to stop, once given. It is never withdrawn.
     pub stop: Option<StopOrder>,
-    /// Until when its money lasts; none for a job without a budget, and in
-    /// documents of before.
+    /// How long its money lasts; `None` for a job without a budget, and in documents
+    /// written by earlier versions.
     #[serde(default, rename = "fuse")]
     pub cutoff: Option<BudgetCutoff>,
-    /// How far the job is in this attempt.
+    /// The progress of the job in this attempt.
     pub progress: Progress,
     /// The last checkpoint this attempt committed.
     pub checkpoint: Option<CheckpointRef>,
-    /// One entry a node, by rank.
+    /// One entry per node, by rank.
     pub nodes: Vec<NodeReport>,
 }
 
 impl Attempt {
-    /// The same attempt with another state.
+    /// The same attempt in another state.
     #[must_use]
     pub fn with_state(mut self, state: AttemptState) -> Self {
         self.state = state;
         self
     }
 
-    /// The most that one of its nodes has used.
+    /// The highest use of any of its nodes.
     pub fn memory(&self) -> Option<MemoryUse> {
         let used = self.nodes.iter().filter_map(|node| node.memory);
         used.max_by_key(|used| used.peak_bytes)
     }
 
-    /// Whether it has failed for want of memory: by the first of its nodes that has.
+    /// Whether it ran out of memory, from the first of its nodes that did.
     pub fn out_of_memory(&self) -> Option<OutOfMemory> {
         let asked = self.share.memory_mib.saturating_mul(1 << 20);
         let judged = self.nodes.iter().filter_map(|node| {
@@ -284,15 +287,15 @@ impl Attempt {
         judged.min_by_key(|(at, _)| *at).map(|(_, found)| found)
     }
 
-    /// The step that it has saved something at: that of its last checkpoint or, where
-    /// that was made before a step was read, the one that it has reached.
+    /// The step at which it last saved something: that of its last checkpoint or, if that
+    /// was made before any step was reported, the step it has reached.
     pub fn saved_step(&self) -> Option<u64> {
         self.checkpoint?.progress.step.or(self.progress.step)
     }
 
-    /// Whether it has saved something new: at a higher step than any attempt `before`;
-    /// where its job reports none, anything, if it took `least` or longer (a job that
-    /// touches its checkpoint and leaves at once gets nowhere).
+    /// Whether it has saved something new: at a higher step than any attempt `before`; if
+    /// its job reports no steps, anything counts if the attempt took `least` or longer (a
+    /// job that touches its checkpoint and exits at once makes no progress).
     pub fn saved_news(&self, before: Option<u64>, least: Duration) -> bool {
         match (self.saved_step(), self.state.started(), self.state.ended()) {
             (Some(step), ..) => before.is_none_or(|before| step > before),
@@ -303,9 +306,9 @@ impl Attempt {
         }
     }
 
-    /// Orders it to end. The first reason stays, unless the new one is more
-    /// urgent ([`StopReason::overrides`]); a provider's deadline stays in any
-    /// case, and is added to an order that has none.
+    /// Orders it to stop. The first reason stays, unless the new one is more urgent
+    /// ([`StopReason::overrides`]); a provider's deadline always stays, and is added to an
+    /// order that has none.
     #[must_use]
     pub fn order_stop(mut self, order: StopOrder) -> Self {
         match &mut self.stop {

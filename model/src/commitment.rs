@@ -7,35 +7,35 @@ use serde::{Deserialize, Serialize};
 use crate::id::{InstanceType, Zone};
 use crate::money::Price;
 
-/// The dimension of a charge that names the commitment which paid the hours.
+/// The charge dimension that names the commitment which paid for the hours.
 pub const DIMENSION: &str = "commitment";
 
-/// So many machines of one type in one zone, paid for a span of time.
+/// A number of machines of one type in one zone, paid for over a period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commitment {
-    /// What people call it; one of its kind at any time.
+    /// Its name for people; unique among commitments at any time.
     pub name: String,
     /// The machine type.
     pub instance_type: InstanceType,
     /// The zone.
     pub zone: Zone,
-    /// How many, at least one.
+    /// The number of machines, at least one.
     pub machines: u32,
-    /// The effective price of one of them: fees up front spread over the hours.
+    /// The effective price of one machine: upfront fees spread over the hours.
     pub price: Price,
-    /// From when on (market time).
+    /// The start (market time).
     pub from: Timestamp,
-    /// The first moment at which it is over.
+    /// The end, exclusive.
     pub until: Timestamp,
 }
 
 impl Commitment {
-    /// Whether its machines are paid for at `at`.
+    /// Whether its machines are paid for at time `at`.
     pub fn is_active(&self, at: Timestamp) -> bool {
         self.from <= at && at < self.until
     }
 
-    /// Machine-seconds that it pays for within a span, whole seconds.
+    /// Machine-seconds that it pays for within a period, in whole seconds.
     pub fn machine_seconds(&self, from: Timestamp, to: Timestamp) -> u64 {
         let (from, to) = (self.from.max(from), self.until.min(to));
         let span = to.as_second().saturating_sub(from.as_second());
@@ -43,20 +43,20 @@ impl Commitment {
     }
 }
 
-/// What is left of one commitment among those behind an offer.
+/// What remains of one of the commitments behind an offer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaidFor {
     /// The commitment's name.
     pub commitment: String,
-    /// Its price of one machine.
+    /// Its price per machine.
     pub price: Price,
-    /// The first moment at which it is over.
+    /// The end, exclusive.
     pub until: Timestamp,
-    /// Machines that nobody uses.
+    /// Unused machines.
     pub free: u32,
 }
 
-/// A span of a machine's life that a commitment pays for; outside of its covered spans a
+/// A period of a machine's life that a commitment pays for; outside its covered spans a
 /// machine is billed on demand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoveredSpan {
@@ -64,9 +64,9 @@ pub struct CoveredSpan {
     pub commitment: String,
     /// The price of the machine's hours.
     pub price: Price,
-    /// From when on (market time).
+    /// The start (market time).
     pub from: Timestamp,
-    /// The first moment that is billed on demand again, if the machine lives on.
+    /// The first moment billed on demand again, if the machine is still alive.
     pub until: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! What a job waits for: another job, and how that one has to end.
+//! What a job waits for: another job, and how that one must end.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,8 +40,7 @@ impl Condition {
         }
     }
 
-    /// Whether a job that ended like this meets it. What does not meet it once
-    /// never will.
+    /// Whether a job with this ending meets the condition. If it does not, it never will.
     pub const fn is_met_by(self, ending: Ending) -> bool {
         match self {
             Self::Succeeded => matches!(ending, Ending::Succeeded),
@@ -50,19 +49,19 @@ impl Condition {
         }
     }
 
-    /// Whether a deadline behind it is one for the job that is waited for: what
-    /// may never be needed hurries nobody.
+    /// Whether a deadline of the waiting job also applies to the job it waits for: a job
+    /// that may never be needed is not hurried.
     pub const fn hurries(self) -> bool {
         !matches!(self, Self::Failed)
     }
 
-    /// Whether it is the one that is meant where none is written.
+    /// Whether it is the default when none is written.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// How a job ended, as those see it that wait for it.
+/// How a job ended, as seen by the jobs that wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
@@ -70,14 +69,14 @@ pub enum Ending {
     Succeeded,
     /// It has failed: errors, interruptions, its timeout, or it was never admitted.
     Failed,
-    /// Its owner has cancelled it, or what it waited for did not come.
+    /// Its owner cancelled it, or a job it waited for ended the wrong way.
     Cancelled,
     /// It was not needed.
     Skipped,
 }
 
 impl Ending {
-    /// In words, behind a job's id.
+    /// As text, to follow a job's id.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Succeeded => "has succeeded",
@@ -87,13 +86,13 @@ impl Ending {
         }
     }
 
-    /// Whether somebody who waits for all of a submission has nothing to regret.
+    /// Whether this counts as a good ending for someone who waits for a whole submission.
     pub const fn is_good(self) -> bool {
         matches!(self, Self::Succeeded | Self::Skipped)
     }
 }
 
-/// A condition that can never be met any more.
+/// A condition that can no longer be met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unmet {
     /// The job that was waited for.
@@ -107,10 +106,10 @@ pub struct Unmet {
 /// A job that is waited for, as its owner wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
-    /// Which.
+    /// Which job.
     #[serde(flatten)]
     pub job: Needed,
-    /// How it has to end.
+    /// How it must end.
     #[serde(default, skip_serializing_if = "Condition::is_default")]
     pub on: Condition,
     /// Between arrays of one size: element n waits for element n alone.
@@ -134,7 +133,7 @@ impl Dependency {
         Self { job, on: Condition::Succeeded, elementwise: false }
     }
 
-    /// The name of the job, where it is one of the same document.
+    /// The name of the job, if it is one of the same document.
     pub fn name(&self) -> Option<&str> {
         match &self.job {
             Needed::Name(name) => Some(name),
@@ -142,7 +141,7 @@ impl Dependency {
         }
     }
 
-    /// The number of the job, where it was submitted before.
+    /// The id of the job, if it was submitted before.
     pub const fn id(&self) -> Option<JobId> {
         match self.job {
             Needed::Name(_) => None,

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::money::Money;
 
-/// Bytes of the GB in which providers bill moved data.
+/// Bytes per GB, the unit in which providers bill data transfer.
 const GB: f64 = 1e9;
 
-/// Dollars a GB from region to region. Within a region nothing is charged here.
+/// Dollars per GB from region to region. Transfer within a region is free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Egress {
     listed: BTreeMap<String, BTreeMap<String, Money>>,
@@ -15,16 +15,15 @@ pub struct Egress {
 }
 
 impl Default for Egress {
-    /// $0.02 a GB between any two regions: what AWS asks between most of its
-    /// regions (its EC2 on-demand price page, data transfer to other regions).
+    /// $0.02 per GB between any two regions: what AWS charges between most of its regions
+    /// (its EC2 on-demand price page, data transfer to other regions).
     fn default() -> Self {
         Self { listed: BTreeMap::new(), other: Money::from_micros(20_000) }
     }
 }
 
 impl Egress {
-    /// A price a GB for each pair of regions; what is not listed costs what it
-    /// does by default.
+    /// A price per GB for each pair of regions; unlisted pairs have the default price.
     pub fn of(prices: impl IntoIterator<Item = (String, String, Money)>) -> Self {
         let mut listed: BTreeMap<String, BTreeMap<String, Money>> = BTreeMap::new();
         for (from, to, price) in prices {
@@ -33,8 +32,8 @@ impl Egress {
         Self { listed, ..Self::default() }
     }
 
-    /// Dollars for so many bytes, for the solver and for forecasts. A charge is
-    /// never made this way: nobody has counted the bytes.
+    /// Dollars for a number of bytes, for the solver and for forecasts. A charge is never
+    /// made this way: the bytes have not been counted.
     pub fn dollars(&self, from: &str, to: &str, bytes: u64) -> f64 {
         if from == to {
             return 0.0;

@@ -1,18 +1,18 @@
 //! What the end of an attempt means: the table of decision 21.
 //!
-//! Four things count: what was ordered, what the command did and whether it had been
-//! told by then, how far the job itself says it is, and what it has saved. An exit code
-//! alone is not enough: trainers that are stopped return 0, 1, 75 or 143 as they like.
+//! Four things count: what was ordered, what the command did and whether it had been told
+//! by then, how far the job itself says it is, and what it has saved. An exit code alone is
+//! not enough: trainers that are stopped return 0, 1, 75 or 143 as they please.
 
 use crate::outcome::{CommandEnd, EXIT_REQUEUE, Exit, Outcome, Told};
 use crate::progress::Progress;
 use crate::stop::{StopOrder, StopReason};
 use crate::time::Now;
 
-/// How far the job itself says that it is.
+/// How far the job itself says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// No step of a known total.
+    /// It reports no step, or no known total.
     Nothing,
     /// Fewer steps than the total.
     Part,
@@ -21,7 +21,7 @@ pub enum Said {
 }
 
 impl Said {
-    /// What this progress says. A share that nobody has reported is no word.
+    /// What this progress says. A share that nobody has reported does not count.
     pub const fn of(progress: &Progress) -> Self {
         match (progress.step, progress.total_steps) {
             (Some(step), Some(total)) if total > 0 && step >= total => Self::Whole,
@@ -34,16 +34,16 @@ impl Said {
 /// What an attempt has left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// How far its job says that it is.
+    /// How far its job says it is.
     pub said: Said,
     /// Whether it has saved a checkpoint since the order was given.
     pub saved: bool,
 }
 
-/// How an attempt ended of which every command has: no rank speaks for the others.
+/// How an attempt ended when every command's end is known: no rank speaks for the others.
 ///
-/// It has succeeded if all have. Where nobody had told any of them to stop, the first
-/// failure counts; where one member's failure broke the gang, that one.
+/// It succeeded if all of them did. If nobody had told any of them to stop, the first
+/// failure counts; if one member's failure broke the gang, that one does.
 pub fn outcome(order: Option<StopOrder>, ends: &[CommandEnd], left: Left) -> Outcome {
     let ordered = order.map(|order| order.reason);
     let all = ends.iter().map(|end| (end.at, of_one(ordered, end.exit, told(order, end), left)));
@@ -59,8 +59,8 @@ pub fn outcome(order: Option<StopOrder>, ends: &[CommandEnd], left: Left) -> Out
     decides.or_else(others).cloned().unwrap_or(Outcome::Succeeded)
 }
 
-/// How an attempt ended of whose commands not all are known to have: by what was
-/// ordered, if anything was.
+/// How an attempt ended when the end of some of its commands is unknown: according to what
+/// was ordered, if anything was.
 pub fn unheard(order: Option<StopOrder>, outcome: Outcome) -> Outcome {
     match (order, outcome) {
         // What its commands said decides: `outcome` has weighed the order.
@@ -98,7 +98,7 @@ fn of_one(ordered: Option<StopReason>, exit: Exit, told: Told, left: Left) -> Ou
     }
 }
 
-/// Told to stop by us; by its machine, which ends the worker, where we ordered nothing.
+/// Told to stop by us, or, if we ordered nothing, by its machine, which ends the worker.
 const fn stopped(ordered: Option<StopReason>) -> Outcome {
     match ordered {
         None | Some(StopReason::Interrupted) => Outcome::Interrupted,
@@ -110,8 +110,8 @@ const fn is_stop(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Interrupted | Outcome::Stopped { .. })
 }
 
-/// A worker that does not say has told its command what had been ordered before the end
-/// was heard.
+/// If a worker does not say, its command is taken to have been told whatever had been
+/// ordered before its end was reported.
 fn told(order: Option<StopOrder>, end: &CommandEnd) -> Told {
     match (end.told, order) {
         (Told::Unknown, Some(order)) if end.at.wall > order.at.wall => Told::Stop,

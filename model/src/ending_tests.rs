@@ -38,7 +38,7 @@ fn single(ordered: Option<StopReason>, exit: Exit, told: Told, said: Said, saved
 }
 
 /// Every cell for one order and one thing that was told: the same outcome whatever the
-/// exit, the progress and the checkpoints are, but for the exceptions.
+/// exit, the progress and the checkpoints are, except where noted.
 fn cells(ordered: Option<StopReason>, told: Told, expected: impl Fn(Exit, Said, bool) -> Outcome) {
     for exit in EXITS {
         for said in SAID {
@@ -106,8 +106,8 @@ fn what_ended_by_itself_before_the_stop_was_delivered_did() {
     }
 }
 
-/// Between the notice and SIGTERM a command that returns 0 may be done, or may have
-/// saved and left: what it says and saves tells.
+/// Between the notice and SIGTERM a command that returns 0 may have finished, or may have
+/// saved and left: what it reports and saves tells which.
 #[test]
 fn after_a_notice_an_exit_of_0_is_believed_where_nothing_speaks_against_it() {
     for reason in REASONS {

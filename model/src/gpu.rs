@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Accelerator;
 
-/// The accelerator models that spotwise knows, in canonical spelling. A name
-/// outside this list is accepted as it is written: a catalogue may know more.
+/// The accelerator models that spotwise knows, in canonical spelling. A name outside this
+/// list is accepted as written: a catalogue may know more.
 pub const KNOWN_ACCELERATORS: [&str; 20] = [
     "A10G",
     "A100",
@@ -50,9 +50,9 @@ impl Accelerator {
 /// The accelerators that can be cut into MIG slices.
 pub(crate) const MIG_ACCELERATORS: [&str; 5] = ["A100", "A100-80GB", "H100", "H200", "B200"];
 
-/// Units of one GPU, to reckon parts of it in whole numbers: MIG's 2, 3, 4 and 7
-/// slices divide it and so do the usual numbers of turns; any other part is
-/// rounded down, by less than two hundred-millionths of a GPU.
+/// Units per GPU, so that parts of one are computed in whole numbers: MIG's 2, 3, 4 and 7
+/// slices divide it and so do the usual numbers of turns; any other part is rounded down,
+/// by less than two hundred-millionths of a GPU.
 pub const GPU_UNITS: u64 = 84_000_000;
 
 /// A MIG profile by its size; memory names differ by GPU (`1g.5gb` on an
@@ -69,7 +69,7 @@ pub enum MigProfile {
     /// Two compute, two memory slices.
     #[serde(rename = "2g")]
     G2,
-    /// Three compute, four memory slices.
+    /// One compute slice and one memory slice.
     #[serde(rename = "3g")]
     G3,
     /// Four compute, four memory slices.
@@ -114,7 +114,7 @@ const MIG_NAMES: [(MigProfile, [&str; 4]); 6] = [
     (MigProfile::G7, ["7g.40gb", "7g.80gb", "7g.141gb", "7g.180gb"]),
 ];
 
-/// The columns of [`MIG_NAMES`] for an accelerator; all of them where none is named.
+/// The columns of [`MIG_NAMES`] for an accelerator; all of them if none is given.
 fn mig_columns(accelerator: Option<&str>) -> std::ops::Range<usize> {
     match accelerator {
         Some("A100") => 0..1,
@@ -125,7 +125,7 @@ fn mig_columns(accelerator: Option<&str>) -> std::ops::Range<usize> {
     }
 }
 
-/// How profiles are spelt on an accelerator, or on any.
+/// The spellings of profiles on an accelerator, or on any.
 pub(crate) fn mig_spellings(accelerator: Option<&str>) -> std::collections::BTreeSet<&'static str> {
     let columns = mig_columns(accelerator);
     let names = |names: &'static [&'static str; 4]| names.get(columns.clone()).unwrap_or_default();
@@ -141,7 +141,7 @@ impl MigProfile {
         self as usize
     }
 
-    /// How many of this profile alone fit one GPU.
+    /// How many of this profile alone fit on one GPU.
     pub const fn max_per_gpu(self) -> u32 {
         self.rule().most
     }
@@ -172,8 +172,8 @@ impl MigProfile {
         }
     }
 
-    /// Reads a profile name as it is spelt on `accelerator`; where none is
-    /// given, on any GPU (`1g.10gb` is then the small slice of an H100).
+    /// Reads a profile name as spelled on `accelerator`; if none is given, on any GPU
+    /// (`1g.10gb` is then the small slice of an H100).
     pub fn parse(name: &str, accelerator: Option<&Accelerator>) -> Result<Self, UnknownMigProfile> {
         let columns = mig_columns(accelerator.map(Accelerator::as_str));
         MIG_NAMES

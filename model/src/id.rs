@@ -1,6 +1,5 @@
-//! Identifiers. All are small numbers given out by the one leading scheduler,
-//! so that a person can type them: job `j17`, its second attempt `j17.2`,
-//! instance `i5`.
+//! Identifiers. All are small numbers assigned by the one leading scheduler, so that a
+//! person can type them: job `j17`, its second attempt `j17.2`, instance `i5`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -78,7 +77,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 numbered!(
-    /// What was submitted. Printed `j17`.
+    /// A submitted job. Printed `j17`.
     JobId, "j", "a job id such as j17"
 );
 numbered!(
@@ -86,8 +85,8 @@ numbered!(
     InstanceId, "i", "an instance id such as i5"
 );
 
-/// One try at a job: the job and the number of the try, from 1. Printed
-/// `j17.2`. The number is the fence: what an older attempt says is refused.
+/// One try at a job: the job and the number of the try, from 1. Printed `j17.2`. The number
+/// is the fence: reports from an older attempt are refused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId {
     /// The job that is tried.
@@ -128,7 +127,7 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Takes the text as it is.
+            /// Takes the text as is.
             pub fn new(text: impl AsRef<str>) -> Self {
                 Self(Arc::from(text.as_ref()))
             }

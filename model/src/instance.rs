@@ -9,7 +9,7 @@ use crate::money::Price;
 use crate::offer::{CapacityType, OfferKey};
 use crate::resources::NodeShape;
 
-/// Who ended an instance: it decides what the provider bills.
+/// Who ended an instance, which determines what the provider bills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndedBy {
@@ -19,7 +19,7 @@ pub enum EndedBy {
     Provider,
 }
 
-/// The life of an instance. Billing runs from `launched` to `at` of `Ended`.
+/// An availability zone, such as `us-east-1a`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum InstanceState {
@@ -28,13 +28,13 @@ pub enum InstanceState {
         /// When it was bought.
         since: Timestamp,
     },
-    /// The provider has said that it takes it back.
+    /// The provider has announced that it will take it back.
     Noticed {
         /// When it was bought.
         since: Timestamp,
         /// When the notice came (market time).
         at: Timestamp,
-        /// When the capacity goes (market time).
+        /// When the capacity will be gone (market time).
         reclaim_at: Timestamp,
     },
     /// Gone.
@@ -50,7 +50,7 @@ pub enum InstanceState {
     },
 }
 
-/// A step that the life of an instance does not allow.
+/// A transition that the life cycle of an instance does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an instance that is {from} cannot become {to}")]
 pub struct InvalidTransition {
@@ -59,7 +59,7 @@ pub struct InvalidTransition {
 }
 
 impl InstanceState {
-    /// One word for messages.
+    /// A one-word name for messages.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Live { .. } => "live",
@@ -75,8 +75,8 @@ impl InstanceState {
 pub struct Instance {
     /// Its number.
     pub id: InstanceId,
-    /// What was bought. One that a commitment pays for is reserved; when that is
-    /// over it goes on as on-demand.
+    /// What was bought. One that a commitment pays for is reserved; when the commitment
+    /// ends, it continues as on-demand.
     pub offer: OfferKey,
     /// What it has.
     pub shape: NodeShape,
@@ -84,9 +84,9 @@ pub struct Instance {
     pub launch_price: Price,
     /// The on-demand price of the same type at launch.
     pub on_demand: Price,
-    /// Where it is in its life.
+    /// Its state.
     pub state: InstanceState,
-    /// What commitments have paid of it, in order and without overlap.
+    /// The spans that commitments have paid for, in order and without overlap.
     #[serde(default, rename = "stints", skip_serializing_if = "Vec::is_empty")]
     pub coverage: Vec<CoveredSpan>,
 }
@@ -101,13 +101,13 @@ impl Instance {
         }
     }
 
-    /// The covered span that pays for it now; none for one that is billed by itself.
+    /// The covered span that pays for it now; `None` if it is billed by itself.
     pub fn covered(&self) -> Option<&CoveredSpan> {
         let reserved = self.offer.capacity_type == CapacityType::Reserved;
         self.coverage.last().filter(|_| reserved)
     }
 
-    /// Begins a covered span at `from`; one that pays already goes on as it is.
+    /// Starts a covered span at `from`; one that already pays continues unchanged.
     #[must_use]
     pub fn with_coverage(mut self, covered: CoveredSpan) -> Self {
         if self.covered().is_none() {
@@ -117,8 +117,8 @@ impl Instance {
         self
     }
 
-    /// Says when its covered span is over, and ends it where that is not after `now`.
-    /// What is past stays as it was.
+    /// Sets the end of its covered span, and closes the span if that end is not after
+    /// `now`. The past is left unchanged.
     #[must_use]
     pub fn paid_until(mut self, until: Timestamp, now: Timestamp) -> Self {
         if self.offer.capacity_type != CapacityType::Reserved {
@@ -148,7 +148,7 @@ impl Instance {
         Err(InvalidTransition { from: self.state.name(), to })
     }
 
-    /// Takes note of the provider's notice, which comes once.
+    /// Records the provider's notice, which comes once.
     pub fn noticed(self, at: Timestamp, reclaim_at: Timestamp) -> Result<Self, InvalidTransition> {
         match self.state {
             InstanceState::Live { since } => {
@@ -158,7 +158,7 @@ impl Instance {
         }
     }
 
-    /// Ends it, not before it began. An instance ends once.
+    /// Ends it, no earlier than it began. An instance ends once.
     pub fn end(self, at: Timestamp, by: EndedBy) -> Result<Self, InvalidTransition> {
         match self.state {
             InstanceState::Live { since } | InstanceState::Noticed { since, .. } => {
@@ -169,7 +169,7 @@ impl Instance {
         }
     }
 
-    /// Marks its charges as written. Only an ended instance is settled, and once.
+    /// Marks its charges as written. Only an ended instance is settled, and only once.
     pub fn settle(self) -> Result<Self, InvalidTransition> {
         match self.state {
             InstanceState::Ended { since, at, by, settled: false } => {

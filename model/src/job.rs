@@ -1,4 +1,4 @@
-//! What was submitted, and where it is.
+//! A submitted job, and its state.
 //!
 //! ```text
 //! Held <-> Waiting <-> Active -> Succeeded | Failed | Cancelled
@@ -30,13 +30,13 @@ pub use state::{CancelReason, FailReason, HoldReason, InvalidTransition, JobStat
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeadlineSource {
-    /// The spec names it.
+    /// Given in the spec.
     Given,
     /// Submission plus three times the expected duration.
     Derived,
 }
 
-/// The place of a job in an array or sweep.
+/// The position of a job in an array or sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArrayPlace {
     /// The job of element 0.
@@ -49,39 +49,39 @@ pub struct ArrayPlace {
     pub max_parallel: Option<u32>,
 }
 
-/// A job whose database is older than what the job has done.
+/// What is unknown about a job after an older database was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreGap {
-    /// The last attempt of which not everything may be known.
+    /// The last attempt that may not be fully known.
     pub attempt: u32,
-    /// From when on none of its workers can be left (market time).
+    /// From when none of its workers can still be alive (market time).
     pub over: Timestamp,
-    /// The time of the backup, until a worker of before is heard again: what was done
-    /// after it is not known.
+    /// The time of the backup, until a worker from before the restore reports again: what
+    /// was done after it is unknown.
     #[serde(rename = "known_until")]
     pub uncertain_since: Option<Now>,
 }
 
-/// What a job is a resubmission of, and what it takes over.
+/// What a job is a resubmission of, and what it inherits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resubmission {
     /// The job that ended.
     pub of: JobId,
-    /// The submission whose shared folder it uses: the first one's.
+    /// The submission whose shared folder it uses: the original one's.
     pub shared: JobId,
-    /// Jobs whose checkpoints it may go on from, newest first; it never writes there.
+    /// Jobs whose checkpoints it may resume from, newest first; it never writes there.
     pub lineage: Vec<JobId>,
-    /// Whether there may be newer checkpoints of them than the one that is known.
+    /// Whether they may have newer checkpoints than the known one.
     #[serde(default)]
     pub may_have_more: bool,
 }
 
-/// What was submitted.
+/// A submitted job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Its number.
     pub id: JobId,
-    /// The first job of the same submission: what one document made together.
+    /// The first job of the same submission, that is, of the same document.
     pub group: JobId,
     /// Its place in an array or sweep.
     pub array: Option<ArrayPlace>,
@@ -95,11 +95,11 @@ pub struct Job {
     pub deadline_source: DeadlineSource,
     /// The jobs that must end first.
     pub after: Vec<JobId>,
-    /// How those of them must end that need not succeed.
+    /// The conditions on those that need not succeed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub on: BTreeMap<JobId, Condition>,
-    /// Elements of arrays that have to fail, by the first of their array: one of them is
-    /// enough.
+    /// Array elements of which one must fail, each with the first of its array: one failure
+    /// is enough.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub one_of: BTreeMap<JobId, JobId>,
     /// Attempts so far.
@@ -108,17 +108,17 @@ pub struct Job {
     pub errors: u32,
     /// Attempts that lost their capacity.
     pub interruptions: u32,
-    /// Attempts in a row that asked to be run again and had saved nothing new.
+    /// Consecutive attempts that asked to be run again and had saved nothing new.
     #[serde(default)]
     pub fruitless: u32,
-    /// The highest step at which one of its attempts has saved something.
+    /// The highest step at which any of its attempts has saved something.
     #[serde(default)]
     pub saved_step: Option<u64>,
-    /// How far it is, saved or not.
+    /// Its progress, saved or not.
     pub progress: Progress,
     /// The newest verified checkpoint.
     pub checkpoint: Option<CheckpointRef>,
-    /// What is not known of it, since an older database was restored.
+    /// What is unknown about it, since an older database was restored.
     #[serde(default, rename = "half_known")]
     pub restore_gap: Option<RestoreGap>,
     /// How long the whole work takes, once progress has been reported.
@@ -130,28 +130,27 @@ pub struct Job {
     pub cancel_asked: Option<Timestamp>,
     /// Not placed again before this market time (after a failure).
     pub not_before: Option<Timestamp>,
-    /// The deadline of which it was said that it can no longer be met; none while
-    /// it can.
+    /// The deadline that was reported as no longer attainable; `None` while it can be met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_lost: Option<Timestamp>,
-    /// Its budget was raised while its present attempt lives: that this is stopped
-    /// for the old one is no reason to hold it.
+    /// Its budget was raised during its present attempt: if that attempt is stopped for the
+    /// old budget, the job need not be held.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub budget_raised: bool,
-    /// What it comes back from; none for a job that was new.
+    /// What it resubmits; `None` for a new job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resubmission: Option<Resubmission>,
-    /// What it was expected to cost when the planner saw it first; none before
-    /// that, and for jobs that are older than this record.
+    /// Its expected cost when the planner first saw it; `None` before that, and for jobs
+    /// older than this record.
     #[serde(default)]
     pub quoted: Option<Quoted>,
-    /// Where it is.
+    /// Its state.
     pub state: JobState,
 }
 
 impl Job {
-    /// A job that has just been accepted: queued, alone in its group, with the deadline
-    /// that its document gives.
+    /// A newly accepted job: queued, alone in its group, with the deadline given by its
+    /// document.
     pub fn new(id: JobId, spec: Arc<JobSpec>, submitted: Timestamp, deadline: Timestamp) -> Self {
         let (since, why_since) = (submitted, submitted);
         Self {
@@ -185,7 +184,7 @@ impl Job {
         }
     }
 
-    /// What a person calls it: `name`, or `name[3]` in an array.
+    /// Its name for people: `name`, or `name[3]` in an array.
     pub fn display_name(&self) -> String {
         match self.array {
             Some(place) => format!("{}[{}]", self.spec.name, place.index),
@@ -198,8 +197,7 @@ impl Job {
         self.resubmission.as_ref().map_or(self.group, |it| it.shared)
     }
 
-    /// How far it would be if it started again now: what its newest checkpoint
-    /// holds, or nothing.
+    /// Its progress if it started again now: what its newest checkpoint holds, or nothing.
     pub fn saved_progress(&self) -> Progress {
         match self.checkpoint {
             Some(checkpoint) if self.spec.resumable() => checkpoint.progress,
@@ -207,7 +205,7 @@ impl Job {
         }
     }
 
-    /// Whether there may be newer checkpoints than the one that is known.
+    /// Whether there may be newer checkpoints than the known one.
     pub fn may_have_saved_more(&self) -> bool {
         let own = self.checkpoint.filter(|newest| newest.attempt.job == self.id);
         let newest = own.map_or(0, |newest| newest.attempt.number);
@@ -217,19 +215,19 @@ impl Job {
         self.spec.resumable() && may
     }
 
-    /// Up to when it is known what an attempt has done; none where that is up to now.
+    /// Up to when an attempt's actions are known; `None` if they are known up to now.
     pub fn uncertain_since(&self, attempt: AttemptId) -> Option<Now> {
         self.restore_gap.filter(|gap| attempt.number <= gap.attempt)?.uncertain_since
     }
 
-    /// A worker of this attempt speaks: what it does is known again.
+    /// A worker of this attempt has reported: what it does is known again.
     pub fn mark_observed(&mut self, attempt: AttemptId) {
         if let Some(known) = self.restore_gap.as_mut().filter(|gap| attempt.number <= gap.attempt) {
             known.uncertain_since = None;
         }
     }
 
-    /// Whether it met its deadline; none while it is not done.
+    /// Whether it met its deadline; `None` if it has not finished.
     pub fn met_deadline(&self) -> Option<bool> {
         match self.state {
             JobState::Succeeded { at } => Some(at <= self.deadline),

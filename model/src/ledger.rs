@@ -19,19 +19,19 @@ pub enum LineKind {
     Startup,
     /// Work done after the last checkpoint and lost with the capacity.
     LostWork,
-    /// What nobody used of a machine.
+    /// Machine time that nobody used.
     Idle,
-    /// What the provider gives back: a spot machine that it interrupts within
-    /// its first hour is free. Negative.
+    /// A refund from the provider: a spot machine that it interrupts within its first hour
+    /// is free. Negative.
     Waiver,
-    /// Kept bytes.
+    /// Stored bytes.
     Storage,
-    /// Moved bytes.
+    /// Transferred bytes.
     Network,
 }
 
 impl LineKind {
-    /// Every kind, in the order of reports.
+    /// Every kind, in report order.
     pub const ALL: [Self; 7] = [
         Self::Compute,
         Self::Startup,
@@ -62,15 +62,15 @@ impl fmt::Display for LineKind {
     }
 }
 
-/// One charge. `(instance, sequence)` names it for ever; entries are never
-/// changed, only reversed by others.
+/// One charge. `(instance, sequence)` identifies it permanently; entries are never changed,
+/// only reversed by others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     /// The machine that was billed.
     pub instance: InstanceId,
     /// Its number among the entries of that machine, from 0.
     pub sequence: u32,
-    /// Who pays: none for what was idle while no attempt ran.
+    /// Who pays: `None` for machine time that was idle while no attempt ran.
     pub attempt: Option<AttemptId>,
     /// What for.
     pub kind: LineKind,
@@ -84,15 +84,15 @@ pub struct LedgerEntry {
     pub price: Price,
     /// What it cost.
     pub amount: Money,
-    /// What the same share of the same hours costs on demand.
+    /// What the same share of the same hours would cost on demand.
     pub on_demand_amount: Money,
-    /// The named, versioned way the machine was split over its jobs.
+    /// The named, versioned method by which the machine was split among its jobs.
     pub method: String,
-    /// Dimensions copied from the job when it was charged: `model`, `class`
-    /// and its tags; with them the `commitment` that paid the hours. Without both
-    /// where no attempt pays for bought ones.
+    /// Dimensions copied from the job when it was charged: `model`, `class` and its tags,
+    /// plus the `commitment` that paid for the hours. Empty if no attempt pays and the
+    /// hours were bought.
     pub dimensions: std::collections::BTreeMap<String, String>,
-    /// When it was written (market time); none in ledgers of before it was kept.
+    /// When it was written (market time); `None` in ledgers older than this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booked: Option<Timestamp>,
 }

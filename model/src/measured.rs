@@ -1,4 +1,4 @@
-//! How long a job's work takes, by what its attempts were seen to do.
+//! How long a job's work takes, measured from its attempts.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::Accelerator;
 use crate::spec::JobSpec;
 
-/// Durations of the whole work as measured, one for each kind of machine that the
-/// job has run on, the newest last.
+/// Measured durations of the whole work, one per kind of machine that the job has run on,
+/// newest last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Option<Stored>")]
 pub struct Measured(Vec<Measurement>);
@@ -25,11 +25,11 @@ enum Machine {
     /// Without an accelerator.
     Cpu,
     Accelerator(Accelerator),
-    /// Stored before it was recorded.
+    /// Stored before the accelerator was recorded.
     Unknown,
 }
 
-/// What documents hold: a duration alone where an earlier build wrote it.
+/// The stored form: a bare duration if an earlier version wrote it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Stored {
@@ -62,7 +62,7 @@ impl Machine {
 }
 
 impl Measured {
-    /// What was measured on a machine with this accelerator alone, or without one.
+    /// A single measurement, made on a machine with this accelerator or without one.
     pub fn once(accelerator: Option<&Accelerator>, whole: Duration) -> Self {
         let mut measured = Self::default();
         measured.record(accelerator, whole);
@@ -74,8 +74,7 @@ impl Measured {
         self.0.is_empty()
     }
 
-    /// Takes in what was measured last; it takes the place of an earlier measurement on
-    /// the same accelerator.
+    /// Adds the latest measurement; it replaces an earlier one on the same accelerator.
     pub fn record(&mut self, accelerator: Option<&Accelerator>, whole: Duration) {
         self.0.retain(|known| known.on != Machine::Unknown && !known.on.is(accelerator));
         self.0.push(Measurement { on: Machine::of(accelerator), whole });
@@ -103,14 +102,14 @@ impl Measured {
         self.over_all(spec, Iterator::max).unwrap_or_else(|| spec.longest_expected_duration())
     }
 
-    /// The shortest duration over everything that the job may run on; nothing where
-    /// nobody has said or measured one.
+    /// The shortest duration over everything that the job may run on; zero if none has been
+    /// stated or measured.
     pub fn shortest_known(&self, spec: &JobSpec) -> Duration {
         self.over_all(spec, Iterator::min).unwrap_or_else(|| spec.shortest_known_duration())
     }
 
-    /// Picks from the durations on what was measured and on what the spec names; none
-    /// where nothing was measured.
+    /// Picks from the durations on what was measured and on what the spec names; `None` if
+    /// nothing was measured.
     fn over_all(
         &self,
         spec: &JobSpec,
@@ -126,7 +125,7 @@ impl Measured {
     }
 }
 
-/// `whole * here / there`, and `whole` where nothing is expected there.
+/// `whole * here / there`, or `whole` if nothing is expected there.
 fn scaled(whole: Duration, here: Duration, there: Duration) -> Duration {
     if here == there || there.as_millis() == 0 {
         return whole;

@@ -1,4 +1,4 @@
-//! How much memory a command has used, and whether that has ended it.
+//! How much memory a command has used, and whether that ended it.
 
 use std::fmt;
 
@@ -12,18 +12,18 @@ const SIGKILL: i32 = 9;
 /// What the processes of one command have used, together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryUse {
-    /// The most at any time that was measured, in bytes.
+    /// The highest measured use, in bytes.
     pub peak_bytes: u64,
-    /// The limit that was in force, in bytes; none where it was only measured.
+    /// The limit in force, in bytes; `None` if use was only measured.
     #[serde(default)]
     pub limit_bytes: Option<u64>,
-    /// Its processes that the kernel killed for want of memory, where that is counted.
+    /// How many of its processes the kernel killed for lack of memory, if that is counted.
     #[serde(default)]
     pub oom_kills: u32,
 }
 
 impl MemoryUse {
-    /// Both together: what was said later never takes anything back.
+    /// The maximum of both: a later report never lowers anything.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
@@ -34,20 +34,21 @@ impl MemoryUse {
     }
 }
 
-/// A command that has failed for want of memory, surely or probably.
+/// A command that failed for lack of memory, certainly or probably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory {
-    /// Whether the kernel has counted the kill.
+    /// Whether the kernel counted the kill.
     pub certain: bool,
-    /// The most that was measured, in bytes.
+    /// The highest measured use, in bytes.
     pub peak_bytes: u64,
     /// What its job asked for, in bytes.
     pub asked_bytes: u64,
 }
 
 impl OutOfMemory {
-    /// What the end of a command tells, given what it had `used`. Somebody else than we
-    /// has killed it, and it had all of what it asked for, or the kernel says so.
+    /// What the end of a command implies, given what it had `used`. It was killed by
+    /// something other than us, and it was using everything it asked for or the kernel says
+    /// so.
     pub fn of(end: CommandEnd, used: MemoryUse, asked_bytes: u64) -> Option<Self> {
         let counted = used.oom_kills > 0 && end.exit != Exit::Code(0);
         let killed = matches!(end.exit, Exit::Signal(SIGKILL) | Exit::Code(137));
@@ -60,8 +61,8 @@ impl OutOfMemory {
         })
     }
 
-    /// A request that would have held it, in bytes: a quarter more than it had when it
-    /// was killed.
+    /// A request that would have sufficed, in bytes: a quarter more than it had when it was
+    /// killed.
     pub const fn suggested_bytes(&self) -> u64 {
         let most =
             if self.peak_bytes > self.asked_bytes { self.peak_bytes } else { self.asked_bytes };

@@ -1,9 +1,8 @@
 //! Legal layouts of one GPU that is cut into MIG instances.
 //!
-//! A layout is legal where the memory ranges of its instances are disjoint, each
-//! begins at a start that its profile allows, and their compute slices are at
-//! most [`MIG_COMPUTE_SLICES`]. Which legal place is a good one is not decided
-//! here.
+//! A layout is legal if the memory ranges of its instances are disjoint, each begins at a
+//! start that its profile allows, and their compute slices total at most
+//! [`MIG_COMPUTE_SLICES`]. Which legal place is a good one is not decided here.
 
 use std::fmt;
 
@@ -44,7 +43,7 @@ impl MigLayout {
         PLACES.into_iter().enumerate().filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|p| p.1)
     }
 
-    /// With one more instance; none where that is not legal.
+    /// With one more instance; `None` if that is not legal.
     #[must_use]
     pub fn with(self, profile: MigProfile, start: u8) -> Option<Self> {
         let bit = place(profile, start)?;
@@ -53,7 +52,7 @@ impl MigLayout {
         legal.then_some(Self(self.0 | bit))
     }
 
-    /// Without one of its instances; none where it is not there.
+    /// Without one of its instances; `None` if it does not have it.
     #[must_use]
     pub fn without(self, profile: MigProfile, start: u8) -> Option<Self> {
         let bit = place(profile, start)?;
@@ -75,12 +74,12 @@ impl MigLayout {
         self.0 == 0
     }
 
-    /// A bit for each memory slice that is taken.
+    /// A bit for each memory slice in use.
     pub fn memory_mask(self) -> u32 {
         self.instances().fold(0, |mask, (profile, start)| mask | range(profile, start))
     }
 
-    /// Compute slices that are taken.
+    /// Compute slices in use.
     pub fn compute_slices(self) -> u32 {
         self.instances().map(|(profile, _)| profile.compute_slices()).sum()
     }
@@ -90,8 +89,8 @@ impl MigLayout {
         MigProfile::ALL.map(|wanted| self.instances().map(|(p, _)| u32::from(p == wanted)).sum())
     }
 
-    /// Free compute slices that a profile cannot use, summed over the profiles:
-    /// a measure of fragmentation where nothing is known of the demand.
+    /// Free compute slices that a profile cannot use, summed over the profiles: a measure
+    /// of fragmentation when nothing is known about demand.
     pub fn stranded(self) -> u32 {
         let free = MIG_COMPUTE_SLICES - self.compute_slices();
         MigProfile::ALL.iter().map(|p| if self.fits(*p) { 0 } else { free }).sum()
@@ -111,7 +110,7 @@ impl fmt::Display for MigLayout {
     }
 }
 
-/// The bit of a place; none where the profile may not start there.
+/// The bit of a place; `None` if the profile may not start there.
 fn place(profile: MigProfile, start: u8) -> Option<u32> {
     PLACES.iter().position(|place| *place == (profile, start)).map(|bit| 1 << bit)
 }
@@ -121,14 +120,13 @@ fn range(profile: MigProfile, start: u8) -> u32 {
     ((1 << profile.memory_slices()) - 1) << start
 }
 
-/// Whether so many instances (in the order of [`MigProfile::ALL`]) fit `gpus`
-/// GPUs when all may be laid out afresh.
+/// Whether these counts of instances (in the order of [`MigProfile::ALL`]) fit on `gpus`
+/// GPUs if all may be laid out afresh.
 ///
-/// A GPU is two halves that do not disturb each other: memory slices 0 to 3 (two
-/// pairs) and 4 to 7 (one pair, and a tail at 6 that takes a single compute
-/// slice). 4g needs a left half; 3g takes right halves first, which hold less;
-/// 2g takes a pair; what one compute slice needs takes tails first, the double
-/// one before the single one, because two single ones share a pair.
+/// A GPU is two independent halves: memory slices 0 to 3 (two pairs) and 4 to 7 (one pair,
+/// and a tail at 6 that takes a single compute slice). 4g needs a left half; 3g takes right
+/// halves first, which hold less; 2g takes a pair; profiles of one compute slice take tails
+/// first, the double one before the single one, because two single ones share a pair.
 pub fn fit_afresh(counts: [u32; 6], gpus: u32) -> bool {
     let [g1, g1_double, g2, g3, g4, g7] = counts.map(u64::from);
     let Some(cut) = u64::from(gpus).checked_sub(g7) else { return false };

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 const MICROS_PER_DOLLAR: i64 = 1_000_000;
 const SECONDS_PER_HOUR: i128 = 3_600;
 
-/// The largest amount a user may name: ten million dollars. It leaves five
-/// decimal orders of room before sums could overflow an `i64`.
+/// The largest amount a user may name: ten million dollars. It leaves five orders of
+/// magnitude before sums could overflow an `i64`.
 pub const MAX_AMOUNT: Money = Money(10_000_000 * MICROS_PER_DOLLAR);
 
 /// An amount in micro-dollars; negative for a credit.
@@ -56,8 +56,8 @@ impl Money {
         self.0 as f64 / MICROS_PER_DOLLAR as f64
     }
 
-    /// From dollars of an estimate, rounded to the nearest micro-dollar.
-    /// For quotes and forecasts; a charge is never made this way.
+    /// From an estimate in dollars, rounded to the nearest micro-dollar. For quotes and
+    /// forecasts; a charge is never made this way.
     pub fn estimate(dollars: f64) -> Self {
         let micros = (dollars * MICROS_PER_DOLLAR as f64).round();
         Self(if micros.is_nan() { 0 } else { micros as i64 })
@@ -68,14 +68,14 @@ impl Money {
         Self(divide_half_even(i128::from(self.0) * i128::from(weight), i128::from(whole.max(1))))
     }
 
-    /// Adds, staying at the ends of the range instead of overflowing.
+    /// Adds, saturating instead of overflowing.
     pub const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 }
 
 impl Price {
-    /// Nothing per hour.
+    /// Zero per hour.
     pub const ZERO: Self = Self(0);
 
     /// From micro-dollars per hour; a negative price becomes zero.
@@ -99,8 +99,8 @@ impl Price {
     }
 }
 
-/// `numerator / denominator` for a positive denominator, rounded half to even
-/// and held at the ends of the `i64` range.
+/// `numerator / denominator` for a positive denominator, rounded half to even and clamped
+/// to the `i64` range.
 fn divide_half_even(numerator: i128, denominator: i128) -> i64 {
     let quotient = numerator.div_euclid(denominator);
     let twice = numerator.rem_euclid(denominator) * 2;
@@ -109,8 +109,8 @@ fn divide_half_even(numerator: i128, denominator: i128) -> i64 {
     rounded.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }
 
-/// Reads a plain decimal number of dollars: digits, at most one point, at most
-/// six digits behind it. No sign, exponent, separator or unit.
+/// Reads a plain decimal number of dollars: digits, at most one point, at most six digits
+/// after it. No sign, exponent, separator or unit.
 fn parse_micros(text: &str) -> Result<i64, InvalidMoney> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
@@ -144,7 +144,7 @@ impl FromStr for Price {
     }
 }
 
-/// Dollars with all six decimals, without sign or separator beyond `-` and `.`.
+/// Dollars with all six decimals, with no sign or separator other than `-` and `.`.
 fn write_exact(micros: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let sign = if micros < 0 { "-" } else { "" };
     let micros = micros.unsigned_abs();

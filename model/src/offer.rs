@@ -17,9 +17,9 @@ use crate::resources::NodeShape;
 pub enum CapacityType {
     /// Cheap, and may be taken back.
     Spot,
-    /// Dear, and ours until we stop it.
+    /// Expensive, and ours until we stop it.
     OnDemand,
-    /// Paid already.
+    /// Already paid for.
     Reserved,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for CapacityType {
     }
 }
 
-/// What names an offer.
+/// Identifies an offer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OfferKey {
     /// The pool that launches it.
@@ -52,11 +52,11 @@ impl fmt::Display for OfferKey {
     }
 }
 
-/// Pool x zone x machine type x capacity type, with its price and how much of
-/// it there is now.
+/// Pool x zone x machine type x capacity type, with its price and how much is available
+/// now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
-    /// Its name.
+    /// Its key.
     pub key: OfferKey,
     /// What one machine has.
     pub shape: NodeShape,
@@ -64,26 +64,26 @@ pub struct Offer {
     pub price: Price,
     /// What the same machine costs on demand: the counterfactual of savings.
     pub on_demand: Price,
-    /// Machines that can be launched now; those that we hold are not counted.
+    /// Machines that can be launched now, not counting those we hold.
     pub free: u32,
-    /// Since when the capacity has been there (or gone, where `free` is 0 and
-    /// the market says so).
+    /// Since when the capacity has been available (or gone, if `free` is 0 and the market
+    /// says so).
     pub spell_since: Timestamp,
     /// Expected interruptions per machine-hour; 0 for on-demand. A statistic:
     /// a float is right here.
     pub hazard_per_hour: f64,
     /// Time from launch to the first useful step: boot, pull, restore.
     pub changeover: Duration,
-    /// The commitments behind reserved capacity, in the order in which their
-    /// machines are given; empty for what is bought.
+    /// The commitments behind reserved capacity, in the order in which their machines are
+    /// given out; empty for bought capacity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paid_for: Vec<PaidFor>,
 }
 
 impl Offer {
-    /// Until when what is given now is paid for: the earliest end of the
-    /// commitments that have a machine left, or of all where none has one. None
-    /// for what is bought.
+    /// Until when a machine given out now is paid for: the earliest end among the
+    /// commitments with a machine left, or among all if none has one. `None` for bought
+    /// capacity.
     pub fn paid_until(&self) -> Option<Timestamp> {
         let free = self.paid_for.iter().filter(|paid| paid.free > 0).map(|paid| paid.until).min();
         free.or_else(|| self.paid_for.iter().map(|paid| paid.until).min())

@@ -15,12 +15,12 @@ pub const EXIT_REQUEUE: i32 = 75;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Told {
-    /// The worker does not say: it is older than this question, or is gone.
+    /// The worker does not say: it is too old to report this, or is gone.
     #[default]
     Unknown,
     /// Nothing: it ended by itself.
     Nothing,
-    /// That its machine is taken back, by file or by SIGUSR1; no stop yet.
+    /// That its machine is being taken back, by file or by SIGUSR1; not yet to stop.
     Notice,
     /// To stop, by SIGTERM or SIGKILL.
     Stop,
@@ -32,7 +32,7 @@ pub enum Told {
 pub enum Exit {
     /// It returned this code.
     Code(i32),
-    /// A signal ended it.
+    /// It was ended by a signal.
     Signal(i32),
 }
 
@@ -65,7 +65,7 @@ pub enum Outcome {
         /// Why.
         reason: StopReason,
     },
-    /// The worker is gone without a word.
+    /// The worker disappeared without a report.
     Lost,
     /// The capacity could not be launched, or the worker could not start.
     LaunchFailed {
@@ -75,7 +75,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// One word for tables.
+    /// A one-word name for tables.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",

@@ -19,30 +19,30 @@ use crate::resources::Share;
 pub enum WaitReason {
     /// Submitted; no round has looked at it yet.
     Queued,
-    /// Other jobs have to end first.
+    /// Other jobs must end first.
     Dependencies {
-        /// Which are not done.
+        /// Those that have not finished.
         jobs: Vec<JobId>,
-        /// How those of them must end that need not succeed.
+        /// The conditions on those that need not succeed.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         on: BTreeMap<JobId, Condition>,
     },
-    /// It failed, or has asked to be run again, and is tried again later.
+    /// It failed, or asked to be run again, and will be retried later.
     Backoff {
         /// When (market time).
         until: Timestamp,
-        /// Its attempts in a row that asked to be run again and had saved nothing new.
+        /// Its consecutive attempts that asked to be run again and had saved nothing new.
         #[serde(default)]
         fruitless: u32,
     },
-    /// An older database was restored: a worker of before may still run.
+    /// An older database was restored: a worker from before may still be running.
     FormerWorkers {
-        /// Until when at the latest (market time).
+        /// The latest time at which it ends (market time).
         until: Timestamp,
     },
     /// No offer of any pool has a machine that holds it.
     Unschedulable {
-        /// What was asked and what the nearest machine has, in words.
+        /// What was requested and what the nearest machine has, as text.
         detail: String,
     },
     /// Machines that hold it exist, but none is free now.
@@ -57,34 +57,34 @@ pub enum WaitReason {
     },
     /// Spot capacity is worth waiting for.
     CheaperLater {
-        /// What it would cost to go on now, on the cheapest offer that is free.
+        /// The cost of going ahead now, on the cheapest free offer.
         now: Money,
-        /// What it is expected to cost by waiting.
+        /// The expected cost if it waits.
         later: Money,
         /// The last moment at which on-demand still meets the deadline (market time).
         latest_start: Timestamp,
     },
-    /// Its budget does not hold the cheapest way to go on.
+    /// Its budget does not cover the cheapest way to continue.
     OverBudget {
         /// What the cheapest way needs.
         needs: Money,
         /// What is left.
         left: Money,
     },
-    /// The array runs as many elements as it may.
+    /// The array is already running as many elements as it may.
     ArrayLimit {
         /// The limit.
         max_parallel: u32,
     },
-    /// It goes before others and does not fit yet: room is kept for it.
+    /// It goes before others and does not fit yet: room is reserved for it.
     Reserved {
         /// When it is expected to start (market time).
         start: Timestamp,
-        /// The running jobs, a few of them, whose end it waits for.
+        /// Some of the running jobs whose end it waits for.
         behind: Vec<JobId>,
     },
-    /// What is free is kept for a job that goes before it, and it is not expected to be
-    /// gone by then.
+    /// Free room is reserved for a job that goes before it, and this one is not expected to
+    /// finish by then.
     RoomKept {
         /// For which job.
         job: JobId,
@@ -100,7 +100,7 @@ pub enum WaitReason {
 }
 
 impl WaitReason {
-    /// For jobs that have to end in these ways first.
+    /// A wait for jobs that must end in these ways first.
     pub fn needs(open: impl IntoIterator<Item = (JobId, Condition)>) -> Self {
         let (mut jobs, mut on) = (Vec::new(), BTreeMap::new());
         for (job, condition) in open {
@@ -112,23 +112,23 @@ impl WaitReason {
         Self::Dependencies { jobs, on }
     }
 
-    /// Whether both are of one kind, whatever their figures.
+    /// Whether both are of the same kind, regardless of their figures.
     pub fn same_kind(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
 
-/// The machine a node of a job goes to.
+/// The machine that a node of a job goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
-    /// One that runs already.
+    /// One that is already running.
     Existing(InstanceId),
     /// The n-th machine bought from the placement's offer in this plan, from 0.
     New(u32),
 }
 
-/// A job on an offer.
+/// A job placed on an offer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Placement {
     /// The job.
@@ -137,37 +137,37 @@ pub struct Placement {
     pub offer: OfferKey,
     /// What it takes of each machine.
     pub share: Share,
-    /// One machine a node, by rank. Gang members may share a machine only where
-    /// the spec asks for it.
+    /// One machine per node, by rank. Gang members may share a machine only if the spec
+    /// asks for it.
     pub targets: Vec<Target>,
     /// Why here.
     pub why: PlacementReason,
 }
 
-/// Room that a plan keeps for a job that goes before others and does not fit yet. Whoever is
-/// not expected to be gone by its start does not take it.
+/// Room that a plan reserves for a job that goes before others and does not fit yet. Jobs
+/// not expected to finish by its start do not take it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     /// The job.
     pub job: JobId,
-    /// Where it is expected to run: of this offer's pool.
+    /// Where it is expected to run: in this offer's pool.
     pub offer: OfferKey,
     /// What each node takes.
     pub share: Share,
     /// How many machines it needs.
     pub nodes: u32,
-    /// Machines of ours that are kept for it, by id.
+    /// Machines of ours reserved for it, by id.
     pub machines: Vec<InstanceId>,
-    /// Machines of the offer that are kept for it and not bought or idle yet.
+    /// Machines of the offer that are reserved for it but not yet bought or idle.
     pub fresh: u32,
     /// When it is expected to start (market time).
     pub start: Timestamp,
-    /// When it is expected to be gone at the latest (market time); none where nobody knows.
+    /// When it is expected to be gone at the latest (market time); `None` if unknown.
     pub end: Option<Timestamp>,
-    /// Whether the job could start now and waits for something cheaper: its room is kept
-    /// from the last moment at which its deadline can be met.
+    /// Whether the job could start now and is waiting for something cheaper: its room is
+    /// reserved from the last moment at which its deadline can be met.
     pub by_choice: bool,
-    /// The running jobs, a few of them, whose end it waits for.
+    /// Some of the running jobs whose end it waits for.
     pub behind: Vec<JobId>,
 }
 
@@ -175,7 +175,7 @@ pub struct Reservation {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "kebab-case")]
 pub enum Method {
-    /// Nothing to choose.
+    /// There was nothing to choose.
     Trivial,
     /// Proven to be within `gap` of the best (0 for optimal).
     Proven {
@@ -198,14 +198,14 @@ pub struct Plan {
     pub purchases: BTreeMap<OfferKey, u32>,
     /// Why the others wait.
     pub waits: BTreeMap<JobId, WaitReason>,
-    /// Jobs to stop, checkpointed, because they go on better elsewhere or are
-    /// at risk where they are.
+    /// Jobs to stop, with a checkpoint, because they do better elsewhere or are at risk
+    /// where they are.
     pub moves: BTreeMap<JobId, PlacementRule>,
-    /// What the jobs that it looked at for the first time were expected to cost
-    /// and when to finish, each alone on the market of the plan.
+    /// The expected cost and finish of each job it looked at for the first time, each alone
+    /// on the market of the plan.
     #[serde(default)]
     pub quotes: BTreeMap<JobId, Quoted>,
-    /// Room that is kept for jobs that wait.
+    /// Room reserved for waiting jobs.
     #[serde(default)]
     pub reservations: Vec<Reservation>,
     /// How it was found.
@@ -227,7 +227,7 @@ impl Plan {
     }
 }
 
-/// JSON has text keys only: purchases travel as a list.
+/// JSON has only text keys, so purchases are written as a list.
 mod purchase_list {
     use std::collections::BTreeMap;
 

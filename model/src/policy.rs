@@ -10,38 +10,37 @@ use serde::{Deserialize, Serialize};
 use crate::egress::Egress;
 use crate::spec::Class;
 
-/// The longest [`Policy::band_window`]: a month. The scheduler remembers no more.
+/// The longest [`Policy::band_window`]: a month. The scheduler keeps no longer history.
 pub const MOST_BAND_WINDOW: Duration = Duration::from_secs(31 * 86_400);
 
-/// The operator's settings that choices depend on.
+/// The operator's settings that affect choices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// Time from launch to the first useful step where an offer does not say.
+    /// Time from launch to the first useful step if an offer does not say.
     pub changeover: Duration,
     /// Kept free before the latest start on on-demand, on top of two
     /// changeovers: it covers the length of a planning round.
     pub deadline_margin: Duration,
     /// A spot machine taken back by its provider within this time is free.
     pub interruption_waiver: Duration,
-    /// The provider bills at least this long.
+    /// The shortest time that the provider bills.
     pub minimum_billed: Duration,
-    /// The spot shares that classes are kept within; a class that is not listed
-    /// has its default ([`Band::of`]).
+    /// The bands that the spot shares of classes are kept within; an unlisted class has its
+    /// default ([`Band::of`]).
     pub bands: BTreeMap<Class, Band>,
-    /// A class's spot share is that of its machine-hours of so long.
+    /// A class's spot share is computed over its machine-hours in this window.
     pub band_window: Duration,
-    /// What a machine-hour on the wrong side of a band costs a choice, as a part
-    /// of the offer's on-demand price; 0 for no bands.
+    /// What a machine-hour on the wrong side of a band costs a choice, as a fraction of the
+    /// offer's on-demand price; 0 for no bands.
     pub band_price_share: f64,
-    /// A class runs on at least so many pools (zone and machine type), if that
-    /// costs little; 0 or 1 for anywhere.
+    /// A class runs on at least this many pools (zone and machine type), if that costs
+    /// little; 0 or 1 for anywhere.
     pub least_pools: u32,
-    /// What a machine-hour more on the fullest pool of a class with too few of
-    /// them costs a choice, as a part of the offer's on-demand price.
+    /// What one more machine-hour on the fullest pool of a class with too few pools costs a
+    /// choice, as a fraction of the offer's on-demand price.
     pub pool_price_share: f64,
-    /// What moving data between regions costs: from a price table, not from the
-    /// settings.
+    /// The cost of moving data between regions: from a price table, not from the settings.
     #[serde(skip)]
     pub egress: Arc<Egress>,
 }
@@ -63,20 +62,20 @@ impl Default for Policy {
     }
 }
 
-/// The part of a class's machine-hours that runs on spot, 0 to 1. A soft wish:
-/// outside of it choices carry a price, and nothing is ever refused or delayed.
+/// The fraction of a class's machine-hours that runs on spot, 0 to 1. A soft preference:
+/// outside it choices carry a price, and nothing is ever refused or delayed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Band {
-    /// At least so much.
+    /// At least this much.
     pub spot_floor: f64,
-    /// At most so much.
+    /// At most this much.
     pub spot_ceiling: f64,
 }
 
 impl Band {
-    /// The default of a class: what can start again runs on spot, what must not
-    /// wait does not.
+    /// The default for a class: work that can restart runs on spot, work that must not wait
+    /// does not.
     pub const fn of(class: Class) -> Self {
         let (spot_floor, spot_ceiling) = match class {
             Class::Training => (0.8, 0.9),
@@ -92,31 +91,31 @@ impl Band {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPolicy {
-    /// A part of something that is none.
+    /// A fraction that is not between 0 and 1.
     #[error("`{field}` is {value}: give a part from 0 to 1, such as 0.8")]
     NotAPart {
         /// The setting.
         field: String,
-        /// What it says.
+        /// Its value.
         value: f64,
     },
-    /// A band of nothing.
+    /// An empty band.
     #[error(
         "`bands.{class}` has its spot_floor {floor} above its spot_ceiling {ceiling}: \
          lower the floor or raise the ceiling"
     )]
     EmptyBand {
-        /// Whose band.
+        /// The class.
         class: &'static str,
-        /// At least.
+        /// The floor.
         floor: f64,
-        /// At most.
+        /// The ceiling.
         ceiling: f64,
     },
-    /// A window that is empty or longer than what is remembered.
+    /// A window that is empty or longer than the history kept.
     #[error("`band_window` is {}: give more than nothing and at most 31d", crate::time::human(*window))]
     BadWindow {
-        /// What it says.
+        /// Its value.
         window: Duration,
     },
 }
@@ -127,11 +126,11 @@ impl Policy {
         self.bands.get(&class).copied().unwrap_or_else(|| Band::of(class))
     }
 
-    /// Whether every setting makes sense.
+    /// Checks that every setting makes sense.
     ///
     /// # Errors
     ///
-    /// The first setting that does not, with what it may be.
+    /// The first setting that does not, with its allowed values.
     pub fn validate(&self) -> Result<(), InvalidPolicy> {
         for (class, band) in &self.bands {
             let class = class.name();
@@ -151,7 +150,7 @@ impl Policy {
     }
 }
 
-/// Not a number is no part either.
+/// NaN is not a fraction either.
 fn part(field: &str, value: f64) -> Result<(), InvalidPolicy> {
     if (0.0..=1.0).contains(&value) {
         Ok(())
@@ -164,8 +163,8 @@ impl Class {
     /// Every class.
     pub const ALL: [Self; 4] = [Self::Training, Self::Inference, Self::Dev, Self::Critical];
 
-    /// Expected duration of a job that does not state one, until progress has
-    /// been reported. Our own choice: it only has to be in the right decade.
+    /// Expected duration of a job that does not state one, until progress has been
+    /// reported. Our own choice: it only has to be the right order of magnitude.
     pub const fn prior_duration(self) -> Duration {
         Duration::from_secs(match self {
             Self::Training => 4 * 3_600,

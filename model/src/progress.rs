@@ -1,4 +1,4 @@
-//! How far a job is, and the checkpoints that keep it.
+//! How far a job is, and the checkpoints that preserve its progress.
 
 use std::time::Duration;
 
@@ -7,15 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::AttemptId;
 
-/// How far a job is. Parts per million where a share is meant, so that no
-/// float enters the state.
+/// How far a job is. Fractions are parts per million, so that no float enters the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Share of the work done, in parts per million (at most 1,000,000).
+    /// Fraction of the work done, in parts per million (at most 1,000,000).
     pub done_ppm: u32,
-    /// The step the command reported, where it reports steps.
+    /// The step that the command reported, if it reports steps.
     pub step: Option<u64>,
-    /// The last step, where known.
+    /// The last step, if known.
     pub total_steps: Option<u64>,
 }
 
@@ -35,7 +34,7 @@ impl Progress {
         Self { done_ppm, step: Some(step), total_steps }
     }
 
-    /// The part of `whole` that is left to do.
+    /// The part of `whole` that remains to be done.
     pub fn left_of(&self, whole: Duration) -> Duration {
         let left = u128::from(Self::WHOLE.saturating_sub(self.done_ppm));
         let millis = whole.as_millis() * left / u128::from(Self::WHOLE);
@@ -43,7 +42,7 @@ impl Progress {
     }
 }
 
-/// A verified checkpoint in the store of checkpoints.
+/// A verified checkpoint in the checkpoint store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointRef {
     /// The attempt that wrote it.
@@ -52,7 +51,7 @@ pub struct CheckpointRef {
     pub sequence: u32,
     /// How far the job was.
     pub progress: Progress,
-    /// Size of all shards.
+    /// Total size of all shards.
     pub bytes: u64,
     /// When it was committed (market time).
     pub at: Timestamp,

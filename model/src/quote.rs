@@ -1,4 +1,4 @@
-//! What a job is expected to cost and when to finish, before it is submitted.
+//! A job's expected cost and finish, before it is submitted.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,13 +7,13 @@ use crate::money::Money;
 use crate::offer::OfferKey;
 use crate::reason::Alternative;
 
-/// A figure as a chance: half of all outcomes are at most `p50`, nine of ten at
-/// most `p90`.
+/// A figure as a distribution: half of all outcomes are at most `p50`, nine of ten at most
+/// `p90`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spread<T> {
     /// The median.
     pub p50: T,
-    /// Nine of ten.
+    /// The 90th percentile.
     pub p90: T,
 }
 
@@ -23,53 +23,53 @@ pub struct Spread<T> {
 pub enum Start {
     /// At once.
     Now,
-    /// When cheaper capacity is free, on on-demand at the latest at this time.
+    /// When cheaper capacity becomes free; at this time at the latest, on on-demand.
     Later {
         /// The last moment for on-demand (market time).
         latest: Timestamp,
     },
-    /// When any capacity that holds it is free.
+    /// When any capacity that holds it becomes free.
     WhenFree,
 }
 
-/// A forecast for one job alone: other jobs may take what it counts on.
+/// A forecast for one job alone: other jobs may take the capacity it counts on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quote {
-    /// The mean of what it is expected to be charged until it is done.
+    /// The mean of what it is expected to be charged until it finishes.
     pub expected_cost: Money,
-    /// The same as a chance.
+    /// The same as a distribution.
     pub cost: Spread<Money>,
-    /// The mean and the chances of the machines alone: what the ledger will hold,
-    /// which has no line for moved data.
+    /// The mean and the distribution for the machines alone: what the ledger will hold,
+    /// which has no entries for moved data.
     pub machines: (Money, Spread<Money>),
-    /// When it is expected to be done (market time).
+    /// Its expected finish (market time).
     pub finish: Spread<Timestamp>,
     /// By when it must be done (market time).
     pub deadline: Timestamp,
-    /// The offer that it would take; none where none holds it.
+    /// The offer it would take; `None` if no offer holds it.
     pub offer: Option<OfferKey>,
     /// When it would start there.
     pub start: Start,
-    /// Of the median cost: bringing its data to the offer's region, at each start.
+    /// Part of the median cost: bringing its data to the offer's region, at each start.
     pub transfer: Money,
-    /// Expected number of interruptions until it is done.
+    /// Expected number of interruptions until it finishes.
     pub interruptions: f64,
-    /// Part of its expected time that it is on spot, 0 to 1.
+    /// Fraction of its expected time spent on spot, 0 to 1.
     pub spot_share: f64,
-    /// What it would cost on on-demand alone; none where none holds it.
+    /// Its cost on on-demand alone; `None` if no offer holds it.
     pub on_demand_cost: Option<Money>,
-    /// What the job is expected to cost less if its deadline were two hours later;
-    /// none where no forecast says.
+    /// How much less the job is expected to cost if its deadline were two hours later;
+    /// `None` without a forecast.
     pub two_more_hours: Option<Money>,
     /// The three next best offers.
     pub alternatives: Vec<Alternative>,
-    /// Why it cannot run at all, in words; none where it can.
+    /// Why it cannot run at all, as text; `None` if it can.
     pub unschedulable: Option<String>,
 }
 
 impl Quote {
-    /// What is kept of it with the job, to be held against what comes; none where
-    /// no offer holds the job.
+    /// The part stored with the job, to compare with the outcome; `None` if no offer holds
+    /// the job.
     pub fn keep(&self, at: Timestamp) -> Option<Quoted> {
         self.offer.as_ref().map(|_| Quoted {
             at,
@@ -81,17 +81,17 @@ impl Quote {
     }
 }
 
-/// What a job was expected to cost and when to finish, as the planner saw it when
-/// it looked at the job for the first time.
+/// A job's expected cost and finish, as the planner estimated them when it first looked at
+/// the job.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quoted {
     /// When that was (market time).
     pub at: Timestamp,
-    /// The mean of what its machines were expected to cost.
+    /// The mean of the expected cost of its machines.
     pub expected_cost: Money,
-    /// The same as a chance.
+    /// The same as a distribution.
     pub cost: Spread<Money>,
-    /// When it was expected to be done (market time).
+    /// Its expected finish (market time).
     pub finish: Spread<Timestamp>,
     /// Expected number of interruptions.
     pub interruptions: f64,

@@ -11,20 +11,19 @@ use crate::offer::OfferKey;
 /// Why a job is where it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlacementReason {
-    /// In one word: what decided.
+    /// What decided, in one word.
     pub rule: PlacementRule,
-    /// Expected cost until the job is done, from this moment.
+    /// Expected cost from now until the job finishes.
     pub expected_cost: Money,
     /// Expected finish (market time).
     pub finish: Timestamp,
-    /// The deadline's distance beyond the latest start on on-demand; zero when
-    /// there is none left.
+    /// The time from the latest start on on-demand to the deadline; zero if there is none
+    /// left.
     pub slack: Duration,
-    /// What it is expected to cost more than without the operator's wishes for its
-    /// class.
+    /// The extra expected cost caused by the operator's preferences for its class.
     #[serde(default, rename = "wished")]
     pub policy_cost: PolicyCost,
-    /// Of the expected cost: bringing its data to the offer's region.
+    /// Part of the expected cost: bringing its data to the offer's region.
     #[serde(default)]
     pub transfer: Money,
     /// The cheapest other offers, at most five, cheapest first.
@@ -35,15 +34,15 @@ pub struct PlacementReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementRule {
-    /// The lowest expected cost of all that is free.
+    /// The lowest expected cost of everything that is free.
     Cheapest,
     /// The deadline leaves no room for another interruption: on-demand.
     SafetyNet,
-    /// Behind the pace that its deadline asks for, and no spot is free: on-demand.
+    /// Behind the pace that its deadline requires, and no spot is free: on-demand.
     BehindPace,
     /// The job may not be interrupted.
     NotInterruptible,
-    /// The machine is paid for already.
+    /// The machine is already paid for.
     AlreadyPaid,
 }
 
@@ -52,11 +51,11 @@ pub enum PlacementRule {
 pub struct Alternative {
     /// The offer.
     pub offer: OfferKey,
-    /// Expected cost until the job is done.
+    /// Expected cost until the job finishes.
     pub expected_cost: Money,
     /// Expected finish (market time).
     pub finish: Timestamp,
-    /// Why it was not taken; none for the chosen one.
+    /// Why it was not taken; `None` for the chosen one.
     pub why_not: Option<RejectionReason>,
 }
 
@@ -66,7 +65,7 @@ pub struct Alternative {
 pub enum RejectionReason {
     /// It costs more.
     Dearer,
-    /// It costs no more, but it ends later, and the deadline is lost.
+    /// It costs no more, but it ends later and misses the deadline.
     Later,
     /// None of it is free.
     NotFree,
@@ -76,17 +75,17 @@ pub enum RejectionReason {
     NotInterruptible,
     /// Other jobs took what was free.
     Taken,
-    /// The budget does not hold it.
+    /// The budget does not cover it.
     OverBudget,
-    /// It costs no more, but its class has run outside of its spot band, and this
-    /// would lead further away from it.
+    /// It costs no more, but its class has run outside its spot band, and this would lead
+    /// further away from it.
     SpotBand,
-    /// It costs no more, but its class runs on too few pools, and most of it here.
+    /// It costs no more, but its class runs on too few pools, and mostly on this one.
     TooFewPools,
 }
 
-/// What the operator's wishes for a class cost a choice: expected dollars of the
-/// bill until the job is done, beyond what it would have taken without them.
+/// What the operator's preferences for a class cost a choice: expected dollars on the bill
+/// until the job finishes, beyond what it would have taken without them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyCost {
     /// For the spot share.

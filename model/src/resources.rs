@@ -17,11 +17,11 @@ pub use free::{Cost, Free};
 /// What one machine of an offer has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeShape {
-    /// The accelerator model, where the machine has one.
+    /// The accelerator model, if the machine has one.
     pub accelerator: Option<Accelerator>,
     /// Number of accelerators.
     pub gpus: u32,
-    /// Memory of each accelerator in MiB; 0 without one.
+    /// Memory of each accelerator in MiB; 0 if there is none.
     pub gpu_memory_mib: u64,
     /// Thousandths of a CPU.
     pub cpu_milli: u64,
@@ -38,9 +38,9 @@ pub struct NodeShape {
 pub struct Share {
     /// Whole GPUs; 0 for a CPU job, a MIG slice and a shared GPU.
     pub gpus: u32,
-    /// The slice, where the job takes one.
+    /// The slice, if the job takes one.
     pub mig: Option<MigProfile>,
-    /// The part of a GPU that it shares softly, where it does.
+    /// The part of a softly shared GPU, if the job takes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<SharedGpu>,
     /// Thousandths of a CPU.
@@ -50,23 +50,23 @@ pub struct Share {
 }
 
 impl Share {
-    /// Whether it takes a part of a GPU: a slice, or a place on one that is shared.
+    /// Whether it takes part of a GPU: a slice, or a place on a shared one.
     pub const fn takes_part(&self) -> bool {
         self.mig.is_some() || self.shared.is_some()
     }
 
-    /// Units of a machine's GPUs that it takes: a slice by its compute slices, as
-    /// it is charged, a share by MPS as its memory goes into that of the machine's
-    /// GPUs, one in turns by their number. What [`Free::take`] puts on a GPU adds
-    /// up to [`GPU_UNITS`] at most. What is charged for MPS may be more: see
+    /// Units of a machine's GPUs that it takes: a slice by its compute slices, as it is
+    /// charged; an MPS share by its memory as a fraction of that of the machine's GPUs; a
+    /// time-sliced one by the number of jobs. What [`Free::take`] puts on a GPU adds up to
+    /// at most [`GPU_UNITS`]. What is charged for MPS may be more: see
     /// [`SharedGpu::millionths`].
     pub fn gpu_units(&self, shape: &NodeShape) -> u64 {
         let [compute, ..] = self.gpu_measures(shape);
         compute
     }
 
-    /// The same measured in several ways, which differ for slices only
-    /// ([`measures_of`]): [`Self::gpu_units`] comes first.
+    /// The same measured in several ways, which differ only for slices ([`measures_of`]):
+    /// [`Self::gpu_units`] comes first.
     pub fn gpu_measures(&self, shape: &NodeShape) -> [u64; MEASURES] {
         let part = match self.shared.map(|shared| shared.sharing) {
             None => 0,
@@ -79,14 +79,14 @@ impl Share {
     }
 }
 
-/// GPU units of so much memory of one GPU; all of them where that is unknown.
+/// GPU units of an amount of memory of one GPU; all of them if its memory is unknown.
 fn memory_units(memory_mib: u64, shape: &NodeShape) -> u64 {
     let units = u128::from(memory_mib) * u128::from(GPU_UNITS);
     let part = units.checked_div(shape.gpu_memory_mib.into());
     part.and_then(|part| u64::try_from(part).ok()).unwrap_or(GPU_UNITS).min(GPU_UNITS)
 }
 
-/// Where on a machine a part of a GPU is.
+/// The position of a part of a GPU on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GpuSlot {
     /// Which GPU of the machine, from 0.
@@ -95,7 +95,7 @@ pub struct GpuSlot {
     pub start: u8,
 }
 
-/// As `GPU.START`, the way of the assignment and the store.
+/// As `GPU.START`, the form used in assignments and the store.
 impl fmt::Display for GpuSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.gpu, self.start)

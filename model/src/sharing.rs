@@ -1,7 +1,6 @@
-//! Soft sharing of one GPU: several jobs on it at a time, kept apart by
-//! agreement only. It is not isolation: a job can slow the others down, and a
-//! fault of one can end them all. A slice (MIG) is isolated; see
-//! [`MigProfile`](crate::gpu::MigProfile).
+//! Soft sharing of one GPU: several jobs on it at a time, kept apart only by agreement. It
+//! is not isolation: a job can slow the others down, and a fault in one can end them all. A
+//! slice (MIG) is isolated; see [`MigProfile`](crate::gpu::MigProfile).
 
 use std::fmt;
 
@@ -22,9 +21,9 @@ pub enum SoftSharing {
         /// Memory of the GPU that the job may use, in MiB.
         memory_mib: u64,
     },
-    /// In turns, the whole GPU and its memory each; nothing limits the memory.
+    /// In turns, each with the whole GPU and its memory; nothing limits the memory.
     TimeSlicing {
-        /// At most so many jobs take turns; above 1.
+        /// At most this many jobs take turns; above 1.
         jobs: u32,
     },
 }
@@ -39,8 +38,8 @@ pub struct SharedGpu {
 }
 
 impl SoftSharing {
-    /// What a job takes of an accelerator. By memory, the part is that of the
-    /// smallest model of this name; of an unknown one it is the whole.
+    /// What a job takes of an accelerator. By memory, it is a fraction of the smallest
+    /// model of this name; of an unknown one, the whole.
     pub fn of(self, accelerator: Option<&Accelerator>) -> SharedGpu {
         let millionths = match self {
             Self::TimeSlicing { jobs } => WHOLE_GPU / jobs.max(1),
@@ -56,7 +55,7 @@ impl SoftSharing {
     }
 }
 
-/// In words that say what it is not.
+/// Worded to say what it is not.
 impl fmt::Display for SoftSharing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -92,7 +91,7 @@ const MEMORY_MIB: [(&str, u64); 14] = [
 ];
 
 impl Accelerator {
-    /// Memory of the smallest GPU of this name in MiB, where it is known.
+    /// Memory of the smallest GPU of this name in MiB, if known.
     pub fn memory_mib(&self) -> Option<u64> {
         MEMORY_MIB.iter().find(|(name, _)| *name == self.as_str()).map(|(_, memory)| *memory)
     }

@@ -1,4 +1,4 @@
-//! Why and when an attempt has to end before its command is done.
+//! Why and when an attempt must end before its command finishes.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,19 +15,19 @@ pub enum StopReason {
     Budget,
     /// It ran longer than its `timeout`.
     TimedOut,
-    /// The planner moves it to another offer.
+    /// The planner is moving it to another offer.
     Moved,
-    /// The provider takes its capacity back.
+    /// The provider is taking its capacity back.
     Interrupted,
     /// Another member of its gang is gone.
     GangBroken,
 }
 
 impl StopReason {
-    /// Whether an order for this reason takes the place of one that stands. An
-    /// attempt on notice works on until its machine goes, and one that moves or
-    /// whose gang is broken may be waited for until its lease is over: neither
-    /// may spend what its budget does not have, nor what its owner has cancelled.
+    /// Whether an order for this reason replaces a standing one. An attempt on notice keeps
+    /// working until its machine goes, and one that moves or whose gang is broken may be
+    /// waited for until its lease expires: neither may spend beyond its budget or after its
+    /// owner has cancelled.
     pub const fn overrides(self, standing: Self) -> bool {
         match standing {
             Self::Interrupted => matches!(self, Self::Cancelled | Self::TimedOut | Self::Budget),
@@ -51,7 +51,7 @@ pub enum SignalTo {
 }
 
 impl SignalTo {
-    /// As in a document.
+    /// As written in a document.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Group => "group",
@@ -67,25 +67,25 @@ pub struct StopOrder {
     pub reason: StopReason,
     /// When it was given.
     pub at: Now,
-    /// Wall time at which the capacity is gone, where the provider sets one.
+    /// Wall time at which the capacity is gone, if the provider sets one.
     pub reclaim_wall: Option<Timestamp>,
 }
 
-/// Until when the budget pays for an attempt at today's price. Its workers know
-/// it and stop by themselves where nobody tells them a later time.
+/// How long the budget pays for an attempt at today's price. Its workers know it and stop
+/// by themselves unless told a later time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetCutoff {
     /// Wall time at which a worker begins to stop its command.
     #[serde(rename = "burns")]
     pub stop_at: Timestamp,
-    /// By then nothing of it runs any more: the grace and the last save are over.
+    /// By then nothing of it is running: the grace and the last save have ended.
     #[serde(rename = "over")]
     pub gone_by: Now,
 }
 
 impl BudgetCutoff {
-    /// When something has ended of which one hears only now: what was not heard of
-    /// in time had stopped by itself.
+    /// When something ended whose end is only known now: unreported in time, it had stopped
+    /// by itself.
     pub fn end_by(self, now: Now) -> Now {
         now.min(self.gone_by)
     }

@@ -20,7 +20,7 @@ pub struct Now {
 }
 
 impl Now {
-    /// The earlier one, by the wall.
+    /// The earlier of the two, by wall time.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
         if other.wall < self.wall { other } else { self }
@@ -32,20 +32,20 @@ impl Now {
 pub struct TimeScale {
     /// Market time at `wall_start`.
     pub market_start: Timestamp,
-    /// When the two were joined.
+    /// When the two were aligned.
     pub wall_start: Timestamp,
     /// Market seconds per wall second; 1 outside replays. Between 1 and 100,000.
     pub speed: u32,
 }
 
 impl TimeScale {
-    /// Market time is wall time.
+    /// Market time equals wall time.
     pub fn real(wall: Timestamp) -> Self {
         Self { market_start: wall, wall_start: wall, speed: 1 }
     }
 
-    /// Both times at the wall time `wall`. Market time is cut to whole
-    /// seconds: providers bill in seconds.
+    /// Both times at the wall time `wall`. Market time is truncated to whole seconds:
+    /// providers bill in seconds.
     pub fn at(&self, wall: Timestamp) -> Now {
         let elapsed = wall.duration_since(self.wall_start).as_millis().max(0);
         let seconds = elapsed * i128::from(self.speed) / 1_000;
@@ -54,8 +54,8 @@ impl TimeScale {
         Now { market, wall }
     }
 
-    /// The first wall time at which the market's time has come to `market`; no
-    /// earlier than when the two were joined.
+    /// The first wall time at which the market time has reached `market`; no earlier than
+    /// when the two were aligned.
     pub fn wall_of(&self, market: Timestamp) -> Timestamp {
         let whole = i128::from(whole_second(market).as_second());
         let seconds = (whole - i128::from(self.market_start.as_second())).max(0);
@@ -69,7 +69,7 @@ fn clamp_i64(value: i128) -> i64 {
     value.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }
 
-/// `time + span`, staying inside the years that a timestamp can hold.
+/// `time + span`, clamped to the years that a timestamp can hold.
 pub fn add(time: Timestamp, span: SignedDuration) -> Timestamp {
     time.saturating_add(span).unwrap_or(if span.is_negative() {
         Timestamp::MIN
@@ -83,14 +83,14 @@ pub fn after(time: Timestamp, span: Duration) -> Timestamp {
     add(time, SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX))
 }
 
-/// The first whole second at or after `time`: what people are told.
+/// The first whole second at or after `time`: what people are shown.
 pub fn whole_second(time: Timestamp) -> Timestamp {
     let rounded = time.as_second() + i64::from(time.subsec_nanosecond() > 0);
     Timestamp::from_second(rounded).unwrap_or(time)
 }
 
-/// The time from `start` to `end`; zero where `end` is earlier (a clock that
-/// went back must never become a negative bill).
+/// The time from `start` to `end`; zero if `end` is earlier (a clock that went back must
+/// never cause a negative bill).
 pub fn between(start: Timestamp, end: Timestamp) -> Duration {
     Duration::try_from(end.duration_since(start)).unwrap_or(Duration::ZERO)
 }

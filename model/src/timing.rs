@@ -1,20 +1,20 @@
-//! Times that scheduler and worker have agreed on without a word between them: each
-//! side counts on the other's. They are in one place, so that one cannot change alone.
+//! Times that the scheduler and the worker agree on without communicating: each side relies
+//! on the other's. They are in one place, so that none can change alone.
 
 use std::time::Duration;
 
-/// A worker whose lease is over kills its command at most this long after that, even if
+/// A worker whose lease has expired kills its command at most this long afterwards, even if
 /// the job's grace period is longer.
 pub const LEASE_GRACE: Duration = Duration::from_secs(3);
 
-/// The scheduler gives a silent worker up this long after its lease.
+/// The scheduler gives up on a silent worker this long after its lease.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// For the kill, and for the drift of two clocks over one lease.
 const LEASE_SLACK: Duration = Duration::from_secs(2);
 
-/// After a stop for want of money: from the end of the grace period to the moment when
-/// the worker has committed the last checkpoint and the outputs, or gives up.
+/// After a stop for lack of money: from the end of the grace period until the worker has
+/// committed the last checkpoint and the outputs, or gives up.
 pub const BUDGET_SAVE: Duration = Duration::from_secs(4);
 
 /// The scheduler holds money for a stop of its own for this long after the grace period.

@@ -8,7 +8,7 @@ use crate::reason::{PlacementReason, PlacementRule, RejectionReason};
 use crate::time::human;
 use crate::{JobId, WaitReason};
 
-/// Jobs named in a sentence; more are counted.
+/// Jobs named in a sentence; any more are counted.
 const NAMED: usize = 5;
 
 impl fmt::Display for WaitReason {
@@ -213,7 +213,7 @@ fn list(jobs: &[JobId]) -> String {
     }
 }
 
-/// `, when j3 and j4 end`; nothing of nobody.
+/// `, when j3 and j4 end`; empty for no jobs.
 fn ends(jobs: &[JobId]) -> String {
     let named: Vec<String> = jobs.iter().take(NAMED).map(ToString::to_string).collect();
     match named.as_slice() {

@@ -1,15 +1,15 @@
-//! When the loop looks at the world: when something is due, when it was told
-//! something, soon after something changed, and otherwise not at all.
+//! When the loop looks at the world: when something is due, when it receives a message,
+//! soon after a change, and otherwise not at all.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::time::{after, between};
 
-/// Looks that nobody asks for are so far apart (wall time): what a look has changed
-/// is looked at once more after this.
+/// The interval of looks that nobody requests (wall time): what a look has changed is
+/// looked at once more after this.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
-/// The clock is read so often (wall time): the machine may have slept meanwhile.
+/// The clock is read this often (wall time): the machine may have slept.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
 /// The moment of the next look (wall time).
@@ -20,28 +20,28 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// A look has begun at `now`; the next one is due then, if ever.
+    /// A look has begun at `now`; the next one is due at the given time, if ever.
     pub(crate) fn set(&mut self, now: Timestamp, due: Option<Timestamp>) {
         self.looked = Some(now);
         self.due = due.map(|due| due.max(after(now, TICK)));
     }
 
-    /// The next look is due.
+    /// The next look is due now.
     pub(crate) fn ring(&mut self) {
         self.due = Some(Timestamp::MIN);
     }
 
-    /// Whether it is.
+    /// Whether a look is due.
     pub(crate) fn rings(&self, now: Timestamp) -> bool {
         self.looked.is_none() || self.due.is_some_and(|due| due <= now)
     }
 
-    /// Whether the last look is too old for whoever asks something.
+    /// Whether the last look is too old to answer a question from.
     pub(crate) fn is_stale(&self, now: Timestamp) -> bool {
         self.looked.is_none_or(|looked| between(looked, now) >= TICK)
     }
 
-    /// How long nobody has to look.
+    /// How long no look is needed.
     pub(crate) fn rest(&self, now: Timestamp) -> Duration {
         if self.looked.is_none() {
             return Duration::ZERO;

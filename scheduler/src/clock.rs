@@ -1,10 +1,10 @@
-//! Wall time for the loop: read once, and from then on as even as the machine's
-//! monotonic clock, whatever is done to its wall clock. A clock that is set an
-//! hour forward would make every worker silent for an hour and charge an hour
-//! that nobody used; one that is set back would make nobody silent for an hour.
+//! Wall time for the loop: read once, and from then on as steady as the machine's monotonic
+//! clock, whatever happens to its wall clock. A clock set forward an hour would make every
+//! worker silent for an hour and charge an hour that nobody used; one set back would make
+//! nobody silent for an hour.
 //!
-//! Time in which the machine slept counts: the monotonic clock does not see it,
-//! the time since boot does.
+//! Time during which the machine slept counts: the monotonic clock does not see it, the
+//! time since boot does.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use spotwise_model::time::{add, after};
 
-/// A clock that differs by less has been slewed, not set.
+/// A clock that is off by less has been slewed, not set.
 const SET: SignedDuration = SignedDuration::from_secs(1);
 
-/// The present, for this process.
+/// The current time, for this process.
 pub(crate) fn now() -> Timestamp {
     static CLOCK: OnceLock<Mutex<Clock>> = OnceLock::new();
     let clock = CLOCK.get_or_init(|| Mutex::new(Clock::new(Timestamp::now(), since_boot())));
@@ -24,14 +24,14 @@ pub(crate) fn now() -> Timestamp {
     clock.at(begun.elapsed(), Timestamp::now(), since_boot)
 }
 
-/// Time since the machine was started, asleep or not; none where nobody says.
+/// Time since the machine was started, asleep or not; `None` if unavailable.
 fn since_boot() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/uptime").ok()?;
     let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// An even clock.
+/// A steady clock.
 #[derive(Debug)]
 struct Clock {
     wall: Timestamp,
@@ -40,7 +40,7 @@ struct Clock {
     boot: Option<Duration>,
     /// How long the machine has slept since.
     slept: Duration,
-    /// By how much the machine's clock was off when it was last spoken of.
+    /// By how much the machine's clock was off when that was last logged.
     off: SignedDuration,
 }
 
@@ -50,8 +50,8 @@ impl Clock {
         Self { wall, begun: Instant::now(), boot, slept, off }
     }
 
-    /// The time when so much has passed on the monotonic clock and the machine's
-    /// clock says `said`.
+    /// The time when this much has passed on the monotonic clock and the machine's clock
+    /// says `said`.
     fn at(
         &mut self,
         passed: Duration,

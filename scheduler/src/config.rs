@@ -1,4 +1,4 @@
-//! What the operator chose for one scheduler.
+//! The operator's settings for one scheduler.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,47 +14,47 @@ use crate::worker_program::WorkerProgram;
 /// What one scheduler runs with. The command line fills it in.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
-    /// What decisions depend on.
+    /// The settings that decisions depend on.
     pub control: Config,
-    /// Folder of everything that lasts: database, logs, checkpoints, outputs.
+    /// Folder of everything durable: database, logs, checkpoints, outputs.
     pub data_dir: PathBuf,
-    /// The database; none for a file in the data folder.
+    /// The database; `None` for a file in the data folder.
     pub database: Option<Location>,
     /// Where gRPC and REST listen, on one port. Loopback only until
     /// authentication exists.
     pub listen: SocketAddr,
-    /// How often workers speak up.
+    /// How often workers report.
     pub heartbeat: Duration,
-    /// How long a leader leads without renewing its lease: a standby takes over
-    /// so long after it has died.
+    /// How long a leader leads without renewing its lease: a standby takes over this long
+    /// after it has died.
     pub term: Duration,
-    /// Where workers and other schedulers reach this one, where that is not the
-    /// address it listens on.
+    /// Where workers and other schedulers reach this one, if that is not the address it
+    /// listens on.
     pub advertise: Option<String>,
-    /// Where the other schedulers of this database answer: workers turn to them
-    /// when this one is gone.
+    /// The addresses of the other schedulers of this database: workers turn to them when
+    /// this one is gone.
     pub peers: Vec<String>,
     /// GPU requests may run on CPUs: borrowed names, real processes.
     pub simulate_accelerators: bool,
-    /// CPUs of this machine to use, in thousandths; none for all of them.
+    /// CPUs of this machine to use, in thousandths; `None` for all of them.
     pub cpu_milli: Option<u64>,
-    /// Memory of this machine to use, in MiB; none for all of it.
+    /// Memory of this machine to use, in MiB; `None` for all of it.
     pub memory_mib: Option<u64>,
     /// Captured output kept of each attempt and rank, in bytes: half from its
     /// beginning, half from its end.
     pub output_bytes: u64,
-    /// What carries out attempts.
+    /// The program that carries out attempts.
     pub worker: WorkerProgram,
 }
 
-/// The file in the folder of logs with the first bytes that an attempt and rank wrote;
-/// their last ones are beside it.
+/// The file in the log folder with the first bytes that an attempt and rank wrote; the last
+/// ones are in another next to it.
 pub fn log_file(logs: &Path, attempt: AttemptId, rank: u32) -> PathBuf {
     logs.join(format!("{attempt}-{rank}.log"))
 }
 
 impl ServeConfig {
-    /// A scheduler of this folder with every default.
+    /// A scheduler for this folder with every default.
     pub fn new(data_dir: PathBuf, worker_program: PathBuf) -> Self {
         Self {
             control: Config::default(),
@@ -88,7 +88,7 @@ impl ServeConfig {
         self.data_dir.join("outputs")
     }
 
-    /// Where the local pool's workers live while they run.
+    /// Where the local pool's workers live while they are running.
     pub fn work_dir(&self) -> PathBuf {
         self.data_dir.join("work")
     }
@@ -100,5 +100,5 @@ impl ServeConfig {
     }
 }
 
-/// The port of `serve` where none is named.
+/// The default port of `serve`.
 pub const DEFAULT_PORT: u16 = 7717;

@@ -1,11 +1,10 @@
-//! The loop: takes requests in, runs the phases, commits what they decided in
-//! one transaction, and only then answers and acts.
+//! The loop: receives requests, runs the phases, commits what they decided in one
+//! transaction, and only then answers and acts.
 //!
-//! A round works on the state in memory; nobody sees it before its commit.
-//! Where the commit fails, the memory is thrown away and read again from the
-//! store: to everyone outside, what was not committed never happened. While the
-//! store is away, every call is refused at once, nothing is launched or ended,
-//! and what runs goes on.
+//! A round works on the state in memory; nobody sees it before its commit. If the commit
+//! fails, the memory is discarded and read again from the store: to everyone outside, what
+//! was not committed never happened. While the store is unavailable, every call is refused
+//! at once, nothing is launched or ended, and what is running continues.
 
 mod rest;
 
@@ -35,12 +34,12 @@ use spotwise_control::{Refusal, Reply};
 use spotwise_market::Market;
 use spotwise_store::{Loaded, Round, Store, StoreError};
 
-/// Messages taken into one round, so that a flood cannot starve the phases.
+/// Messages handled in one round, so that a flood cannot starve the phases.
 const MESSAGES_A_ROUND: usize = 4_096;
-/// Changes after which no further message joins a round: its commit stays well
+/// Number of changes after which no further message joins a round: its commit stays well
 /// within the time limits of the database.
 const CHANGES_A_ROUND: usize = 10_000;
-/// The longest pause between two looks at a store that is away (wall time).
+/// The longest pause between two attempts to reach an unavailable store (wall time).
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The loop and everything it owns.
@@ -57,21 +56,21 @@ pub struct Driver {
 
 /// What the loop works with.
 pub struct Parts {
-    /// The loop's own door, for effects that report back.
+    /// A handle to the loop itself, for effects that report back.
     pub handle: Handle,
-    /// What comes through it.
+    /// The messages that arrive through it.
     pub inbox: Inbox,
-    /// Where everything lasts.
+    /// The durable state.
     pub store: Store,
     /// Our right to decide and to write.
     pub lease: Lease,
-    /// Numbers of jobs up to this one are taken, whatever the store says.
+    /// Job numbers up to this one are taken, whatever the store says.
     pub last_job: u64,
     /// Prices and availability.
     pub market: Market,
     /// The local pool's name in offers.
     pub pool: PoolName,
-    /// The operator's choices.
+    /// The operator's settings.
     pub config: Arc<ServeConfig>,
     /// How market time follows wall time.
     pub scale: TimeScale,
@@ -93,7 +92,7 @@ pub enum Ending {
 /// Why the loop ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
-    /// The store refuses rounds, and will go on doing so.
+    /// The store refuses rounds, and will keep refusing them.
     #[error("could not commit a round")]
     Commit(#[source] StoreError),
     /// The state could not be read.
@@ -102,7 +101,7 @@ pub enum DriverError {
 }
 
 impl Driver {
-    /// A loop that carries on where the store says.
+    /// A loop that continues from where the store left off.
     pub async fn new(parts: Parts) -> Result<Self, DriverError> {
         let mut driver = Self {
             state: State::default(),
@@ -149,9 +148,8 @@ impl Driver {
         self.parts.scale.at(crate::clock::now())
     }
 
-    /// Runs until `shutdown`, until another scheduler leads, or until the store
-    /// fails for good. Running jobs go on without the scheduler: the next one
-    /// finds them.
+    /// Runs until `shutdown`, until another scheduler leads, or until the store fails for
+    /// good. Running jobs continue without the scheduler: the next one finds them.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<Ending, DriverError> {
         loop {
             let pause = self.pause();
@@ -220,8 +218,8 @@ impl Driver {
         }
     }
 
-    /// Answers whether the lease still held after the commit: without it nothing
-    /// is done to the world.
+    /// Returns whether the lease still held after the commit: without it nothing is done to
+    /// the world.
     async fn one_round(&mut self, first: Message) -> Result<bool, StoreError> {
         let now = self.now();
         let (answers, questions, mut changes) = self.take_in(first, now);
@@ -269,8 +267,8 @@ impl Driver {
         Ok(true)
     }
 
-    /// Takes in what waits in the inbox: commands become changes, questions are
-    /// kept until the round is durable.
+    /// Handles what waits in the inbox: commands become changes, questions are kept until
+    /// the round is durable.
     fn take_in(
         &mut self,
         first: Message,
@@ -304,7 +302,7 @@ impl Driver {
         (answers, questions, changes)
     }
 
-    /// Runs the phases. True where they have changed something.
+    /// Runs the phases. True if they have changed something.
     fn run_phases(&mut self, changes: &mut Vec<Change>, now: Now) -> bool {
         self.state.seen.counts.looks += 1;
         let plan = self.planner.finished().map(|(plan, left)| {
@@ -339,15 +337,15 @@ impl Driver {
     }
 }
 
-/// Refuses what comes in, until every door is closed.
+/// Refuses everything received until every handle is closed.
 async fn deny(inbox: &mut Inbox) {
     while let Some(message) = inbox.recv().await {
         refuse(message);
     }
 }
 
-/// Nothing has changed, and the caller may ask again. A question that is
-/// dropped tells its asker so.
+/// Nothing has changed, and the caller may ask again. A dropped question tells its sender
+/// so.
 fn refuse(message: Message) {
     if let Message::Command(_, reply) = message {
         let why = "its database does not answer, and running jobs go on".to_owned();

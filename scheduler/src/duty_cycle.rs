@@ -1,24 +1,24 @@
-//! How often the phases run, and the planner. They look at everything there is, a
-//! message at one thing: with many jobs and many messages, phases in every round
-//! would leave no time for the messages.
+//! How often the phases run, and the planner. They look at everything, a message at one
+//! thing: with many jobs and many messages, phases in every round would leave no time for
+//! the messages.
 
 use std::time::{Duration, Instant};
 
-/// A share of the time: whoever works rests as long as the work took.
+/// Limits the share of time spent working: work is followed by a rest of the same length.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DutyCycle {
     last: Option<(Instant, Duration)>,
 }
 
 impl DutyCycle {
-    /// How long the rest still lasts; zero where work is due.
+    /// How much longer the rest lasts; zero if work is due.
     pub(crate) fn rest(&self, now: Instant) -> Duration {
         self.last.map_or(Duration::ZERO, |(ended, took)| {
             took.saturating_sub(now.saturating_duration_since(ended))
         })
     }
 
-    /// Work has ended, and took so long.
+    /// Work has ended, and took this long.
     pub(crate) fn done(&mut self, ended: Instant, took: Duration) {
         self.last = Some((ended, took));
     }

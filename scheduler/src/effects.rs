@@ -1,5 +1,5 @@
-//! What follows a commit: launches, kills, and looking after what runs. Each
-//! is idempotent by attempt, so that doing it again after a restart is safe.
+//! What follows a commit: launches, kills, and checking on what is running. Each is
+//! idempotent by attempt, so that repeating it after a restart is safe.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use spotwise_control::core::State;
 use spotwise_control::phase::reconcile::{Effect, OutstandingCalls};
 use spotwise_control::{Command, WorkerId};
 
-/// How often the pool is asked what runs (wall time).
+/// How often the pool is asked what is running (wall time).
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How often processes of ours without a live attempt are looked for (wall time).
+/// How often we look for processes of ours without a live attempt (wall time).
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Acts on a pool, and remembers what it has asked of it.
@@ -61,7 +61,7 @@ impl Effects {
         self.capacity.total()
     }
 
-    /// Brings the pool to what the committed state says.
+    /// Brings the pool in line with the committed state.
     pub fn perform(&mut self, state: &State, now: Now, handle: &Handle) {
         while self.tasks.try_join_next().is_some() {}
         for effect in self.outstanding.next(state, now) {
@@ -80,7 +80,7 @@ impl Effects {
         }
     }
 
-    /// When the pool is to be looked after again, if nothing changes (wall time).
+    /// When the pool should be checked again, if nothing changes (wall time).
     pub fn due(&self, state: &State) -> Option<Timestamp> {
         let busy = state.attempts.values().any(|attempt| attempt.state.is_live());
         let look = self.polled.filter(|_| busy).map(|at| after(at, POLL_INTERVAL));
@@ -110,7 +110,7 @@ impl Effects {
         self.tasks.spawn(kill.instrument(attempt_span(attempt)));
     }
 
-    /// Tells the loop of workers that died without a word.
+    /// Tells the loop about workers that died without reporting.
     fn poll(&mut self, state: &State, handle: &Handle) {
         let live: BTreeSet<AttemptId> =
             state.attempts.values().filter(|a| a.state.is_live()).map(|a| a.id).collect();
@@ -157,7 +157,7 @@ async fn report(handle: &Handle, worker: WorkerId, error: &LaunchError) {
     let _ = handle.command(command).await;
 }
 
-/// Where what is logged of an attempt belongs.
+/// The span for what is logged about an attempt.
 fn attempt_span(attempt: AttemptId) -> tracing::Span {
     tracing::info_span!("attempt", job.id = %attempt.job, attempt.id = %attempt)
 }

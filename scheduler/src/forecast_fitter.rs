@@ -1,4 +1,4 @@
-//! Has forecasts fitted beside the loop, one at a time.
+//! Has forecasts fitted outside the loop, one at a time.
 
 use std::time::{Duration, Instant};
 
@@ -10,29 +10,29 @@ use crate::handle::Handle;
 use crate::planner::NICE;
 use spotwise_control::phase::forecast::Fit;
 
-/// The fit under way.
+/// The fit in progress.
 #[derive(Default)]
 pub(crate) struct ForecastFitter {
     running: Option<oneshot::Receiver<Forecast>>,
     missing: Option<Instant>,
 }
 
-/// So long a plan waits at most for forecasts that nobody has fitted yet (wall
-/// time): all of a large catalogue take a second.
+/// The longest that a plan waits for forecasts never fitted before (wall time): all of a
+/// large catalogue take a second.
 const FIRST_FITS: Duration = Duration::from_secs(2);
 
 impl ForecastFitter {
-    /// Whether one is under way, or waits to be taken.
+    /// Whether one is in progress, or waits to be collected.
     pub(crate) fn is_busy(&self) -> bool {
         self.running.is_some()
     }
 
-    /// Takes note of whether forecasts are missing that jobs ask for.
+    /// Records whether forecasts that jobs ask for are missing.
     pub(crate) fn note(&mut self, missing: bool) {
         self.missing = missing.then(|| self.missing.unwrap_or_else(Instant::now));
     }
 
-    /// How long a plan still waits for them.
+    /// How much longer a plan waits for them.
     pub(crate) fn holds_plans(&self) -> Duration {
         self.missing.map_or(Duration::ZERO, |since| FIRST_FITS.saturating_sub(since.elapsed()))
     }

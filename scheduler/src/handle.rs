@@ -1,8 +1,8 @@
-//! The one door to the scheduler's loop: servers hold a [`Handle`], send
-//! commands and questions through it, and never touch the state.
+//! The single interface to the scheduler's loop: servers hold a [`Handle`], send commands
+//! and questions through it, and never touch the state.
 //!
-//! A command is answered when what it changed is durable. A question sees
-//! committed state only.
+//! A command is answered once its changes are durable. A question sees only committed
+//! state.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,10 +25,10 @@ pub enum Message {
     Wake,
 }
 
-/// The door. Cheap to clone.
+/// The sending side. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
-    /// What workers and pools say, cancellations, and wakes.
+    /// Reports from workers and pools, cancellations, and wakes.
     first: mpsc::Sender<Message>,
     /// New work, and questions.
     second: mpsc::Sender<Message>,
@@ -37,8 +37,8 @@ pub struct Handle {
     woken: Arc<AtomicBool>,
 }
 
-/// The loop's end of the door. What workers say is taken first: a flood of
-/// submissions must not make the scheduler deaf to what runs and costs money.
+/// The receiving side, held by the loop. Reports from workers are handled first: a flood of
+/// submissions must not make the scheduler deaf to what is running and costs money.
 pub struct Inbox {
     first: mpsc::Receiver<Message>,
     second: mpsc::Receiver<Message>,
@@ -46,12 +46,12 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Whether somebody wants the world to be looked at, once.
+    /// Whether a look at the world was requested; resets the request.
     pub fn take_wake(&self) -> bool {
         self.woken.swap(false, Ordering::AcqRel)
     }
 
-    /// The next message; none when every handle is gone.
+    /// The next message; `None` once every handle is gone.
     pub async fn recv(&mut self) -> Option<Message> {
         tokio::select! {
             biased;
@@ -60,7 +60,7 @@ impl Inbox {
         }
     }
 
-    /// The next message, if one waits.
+    /// The next message, if one is waiting.
     pub fn try_recv(&mut self) -> Option<Message> {
         self.first.try_recv().or_else(|_| self.second.try_recv()).ok()
     }
@@ -69,11 +69,11 @@ impl Inbox {
 /// Messages of either kind that may wait for the loop at once; more are refused
 /// as overload.
 pub const QUEUE: usize = 4_096;
-/// Events a slow watcher may lag behind before it has to read the store again.
+/// Events by which a slow watcher may lag before it must read the store again.
 pub const EVENT_BACKLOG: usize = 1_024;
 
 impl Handle {
-    /// A door and the loop's end of it.
+    /// A handle and the loop's inbox for it.
     pub fn new() -> (Self, Inbox) {
         let (first, urgent) = mpsc::channel(QUEUE);
         let (second, rest) = mpsc::channel(QUEUE);
@@ -83,7 +83,7 @@ impl Handle {
         (Self { first, second, events, woken }, inbox)
     }
 
-    /// Has a command carried out; the answer comes when it is durable.
+    /// Has a command carried out; the answer comes once it is durable.
     pub async fn command(&self, command: Command) -> Result<Reply, Refusal> {
         let (reply, answer) = oneshot::channel();
         let lane = if command.is_urgent() { &self.first } else { &self.second };
@@ -94,7 +94,7 @@ impl Handle {
         answer.await.unwrap_or_else(|_| Err(away()))
     }
 
-    /// Asks committed state something.
+    /// Asks a question of the committed state.
     pub async fn ask<T, F>(&self, question: F) -> Result<T, Refusal>
     where
         T: Send + 'static,
@@ -109,26 +109,26 @@ impl Handle {
         answer.await.map_err(|_| away())
     }
 
-    /// Makes the loop look at the world soon. Never waits: where the inbox is full,
-    /// the loop is awake and finds the mark.
+    /// Makes the loop look at the world soon. Never waits: if the inbox is full, the loop
+    /// is awake and finds the flag.
     pub fn wake(&self) {
         self.woken.store(true, Ordering::Release);
         let _ = self.first.try_send(Message::Wake);
     }
 
-    /// Events from now on. A receiver that lags reads the store and goes on.
+    /// Events from now on. A receiver that lags reads the store and continues.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
 
-    /// For the loop: tells watchers of an event that is durable.
+    /// For the loop: notifies watchers of an event that is durable.
     pub(crate) fn publish(&self, event: &Event) {
         // Nobody may be watching.
         let _ = self.events.send(event.clone());
     }
 }
 
-/// Nobody answers: it stops, or its database is away.
+/// The loop does not answer: it is stopping, or its database is unavailable.
 fn away() -> Refusal {
     Refusal::Unavailable("it is stopping, or its database does not answer".to_owned())
 }

@@ -1,9 +1,9 @@
-//! The lease of a leader: kept by a task beside the loop, asked by the loop
-//! before it decides and before it acts.
+//! A leader's lease: kept by a task alongside the loop, and checked by the loop before it
+//! decides and before it acts.
 //!
-//! The end is reckoned on this process's monotonic clock from *before* the call
-//! that renewed it, less a margin: the database counts from later than that, so
-//! nobody else can hold the lease while this says that we do.
+//! The end is computed on this process's monotonic clock from *before* the call that
+//! renewed it, less a margin: the database counts from later than that, so nobody else can
+//! hold the lease while this says that we do.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,13 +24,13 @@ pub struct Lease(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     epoch: Epoch,
-    /// None where a file lock keeps every other scheduler out.
+    /// `None` if a file lock keeps every other scheduler out.
     until: Option<Mutex<Instant>>,
     lost: CancellationToken,
 }
 
 impl Lease {
-    /// Of the scheduler that holds the lock of the database file.
+    /// For the scheduler that holds the lock of the database file.
     pub fn for_ever(epoch: Epoch) -> Self {
         Self(Arc::new(Inner { epoch, until: None, lost: CancellationToken::new() }))
     }
@@ -46,8 +46,8 @@ impl Lease {
         self.0.epoch
     }
 
-    /// Whether nobody else can lead at this moment. It may become true again,
-    /// when the database answers again and nobody has taken over meanwhile.
+    /// Whether nobody else can lead at this moment. It may become true again, if the
+    /// database answers again and nobody has taken over in the meantime.
     pub fn holds(&self) -> bool {
         let Some(until) = &self.0.until else { return true };
         !self.0.lost.is_cancelled()

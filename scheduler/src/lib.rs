@@ -1,9 +1,9 @@
-//! The scheduler as it runs: the loop, its effects on the world, the capacity back
-//! ends, the service and its servers.
+//! The scheduler at run time: the loop, its effects on the world, the capacity back ends,
+//! the service and its servers.
 //!
 //! What it decides is in `spotwise-control`, prices are in `spotwise-market`, SQL is in
-//! `spotwise-store`. The worker must never know this crate; it meets the scheduler over
-//! the wire.
+//! `spotwise-store`. The worker must never depend on this crate; it meets the scheduler
+//! over the wire.
 
 mod alarm;
 pub mod capacity;

@@ -1,4 +1,4 @@
-//! What `serve` is started with.
+//! The options of `serve`.
 
 use std::path::PathBuf;
 
@@ -9,43 +9,43 @@ use crate::config::ServeConfig;
 /// Everything that a scheduler is started with.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// The operator's choices.
+    /// The operator's settings.
     pub config: ServeConfig,
     /// Where prices and availability come from.
     pub market: MarketChoice,
-    /// A catalogue of machine types; the built-in one where none is named.
+    /// A catalogue of machine types; `None` for the built-in one.
     pub catalog: Option<PathBuf>,
-    /// What is paid for already; nothing where no file is named.
+    /// The file of what is already paid for, if any.
     pub commitments: Option<PathBuf>,
 }
 
 /// Where prices and availability come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MarketChoice {
-    /// An invented market, calibrated to recorded ones.
+    /// An artificial market, calibrated to recorded ones.
     Synthetic {
-        /// What it is drawn from.
+        /// The seed it is drawn from.
         seed: u64,
-        /// How many times shorter spells are than recorded.
+        /// By what factor spells are shorter than recorded.
         turbulence: f64,
-        /// How many days of it, from the first start on.
+        /// Its length in days, from the first start on.
         days: u32,
-        /// Market time of the first start; now where none is named. The same
-        /// seed and start give the same market.
+        /// Market time of the first start; `None` for now. The same seed and start give the
+        /// same market.
         start: Option<Timestamp>,
     },
     /// A recorded market: our CSV, or AWS's `describe-spot-price-history` JSON
-    /// (told apart by the file's ending).
+    /// (distinguished by the file extension).
     File {
         /// The file.
         path: PathBuf,
-        /// When its second 0 was, where its index does not say.
+        /// When its second 0 was, if its index does not say.
         start: Option<Timestamp>,
     },
 }
 
 impl MarketChoice {
-    /// In words, for reports.
+    /// A description as text, for reports.
     pub fn describe(&self) -> String {
         match self {
             Self::Synthetic { seed, turbulence, .. } => {

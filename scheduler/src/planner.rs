@@ -1,5 +1,5 @@
-//! Has the solver work on a snapshot beside the loop, one at a time, and rest
-//! between two plans.
+//! Has the solver work on a snapshot outside the loop, one at a time, with a rest between
+//! plans.
 
 use std::time::{Duration, Instant};
 
@@ -14,22 +14,21 @@ use crate::duty_cycle::DutyCycle;
 use crate::handle::Handle;
 use spotwise_control::core::queue::Queue;
 
-/// A plan is made anew at least so often while there is work (wall time).
+/// A new plan is made at least this often while there is work (wall time).
 const REPLAN: Duration = Duration::from_secs(1);
 /// The shortest time between two plans (wall time): many jobs submitted at once
 /// are planned together.
 const PLAN_GAP: Duration = Duration::from_millis(100);
-/// The longest time that it rests after a plan (wall time); else it rests as long
-/// as the plan took.
+/// The longest rest after a plan (wall time); otherwise it rests as long as the plan took.
 const LONGEST_REST: Duration = Duration::from_secs(2);
-/// The share of its limit after which no step is begun that could be left out: what
-/// follows takes the rest.
+/// The fraction of its time limit after which no optional step is started: what follows
+/// takes the rest.
 const LAST_STEP: f64 = 0.75;
-/// How much it gives way to other threads, as `nice` counts: where both want a core,
-/// whoever submits, and whoever reports what runs, gets three quarters of it.
+/// How much it yields to other threads, in `nice` units: if both want a core, whoever
+/// submits, and whoever reports what is running, gets three quarters of it.
 pub(crate) const NICE: i32 = 5;
 
-/// The plan under way, and when the next one is due.
+/// The plan in progress, and when the next one is due.
 #[derive(Default)]
 pub(crate) struct Planner {
     running: Option<oneshot::Receiver<Made>>,
@@ -63,8 +62,8 @@ impl Planner {
         }
     }
 
-    /// How long until the next plan is due, zero for now; none while one is being
-    /// made. `news` is whether anything has changed since the last one.
+    /// How long until the next plan is due, zero for now; `None` while one is being made.
+    /// `news` is whether anything has changed since the last one.
     pub(crate) fn rest(&self, news: bool, now: Now) -> Option<Duration> {
         let age = self.begun.map_or(Duration::MAX, |at| between(at, now.wall));
         let pause = if news { PLAN_GAP } else { REPLAN };
@@ -72,8 +71,7 @@ impl Planner {
         self.running.is_none().then_some(rest)
     }
 
-    /// Begins a plan, unless there is nothing to plan, and wakes the loop when it
-    /// is ready.
+    /// Starts a plan, unless there is nothing to plan, and wakes the loop when it is ready.
     pub(crate) fn begin(&mut self, input: PlanInput, handle: &Handle, now: Now) {
         self.begun = Some(now.wall);
         if input.jobs.is_empty() && input.running.is_empty() {

@@ -1,4 +1,4 @@
-//! Puts the parts together and runs them until told to stop.
+//! Assembles the parts and runs them until told to stop.
 
 mod market;
 mod restored;
@@ -29,7 +29,7 @@ use spotwise_market::{
 };
 use spotwise_store::{Campaign, Candidate, Store, StoreError};
 
-/// A standby asks so many times in one term whether it may lead.
+/// How many times per term a standby asks whether it may lead.
 const CAMPAIGNS: u32 = 6;
 
 /// Why a scheduler could not start, or stopped.
@@ -65,7 +65,7 @@ pub enum ServeError {
 }
 
 impl ServeError {
-    /// Whether the database was away, so that the same may succeed later.
+    /// Whether the database was unavailable, so that the same may succeed later.
     fn is_retryable(&self) -> bool {
         match self {
             Self::Store(error) | Self::Driver(DriverError::Load(error)) => error.is_retryable(),
@@ -73,30 +73,30 @@ impl ServeError {
         }
     }
 
-    /// Whether the operator has to change an option or a file, rather than the
-    /// machine having failed.
+    /// Whether the operator must change an option or a file, as opposed to a failure of the
+    /// machine.
     pub const fn is_configuration(&self) -> bool {
         !matches!(self, Self::Driver(_))
     }
 }
 
-/// What a starting scheduler tells whoever started it.
+/// What a starting scheduler tells its caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Announcement {
     /// It leads, and answers requests here.
     Ready(SocketAddr),
-    /// Another scheduler leads; this one watches, and answers here that it does.
+    /// Another scheduler leads; this one is on standby, and answers here that it is.
     Standby {
         /// Where this one listens.
         address: SocketAddr,
-        /// Where the leader answers.
+        /// The leader's address.
         leader: String,
     },
 }
 
-/// Runs a scheduler until `shutdown`: it leads, or stands by until it may lead.
-/// `announce` hears of each change. Running jobs go on when it stops; the next
-/// leader finds them.
+/// Runs a scheduler until `shutdown`: it leads, or stands by until it may lead. `announce`
+/// is called on each change. Running jobs continue when it stops; the next leader finds
+/// them.
 pub async fn serve(
     options: ServeOptions,
     shutdown: CancellationToken,
@@ -138,7 +138,7 @@ pub async fn serve(
     answer
 }
 
-/// What outlasts a term.
+/// What outlives a term.
 struct LeaderContext<A> {
     config: Arc<ServeConfig>,
     store: Store,
@@ -174,7 +174,7 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
         Ok(())
     }
 
-    /// Waits for the lease. None on shutdown.
+    /// Waits for the lease. `None` on shutdown.
     async fn win(&mut self, shutdown: &CancellationToken) -> Result<Option<Lease>, ServeError> {
         let candidate = Candidate { holder: holder(), address: self.address() };
         let mut seen = None;
@@ -207,7 +207,7 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
         }
     }
 
-    /// Leads until told to stop, or until somebody else does.
+    /// Leads until told to stop, or until another scheduler leads.
     async fn term(
         &mut self,
         lease: &Lease,
@@ -262,7 +262,7 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
         Ok(driver.run(over).await?)
     }
 
-    /// Where this scheduler is reached.
+    /// The address of this scheduler.
     fn address(&self) -> String {
         let own = || format!("http://{}", self.config.listen);
         self.config.advertise.clone().unwrap_or_else(own)

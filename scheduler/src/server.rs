@@ -31,12 +31,11 @@ use crate::service::{Service, ServiceError};
 use calls::{Call, Calls};
 use connections::{Connection, ConnectionLimiter, ConnectionPermit};
 
-/// Connections at once, where the system allows as many descriptors: every worker
-/// has one.
+/// Connections at once, if the system allows that many descriptors: every worker has one.
 const MOST_CONNECTIONS: usize = 16_384;
 /// Descriptors that are not for connections: database, logs, pipes.
 const OTHER_DESCRIPTORS: usize = 512;
-/// Calls whose answer has not begun; more are refused as overload.
+/// Calls whose answer has not started; more are refused as overload.
 const MOST_CALLS: usize = 2_048;
 /// Streams of one HTTP/2 connection.
 const MOST_STREAMS: u32 = 128;
@@ -44,19 +43,19 @@ const MOST_STREAMS: u32 = 128;
 const MOST_RESETS: usize = 32;
 /// Headers of one call.
 const MOST_HEADER_BYTES: u32 = 16 * 1024;
-/// A peer has so long to say what it wants.
+/// The time a peer has to send its request headers.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Who has said a part of that is looked at so often at least.
+/// A partly received preface is checked at least this often.
 const PEEK_INTERVAL: Duration = Duration::from_millis(500);
-/// An answer begins within this time: twice the longest planning round and more.
+/// An answer starts within this time: twice the longest planning round and more.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A silent HTTP/2 peer is asked whether it lives.
+/// A silent HTTP/2 peer is pinged after this long.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// What is under way at the end gets so long.
+/// At shutdown, requests in progress get this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Wait after the system has no descriptor left.
+/// Wait after the system has run out of descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-/// Where a process is asked whether it lives.
+/// The path of the liveness check.
 const LIVENESS_PATH: &str = "/healthz";
 /// The first bytes of every HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -64,7 +63,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Why the servers did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Others could reach it, and nobody would be asked who they are.
+    /// Other machines could reach it, and callers would not be authenticated.
     #[error(
         "{0} can be reached from other machines, and there is no authentication yet: listen on 127.0.0.1 or [::1]"
     )]
@@ -78,7 +77,7 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
-    /// The port is taken, and the system does not say which.
+    /// The port was taken, but the system does not say which one it is.
     #[error("cannot tell where it listens")]
     NoAddress(#[source] io::Error),
     /// A defect of the build.
@@ -86,7 +85,7 @@ pub enum ServerError {
     Reflection(#[source] tonic_reflection::server::Error),
 }
 
-/// Takes the port; 0 for any that is free.
+/// Binds the port; 0 for any free one.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
     if !address.ip().to_canonical().is_loopback() {
         return Err(ServerError::NotLoopback(address));
@@ -94,35 +93,35 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
     TcpListener::bind(address).await.map_err(|source| ServerError::Bind { address, source })
 }
 
-/// Where it listens: the port that port 0 became.
+/// Where it listens: the actual port if port 0 was requested.
 pub fn local_address(listener: &TcpListener) -> Result<SocketAddr, ServerError> {
     listener.local_addr().map_err(ServerError::NoAddress)
 }
 
-/// What lies behind the port.
+/// What is behind the port.
 #[derive(Clone)]
 pub enum ServingState {
     /// Nothing yet: this scheduler does not lead.
     Standby {
-        /// Where the leader answers; empty where nobody leads.
+        /// The leader's address; empty if nobody leads.
         leader: String,
     },
     /// A scheduler that leads.
     Open(Services),
 }
 
-/// How much a listener takes on at once.
+/// How much a listener accepts at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections; who says nothing makes room for others.
+    /// Connections; idle ones make room for others.
     pub connections: usize,
-    /// Calls whose answer has not begun.
+    /// Calls whose answer has not started.
     pub calls: usize,
 }
 
 impl Limits {
-    /// What this process may take on. Asks the system for as many descriptors as
-    /// that takes and it allows.
+    /// The limits of this process. Requests as many descriptors from the system as that
+    /// takes and it allows.
     pub fn of_process() -> Self {
         let wanted = (MOST_CONNECTIONS + OTHER_DESCRIPTORS) as u64;
         let mut limit = getrlimit(Resource::Nofile);
@@ -143,8 +142,8 @@ impl Limits {
     }
 }
 
-/// Serves until `shutdown`, then lets what is under way finish. Each call goes
-/// to what the serving state is at that moment.
+/// Serves until `shutdown`, then lets requests in progress finish. Each call goes to the
+/// current serving state.
 pub async fn serve(
     listener: TcpListener,
     serving_state: watch::Receiver<ServingState>,
@@ -221,8 +220,8 @@ async fn serve_connection(
     }
 }
 
-/// Waits until the peer's first bytes tell HTTP/2 from HTTP/1: the builder,
-/// which has to know, would wait for them for ever.
+/// Waits until the peer's first bytes distinguish HTTP/2 from HTTP/1: the builder, which
+/// has to know, would wait for them indefinitely.
 async fn await_preface(stream: &TcpStream) -> io::Result<()> {
     let mut first = [0; PREFACE.len()];
     let mut pause = Duration::from_millis(5);
@@ -252,7 +251,7 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-/// Both faces of a scheduler that leads.
+/// Both interfaces of a scheduler that leads.
 #[derive(Clone)]
 pub struct Services {
     grpc: Router,
@@ -260,7 +259,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// The faces of a service.
+    /// The interfaces of a service.
     ///
     /// # Errors
     /// The services cannot be described: a defect of the build.
@@ -270,7 +269,7 @@ impl Services {
     }
 }
 
-/// Where every call comes in.
+/// The entry point of every call.
 #[derive(Clone)]
 struct Dispatcher {
     serving_state: watch::Receiver<ServingState>,
@@ -324,8 +323,8 @@ impl Dispatcher {
     }
 }
 
-/// A message beyond the limit is OUT_OF_RANGE (11) to tonic, which nothing else
-/// here answers; callers know it as RESOURCE_EXHAUSTED (8).
+/// A message beyond the limit is OUT_OF_RANGE (11) in tonic, which nothing else here
+/// returns; callers know it as RESOURCE_EXHAUSTED (8).
 fn too_large(mut response: Response<Body>) -> Response<Body> {
     if let Some(code) = response.headers_mut().get_mut("grpc-status")
         && code == "11"

@@ -29,7 +29,7 @@ impl TestServer {
         Self { bench, address, serving_state, serving: tokio::spawn(serving) }
     }
 
-    /// Sends a request as it is; answers with all that comes back.
+    /// Sends a request as is; returns everything that comes back.
     async fn raw(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();

@@ -1,5 +1,5 @@
-//! What a worker proves itself with: one token for each attempt and rank, made
-//! from a secret that never leaves the scheduler. Nothing about it is stored.
+//! How a worker authenticates: one token for each attempt and rank, derived from a secret
+//! that never leaves the scheduler. Nothing about it is stored.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use spotwise_control::WorkerId;
 
-/// Makes and checks the tokens of workers.
+/// Creates and checks workers' tokens.
 #[derive(Clone)]
 pub struct WorkerTokens {
     secret: [u8; SECRET_BYTES],
@@ -19,7 +19,7 @@ pub struct WorkerTokens {
 
 const SECRET_BYTES: usize = 32;
 
-/// The block of SHA-256, in bytes (FIPS 180-4).
+/// The block size of SHA-256, in bytes (FIPS 180-4).
 const BLOCK: usize = 64;
 
 impl WorkerTokens {
@@ -28,11 +28,11 @@ impl WorkerTokens {
         Self { secret }
     }
 
-    /// From the secret that a file keeps, made by the first call: workers that
-    /// outlive a restart are still believed. Only the owner may read the file.
+    /// From the secret kept in a file, created by the first call: workers that outlive a
+    /// restart remain trusted. Only the owner may read the file.
     ///
     /// # Errors
-    /// The file cannot be read or made, or does not hold a secret.
+    /// The file cannot be read or created, or does not hold a secret.
     pub fn open(path: &Path) -> io::Result<Self> {
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         match made {
@@ -54,8 +54,8 @@ impl WorkerTokens {
         }
     }
 
-    /// The name of this installation, by which processes and machines are known
-    /// as ours: `sw-` and 16 hex digits that follow from the secret.
+    /// The name of this installation, which identifies processes and machines as ours:
+    /// `sw-` and 16 hex digits derived from the secret.
     pub fn install(&self) -> String {
         let digest = hex(&hmac(&self.secret, b"install"));
         format!("sw-{}", digest.get(..16).unwrap_or(&digest))
@@ -79,7 +79,7 @@ impl WorkerTokens {
     }
 }
 
-/// The secret stays out of logs.
+/// Keeps the secret out of logs.
 impl std::fmt::Debug for WorkerTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("WorkerTokens(..)")

@@ -6,26 +6,26 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The worker alone, a program of its own.
+/// The worker alone, as a separate program.
 const ALONE: &str = "spotwise-worker";
 
 /// A program that acts as a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerProgram {
     path: PathBuf,
-    /// What it is told before a worker's options.
+    /// The argument given before a worker's options.
     mode: Option<&'static str>,
 }
 
 impl WorkerProgram {
-    /// One that can do more: it is a worker when it is called with `worker`.
+    /// A program that can do more: it acts as a worker when called with `worker`.
     pub fn within(path: PathBuf) -> Self {
         Self { path, mode: Some("worker") }
     }
 
-    /// The worker alone, where it lies in the folder of `program` and is of the same
-    /// version; otherwise `program`. Two starts a task are what a short task costs most,
-    /// and a third of the time they take with a program that links no solver.
+    /// The standalone worker, if it is in the folder of `program` and of the same version;
+    /// otherwise `program`. Two process starts per task are the main cost of a short task,
+    /// and they take a third of the time with a program that links no solver.
     pub fn beside(program: PathBuf) -> Self {
         let path = program.with_file_name(ALONE);
         let said = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
@@ -40,7 +40,7 @@ impl WorkerProgram {
         &self.path
     }
 
-    /// A call of it, still without a worker's options.
+    /// A call of it, without a worker's options yet.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command
@@ -51,7 +51,8 @@ impl WorkerProgram {
         command
     }
 
-    /// Starts a worker that keeps the outputs in a folder, and waits for nothing.
+    /// Starts a worker that preserves the outputs in a folder, without waiting for
+    /// anything.
     pub(crate) fn rescue(&self, folder: &Path) -> bool {
         let log = OpenOptions::new()
             .create(true)

@@ -1,5 +1,5 @@
-//! What end-to-end tests share: the real binaries, a scheduler in a folder of
-//! its own, and a plain REST client.
+//! Shared by the end-to-end tests: the real binaries, a scheduler in a folder of its own,
+//! and a plain REST client.
 
 pub mod proxy;
 
@@ -22,8 +22,8 @@ pub fn workspace() -> PathBuf {
     tests.parent().expect("the package lies in the workspace").to_path_buf()
 }
 
-/// The folder with the programs under test, built once a test process: cargo
-/// does not build the programs of other packages for a test by itself.
+/// The folder with the programs under test, built once per test process: cargo does not
+/// build other packages' programs for a test by itself.
 pub fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -76,7 +76,7 @@ pub fn text(output: &Output) -> String {
 
 /// A scheduler in a folder of its own. Killed when dropped.
 pub struct Scheduler {
-    /// Where it answers.
+    /// Its address.
     pub url: String,
     folder: PathBuf,
     arguments: Vec<String>,
@@ -102,7 +102,7 @@ impl Scheduler {
         Ok(scheduler)
     }
 
-    /// One that will listen on this port; not started yet.
+    /// One that will listen on this port; not yet started.
     pub fn on_port(port: u16, folder: &Path, arguments: &[&str]) -> Self {
         Self {
             url: format!("http://127.0.0.1:{port}"),
@@ -115,12 +115,12 @@ impl Scheduler {
         }
     }
 
-    /// From its next start on: a variable of its environment.
+    /// Sets an environment variable from its next start on.
     pub fn set_variable(&mut self, name: &str, value: &str) {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
-    /// From its next start on: another build of it; none for the one under test.
+    /// Uses another build of it from its next start on; `None` for the one under test.
     pub fn set_program(&mut self, program: Option<PathBuf>) {
         self.program = program;
     }
@@ -130,7 +130,7 @@ impl Scheduler {
         &self.folder
     }
 
-    /// Starts it again, on the same folder and port.
+    /// Restarts it, on the same folder and port.
     pub fn restart(&mut self) -> Result<()> {
         self.spawn()?;
         self.wait_for("/readyz", START)
@@ -185,7 +185,7 @@ impl Scheduler {
         self.folder.join(format!("serve-{}.log", self.port))
     }
 
-    /// Its process, while it runs.
+    /// Its process, while it is running.
     pub fn pid(&self) -> Option<i32> {
         self.child.as_ref().and_then(|child| i32::try_from(child.id()).ok())
     }
@@ -218,7 +218,7 @@ impl Scheduler {
         http(method, &format!("{}/api/v1{path}", self.url), body)
     }
 
-    /// Submits a YAML document and gives the ids of its jobs.
+    /// Submits a YAML document and returns the ids of its jobs.
     pub fn submit(&self, document: &str, key: &str) -> Result<Vec<String>> {
         let body = Body { kind: "application/yaml", key: Some(key), bytes: document.as_bytes() };
         let answer = self.call("POST", "/jobs", Some(body))?;
@@ -255,7 +255,7 @@ impl Scheduler {
         }
     }
 
-    /// Waits until every job is over.
+    /// Waits until every job has ended.
     pub fn wait_for_all(&self, limit: Duration) -> Result<BTreeMap<String, String>> {
         let begun = Instant::now();
         loop {
@@ -290,14 +290,14 @@ impl Drop for Scheduler {
     }
 }
 
-/// Ends the workers that a killed scheduler has left in its folder.
+/// Ends the workers that a killed scheduler left in its folder.
 fn end_workers(folder: &Path) {
     for (pid, _) in workers(folder) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGTERM);
     }
 }
 
-/// The workers that live in a data folder: pid and the attempt's folder name.
+/// The live workers of a data folder: pid and the attempt's folder name.
 pub fn workers(folder: &Path) -> Vec<(i32, String)> {
     let Ok(entries) = std::fs::read_dir(folder.join("work")) else { return Vec::new() };
     let mut found = Vec::new();
@@ -315,7 +315,7 @@ pub fn workers(folder: &Path) -> Vec<(i32, String)> {
     found
 }
 
-/// A port that nobody listens on.
+/// A port on which nothing is listening.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
@@ -331,7 +331,7 @@ pub struct Body<'a> {
     pub bytes: &'a [u8],
 }
 
-/// An answer.
+/// A response.
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -348,7 +348,7 @@ impl Answer {
     }
 }
 
-/// One HTTP request, from a test that is not asynchronous.
+/// One HTTP request, for tests that are not asynchronous.
 pub fn http(method: &str, url: &str, body: Option<Body<'_>>) -> Result<Answer> {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();

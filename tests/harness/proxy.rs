@@ -17,15 +17,15 @@ use anyhow::Result;
 pub enum Network {
     /// They arrive.
     Whole,
-    /// They are swallowed both ways, and nobody is told: a black hole.
+    /// They are dropped both ways, without notice: a black hole.
     Stalled,
-    /// Requests arrive, answers are swallowed.
+    /// Requests arrive, answers are dropped.
     NoAnswers,
     /// Connections break, and new ones are refused.
     Cut,
 }
 
-/// Where the proxy passes on to.
+/// Where the proxy forwards to.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// A port of this machine.
@@ -86,7 +86,7 @@ impl Proxy {
         }
     }
 
-    /// Bytes that were swallowed: a test that swallowed none has shown nothing.
+    /// Bytes that were dropped: a test that dropped none has shown nothing.
     pub fn swallowed(&self) -> u64 {
         self.shared.swallowed.load(Ordering::SeqCst)
     }
@@ -119,7 +119,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Passes on until one side ends; `answers` says which way.
+    /// Forwards until one side ends; `answers` says which way.
     fn pump(
         self: Arc<Self>,
         mut from: impl Read + Send + 'static,

@@ -17,11 +17,11 @@ use crate::folder::Folder;
 use crate::scheduler_client::{Backoff, CallError, SchedulerClient};
 use crate::{Options, process_tree, reporter};
 
-/// A scheduler that does not answer the first call for this long has given the attempt
-/// up.
+/// A scheduler that does not answer the first call for this long has given up on the
+/// attempt.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How often to ask again while a gang is not complete, if the scheduler does not say.
+/// How often to ask again while a gang is incomplete, if the scheduler does not say.
 const REGISTER_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Carries out one attempt.
@@ -79,8 +79,8 @@ async fn run_attempt(id: AttemptId, options: Options, mode: &[&str]) -> Result<(
     Box::pin(attempt::carry_out(attempt, Arc::new(assignment), answered)).await
 }
 
-/// Asks until there is something to do; returns when the call that was answered was
-/// made. None if the attempt is over already.
+/// Asks until there is something to do; returns when the successful call was made. `None`
+/// if the attempt has already ended.
 async fn register(
     client: &SchedulerClient,
     address: &str,
@@ -112,7 +112,7 @@ async fn register(
     }
 }
 
-/// SIGTERM and SIGINT to the worker mean: stop the command with its grace.
+/// SIGTERM and SIGINT to the worker mean: stop the command, with its grace.
 fn listen(asked_to_stop: CancellationToken) -> std::io::Result<AbortOnDropHandle<()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

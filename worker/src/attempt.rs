@@ -35,10 +35,10 @@ use crate::usage::Sampler;
 use crate::waits::{fenced, sleep_until, superseded, told_to_end, told_to_leave};
 use crate::{notice, outputs};
 
-/// A process that escaped may hold the output open; it gets no longer than this.
+/// An escaped process may hold the output open; it gets no longer than this.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Checkpoints are never looked for more often.
+/// Checkpoints are never looked for more often than this.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a worker carries out, and where.
@@ -49,7 +49,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) folder: Folder,
     /// The scheduler.
     pub(crate) client: SchedulerClient,
-    /// What this program needs before a worker's options.
+    /// The arguments that this program needs before a worker's options.
     pub(crate) mode: &'a [&'a str],
     /// Set by SIGTERM to the worker.
     pub(crate) asked_to_stop: CancellationToken,
@@ -121,7 +121,7 @@ pub(crate) async fn carry_out(
     Ok(())
 }
 
-/// Sends the final report, until it is acknowledged or there is no more use in it.
+/// Sends the final report, until it is acknowledged or no longer useful.
 async fn deliver(
     reporter: Reporter,
     last: Option<ReportRequest>,
@@ -140,7 +140,7 @@ async fn deliver(
     }
 }
 
-/// A saver that runs beside the command.
+/// A saver that runs alongside the command.
 type Saving = AbortOnDropHandle<Saver>;
 
 /// How the command ended, and what it was told before.

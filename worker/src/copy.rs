@@ -14,14 +14,14 @@ const DEEPEST: usize = 64;
 /// How to copy.
 #[derive(Debug)]
 pub(crate) struct Rules<'a> {
-    /// A folder that is never copied, even if it lies in the source.
+    /// A folder that is never copied, even if it is inside the source.
     pub(crate) except: Option<&'a Path>,
     /// Ends the copy early.
     pub(crate) cut: &'a CancellationToken,
 }
 
-/// Copies a file to `to`, or what is in a folder into the folder `to`. Each
-/// file appears whole. Returns the number of files.
+/// Copies a file to `to`, or the contents of a folder into the folder `to`. Each file
+/// appears in full. Returns the number of files.
 pub(crate) fn copy(from: &Path, to: &Path, rules: &Rules<'_>) -> io::Result<u32> {
     // The list is made first: the target may lie inside the source.
     let mut entries = Vec::new();
@@ -89,7 +89,7 @@ fn list(
     Ok(())
 }
 
-/// Makes `target` under another name first.
+/// Creates `target` under another name first.
 fn replace(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let Some(parent) = target.parent() else {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -16,13 +16,12 @@ use crate::scheduler_client::SchedulerClient;
 /// Marks what the reaper of an installation may kill.
 const INSTALL: &str = "SPOTWISE_INSTALL";
 
-/// Taken over from the worker's own environment.
+/// Inherited from the worker's own environment.
 const OWN: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"];
 const OWN_PREFIXES: [&str; 3] = ["CUDA", "NVIDIA", "LC_"];
 
-/// Set unless the job sets it. Python keeps what it prints into a pipe
-/// until it has 8 KiB: nobody would see the progress of a job, and what a killed one
-/// had printed would be lost.
+/// Set unless the job sets it. Python buffers what it prints to a pipe until it has 8 KiB:
+/// nobody would see the progress of a job, and what a killed one had printed would be lost.
 const DEFAULTS: [(&str, &str); 1] = [("PYTHONUNBUFFERED", "1")];
 
 /// Never given to a command, under any name.
@@ -79,7 +78,7 @@ pub(crate) fn build(
     Ok(environment)
 }
 
-/// The worker's own environment, as far as it has names we can read.
+/// The worker's own environment, as far as its names are readable.
 pub(crate) fn of_this_process() -> BTreeMap<String, OsString> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -90,7 +89,7 @@ fn is_own(name: &str) -> bool {
     OWN.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// What torchrun needs of a node, unless the scheduler says it already.
+/// What torchrun needs of a node, unless the scheduler has already set it.
 fn gang(
     environment: &mut BTreeMap<String, OsString>,
     assignment: &Assignment,

@@ -1,6 +1,6 @@
-//! The hidden mode between fork and command: ties the command's life to the
-//! worker's, which only the child itself can do, gives it a fresh set of signals,
-//! enters its control group, then becomes the command.
+//! The hidden mode between fork and exec: ties the command's life to the worker's, which
+//! only the child itself can do, gives it a fresh set of signals, enters its control group,
+//! then becomes the command.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,9 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Highest number of a signal.
 const LAST_SIGNAL: i32 = 64;
 
-/// Becomes `command`; returns only if that fails, with the code a shell
-/// would return: 127 for a command that is not there, 126 for one that cannot
-/// be run.
+/// Becomes `command`; returns only if that fails, with the code a shell would return: 127
+/// for a command that does not exist, 126 for one that cannot be run.
 pub(crate) fn become_command(parent: i32, group: Option<&Path>, command: &[OsString]) -> ExitCode {
     let Some((program, arguments)) = command.split_first() else {
         return ExitCode::from(126);
@@ -45,17 +44,17 @@ pub(crate) fn become_command(parent: i32, group: Option<&Path>, command: &[OsStr
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
 }
 
-/// Blocks no signal, whatever whoever started the scheduler blocked.
+/// Blocks no signal, whatever was blocked when the scheduler was started.
 pub(crate) fn receive_all() {
     if let Err(error) = SigSet::empty().thread_set_mask() {
         tracing::warn!(%error, "signals stay blocked");
     }
 }
 
-/// A signal that whoever started the scheduler ignores (`nohup`, a shell's `&`) is
-/// ignored by everything below, unless somebody handles it: what is *handled* becomes
-/// the default again when the command takes over. SIGPIPE, which Rust ignores, is reset
-/// by the standard library.
+/// A signal ignored when the scheduler was started (`nohup`, a shell's `&`) is ignored by
+/// everything below, unless somebody handles it: what is *handled* becomes the default
+/// again when the command takes over. SIGPIPE, which Rust ignores, is reset by the standard
+/// library.
 fn handle_ignored() -> Option<tokio::runtime::Runtime> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut ignored = ignored(&status).filter(|it| *it != Signal::SIGPIPE as i32).peekable();

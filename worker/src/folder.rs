@@ -1,5 +1,5 @@
-//! The folder of one attempt and rank: what is in it, and the durable marks
-//! that make a second start harmless.
+//! The folder of one attempt and rank: its contents, and the durable marks that make a
+//! second start harmless.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use spotwise_api::v1::ReportRequest;
 
-/// Another worker may only be looking whether the lock is held.
+/// Another worker may merely be checking whether the lock is held.
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -30,7 +30,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// One that an earlier worker has entered, if it is there.
+    /// One that an earlier worker has entered, if it exists.
     pub(crate) fn of_earlier(root: &Path) -> Option<Self> {
         let root = root.canonicalize().ok().filter(|root| root.is_dir())?;
         Some(Self { root })
@@ -41,12 +41,12 @@ impl Folder {
         Self::of_earlier(&self.root.parent()?.join(format!("{attempt}-{rank}")))
     }
 
-    /// The file that names the owner of the outputs here, until they are moved away.
+    /// The file that names the owner of the outputs here, until they are stored.
     pub(crate) fn outputs_note(&self) -> PathBuf {
         self.root.join("outputs.json")
     }
 
-    /// The one worker of this folder, as long as the file is open; none if
+    /// The lock of the single worker of this folder, held while the file is open; `None` if
     /// there is another.
     pub(crate) fn lock(&self) -> io::Result<Option<File>> {
         let path = self.root.join("worker.lock");
@@ -61,7 +61,7 @@ impl Folder {
         Ok(None)
     }
 
-    /// Says who works here: no longer than this process lives, and so not beyond a
+    /// Records who works here: valid no longer than this process lives, and so not beyond a
     /// power failure.
     pub(crate) fn write_identity(&self, attempt: &str, rank: u32) -> io::Result<()> {
         let identity = serde_json::json!({
@@ -72,8 +72,7 @@ impl Folder {
         write_whole(&self.root.join("worker.json"), identity.to_string().as_bytes())
     }
 
-    /// Marks that the command is about to be started. It fails if that has
-    /// been marked before.
+    /// Marks that the command is about to be started. Fails if that has been marked before.
     pub(crate) fn mark_started(&self) -> io::Result<()> {
         let path = self.root.join("started");
         OpenOptions::new().create_new(true).write(true).open(path)?;
@@ -127,12 +126,12 @@ impl Folder {
         inside(&self.work(), named)
     }
 
-    /// Where a checkpoint is brought before it is known to be good.
+    /// Where a checkpoint is placed before it has been verified.
     pub(crate) fn restoring(&self) -> PathBuf {
         self.root.join("restoring")
     }
 
-    /// Where a checkpoint folder that does not stand still is held.
+    /// Where a constantly changing checkpoint folder is held.
     pub(crate) fn saving(&self) -> PathBuf {
         self.root.join("saving")
     }
@@ -147,13 +146,13 @@ impl Folder {
         self.root.join("progress.jsonl")
     }
 
-    /// Appears with a notice.
+    /// Appears when notice is given.
     pub(crate) fn interruption(&self) -> PathBuf {
         self.root.join("interruption.json")
     }
 }
 
-/// A path inside `base`: relative, without a way out. None for any other.
+/// A path inside `base`: relative, without a way out. `None` for any other.
 pub(crate) fn inside(base: &Path, relative: &str) -> Option<PathBuf> {
     let path = Path::new(relative);
     let plain =
@@ -161,7 +160,7 @@ pub(crate) fn inside(base: &Path, relative: &str) -> Option<PathBuf> {
     (plain && !relative.contains('\0')).then(|| base.join(path))
 }
 
-/// Writes a whole file or nothing, as far as other processes see.
+/// Writes a file completely or not at all, as far as other processes see.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");

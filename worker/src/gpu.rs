@@ -1,4 +1,4 @@
-//! The command's GPUs through NVML, where its library is installed.
+//! The command's GPUs through NVML, if its library is installed.
 
 use nvml_wrapper::Nvml;
 
@@ -21,7 +21,7 @@ enum Name {
 }
 
 impl Gpus {
-    /// None without the library or without a GPU: nothing is wrong then.
+    /// `None` without the library or without a GPU, neither of which is an error.
     pub(crate) fn find(visible: Option<&str>) -> Option<Self> {
         let nvml = Nvml::init().ok()?;
         let chosen = chosen(visible);
@@ -51,7 +51,7 @@ impl Gpus {
     }
 }
 
-/// Reads `CUDA_VISIBLE_DEVICES`: indices or UUIDs; not set means all.
+/// Reads `CUDA_VISIBLE_DEVICES`: indices or UUIDs; if not set, all.
 fn chosen(visible: Option<&str>) -> Chosen {
     let Some(visible) = visible else { return Chosen::All };
     let names = visible.split(',').map(str::trim).filter(|name| !name.is_empty());

@@ -18,7 +18,7 @@ pub(crate) fn interval(heartbeat_ms: u32) -> Duration {
 }
 
 /// Sends heartbeats until the lease ends, the first one `interval` after the call that
-/// gave the lease. A command that ends sooner costs no heartbeat.
+/// granted the lease. A command that ends sooner costs no heartbeat.
 pub(crate) async fn beat(
     client: SchedulerClient,
     interval: Duration,

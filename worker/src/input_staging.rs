@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::copy::{Rules, copy};
 use crate::folder::{Folder, inside};
 
-/// Copies every input into the working folder. The message of an error is for
-/// the owner of the job.
+/// Copies every input into the working folder. The error message is for the owner of the
+/// job.
 pub(crate) async fn bring(folder: &Folder, inputs: Vec<InputFile>) -> Result<(), String> {
     let work = folder.work();
     // Dropping this future, when the attempt is stopped, ends the copy too.

@@ -1,9 +1,9 @@
-//! The agent beside one job: it starts the command, watches it, commits its
-//! checkpoints, uploads its output, and ends it in time.
+//! The agent alongside one job: it starts the command, watches it, commits its checkpoints,
+//! uploads its output, and ends it in time.
 //!
-//! One worker per attempt and rank, in a folder of its own. It never starts a
-//! command twice, it stops the command before a replacement may start, and it
-//! never knows the scheduler but over the wire.
+//! One worker per attempt and rank, in a folder of its own. It never starts a command
+//! twice, it stops the command before a replacement may start, and it knows the scheduler
+//! only over the wire.
 
 mod agent;
 mod attempt;

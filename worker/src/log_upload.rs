@@ -1,5 +1,5 @@
-//! Uploads the captured output chunk by chunk, from where the scheduler has it;
-//! resumes after an outage, and needs memory for one chunk.
+//! Uploads the captured output chunk by chunk, from where the scheduler has it; resumes
+//! after an outage, and needs memory for one chunk only.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::scheduler_client::{Backoff, CallError, SchedulerClient};
 /// The most that one call carries.
 const CHUNK: usize = 256 * 1024;
 
-/// Bytes a second of an output that is larger than its first part: most of it is
-/// removed soon, and a program that prints in a loop must not be a load on others. The
-/// last part is uploaded at once when the command has ended.
+/// Bytes per second of an output that is larger than its first part: most of it is removed
+/// soon, and a program that prints in a loop must not be a burden on others. The last part
+/// is uploaded at once when the command has ended.
 const RATE: u64 = 1024 * 1024;
 
 /// What is uploaded.
@@ -24,7 +24,7 @@ pub(crate) struct LogUpload {
     pub(crate) log: Spool,
     /// How much of it is kept.
     pub(crate) bounds: Bounds,
-    /// How much there is.
+    /// How much has been captured.
     pub(crate) level: watch::Receiver<Level>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) async fn upload_log(client: SchedulerClient, output: LogUpload) {
     }
 }
 
-/// The first bytes that are kept from `offset` on, and where they begin.
+/// The first bytes kept from `offset` on, and where they begin.
 fn next(log: &Spool, offset: u64) -> std::io::Result<Option<(u64, Vec<u8>)>> {
     let found = match log.read(offset, CHUNK)? {
         Found::Missing { to } => (to, log.read(to, CHUNK)?),

@@ -1,5 +1,5 @@
-//! What the command and everything below it takes of memory: measured always, limited
-//! where this worker may make a control group (cgroup v2) with a memory controller.
+//! The memory used by the command and everything below it: always measured, and limited if
+//! this worker may create a control group (cgroup v2) with a memory controller.
 //!
 //! The peak is that of processes, not of the group: `memory.peak` counts the cache of
 //! every file that was read.
@@ -15,7 +15,7 @@ use spotwise_api::v1;
 
 use crate::process_tree;
 
-/// Of one command.
+/// The memory of one command.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory(Arc<Inner>);
 
@@ -26,8 +26,8 @@ struct Inner {
 }
 
 impl Memory {
-    /// Measures; limits at `asked` bytes (0 for no limit) where that is possible. The
-    /// group is named after the attempt.
+    /// Measures; limits at `asked` bytes (0 for no limit) if that is possible. The group is
+    /// named after the attempt.
     pub(crate) fn new(name: &str, asked: u64) -> Self {
         let group = (asked > 0).then(|| Group::make(name, asked)).flatten();
         if group.is_none() {
@@ -36,18 +36,18 @@ impl Memory {
         Self(Arc::new(Inner { peak: AtomicU64::new(0), group }))
     }
 
-    /// The folder of the group that the command has to enter.
+    /// The folder of the group that the command must enter.
     pub(crate) fn group(&self) -> Option<&Path> {
         self.0.group.as_ref().map(|group| group.folder.as_path())
     }
 
-    /// What all processes of the command take now.
+    /// Records what all processes of the command use now.
     pub(crate) fn note(&self, bytes: u64) {
         self.0.peak.fetch_max(bytes, Ordering::Relaxed);
     }
 
-    /// What is known so far: between two looks the largest single process that has
-    /// ended counts.
+    /// What is known so far: between two samples the largest single process that has ended
+    /// counts.
     pub(crate) fn measured(&self) -> v1::Memory {
         self.note(largest_ended().unwrap_or(0));
         let group = self.0.group.as_ref();
@@ -59,9 +59,9 @@ impl Memory {
     }
 }
 
-/// Of children that were reaped, with all that they had reaped, in bytes. The kernel
-/// begins to count before a child has become another program: what is no larger than
-/// this worker may have been this worker.
+/// The maximum of children that were reaped, with all that they had reaped, in bytes. The
+/// kernel starts to count before a child has become another program: a figure no larger
+/// than this worker's may have been this worker's.
 fn largest_ended() -> Option<u64> {
     let kib = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?.max_rss();
     let bytes = u64::try_from(kib).ok()?.saturating_mul(1024);
@@ -77,8 +77,8 @@ struct Group {
 }
 
 impl Group {
-    /// Below our own group, or beside it: a group that has processes of its own hands
-    /// no controllers down.
+    /// Below our own group, or next to it: a group that has processes of its own delegates
+    /// no controllers.
     fn make(name: &str, limit: u64) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;

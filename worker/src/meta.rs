@@ -1,4 +1,4 @@
-//! What a file system knows of a file beside its bytes, given to a copy.
+//! File metadata that is carried over to a copy.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -11,16 +11,16 @@ use nix::sys::time::TimeSpec;
 
 use crate::survey::Stamp;
 
-/// What is kept of a mode: who may read, write and run. Set-user-ID and its like
-/// are not given to copies.
+/// The part of a mode that is kept: who may read, write and execute. Set-user-ID and
+/// similar bits are not given to copies.
 pub(crate) const PERMISSIONS: u32 = 0o777;
 
-/// Sets who may do what. Links have no modes.
+/// Sets the permissions. Links have no modes.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode & PERMISSIONS))
 }
 
-/// Sets when it was last written: of a link itself, not of what it points to.
+/// Sets the modification time: of a link itself, not of its target.
 pub(crate) fn set_modified(path: &Path, at: Stamp) -> io::Result<()> {
     let modified = TimeSpec::new(at.seconds, at.nanos);
     // When it was last read does not matter.
@@ -29,8 +29,8 @@ pub(crate) fn set_modified(path: &Path, at: Stamp) -> io::Result<()> {
     Ok(())
 }
 
-/// The names of a file's extended attributes that a program has set; those that
-/// the system keeps itself (`security.`) are not its own.
+/// The names of a file's extended attributes that a program has set; those kept by the
+/// system (`security.`) do not count.
 pub(crate) fn attributes(file: &fs::File) -> Vec<String> {
     let mut names = vec![0_u8; 4096];
     // More names than that are as good as the first of them.

@@ -1,5 +1,5 @@
-//! What the owner of a job should know of its files, as events of the job: each
-//! thing once, and not more than a person reads.
+//! What the owner of a job should know about its files, as events of the job: each thing
+//! once, and not more than a person reads.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +13,7 @@ const MOST: u32 = 20;
 /// The longest note, in characters.
 const LONGEST: usize = 1_000;
 
-/// Sends notes to the scheduler. They delay nothing: with the last report, they end
-/// too.
+/// Sends notes to the scheduler. They delay nothing: they end with the last report.
 #[derive(Clone)]
 pub(crate) struct Notes {
     reports: WeakUnboundedSender<ReportRequest>,
@@ -22,7 +21,7 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// Through the worker's reports.
+    /// Notes sent through the worker's reports.
     pub(crate) fn new(reports: WeakUnboundedSender<ReportRequest>) -> Self {
         Self { reports, sent: Arc::default() }
     }

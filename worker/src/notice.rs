@@ -1,4 +1,4 @@
-//! Tells the command that its machine is taken back.
+//! Tells the command that its machine is being taken back.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::folder::{Folder, write_whole};
 
-/// Writes the interruption file, whole: the shape of EC2's `spot/instance-action`
-/// (action and time), and how much is left.
+/// Writes the interruption file, completely: the shape of EC2's `spot/instance-action`
+/// (action and time), plus the time left.
 pub(crate) fn write(folder: &Folder, action: &str, reclaim_in: Duration, now: Timestamp) {
     let at = now.saturating_add(reclaim_in).unwrap_or(Timestamp::MAX);
     let notice = serde_json::json!({

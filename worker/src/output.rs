@@ -9,11 +9,11 @@ use std::time::Duration;
 use spotwise_api::spool::{Bounds, Spool, Writer};
 use tokio::sync::watch;
 
-/// Read from the pipe at once.
+/// Bytes read from the pipe at once.
 const READ: usize = 64 * 1024;
 
-/// A note waits for the end of the line that the command has begun, but not for
-/// longer than this: a progress bar rewrites its line for hours.
+/// A note waits for the end of the command's current line, but not for longer than this: a
+/// progress bar rewrites its line for hours.
 const LONGEST_WAIT: usize = 4 * 1024;
 
 /// How much has been captured.
@@ -34,8 +34,8 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// A capture whose first bytes are in the file `path`. It goes on where an
-    /// earlier one has ended.
+    /// A capture whose first bytes are in the file `path`. It continues where an earlier
+    /// one ended.
     pub(crate) fn create(path: &Path, bounds: Bounds) -> io::Result<Self> {
         let (sender, level) = watch::channel(Level::default());
         let sink = Sink::new(Writer::open(Spool::at(path.to_owned()), bounds)?, sender);
@@ -65,8 +65,8 @@ impl Capture {
         lock(&self.sink).note(text);
     }
 
-    /// Waits until the pipe is drained, but not longer than `patience`: a
-    /// process that escaped may hold it open.
+    /// Waits until the pipe is drained, but not longer than `patience`: an escaped process
+    /// may hold it open.
     pub(crate) async fn drained(&self, patience: Duration) {
         let mut level = self.level.clone();
         // Its end is as good as a drained pipe.
@@ -78,7 +78,7 @@ impl Capture {
         lock(&self.sink).close();
     }
 
-    /// Follows how much there is.
+    /// Follows how much has been captured.
     pub(crate) fn level(&self) -> watch::Receiver<Level> {
         self.level.clone()
     }
@@ -90,13 +90,13 @@ fn lock(sink: &Mutex<Sink>) -> std::sync::MutexGuard<'_, Sink> {
 
 struct Sink {
     writer: Writer,
-    /// Bytes that were written to us, kept or not.
+    /// Bytes received, kept or not.
     taken: u64,
     /// The last line has no end yet.
     open: bool,
     /// Notes that wait for that end.
     notes: Vec<String>,
-    /// Bytes that came while they waited.
+    /// Bytes that arrived while they waited.
     waited: usize,
     failing: bool,
     closed: bool,
@@ -164,7 +164,7 @@ impl Sink {
         }
     }
 
-    /// What a full disk does not take is a gap; the command goes on.
+    /// What a full disk does not take becomes a gap; the command continues.
     fn put(&mut self, bytes: &[u8]) {
         let Some(last) = bytes.last() else { return };
         self.open = *last != b'\n';

@@ -20,16 +20,15 @@ use crate::scheduler_client::SchedulerClient;
 
 /// What the command needs.
 pub(crate) struct Prepared {
-    /// Its whole environment.
+    /// Its complete environment.
     pub(crate) environment: BTreeMap<String, OsString>,
     /// Where it starts.
     pub(crate) workdir: PathBuf,
-    /// Where its outputs go, and what of them there was before.
+    /// Where its outputs go, and which of them existed before.
     pub(crate) outputs: Option<(Plan, Brought)>,
     /// What was loaded.
     pub(crate) restored: Restored,
-    /// Commits its checkpoints; none if it makes none, and on the other nodes of a
-    /// gang.
+    /// Commits its checkpoints; `None` if it makes none, and on the other nodes of a gang.
     pub(crate) committer: Option<Committer>,
 }
 
@@ -95,7 +94,7 @@ pub(crate) async fn prepare(
     Ok(Prepared { environment, workdir, outputs, restored, committer })
 }
 
-/// An absolute folder as it is, any other inside the working folder.
+/// An absolute folder unchanged, any other inside the working folder.
 fn workdir(folder: &Folder, named: &str) -> Result<PathBuf, String> {
     let path = if named.starts_with('/') {
         Some(PathBuf::from(named))

@@ -18,8 +18,8 @@ use spotwise_api::v1::Told;
 
 use crate::process_tree;
 
-/// How long the kill of all descendants is tried. Longer than this lives only
-/// what hangs in the kernel.
+/// How long killing all descendants is attempted. Only what hangs in the kernel lives
+/// longer than this.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 const KILL_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -57,7 +57,7 @@ pub(crate) enum StopTo {
 }
 
 impl StopTo {
-    /// As the assignment names it.
+    /// By its name in the assignment.
     pub(crate) fn named(name: &str) -> Self {
         if name == "main" { Self::Main } else { Self::Group }
     }
@@ -124,8 +124,8 @@ impl Process {
         kill_descendants();
     }
 
-    /// Notes what the command is being told. What has ended by then, reaped or not,
-    /// ended by itself, and is told nothing any more.
+    /// Records what the command is being told. Whatever has ended by then, reaped or not,
+    /// ended by itself, and is told nothing more.
     pub(crate) fn tell(&self, told: Told) {
         if self.is_alive() {
             self.told.set(told.max(self.told.get()));
@@ -137,20 +137,20 @@ impl Process {
         self.told.get()
     }
 
-    /// A process that waits to be reaped is not.
+    /// A process that waits to be reaped is not alive.
     fn is_alive(&self) -> bool {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         matches!(waitid(Id::Pid(self.pid), look), Ok(WaitStatus::StillAlive))
     }
 
-    /// Reaps every child that has ended, adopted ones too; answers how the
-    /// command itself ended, once.
+    /// Reaps every child that has ended, including adopted ones; returns how the command
+    /// itself ended, once.
     pub(crate) fn reap(&self) -> Option<Status> {
         self.reap_all().0
     }
 
-    /// The same, and whether no child is left, adopted ones included. Then
-    /// there is no descendant either: what loses its parent becomes our child.
+    /// The same, and whether no child is left, adopted ones included. Then there is no
+    /// descendant either: whatever loses its parent becomes our child.
     fn reap_all(&self) -> (Option<Status>, bool) {
         let mut ended = None;
         loop {
@@ -188,9 +188,8 @@ impl Process {
     }
 }
 
-/// SIGKILL to every descendant that lives, and to their groups: no process can
-/// start another one in its group while the group is being killed. Answers how
-/// many there were.
+/// SIGKILL to every live descendant, and to their groups: no process can start another one
+/// in its group while the group is being killed. Returns how many there were.
 fn kill_descendants() -> usize {
     let own = std::process::id().cast_signed();
     let mut alive = process_tree::descendants(own);

@@ -1,5 +1,5 @@
-//! The processes below this one, as `/proc` shows them. The worker is a
-//! subreaper, so whatever the command starts stays below it.
+//! The processes below this one, as shown by `/proc`. The worker is a subreaper, so
+//! whatever the command starts stays below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -44,8 +44,8 @@ pub(crate) fn descendants(root: i32) -> Vec<Process> {
     found
 }
 
-/// Memory of a process in bytes, what it shares with others counted in part; 0 where it
-/// is gone. Processes that fork share most of what they have.
+/// Memory of a process in bytes, with shared memory counted in part; 0 if it is gone.
+/// Forked processes share most of what they have.
 pub(crate) fn resident_bytes(pid: i32) -> u64 {
     let of = |file: &str, name: &str| kib_of(&format!("/proc/{pid}/{file}"), name);
     of("smaps_rollup", "Pss:").or_else(|| of("status", "VmRSS:")).unwrap_or(0)
@@ -64,8 +64,8 @@ fn kib_of(path: &str, name: &str) -> Option<u64> {
     Some(kib.saturating_mul(1024))
 }
 
-/// Kills what an earlier worker of this folder left behind: the processes that
-/// were started with exactly this progress file. Answers how many.
+/// Kills what an earlier worker of this folder left behind: the processes that were started
+/// with exactly this progress file. Returns how many.
 pub(crate) fn kill_left_behind(progress_file: &Path) -> usize {
     let mut mark = b"SPOTWISE_PROGRESS_FILE=".to_vec();
     mark.extend_from_slice(progress_file.as_os_str().as_bytes());
@@ -87,8 +87,8 @@ fn read(pid: i32) -> Option<Process> {
     parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// `pid (name) state ppid ...`; the name may hold anything, so what counts
-/// begins after the last bracket. See proc_pid_stat(5).
+/// `pid (name) state ppid ...`; the name may hold anything, so the relevant part begins
+/// after the last bracket. See proc_pid_stat(5).
 fn parse(pid: i32, stat: &str) -> Option<Process> {
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();

@@ -1,5 +1,5 @@
-//! How far the command says it is: the last whole line of its progress file,
-//! and how that changed over time.
+//! How far the command says it is: the last complete line of its progress file, and how
+//! that changed over time.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -17,8 +17,8 @@ const TAIL: u64 = 4096;
 /// A note is one figure, not a text.
 const NOTE_CHARS: usize = 64;
 
-/// When full, every second sample is forgotten, so that the whole life of the
-/// command stays covered.
+/// When full, every second sample is dropped, so that the whole life of the command stays
+/// covered.
 const SAMPLES: usize = 1024;
 
 /// The progress file and its contents over time.
@@ -34,8 +34,8 @@ impl ProgressLog {
         Self { path, samples: Vec::new() }
     }
 
-    /// Reads the file again and answers the newest progress. A file that is
-    /// not there or makes no sense changes nothing.
+    /// Reads the file again and returns the newest progress. A file that is missing or
+    /// makes no sense changes nothing.
     pub(crate) fn refresh(&mut self, now: SystemTime) -> Option<Progress> {
         if let Some(progress) = tail(&self.path).ok().as_deref().and_then(last_line)
             && self.samples.last().is_none_or(|(_, last)| *last != progress)
@@ -64,7 +64,7 @@ impl ProgressLog {
     }
 }
 
-/// The end of a file, bounded. Never waits: what is no plain file is refused.
+/// The end of a file, bounded. Never waits: anything but a plain file is refused.
 fn tail(path: &Path) -> io::Result<Vec<u8>> {
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits();
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -78,7 +78,7 @@ fn tail(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The last line that ends and makes sense.
+/// The last line that is complete and makes sense.
 fn last_line(bytes: &[u8]) -> Option<Progress> {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n')?;
     bytes.get(..whole)?.rsplit(|byte| *byte == b'\n').find_map(parse)

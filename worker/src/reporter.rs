@@ -1,5 +1,5 @@
-//! Tells the scheduler what happens: output as it comes, reports in order, and the
-//! final report until it is acknowledged.
+//! Tells the scheduler what happens: output as it arrives, reports in order, and the final
+//! report until it is acknowledged.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Reporter {
         Self { uploading, reporting, reports }
     }
 
-    /// Takes reports; they are sent in this order.
+    /// Accepts reports; they are sent in this order.
     pub(crate) const fn reports(&self) -> &mpsc::UnboundedSender<ReportRequest> {
         &self.reports
     }
@@ -83,15 +83,15 @@ pub(crate) fn start_failed(message: impl Into<String>) -> ReportRequest {
     ReportRequest { start_failed: Some(failed), ..ReportRequest::default() }
 }
 
-/// The report of an attempt whose command an earlier worker had started: nobody knows
-/// what became of it, and it is no failure of the job.
+/// The report of an attempt whose command an earlier worker had started: its outcome is
+/// unknown, and it is not a failure of the job.
 pub(crate) fn lost() -> ReportRequest {
     let message = "the worker was restarted, and a command is never started twice".to_owned();
     let lost = StartFailed { message, lost: true };
     ReportRequest { start_failed: Some(lost), ..ReportRequest::default() }
 }
 
-/// Sends every report until it is answered; ends when no more will come, or when the
+/// Sends every report until it is acknowledged; ends when no more will come, or when the
 /// attempt is superseded.
 async fn send_all(
     client: SchedulerClient,

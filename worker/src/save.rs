@@ -12,8 +12,8 @@ use crate::notes::Notes;
 use crate::output::Capture;
 use crate::progress::ProgressLog;
 
-/// A folder that was being written is looked at again after this time, or after the
-/// interval if that is shorter.
+/// A folder that was being written is checked again after this time, or after the interval
+/// if that is shorter.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Commits checkpoints and reports them to the scheduler, and failures to the owner.

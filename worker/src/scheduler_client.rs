@@ -1,7 +1,7 @@
 //! The calls to the scheduler, and what their failures mean.
 //!
-//! There may be several schedulers, of which one leads. A call that is not
-//! answered, or that a standby refuses, sends the next call to the next of them.
+//! There may be several schedulers, one of which leads. A call that is not answered, or
+//! that a standby refuses, makes the next call go to the next of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,24 +15,24 @@ use spotwise_api::v1::{
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-/// A call that is not answered in this time is made again.
+/// A call that is not answered in this time is repeated.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection on which a call waits this long is pinged, and given up if no answer
-/// comes in the same time again: what a network has dropped never comes, and every
-/// further call would wait for it in vain.
+/// A connection on which a call waits this long is pinged, and closed if no answer comes in
+/// the same time again: what a network has dropped never arrives, and every further call
+/// would wait for it in vain.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Why a call did not go through.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// The attempt is over for the scheduler: this worker has to go.
+    /// For the scheduler the attempt has ended: this worker must exit.
     #[error("the attempt is superseded: {0}")]
     Superseded(String),
     /// Repeating it will not help.
     #[error("the scheduler refuses: {0}")]
     Refused(String),
-    /// No answer; asked again later.
+    /// No answer; retried later.
     #[error("the scheduler does not answer: {0}")]
     Away(String),
 }
@@ -58,7 +58,7 @@ impl From<Status> for CallError {
 pub(crate) struct SchedulerClient {
     /// Never empty.
     clients: Arc<[WorkersClient<Channel>]>,
-    /// Which answered last, or is to be asked next.
+    /// The one that answered last, or is to be tried next.
     at: Arc<AtomicUsize>,
     attempt: String,
     rank: u32,
@@ -66,7 +66,7 @@ pub(crate) struct SchedulerClient {
 }
 
 impl SchedulerClient {
-    /// Connects when first needed. `servers` are addresses with commas between.
+    /// Connects when first needed. `servers` are addresses separated by commas.
     pub(crate) fn new(
         servers: &str,
         attempt: String,
@@ -167,8 +167,8 @@ impl SchedulerClient {
         .await
     }
 
-    /// Appends output that begins at `offset`; answers up to where it is stored. With
-    /// `skip`, what lies between that and `offset` does not exist any more.
+    /// Appends output that begins at `offset`; returns up to where it is stored. With
+    /// `skip`, what lies between that and `offset` no longer exists.
     pub(crate) async fn append(
         &self,
         offset: u64,
@@ -190,7 +190,7 @@ impl SchedulerClient {
     }
 }
 
-/// Longer and longer pauses between calls that fail.
+/// Increasingly long pauses between failing calls.
 #[derive(Debug)]
 pub(crate) struct Backoff(Duration);
 

@@ -1,5 +1,5 @@
-//! What lies in a folder, as it was when looked at: files, folders, and the links
-//! that stay inside. What cannot be kept elsewhere is named with its reason.
+//! The contents of a folder when it was surveyed: files, folders, and the links that stay
+//! inside. What cannot be kept elsewhere is named with its reason.
 
 use std::fmt;
 use std::fs;
@@ -8,17 +8,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
-/// The command is still writing what begins so.
+/// The command is still writing files whose names begin like this.
 pub(crate) const UNFINISHED: &str = ".tmp-";
 
-/// The deepest folder that is looked into.
+/// The deepest folder that is surveyed.
 pub(crate) const DEEPEST: usize = 64;
 
-/// The longest path that is kept, in bytes from the folder on: with the folder's
-/// own path before it, it has to be one that the kernel takes (4,096).
+/// The longest path that is kept, in bytes relative to the folder: with the folder's own
+/// path in front, it must be one that the kernel accepts (4,096).
 pub(crate) const LONGEST_PATH: usize = 1024;
 
-/// The most that one look takes in; who keeps it may keep less.
+/// The most entries of one survey; its user may keep fewer.
 const MOST_ENTRIES: usize = 1_000_000;
 
 /// Characters of a name that are shown.
@@ -36,7 +36,7 @@ pub(crate) struct Stamp {
 pub(crate) struct Entry {
     /// Relative to the folder.
     pub(crate) path: PathBuf,
-    /// Permissions, set-user-ID and its like among them; of no meaning for a link.
+    /// Permissions, including set-user-ID and similar bits; meaningless for a link.
     pub(crate) mode: u32,
     /// When it was last written.
     pub(crate) modified: Stamp,
@@ -51,22 +51,21 @@ pub(crate) enum Kind {
     Folder,
     /// A plain file.
     File(Facts),
-    /// A symbolic link that stays inside, with its target as it has to be in a copy:
-    /// relative.
+    /// A symbolic link that stays inside, with its target as needed in a copy: relative.
     Link(PathBuf),
 }
 
-/// What tells one plain file from another.
+/// What distinguishes one plain file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// In bytes.
     pub(crate) size: u64,
-    /// Device and inode: alike for two names of one file.
+    /// Device and inode: the same for two names of one file.
     pub(crate) identity: (u64, u64),
-    /// When it was made, where the file system says so: a number that has come free is
-    /// given to the next file, often at once.
+    /// Creation time, if the file system provides it: a freed inode number is given to the
+    /// next file, often at once.
     pub(crate) born: Stamp,
-    /// Whether it takes less room than its size.
+    /// Whether it takes less space than its size.
     pub(crate) sparse: bool,
 }
 
@@ -87,7 +86,7 @@ impl Stamp {
         Self { seconds: metadata.mtime(), nanos: metadata.mtime_nsec() }
     }
 
-    /// When it was made; the epoch if unknown.
+    /// Creation time; the epoch if unknown.
     fn of_birth(metadata: &fs::Metadata) -> Self {
         let born = metadata.created().ok();
         let since = born.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
@@ -97,7 +96,7 @@ impl Stamp {
     }
 }
 
-/// A plain file alone, under the empty path.
+/// A single plain file, under the empty path.
 pub(crate) fn plain_file(path: &Path) -> io::Result<Entry> {
     let metadata = path.symlink_metadata()?;
     if !metadata.is_file() {
@@ -119,8 +118,8 @@ impl Entry {
         }
     }
 
-    /// Whether nothing has happened to it. A folder's time changes with everything
-    /// that is written below it, and says nothing.
+    /// Whether nothing has happened to it. A folder's time changes with everything written
+    /// below it, and says nothing.
     pub(crate) fn is_still(&self, other: &Self) -> bool {
         let alike = self.path == other.path && self.kind == other.kind;
         alike
@@ -142,19 +141,19 @@ pub(crate) struct LeftOut {
 /// Why something is left out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Why {
-    /// A link to somewhere else.
+    /// A link that leads outside.
     Outside(PathBuf),
     /// Neither file, folder nor link.
     Special(&'static str),
     /// Its name says so.
     Unfinished,
-    /// This user may not.
+    /// This user has no permission.
     Unreadable,
     /// More than [`DEEPEST`].
     TooDeep,
     /// More than [`LONGEST_PATH`].
     TooLong,
-    /// It was written without a pause while it was to be read.
+    /// It was written continuously while it was to be read.
     Rewritten,
 }
 
@@ -198,12 +197,12 @@ pub(crate) fn several<T: fmt::Display>(all: &[T]) -> String {
     }
 }
 
-/// All of a folder.
+/// The whole contents of a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Survey {
     /// In the order of their paths: a folder comes before what is in it.
     pub(crate) entries: Vec<Entry>,
-    /// What none of them is.
+    /// Everything left out.
     pub(crate) left_out: Vec<LeftOut>,
 }
 
@@ -220,11 +219,11 @@ impl Survey {
     }
 }
 
-/// Looks at everything below a folder. Links are never followed. A folder that is
-/// not there is empty.
+/// Surveys everything below a folder. Links are never followed. A missing folder counts as
+/// empty.
 ///
 /// # Errors
-/// Those of this machine, with the path: not what one entry is like.
+/// Errors of this machine, with the path; not what one entry is like.
 pub(crate) fn survey(root: &Path) -> Result<Survey, (PathBuf, io::Error)> {
     let mut survey = Survey::default();
     if root.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
@@ -304,7 +303,7 @@ impl Walk<'_> {
         if is_folder { self.descend(&path, depth + 1) } else { Ok(()) }
     }
 
-    /// What was removed between two looks was never there.
+    /// What was removed between two looks counts as never having existed.
     fn cannot(
         &mut self,
         path: &Path,
@@ -322,8 +321,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The target of the link at `path` in a copy of the folder; none where it
-    /// leads out.
+    /// The target of the link at `path` in a copy of the folder; `None` if it leads
+    /// outside.
     fn kept_inside(&self, path: &Path, to: &Path) -> Option<PathBuf> {
         let parent = path.parent()?;
         let kept = if to.is_absolute() {

@@ -1,4 +1,4 @@
-//! What the command uses, for people to look at; never an error.
+//! The command's resource usage, for people to look at; never an error.
 
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use crate::process_tree;
 /// `/proc` is walked at most this often.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// USER_HZ is 100 on every architecture that Linux has today.
+/// USER_HZ is 100 on every architecture that Linux currently supports.
 const TICKS_PER_SECOND: u128 = 100;
 
 /// Measures everything below this process.
 pub(crate) struct Sampler {
     /// The command's `CUDA_VISIBLE_DEVICES`.
     visible: Option<String>,
-    /// Looked for with the first sample: NVML takes its time to begin.
+    /// Looked for with the first sample: NVML takes a while to initialise.
     gpus: OnceCell<Option<Gpus>>,
     last: Option<(Instant, u64)>,
     usage: Usage,

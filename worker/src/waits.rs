@@ -1,4 +1,4 @@
-//! What a worker waits for beside its command: orders that end something.
+//! What a worker waits for alongside its command: orders that end something.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use spotwise_supervisor::{Order, Supervisor};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// A worker that was told to stop waits this long for a scheduler that does not answer
-/// to acknowledge the final report.
+/// A worker that was told to stop waits this long for an unresponsive scheduler to
+/// acknowledge the final report.
 const STOPPED_REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Before the start: an order that ends the attempt.
@@ -31,8 +31,8 @@ pub(crate) async fn told_to_end(
     }
 }
 
-/// After the end: whatever forbids to write checkpoints and outputs. True if the budget
-/// is used up.
+/// After the end: whatever forbids writing checkpoints and outputs. True if the budget is
+/// used up.
 pub(crate) async fn fenced(
     orders: &mut mpsc::Receiver<Order>,
     fence: &CancellationToken,
@@ -68,8 +68,8 @@ pub(crate) async fn superseded(orders: &mut mpsc::Receiver<Order>) {
     }
 }
 
-/// A signal that comes after the command has ended means: go now. One that came
-/// before has ended the command, and leaves time for the final report.
+/// A signal after the command has ended means: exit now. An earlier one has ended the
+/// command, and leaves time for the final report.
 pub(crate) async fn told_to_leave(asked_to_stop: &CancellationToken) {
     let before = asked_to_stop.is_cancelled();
     asked_to_stop.cancelled().await;
@@ -78,7 +78,7 @@ pub(crate) async fn told_to_leave(asked_to_stop: &CancellationToken) {
     }
 }
 
-/// Until then; for ever if there is no such time.
+/// Until then; forever if there is no such time.
 pub(crate) async fn sleep_until(wake: Option<Instant>) {
     match wake {
         Some(wake) => tokio::time::sleep_until(wake.into()).await,

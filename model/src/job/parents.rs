@@ -1,4 +1,4 @@
-//! What a job waits for: the jobs that must end first, each in its way.
+//! What a job waits for: the jobs that must end first, each in its own way.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,13 @@ use crate::dependency::{Condition, Ending, Unmet};
 use crate::id::JobId;
 
 impl Job {
-    /// How a job that it waits for has to end.
+    /// How a job that it waits for must end.
     pub fn condition(&self, parent: JobId) -> Condition {
         self.on.get(&parent).copied().unwrap_or_default()
     }
 
-    /// The jobs that still keep it from running; `ending` says how those ended that did.
+    /// The jobs that still keep it from running; `ending` tells how those that ended did
+    /// so.
     pub fn open(&self, ending: impl Fn(JobId) -> Option<Ending>) -> Vec<(JobId, Condition)> {
         let may_fail = self.may_fail(&ending);
         let is_open = |id: JobId| match (ending(id), self.one_of.get(&id)) {
@@ -29,8 +30,8 @@ impl Job {
         open.map(|id| (id, condition(id))).collect()
     }
 
-    /// A condition that can never be met any more; one to regret before one that is only
-    /// not needed.
+    /// A condition that can no longer be met, preferring a real failure to one that is
+    /// merely not needed.
     pub fn unmet(&self, ending: impl Fn(JobId) -> Option<Ending>) -> Option<Unmet> {
         let may_fail = self.may_fail(&ending);
         let never = self.after.iter().filter_map(|id| {
@@ -41,13 +42,13 @@ impl Job {
         never.min_by_key(|unmet| unmet.ended.is_good())
     }
 
-    /// The arrays of `one_of` of which an element has failed, or may yet.
+    /// The arrays of `one_of` with an element that has failed, or may yet fail.
     fn may_fail(&self, ending: &impl Fn(JobId) -> Option<Ending>) -> BTreeSet<JobId> {
         let may = |id: JobId| ending(id).is_none_or(|it| self.condition(id).is_met_by(it));
         self.one_of.iter().filter(|(id, _)| may(**id)).map(|(_, array)| *array).collect()
     }
 
-    /// The jobs that its deadline is a deadline for too.
+    /// The jobs to which its deadline applies too.
     pub fn hurries(&self) -> Vec<JobId> {
         self.after.iter().copied().filter(|id| self.condition(*id).hurries()).collect()
     }

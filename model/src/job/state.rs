@@ -1,4 +1,4 @@
-//! Where a job is, and which steps from there its life allows.
+//! The state of a job, and the transitions allowed from it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::plan::WaitReason;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "hold", rename_all = "kebab-case")]
 pub enum HoldReason {
-    /// What is left of its budget does not pay for going on.
+    /// What remains of its budget does not pay for continuing.
     Budget {
         /// The budget.
         budget: Money,
@@ -46,7 +46,7 @@ pub enum FailReason {
     },
     /// It ran longer than its `timeout`.
     TimedOut,
-    /// A job it waits for did not succeed. Not made any more: see [`CancelReason`].
+    /// A job it waits for did not succeed. No longer created: see [`CancelReason`].
     Dependency {
         /// That job.
         job: JobId,
@@ -57,14 +57,14 @@ pub enum FailReason {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CancelReason {
-    /// Its owner did not want it any more.
+    /// Its owner no longer wanted it.
     #[default]
     Owner,
     /// A job that it waits for failed or was cancelled.
     Unmet(Unmet),
 }
 
-/// Where a job is. Times are market time.
+/// The state of a job. Times are market time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum JobState {
@@ -79,9 +79,9 @@ pub enum JobState {
     Waiting {
         /// Since when.
         since: Timestamp,
-        /// What for, as the last round saw it.
+        /// What it waits for, as of the last round.
         why: WaitReason,
-        /// Since when for that very reason.
+        /// Since when for that same reason.
         why_since: Timestamp,
     },
     /// Has a live attempt.
@@ -91,7 +91,7 @@ pub enum JobState {
         /// Which.
         attempt: AttemptId,
     },
-    /// Done.
+    /// Finished.
     Succeeded {
         /// When.
         at: Timestamp,
@@ -103,7 +103,7 @@ pub enum JobState {
         /// Why.
         why: FailReason,
     },
-    /// Its owner did not want it any more, or what it waits for did not come.
+    /// Its owner no longer wanted it, or a job it waits for ended the wrong way.
     Cancelled {
         /// When.
         at: Timestamp,
@@ -111,7 +111,7 @@ pub enum JobState {
         #[serde(default)]
         why: CancelReason,
     },
-    /// Not needed: it was to run only where another job fails, which did not.
+    /// Not needed: it was to run only if another job failed, which did not happen.
     Skipped {
         /// When.
         at: Timestamp,
@@ -122,12 +122,12 @@ pub enum JobState {
     Rejected {
         /// When.
         at: Timestamp,
-        /// Why, in words.
+        /// Why, as text.
         why: String,
     },
 }
 
-/// A step that the life of a job does not allow.
+/// A transition that the life cycle of a job does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a job that is {from} cannot become {to}")]
 pub struct InvalidTransition {
@@ -136,7 +136,7 @@ pub struct InvalidTransition {
 }
 
 impl JobState {
-    /// One word for tables.
+    /// A one-word name for tables.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Held { .. } => "held",
@@ -150,16 +150,16 @@ impl JobState {
         }
     }
 
-    /// Every name that [`Self::name`] gives.
+    /// Every name that [`Self::name`] returns.
     pub const NAMES: [&'static str; 8] =
         ["held", "waiting", "active", "succeeded", "failed", "cancelled", "skipped", "rejected"];
 
-    /// Whether it is over for good.
+    /// Whether it has ended for good.
     pub const fn is_terminal(&self) -> bool {
         self.ended().is_some()
     }
 
-    /// When it was over, if it is.
+    /// When it ended, if it has.
     pub const fn ended(&self) -> Option<Timestamp> {
         match self {
             Self::Succeeded { at }
@@ -171,7 +171,7 @@ impl JobState {
         }
     }
 
-    /// How it ended, for those that wait for it; none while it is not over.
+    /// How it ended, for those that wait for it; `None` if it has not ended.
     pub const fn ending(&self) -> Option<Ending> {
         match self {
             Self::Held { .. } | Self::Waiting { .. } | Self::Active { .. } => None,
@@ -210,7 +210,7 @@ impl JobState {
         }
     }
 
-    /// An attempt was made for it.
+    /// An attempt has been created for it.
     pub fn activate(self, now: Timestamp, attempt: AttemptId) -> Result<Self, InvalidTransition> {
         match self {
             Self::Waiting { .. } => Ok(Self::Active { since: now, attempt }),
@@ -231,7 +231,7 @@ impl JobState {
         if self.is_terminal() { self.refuse("failed") } else { Ok(Self::Failed { at, why }) }
     }
 
-    /// Its owner's wish is carried out.
+    /// Its owner's request is carried out.
     pub fn cancel(self, at: Timestamp) -> Result<Self, InvalidTransition> {
         if self.is_terminal() {
             return self.refuse("cancelled");
@@ -239,8 +239,8 @@ impl JobState {
         Ok(Self::Cancelled { at, why: CancelReason::Owner })
     }
 
-    /// What it waits for can never come: cancelled where that is a pity, skipped
-    /// where all is well without it.
+    /// What it waits for can never happen: cancelled if that is a failure, skipped if all
+    /// is well without it.
     pub fn give_up(self, at: Timestamp, why: Unmet) -> Result<Self, InvalidTransition> {
         match self {
             Self::Held { .. } | Self::Waiting { .. } if why.ended.is_good() => {

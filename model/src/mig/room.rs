@@ -1,12 +1,11 @@
 //! Room for slices on several GPUs together: six numbers, and inequalities.
 //!
-//! A GPU is two halves that do not disturb each other: on the left memory slices
-//! 0 to 3, which are two pairs, on the right 4 to 7, a pair and a tail at 6 that
-//! takes one compute slice. 4g needs a whole left half, 3g a whole half of either
-//! kind, 2g a pair, 1g-double a pair or a tail, 1g any of them or the other half
-//! of a pair with one 1g on it. The compute slices never run out before that: a
-//! left half takes four at most and a right one three. A test compares all of this
-//! with every layout.
+//! A GPU is two independent halves: on the left memory slices 0 to 3, which are two pairs,
+//! on the right 4 to 7, a pair and a tail at 6 that takes one compute slice. 4g needs a
+//! whole left half, 3g a whole half of either kind, 2g a pair, 1g-double a pair or a tail,
+//! 1g any of them or the other half of a pair with one 1g on it. The compute slices never
+//! run out before that: a left half takes at most four and a right one three. A test
+//! compares all of this with every layout.
 
 use super::MigLayout;
 use crate::gpu::{GPU_UNITS, MigProfile};
@@ -14,14 +13,14 @@ use crate::gpu::{GPU_UNITS, MigProfile};
 /// How many measures [`measures_of`] takes of a slice.
 pub const MEASURES: usize = 9;
 
-/// How many of them, the first ones, say all that can be said of empty GPUs by
-/// inequalities; the others tell more only beside slices that run already.
+/// How many of them, the first ones, say everything that inequalities can say of empty
+/// GPUs; the others add something only next to slices that are already running.
 pub const FRESH_MEASURES: usize = 4;
 
 /// What is left of GPUs that are cut, wherever it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SliceRoom {
-    /// GPUs that nothing is on.
+    /// GPUs with nothing on them.
     pub gpus: u64,
     lefts: u64,
     rights: u64,
@@ -30,7 +29,7 @@ pub struct SliceRoom {
     singles: u64,
 }
 
-/// Each layout beside what runs has `slices` x instances <= `gpu` x empty GPUs +
+/// Each layout next to what is running has `slices` x instances <= `gpu` x empty GPUs +
 /// `room` x (left halves, right halves, pairs, tails, singles).
 struct Measure {
     slices: [u64; 6],
@@ -69,7 +68,7 @@ pub fn measures_of(profile: MigProfile) -> [u64; MEASURES] {
 }
 
 impl SliceRoom {
-    /// So many GPUs that nothing is on.
+    /// This many GPUs with nothing on them.
     pub fn empty(gpus: u64) -> Self {
         Self { gpus, ..Self::default() }
     }
@@ -102,7 +101,7 @@ impl SliceRoom {
         room
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -115,9 +114,9 @@ impl SliceRoom {
         }
     }
 
-    /// Whether so many more instances (in the order of [`MigProfile::ALL`]) fit
-    /// at once. Each profile takes what is of least use to those after it: 3g the
-    /// right halves first, since two pairs are worth more than a pair and a tail.
+    /// Whether these counts of further instances (in the order of [`MigProfile::ALL`]) fit
+    /// at once. Each profile takes what is of least use to those after it: 3g the right
+    /// halves first, since two pairs are worth more than a pair and a tail.
     pub fn holds(&self, counts: [u32; 6]) -> bool {
         let [g1, g1_double, g2, g3, g4, g7] = counts.map(u64::from);
         let Some(cut) = self.gpus.checked_sub(g7) else { return false };

@@ -8,11 +8,11 @@ use crate::gpu::{GPU_UNITS, MigProfile};
 use crate::mig::{MEASURES, MigLayout, SliceRoom};
 use crate::sharing::SoftSharing;
 
-/// What is on a GPU that is not taken whole. One GPU is parted in one way.
+/// What is on a GPU that is not taken whole. Each GPU is divided in one way only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Parted {
     Mig(MigLayout),
-    /// `each_mib` where all that share it take as much.
+    /// `each_mib` if all that share it take the same amount.
     Mps {
         used_mib: u64,
         each_mib: Option<u64>,
@@ -28,17 +28,17 @@ pub type Cost<'c> = dyn Fn(MigLayout) -> i64 + 'c;
 
 /// What is left of one machine after the shares on it.
 ///
-/// What runs has its slot and keeps it ([`Self::take_at`]). Slices that are only
-/// planned ([`Self::take`]) are counted, and may still lie anywhere beside what
-/// runs: what fits does not depend on their order. [`Self::assign_slots`] gives them
-/// their slots, all of a plan together. Whole GPUs are counted.
+/// What is running has its slot and keeps it ([`Self::take_at`]). Slices that are only
+/// planned ([`Self::take`]) are counted, and may still lie anywhere next to what is
+/// running: what fits does not depend on their order. [`Self::assign_slots`] gives all of a
+/// plan's slices their slots together. Whole GPUs are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Free {
     shape: NodeShape,
     whole_gpus: u32,
     parted: BTreeMap<u32, Parted>,
-    /// Slices without a slot, by profile, and the fewest untouched GPUs that they
-    /// need beside the rest of the cut ones.
+    /// Slices without a slot, by profile, and the fewest untouched GPUs that they need in
+    /// addition to what the cut ones have left.
     loose: [u32; 6],
     loose_gpus: u32,
     cpu_milli: u64,
@@ -59,8 +59,8 @@ impl Free {
         }
     }
 
-    /// Takes `share` if it fits, a slice without a slot yet and another part of a
-    /// GPU at [`Self::slot_for`]; else changes nothing and answers false.
+    /// Takes `share` if it fits, a slice without a slot yet and another part of a GPU at
+    /// [`Self::slot_for`]; otherwise changes nothing and returns false.
     #[must_use]
     pub fn take(&mut self, share: &Share) -> bool {
         match (share.mig, share.shared) {
@@ -82,9 +82,8 @@ impl Free {
         true
     }
 
-    /// Takes `share` with its part of a GPU at `slot` if that is legal; else
-    /// changes nothing and answers false. For what runs already, whose slot is
-    /// known.
+    /// Takes `share` with its part of a GPU at `slot` if that is legal; otherwise changes
+    /// nothing and returns false. For shares already running, whose slot is known.
     #[must_use]
     pub fn take_at(&mut self, share: &Share, slot: Option<GpuSlot>) -> bool {
         if !self.fits_beside_gpus(share) {
@@ -131,8 +130,8 @@ impl Free {
         self.memory_mib -= share.memory_mib;
     }
 
-    /// The fewest untouched GPUs, from `least` to `most`, that slices without a
-    /// slot need beside the rest of the cut ones; none where that is too few.
+    /// The fewest untouched GPUs, from `least` to `most`, that slices without a slot need
+    /// in addition to what the cut ones have left; `None` if that is too few.
     fn gpus_for(&self, loose: [u32; 6], least: u32, most: u64) -> Option<u32> {
         if loose == [0; 6] {
             return Some(0);
@@ -147,7 +146,7 @@ impl Free {
         self.layouts().map(|(_, layout)| SliceRoom::of(layout))
     }
 
-    /// What a GPU carries once a part of it is taken; none where that is not legal.
+    /// What a GPU carries once a part of it is taken; `None` if that is not legal.
     fn with_part(&self, share: &Share, slot: GpuSlot) -> Option<Parted> {
         let present = self.parted.get(&slot.gpu).copied();
         match (share.mig, share.shared.map(|shared| shared.sharing)) {
@@ -178,14 +177,14 @@ impl Free {
         }
     }
 
-    /// Where the next part of a GPU goes; none where no GPU holds it, and for a
-    /// share without one. What leaves most GPUs whole, then what wastes least;
-    /// ties by GPU and start.
+    /// Where the next part of a GPU goes; `None` if no GPU holds it, and for a share
+    /// without one. The choice that leaves most GPUs whole, then wastes least; ties by GPU
+    /// and start.
     pub fn slot_for(&self, share: &Share) -> Option<GpuSlot> {
         self.cheapest_slot(share, &|layout| layout.stranded().into())
     }
 
-    /// The same by what each layout of a GPU costs.
+    /// The same, weighed by the cost of each layout of a GPU.
     fn cheapest_slot(&self, share: &Share, cost: &Cost<'_>) -> Option<GpuSlot> {
         let starts = match (share.mig, share.shared) {
             (Some(profile), None) => profile.starts(),
@@ -204,11 +203,10 @@ impl Free {
         slots.filter_map(wasted).min().map(|(.., slot)| slot)
     }
 
-    /// Takes all of these shares and gives each part of a GPU its slot; or takes
-    /// none where they do not fit together. Seats are chosen jointly: whatever
-    /// [`Self::take`] says fits gets one, the large slices first, each where it
-    /// leaves room for the others of the plan and, of such places, where the cost
-    /// of the GPU's layout grows least.
+    /// Takes all of these shares and gives each part of a GPU its slot; or takes none if
+    /// they do not fit together. Slots are chosen jointly: whatever [`Self::take`] says
+    /// fits gets one, large slices first, each where it leaves room for the others of the
+    /// plan and, among such places, where the cost of the GPU's layout grows least.
     pub fn assign_slots(
         &mut self,
         shares: &[Share],
@@ -251,7 +249,7 @@ impl Free {
         Some(())
     }
 
-    /// What a GPU wastes more than now: by its layout, or memory that is left over.
+    /// How much more a GPU wastes than now: by its layout, or memory left over.
     fn waste(&self, gpu: u32, with: Parted, cost: &Cost<'_>) -> i64 {
         let signed = |waste: u64| i64::try_from(waste).unwrap_or(i64::MAX);
         match with {
@@ -275,7 +273,7 @@ impl Free {
         })
     }
 
-    /// GPUs that nothing is on, and no slice without a slot needs.
+    /// GPUs with nothing on them that no slice without a slot needs.
     pub fn untouched_gpus(&self) -> u64 {
         u64::from(self.shape.gpus).saturating_sub(self.busy_gpus())
     }
@@ -284,14 +282,14 @@ impl Free {
         u64::from(self.whole_gpus) + u64::from(self.loose_gpus) + self.parted.len() as u64
     }
 
-    /// GPU units left, by compute slices: [`Self::gpu_measures`] has more to say.
+    /// GPU units left, by compute slices: [`Self::gpu_measures`] says more.
     pub fn gpu_units(&self) -> u64 {
         let [compute, ..] = self.gpu_measures();
         compute
     }
 
-    /// GPU units left, on untouched GPUs and beside the parts on the others: no
-    /// shares that still fit take more together, by [`Share::gpu_measures`].
+    /// GPU units left, on untouched GPUs and next to the parts on the others: no shares
+    /// that still fit take more together, by [`Share::gpu_measures`].
     pub fn gpu_measures(&self) -> [u64; MEASURES] {
         let beside = |parted: &Parted| match *parted {
             Parted::Mig(_) => 0,
@@ -326,8 +324,8 @@ impl Free {
     }
 }
 
-/// Whether a GPU carries MPS shares of one size. Legal is more
-/// ([`Free::take_at`]); but so what fits does not depend on the order.
+/// Whether a GPU carries MPS shares of one size. More than that is legal
+/// ([`Free::take_at`]); but this way what fits does not depend on the order.
 const fn one_size(with: Parted) -> bool {
     !matches!(with, Parted::Mps { each_mib: None, .. })
 }

@@ -40,7 +40,7 @@ fn odd(layout: MigLayout, salt: u32) -> i64 {
     i64::from((layout.memory_mask() * 37 + layout.compute_slices() * 11) * (salt + 1) % 13)
 }
 
-/// 4g, 2g and 1g are a GPU; in whatever order they come.
+/// 4g, 2g and 1g make a GPU, in whatever order they come.
 #[test]
 fn slices_of_several_profiles_share_a_gpu_in_any_order() {
     let [a, b, c] = [MigProfile::G4, MigProfile::G2, MigProfile::G1].map(slice);
@@ -181,7 +181,7 @@ fn parts_are_reckoned_by_the_memory_of_the_machine() {
     assert_eq!(free.gpu_units(), GPU_UNITS / 4 * 3 + GPU_UNITS / 7 * 4);
 }
 
-/// A share that was stored before there was sharing.
+/// A share that was stored before sharing existed.
 #[test]
 fn a_share_of_an_older_version_is_read() {
     let old = r#"{"gpus":2,"mig":null,"cpu_milli":5,"memory_mib":6}"#;
@@ -222,7 +222,7 @@ proptest! {
         prop_assert_eq!(holds(&shares), holds(&other));
     }
 
-    /// Beside what runs at any slots: what is taken one by one gets legal slots
+    /// Next to what is running at any slots: what is taken one by one gets legal slots
     /// together, and GPUs stay as whole as they seemed.
     #[test]
     fn what_fits_gets_seats(
@@ -248,8 +248,8 @@ proptest! {
         prop_assert_eq!(seated, replayed);
     }
 
-    /// What is taken of a machine never takes more than was left of it, by any
-    /// measure, and beside whatever runs.
+    /// What is taken of a machine never exceeds what was left of it, by any measure, next
+    /// to whatever is running.
     #[test]
     fn measures_left_bound_what_still_fits(
         running in prop::collection::vec((any_share(), 0..3_u32, 0..8_u8), 0..8),

@@ -8,13 +8,13 @@ use crate::gpu::MigProfile;
 use crate::id::{Accelerator, Zone};
 use crate::sharing::SoftSharing;
 
-/// More than any machine has; it catches a slip of the finger.
+/// More than any machine has; it catches a typing error.
 pub(super) const MAX_GPUS_PER_NODE: u32 = 1_024;
 pub(super) const MAX_ALTERNATIVES: usize = 16;
 pub(super) const MAX_CPUS: u64 = 4_096;
 const MAX_MEMORY_MIB: u64 = 64 * 1024 * 1024;
 const MAX_NODES: u32 = 1_000;
-/// Ten petabytes; it catches a slip of the unit.
+/// Ten petabytes; it catches a wrong unit.
 const MAX_BYTES: u128 = 10_000_000_000_000_000;
 /// More than 64 jobs in turns on one GPU are more switching than work.
 const MAX_TURNS: u32 = 64;
@@ -110,8 +110,7 @@ fn is_fraction(text: &str) -> bool {
     text.contains('.') && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
-/// Any name with the shape of an accelerator's: a catalogue may know more than
-/// we do.
+/// Any name that looks like an accelerator's: a catalogue may know more than we do.
 pub(super) fn accelerator(name: &str) -> Result<Accelerator, Problem> {
     let good = (1..=40).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphabetic())

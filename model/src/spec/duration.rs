@@ -1,4 +1,4 @@
-//! How long the work of a job takes, before anything is measured.
+//! How long a job's work takes, before anything is measured.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ impl JobSpec {
         }
     }
 
-    /// The shortest duration of the whole work on anything that it may run on, as the
-    /// spec says; nothing where it says none.
+    /// The shortest duration of the whole work on anything that it may run on, according to
+    /// the spec; zero if it states none.
     pub fn shortest_known_duration(&self) -> Duration {
         if matches!(self.work, Work::Unknown) {
             return Duration::ZERO;
@@ -42,7 +42,7 @@ impl JobSpec {
         named.chain([self.expected_duration(None)]).min().unwrap_or_default()
     }
 
-    /// The accelerators that the spec states the duration or the rate of.
+    /// The accelerators for which the spec states a duration or a rate.
     pub(crate) fn named_accelerators(&self) -> Vec<&Accelerator> {
         match &self.work {
             Work::Unknown => Vec::new(),

@@ -1,4 +1,4 @@
-//! What may be changed of a job that is not over.
+//! What may be changed in a job that has not ended.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{Deadline, Retries, SpecError, work};
 use crate::money::Money;
 use crate::time;
 
-/// What its owner wants changed. What is none stays as it is.
+/// The changes its owner wants. A field that is `None` stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Edit {
     /// Another budget.
@@ -26,24 +26,24 @@ pub struct Edit {
     pub retries: Option<EditRetries>,
 }
 
-/// By when instead.
+/// The new deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NewDeadline {
-    /// `8h` from now on, or at a time.
+    /// `8h` from now, or at a given time.
     To(Deadline),
-    /// `+4h`: so much later than it is.
+    /// `+4h`: this much later than it is.
     Later(Duration),
-    /// `-1h`: so much sooner than it is.
+    /// `-1h`: this much sooner than it is.
     Sooner(Duration),
 }
 
-/// How often it may be tried again. What is none stays as it is.
+/// How often it may be tried again. A field that is `None` stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct EditRetries {
     /// After failures of its own.
     pub errors: Option<u32>,
-    /// After its capacity was taken back; inner none for without limit.
+    /// After its capacity was taken back; inner `None` for no limit.
     pub interruptions: Option<Option<u32>>,
 }
 
@@ -69,12 +69,12 @@ impl NewDeadline {
     }
 }
 
-/// Reads what is to be changed: a document with any of `budget_usd`,
-/// `deadline`, `priority` and `retries`.
+/// Reads the changes: a document with any of `budget_usd`, `deadline`, `priority` and
+/// `retries`.
 ///
 /// # Errors
-/// A located error where a field is not one of these or its value makes no sense,
-/// or where nothing is named.
+/// A located error if a field is not one of these or its value makes no sense, or if none
+/// is named.
 pub fn parse_edit(text: &[u8], format: Format) -> Result<Edit, SpecError> {
     let tree = parse_tree(text, format)?;
     let nothing = || {

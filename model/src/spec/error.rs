@@ -14,7 +14,7 @@ pub struct SpecError {
     pub field: String,
     /// What is wrong and what to write instead.
     pub message: String,
-    /// Line and column, from 1, where they are known.
+    /// Line and column, from 1, if known.
     pub location: Option<(u32, u32)>,
 }
 
@@ -37,7 +37,7 @@ impl Problem {
         Self { code, message: message.into(), steps: Vec::new(), location: None }
     }
 
-    /// At a place of the text, for what is not in the tree (a syntax error).
+    /// At a position in the text, for what is not in the tree (a syntax error).
     pub(super) fn at(mut self, location: Option<(u32, u32)>) -> Self {
         self.location = self.location.or(location);
         self
@@ -53,8 +53,8 @@ impl Problem {
         self
     }
 
-    /// The finished error; its location is that of the field in `tree`, or of
-    /// the nearest part around it that is there.
+    /// The finished error; its location is that of the field in `tree`, or of the nearest
+    /// enclosing part that exists.
     pub(super) fn into_error(self, tree: Option<&Node>) -> SpecError {
         let path: Vec<Step> = self.steps.into_iter().rev().collect();
         SpecError {
@@ -159,7 +159,7 @@ impl serde::de::Error for Problem {
     }
 }
 
-/// The nearest of the names where one is near, else all of them.
+/// The nearest of the names if one is close, otherwise all of them.
 fn suggestion(written: &str, known: &[&str]) -> String {
     closest(written, known.iter().copied()).map_or_else(
         || format!("known are {}", known.join(", ")),
@@ -167,10 +167,10 @@ fn suggestion(written: &str, known: &[&str]) -> String {
     )
 }
 
-/// The name that was probably meant, capitals aside; none where none is near.
+/// The name that was probably meant, ignoring case; `None` if none is close.
 pub fn closest<'n>(written: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    /// Jaro-Winkler similarity above which two names are taken for one:
-    /// `bugdet_usd` has 0.97, `retry` to `retries` 0.90.
+    /// Jaro-Winkler similarity above which two names are taken to be the same: `bugdet_usd`
+    /// has 0.97, `retry` to `retries` 0.90.
     const NEAR: f64 = 0.85;
     let plain = |name: &str| name.chars().take(64).collect::<String>().to_lowercase();
     let written = plain(written);

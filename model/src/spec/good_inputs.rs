@@ -1,5 +1,5 @@
-//! Documents that must be read, and what they mean; and that no bytes at all
-//! make the reader panic.
+//! Documents that must be accepted, and what they mean; and that no input makes the reader
+//! panic.
 
 use std::time::Duration;
 
@@ -282,7 +282,7 @@ fn the_canonical_text_holds_everything() {
     }
 }
 
-/// Parses both ways; what is refused must name a code.
+/// Parses both ways; a refusal must name a code.
 fn survives(bytes: &[u8]) {
     for format in [Format::Yaml, Format::Json] {
         if let Err(error) = parse(bytes, format) {

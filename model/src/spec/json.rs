@@ -1,5 +1,5 @@
-//! JSON into a tree, stricter than JSON parsers usually are: a key may be given
-//! once, and nesting is shallow.
+//! JSON into a tree, more strictly than JSON parsers usually are: a key may be given once,
+//! and nesting is shallow.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -38,8 +38,8 @@ fn place(error: &serde_json::Error) -> Option<(u32, u32)> {
     Some((line, u32::try_from(error.column()).ok()?))
 }
 
-/// One value at a depth. Our own refusals travel in `problem`, because an error
-/// of the parser carries text only.
+/// One value at a depth. Our own refusals travel in `problem`, because an error of the
+/// parser carries only text.
 #[derive(Clone, Copy)]
 struct Part<'p> {
     depth: usize,

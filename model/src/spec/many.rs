@@ -14,7 +14,7 @@ pub(super) const MAX_DEPENDENCIES: usize = 1_000;
 pub(super) const MAX_PARAMETERS: usize = 8;
 pub(super) const MAX_VALUE_BYTES: usize = 128;
 
-/// `allowance` is how many elements the document may still make.
+/// `allowance` is how many elements the document may still create.
 pub(super) fn array(document: &ArrayDocument, allowance: usize) -> Result<Array, Problem> {
     let size = usize::try_from(document.size).unwrap_or(usize::MAX);
     check_size(size, allowance).under("size")?;
@@ -151,8 +151,8 @@ pub(super) fn dependencies(
     Ok(dependencies)
 }
 
-/// What is wrong with waiting element by element; `parent` and `child` are the
-/// sizes of two arrays, none for a job that is none.
+/// What is wrong with waiting element by element; `parent` and `child` are the sizes of two
+/// arrays, `None` for a job that is not an array.
 pub fn elementwise_mismatch(parent: &str, sizes: (Option<usize>, Option<usize>)) -> Option<String> {
     let (theirs, ours) = sizes;
     if theirs == ours && theirs.is_some() {
@@ -171,8 +171,8 @@ pub fn elementwise_mismatch(parent: &str, sizes: (Option<usize>, Option<usize>))
     ))
 }
 
-/// Checks what only the whole document shows: names are given once, and
-/// dependencies name one of them. Cycles are for the solver's graph.
+/// Checks what only the whole document shows: names are unique, and dependencies name one
+/// of them. Cycles are left to the solver's graph.
 pub(super) fn check_names(jobs: &[JobSpec]) -> Result<(), (usize, Problem)> {
     let mut names = BTreeSet::new();
     for (index, job) in jobs.iter().enumerate() {
@@ -222,7 +222,7 @@ fn awaited(job: &JobSpec) -> impl Iterator<Item = &str> {
     job.after.iter().map(|dependency| dependency.name().unwrap_or_default())
 }
 
-/// Jobs of which each waits for the next and the last for the first, beginning with
+/// A cycle of jobs, each waiting for the next and the last for the first, beginning with
 /// the first of them in the document.
 fn circle(jobs: &[JobSpec]) -> Option<Vec<&JobSpec>> {
     let places: BTreeMap<&str, usize> =
@@ -263,7 +263,7 @@ fn circle(jobs: &[JobSpec]) -> Option<Vec<&JobSpec>> {
     None
 }
 
-/// Checks that arrays that wait element by element have one size.
+/// Checks that arrays that wait element by element have the same size.
 fn check_sizes(jobs: &[JobSpec]) -> Result<(), (usize, Problem)> {
     let size = |job: &JobSpec| job.array.as_ref().map(|array| array.elements.len());
     let sizes: BTreeMap<&str, Option<usize>> =

@@ -1,5 +1,5 @@
-//! The job specification, validated. [`parse`] is the one entrance: files,
-//! gRPC and REST all go through it.
+//! The job specification, validated. [`parse`] is the single entry point: files, gRPC and
+//! REST all go through it.
 
 mod amounts;
 #[cfg(test)]
@@ -85,8 +85,8 @@ impl Class {
     }
 }
 
-/// A validated job. Serialised as it is into the store; only [`parse`] makes
-/// one from what a user wrote.
+/// A validated job. Serialised as is into the store; only [`parse`] creates one from what a
+/// user wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// A DNS label: 1 to 63 of `a-z`, `0-9` and `-`, not at the ends.
@@ -97,7 +97,7 @@ pub struct JobSpec {
     pub model: Option<String>,
     /// The kind of work.
     pub class: Class,
-    /// A container image; none for a local command.
+    /// A container image; `None` for a local command.
     pub image: Option<String>,
     /// The command and its arguments; never empty, never given to a shell.
     pub command: Vec<String>,
@@ -107,11 +107,11 @@ pub struct JobSpec {
     pub resources: Resources,
     /// How much work there is.
     pub work: Work,
-    /// By when.
+    /// The deadline.
     pub deadline: Option<Deadline>,
     /// At most this much money over all attempts.
     pub budget: Option<Money>,
-    /// How progress is saved; none where it is not.
+    /// How progress is saved; `None` if it is not.
     pub checkpoint: Option<Checkpoint>,
     /// Whether it may run where capacity is taken back.
     pub interruptible: bool,
@@ -121,36 +121,36 @@ pub struct JobSpec {
     pub timeout: Option<Duration>,
     /// Environment of the command.
     pub env: BTreeMap<String, String>,
-    /// Why values of `env` that look like secrets are none, by name.
+    /// Why values of `env` that look like secrets are not, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_secret: BTreeMap<String, String>,
-    /// Secrets by reference: variable name to where the value lives.
+    /// Secrets by reference: variable name to where the value is kept.
     pub secrets: BTreeMap<String, SecretRef>,
     /// Cost dimensions: Environment, Team, Project, CostCenter, Owner and more.
     pub tags: BTreeMap<String, String>,
-    /// -100 to 100; higher is served first where not all can be.
+    /// -100 to 100; higher is served first if not all can be.
     pub priority: i32,
-    /// Jobs that must end first, each in its way.
+    /// Jobs that must end first, each in its own way.
     pub after: Vec<Dependency>,
-    /// Elements still to be expanded; none in a stored job.
+    /// Elements still to be expanded; `None` in a stored job.
     pub array: Option<Array>,
     /// Code and data brought to the command.
     pub inputs: Vec<Input>,
     /// Files collected at the end.
     pub outputs: Vec<Output>,
-    /// Where the data lies that every start reads; none where that is not said.
+    /// The location of the data that every start reads; `None` if not given.
     #[serde(default)]
     pub data: Option<DataPlace>,
 }
 
 impl JobSpec {
-    /// Whether a later attempt can go on where an earlier one was saved.
+    /// Whether a later attempt can resume where an earlier one was saved.
     pub fn resumable(&self) -> bool {
         self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.resumable)
     }
 
-    /// What one node takes of a machine whose accelerator is `accelerator`;
-    /// none where the job cannot run there.
+    /// What one node takes of a machine whose accelerator is `accelerator`; `None` if the
+    /// job cannot run there.
     pub fn share_on(&self, accelerator: Option<&Accelerator>) -> Option<Share> {
         let base = Share {
             gpus: 0,
@@ -210,10 +210,10 @@ pub enum GpuRequest {
     Slice {
         /// Its size.
         profile: MigProfile,
-        /// Of which GPU; none for any that has MIG.
+        /// Of which GPU; `None` for any that supports MIG.
         accelerator: Option<Accelerator>,
     },
-    /// A part of one GPU that other jobs use too, without isolation.
+    /// Part of one GPU that other jobs use too, without isolation.
     Shared {
         /// Any one of these, one GPU each; at least one.
         alternatives: Vec<GpuAlternative>,
@@ -225,7 +225,7 @@ pub enum GpuRequest {
 /// `H100:8`, or `:8` for eight of any kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuAlternative {
-    /// The model; none for any.
+    /// The model; `None` for any.
     pub accelerator: Option<Accelerator>,
     /// How many; above 0.
     pub count: u32,
@@ -239,23 +239,23 @@ pub enum Work {
     Unknown,
     /// Expected duration without interruptions.
     Duration {
-        /// Where the accelerator is not named.
+        /// If the accelerator is not named.
         default: Option<Duration>,
         /// On each accelerator.
         by_accelerator: BTreeMap<Accelerator, Duration>,
     },
-    /// A number of steps, and how many are done in an hour.
+    /// A number of steps, and how many are done per hour.
     Steps {
         /// All of them.
         total: u64,
-        /// Where the accelerator is not named.
+        /// If the accelerator is not named.
         steps_per_hour: Option<u64>,
         /// On each accelerator.
         by_accelerator: BTreeMap<Accelerator, u64>,
     },
 }
 
-/// By when a job must be done.
+/// A job's deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Deadline {
@@ -268,19 +268,18 @@ pub enum Deadline {
 /// How a job saves its progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// Where the command writes, relative to its working folder; none for the
-    /// folder that `SPOTWISE_CHECKPOINT_DIR` names anyway.
+    /// Where the command writes, relative to its working folder; `None` for the folder that
+    /// `SPOTWISE_CHECKPOINT_DIR` names in any case.
     pub dir: Option<String>,
     /// How often the worker commits what it finds (market time).
     pub interval: Duration,
     /// Wall time from SIGTERM to SIGKILL.
     pub grace: Duration,
-    /// Whether the command can go on from a checkpoint.
+    /// Whether the command can resume from a checkpoint.
     pub resumable: bool,
     /// How many to keep; at least 2.
     pub keep: u32,
-    /// Size of one, in bytes: what a move to another region takes along. None
-    /// where it is not said.
+    /// Size of one, in bytes: what a move to another region transfers. `None` if not given.
     #[serde(default)]
     pub bytes: Option<u64>,
     /// Who gets SIGTERM.
@@ -303,12 +302,11 @@ pub struct DataPlace {
 pub struct Retries {
     /// After failures of its own; 0 to 100.
     pub errors: u32,
-    /// After its capacity was taken back; none for without limit.
+    /// After its capacity was taken back; `None` for no limit.
     pub interruptions: Option<u32>,
 }
 
-/// Where a secret's value lives. The value itself is never stored, logged or
-/// shown.
+/// Where a secret's value is kept. The value itself is never stored, logged or shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "kebab-case")]
 pub enum SecretRef {
@@ -327,8 +325,8 @@ pub enum SecretRef {
 /// Many jobs from one spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Array {
-    /// Variables of each element: one map an element, at most 10,000. A plain
-    /// array has empty maps; a sweep has one for each combination.
+    /// Variables of each element: one map per element, at most 10,000. A plain array has
+    /// empty maps; a sweep has one for each combination.
     pub elements: Vec<BTreeMap<String, String>>,
     /// At most this many at once.
     pub max_parallel: Option<u32>,
@@ -337,8 +335,8 @@ pub struct Array {
 /// Something brought to the command before it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// A local folder or file, as the machine of the job sees it (a relative path starts
-    /// where the scheduler was started), or an object-store URI (`s3://...`; `file://` is
+    /// A local folder or file, as seen by the job's machine (a relative path starts where
+    /// the scheduler was started), or an object-store URI (`s3://...`; `file://` is
     /// refused).
     pub from: String,
     /// Where it appears, relative to the working folder.

@@ -1,4 +1,4 @@
-//! Checks of places: paths, images, sources.
+//! Checks of locations: paths, images, sources.
 
 use super::document::{InputDocument, OutputDocument};
 use super::error::{Problem, Under, shown};
@@ -25,7 +25,7 @@ fn bad_path(path: &str) -> Problem {
     Problem::new("invalid_path", message)
 }
 
-/// Not empty, not `.` or `..`, of ASCII letters, digits and `extra`.
+/// Not empty, not `.` or `..`, made of ASCII letters, digits and `extra`.
 fn is_segment(segment: &str, extra: &[u8]) -> bool {
     !matches!(segment, "" | "." | "..")
         && segment.bytes().all(|b| b.is_ascii_alphanumeric() || extra.contains(&b))
@@ -169,8 +169,8 @@ fn is_object(rest: &str) -> bool {
         && key.split('/').all(|segment| is_segment(segment, b"._=-"))
 }
 
-/// `.`, `./code`, `data/x`, `/data/x`: any printable name, but nothing that
-/// reads like a scheme, an option, a home folder or an escape.
+/// `.`, `./code`, `data/x`, `/data/x`: any printable name, but nothing that looks like a
+/// scheme, an option, a home folder or an escape.
 fn is_local(text: &str) -> bool {
     let path = text.strip_prefix("./").or_else(|| text.strip_prefix('/')).unwrap_or(text);
     let path = path.strip_suffix('/').unwrap_or(path);

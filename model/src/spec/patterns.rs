@@ -1,15 +1,15 @@
 //! The grammars of text fields as regular expressions that every dialect of JSON Schema
-//! reads alike: no look-around, no classes by name. The parser's own checks stay the
-//! law; a test compares the two.
+//! reads alike: no look-around, no named classes. The parser's own checks are
+//! authoritative; a test compares the two.
 
 use std::collections::BTreeSet;
 
 use crate::gpu::{MIG_ACCELERATORS, mig_spellings};
 
-/// No control characters but line feed and tab.
+/// No control characters other than line feed and tab.
 pub(super) const NO_CONTROL_BUT_LINES: &str = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$";
 
-/// What hides or reorders other text, but for the tag characters beyond U+FFFF, which
+/// What hides or reorders other text, except the tag characters beyond U+FFFF, which
 /// dialects write in different ways.
 const DECEPTIVE: &str = concat!(
     r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f",
@@ -20,23 +20,23 @@ const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000";
 /// A folder or file that is not `.` or `..`.
 const SEGMENT: &str = r"([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9._-])[A-Za-z0-9._-]*";
 
-/// Text of one line for people, which may be empty.
+/// One line of text for people, which may be empty.
 pub(super) fn printable() -> String {
     format!("^[^{DECEPTIVE}]*$")
 }
 
-/// The same with more than spaces in it.
+/// The same, but not only spaces.
 pub(super) fn readable() -> String {
     format!("^[^{DECEPTIVE}]*[^{DECEPTIVE}{SPACE}][^{DECEPTIVE}]*$")
 }
 
-/// 3 to 200 characters, but for spaces at the ends.
+/// 3 to 200 characters, not counting spaces at the ends.
 pub(super) fn reason() -> String {
     let end = format!("[^{DECEPTIVE}{SPACE}]");
     format!("^[{SPACE}]*{end}[^{DECEPTIVE}]{{1,198}}{end}[{SPACE}]*$")
 }
 
-/// A DNS label that does not read like an id.
+/// A DNS label that does not look like an id.
 pub(super) fn name() -> String {
     let ends = "([a-z0-9-]*[a-z0-9])?";
     format!("^([a-ik-z0-9]{ends}|j|j[0-9]*[a-z]{ends}|j[0-9]*-[a-z0-9-]*[a-z0-9])$")
@@ -54,7 +54,7 @@ pub(super) const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 
 pub(super) const TAG: &str = "^[A-Za-z0-9._/-]+$";
 
-/// What the command's first word has to have.
+/// What the first word of the command must have.
 pub(super) fn program() -> String {
     let control = r"\u0009-\u000d\u0085\u2028\u2029";
     format!(r"^[^\u0000]*[^\u0000{control}{SPACE}][^\u0000]*$")
@@ -74,13 +74,13 @@ fn one_of<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     texts.into_iter().map(any_case).collect::<Vec<_>>().join("|")
 }
 
-/// Variables that are spotwise's or change how programs are loaded.
+/// Variables that are reserved for spotwise or change how programs are loaded.
 pub(super) fn reserved(prefixes: &[&str], names: &[&str]) -> String {
     let (prefixes, names) = (one_of(prefixes.iter().copied()), one_of(names.iter().copied()));
     format!("^({prefixes}|({names})$)")
 }
 
-/// Variables of AWS with one of these in their name.
+/// AWS variables with one of these in their name.
 pub(super) fn credentials(parts: &[&str]) -> String {
     format!("^{}.*({})", any_case("AWS_"), one_of(parts.iter().copied()))
 }
@@ -89,8 +89,8 @@ pub(super) fn ends_in_file() -> String {
     format!("{}$", any_case("_FILE"))
 }
 
-/// References to what is the worker's own: its variables of AWS, reserved ones, and
-/// the folders of the kernel.
+/// References to what belongs to the worker: its AWS variables, reserved ones, and kernel
+/// folders.
 pub(super) fn barred_secret(prefixes: &[&str], names: &[&str]) -> String {
     let prefixes = one_of(prefixes.iter().copied().chain(["AWS_"]));
     let names = one_of(names.iter().copied());
@@ -102,7 +102,7 @@ pub(super) fn secret() -> String {
     format!("^(env:[A-Za-z_][A-Za-z0-9_]{{0,127}}|file:(/{SEGMENT})+)$")
 }
 
-/// Tags whose prefix belongs to somebody.
+/// Tags whose prefix is reserved.
 pub(super) fn reserved_tag() -> String {
     format!("^([^/]*({})|{})/", one_of(["kubernetes.io", "k8s.io"]), any_case("spotwise"))
 }
@@ -147,7 +147,7 @@ pub(super) fn image() -> String {
     )
 }
 
-/// A region, and no zone of it.
+/// A region, not one of its zones.
 pub(super) const REGION: &str = "^([a-z0-9-]*([0-9-]|[a-z-][a-z])|[a-z])$";
 
 pub(super) const ACCELERATOR: &str = "^[A-Za-z][A-Za-z0-9-]*$";
@@ -178,7 +178,7 @@ pub(super) fn up_to(most: u64) -> String {
     format!("({}|0{{1,{}}})", padded(most, "[0-9]"), most.to_string().len())
 }
 
-/// Whole numbers from 1 to `most`, without zeros in front.
+/// Whole numbers from 1 to `most`, without leading zeros.
 pub(super) fn from_1_to(most: u64) -> String {
     format!("({})", padded(most, "[1-9]"))
 }
@@ -218,7 +218,7 @@ pub(super) fn decimal(most: u64, places: usize) -> String {
     )
 }
 
-/// A size with its unit: the most of each.
+/// A size with its unit: the maximum for each.
 pub(super) fn size(most: &[(&str, u64)]) -> String {
     let of = |(unit, most): &(&str, u64)| format!("{} *{unit}", decimal(*most, 3));
     format!("^({})$", most.iter().map(of).collect::<Vec<_>>().join("|"))

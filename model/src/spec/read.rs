@@ -195,8 +195,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     }
 }
 
-/// Either one scalar or `T`, told apart by its shape. (Serde's untagged enums
-/// would lose the path and say only that nothing matched.)
+/// Either one scalar or `T`, distinguished by its shape. (Serde's untagged enums would lose
+/// the path and say only that nothing matched.)
 #[derive(Clone, Debug)]
 pub(super) enum TextOr<T> {
     Text(String),
@@ -209,7 +209,7 @@ impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for TextOr<T> {
     }
 }
 
-/// A single value, or fields: no list.
+/// A single value or fields, but no list.
 pub(super) enum TextOrFields<T> {
     Text(String),
     Fields(T),

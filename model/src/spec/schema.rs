@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use super::document::{JobDocument, PipelineDocument};
 use super::rules;
 
-/// The JSON Schema (2020-12) of a document, for editors and for the REST contract. What
-/// it refuses [`parse`](super::parse) refuses as well; what only the whole document, the
-/// time or the other jobs show, it cannot say.
+/// The JSON Schema (2020-12) of a document, for editors and for the REST contract. What it
+/// refuses [`parse`](super::parse) refuses as well; it cannot express what depends on the
+/// whole document, the time or the other jobs.
 pub fn json_schema() -> Value {
     let kinds = ["Single", "Pipeline"].map(reference);
     json!({
@@ -22,7 +22,7 @@ pub fn json_schema() -> Value {
     })
 }
 
-/// What may be changed of a job that is not over; it refers to `#/$defs/` of
+/// What may be changed in a job that has not ended; it refers to `#/$defs/` of
 /// [`json_schema`].
 pub fn json_schema_of_changes() -> Value {
     let mut definitions = definitions();
@@ -74,8 +74,8 @@ fn definitions() -> Map<String, Value> {
     definitions
 }
 
-/// Puts the rule in the place of what the type says, but for its description and for
-/// whether null means that it is not there.
+/// Replaces what the type says by the rule, except for its description and whether null
+/// means that it is absent.
 fn follow(property: &mut Value, rule: Value) {
     let is_null = |kind: &Value| kind == "null" || kind["type"] == "null";
     let kinds = [&property["type"], &property["anyOf"]];
@@ -100,7 +100,7 @@ fn or_null(mut rule: Value) -> Value {
     rule
 }
 
-/// Takes null away from what a field may be.
+/// Removes null from the types of a field.
 fn never_null(property: &mut Value) {
     for list in ["type", "anyOf"] {
         let Some(kinds) = property.get_mut(list).and_then(Value::as_array_mut) else { continue };
@@ -111,7 +111,7 @@ fn never_null(property: &mut Value) {
     }
 }
 
-/// What fields may not be together. A field that is null is not there.
+/// Fields that may not be given together. A field that is null counts as absent.
 fn together(definitions: &mut Map<String, Value>) {
     let mut forbid = |name: &str, combinations: Value| {
         if let Some(schema) = definitions.get_mut(name) {

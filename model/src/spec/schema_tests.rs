@@ -1,5 +1,5 @@
-//! The schema against the parser: what is good passes both, what is bad neither, but
-//! for rules that a schema has no words for.
+//! The schema against the parser: good input passes both, bad input neither, except for
+//! rules that a schema cannot express.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,7 +11,8 @@ use super::tree::{Node, Value as Tree};
 use super::validate::parse_tree;
 use super::{Format, json_schema, json_schema_of_changes};
 
-/// Whether a value is as a schema says. It knows the words that ours uses, and no other.
+/// Whether a value conforms to a schema. It knows the keywords that ours uses, and no
+/// others.
 fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
     let Value::Object(words) = schema else { return schema != &json!(false) };
     words.iter().all(|(word, rule)| keeps(root, words, (word, rule), value))
@@ -128,7 +129,7 @@ fn of_fields(root: &Value, words: &Words, (word, rule): (&str, &Value), fields: 
     }
 }
 
-/// A word of another kind of value says nothing of this one.
+/// A keyword for another kind of value says nothing about this one.
 fn other(word: &str) -> bool {
     const KNOWN: [&str; 18] = [
         "minLength",
@@ -174,7 +175,7 @@ fn seen(node: &Node) -> Value {
     }
 }
 
-/// Whether the schema takes a document; none where it is no YAML or JSON at all.
+/// Whether the schema accepts a document; `None` if it is not YAML or JSON at all.
 pub(super) fn takes(text: &[u8], format: Format) -> Option<bool> {
     thread_local!(static SCHEMA: Value = json_schema());
     let tree = parse_tree(text, format).ok()?;
@@ -209,7 +210,7 @@ fn the_schema_explains_every_field_and_allows_no_other() {
     }
 }
 
-/// A text without a rule is one that somebody forgot.
+/// A text without a rule is one that was forgotten.
 #[test]
 fn every_text_and_number_has_a_rule() {
     fn look(at: &str, schema: &Value) {

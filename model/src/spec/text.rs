@@ -15,7 +15,7 @@ pub(super) const MAX_VARIABLES: usize = 200;
 pub(super) const MAX_VARIABLE_BYTES: usize = 8 * 1024;
 pub(super) const MAX_TAGS: usize = 50;
 
-/// Beginnings and names of variables that are no job's, in upper case.
+/// Prefixes and names of variables that no job may set, in upper case.
 pub(super) const RESERVED_PREFIXES: [&str; 3] = ["LD_", "DYLD_", "SPOTWISE_"];
 pub(super) const RESERVED_NAMES: [&str; 8] = [
     "IFS",
@@ -27,7 +27,7 @@ pub(super) const RESERVED_NAMES: [&str; 8] = [
     "NVIDIA_VISIBLE_DEVICES",
     "GLIBC_TUNABLES",
 ];
-/// Parts of the names of AWS's variables that are credentials.
+/// Parts of the names of AWS variables that are credentials.
 pub(super) const AWS_CREDENTIALS: [&str; 4] = ["ACCESS_KEY", "SECRET", "TOKEN", "CREDENTIALS"];
 
 /// A DNS label. A name that looks like an id (`j12`) would make `after: [j12]`
@@ -59,8 +59,8 @@ pub(super) fn is_id(text: &str) -> bool {
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Text of one line for people. Characters that hide or reorder others are
-/// refused, not stripped: what is stored is what was written.
+/// One line of text for people. Characters that hide or reorder others are refused, not
+/// stripped: what is stored is what was written.
 pub(super) fn title(text: String) -> Result<String, Problem> {
     let problem = |message: String| Err(Problem::new("invalid_title", message));
     if text.trim().is_empty() {
@@ -127,10 +127,10 @@ pub(super) fn command(command: TextOr<Vec<Scalar>>) -> Result<Vec<String>, Probl
     Ok(arguments)
 }
 
-/// Texts by the name of a variable.
+/// Texts by variable name.
 type Variables = BTreeMap<String, String>;
 
-/// Variables of the command, and why those are no secrets that look like one.
+/// Variables of the command, and why those that look like secrets are not.
 pub(super) fn env(
     variables: BTreeMap<String, VariableDocument>,
 ) -> Result<(Variables, Variables), Problem> {
@@ -211,8 +211,8 @@ fn is_reserved(name: &str) -> bool {
     RESERVED_PREFIXES.iter().any(begins) || RESERVED_NAMES.contains(&upper.as_str())
 }
 
-/// The variables of AWS that are credentials come by reference only; its region,
-/// profile and endpoints are no secrets.
+/// AWS variables that are credentials come by reference only; its region, profile and
+/// endpoints are not secret.
 fn set_by_job(name: &str) -> Result<(), Problem> {
     let upper = name.to_ascii_uppercase();
     let carries = |part: &&str| upper.contains(*part) && !upper.ends_with("_FILE");
@@ -248,8 +248,7 @@ pub(super) fn gang(variables: &BTreeMap<String, String>) -> Result<(), Problem> 
     Err(Problem::new("reserved_variable", message).key(name))
 }
 
-/// Values with the shape of well-known credentials. The message never repeats
-/// the value.
+/// Values that look like well-known credentials. The message never repeats the value.
 fn refuse_secret(value: &str) -> Result<(), Problem> {
     const MARKS: [&str; 6] = ["ghp_", "gho_", "github_pat_", "xoxb-", "xoxp-", "glpat-"];
     let key_id = |mark: &str| {
@@ -269,8 +268,8 @@ fn refuse_secret(value: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Armoured keys say what they are in their first line: certificates and public keys
-/// are for everybody.
+/// Armoured keys say what they are in their first line: certificates and public keys are
+/// not secret.
 fn is_private_key(value: &str) -> bool {
     value.match_indices("-----BEGIN").any(|(at, mark)| {
         let label = value.get(at + mark.len()..).unwrap_or_default();
@@ -281,8 +280,8 @@ fn is_private_key(value: &str) -> bool {
     })
 }
 
-/// Secrets by reference. A variable that is reserved must not be read either, and
-/// none of AWS: `env:AWS_SESSION_TOKEN` would hand out the worker's own rights.
+/// Secrets by reference. A reserved variable must not be read either, and no AWS variable:
+/// `env:AWS_SESSION_TOKEN` would hand out the worker's own rights.
 pub(super) fn secrets(
     secrets: BTreeMap<String, String>,
     env: &BTreeMap<String, String>,
@@ -323,8 +322,8 @@ fn secret(reference: &str) -> Result<SecretRef, Problem> {
     Err(Problem::new("invalid_secret", message))
 }
 
-/// Cost dimensions, legal as tags of AWS and, with the pools' own spelling, as
-/// Kubernetes annotations.
+/// Cost dimensions, legal as AWS tags and, with the pools' own spelling, as Kubernetes
+/// annotations.
 pub(super) fn tags(tags: BTreeMap<String, Scalar>) -> Result<BTreeMap<String, String>, Problem> {
     if tags.len() > MAX_TAGS {
         return Err(Problem::new("out_of_range", format!("more than {MAX_TAGS} tags")));

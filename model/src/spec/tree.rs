@@ -23,9 +23,9 @@ pub(super) struct Node {
 
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// `key:` with nothing behind it.
+    /// `key:` with nothing after it.
     Empty,
-    /// `null` or `~`: as if the field were not there.
+    /// `null` or `~`: as if the field were absent.
     Null,
     /// A number, `true`, `false`, or unquoted text.
     Plain(String),
@@ -74,8 +74,8 @@ impl Node {
         }
     }
 
-    /// The place of the part that `path` leads to, or of the last part on the
-    /// way that is there.
+    /// The location of the part that `path` leads to, or of the last part on the way that
+    /// exists.
     pub(super) fn locate(&self, path: &[Step]) -> Option<Location> {
         let mut node = self;
         let mut place = None;
@@ -94,7 +94,7 @@ impl Node {
         place.or(self.at)
     }
 
-    /// The value of a field, where this is a map that has it.
+    /// The value of a field, if this is a map that has it.
     pub(super) fn field(&self, key: &str) -> Option<&Self> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|e| e.key == key).map(|e| &e.value),

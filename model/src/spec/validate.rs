@@ -11,8 +11,8 @@ use super::{
     yaml,
 };
 
-/// The largest document, in bytes: 1 MiB, so that the most jobs of a document have a
-/// kilobyte each.
+/// The largest document, in bytes: 1 MiB, so that at the maximum number of jobs each has a
+/// kilobyte.
 pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 
 const MAX_JOBS: usize = 1_000;
@@ -32,12 +32,12 @@ pub enum Format {
 /// What one document submits: one job, or several that depend on each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
-    /// In the order of the document; arrays not yet expanded.
+    /// In document order; arrays not yet expanded.
     pub jobs: Vec<JobSpec>,
 }
 
-/// Reads and validates a document. It costs time and memory in proportion to
-/// [`MAX_DOCUMENT_BYTES`] at most, whatever the bytes are, and never panics.
+/// Reads and validates a document. Whatever the bytes are, it takes time and memory in
+/// proportion to [`MAX_DOCUMENT_BYTES`] at most, and never panics.
 pub fn parse(text: &[u8], format: Format) -> Result<Submission, SpecError> {
     let tree = with_defaults(parse_tree(text, format)?)?;
     let jobs = submission(&tree).map_err(|problem| problem.into_error(Some(&tree)))?;
@@ -54,8 +54,8 @@ pub(super) fn parse_tree(text: &[u8], format: Format) -> Result<Node, SpecError>
     tree.map_err(|problem| problem.into_error(None))
 }
 
-/// The same text for the same jobs, however they were written: what an
-/// idempotency key is compared by.
+/// The same text for the same jobs, however they were written: what idempotency keys are
+/// compared by.
 pub fn canonical(submission: &Submission) -> String {
     #[derive(Serialize)]
     struct Canonical<'s> {
@@ -152,10 +152,10 @@ fn submission(tree: &Node) -> Result<Vec<JobSpec>, Problem> {
     Ok(jobs)
 }
 
-/// Refuses a default that no job takes and none could. Each is looked at alone: what
-/// does not go together in one job, several may share out.
+/// Refuses a default that no job takes and none could. Each is checked alone: fields that
+/// cannot go together in one job may be spread over several.
 fn check_defaults(tree: &Node) -> Result<(), Problem> {
-    /// No job that they wait for has the name of this one.
+    /// A name that no job they wait for has.
     const NOBODY: &str = "nobody-is-named-like-this-and-nothing-waits-for-it";
     let Some(Node { value: Value::Map(fields), .. }) = tree.field("defaults") else {
         return Ok(());

@@ -20,11 +20,11 @@ pub(super) const MAX_INTERRUPTIONS: u32 = 10_000;
 pub(super) const MAX_ACCELERATORS: usize = 64;
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15 * 60);
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
-/// 2020-01-01 and 2100-01-01: outside of these a time is a slip of the pen.
+/// 2020-01-01 and 2100-01-01: a time outside this range is a typing error.
 const SANE_SECONDS: std::ops::Range<i64> = 1_577_836_800..4_102_444_800;
 
-/// Refuses a deadline that is not after `now` (market time) or more than a
-/// year away. Apart from [`parse`](super::parse), which has no clock.
+/// Refuses a deadline that is not after `now` (market time) or more than a year away.
+/// Separate from [`parse`](super::parse), which has no clock.
 pub fn check_deadline(spec: &JobSpec, now: Timestamp) -> Result<(), SpecError> {
     match spec.deadline {
         Some(Deadline::At(deadline)) => check_deadline_at(deadline, now),
@@ -78,8 +78,8 @@ pub(super) fn deadline(text: &str) -> Result<Deadline, Problem> {
     }
 }
 
-/// The shape `2026-08-01T08:00:00[.5](Z|+02:00)`; whether the day exists is for
-/// the time library, which alone would take looser shapes.
+/// The shape `2026-08-01T08:00:00[.5](Z|+02:00)`; whether the day exists is left to the
+/// time library, which alone would accept looser shapes.
 fn is_rfc3339(text: &str) -> bool {
     let fits = |text: &str, shape: &str| {
         text.len() == shape.len()

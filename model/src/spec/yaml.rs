@@ -1,5 +1,5 @@
-//! YAML into a tree. It works on parser events, where tags, aliases and the
-//! text of numbers are still to be seen; typed deserialisation hides them.
+//! YAML into a tree. It works on parser events, where tags, aliases and the text of numbers
+//! are still visible; typed deserialisation hides them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use serde_saphyr::granit_parser::{
 use super::error::{Problem, Under, duplicate_key, too_deep};
 use super::tree::{Entry, Location, MAX_DEPTH, Node, Value, Weight};
 
-/// What all aliases of a document together may copy. An alias bomb of 342
-/// bytes stands for a billion nodes.
+/// How many nodes all aliases of a document together may copy. An alias bomb of 342 bytes
+/// stands for a billion nodes.
 const MAX_ALIAS_NODES: usize = 50_000;
 const MAX_ALIAS_BYTES: usize = 1024 * 1024;
 
@@ -126,7 +126,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A copy of what an anchor holds, counted before it is made.
+    /// A copy of what an anchor holds, counted before it is created.
     fn alias(&mut self, id: usize, at: Option<Location>, depth: usize) -> Result<Node, Problem> {
         let Some(node) = self.anchors.get(&id) else {
             let message = "an alias inside its own anchor has no end; write the value out";
@@ -149,8 +149,8 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// YAML 1.2 core: `no` and `on` are text, and numbers stay as written. The
-/// parser says `~` for a value that is not there; only its span is empty.
+/// YAML 1.2 core: `no` and `on` are text, and numbers stay as written. The parser reports
+/// `~` for a missing value; only its span is empty.
 fn scalar(text: &str, plain: bool, span: &Span) -> Value {
     match text {
         _ if plain && (text.is_empty() || span.is_empty()) => Value::Empty,

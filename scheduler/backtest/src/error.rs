@@ -6,7 +6,7 @@ use spotwise_solver::replay::{self, JobError, OptimalError, UnknownPolicy};
 
 use spotwise_market::MarketError;
 
-/// A backtest that cannot be run. None of these goes away by trying again.
+/// A backtest that cannot be run. None of these errors goes away on a retry.
 #[derive(Debug, thiserror::Error)]
 pub enum BacktestError {
     /// A file cannot be read.
@@ -32,7 +32,7 @@ pub enum BacktestError {
     Index {
         /// Which.
         path: PathBuf,
-        /// What the parser says, with line and column.
+        /// The parser's message, with line and column.
         #[source]
         source: serde_json::Error,
     },
@@ -43,7 +43,7 @@ pub enum BacktestError {
         path: PathBuf,
         /// The recording's name.
         file: String,
-        /// What is listed.
+        /// The listed recordings.
         known: String,
     },
     /// A value of the index is wrong.
@@ -66,9 +66,9 @@ pub enum BacktestError {
     UnknownType {
         /// The recording.
         market: String,
-        /// What was asked for.
+        /// The requested type.
         instance_type: String,
-        /// What there is.
+        /// The available types.
         known: String,
     },
     /// The market does not have the type in that zone.
@@ -78,12 +78,12 @@ pub enum BacktestError {
         market: String,
         /// The machine type.
         instance_type: String,
-        /// What was asked for.
+        /// The requested zone.
         zone: String,
-        /// Where there is some.
+        /// The zones that have it.
         known: String,
     },
-    /// A market that cannot be.
+    /// An impossible market.
     #[error("{market}: {source}")]
     Market {
         /// The recording.
@@ -91,10 +91,10 @@ pub enum BacktestError {
         /// What is wrong.
         source: replay::MarketError,
     },
-    /// The job makes no sense.
+    /// The job is invalid.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// The policy is not known.
+    /// The policy is unknown.
     #[error(transparent)]
     Policy(#[from] UnknownPolicy),
     /// The optimum is too large.
@@ -133,7 +133,7 @@ pub enum BacktestError {
         market: String,
         /// Steps that a window needs.
         needed: usize,
-        /// Steps that there are.
+        /// Steps available.
         steps: usize,
     },
     /// A row of a trace of jobs is wrong.
@@ -162,10 +162,10 @@ pub enum BacktestError {
     NoJobs {
         /// The trace or folder.
         path: PathBuf,
-        /// Why.
+        /// Why they are skipped.
         skipped: super::skipped::Skipped,
     },
-    /// The scheduler does not take a job.
+    /// The scheduler refuses a job.
     #[error("job {name} is refused: {problem}")]
     Refused {
         /// The job's name.
@@ -173,12 +173,12 @@ pub enum BacktestError {
         /// Why.
         problem: String,
     },
-    /// A planner made a plan that may not be.
+    /// A planner made an invalid plan.
     #[error("a plan of {planner} at {at} fails its audit: {problem}")]
     WrongPlan {
-        /// Who made it.
+        /// The planner.
         planner: String,
-        /// When, on the market.
+        /// When (market time).
         at: jiff::Timestamp,
         /// What is wrong with it.
         problem: String,
@@ -186,9 +186,9 @@ pub enum BacktestError {
     /// There is no planner of that name.
     #[error("no planner is called `{name}`; there are {known}")]
     UnknownPlanner {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// The available planners.
         known: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The index of recordings: what a table of rows does not say of itself.
+//! The index of recordings: what a table of rows does not say about itself.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,10 +16,10 @@ const MOST_STEPS: u64 = 5_000_000;
 const LONGEST_STEP: u64 = 86_400;
 const MOST_NODES: u64 = 100_000;
 
-/// What the index says of one recording.
+/// What the index says about one recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Seconds of a step.
+    /// Seconds per step.
     pub step_seconds: u32,
     /// How many steps it has.
     pub steps: usize,
@@ -27,7 +27,7 @@ pub struct Entry {
     pub zones: Vec<String>,
     /// On-demand price of each machine type.
     pub on_demand: BTreeMap<String, Price>,
-    /// Instances asked for at once: fewer than that count as none.
+    /// Instances requested at once: fewer than that count as none.
     pub nodes_requested: u32,
     /// When it began.
     pub start: Option<Timestamp>,
@@ -50,7 +50,7 @@ fn one() -> u64 {
     1
 }
 
-/// Reads the entry of `recording`, which is found by the file's name.
+/// Reads the entry of `recording`, found by the file's name.
 pub fn read_entry(index: &Path, recording: &Path) -> Result<Entry, BacktestError> {
     let text = std::fs::read_to_string(index)
         .map_err(|source| BacktestError::Read { path: index.to_owned(), source })?;

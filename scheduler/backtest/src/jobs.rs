@@ -12,7 +12,7 @@ use spotwise_model::time::after;
 use super::error::BacktestError;
 use super::skipped::Skipped;
 
-/// The columns of a trace, in any order, beside others.
+/// The columns of a trace, in any order, possibly among others.
 const COLUMNS: [&str; 4] = ["submit_s", "duration_s", "num_gpus", "virtual_cluster"];
 
 /// Which jobs.
@@ -20,11 +20,11 @@ const COLUMNS: [&str; 4] = ["submit_s", "duration_s", "num_gpus", "virtual_clust
 pub struct JobsOptions {
     /// A trace (`.csv` or `.csv.gz`), or a folder of job files.
     pub path: PathBuf,
-    /// Jobs of the trace to pass over first, of those that fit the bounds below.
+    /// Jobs of the trace to skip first, of those that fit the bounds below.
     pub from: usize,
-    /// Every so manieth of those that follow.
+    /// Take every n-th of those that follow.
     pub every: usize,
-    /// At most so many.
+    /// At most this many.
     pub limit: usize,
     /// Shorter jobs are left out.
     pub shortest: Duration,
@@ -32,7 +32,7 @@ pub struct JobsOptions {
     pub longest: Duration,
     /// Jobs with more GPUs are left out.
     pub most_gpus: u32,
-    /// Times its work that a job may take.
+    /// A job's deadline as a multiple of its work.
     pub deadline_factor: f64,
     /// On top of that.
     pub deadline_slack: Duration,
@@ -48,12 +48,12 @@ pub(super) struct Arrival {
     pub(super) submission: Submission,
 }
 
-/// The market that jobs are fitted to.
+/// The market to which jobs are fitted.
 #[derive(Clone, Debug)]
 pub(super) struct Stage {
     pub(super) start: Timestamp,
     pub(super) end: Timestamp,
-    /// The machine that GPUs are counted in.
+    /// The machine in whose GPUs jobs are counted.
     pub(super) shape: NodeShape,
 }
 
@@ -134,7 +134,7 @@ fn rows(path: &Path, text: impl Read) -> Result<Vec<Row>, BacktestError> {
     Ok(rows)
 }
 
-/// A year: what a duration of a job may be.
+/// A year: the longest duration of a job.
 const MOST_SECONDS: u64 = 366 * 86_400;
 
 fn row(record: &csv::StringRecord, places: [usize; 4]) -> Result<Row, String> {
@@ -152,7 +152,7 @@ fn row(record: &csv::StringRecord, places: [usize; 4]) -> Result<Row, String> {
     })
 }
 
-/// The rows asked for, as submissions from the stage's start on.
+/// The requested rows, as submissions from the stage's start on.
 fn fit(
     rows: Vec<Row>,
     options: &JobsOptions,
@@ -194,8 +194,8 @@ fn fit(
     Ok((arrivals, skipped))
 }
 
-/// A job of the trace as a job file: GPUs on as few machines of that shape as
-/// hold them, all at once.
+/// A job of the trace as a job file: its GPUs on as few machines of that shape as hold
+/// them, all at once.
 fn document(number: usize, row: &Row, deadline: Duration, shape: &NodeShape) -> String {
     let on_one = shape.gpus.max(1);
     let nodes = row.gpus.div_ceil(on_one);
@@ -212,7 +212,7 @@ fn document(number: usize, row: &Row, deadline: Duration, shape: &NodeShape) -> 
     )
 }
 
-/// Every job file of a folder, in the order of names, submitted at once.
+/// Every job file of a folder, in name order, submitted at once.
 fn folder(options: &JobsOptions, stage: &Stage) -> Result<Vec<Arrival>, BacktestError> {
     let unreadable = |source| BacktestError::Read { path: options.path.clone(), source };
     let mut files: Vec<(PathBuf, Format)> = Vec::new();

@@ -1,9 +1,8 @@
 //! Backtests: what policies would have paid on recorded markets.
 //!
-//! [`single`] runs one job a window, to compare policies with each other and
-//! with the exact optimum. [`workload`] lets many jobs compete for limited
-//! capacity through the very phases of the scheduler, in a
-//! [`World`](spotwise_control::world::World) on virtual time.
+//! [`single`] runs one job per window, to compare policies with each other and with the
+//! exact optimum. [`workload`] lets many jobs compete for limited capacity through the same
+//! phases as the scheduler, in a [`World`](spotwise_control::world::World) in virtual time.
 
 mod error;
 mod index;

@@ -1,4 +1,4 @@
-//! What a replay came to: figures for a table, and series for a plot.
+//! The results of a replay: figures for a table, and series for a plot.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,48 +14,48 @@ use spotwise_model::{
 
 use spotwise_control::world::Committed;
 
-/// What one planner came to.
+/// The results of one planner.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measures {
-    /// The planner, and the operator's policy where it is another one.
+    /// The planner, and the operator's policy if it is a different one.
     pub planner: String,
-    /// Everything in the ledger, in micro-dollars.
+    /// The total of the ledger, in micro-dollars.
     pub cost_micros: i64,
-    /// What the work alone costs on demand, in micro-dollars.
+    /// The cost of the work alone on demand, in micro-dollars.
     pub on_demand_micros: i64,
-    /// The first as a share of the second.
+    /// The first as a fraction of the second.
     pub cost_share: f64,
     /// Jobs.
     pub jobs: usize,
-    /// Jobs that were done after their deadline, or never.
+    /// Jobs that finished after their deadline, or never.
     pub missed: usize,
-    /// Jobs that were never done.
+    /// Jobs that never finished.
     pub unfinished: usize,
-    /// Machine-hours paid.
+    /// Machine-hours paid for.
     pub machine_hours: f64,
-    /// The part of them that was work of jobs that were done.
+    /// The fraction of them spent on work of jobs that finished.
     pub utilisation: f64,
-    /// The part of them on spot.
+    /// The fraction of them on spot.
     pub spot_share: f64,
-    /// Hours from submission to the end of a job in which it made no progress.
+    /// Mean hours between a job's submission and its end in which it made no progress.
     pub wait_mean_hours: f64,
-    /// Nine of ten jobs waited less.
+    /// The 90th percentile of the same.
     pub wait_p90_hours: f64,
     /// Machines taken back from jobs.
     pub interruptions: u64,
-    /// Jobs stopped to go on elsewhere.
+    /// Jobs stopped in order to continue elsewhere.
     pub moves: u64,
     /// Plans made.
     pub plans: u64,
-    /// Plans that the planner's time limit cut short: only where there is none
-    /// of them is a replay sure to be the same again.
+    /// Plans cut short by the planner's time limit: only if there are none is a replay sure
+    /// to be reproducible.
     pub plans_cut_short: u64,
     /// For a plot.
     #[serde(skip)]
     pub series: Series,
 }
 
-/// How cost and machines went, at equal distances of time.
+/// Cost and machines at equal intervals of time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// Hours since the market's start.
@@ -80,7 +80,7 @@ pub(super) struct OnDemand {
     pub(super) dollars_per_hour: f64,
 }
 
-/// Looks at everything that was committed.
+/// Evaluates everything that was committed.
 pub(super) fn measure(
     planner: String,
     committed: &Committed,
@@ -145,7 +145,7 @@ fn work_on_demand(job: &Job, machines: &[OnDemand]) -> Option<f64> {
     Some(one * f64::from(job.spec.resources.nodes.max(1)))
 }
 
-/// The largest part of anything that a share takes; none where it does not fit.
+/// The largest fraction of anything that a share takes; `None` if it does not fit.
 fn part_of(share: &Share, shape: &NodeShape) -> Option<f64> {
     let gpus = share.gpu_units(shape) as f64 / GPU_UNITS as f64;
     let part = |take: f64, of: f64| match (take > 0.0, of > 0.0) {

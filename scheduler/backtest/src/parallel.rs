@@ -1,12 +1,12 @@
-//! Runs that do not know of each other, on every processor there is.
+//! Independent runs, on every available processor.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::BacktestError;
 
-/// Does all of `work` on every processor there is; answers in the order of the
-/// work, the first error in that order.
+/// Does all of `work` on every available processor; returns the results in the order of the
+/// work, or the first error in that order.
 pub(super) fn in_parallel<W: Sync, A: Send>(
     work: &[W],
     act: impl Fn(&W) -> Result<A, BacktestError> + Sync,

@@ -5,13 +5,13 @@ use std::fmt::Write;
 use super::measure::{Measures, Series};
 
 const WIDTH: f64 = 900.0;
-/// Of one of the two panels.
+/// The height of each of the two panels.
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 66.0;
 const GAP: f64 = 60.0;
-/// Told apart by most who do not see all colours (Okabe and Ito).
+/// Distinguishable for most people with colour blindness (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
 /// Draws what every planner spent, and how many machines it used.
@@ -118,7 +118,7 @@ fn scale(most: f64) -> (f64, f64) {
     (tick, tick * (most / tick).ceil())
 }
 
-/// As many decimals as the distance of marks asks for.
+/// With as many decimals as the distance of marks requires.
 fn rounded(mark: f64, tick: f64) -> String {
     let decimals = (-tick.log10().floor()).clamp(0.0, 6.0) as usize;
     format!("{mark:.decimals$}")

@@ -26,18 +26,18 @@ struct Recording {
     types: std::collections::BTreeSet<String>,
 }
 
-/// What holds in a zone from a second on.
+/// The values in a zone from a second on.
 #[derive(Clone, Copy)]
 struct Reading {
     seconds: u64,
     available: u32,
-    /// None where what was recorded can be no price.
+    /// `None` if the recorded value cannot be a price.
     price_micros: Option<i64>,
 }
 
-/// Reads the market of one machine type in `zones`, in that order; all of its
-/// zones where none are named. `history` ends where the market begins: of it the
-/// same zones and type count, in the market's steps.
+/// Reads the market of one machine type in `zones`, in that order; all of its zones if none
+/// are named. `history` ends where the market begins: its same zones and type count, in the
+/// market's steps.
 pub fn read_market(
     source: &Source,
     history: Option<&Source>,
@@ -94,7 +94,7 @@ impl Recording {
         Ok(price.micros_per_hour())
     }
 
-    /// The zones asked for, or all: those of the index first.
+    /// The requested zones, or all: those of the index first.
     fn choose(&self, instance_type: &str, zones: &[String]) -> Result<Vec<String>, BacktestError> {
         let listed = || self.entry.zones.iter().filter(|zone| self.zones.contains_key(*zone));
         if zones.is_empty() {
@@ -112,16 +112,16 @@ impl Recording {
         Ok(zones.to_vec())
     }
 
-    /// A zone in its own steps; `last` is its price where none is known yet.
+    /// A zone in its own steps; `last` is its price while none is known yet.
     fn own(&self, zone: &str, last: i64) -> Vec<RecordedStep> {
         let step = u64::from(self.entry.step_seconds);
         let times = (0..self.entry.steps as u64).map(|at| at * step);
         self.sample(zone, times, self.entry.nodes_requested, last)
     }
 
-    /// A zone in steps of `step` seconds that end with this recording; none
-    /// where it is not recorded. A recording that asked for fewer machines than
-    /// `nodes` counts as soon as it got what it asked for.
+    /// A zone in steps of `step` seconds that end with this recording; empty if it is not
+    /// recorded. A recording that asked for fewer machines than `nodes` counts as soon as
+    /// it got what it asked for.
     fn before(&self, zone: &str, step: u32, nodes: u32) -> Vec<RecordedStep> {
         let Some(first) = self.zones.get(zone).and_then(|readings| readings.first()) else {
             return Vec::new();
@@ -134,7 +134,7 @@ impl Recording {
         self.sample(zone, times, nodes.min(self.entry.nodes_requested), last)
     }
 
-    /// A row holds until the next one; before the first, nothing can be had.
+    /// A row holds until the next one; before the first, nothing is available.
     fn sample(
         &self,
         zone: &str,

@@ -1,4 +1,4 @@
-//! A recording as a market for many: so many machines a zone while there is
+//! A recording as a market for many: a fixed number of machines per zone while there is
 //! capacity.
 
 use std::collections::BTreeMap;
@@ -16,23 +16,22 @@ use super::measure::OnDemand;
 use super::recording::Source;
 use spotwise_market::{Catalog, Market, MarketError, MarketSeries, Row, each_row};
 
-/// What of a recording is offered.
+/// The part of a recording that is offered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SharedMarketOptions {
     /// The recording.
     pub source: Source,
-    /// Machine types; all where none is named.
+    /// Machine types; all if none is named.
     pub types: Vec<String>,
-    /// Zones; all where none is named.
+    /// Zones; all if none is named.
     pub zones: Vec<String>,
-    /// Spot machines of each type a zone has while the recording had any.
+    /// Spot machines of each type in a zone while the recording had any.
     pub capacity: u32,
-    /// On-demand machines of each type a zone has; as many as the market gives
-    /// where nothing is said.
+    /// On-demand machines of each type in a zone; the market's own number if not given.
     pub on_demand_capacity: Option<u32>,
 }
 
-/// Reads it; a recording that says no start begins with the year 2000.
+/// Reads it; a recording without a start begins with the year 2000.
 pub(super) fn read(
     options: &SharedMarketOptions,
     catalog: &Catalog,
@@ -70,7 +69,7 @@ pub(super) fn read(
 /// 2000-01-01.
 const YEAR_2000: Timestamp = Timestamp::constant(946_684_800, 0);
 
-/// Every zone and type of the file; none where it is not asked for.
+/// Every zone and type of the file; `None` if not requested.
 type SeriesByMarket = BTreeMap<(Zone, InstanceType), Option<MarketSeries>>;
 
 struct Found<'a> {
@@ -152,8 +151,8 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
-/// The machine with the most GPUs, which those of a trace are counted in, and
-/// the market's time.
+/// The machine with the most GPUs, in which those of a trace are counted, and the market's
+/// time.
 pub(super) fn stage(market: &Market) -> Stage {
     let shapes = market.quotes(market.start()).into_iter().map(|quote| quote.shape);
     let shape = shapes.max_by_key(|shape| shape.gpus).unwrap_or_default();

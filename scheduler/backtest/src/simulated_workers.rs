@@ -17,16 +17,16 @@ use spotwise_control::{Command, WorkerId};
 #[derive(Clone, Debug)]
 struct SimulatedGang {
     nodes: u32,
-    /// When they are up and make their first step.
+    /// When they are up and take their first step.
     up_at: Timestamp,
     started: bool,
-    /// Seconds of work done, of all.
+    /// Seconds of work done in total.
     done: u64,
     whole: u64,
-    /// Up to when `done` counts.
+    /// The time up to which `done` counts.
     seen: Timestamp,
     saved: Timestamp,
-    /// Between two checkpoints; none where the job saves nothing.
+    /// Time between two checkpoints; `None` if the job saves nothing.
     interval: Option<Duration>,
     sequence: u32,
 }
@@ -39,12 +39,12 @@ pub(super) struct SimulatedWorkers {
 }
 
 impl SimulatedWorkers {
-    /// Workers that need so long from a launch to the first step.
+    /// Workers that need this long from a launch to the first step.
     pub(super) fn new(boot: Duration) -> Self {
         Self { boot, list: BTreeMap::new() }
     }
 
-    /// When the next worker is up or done.
+    /// When the next worker is up or finished.
     pub(super) fn next_moment(&self) -> Option<Timestamp> {
         self.list.values().map(SimulatedGang::next_moment).min()
     }
@@ -81,7 +81,7 @@ impl SimulatedWorkers {
         })
     }
 
-    /// Lets every worker act up to now. True where one of them is done.
+    /// Lets every worker act up to now. True if one of them has finished.
     pub(super) fn act(&mut self, world: &mut World) -> bool {
         let mut done = Vec::new();
         for (id, gang) in &mut self.list {
@@ -95,7 +95,7 @@ impl SimulatedWorkers {
         !done.is_empty()
     }
 
-    /// Those told to stop save what they did and exit. True where one did.
+    /// Those told to stop save their work and exit. True if one did.
     pub(super) fn obey_stops(&mut self, world: &mut World) -> bool {
         let live = |id: &AttemptId| world.state.attempts.get(id).filter(|a| a.state.is_live());
         let ordered = self.list.keys().filter(|id| live(id).is_none_or(|a| a.stop.is_some()));
@@ -126,7 +126,7 @@ impl SimulatedGang {
         Some((self.done, self.whole))
     }
 
-    /// True where it is done.
+    /// True if it has finished.
     fn act(&mut self, id: AttemptId, world: &mut World) -> bool {
         let now = world.now;
         if now < self.up_at {
@@ -189,5 +189,5 @@ impl SimulatedGang {
     }
 }
 
-/// A worker whose attempt is over meanwhile is refused, and that is right.
+/// A worker whose attempt has ended in the meantime is refused, which is right.
 fn said<T>(_: T) {}

@@ -1,4 +1,4 @@
-//! One job a window: every policy on the same stretches of a recorded market.
+//! One job per window: every policy on the same spans of a recorded market.
 
 use std::io::Write;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::parallel::in_parallel;
 use super::recording::{Source, read_market};
 
 const MOST_WINDOWS: usize = 100_000;
-/// Steps of a recording that no window begins in, beyond its own length.
+/// Steps of a recording in which no window begins, beyond its own length.
 const MARGIN: usize = 2;
 
 /// What to run.
@@ -27,17 +27,17 @@ pub struct Options {
     pub history: Option<Source>,
     /// The machine type.
     pub instance_type: String,
-    /// The zones, in the order in which ties are broken; all where none is named.
+    /// The zones, in the order in which ties are broken; all if none are named.
     pub zones: Vec<String>,
-    /// Work of the job.
+    /// Hours of work of the job.
     pub hours: f64,
-    /// Times its work that the job may take.
+    /// The job's deadlines as multiples of its work.
     pub deadline_factors: Vec<f64>,
-    /// What every start spends without progress.
+    /// The time that every start spends without progress.
     pub changeover: Duration,
     /// How many windows, spread evenly over the recording.
     pub windows: usize,
-    /// By name.
+    /// The policies, by name.
     pub policies: Vec<String>,
     /// Whether every choice of every step is kept, for [`write_decisions`].
     pub keep_choices: bool,
@@ -46,36 +46,36 @@ pub struct Options {
 /// One policy in one window.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// Times its work that the job may take.
+    /// The job's deadline as a multiple of its work.
     pub deadline_factor: f64,
-    /// Step of the market that the window begins with.
+    /// Market step with which the window begins.
     pub start_step: usize,
     /// The policy.
     pub policy: String,
-    /// What was paid, as a share of the job's hours at the on-demand price.
+    /// What was paid, as a fraction of the job's hours at the on-demand price.
     pub cost_fraction: f64,
-    /// Whether the job was done after its deadline.
+    /// Whether the job finished after its deadline.
     pub missed: bool,
     /// How often the market took its machine.
     pub interruptions: u32,
     /// How often it left a machine for another by choice.
     pub moves: u32,
-    /// Where it was in each step until it was done, where that is kept.
+    /// Where it was in each step until it finished, if that is kept.
     #[serde(skip)]
     pub choices: Vec<JobLocation>,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// By factor, window and policy, each in the order asked for.
+    /// By factor, window and policy, each in the requested order.
     pub rows: Vec<Row>,
-    /// The zones that [`JobLocation::Spot`] counts.
+    /// The zones that [`JobLocation::Spot`] indexes.
     pub zones: Vec<String>,
 }
 
-/// Runs every policy in every window. `progress` is told how many of how many
-/// runs are done.
+/// Runs every policy in every window. `progress` is called with the number of finished runs
+/// and the total.
 pub fn run(
     options: &Options,
     progress: &(dyn Fn(usize, usize) + Sync),
@@ -126,8 +126,8 @@ pub fn outcome(
     Ok(simulate(market, job, start, policy(name)?.as_mut()))
 }
 
-/// Where windows begin: spread evenly, so that the last one still ends inside
-/// the recording. None where not even one does.
+/// Where windows begin: spread evenly, so that the last one still ends inside the
+/// recording. `None` if not even one fits.
 pub fn starts(steps: usize, longest: usize, windows: usize) -> Option<Vec<usize>> {
     let last = steps.checked_sub(longest.checked_add(MARGIN)?)?;
     if windows == 1 {
@@ -137,7 +137,7 @@ pub fn starts(steps: usize, longest: usize, windows: usize) -> Option<Vec<usize>
     Some((0..windows).map(|i| ((i * last) as f64 / between).round_ties_even() as usize).collect())
 }
 
-/// Writes what every policy chose: one row a step until the work was done.
+/// Writes what every policy chose: one row per step until the work was done.
 pub fn write_decisions(path: &Path, report: &Report) -> Result<(), BacktestError> {
     let failed = |source| BacktestError::Write { path: path.to_owned(), source };
     let file = std::fs::File::create(path).map_err(failed)?;

@@ -136,7 +136,7 @@ fn every_policy_runs_in_every_window_in_order() {
     assert!(one.rows.iter().all(|row| row.start_step == 0));
 }
 
-/// Anyone can compute the cost again from the decisions and the table.
+/// Anyone can recompute the cost from the decisions and the table.
 #[test]
 fn the_decisions_add_up_to_the_cost() {
     let folder = Folder::new();

@@ -1,10 +1,10 @@
-//! Many jobs competing for limited capacity: the very phases of the scheduler
-//! on virtual time, under several planners and several operator's policies.
+//! Many jobs competing for limited capacity: the same phases as the scheduler's in virtual
+//! time, under several planners and several operator's policies.
 //!
-//! Time goes from event to event: a submission, a worker that is up or done, a
-//! change of the market, and a round at least every [`Options::round_every`].
-//! Durations are what the jobs' files say. A machine that is taken back is gone
-//! at once; its job saves what it did. Nothing here is drawn by chance.
+//! Time moves from event to event: a submission, a worker that is up or finished, a change
+//! of the market, and a round at least every [`Options::round_every`]. Durations are as in
+//! the job files. A machine that is taken back is gone at once; its job saves what it did.
+//! Nothing here is random.
 
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ use spotwise_control::config::Config;
 use spotwise_control::world::World;
 use spotwise_market::{Catalog, Market};
 
-/// Beyond the end of the market, a replay is given up: its last rows hold there.
+/// A replay is given up this long after the end of the market, whose last rows still hold
+/// there.
 const OVERTIME: Duration = Duration::from_secs(60 * 86_400);
 
 /// What to run.
@@ -46,15 +47,15 @@ pub struct Options {
     pub planners: Vec<String>,
     /// The operator's policy.
     pub policy: Policy,
-    /// Other policies under which spotwise replays the same, with their names.
+    /// Other policies under which spotwise replays the same jobs, with their names.
     pub other_policies: Vec<(String, Policy)>,
-    /// A round is made at least so often.
+    /// A round is made at least this often.
     pub round_every: Duration,
     /// The longest that one plan may take (wall time).
     pub plan_time_limit: Duration,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// The recording.
@@ -67,9 +68,9 @@ pub struct Report {
     pub submissions: usize,
     /// Jobs of the trace left out.
     pub skipped: Skipped,
-    /// Spot machines of each type a zone has while it has any.
+    /// Spot machines of each type in a zone while it has any.
     pub capacity: u32,
-    /// On-demand machines of each type a zone has, where that was said.
+    /// On-demand machines of each type in a zone, if given.
     pub on_demand_capacity: Option<u32>,
     /// One for each planner and policy.
     pub results: Vec<Measures>,
@@ -90,7 +91,7 @@ impl Planner {
     /// Every planner.
     pub const ALL: [Self; 3] = [Self::Spotwise, Self::Greedy, Self::UniformProgress];
 
-    /// As on the command line.
+    /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Spotwise => "spotwise",
@@ -115,9 +116,8 @@ impl Planner {
     }
 }
 
-/// Replays the jobs under every planner, and under every other policy.
-/// `progress` is told the planner, how many jobs are over, and how many there
-/// are in all.
+/// Replays the jobs under every planner, and under every other policy. `progress` is called
+/// with the planner, how many jobs have ended, and how many there are in total.
 pub fn run(
     options: &Options,
     progress: &(dyn Fn(&str, usize, usize) + Sync),
@@ -212,7 +212,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Until everything is over. `progress` is told how many jobs are.
+    /// Runs until everything has ended. `progress` is called with how many jobs have.
     fn run_to_the_end(&mut self, progress: &dyn Fn(usize)) -> Result<(), BacktestError> {
         while let Some(at) = self.next_event().filter(|at| *at <= self.horizon) {
             let changed = self.world.market.next_change(self.world.now) == Some(at);
@@ -238,7 +238,7 @@ impl<'a> Replay<'a> {
         [arrival, self.workers.next_moment(), change, round].into_iter().flatten().min()
     }
 
-    /// What is due now. True where something was.
+    /// Submits what is due now. True if anything was.
     fn submit(&mut self) -> Result<bool, BacktestError> {
         let first = self.next;
         while let Some(arrival) = self.arrivals.get(self.next)
@@ -264,9 +264,9 @@ impl<'a> Replay<'a> {
         Ok(self.next > first)
     }
 
-    /// The rounds that a scheduler makes within the second after an event: what
-    /// ended and what was taken back, then a plan; where that stops jobs to move
-    /// them, another one when they have stopped.
+    /// The rounds that a scheduler makes within the second after an event: for what ended
+    /// and what was taken back, then a plan; if that stops jobs to move them, another one
+    /// when they have stopped.
     fn make_rounds(&mut self) -> Result<(), BacktestError> {
         self.round_without_plan();
         for _ in 0..2 {

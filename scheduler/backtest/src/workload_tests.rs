@@ -5,7 +5,7 @@ use spotwise_model::{CapacityType, Instance, InstanceState, JobState, Money};
 use super::*;
 use crate::Source;
 
-/// Two zones for ten days; zone a comes and goes, b has a hole of a day.
+/// Two zones for ten days; zone a comes and goes, b has a gap of one day.
 fn table() -> String {
     let mut rows = "seconds,zone,instance_type,available,spot_usd_per_hour\n\
                     0,a,p3.2xlarge,1,0.90\n0,b,p3.2xlarge,1,1.00\n"
@@ -86,7 +86,7 @@ fn life(instance: &Instance) -> (Timestamp, Timestamp) {
     }
 }
 
-/// The replays of every planner, with all that was committed.
+/// The replays of every planner, with everything committed.
 fn replays(options: &Options, look: impl Fn(&str, &Market, &World)) {
     let market = shared_market::read(&options.market, &Catalog::built_in()).unwrap();
     let (arrivals, _) = jobs::read(&options.jobs, &shared_market::stage(&market)).unwrap();

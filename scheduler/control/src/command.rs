@@ -1,5 +1,5 @@
-//! What may be asked of the control plane. A command is data: `intake` decides what
-//! becomes of it.
+//! What may be asked of the control plane. A command is data: `intake` decides what to do
+//! with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,15 +31,15 @@ impl From<CheckpointRef> for Loaded {
     }
 }
 
-/// What somebody wants done.
+/// A request to the control plane.
 #[derive(Debug)]
 pub enum Command {
     /// Accept all jobs of a submission, or none.
     Submit(Submit),
-    /// Keep forecasts ready for such jobs for a while: somebody asks what they
+    /// Keep forecasts ready for such jobs for a while: somebody wants to know what they
     /// would cost.
     RequestForecasts(Vec<Arc<JobSpec>>),
-    /// Bring ended jobs back, or none.
+    /// Resubmit ended jobs, or none.
     Resubmit(Resubmit),
     /// Change the terms of a job.
     Edit(EditJob),
@@ -59,9 +59,9 @@ pub enum Command {
     Register {
         /// Who asks.
         worker: WorkerId,
-        /// How the pool knows it.
+        /// The pool's name for it.
         handle: String,
-        /// Where the rest of its gang finds it.
+        /// Where the rest of its gang can reach it.
         address: String,
     },
     /// A worker is alive.
@@ -70,10 +70,10 @@ pub enum Command {
         worker: WorkerId,
         /// The step and the total (0 for unknown) it last read, if any.
         step: Option<(u64, u64)>,
-        /// What its command has used so far, where it measures.
+        /// What its command has used so far, if it measures that.
         memory: Option<MemoryUse>,
     },
-    /// What a worker's command has used up to its end; its end is said next.
+    /// What a worker's command used up to its end, which is reported next.
     Measured {
         /// Whose.
         worker: WorkerId,
@@ -84,9 +84,9 @@ pub enum Command {
     Started {
         /// Whose.
         worker: WorkerId,
-        /// The checkpoint that was really loaded.
+        /// The checkpoint that was actually loaded.
         restored: Option<Loaded>,
-        /// Checkpoints that did not verify.
+        /// Checkpoints that failed verification.
         rejected_checkpoints: u32,
     },
     /// A checkpoint is durable and verified.
@@ -111,8 +111,8 @@ pub enum Command {
         /// The last step and total, if known.
         step: Option<(u64, u64)>,
     },
-    /// A worker has ended its command by itself, since its money was over and
-    /// nobody had told it a later time.
+    /// A worker ended its command by itself, because its money had run out and nobody had
+    /// told it a later time.
     OutOfMoney {
         /// Which.
         worker: WorkerId,
@@ -123,13 +123,13 @@ pub enum Command {
         /// The last step and total, if known.
         step: Option<(u64, u64)>,
     },
-    /// A worker has something to say of a job's files.
+    /// A worker reports something about a job's files.
     Note {
         /// Which.
         worker: WorkerId,
-        /// From 1: one that comes again is the same.
+        /// From 1: a repeated number is the same note.
         number: u32,
-        /// In words, on one line.
+        /// One line of text.
         message: String,
     },
     /// A worker could not start its command.
@@ -145,15 +145,15 @@ pub enum Command {
         worker: WorkerId,
         /// Why.
         message: String,
-        /// Whether the same may go through later: too many calls, no capacity.
+        /// Whether the same launch may succeed later: too many calls, no capacity.
         retryable: bool,
     },
-    /// The answer of a launch call was lost.
+    /// The answer to a launch call was lost.
     LaunchUnknown {
         /// Which.
         worker: WorkerId,
     },
-    /// The pool says that a worker is gone.
+    /// The pool reports that a worker is gone.
     WorkerGone {
         /// Which.
         worker: WorkerId,
@@ -161,7 +161,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it comes from what runs, and costs money while nobody listens.
+    /// Whether it comes from something running, which costs money while nobody listens.
     /// Cancelling saves money; only new work can wait.
     pub const fn is_urgent(&self) -> bool {
         !matches!(self, Self::Submit(_) | Self::Resubmit(_) | Self::RequestForecasts(_))
@@ -177,46 +177,46 @@ pub struct Submit {
     pub document_hash: String,
     /// The client's idempotency key.
     pub key: Option<String>,
-    /// What the store remembers of that key, looked up before.
+    /// What the store has for that key, looked up beforehand.
     pub known: Option<(String, Vec<JobId>)>,
-    /// How jobs that `after` names by number ended, where they have left memory.
+    /// How jobs that `after` names by number ended, if they are no longer in memory.
     pub ended_parents: Vec<(JobId, Ending)>,
     /// The elements, in order, of arrays that `after` names by number and waits for
     /// element by element.
     pub arrays: BTreeMap<JobId, Vec<JobId>>,
 }
 
-/// Jobs that come back.
+/// Jobs to resubmit.
 #[derive(Clone, Debug, Default)]
 pub struct Resubmit {
     /// Which, each after those it waits for.
     pub jobs: Vec<ResubmittedJob>,
-    /// What stands now for jobs that came back before: their newest resubmissions.
+    /// What now stands for jobs that were resubmitted before: their newest resubmissions.
     pub heads: BTreeMap<JobId, JobId>,
-    /// How jobs ended that these wait for, where they have left memory.
+    /// How jobs that these wait for ended, if they are no longer in memory.
     pub ended_parents: Vec<(JobId, Ending)>,
     /// The client's idempotency key.
     pub key: Option<String>,
-    /// SHA-256 of what was asked, in hex.
+    /// SHA-256 of the request, in hex.
     pub hash: String,
-    /// What the store remembers of that key, looked up before.
+    /// What the store has for that key, looked up beforehand.
     pub known: Option<(String, Vec<JobId>)>,
 }
 
 /// One of them.
 #[derive(Clone, Debug)]
 pub struct ResubmittedJob {
-    /// As it ended.
+    /// The job as it ended.
     pub old: Job,
-    /// What runs now.
+    /// The new spec.
     pub spec: JobSpec,
-    /// Whether it goes on from where the old one was saved.
+    /// Whether it resumes from where the old one was saved.
     pub goes_on: bool,
     /// Jobs that the old one was a resubmission of.
     pub replaces: Vec<JobId>,
 }
 
-/// A job whose terms change.
+/// A job whose terms are to change.
 #[derive(Clone, Debug)]
 pub struct EditJob {
     /// Which.
@@ -225,12 +225,12 @@ pub struct EditJob {
     pub edit: Edit,
     /// The client's idempotency key.
     pub key: Option<String>,
-    /// SHA-256 of the job and what changes, in hex.
+    /// SHA-256 of the job and its changes, in hex.
     pub hash: String,
-    /// What the store remembers of that key, looked up before.
+    /// What the store has for that key, looked up beforehand.
     pub known: Option<(String, Vec<JobId>)>,
-    /// Where an attempt of it lives: what it has used of its budget and needs to stop
-    /// cleanly, and when that was reckoned (wall time).
+    /// If it has a live attempt: how much of its budget it has used and needs to stop
+    /// cleanly, and when that was computed (wall time).
     pub used: Option<(Timestamp, Money)>,
 }
 

@@ -1,10 +1,10 @@
-//! What the operator chose, as far as decisions depend on it.
+//! The operator's settings, as far as decisions depend on them.
 
 use std::time::Duration;
 
 use spotwise_model::policy::Policy;
 
-/// The operator's choices that bear on decisions.
+/// The operator's settings that affect decisions.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Market seconds per wall second; more than 1 only for a replay.
@@ -12,18 +12,17 @@ pub struct Config {
     /// From the notice of an interruption to the end of the machine (wall time). EC2
     /// gives 120 s.
     pub notice_lead: Duration,
-    /// A worker stops itself when it has not been answered for this long, and the
-    /// scheduler gives it up `LEASE_MARGIN` later. Longer than an outage of the
-    /// database that jobs shall survive; machines that die are known sooner, from
-    /// their pool.
+    /// A worker stops itself if it has had no answer for this long, and the scheduler gives
+    /// up on it `LEASE_MARGIN` later. Longer than a database outage that jobs are meant to
+    /// survive; machines that die are known sooner, from their pool.
     pub lease: Duration,
-    /// Grace from SIGTERM to SIGKILL where the job's spec does not say (wall time).
+    /// Grace from SIGTERM to SIGKILL if the job's spec does not say (wall time).
     pub default_grace: Duration,
     /// Who starts workers.
     pub launcher: Launcher,
     /// Longest time one planning round may take.
     pub plan_time_limit: Duration,
-    /// Jobs that may be live at once; more are refused as overload.
+    /// Jobs that may be live at once; further ones are refused as overload.
     pub max_live_jobs: usize,
     /// The operator's policy.
     pub policy: Policy,
@@ -45,9 +44,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Raises durations of the market that stand for something real on this machine: at
-    /// this speed they cannot be shorter than what it takes on the wall. Starting a
-    /// process takes about one second, a round and a stop with its checkpoint up to two.
+    /// Raises market durations that stand for something real on this machine: at this speed
+    /// they cannot be shorter than what it takes in wall time. Starting a process takes
+    /// about one second, a round and a stop with its checkpoint up to two.
     pub fn fit_to_speed(&mut self) {
         let market = |wall: u64| Duration::from_secs(wall).saturating_mul(self.speed);
         let (start, stop) = (market(1), market(2));
@@ -56,7 +55,7 @@ impl Config {
     }
 }
 
-/// Jobs that may be live at once where nothing else is said.
+/// Default for how many jobs may be live at once.
 const MAX_LIVE_JOBS: usize = 200_000;
 
 /// Who starts workers.
@@ -65,7 +64,7 @@ pub enum Launcher {
     /// The scheduler, as processes on this machine.
     #[default]
     Local,
-    /// Somebody else; the workers register by themselves.
+    /// Something else; the workers register by themselves.
     External,
 }
 

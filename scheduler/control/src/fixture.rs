@@ -1,4 +1,4 @@
-//! Small states for tests, of this crate and of its neighbours.
+//! Small states for tests, of this crate and its neighbours.
 
 pub mod spot;
 
@@ -19,12 +19,12 @@ use crate::core::{Change, State};
 
 const HOUR: i64 = 3_600;
 
-/// Hours after a round time.
+/// Hours after a fixed time.
 pub fn at(hour: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 / HOUR * HOUR + hour * HOUR).unwrap()
 }
 
-/// Both clocks at that hour.
+/// Both times at that hour.
 pub fn now(hour: i64) -> Now {
     Now { market: at(hour), wall: at(hour) }
 }
@@ -87,7 +87,7 @@ pub fn attempt(job: u64, machines: &[&Instance], cpus: u64, state: AttemptState)
     }
 }
 
-/// The state that these changes make.
+/// The state that results from these changes.
 pub fn state_of(changes: Vec<Change>) -> State {
     let mut state = State::default();
     for mut change in changes {

@@ -1,9 +1,9 @@
-//! The control plane as pure functions: the state and the changes to it, commands and
-//! what becomes of them, the phases of a round, and the ledger.
+//! The control plane as pure functions: the state and its changes, commands and their
+//! effects, the phases of a round, and the ledger.
 //!
-//! Nothing here is asynchronous, does I/O, reads a clock or draws a random number:
-//! time and prices are arguments. The `scheduler` crate runs it on real time and
-//! commits what it decided; the simulator and the backtests run it on virtual time.
+//! Nothing here is asynchronous, does I/O, reads a clock or draws a random number: time and
+//! prices are arguments. The `scheduler` crate runs it in real time and commits what it
+//! decides; the simulator and the backtests run it in virtual time.
 
 pub mod command;
 pub mod config;

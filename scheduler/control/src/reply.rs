@@ -1,4 +1,4 @@
-//! What a command is answered with.
+//! Replies to commands.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use spotwise_model::{Attempt, AttemptId, Job, JobId};
 /// The answer to a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// The jobs of a submission, and whether an earlier call had made them.
+    /// The jobs of a submission, and whether an earlier call had created them.
     Submitted {
-        /// In the order of the document, arrays expanded.
+        /// In document order, arrays expanded.
         jobs: Vec<JobId>,
-        /// What this call has made: the very jobs, so that nobody asks for them again.
+        /// The jobs that this call created, so that nobody has to ask for them again.
         made: Vec<Job>,
         /// True for a repeated call.
         replayed: bool,
     },
     /// A job's terms have changed.
     Edited {
-        /// The job as it is now; none where that is as it was.
+        /// The job as it is now; `None` if it is unchanged.
         job: Option<Box<Job>>,
-        /// What has changed, with the old and the new.
+        /// What has changed, with old and new values.
         words: Vec<String>,
         /// True for a repeated call.
         replayed: bool,
@@ -31,15 +31,15 @@ pub enum Reply {
         /// Which.
         jobs: Vec<JobId>,
     },
-    /// What a worker shall run; none while its gang is not complete.
+    /// What a worker should run; `None` while its gang is incomplete.
     Assigned(Option<Box<Assigned>>),
-    /// What a worker shall do.
+    /// What a worker should do.
     Orders(Orders),
-    /// Taken note of.
+    /// Acknowledged.
     Noted,
 }
 
-/// What a worker shall run.
+/// What a worker should run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assigned {
     /// The job as it stands.
@@ -48,34 +48,34 @@ pub struct Assigned {
     pub attempt: Attempt,
     /// Where to resume from.
     pub restore: Option<CheckpointRef>,
-    /// Whether to resume from the newest checkpoint of any earlier attempt instead:
-    /// the scheduler may not know it.
+    /// Whether to resume from the newest checkpoint of any earlier attempt instead, which
+    /// the scheduler may not know.
     pub newest_saved: bool,
     /// Addresses of the gang, by rank.
     pub addresses: Vec<String>,
-    /// How long its money lasts from the call on; none without a budget.
+    /// How long its money lasts, counted from the call; `None` without a budget.
     pub money_lasts: Option<Duration>,
 }
 
-/// What a worker shall do. Durations count from the round that answers: a worker
-/// counts them from its call, which is earlier.
+/// What a worker should do. Durations count from the round that answers: a worker counts
+/// them from its call, which is earlier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Orders {
-    /// The capacity is gone after this; none while nobody wants it back.
+    /// The capacity is gone after this; `None` unless it is being reclaimed.
     pub reclaim_in: Option<Duration>,
-    /// The attempt has to end: why, and within what time.
+    /// The attempt must end: why, and within what time.
     pub stop: Option<(StopReason, Duration)>,
-    /// How long its money lasts; none without a budget.
+    /// How long its money lasts; `None` without a budget.
     pub money_lasts: Option<Duration>,
 }
 
-/// Why a command was refused. Nothing has changed then.
+/// Why a command was refused. In that case nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// There is no such thing.
+    /// It does not exist.
     #[error("{0} does not exist")]
     NotFound(String),
-    /// The idempotency key was used for another document.
+    /// The idempotency key was used for a different document.
     #[error("this idempotency key was used for another document")]
     KeyReused,
     /// What was sent is not acceptable: a stable code, the field, the remedy.
@@ -88,16 +88,16 @@ pub enum Refusal {
         /// What is wrong and what to do.
         message: String,
     },
-    /// The attempt is over, or a newer one has taken its place.
+    /// The attempt has ended, or a newer one has taken its place.
     #[error("attempt {attempt} is not the live attempt of its job")]
     Fenced {
         /// Which.
         attempt: AttemptId,
     },
-    /// Too much is waiting to be worked on.
+    /// Too much is waiting to be processed.
     #[error("the scheduler is overloaded, try again in a second")]
     Overloaded,
-    /// The scheduler stops, or its store does not answer.
+    /// The scheduler is stopping, or its store does not answer.
     #[error("the scheduler is not available: {0}")]
     Unavailable(String),
 }

@@ -1,6 +1,5 @@
-//! A scheduler on virtual time: the very phases and the very intake of the real
-//! one, with a store in memory. Who uses it moves the clock and plays the
-//! workers.
+//! A scheduler in virtual time: the same phases and the same intake as the real one, with a
+//! store in memory. Its user moves the clock and plays the workers.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +18,7 @@ use crate::phase::round::{self, RoundInputs, WorkingState};
 use crate::{Command, Refusal, Reply};
 use spotwise_market::Market;
 
-/// A scheduler, its market, and everything that it ever committed.
+/// A scheduler, its market, and everything it has ever committed.
 #[derive(Debug)]
 pub struct World {
     /// What the scheduler holds in memory.
@@ -28,21 +27,21 @@ pub struct World {
     pub market: Market,
     /// The operator's choices.
     pub config: Config,
-    /// What the pool has in all.
+    /// The total capacity of the pool.
     pub total: PoolLimit,
-    /// Both times: a virtual second is a second of the market.
+    /// Both times: a virtual second is a market second.
     pub now: Timestamp,
-    /// Whether events are kept, in words.
+    /// Whether events are kept, as text.
     pub keep_history: bool,
     /// What a store would have kept.
     pub committed: Committed,
     pool: PoolName,
 }
 
-/// What was committed, as it was last.
+/// The latest committed value of everything.
 #[derive(Clone, Debug, Default)]
 pub struct Committed {
-    /// Every job that was accepted.
+    /// Every job accepted.
     pub jobs: BTreeMap<JobId, Job>,
     /// Every attempt.
     pub attempts: BTreeMap<AttemptId, Attempt>,
@@ -50,12 +49,12 @@ pub struct Committed {
     pub instances: BTreeMap<InstanceId, Instance>,
     /// Every charge.
     pub ledger: Vec<LedgerEntry>,
-    /// Every event, in words, where they are kept.
+    /// Every event, as text, if they are kept.
     pub history: Vec<String>,
 }
 
 impl World {
-    /// An empty one. `total` names the pool that sells the market.
+    /// An empty world. `total` names the pool that sells the market.
     pub fn new(market: Market, config: Config, total: PoolLimit, now: Timestamp) -> Self {
         Self {
             state: State::default(),
@@ -74,7 +73,7 @@ impl World {
         Now { market: self.now, wall: self.now }
     }
 
-    /// What a client or a worker says, answered at once.
+    /// A call from a client or a worker, answered at once.
     pub fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
         let now = self.clock();
         let (made, reply) = intake::answer(&mut self.state, command, &self.config, now)?;
@@ -100,7 +99,7 @@ impl World {
         self.commit(changes);
     }
 
-    /// The snapshot that a planner decides on.
+    /// The snapshot on which a planner decides.
     pub fn plan_input(&self) -> PlanInput {
         plan_input(&self.state, &self.config, self.clock())
     }

@@ -1,5 +1,5 @@
-//! The catalogue: which zones and machine types there are, what a machine has
-//! and what it costs on demand.
+//! The catalogue: the available zones and machine types, what a machine has and what it
+//! costs on demand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use spotwise_model::id::{Accelerator, InstanceType, Zone};
 use spotwise_model::{NodeShape, Price};
 
-/// What spotwise knows when no other catalogue is given.
+/// The default catalogue, used when no other is given.
 const BUILT_IN: &str = include_str!("catalog.yaml");
 
 /// Zones and machine types.
@@ -27,7 +27,7 @@ pub struct MachineType {
     pub shape: NodeShape,
     /// What it costs on demand, in every zone of the catalogue.
     pub on_demand: Price,
-    /// Its usual spot price as a share of on-demand, for the synthetic market.
+    /// Its usual spot price as a fraction of on-demand, for the synthetic market.
     pub spot_fraction: f64,
     /// Title and date of the source of its on-demand price.
     pub price_source: String,
@@ -45,16 +45,16 @@ pub enum CatalogError {
         #[source]
         source: std::io::Error,
     },
-    /// It is not YAML of this form, or names a field that does not exist.
+    /// It is not YAML of the expected form, or names a field that does not exist.
     #[error("the catalogue {origin} is not well formed")]
     Form {
         /// Where it came from.
         origin: String,
-        /// What the parser says: line, column and field.
+        /// The parser's message: line, column and field.
         #[source]
         source: Box<serde_saphyr::Error>,
     },
-    /// A field holds something that makes no sense.
+    /// A field has a value that makes no sense.
     #[error("the catalogue {origin}: `{field}` of `{entry}` {problem}")]
     Field {
         /// Where it came from.
@@ -79,7 +79,7 @@ pub struct UnknownType {
 }
 
 impl Catalog {
-    /// The catalogue that is part of the program.
+    /// The catalogue built into the program.
     pub fn built_in() -> Self {
         Self::parse(BUILT_IN, "built in").expect("a test reads the catalogue that is built in")
     }
@@ -104,7 +104,7 @@ impl Catalog {
         })
     }
 
-    /// The zones, in the order of the file.
+    /// The zones, in file order.
     pub fn zones(&self) -> &[Zone] {
         &self.zones
     }
@@ -161,7 +161,7 @@ struct Entry {
     spot_source: String,
 }
 
-/// What is wrong, before it is known where the text came from.
+/// What is wrong, before the origin of the text is known.
 struct Fault {
     entry: String,
     field: &'static str,

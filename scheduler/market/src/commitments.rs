@@ -1,5 +1,4 @@
-//! What is paid for already: the operator's file, and what the database keeps of
-//! it.
+//! What is already paid for: the operator's file, and what the database keeps of it.
 //!
 //! ```yaml
 //! - name: research-a
@@ -23,11 +22,11 @@ use spotwise_model::{Commitment, Price};
 use super::Market;
 use super::error::excerpt;
 
-/// The longest name.
+/// The maximum length of a name.
 const MOST_LETTERS: usize = 63;
-/// Machines of one commitment at most.
+/// The maximum number of machines of one commitment.
 const MOST_MACHINES: u32 = 100_000;
-/// Dollars an hour of one machine at most.
+/// The maximum price of one machine, in dollars per hour.
 const MOST_PRICE: Price = Price::from_micros_per_hour(1_000_000_000_000);
 
 /// A file of commitments that cannot be used.
@@ -47,10 +46,10 @@ pub enum CommitmentError {
     Form {
         /// Which file.
         file: String,
-        /// What the parser says, with line, column and field.
+        /// The parser's message, with line, column and field.
         message: String,
     },
-    /// A field holds something that makes no sense.
+    /// A field has a value that makes no sense.
     #[error("{file}, line {line}, `{field}` of `{name}`: {problem}")]
     Field {
         /// Which file.
@@ -66,7 +65,7 @@ pub enum CommitmentError {
     },
 }
 
-/// Commitments as a file says them, each with where it stands there.
+/// Commitments as declared in a file, each with its position there.
 #[derive(Clone, Debug, Default)]
 pub struct Declared {
     file: String,
@@ -190,7 +189,7 @@ fn price(text: &Spanned<String>) -> Result<Price, Fault> {
     Ok(price)
 }
 
-/// Whole seconds: charges are.
+/// Whole seconds, like charges.
 fn time(field: &'static str, text: &Spanned<String>) -> Result<Timestamp, Fault> {
     let wrong = || {
         let text = excerpt(&text.value);
@@ -202,8 +201,8 @@ fn time(field: &'static str, text: &Spanned<String>) -> Result<Timestamp, Fault>
 }
 
 impl Declared {
-    /// The commitments where the market has all their zones and machine types;
-    /// and what an operator should look at.
+    /// The commitments, provided that the market has all their zones and machine types; and
+    /// warnings for the operator.
     pub fn on(&self, market: &Market) -> Result<(Vec<Commitment>, Vec<String>), CommitmentError> {
         let mut warnings = Vec::new();
         for (commitment, lines) in &self.list {
@@ -258,10 +257,10 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// What is kept of commitments, brought up to what is declared now. What has
-/// begun is never forgotten: one that is not declared any more, or not like that,
-/// ends at `now`; a new one counts from `now` on, where it says that it began
-/// before. Nothing that lies before `now` changes.
+/// The stored commitments, updated to what is declared now. One that has begun is never
+/// forgotten: if it is no longer declared, or not in the same way, it ends at `now`; a new
+/// one counts from `now` on, if it says that it began earlier. Nothing before `now`
+/// changes.
 pub fn keep(known: Vec<Commitment>, declared: &[Commitment], now: Timestamp) -> Vec<Commitment> {
     let same = |a: &Commitment, b: &Commitment| {
         (&a.name, &a.instance_type, &a.zone, a.machines, a.price)

@@ -8,11 +8,11 @@ use spotwise_model::egress::Egress;
 
 use super::error::{FilePosition, MarketError, Problem, excerpt};
 
-/// The columns of the table, in any order; others are passed over.
+/// The columns of the table, in any order; others are ignored.
 pub const EGRESS_COLUMNS: [&str; 3] = ["from_region", "to_region", "price_usd_per_gb"];
 
-/// Reads prices in dollars a GB (10^9 bytes), one pair of regions a line. The last
-/// of several lines for one pair counts.
+/// Reads prices in dollars per GB (10^9 bytes), one pair of regions per line. The last of
+/// several lines for one pair counts.
 pub fn read_egress(path: &Path) -> Result<Egress, MarketError> {
     let file = std::fs::File::open(path)
         .map_err(|source| MarketError::Read { path: path.to_owned(), source })?;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::catalog::{CatalogError, UnknownType};
 
-/// A market that cannot be loaded. Loading is done at start; none of these
-/// goes away by trying again.
+/// A market that cannot be loaded. Loading happens at start; none of these errors goes away
+/// on a retry.
 #[derive(Debug, thiserror::Error)]
 pub enum MarketError {
     /// A file cannot be read.
@@ -23,7 +23,7 @@ pub enum MarketError {
     Csv {
         /// Which.
         file: String,
-        /// What the parser says, with the line.
+        /// The parser's message, with the line.
         #[source]
         source: csv::Error,
     },
@@ -32,7 +32,7 @@ pub enum MarketError {
     Json {
         /// Which.
         file: String,
-        /// What the parser says, with line and column.
+        /// The parser's message, with line and column.
         #[source]
         source: serde_json::Error,
     },
@@ -69,7 +69,7 @@ pub enum MarketError {
         /// What was looked for.
         detail: &'static str,
     },
-    /// A recorded market counts seconds, and nothing says since when.
+    /// A recorded market counts seconds, and nothing says from when.
     #[error(
         "nothing says when the recording {file} began; give a start date, or an index.json beside it that has a `start_date`"
     )]
@@ -90,7 +90,7 @@ pub enum MarketError {
     Catalog(#[from] CatalogError),
 }
 
-/// A place in a file, as people count.
+/// A position in a file, as people count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilePosition {
     /// A line, from 1.
@@ -117,7 +117,7 @@ pub enum Problem {
     /// Not a whole number in range.
     #[error("`{text}` is not a whole number from 0 to {max}")]
     NotWhole {
-        /// What was there.
+        /// What was found.
         text: String,
         /// The largest that is accepted.
         max: u64,
@@ -125,34 +125,34 @@ pub enum Problem {
     /// Not a number at all.
     #[error("`{text}` is not a price in dollars per hour")]
     NotPrice {
-        /// What was there.
+        /// What was found.
         text: String,
     },
     /// Not a number at all.
     #[error("`{text}` is not a price in dollars per GB such as 0.02")]
     NotPricePerGb {
-        /// What was there.
+        /// What was found.
         text: String,
     },
     /// Not a name of a zone or a machine type.
     #[error("`{text}` {}", super::catalog::NAME_RULE)]
     NotName {
-        /// What was there.
+        /// What was found.
         text: String,
     },
     /// Not a point in time.
     #[error("`{text}` is not a time such as 2023-02-15T00:00:00Z")]
     NotTime {
-        /// What was there.
+        /// What was found.
         text: String,
     },
     /// Not a day.
     #[error("`{text}` is not a date such as 2023-02-15")]
     NotDate {
-        /// What was there.
+        /// What was found.
         text: String,
     },
-    /// Not later than the row of the same zone and type before it.
+    /// Not later than the previous row of the same zone and type.
     #[error("{seconds} is not later than {previous}, the row before of this zone and type")]
     OutOfOrder {
         /// This row's time.
@@ -162,7 +162,7 @@ pub enum Problem {
     },
 }
 
-/// What of a text goes into an error: enough to find it.
+/// The part of a text that goes into an error: enough to find it.
 pub(super) fn excerpt(text: &str) -> String {
     text.chars().take(40).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

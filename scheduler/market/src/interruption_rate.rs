@@ -1,9 +1,9 @@
-//! How often spot capacity is taken back, estimated from what has been seen.
+//! How often spot capacity is taken back, estimated from observations.
 
 use jiff::Timestamp;
 
-/// What is believed before anything has been seen, as a Gamma distribution of
-/// the rate: its shape is `interruptions`, its rate parameter `hours`.
+/// The belief before any observation, as a Gamma distribution of the rate: its shape is
+/// `interruptions`, its rate parameter `hours`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prior {
     /// Interruptions that the belief is worth.
@@ -24,7 +24,7 @@ pub struct AvailabilitySpells {
     list: Vec<Spell>,
 }
 
-/// One spell, with what had been seen when it began.
+/// One spell, with what had been observed when it began.
 #[derive(Clone, Copy, Debug)]
 struct Spell {
     since: Timestamp,
@@ -34,7 +34,7 @@ struct Spell {
 }
 
 impl AvailabilitySpells {
-    /// Takes note of the capacity from `at` on; times must not go back.
+    /// Records the capacity from `at` on; times must not go back.
     pub fn push(&mut self, at: Timestamp, up: bool) {
         let next = match self.list.last() {
             None => Spell { since: at, up, up_seconds_before: 0, interruptions_before: 0 },
@@ -49,15 +49,15 @@ impl AvailabilitySpells {
         self.list.push(next);
     }
 
-    /// When the spell in force at `at` began; none before the first.
+    /// When the spell in force at `at` began; `None` before the first.
     pub fn since(&self, at: Timestamp) -> Option<Timestamp> {
         self.at(at).map(|spell| spell.since)
     }
 
-    /// Expected interruptions an hour of running, from the spells up to `at`
-    /// and nothing later: the mean of the Gamma distribution after as many
-    /// interruptions in as many hours. It is the average over a spell; lifetimes
-    /// are heavy-tailed, so that a young spell has more and an old one less.
+    /// Expected interruptions per hour of running, from the spells up to `at` and nothing
+    /// later: the mean of the Gamma distribution after that many interruptions in that many
+    /// hours. It is the average over a spell; lifetimes are heavy-tailed, so that a young
+    /// spell has more and an old one less.
     pub fn hazard_per_hour(&self, at: Timestamp, prior: Prior) -> f64 {
         let (interruptions, seconds) = self
             .at(at)

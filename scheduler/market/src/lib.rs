@@ -1,8 +1,8 @@
-//! The market: what capacity there is, what it costs, and how long it lasts.
+//! The market: the available capacity, what it costs, and how long it lasts.
 //!
-//! Everything here is read or drawn once, at start; a [`Market`] is then a pure
-//! function of time, whose answers depend on nothing later than the time asked
-//! for (but for [`Market::segments`], which prices the past).
+//! Everything here is read or drawn once, at start; a [`Market`] is then a pure function of
+//! time, whose answers depend on nothing later than the time asked for (except
+//! [`Market::segments`], which prices the past).
 
 mod catalog;
 mod commitments;
@@ -39,12 +39,12 @@ pub use synthetic::{MOST_MACHINES, SyntheticOptions, synthetic};
 pub enum MarketSource {
     /// A recorded market.
     Recording {
-        /// The table; an `index.json` beside it is read too.
+        /// The table; an `index.json` next to it is read too.
         path: PathBuf,
-        /// When its second 0 was, where the index does not say or is not meant.
+        /// When its second 0 was, if the index does not say or is to be overridden.
         start: Option<Timestamp>,
     },
-    /// The answer of AWS's `describe-spot-price-history`.
+    /// The response of AWS's `describe-spot-price-history`.
     PriceHistory {
         /// The JSON file.
         path: PathBuf,
@@ -53,8 +53,8 @@ pub enum MarketSource {
     Synthetic(SyntheticOptions),
 }
 
-/// Loads a market; shapes, and prices that the source does not have, are the
-/// catalogue's.
+/// Loads a market; shapes, and prices that the source does not have, come from the
+/// catalogue.
 pub fn load(source: &MarketSource, catalog: &Catalog) -> Result<Market, MarketError> {
     match source {
         MarketSource::Recording { path, start } => read_recording(path, *start, catalog),

@@ -1,5 +1,4 @@
-//! What one zone had of one machine type over time: prices that are believed, and
-//! spells.
+//! What one zone had of one machine type over time: trusted prices, and spells.
 
 use jiff::Timestamp;
 use spotwise_model::{NodeShape, Price};
@@ -7,8 +6,8 @@ use spotwise_model::{NodeShape, Price};
 use super::interruption_rate::AvailabilitySpells;
 use super::quote::{FeedAnomaly, MarketSeries, Segment};
 
-/// A price this many times the last good one, or this small a part of it, is
-/// taken for an error of the feed.
+/// A price this many times the last good one, or this small a fraction of it, is taken for
+/// an error of the feed.
 const JUMP: i64 = 1_000;
 
 /// One zone and type.
@@ -16,12 +15,12 @@ const JUMP: i64 = 1_000;
 pub(super) struct Series {
     pub(super) shape: NodeShape,
     pub(super) on_demand: Price,
-    /// Never empty, by time, one a moment.
+    /// Never empty, ordered by time, one per moment.
     pub(super) points: Vec<Point>,
     pub(super) spells: AvailabilitySpells,
 }
 
-/// From a moment on.
+/// The values from a moment on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
     pub(super) at: Timestamp,
@@ -30,8 +29,8 @@ pub(super) struct Point {
 }
 
 impl Series {
-    /// Keeps the last good price where a row has none or an absurd one; before
-    /// any good one that is the on-demand price, the most that spot can cost.
+    /// Keeps the last good price if a row has none or an absurd one; before any good one,
+    /// uses the on-demand price, the most that spot can cost.
     pub(super) fn new(series: MarketSeries) -> (Self, Option<FeedAnomaly>) {
         let MarketSeries { zone, instance_type, shape, on_demand, mut rows } = series;
         rows.sort_by_key(|row| row.at);
@@ -61,8 +60,8 @@ impl Series {
         (Self { shape, on_demand, points, spells }, anomaly)
     }
 
-    /// Price and machines at `at`. Before the first row nothing is known: its
-    /// price is given, but no machine.
+    /// Price and machines at `at`. Before the first row nothing is known: its price is
+    /// returned, but no machines.
     pub(super) fn spot(&self, at: Timestamp) -> (Price, u32) {
         let after = self.points.partition_point(|point| point.at <= at);
         match after.checked_sub(1).and_then(|index| self.points.get(index)) {

@@ -16,7 +16,7 @@ pub struct MarketSeries {
     pub shape: NodeShape,
     /// What one machine costs on demand.
     pub on_demand: Price,
-    /// Its rows. Of two rows of one time the later in the list counts.
+    /// Its rows. Of two rows with the same time the later in the list counts.
     pub rows: Vec<Row>,
 }
 
@@ -25,10 +25,10 @@ pub struct MarketSeries {
 pub struct Row {
     /// When.
     pub at: Timestamp,
-    /// Spot machines that could be had.
+    /// Spot machines that were available.
     pub available: u32,
-    /// The spot price; none where the feed said something impossible (zero,
-    /// negative, not a number).
+    /// The spot price; `None` if the feed gave an impossible value (zero, negative, not a
+    /// number).
     pub price: Option<Price>,
 }
 
@@ -47,17 +47,17 @@ pub struct MarketQuote {
     pub price: Price,
     /// What it costs on demand.
     pub on_demand: Price,
-    /// Machines in all, those that somebody holds included.
+    /// Total machines, including those already held.
     pub available: u32,
     /// Since when there has been capacity, or none.
     pub spell_since: Timestamp,
     /// Expected interruptions per machine-hour; 0 for on-demand.
     pub hazard_per_hour: f64,
-    /// What pays for it; none for what is bought.
+    /// The commitment that pays for it; `None` for bought capacity.
     pub commitment: Option<Commitment>,
 }
 
-/// A stretch of time with one price.
+/// A span of time with one price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Its first moment.
@@ -68,14 +68,14 @@ pub struct Segment {
     pub price: Price,
 }
 
-/// A series whose feed said something impossible: the last good price was kept.
+/// A series whose feed gave an impossible value: the last good price was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedAnomaly {
     /// The zone.
     pub zone: Zone,
     /// The machine type.
     pub instance_type: InstanceType,
-    /// Quotes that were not believed.
+    /// Rejected quotes.
     pub bad_quotes: u32,
     /// When the first of them came.
     pub first_at: Timestamp,

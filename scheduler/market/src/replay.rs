@@ -1,4 +1,4 @@
-//! Recorded markets: our table of seconds, and the answer of AWS's
+//! Recorded markets: our table of seconds, and the response of AWS's
 //! `describe-spot-price-history`.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use super::error::{FilePosition, MarketError, Problem, excerpt};
 use super::quote::{MarketSeries, Row};
 use super::series::Market;
 
-/// Machines that are taken to be free where a history has prices only.
+/// Machines assumed to be free if a history has only prices.
 pub const ASSUMED_AVAILABLE: u32 = 8;
 
 /// The columns of a recording, in any order.
@@ -28,19 +28,19 @@ pub const COLUMNS: [&str; 5] =
 const MAX_SECONDS: u64 = 10 * 366 * 86_400;
 const MAX_AVAILABLE: u64 = 1_000_000;
 
-/// What `index.json` says of a recording beside it.
+/// What `index.json` says about the recording next to it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IndexEntry {
     /// When second 0 was.
     pub start: Option<Timestamp>,
     /// How long it is.
     pub length: Option<Duration>,
-    /// On-demand prices, before the catalogue's.
+    /// On-demand prices, which take precedence over the catalogue's.
     pub on_demand: BTreeMap<InstanceType, Price>,
 }
 
-/// Reads a recorded market and the `index.json` beside it, where there is one.
-/// `start` is when its second 0 was; without one the index says it.
+/// Reads a recorded market and the `index.json` next to it, if any. `start` is when its
+/// second 0 was; without it the index says.
 pub fn read_recording(
     path: &Path,
     start: Option<Timestamp>,
@@ -71,8 +71,8 @@ pub fn recording(
     builder.market(index.length.map(|length| time::after(start, length)), "")
 }
 
-/// Reads the rows of a recording one after the other; those of one zone and type
-/// must come in the order of time.
+/// Reads the rows of a recording one by one; those of one zone and type must be in
+/// chronological order.
 pub fn each_row(
     name: &str,
     text: impl Read,
@@ -99,9 +99,9 @@ pub fn each_row(
     Ok(())
 }
 
-/// Reads the answer of `aws ec2 describe-spot-price-history`. It says nothing of
-/// availability: [`ASSUMED_AVAILABLE`] machines are taken to be free from the
-/// first price of each zone and type on.
+/// Reads the response of `aws ec2 describe-spot-price-history`. It says nothing about
+/// availability: [`ASSUMED_AVAILABLE`] machines are assumed to be free from the first price
+/// of each zone and type on.
 pub fn read_price_history(path: &Path, catalog: &Catalog) -> Result<Market, MarketError> {
     price_history(&path.display().to_string(), open(path)?, catalog)
 }
@@ -136,7 +136,7 @@ pub fn price_history(
     builder.market(None, " of `Linux/UNIX`")
 }
 
-/// `Linux/UNIX`, and `Linux/UNIX (Amazon VPC)` of old accounts.
+/// `Linux/UNIX`, and `Linux/UNIX (Amazon VPC)` for old accounts.
 const LINUX: &str = "Linux/UNIX";
 
 #[derive(Deserialize)]
@@ -159,7 +159,7 @@ struct HistoryEntry {
     timestamp: String,
 }
 
-/// The rows of a market while it is read.
+/// The rows of a market while it is being read.
 struct SeriesBuilder<'a> {
     file: &'a str,
     catalog: &'a Catalog,
@@ -204,7 +204,7 @@ impl<'a> SeriesBuilder<'a> {
     }
 }
 
-/// The place of every column of [`COLUMNS`], in that order.
+/// The position of every column of [`COLUMNS`], in that order.
 fn columns(file: &str, header: &csv::StringRecord) -> Result<[usize; 5], MarketError> {
     let mut places = [0; 5];
     for (place, column) in places.iter_mut().zip(COLUMNS) {
@@ -220,13 +220,13 @@ fn columns(file: &str, header: &csv::StringRecord) -> Result<[usize; 5], MarketE
 pub struct RecordedRow {
     /// Since the recording's start.
     pub seconds: u64,
-    /// Of the machines.
+    /// The zone of the machines.
     pub zone: Zone,
-    /// Of the machines.
+    /// The type of the machines.
     pub instance_type: InstanceType,
-    /// Instances that can be had.
+    /// Available instances.
     pub available: u32,
-    /// None where what is there can be no price.
+    /// `None` if the value cannot be a price.
     pub price: Option<Price>,
 }
 
@@ -261,8 +261,8 @@ fn name_of<'a>(column: &'static str, text: &'a str) -> Result<&'a str, Wrong> {
     is_name(text).then_some(text).ok_or_else(wrong)
 }
 
-/// A price, or none where the text is a number that no price can be: the market
-/// then holds the last good one. What is no number at all is an error.
+/// A price, or `None` if the text is a number that cannot be a price: the market then keeps
+/// the last good one. Anything that is not a number is an error.
 fn read_price(column: &'static str, text: &str) -> Result<Option<Price>, Wrong> {
     if let Ok(price) = text.parse::<Price>() {
         return Ok(Some(price).filter(|price| *price > Price::ZERO));
@@ -282,8 +282,8 @@ fn open(path: &Path) -> Result<std::fs::File, MarketError> {
     std::fs::File::open(path).map_err(|source| MarketError::Read { path: path.to_owned(), source })
 }
 
-/// What the `index.json` beside a recording says of it; nothing where there is
-/// none, or where it does not list the file.
+/// What the `index.json` next to a recording says about it; empty if there is none, or if
+/// it does not list the file.
 fn read_index(recording: &Path) -> Result<IndexEntry, MarketError> {
     #[derive(Deserialize)]
     struct Entry {

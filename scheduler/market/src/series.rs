@@ -12,8 +12,8 @@ use super::interruption_rate::PRIOR;
 use super::points::Series;
 use super::quote::{FeedAnomaly, MarketQuote, MarketSeries, Segment};
 
-/// Machines of one type that on-demand is taken to have at any time. Providers
-/// publish no figure, and no recording has one.
+/// Machines of one type assumed to be available on demand at any time. Providers publish no
+/// figure, and no recording has one.
 pub const ON_DEMAND_AVAILABLE: u32 = 1_000;
 
 /// Prices and availability of every zone and type over time.
@@ -34,8 +34,8 @@ struct Inner {
 }
 
 impl Market {
-    /// Builds a market; none without any row. It ends with its last row or at
-    /// `end`, whichever is later; the last rows hold beyond that.
+    /// Builds a market; `None` without any row. It ends with its last row or at `end`,
+    /// whichever is later; the last rows hold beyond that.
     pub fn new(all: Vec<MarketSeries>, end: Option<Timestamp>) -> Option<Self> {
         let mut series = BTreeMap::new();
         let mut anomalies = Vec::new();
@@ -62,20 +62,20 @@ impl Market {
         })
     }
 
-    /// The same with so many on-demand machines in each zone and type.
+    /// The same with this many on-demand machines in each zone and type.
     #[must_use]
     pub fn with_on_demand(self, available: u32) -> Self {
         Self { on_demand_available: available, ..self }
     }
 
-    /// The same with what is paid for already. A commitment for what the market
-    /// does not know offers nothing.
+    /// The same with what is already paid for. A commitment for something unknown to the
+    /// market offers nothing.
     #[must_use]
     pub fn with_commitments(self, commitments: Vec<Commitment>) -> Self {
         Self { commitments: commitments.into(), ..self }
     }
 
-    /// What is, was or will be paid for already, in the order of declaration.
+    /// What is, was or will be already paid for, in the order of declaration.
     pub fn commitments(&self) -> &[Commitment] {
         &self.commitments
     }
@@ -85,16 +85,15 @@ impl Market {
         self.inner.series.keys().cloned().collect()
     }
 
-    /// The on-demand price of a machine type in a zone; none for what is not on
-    /// the market.
+    /// The on-demand price of a machine type in a zone; `None` if it is not on the market.
     pub fn on_demand(&self, zone: &Zone, instance_type: &InstanceType) -> Option<Price> {
         let series = self.inner.series.get(&(zone.clone(), instance_type.clone()))?;
         Some(series.on_demand)
     }
 
-    /// Everything on the market at `at`, spot and on-demand, in the order of
-    /// zone, type and capacity type; behind them a quote for each commitment that
-    /// pays at `at`. Nothing in it depends on a later row.
+    /// Everything on the market at `at`, spot and on-demand, in the order of zone, type and
+    /// capacity type; followed by a quote for each commitment that pays at `at`. Nothing in
+    /// it depends on a later row.
     pub fn quotes(&self, at: Timestamp) -> Vec<MarketQuote> {
         let bought = self.inner.series.iter().flat_map(|(key, series)| {
             [CapacityType::Spot, CapacityType::OnDemand]
@@ -115,8 +114,8 @@ impl Market {
         bought.chain(paid).collect()
     }
 
-    /// One of the [`quotes`](Self::quotes) of what is bought; none for what is not
-    /// on the market.
+    /// One of the [`quotes`](Self::quotes) of bought capacity; `None` if it is not on the
+    /// market.
     pub fn quote(
         &self,
         zone: &Zone,
@@ -130,10 +129,10 @@ impl Market {
             .then(|| self.quote_of(&key, series, capacity_type, at))
     }
 
-    /// The prices from `from` to `to`: in order, without gap or overlap, two
-    /// neighbours never of one price. Before a series begins its first price
-    /// counts, after its end the last. Empty for what is not on the market, and for
-    /// reserved machines: what those cost stands with each of them.
+    /// The prices from `from` to `to`: in order, without gaps or overlaps, no two
+    /// neighbours with the same price. Before a series begins its first price applies,
+    /// after its end the last. Empty for what is not on the market, and for reserved
+    /// machines, whose cost is recorded with each of them.
     pub fn segments(
         &self,
         zone: &Zone,
@@ -153,8 +152,8 @@ impl Market {
         }
     }
 
-    /// The first moment after `after` at which a row begins, or a commitment begins
-    /// or ends; none after the last.
+    /// The first moment after `after` at which a row begins, or a commitment begins or
+    /// ends; `None` after the last.
     pub fn next_change(&self, after: Timestamp) -> Option<Timestamp> {
         let changes = &self.inner.changes;
         let row = changes.get(changes.partition_point(|at| *at <= after)).copied();
@@ -162,8 +161,7 @@ impl Market {
         ends.filter(|at| *at > after).chain(row).min()
     }
 
-    /// Spot machines that a zone had at a time; none where the market does not
-    /// know it.
+    /// Spot machines that a zone had at a time; `None` if the market does not know it.
     pub fn machines(
         &self,
         zone: &Zone,
@@ -174,8 +172,8 @@ impl Market {
         Some(series.spot(at).1)
     }
 
-    /// Since when a zone has had at least so many spot machines, or fewer, as it
-    /// has at the second of two times: no earlier than the first.
+    /// Since when a zone has had at least as many spot machines, or fewer, as it has at the
+    /// second of two times: no earlier than the first.
     pub fn since(
         &self,
         zone: &Zone,
@@ -197,7 +195,7 @@ impl Market {
         self.inner.end
     }
 
-    /// Where the feed was not believed.
+    /// Where values of the feed were rejected.
     pub fn anomalies(&self) -> &[FeedAnomaly] {
         &self.inner.anomalies
     }

@@ -1,4 +1,4 @@
-//! An invented market, drawn from a seed, that behaves like the recorded one.
+//! An artificial market, drawn from a seed, that behaves like the recorded one.
 //!
 //! Fitted to the recorded market of 2023-02-15 (p3.2xlarge, nine zones,
 //! 22.7 days, 966 spells with and 966 without capacity; andylizf/
@@ -6,10 +6,10 @@
 //! 2.83 h on average (median 0.54 h), without of 2.25 h (0.54 h), and capacity
 //! 55.7 % of the time; a price changed 2.05 times a day by 0.3 % (median).
 //!
-//! Each zone alternates between the two kinds of spell with lengths drawn from
-//! lognormal distributions, as heavy-tailed as the recorded ones. The recorded
-//! zones differ far more from each other than the spells within one: hence one
-//! profile a recorded zone, dealt anew to the zones for each machine type.
+//! Each zone alternates between the two kinds of spell with lengths drawn from lognormal
+//! distributions, as heavy-tailed as the recorded ones. The recorded zones differ far more
+//! from each other than the spells within one: hence one profile per recorded zone, dealt
+//! to the zones anew for each machine type.
 
 use std::time::Duration;
 
@@ -24,25 +24,24 @@ use super::error::{FilePosition, MarketError};
 use super::quote::{MarketSeries, Row};
 use super::series::Market;
 
-/// Machines of a type that a zone has at most: what the recording of
-/// 2023-08-27 asked for.
+/// The most machines of a type that a zone has: what the recording of 2023-08-27 asked for.
 pub const MOST_MACHINES: u32 = 16;
 
-/// What to invent.
+/// What to generate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyntheticOptions {
     /// The same seed and start give the same market.
     pub seed: u64,
     /// When it begins.
     pub start: Timestamp,
-    /// How many days of it, from 1 to 400.
+    /// Its length in days, from 1 to 400.
     pub days: u32,
-    /// How many times shorter spells are than recorded: 1 is as recorded; from
-    /// 0.01 to 1,000.
+    /// By what factor spells are shorter than recorded: 1 is as recorded; from 0.01 to
+    /// 1,000.
     pub turbulence: f64,
-    /// Zones of the catalogue; all where empty.
+    /// Zones of the catalogue; all if empty.
     pub zones: Vec<Zone>,
-    /// Machine types of the catalogue; all where empty.
+    /// Machine types of the catalogue; all if empty.
     pub types: Vec<InstanceType>,
 }
 
@@ -53,8 +52,8 @@ impl SyntheticOptions {
     }
 }
 
-/// Invents a market. What a zone and type do does not depend on which others
-/// were asked for.
+/// Generates a market. What happens in a zone and type does not depend on which others were
+/// requested.
 pub fn synthetic(options: &SyntheticOptions, catalog: &Catalog) -> Result<Market, MarketError> {
     check(options, catalog)?;
     let types: Vec<&MachineType> =
@@ -120,7 +119,7 @@ fn names(zones: &[Zone]) -> String {
 struct Profile {
     up: Spell,
     down: Spell,
-    /// Its mean spot price as a share of on-demand.
+    /// Its mean spot price as a fraction of on-demand.
     fraction: f64,
 }
 
@@ -162,18 +161,18 @@ const PRICE_MOVE: f64 = 0.0068;
 /// What is left of a deviation after one change. With the move above, prices
 /// stay within 1.6 % of their level; recorded: 0 to 6 %, median 1.7 %.
 const PRICE_MEMORY: f64 = 0.9;
-/// Spot is never quoted below this share of on-demand here.
+/// Spot is never quoted below this fraction of on-demand here.
 const PRICE_FLOOR: f64 = 0.05;
 
-/// Time between changes of the number of machines while there are some, and how
-/// often all of them are there: recording of 2023-08-27 (39 min, 80 %; the rest
-/// is spread evenly).
+/// Time between changes of the number of machines while there are some, and how often all
+/// of them are available: recording of 2023-08-27 (39 min, 80 %; the rest is spread
+/// evenly).
 const MACHINES_GAP: f64 = 0.644 * 3_600.0;
 const ALL_MACHINES: f64 = 0.8;
 
 /// No spell is shorter: a probe of the recorded markets took minutes.
 const SHORTEST_SPELL: f64 = 60.0;
-/// Drawn and thrown away, so that the first spells are cut like the recorded ones.
+/// Drawn and discarded, so that the first spells are cut like the recorded ones.
 const BURN_IN_SECONDS: i64 = 5 * 86_400;
 
 /// The profiles in the order in which a machine type's zones get them.
@@ -186,7 +185,7 @@ fn deal(seed: u64, machine: &MachineType) -> [Profile; 9] {
     profiles
 }
 
-/// A generator of its own for every name, so that leaving one out changes no other.
+/// A separate generator for every name, so that leaving one out changes no other.
 fn stream(seed: u64, name: &str) -> ChaCha8Rng {
     // FNV-1a, 64 bits.
     let hash = name
@@ -284,7 +283,7 @@ fn prices(
     from_zero(steps, length)
 }
 
-/// Keeps what lies in `0..length`; what was in force at 0 begins there.
+/// Keeps what lies in `0..length`; what was in force at 0 starts there.
 fn from_zero<T: PartialEq>(steps: Vec<(i64, T)>, length: i64) -> Vec<(i64, T)> {
     let mut kept: Vec<(i64, T)> = Vec::new();
     for (at, value) in steps.into_iter().filter(|(at, _)| *at < length) {

@@ -1,17 +1,17 @@
-//! Recorded data that tests read: it lies beside the repository and is no part of it.
+//! Recorded data that tests read: it is kept next to the repository and not part of it.
 
 use std::path::{Path, PathBuf};
 
-/// The variable that says where the data is, if it is not in `../shared/data` beside the
+/// The variable that says where the data is, if it is not in `../shared/data` next to the
 /// repository.
 const VARIABLE: &str = "SPOTWISE_TEST_DATA";
 
-/// A file or folder of the data. None where it is missing, which the output of the test
+/// A file or folder of the data. `None` if it is missing, which the output of the test
 /// says.
 ///
 /// # Panics
 ///
-/// Where it is missing in CI (`CI=true`): there every test runs.
+/// If it is missing in CI (`CI=true`): there every test runs.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub fn recorded(name: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");

@@ -1,7 +1,7 @@
-//! Workers that somebody else starts: they know the secret of the data folder,
-//! hear of their attempts as events, and register like any worker. Nothing of
-//! theirs can be listed or killed from here; a lease that ends is all that is
-//! known of them. Made for load tests of the control plane.
+//! Workers started by something else: they know the secret of the data folder, learn of
+//! their attempts from events, and register like any worker. Nothing of theirs can be
+//! listed or killed from here; an expired lease is all that is known of them. Made for load
+//! tests of the control plane.
 
 use spotwise_solver::PoolLimit;
 

@@ -11,8 +11,8 @@ use crate::config::ServeConfig;
 /// The pool's name.
 pub(crate) const POOL: &str = "local";
 
-/// Real CPUs, memory and GPUs, unless the configuration says less or more.
-/// GPUs are not limited where accelerators are simulated.
+/// Real CPUs, memory and GPUs, unless the configuration says less or more. GPUs are not
+/// limited if accelerators are simulated.
 pub(super) fn of_this_machine(config: &ServeConfig) -> PoolLimit {
     let gpus = (!config.simulate_accelerators).then(gpus);
     PoolLimit {
@@ -23,13 +23,13 @@ pub(super) fn of_this_machine(config: &ServeConfig) -> PoolLimit {
     }
 }
 
-/// Knows of affinity and of cgroup quotas.
+/// Takes affinity and cgroup quotas into account.
 fn cpu_milli() -> u64 {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     u64::try_from(cpus).unwrap_or(1).saturating_mul(1000)
 }
 
-/// The machine's memory, or less where a container has less.
+/// The machine's memory, or less if a container has less.
 fn memory_mib() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(total_kib);
     let machine = machine.unwrap_or(0).saturating_mul(1024);
@@ -45,7 +45,7 @@ fn total_kib(meminfo: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// 0 where there is no NVML: then there is no usable GPU either.
+/// 0 without NVML: then there is no usable GPU either.
 fn gpus() -> u32 {
     Nvml::init().and_then(|nvml| nvml.device_count()).unwrap_or(0)
 }

@@ -1,5 +1,5 @@
-//! This machine: each worker is a process with a folder of its own, and its
-//! lock in that folder says that it lives. Workers outlive the scheduler.
+//! This machine: each worker is a process with a folder of its own, and its lock in that
+//! folder shows that it is alive. Workers outlive the scheduler.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -20,15 +20,15 @@ use super::{Found, Launch, LaunchError, limits, process_tags, salvage};
 use crate::config::{ServeConfig, log_file};
 use crate::worker_program::WorkerProgram;
 
-/// A kill is repeated until nothing is left, but not for ever: what hangs in
-/// the kernel does not die.
+/// A kill is repeated until nothing is left, but not indefinitely: what hangs in the kernel
+/// does not die.
 const KILL_ROUNDS: u32 = 100;
 const KILL_PAUSE: Duration = Duration::from_millis(20);
 
-/// A worker leaves it where outputs are that it has not kept.
+/// A worker leaves this note next to outputs that it has not preserved.
 const OUTPUTS_NOTE: &str = "outputs.json";
 
-/// Workers that keep outputs, started at once.
+/// The number of workers preserving outputs that are started at once.
 const RESCUES: usize = 4;
 
 /// The pool of this machine.
@@ -53,7 +53,7 @@ struct Output {
 /// Attempt and rank.
 type WorkerKey = (AttemptId, u32);
 
-/// The workers that this process launched: their pid while they run.
+/// The workers that this process launched: their pid while they are running.
 type Children = Arc<Mutex<BTreeMap<WorkerKey, Option<u32>>>>;
 
 impl Local {
@@ -227,7 +227,7 @@ impl Local {
 }
 
 impl Output {
-    /// What a worker had captured and not handed over when it died.
+    /// What a worker had captured and not delivered when it died.
     fn take(&self, folder: &Path, (attempt, rank): WorkerKey) {
         let log = log_file(&self.logs, attempt, rank);
         if let Err(error) = salvage::take_output(folder, log, self.bounds) {
@@ -236,8 +236,8 @@ impl Output {
     }
 }
 
-/// No worker looks after it any more, and nobody will: either the attempt is
-/// over, or the command was started, which happens once.
+/// No worker is looking after it any more, and none will: either the attempt has ended, or
+/// the command was started, which happens once.
 fn is_stray(
     work: &Path,
     children: &Children,
@@ -250,9 +250,9 @@ fn is_stray(
     !starting && (!is_live(key.0) || was_started(&folder)) && !is_locked(&folder)
 }
 
-/// Removes the folders of attempts that are over. What lasts is elsewhere, but for
-/// the outputs that a killed worker has left: a worker is started that keeps them,
-/// and the folder goes the next time.
+/// Removes the folders of ended attempts. What is durable is elsewhere, except the outputs
+/// left by a killed worker: a worker is started to preserve them, and the folder is removed
+/// the next time.
 fn clear(
     program: &WorkerProgram,
     work: &Path,
@@ -283,7 +283,7 @@ fn clear(
     }
 }
 
-/// Removes a folder, even if a job has taken the right to write from folders in it.
+/// Removes a folder, even if a job has removed write permission from folders in it.
 fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -308,7 +308,7 @@ fn folder(work: &Path, (attempt, rank): WorkerKey) -> PathBuf {
     work.join(format!("{attempt}-{rank}"))
 }
 
-/// Every folder that is named like a worker's.
+/// Every folder named like a worker's.
 fn keys(work: &Path) -> Vec<WorkerKey> {
     let entries = fs::read_dir(work).into_iter().flatten().flatten();
     let key = |name: &str| {
@@ -321,8 +321,8 @@ fn keys(work: &Path) -> Vec<WorkerKey> {
     keys
 }
 
-/// Whether a worker lives there. Shared, so that two who look do not take each
-/// other for a worker; a worker tries again for a second.
+/// Whether a worker is alive there. A shared lock, so that two checkers do not mistake each
+/// other for a worker; a worker retries for a second.
 fn is_locked(folder: &Path) -> bool {
     match File::open(folder.join("worker.lock")) {
         Ok(file) => match file.try_lock_shared() {
@@ -349,8 +349,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Work on files and `/proc`, off the loop. Nothing is what a cut-off look
-/// has found.
+/// Work on files and `/proc`, off the loop. A check that is cut off finds nothing.
 async fn blocking<T: Default + Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap_or_default()
 }

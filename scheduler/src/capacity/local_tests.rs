@@ -147,7 +147,7 @@ async fn a_program_that_is_not_there_is_said_so() {
     assert!(!format!("{:?}", launch()).contains("secret"));
 }
 
-/// What the real worker does there is tested beside it.
+/// What the real worker does there is tested with the worker.
 #[tokio::test]
 async fn a_folder_with_outputs_that_nobody_kept_goes_only_when_they_are_kept() {
     let bench = Bench::new("keeps");

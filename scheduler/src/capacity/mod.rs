@@ -22,7 +22,7 @@ pub use local::Local;
 pub enum Capacity {
     /// Processes on this machine.
     Local(Local),
-    /// Workers that somebody else starts.
+    /// Workers started by something else.
     External(ExternalWorkers),
 }
 
@@ -33,9 +33,9 @@ pub struct Launch {
     pub attempt: AttemptId,
     /// Which node of it.
     pub rank: u32,
-    /// What the worker shows with every call.
+    /// The token that the worker presents with every call.
     pub token: String,
-    /// Where it reaches the scheduler.
+    /// The address at which it reaches the scheduler.
     pub server: String,
 }
 
@@ -47,19 +47,19 @@ impl std::fmt::Debug for Launch {
     }
 }
 
-/// A launch that did not go through.
+/// A failed launch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct LaunchError {
-    /// Whether the same launch may go through later.
+    /// Whether the same launch may succeed later.
     pub retryable: bool,
-    /// Whether it may have gone through after all.
+    /// Whether it may have succeeded after all.
     pub unknown: bool,
-    /// What the pool said.
+    /// The pool's message.
     pub message: String,
 }
 
-/// A worker that the pool knows.
+/// A worker known to the pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Which attempt it carries out.
@@ -68,15 +68,15 @@ pub struct Found {
     pub rank: u32,
     /// Its process.
     pub pid: Option<u32>,
-    /// Whether it runs, or is about to.
+    /// Whether it is running, or about to.
     pub alive: bool,
     /// Whether its command may have been started.
     pub started: bool,
 }
 
 impl Capacity {
-    /// What the configuration asks for. `install` marks every process of this
-    /// machine as this installation's.
+    /// The pool that the configuration asks for. `install` marks every process on this
+    /// machine that belongs to this installation.
     pub fn of(config: &ServeConfig, install: &str) -> Self {
         match config.control.launcher {
             Launcher::Local => Self::Local(Local::new(config, install)),
@@ -84,7 +84,7 @@ impl Capacity {
         }
     }
 
-    /// Launches a worker, unless it runs already.
+    /// Launches a worker, unless it is already running.
     ///
     /// # Errors
     /// It cannot be launched, or has been launched before and is lost: a
@@ -96,8 +96,8 @@ impl Capacity {
         }
     }
 
-    /// Ends at once whatever is left of an attempt: workers, commands, and
-    /// what they started.
+    /// Kills at once whatever is left of an attempt: workers, commands, and what they
+    /// started.
     pub async fn kill(&self, attempt: AttemptId) {
         match self {
             Self::Local(local) => local.kill(attempt).await,
@@ -105,8 +105,7 @@ impl Capacity {
         }
     }
 
-    /// Every worker that the pool knows, dead ones too, until they are cleared
-    /// away.
+    /// Every worker known to the pool, including dead ones until they are cleaned up.
     pub async fn list(&self) -> Vec<Found> {
         match self {
             Self::Local(local) => local.list().await,
@@ -122,10 +121,10 @@ impl Capacity {
         }
     }
 
-    /// Kills what runs of `install` although its worker is gone and its
-    /// attempt over (or its command started and left alone), and clears the
-    /// folders of attempts that are over. Nothing of anyone else is touched.
-    /// Answers how many processes were killed.
+    /// Kills processes of `install` whose worker is gone and whose attempt has ended (or
+    /// whose command was started and left alone), and removes the folders of ended
+    /// attempts. Nothing belonging to anyone else is touched. Returns how many processes
+    /// were killed.
     pub async fn reap_strays(
         &self,
         install: &str,

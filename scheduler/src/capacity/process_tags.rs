@@ -1,5 +1,5 @@
-//! Processes of this machine that carry our tag in their environment, and
-//! everything below them.
+//! Processes on this machine that carry our tag in their environment, and everything below
+//! them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,11 +21,11 @@ pub(super) struct TaggedProcess {
     pub(super) pid: i32,
     pub(super) attempt: AttemptId,
     pub(super) rank: u32,
-    /// Clock ticks from boot: with the pid it names one process for good.
+    /// Clock ticks since boot: together with the pid it identifies one process for good.
     born: u64,
 }
 
-/// Every process of the installation that lives, this one left out.
+/// Every live process of the installation, except this one.
 pub(super) fn find(install: &str) -> Vec<TaggedProcess> {
     let own = std::process::id().cast_signed();
     let living = pids().filter(|pid| *pid != own).filter_map(|pid| {
@@ -35,7 +35,7 @@ pub(super) fn find(install: &str) -> Vec<TaggedProcess> {
     ours(living)
 }
 
-/// A process, and its tag where that is the installation's.
+/// A process, and its tag if it is the installation's.
 struct LiveProcess {
     pid: i32,
     parent: i32,
@@ -43,7 +43,7 @@ struct LiveProcess {
     tag: Option<(AttemptId, u32)>,
 }
 
-/// What lies below a tagged process is ours even if it has lost its environment.
+/// Whatever is below a tagged process is ours even if it has lost its environment.
 fn ours(living: impl Iterator<Item = LiveProcess>) -> Vec<TaggedProcess> {
     let mut found: BTreeMap<i32, TaggedProcess> = BTreeMap::new();
     let mut children: BTreeMap<i32, Vec<(i32, u64)>> = BTreeMap::new();
@@ -64,7 +64,7 @@ fn ours(living: impl Iterator<Item = LiveProcess>) -> Vec<TaggedProcess> {
 }
 
 impl TaggedProcess {
-    /// SIGKILL, if it still is the same process.
+    /// SIGKILL, if it is still the same process.
     pub(super) fn kill(&self) -> bool {
         let same = stat(self.pid).is_some_and(|stat| stat.born == self.born && !stat.zombie);
         same && kill(Pid::from_raw(self.pid), Signal::SIGKILL).is_ok()
@@ -96,8 +96,8 @@ struct Stat {
     born: u64,
 }
 
-/// `pid (name) state ppid ...`; the name may hold anything, so what counts
-/// begins after the last bracket. See proc_pid_stat(5).
+/// `pid (name) state ppid ...`; the name may hold anything, so the relevant part begins
+/// after the last bracket. See proc_pid_stat(5).
 fn stat(pid: i32) -> Option<Stat> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;

@@ -1,14 +1,14 @@
-//! What a worker that has died leaves in its folder.
+//! What a dead worker leaves in its folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use spotwise_api::spool::{Bounds, Found, Spool, Writer};
 
-/// Copied at once.
+/// Bytes copied at once.
 const CHUNK: usize = 256 * 1024;
 
-/// Adds to `log` what the worker of this folder had captured and not handed over.
+/// Appends to `log` what the worker of this folder had captured and not delivered.
 pub(super) fn take_output(folder: &Path, log: PathBuf, bounds: Bounds) -> io::Result<()> {
     let (captured, log) = (Spool::at(folder.join("output.log")), Spool::at(log));
     let (end, mut at) = (captured.end()?, log.end()?);

@@ -1,4 +1,4 @@
-//! When the loop looks at the world, and what it starts beside itself.
+//! When the loop looks at the world, and what it starts alongside itself.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use spotwise_control::phase::{due, forecast, plan};
 use spotwise_control::view::offers::available_spot;
 
 impl Driver {
-    /// How long nothing has to be done, if nobody calls.
+    /// How long nothing needs doing, if no call arrives.
     pub(super) fn pause(&self) -> Duration {
         let now = self.now();
         let look = self.alarm.rest(now.wall);
@@ -17,8 +17,8 @@ impl Driver {
         look.max(self.phases.rest(Instant::now()))
     }
 
-    /// How long until the next plan is due; none where there is nothing to plan, or
-    /// one is being made.
+    /// How long until the next plan is due; `None` if there is nothing to plan, or one is
+    /// being made.
     fn plan_rest(&self, now: Now) -> Option<Duration> {
         let open =
             |state: &JobState| matches!(state, JobState::Waiting { .. } | JobState::Active { .. });
@@ -27,8 +27,8 @@ impl Driver {
         Some(rest.max(self.fitter.holds_plans()))
     }
 
-    /// Whether the phases run in this round: when something is due or was said, or
-    /// somebody asks what is, and they have rested.
+    /// Whether the phases run in this round: when something is due or was received, or a
+    /// question arrived, and they have rested.
     pub(super) fn phases_due(&mut self, told: bool, asked: bool, now: Now) -> bool {
         let wants = self.parts.inbox.take_wake()
             || told
@@ -42,8 +42,8 @@ impl Driver {
         wants && rested
     }
 
-    /// What was changed is looked at once more, soon; after that only what time
-    /// brings has to be.
+    /// Changes are looked at once more, soon; after that only what the passage of time
+    /// requires.
     pub(super) fn set_alarm(&mut self, changed: bool, now: Now) {
         let Parts { market, config, scale, effects, .. } = &self.parts;
         let again = changed.then_some(now.wall);
@@ -61,7 +61,7 @@ impl Driver {
         }
     }
 
-    /// Has a forecast fitted that is missing or too old.
+    /// Has a missing or outdated forecast fitted.
     pub(super) fn start_fitting(&mut self, now: Now) {
         self.fitter.note(forecast::is_any_missing(&self.state));
         if self.fitter.is_busy() || !forecast::is_any_due(&self.state, now.market) {

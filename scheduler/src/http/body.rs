@@ -1,4 +1,4 @@
-//! Job documents as bodies.
+//! Job documents as request bodies.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use spotwise_model::spec::MAX_DOCUMENT_BYTES;
 use super::Refused;
 use crate::service::{ServiceError, document_size};
 
-/// The least time that a body has.
+/// The least time allowed for a body.
 const BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A body that says its length may come this slowly: 524 kbit/s.
+/// A body with a declared length may arrive this slowly: 524 kbit/s.
 const LEAST_BYTES_A_SECOND: u64 = 64 * 1024;
 
-/// This much of a body that is refused as too large is read all the same.
+/// How much of a body refused as too large is still read.
 const MAX_DRAINED_BYTES: usize = 8 * MAX_DOCUMENT_BYTES;
 
 /// For this long at most.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A job document as it came.
+/// A job document as received.
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) text: String,
@@ -44,7 +44,7 @@ impl<S: Sync> FromRequest<S> for Document {
     }
 }
 
-/// A job document, or nothing at all.
+/// A job document, or nothing.
 #[derive(Debug)]
 pub(super) struct MaybeDocument(pub(super) Document);
 
@@ -64,7 +64,7 @@ impl<S: Sync> FromRequest<S> for MaybeDocument {
 
 const REMEDY: &str = "send application/yaml or application/json in UTF-8";
 
-/// Refuses a body that is too large before it has come.
+/// Refuses a body that is too large before it has arrived.
 async fn read(request: Request<Body>) -> Result<Vec<u8>, ServiceError> {
     let (head, body) = request.into_parts();
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
@@ -101,8 +101,8 @@ async fn collect(body: &mut BodyDataStream) -> Result<Vec<u8>, ServiceError> {
     Ok(whole)
 }
 
-/// Reads on and forgets it: a client that still sends when the connection closes
-/// sees a broken pipe in place of the answer.
+/// Reads the rest and discards it: a client that is still sending when the connection
+/// closes sees a broken pipe instead of the answer.
 async fn drain(body: &mut BodyDataStream) {
     let mut drained = 0;
     let rest = async {

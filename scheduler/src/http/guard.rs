@@ -1,5 +1,5 @@
-//! Who may call: programs on this machine, and no page of another site that a
-//! browser on this machine shows.
+//! Who may call: programs on this machine, but no page of another site shown by a browser
+//! on this machine.
 
 use std::net::IpAddr;
 
@@ -9,9 +9,8 @@ use axum::http::{HeaderMap, Method, Request};
 
 use crate::service::ServiceError;
 
-/// Refuses calls to another name than this machine's (a foreign name that
-/// resolves to it is DNS rebinding), and calls that change something from a
-/// page of another origin.
+/// Refuses calls to a name other than this machine's (a foreign name that resolves to it is
+/// DNS rebinding), and calls that change something from a page of another origin.
 pub fn check_origin<B>(request: &Request<B>) -> Result<(), ServiceError> {
     let headers = request.headers();
     let mut hosts = headers.get_all(HOST).iter();

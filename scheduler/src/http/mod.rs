@@ -1,5 +1,5 @@
-//! The REST face: JSON of the same messages as gRPC, under `/api/v1`. Each
-//! handler converts, acts, and converts back.
+//! The REST interface: the same messages as gRPC in JSON, under `/api/v1`. Each handler
+//! converts, acts, and converts back.
 
 mod body;
 mod guard;
@@ -24,8 +24,8 @@ pub use problem::{Refused, problem};
 
 use crate::service::{Service, ServiceError};
 
-/// Sent with every answer. Nothing here is a page: a browser that shows an
-/// answer anyway may run, load, frame and keep nothing of it.
+/// Sent with every response. Nothing here is a page: a browser that shows a response anyway
+/// may not run, load, frame or keep any of it.
 const HEADERS: [(HeaderName, &str); 5] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -34,7 +34,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (CACHE_CONTROL, "no-store"),
 ];
 
-/// All routes, with their headers and the answers for what is not there.
+/// All routes, with their headers and the responses for what does not exist.
 pub fn router(service: Service) -> Router {
     let mut router = Router::new();
     for (path, methods) in routes() {

@@ -1,4 +1,4 @@
-//! Service errors as RFC 9457 problems: the one place that maps them.
+//! Service errors as RFC 9457 problems: the only place that maps them.
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -7,7 +7,7 @@ use spotwise_api::convert::{PROBLEM_TYPE_PREFIX, Problem};
 
 use crate::service::{Kind, ServiceError};
 
-/// A refused call, as an answer.
+/// A refused call, as a response.
 #[derive(Debug)]
 pub struct Refused(pub ServiceError);
 

@@ -19,11 +19,11 @@ pub use status::status;
 
 use crate::service::Service;
 
-/// The largest message that is decoded: room for a document that is a little too
-/// large, so that it gets an error that says so.
+/// The largest message that is decoded: it leaves room for a document slightly over the
+/// limit, so that it gets an error that says so.
 const MOST_BYTES: usize = 2 * MAX_DOCUMENT_BYTES;
 
-/// The gRPC face of the service.
+/// The gRPC interface of the service.
 #[derive(Clone)]
 struct Rpc(Service);
 

@@ -1,4 +1,4 @@
-//! Service errors as gRPC statuses: the one place that maps them.
+//! Service errors as gRPC statuses: the only place that maps them.
 
 use spotwise_api::convert::{ERROR_CODE_KEY, ERROR_FIELD_KEY};
 use tonic::metadata::MetadataValue;
@@ -6,9 +6,8 @@ use tonic::{Code, Status};
 
 use crate::service::{Kind, ServiceError};
 
-/// The status of a refused call. Where the caller has to send something else
-/// the text is `code: field: message`; the code and the field are in the
-/// metadata too, for every kind.
+/// The status of a refused call. If the caller has to send something else the text is
+/// `code: field: message`; the code and the field are in the metadata too, for every kind.
 pub fn status(error: &ServiceError) -> Status {
     error.log();
     let (code, field) = (error.code(), error.field());

@@ -10,14 +10,14 @@ use crate::options::MarketChoice;
 use spotwise_market::{Catalog, Declared, Market, MarketSource, SyntheticOptions};
 use spotwise_store::Store;
 
-/// A synthetic market has lasted so long when the scheduler first looks at it,
-/// so that spells have a history.
+/// The age of a synthetic market when the scheduler first looks at it, so that spells have
+/// a history.
 const PAST: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// Under this key the database remembers how market time follows ours.
+/// The database stores under this key how market time follows ours.
 const TIME_KEY: &str = "time";
 
-/// What the database remembers of market time.
+/// What the database stores about market time.
 #[derive(Serialize, Deserialize)]
 struct RememberedTime {
     /// When a synthetic market was first looked at.
@@ -26,8 +26,8 @@ struct RememberedTime {
     scale: TimeScale,
 }
 
-/// The market, and how its time follows ours: as at the first start of this
-/// database, so that jobs that ran on meanwhile are charged for it.
+/// The market, and how its time follows ours: as at the first start of this database, so
+/// that jobs that continued in the meantime are charged for it.
 pub(super) async fn open(
     store: &Store,
     choice: &MarketChoice,
@@ -79,11 +79,11 @@ pub(super) async fn open(
     Ok((market, scale))
 }
 
-/// Under this key the database remembers what has been committed to.
+/// The database stores the commitments under this key.
 const COMMITMENTS_KEY: &str = "commitments";
 
-/// The market with what is paid for already: what is declared now, and what the
-/// database remembers, so that past periods are reported as they were.
+/// The market with what is already paid for: what is declared now, and what the database
+/// has stored, so that past periods are reported as they were.
 pub(super) async fn apply_commitments(
     store: &Store,
     market: Market,

@@ -1,7 +1,6 @@
-//! After a restore: what was done after the backup is gone from the database, and
-//! yet its folders, its checkpoints, and maybe its workers, are there. Numbers of
-//! jobs and attempts are not given again, so that nothing new meets an old one's
-//! leftovers.
+//! After a restore: what was done after the backup is gone from the database, and yet its
+//! folders, its checkpoints, and maybe its workers, still exist. Numbers of jobs and
+//! attempts are not assigned again, so that nothing new meets an old one's leftovers.
 
 use std::fs;
 use std::path::Path;
@@ -19,9 +18,9 @@ use spotwise_store::{Epoch, RESTORED_AT, RESTORED_FROM, Round, Store, StoreError
 /// The restore that the jobs know of: the value that `RESTORED_AT` had then.
 const TAKEN_IN: &str = "restored_taken_in_us";
 
-/// Tells the jobs of a restored database what the data folder knows of them, once
-/// after each restore. Answers the highest number of a job that is taken; 0 where
-/// the database was never restored.
+/// Updates the jobs of a restored database with what the data folder shows of them, once
+/// after each restore. Returns the highest job number in use; 0 if the database was never
+/// restored.
 pub(super) async fn take_in(
     store: &Store,
     config: &ServeConfig,
@@ -48,7 +47,7 @@ pub(super) async fn take_in(
     Ok(leftovers.last_job())
 }
 
-/// What the data folder knows of jobs and attempts.
+/// What the data folder shows of jobs and attempts.
 fn leftovers(config: &ServeConfig) -> Leftovers {
     let mut leftovers = Leftovers::default();
     for folder in [config.work_dir(), config.logs_dir(), config.outputs_dir()] {

@@ -1,10 +1,9 @@
-//! Calls whose answer has not begun, and those that are not even said whole.
+//! Calls whose answer has not started, including those not yet received in full.
 //!
-//! A call takes room from its first words on. One whose words do not come keeps
-//! that room until its time is over, and with some thousands of such calls, which
-//! a few connections can carry, nobody else would be answered. So where there is
-//! no room, calls that have been half said for a while are broken off, the oldest
-//! first.
+//! A call takes room from its first bytes on. One whose body does not arrive keeps that
+//! room until it times out, and with some thousands of such calls, which a few connections
+//! can carry, nobody else would be answered. So if there is no room, calls that have been
+//! incomplete for a while are aborted, oldest first.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -22,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::Connection;
 
-/// A call is said within this time, unless there is room for slower ones.
+/// A call must be received in full within this time, unless there is room for slower ones.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// Calls that are broken off at once: this part of all.
+/// The fraction of all calls that is aborted at once.
 const ABORTED_PART: usize = 16;
 
 /// All calls of a listener.
@@ -41,7 +40,7 @@ struct IncompleteCalls {
     calls: BTreeMap<u64, (Instant, CancellationToken)>,
 }
 
-/// One call, from its first words to the end of its answer.
+/// One call, from its first bytes to the end of its answer.
 #[derive(Debug)]
 pub(super) struct Call {
     calls: Arc<Calls>,
@@ -52,13 +51,13 @@ pub(super) struct Call {
 }
 
 impl Calls {
-    /// At most so many at once.
+    /// At most this many at once.
     pub(super) fn new(most: usize) -> Arc<Self> {
         let (permits, incomplete) = (Arc::new(Semaphore::new(most)), Mutex::default());
         Arc::new(Self { most, permits, incomplete })
     }
 
-    /// Room for one more; none where it cannot be made.
+    /// Room for one more; `None` if none can be made.
     pub(super) async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             return Some(permit);
@@ -70,7 +69,7 @@ impl Calls {
         tokio::time::timeout(REQUEST_TIMEOUT, permit).await.ok()?.ok()
     }
 
-    /// Breaks off calls that are half said for too long, and says how many.
+    /// Aborts calls that have been incomplete for too long, and returns how many.
     fn abort_incomplete(&self) -> usize {
         let mut incomplete = self.incomplete();
         let mut broken = 0;
@@ -94,7 +93,7 @@ impl Calls {
 }
 
 impl Call {
-    /// A call of which the head has come.
+    /// A call whose head has been received.
     pub(super) fn begin(calls: &Arc<Calls>, connection: Option<Arc<Connection>>) -> Arc<Self> {
         let stop = CancellationToken::new();
         let mut incomplete = calls.incomplete();
@@ -111,12 +110,12 @@ impl Call {
         })
     }
 
-    /// Ends when the call is broken off.
+    /// Completes when the call is aborted.
     pub(super) async fn aborted(&self) {
         self.stop.cancelled().await;
     }
 
-    /// It is said whole, or whoever answers wants no more of it.
+    /// It has been received in full, or the handler wants no more of it.
     pub(super) fn request_complete(&self) {
         if self.complete.swap(true, Ordering::Relaxed) {
             return;
@@ -127,7 +126,7 @@ impl Call {
         }
     }
 
-    /// Its words, which say when they are over.
+    /// Its body, which reports when it has ended.
     pub(super) fn request_body(self: &Arc<Self>, body: Body) -> Body {
         if body.is_end_stream() {
             self.request_complete();
@@ -136,7 +135,7 @@ impl Call {
         Body::new(TrackedBody { body, call: self.clone() })
     }
 
-    /// Its answer, which the call lasts for.
+    /// Its answer; the call lasts as long as that.
     pub(super) fn response_body(self: Arc<Self>, body: Body) -> Body {
         Body::new(TrackedBody { body, call: self })
     }
@@ -152,7 +151,7 @@ impl Drop for Call {
     }
 }
 
-/// Words or an answer: the call lasts as long.
+/// A request or response body: the call lasts as long as it does.
 struct TrackedBody {
     body: Body,
     call: Arc<Call>,

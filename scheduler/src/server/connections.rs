@@ -1,11 +1,11 @@
-//! Who is connected, and who goes where there is no room for one more.
+//! Who is connected, and which connections are closed when there is no room for one more.
 //!
-//! A connection costs a descriptor and some memory, and most of them wait: a
-//! worker speaks every few seconds only. Whoever connects and says nothing, or
-//! never finishes what it says, must not keep others out. So where all places are
-//! taken, those go to whom no call is being answered: first who has never said a
-//! whole call, then who has not for the longest time. A worker that goes this way
-//! connects again with its next call.
+//! A connection costs a descriptor and some memory, and most of them wait: a worker sends
+//! something only every few seconds. A client that connects and sends nothing, or never
+//! finishes a call, must not keep others out. So when all places are taken, connections
+//! without a call in progress are closed: first those that have never completed a call,
+//! then those that have been idle longest. A worker closed this way reconnects with its
+//! next call.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Where one has to go, this part of all places is cleared: a flood of
-/// connections does not have everybody looked at for each of them.
+/// When one must be closed, this fraction of all places is cleared: a flood of connections
+/// does not cause every connection to be examined for each of them.
 const EVICTED_PART: usize = 64;
 
-/// Admits so many connections of a listener at once.
+/// Admits a limited number of a listener's connections at once.
 #[derive(Debug)]
 pub(super) struct ConnectionLimiter {
     most: usize,
@@ -26,12 +26,12 @@ pub(super) struct ConnectionLimiter {
     shared: Arc<Shared>,
 }
 
-/// What connections and whoever waits for a permit have in common.
+/// State shared by connections and those waiting for a permit.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Answers that are over.
+    /// Answers that have ended.
     answers: AtomicU64,
-    /// Somebody has left, or could make room.
+    /// A connection has closed, or could make room.
     room: Notify,
 }
 
@@ -46,9 +46,9 @@ struct Registry {
 pub(super) struct Connection {
     evicted: CancellationToken,
     shared: Arc<Shared>,
-    /// Calls that were said whole and are being answered.
+    /// Calls received in full that are being answered.
     in_flight: AtomicUsize,
-    /// Which of all answers was the last to it, from 1; 0 for none.
+    /// Which of all answers was the last one to it, from 1; 0 for none.
     last_answer: AtomicU64,
 }
 
@@ -57,12 +57,12 @@ pub(super) struct Connection {
 pub(super) struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
     id: u64,
-    /// Whose it is.
+    /// The connection it belongs to.
     pub(super) connection: Arc<Connection>,
 }
 
 impl ConnectionLimiter {
-    /// For at most so many at once.
+    /// For at most this many at once.
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most: most.max(1), registry: Mutex::default(), shared: Arc::default() })
     }
@@ -106,7 +106,7 @@ impl ConnectionLimiter {
 }
 
 impl Registry {
-    /// Ends so many connections that are idle, and says how many.
+    /// Closes this many idle connections, and returns how many were closed.
     fn evict(&mut self, most: usize) -> usize {
         let idle = self.open.iter().filter(|(_, connection)| !connection.is_busy());
         let mut idle: Vec<(u64, u64)> = idle
@@ -124,17 +124,17 @@ impl Registry {
 }
 
 impl Connection {
-    /// Ends when it has to make room.
+    /// Completes when it has to make room.
     pub(super) async fn evicted(&self) {
         self.evicted.cancelled().await;
     }
 
-    /// It has said a call, which is being answered from now on.
+    /// It has sent a call, which is being answered from now on.
     pub(super) fn begin_answer(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The answer is over.
+    /// The answer has ended.
     pub(super) fn end_answer(&self) {
         let before = self.shared.answers.fetch_add(1, Ordering::Relaxed);
         self.last_answer.store(before + 1, Ordering::Relaxed);

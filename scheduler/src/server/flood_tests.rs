@@ -1,4 +1,4 @@
-//! Peers that do not finish what they say keep nobody out.
+//! Peers that never finish their requests keep nobody out.
 
 use std::time::Duration;
 
@@ -7,8 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::tests::{JOB, TestServer, YAML};
 use super::*;
 
-/// Before any limit of time makes room: whatever is answered within it was not
-/// kept waiting.
+/// Before any time limit makes room: whatever is answered within it was not kept waiting.
 const SOON: Duration = Duration::from_secs(5);
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -16,7 +15,7 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, what).await.expect("it was kept waiting")
 }
 
-/// Says this much and no more.
+/// Sends this much and no more.
 async fn begin(server: &TestServer, words: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(words).await.unwrap();
@@ -33,7 +32,7 @@ async fn hear(stream: &mut TcpStream, end: &str) -> String {
     String::from_utf8(told).unwrap()
 }
 
-/// Whether the other side has ended the connection.
+/// Whether the other side has closed the connection.
 async fn is_over(stream: &mut TcpStream) -> bool {
     let mut rest = Vec::new();
     tokio::time::timeout(Duration::from_millis(100), stream.read_to_end(&mut rest)).await.is_ok()
@@ -84,7 +83,7 @@ async fn half_of_a_call_makes_room_for_a_whole_one() {
     assert!(told.starts_with("HTTP/1.1 400"), "{told}");
 }
 
-/// Every stream of a connection begins a call that it never ends.
+/// Every stream of a connection begins a call that it never finishes.
 #[tokio::test]
 async fn streams_that_say_half_are_broken_off_alone() {
     let server = TestServer::with(Limits { connections: 100, calls: 64 }).await;

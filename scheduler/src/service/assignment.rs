@@ -14,16 +14,16 @@ use super::millis;
 use crate::config::ServeConfig;
 use spotwise_control::reply::Assigned;
 
-/// A commit writes and verifies files: more often than this (wall time) is
-/// only work. It matters in fast replays.
+/// A commit writes and verifies files: doing it more often than this (wall time) is only
+/// extra work. It matters in fast replays.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Ports for gangs whose workers name none: below the range that Linux gives
-/// to outgoing connections (32768 to 60999).
+/// Ports for gangs whose workers name none: below the range that Linux uses for outgoing
+/// connections (32768 to 60999).
 const FIRST_PORT: u64 = 20_000;
 const PORTS: u64 = 10_000;
 
-/// The answer while a gang is not complete.
+/// The answer while a gang is incomplete.
 pub fn not_ready(config: &ServeConfig) -> v1::Assignment {
     v1::Assignment {
         heartbeat_ms: millis(config.heartbeat),
@@ -32,8 +32,8 @@ pub fn not_ready(config: &ServeConfig) -> v1::Assignment {
     }
 }
 
-/// What the worker of this rank runs. `install` names this data folder: by it
-/// processes are known as ours.
+/// What the worker of this rank runs. `install` names this data folder: it identifies
+/// processes as ours.
 pub fn assignment(
     assigned: &Assigned,
     rank: u32,
@@ -102,12 +102,13 @@ fn checkpoint_settings(job: &Job, config: &ServeConfig) -> v1::CheckpointSetting
     }
 }
 
-/// What the jobs of one submission share: there before the first of them starts.
+/// The folder shared by the jobs of one submission: it exists before the first of them
+/// starts.
 pub(super) fn shared_dir(job: &Job, config: &ServeConfig) -> std::path::PathBuf {
     config.data_dir.join("shared").join(job.shared().to_string())
 }
 
-/// The spec's variables, then ours: they win, since the spec may not set them.
+/// The spec's variables, then ours: ours win, since the spec may not set them.
 fn environment(
     assigned: &Assigned,
     rank: u32,
@@ -147,9 +148,9 @@ fn environment(
     env
 }
 
-/// What CUDA reads where an MPS daemon runs: the job's memory on the GPU that it
-/// sees first, and its part of the GPU's threads, in whole percent, where the
-/// memory of a whole GPU is known. A job that takes turns has no limits to read.
+/// What CUDA reads if an MPS daemon is running: the job's memory on the GPU that it sees
+/// first, and its part of the GPU's threads, in whole percent, if the memory of a whole GPU
+/// is known. A time-slicing job has no limits to read.
 fn mps_limits(share: &Share) -> BTreeMap<String, String> {
     let mut limits = BTreeMap::new();
     if let Some(shared) = share.shared
@@ -166,7 +167,7 @@ fn mps_limits(share: &Share) -> BTreeMap<String, String> {
     limits
 }
 
-/// Where a node stands among the others.
+/// The position of a node among the others.
 struct Gang {
     nodes: u32,
     rank: u32,
@@ -175,9 +176,9 @@ struct Gang {
 }
 
 impl Gang {
-    /// What torchrun reads on each node. The per-process ones (RANK, LOCAL_RANK
-    /// and so on) are torchrun's to set: with all of them present Lightning
-    /// would take a bare container for one of its processes.
+    /// What torchrun reads on each node. The per-process ones (RANK, LOCAL_RANK and so on)
+    /// are for torchrun to set: with all of them present Lightning would take a bare
+    /// container for one of its processes.
     fn variables(&self) -> BTreeMap<String, String> {
         let (host, port) = &self.master;
         let values = [
@@ -193,8 +194,8 @@ impl Gang {
     }
 }
 
-/// Host and port of the first node. Where it names no port, one that is the
-/// attempt's own as far as it goes: gangs may share a machine.
+/// Host and port of the first node. If it names no port, one that is the attempt's own as
+/// far as possible: gangs may share a machine.
 fn master(address: &str, attempt: AttemptId) -> (String, u64) {
     let derived = FIRST_PORT + (attempt.job.0 * 7 + u64::from(attempt.number)) % PORTS;
     let bare = address.trim_matches(['[', ']']);

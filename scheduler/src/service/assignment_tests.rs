@@ -72,7 +72,7 @@ fn assigned(nodes: u32) -> Assigned {
     Assigned { job, attempt, restore, newest_saved, addresses, money_lasts }
 }
 
-/// A job that is over after so many attempts.
+/// A job that has ended after this many attempts.
 pub(in crate::service) fn ended_job(id: &str, attempts: u32) -> Job {
     let job = assigned(1).job;
     let (id, at) = (id.parse().unwrap(), job.submitted);

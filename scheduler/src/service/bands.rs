@@ -1,4 +1,4 @@
-//! How the classes stand to the operator's wishes, and what that costs a week.
+//! How the classes compare with the operator's preferences, and what that costs per week.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use spotwise_control::core::State;
 use spotwise_control::view::shares::shares;
 
 const HOURS_A_WEEK: f64 = 168.0;
-/// Of what is expected to be over at once, an hour's cost says nothing.
+/// If everything is expected to end at once, an hourly cost says nothing.
 const LEAST_SPAN: Duration = Duration::from_secs(60);
 
-/// The classes that have run within the policy's window, or run now.
+/// The classes that have run within the policy's window, or are running now.
 pub(super) fn bands(state: &State, policy: &Policy, now: Timestamp) -> Vec<v1::ClassBand> {
     let shares = shares(state, policy, now);
     let mut costs: BTreeMap<Class, Hourly> = BTreeMap::new();
@@ -33,7 +33,7 @@ pub(super) fn bands(state: &State, policy: &Policy, now: Timestamp) -> Vec<v1::C
     shares.iter().map(band).collect()
 }
 
-/// Which wish an attempt pays more for, in words; none where it pays no more.
+/// The preference for which an attempt pays more, as text; `None` if it pays no more.
 pub(super) fn why_dearer(class: Class, attempt: &Attempt) -> Option<String> {
     let paid = attempt.why.policy_cost.band.saturating_add(attempt.why.policy_cost.pools);
     let what = if attempt.why.policy_cost.pools > attempt.why.policy_cost.band {
@@ -52,7 +52,7 @@ const fn side(attempt: &Attempt) -> &'static str {
     }
 }
 
-/// Dollars an hour that live jobs of a class pay more.
+/// Extra dollars per hour that live jobs of a class pay.
 #[derive(Clone, Copy, Default)]
 struct Hourly {
     floor: f64,
@@ -62,7 +62,7 @@ struct Hourly {
 }
 
 impl Hourly {
-    /// What was expected of an attempt when it was placed, by its hours.
+    /// Adds what was expected of an attempt when it was placed, by its hours.
     fn add(&mut self, attempt: &Attempt) {
         let begun = match &attempt.state {
             AttemptState::Planned { at } => at.market,

@@ -1,4 +1,4 @@
-//! The quote of a whole document: each job from when what it waits for is done.
+//! The quote of a whole document: each job from when what it waits for has finished.
 //!
 //! Medians follow medians and p90s follow p90s, as if all went well or badly together:
 //! jobs of one document run on the same market.
@@ -22,9 +22,9 @@ use spotwise_control::view::deadline::effective_deadlines;
 pub(super) struct QuoteContext<'a> {
     /// The market and what we hold of it.
     pub(super) input: PlanInput,
-    /// What each pool has in all.
+    /// The total capacity of each pool.
     pub(super) totals: Vec<PoolLimit>,
-    /// When jobs end that were submitted before, and that these wait for.
+    /// When jobs submitted earlier, for which these wait, will end.
     pub(super) earlier: BTreeMap<JobId, Spread<Timestamp>>,
     /// Time from launch to the first useful step.
     pub(super) changeover: Duration,
@@ -81,7 +81,7 @@ impl QuoteContext<'_> {
         total(jobs.collect())
     }
 
-    /// When all that a job waits for is done.
+    /// When everything that a job waits for has finished.
     fn begin(&self, job: &Job, finishes: &BTreeMap<JobId, Spread<Timestamp>>) -> Spread<Timestamp> {
         let now = self.now.market;
         let parents = job.after.iter().filter_map(|parent| finishes.get(parent));
@@ -134,7 +134,8 @@ impl QuoteContext<'_> {
         graph::earliest_ends(now, earlier.chain(jobs))
     }
 
-    /// The jobs that make a job end when it does, it last, and how long they take.
+    /// The chain of jobs that determines when a job ends, itself last, and how long they
+    /// take.
     fn way_to(&self, job: &Job, ends: &BTreeMap<JobId, Timestamp>) -> Way {
         let mut names = vec![job.spec.name.clone()];
         let mut last = job;
@@ -182,7 +183,7 @@ fn parts(jobs: &[Job]) -> Vec<Part<'_>> {
     parts
 }
 
-/// One quote of a job that usually begins at the one time, and sometimes at the other.
+/// One quote of a job that usually begins at one time, and sometimes at the other.
 fn joined(
     part: &Part<'_>,
     begin: Spread<Timestamp>,

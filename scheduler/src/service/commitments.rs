@@ -1,4 +1,4 @@
-//! What is paid for already: how well it is used, and what a job on it is told.
+//! What is already paid for: how well it is used, and what a job on it is told.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::{Service, ServiceError};
 use spotwise_control::view::offers::in_use;
 use spotwise_store::LedgerFilter;
 
-/// A stretch of a machine's life, in seconds.
+/// A span of a machine's life, in seconds.
 type Span = (InstanceId, i64, i64);
 
 impl Service {
@@ -42,8 +42,8 @@ impl Service {
         declared.filter(|commitment| commitment.until > now).map(view).collect()
     }
 
-    /// How well each commitment was used within a period, up to now. `live` is of
-    /// before this call: what has ended since is then in the ledger, and counts once.
+    /// How well each commitment was used within a period, up to now. `live` is from before
+    /// this call: what has ended since is then in the ledger, and counts once.
     pub(super) async fn use_of_commitments(
         &self,
         period: &LedgerFilter,
@@ -72,8 +72,8 @@ impl Service {
     }
 }
 
-/// When machines were paid by each commitment: from the ledger, and of machines
-/// that are not in it yet.
+/// When machines were paid for by each commitment: from the ledger, and for machines not in
+/// it yet.
 fn used<'a>(
     entries: &'a [LedgerEntry],
     instances: impl Iterator<Item = &'a Instance>,
@@ -101,7 +101,7 @@ fn used<'a>(
 }
 
 /// The used and unused part of a commitment within a period; both are exact to the
-/// machine-second, and their dollars add up to what is committed.
+/// machine-second, and their dollars add up to the total commitment.
 fn utilisation(
     commitment: &Commitment,
     spans: &[Span],
@@ -142,7 +142,7 @@ fn seconds(spans: &[Span], from: i64, to: i64) -> u64 {
     sum
 }
 
-/// What a job on committed machines is told; none on others.
+/// What a job on committed machines is told; `None` on others.
 pub(super) fn why_paid(attempt: &Attempt, live: &LiveSnapshot) -> Option<String> {
     let machines = || attempt.instances.iter().filter_map(|id| live.state.instances.get(id));
     let over = |machine: &&Instance| machine.covered().is_none() && !machine.coverage.is_empty();
@@ -169,7 +169,7 @@ pub(super) fn why_paid(attempt: &Attempt, live: &LiveSnapshot) -> Option<String>
     ))
 }
 
-/// The same of an offer that a job would take; empty for what is bought.
+/// The same for an offer that a job would take; empty for bought capacity.
 pub(super) fn paid_offer(offers: &[Offer], key: &OfferKey) -> String {
     let found = offers.iter().find(|offer| offer.key == *key);
     let Some((offer, paid)) = found.and_then(|offer| {
@@ -190,7 +190,7 @@ pub(super) fn is_reserved(offer: &OfferKey) -> bool {
     offer.capacity_type == CapacityType::Reserved
 }
 
-/// Another place for a job: beside what is paid already it is no matter of more or
+/// An alternative for a job: next to what is already paid for, its cost is not more or
 /// less.
 pub(super) fn beside(other: &Alternative, is_paid: bool) -> v1::Alternative {
     let mut shown = alternative(other);

@@ -29,7 +29,7 @@ const OF_CHARGES: [&str; 6] = ["attempt", "kind", "pool", "zone", "instance_type
 const BUILT_IN_LABELS: [&str; 3] = ["model", "class", spotwise_model::commitment::DIMENSION];
 
 impl Service {
-    /// Adds up the ledger, and what machines that are not settled cost up to now.
+    /// Adds up the ledger, and what unsettled machines have cost up to now.
     pub async fn cost(&self, query: v1::CostQuery) -> Result<v1::CostReport, ServiceError> {
         let filter = check(&query)?;
         // In this order: a machine that is settled meanwhile is then in both, not in none.
@@ -123,12 +123,12 @@ struct Outcomes {
     missed: u32,
     /// What the settled ones were expected to cost.
     quoted: BTreeMap<JobId, Money>,
-    /// Actual by expected cost of the same.
+    /// Ratios of actual to expected cost.
     ratios: Vec<f64>,
 }
 
 impl Outcomes {
-    /// Takes in a job that nothing more is charged to.
+    /// Adds a job that will not be charged any more.
     fn review(&mut self, job: &Job) {
         if let (Some(quoted), Some(ratio)) = (job.quoted, cost_ratio(job)) {
             self.quoted.insert(job.id, quoted.expected_cost);
@@ -149,7 +149,7 @@ impl Outcomes {
     }
 }
 
-/// A query whose fields are read.
+/// A query with its fields parsed.
 #[derive(Debug)]
 struct CostFilter {
     period: LedgerFilter,
@@ -183,7 +183,7 @@ fn check(query: &v1::CostQuery) -> Result<CostFilter, ServiceError> {
     Ok(CostFilter { period: LedgerFilter { since, until, jobs: None }, zone })
 }
 
-/// The zone whose days are meant; UTC where none is named.
+/// The zone whose days are meant; UTC if none is named.
 fn zone(name: &str) -> Result<TimeZone, ServiceError> {
     if name.is_empty() {
         return Ok(TimeZone::UTC);
@@ -195,8 +195,8 @@ fn zone(name: &str) -> Result<TimeZone, ServiceError> {
     })
 }
 
-/// A time (RFC 3339), or in the zone a day (its begin) or the time of a day; none for
-/// empty text.
+/// A time (RFC 3339), or in the zone a day (its start) or a day and time; `None` for empty
+/// text.
 fn bound(
     field: &'static str,
     text: &str,
@@ -218,7 +218,7 @@ fn bound(
     })
 }
 
-/// Says which tags no charge has: a typing mistake would look like missing data.
+/// Names the tags that no charge has: a typo would look like missing data.
 fn unknown_labels<'a>(
     query: &v1::CostQuery,
     entries: impl Iterator<Item = &'a LedgerEntry>,
@@ -248,7 +248,7 @@ fn unknown_labels<'a>(
     strange.map(warning).collect()
 }
 
-/// Whether the rows of a report have jobs whole: neither a time nor a dimension of
+/// Whether the rows of a report contain whole jobs: neither a time nor a dimension of
 /// single charges cuts them.
 fn whole_jobs(query: &v1::CostQuery) -> bool {
     let mut names = query.group_by.iter().chain(query.filters.keys());
@@ -256,13 +256,13 @@ fn whole_jobs(query: &v1::CostQuery) -> bool {
     !cut && query.since.is_empty() && query.until.is_empty()
 }
 
-/// What these jobs were expected to cost, where that is known of all; else 0.
+/// What these jobs were expected to cost, if known for all of them; otherwise 0.
 fn quoted(jobs: &BTreeSet<Option<JobId>>, quoted: &BTreeMap<JobId, Money>) -> i64 {
     let known: Option<Vec<Money>> = jobs.iter().map(|job| quoted.get(&(*job)?).copied()).collect();
     known.unwrap_or_default().into_iter().sum::<Money>().micros()
 }
 
-/// The least ratio that so many of them stay within: the nearest rank.
+/// The median and the 90th percentile of the ratios, by nearest rank.
 fn quality(mut ratios: Vec<f64>) -> v1::QuoteQuality {
     ratios.sort_by(f64::total_cmp);
     let rank = |part: usize| {

@@ -1,4 +1,4 @@
-//! The terms of a job are changed by its owner, who sees first what that does.
+//! Changes by its owner to the terms of a job, with a preview of their effect.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ use spotwise_control::intake;
 use spotwise_control::{Command, Reply};
 
 impl Service {
-    /// Changes what is named of a job that is not over, or says what that would do.
+    /// Changes what is named of a job that has not ended, or says what that would do.
     pub async fn edit(&self, request: v1::EditRequest) -> Result<v1::EditResponse, ServiceError> {
         let key = limits::idempotency_key(&request.idempotency_key)?;
         limits::document_size(request.document.len())?;
@@ -72,7 +72,7 @@ impl Service {
         Ok((job.ok_or_else(|| super::no_such_job(id))?, words))
     }
 
-    /// What becomes of a job on these terms.
+    /// What would happen to a job on these terms.
     async fn would(
         &self,
         job: Job,

@@ -1,11 +1,11 @@
-//! Why a call was refused, whichever entrance it came through.
+//! Why a call was refused, whichever interface it came through.
 
 use spotwise_api::convert::InvalidField;
 use spotwise_model::spec::SpecError;
 
 use spotwise_control::Refusal;
 
-/// A refused call. Nothing has changed then.
+/// A refused call. In that case nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// What was sent is not acceptable.
@@ -18,29 +18,29 @@ pub enum ServiceError {
         /// What is wrong and what to do.
         message: String,
     },
-    /// More than this entrance takes.
+    /// More than this interface accepts.
     #[error("{message}")]
     TooLarge {
         /// Stable, for programs.
         code: &'static str,
         /// The field; empty for the whole request.
         field: String,
-        /// The limit, in words.
+        /// The limit, as text.
         message: String,
     },
-    /// A body of a kind that is not read here.
+    /// A body of a type that is not accepted here.
     #[error("{0}")]
     UnsupportedType(String),
-    /// There is no such thing.
+    /// It does not exist.
     #[error("{0}")]
     NotFound(String),
     /// The method does not exist on this address.
     #[error("this address does not know that method")]
     NoSuchMethod,
-    /// The idempotency key was used for another document.
+    /// The idempotency key was used for a different document.
     #[error("this idempotency key was used for another document; choose a new key")]
     KeyReused,
-    /// It does not fit the state of things.
+    /// It does not fit the current state.
     #[error("{message}")]
     Conflict {
         /// Stable, for programs.
@@ -54,19 +54,19 @@ pub enum ServiceError {
     /// The caller was too slow, or the answer took too long.
     #[error("not done within {0} s")]
     TimedOut(u64),
-    /// Too much is going on.
+    /// Too much is in progress.
     #[error("the scheduler is overloaded, try again in a second")]
     Overloaded,
-    /// The scheduler stops, or its store does not answer.
+    /// The scheduler is stopping, or its store does not answer.
     #[error("the scheduler is not available: {0}")]
     Unavailable(String),
     /// Another scheduler leads.
     #[error("this scheduler stands by; {}", whom(leader))]
     Standby {
-        /// Where the leader answers; empty where nobody leads.
+        /// The leader's address; empty if nobody leads.
         leader: String,
     },
-    /// A defect. Its cause is logged where it is answered and never sent.
+    /// A bug. Its cause is logged where the call is answered and never sent.
     #[error("internal error while {doing}; the scheduler's log has the cause")]
     Internal {
         /// What was being done.
@@ -77,7 +77,7 @@ pub enum ServiceError {
     },
 }
 
-/// Kinds of refusal, for those who map them to statuses.
+/// Kinds of refusal, to be mapped to statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The caller has to send something else.
@@ -86,11 +86,11 @@ pub enum Kind {
     TooLarge,
     /// The caller has to say what it sends.
     UnsupportedType,
-    /// There is no such thing.
+    /// It does not exist.
     NotFound,
-    /// There is such a thing, but not that method.
+    /// It exists, but does not have that method.
     NoSuchMethod,
-    /// Something else is there already.
+    /// Something else already exists.
     Exists,
     /// Not in this state.
     Conflict,
@@ -98,11 +98,11 @@ pub enum Kind {
     Forbidden,
     /// Too slow.
     TimedOut,
-    /// Later, and less often.
+    /// Retry later, and less often.
     Overloaded,
-    /// Later, or elsewhere.
+    /// Retry later, or elsewhere.
     Unavailable,
-    /// A defect.
+    /// A bug.
     Internal,
 }
 
@@ -112,12 +112,12 @@ impl ServiceError {
         Self::Invalid { code, field: field.to_owned(), message: message.into() }
     }
 
-    /// Something that does not fit the state of things.
+    /// Something that does not fit the current state.
     pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
         Self::Conflict { code, message: message.into() }
     }
 
-    /// A defect: `doing` is a phrase such as "reading jobs".
+    /// A bug: `doing` is a phrase such as "reading jobs".
     pub fn internal(
         doing: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -162,7 +162,7 @@ impl ServiceError {
         }
     }
 
-    /// The field it is about; empty for none.
+    /// The field it concerns; empty for none.
     pub fn field(&self) -> &str {
         match self {
             Self::Invalid { field, .. } | Self::TooLarge { field, .. } => field,
@@ -184,7 +184,7 @@ impl ServiceError {
         matches!(self.kind(), Kind::Overloaded | Kind::Unavailable | Kind::TimedOut)
     }
 
-    /// Tells the log of a defect, once: where it is answered.
+    /// Logs a bug, once: where the call is answered.
     pub(crate) fn log(&self) {
         if let Self::Internal { doing, source } = self {
             tracing::error!(error = source.as_ref(), "internal error while {doing}");

@@ -21,7 +21,7 @@ use super::{Service, ServiceError};
 use spotwise_control::core::State;
 use spotwise_control::phase::forecast::what_was_seen;
 
-/// Warnings that are repeated where somebody asks why.
+/// How many warnings are repeated when somebody asks why.
 const SHOWN_WARNINGS: usize = 5;
 
 impl Service {
@@ -71,7 +71,7 @@ impl Service {
         Ok(answer)
     }
 
-    /// What workers have warned of lately.
+    /// What workers have warned about recently.
     async fn said_of_files(&self, job: JobId) -> Result<Vec<String>, ServiceError> {
         let warnings = self.warnings(job).await?;
         let last = warnings.len().saturating_sub(SHOWN_WARNINGS);
@@ -79,7 +79,7 @@ impl Service {
         Ok(warnings.iter().skip(last).map(line).collect())
     }
 
-    /// How the job's class stands to the operator's wishes.
+    /// How the job's class compares with the operator's preferences.
     async fn band_of(&self, job: &Job) -> Result<Option<v1::ClassBand>, ServiceError> {
         if job.state.is_terminal() {
             return Ok(None);
@@ -137,11 +137,11 @@ impl Service {
     }
 }
 
-/// Jobs waited for that an explanation tells of.
+/// How many of the jobs waited for an explanation describes.
 const TOLD: usize = 10;
 
 impl Service {
-    /// How far the jobs are that are waited for and not over.
+    /// The progress of the jobs that are waited for and have not ended.
     async fn waited_for(&self, job: &Job) -> Result<Vec<String>, ServiceError> {
         let job = job.clone();
         let tell = move |state: &State, _| {
@@ -166,7 +166,7 @@ impl Service {
         Ok(self.parts.handle.ask(tell).await?)
     }
 
-    /// What the forecast of a spot offer goes by.
+    /// What the forecast of a spot offer is based on.
     async fn seen_of(
         &self,
         job: &Job,
@@ -228,7 +228,7 @@ fn explain_active(
     answer.alternatives.extend(why.alternatives.iter().map(|other| beside(other, is_paid)));
 }
 
-/// What it has used of memory, and whether it could use more than it has asked for.
+/// Its memory use, and whether it could use more than it has asked for.
 fn memory_line(attempt: &Attempt) -> Option<String> {
     let used = attempt.memory()?;
     let asked = attempt.share.memory_mib.saturating_mul(1 << 20);
@@ -237,7 +237,7 @@ fn memory_line(attempt: &Attempt) -> Option<String> {
     Some(format!("memory: at most {peak} so far, asked for {asked}; {bound}"))
 }
 
-/// Behind a sum: ` (…)`, or nothing.
+/// Appended to a sum: ` (…)`, or nothing.
 fn of_it(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" ({text})") }
 }

@@ -1,4 +1,4 @@
-//! The quote of one job for the wire and in words.
+//! The quote of one job for the wire and as text.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use spotwise_solver::{PlanInput, PoolLimit};
 use super::commitments::{beside, is_reserved, paid_offer};
 use crate::capacity::LOCAL_POOL;
 
-/// Work on spot that is not saved is worth a warning from this length on.
+/// Unsaved work on spot triggers a warning from this length on.
 const LONG_WITHOUT_CHECKPOINT: Duration = Duration::from_secs(3_600);
 
-/// Jobs that come one after the other, at their best.
+/// Jobs that run one after the other, at their best.
 pub(super) struct Way {
-    /// Their names, the last one's last.
+    /// Their names, in order.
     pub(super) names: Vec<String>,
-    /// From now to the end of the last.
+    /// From now to the end of the last one.
     pub(super) takes: Duration,
     /// When that is.
     pub(super) end: Timestamp,
 }
 
-/// A quote for the wire, without what the rest of its document adds to it.
+/// A quote for the wire, without what the rest of its document contributes.
 pub(super) fn job_quote(
     input: &PlanInput,
     totals: &[PoolLimit],
@@ -89,7 +89,7 @@ pub(super) fn unmeetable(way: &Way) -> String {
     }
 }
 
-/// When and where it would start, in words.
+/// When and where it would start, as text.
 pub(super) fn reason(quote: &Quote, offers: &[Offer]) -> String {
     let offer = quote.offer.as_ref();
     match (&quote.unschedulable, offer, quote.start) {
@@ -146,7 +146,7 @@ fn warnings(spec: &JobSpec, quote: &Quote) -> Vec<String> {
     warnings
 }
 
-/// What a part of a GPU is not.
+/// What a part of a GPU does not provide.
 fn gpu_warnings(gpus: &GpuRequest, local: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     match gpus {

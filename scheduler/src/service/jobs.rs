@@ -1,4 +1,4 @@
-//! Looking at jobs, and cancelling them.
+//! Listing and showing jobs, and cancelling them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,10 +16,10 @@ use spotwise_control::core::EventKind;
 use spotwise_control::{Command, Reply};
 use spotwise_store::{JobFilter, LedgerFilter};
 
-/// Events of a job that are shown with it, newest kept: a job that commits a
-/// checkpoint a minute has 1,440 a day.
+/// Events shown with a job, the newest ones: a job that commits a checkpoint a minute has
+/// 1,440 a day.
 const SHOWN_EVENTS: usize = 500;
-/// Warnings that are shown although newer events would take their places.
+/// Warnings that are shown even if newer events would displace them.
 const SHOWN_WARNINGS: usize = 100;
 
 fn is_warning(event: &v1::Event) -> bool {
@@ -92,7 +92,7 @@ impl Service {
         })
     }
 
-    /// A list of one element of an array, if it passes the filter's other wishes.
+    /// A list of one element of an array, if it matches the rest of the filter.
     async fn list_element(
         &self,
         array: String,
@@ -110,7 +110,7 @@ impl Service {
         Ok(v1::ListJobsResponse { jobs: self.rows(&ids).await?, ..Default::default() })
     }
 
-    /// Cancels a job, durably; by the name of an array all its elements; with `group`
+    /// Cancels a job, durably; given the name of an array, all its elements; with `group`,
     /// all jobs of its submission.
     pub async fn cancel(
         &self,
@@ -145,7 +145,7 @@ impl Service {
         }
     }
 
-    /// Cancels all elements of an array that are not over.
+    /// Cancels all elements of an array that have not ended.
     async fn cancel_array(
         &self,
         name: &str,
@@ -173,7 +173,7 @@ impl Service {
         }
     }
 
-    /// A job of the same submission that is not over.
+    /// A job of the same submission that has not ended.
     async fn live_member(&self, job: &Job) -> Result<Option<JobId>, ServiceError> {
         let group = job.group;
         let member = move |state: &spotwise_control::core::State| {
@@ -213,7 +213,7 @@ impl Service {
         Ok(events)
     }
 
-    /// The newest events and warnings, and how many others came before them.
+    /// The newest events and warnings, and how many others precede them.
     async fn last_events(&self, id: JobId) -> Result<(Vec<v1::Event>, u32), ServiceError> {
         let mut last = VecDeque::new();
         let mut warnings = VecDeque::new();
@@ -246,7 +246,7 @@ impl Service {
         Ok(all.iter().rfind(of).map(|again| again.id.to_string()).unwrap_or_default())
     }
 
-    /// The folder with its collected output files, once there is one.
+    /// The folder with its collected output files, once it exists.
     async fn outputs(&self, job: &Job) -> String {
         let folder = self.parts.config.outputs_dir().join(job.id.to_string());
         match tokio::fs::try_exists(&folder).await {

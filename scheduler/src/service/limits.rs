@@ -7,20 +7,20 @@ use spotwise_model::{JobId, JobState};
 use super::ServiceError;
 use crate::token::hex;
 
-/// Rows of a page where the caller does not say.
+/// Rows per page if the caller does not say.
 const DEFAULT_PAGE: u32 = 100;
 
-/// Most rows of a page.
+/// Maximum rows per page.
 const LARGEST_PAGE: u32 = 500;
 
 /// Longest text of a filter, in characters; a tag's value has at most 256 bytes.
 const LONGEST_TEXT: usize = 256;
 
-/// Most tags or dimensions of a filter.
+/// Maximum number of tags or dimensions in a filter.
 const MOST_FILTERS: usize = 20;
 
-/// A document is looked at only where it is small enough: the size comes first,
-/// because reading a hostile one takes time.
+/// A document is read only if it is small enough: its size is checked first, because
+/// reading a hostile one takes time.
 pub(crate) fn document_size(bytes: usize) -> Result<(), ServiceError> {
     if bytes <= MAX_DOCUMENT_BYTES {
         return Ok(());
@@ -43,7 +43,7 @@ pub(super) fn format(text: &str) -> Result<Format, ServiceError> {
     }
 }
 
-/// 1 to 128 visible ASCII characters; none for empty text.
+/// 1 to 128 visible ASCII characters; `None` for empty text.
 pub(super) fn idempotency_key(text: &str) -> Result<Option<String>, ServiceError> {
     if text.is_empty() {
         return Ok(None);
@@ -100,7 +100,7 @@ pub(super) fn page_size(asked: u32) -> Result<u32, ServiceError> {
     }
 }
 
-/// Names the last job of a page. Opaque: clients send it back as it is.
+/// A token for the last job of a page. Opaque: clients send it back unchanged.
 pub(super) fn page_token(last: JobId) -> String {
     let id = last.0.to_be_bytes();
     let mut bytes = id.to_vec();
@@ -108,7 +108,7 @@ pub(super) fn page_token(last: JobId) -> String {
     hex(&bytes)
 }
 
-/// The job that a page token names; none for empty text.
+/// The job that a page token names; `None` for empty text.
 pub(super) fn read_page_token(token: &str) -> Result<Option<JobId>, ServiceError> {
     if token.is_empty() {
         return Ok(None);
@@ -127,8 +127,8 @@ pub(super) fn read_page_token(token: &str) -> Result<Option<JobId>, ServiceError
         })
 }
 
-/// Tells a token from garbage. It is no secret: a token gives nothing that the
-/// same list without it would not give.
+/// Distinguishes a token from garbage. It is no secret: a token gives nothing that the same
+/// list without it would not give.
 fn token_check(id: [u8; 8]) -> [u8; 4] {
     let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest([b"page".as_slice(), &id].concat()));
     [a, b, c, d]

@@ -13,7 +13,7 @@ use spotwise_control::core::State;
 use spotwise_control::phase::guard;
 use spotwise_control::view::accrued;
 
-/// A part of the state, and what it has cost that is not settled.
+/// A part of the state, and its unsettled cost.
 pub(super) struct LiveSnapshot {
     pub(super) state: State,
     pub(super) now: Now,
@@ -35,22 +35,22 @@ impl LiveSnapshot {
         }
     }
 
-    /// Charges of one attempt that are not settled.
+    /// Unsettled charges of one attempt.
     pub(super) fn accrued_on(&self, id: AttemptId) -> Money {
         self.accrued.get(&id).copied().unwrap_or_default()
     }
 
-    /// The charges that there would be if every machine that is not settled ended now.
+    /// The charges that would result if every unsettled machine ended now.
     pub(super) fn accrued_entries(&self) -> &[LedgerEntry] {
         &self.entries
     }
 
-    /// Charges of a job that are not settled.
+    /// Unsettled charges of a job.
     pub(super) fn accrued_by(&self, id: JobId) -> Money {
         self.state.attempts_of(id).map(|attempt| self.accrued_on(attempt.id)).sum()
     }
 
-    /// The row of a job as memory has it, else as it was read.
+    /// The row of a job as held in memory, otherwise as read.
     pub(super) fn row(&self, stored: &Job) -> v1::JobSummary {
         let job = self.state.jobs.get(&stored.id).unwrap_or(stored);
         job_summary(job, &self.figures(stored.id))
@@ -92,8 +92,8 @@ impl Service {
         LiveSnapshot { state, now, accrued, entries, blocked }
     }
 
-    /// What a job with a live attempt has used of its budget and needs to stop cleanly,
-    /// and when that was so; none for a job without.
+    /// What a job with a live attempt has used of its budget and needs to stop cleanly, and
+    /// as of when; `None` for a job without one.
     pub(super) async fn used(&self, id: JobId) -> Result<Option<(Timestamp, Money)>, ServiceError> {
         let ask = move |state: &State, now: Now| {
             let mut part = part(state, &[id]);
@@ -109,7 +109,7 @@ impl Service {
         }))
     }
 
-    /// A job, from memory where it is live, else from the store.
+    /// A job, from memory if it is live, otherwise from the store.
     pub(super) async fn job(&self, id: JobId) -> Result<(Job, LiveSnapshot), ServiceError> {
         let live = self.live(vec![id]).await?;
         let job = match live.state.jobs.get(&id) {
@@ -119,7 +119,7 @@ impl Service {
         Ok((job.ok_or_else(|| no_such_job(id))?, live))
     }
 
-    /// A job, without what only memory knows of its attempts.
+    /// A job, without what only memory has of its attempts.
     pub(super) async fn stored_job(&self, id: JobId) -> Result<Job, ServiceError> {
         let live = self.parts.handle.ask(move |state, _| state.jobs.get(&id).cloned()).await?;
         let job = match live {
@@ -143,8 +143,8 @@ impl Service {
     }
 }
 
-/// The jobs, their attempts and machines, and whoever shares these machines:
-/// a machine's price is split over all on it.
+/// The jobs, their attempts and machines, and everything that shares these machines: a
+/// machine's price is split among all on it.
 fn part(state: &State, ids: &[JobId]) -> State {
     let mut part = counters(state);
     for id in ids {
@@ -172,10 +172,10 @@ fn part(state: &State, ids: &[JobId]) -> State {
     part
 }
 
-/// Dependencies that are looked at: more take the loop's time, for a hint.
+/// Dependencies that are examined: more would take too much of the loop's time for a hint.
 const MOST_EDGES: usize = 200_000;
 
-/// Why nothing moves those of the jobs by themselves that nothing moves.
+/// Which of the jobs can never proceed by themselves, and why.
 fn all_blocked(state: &State, ids: &[JobId], now: Now) -> BTreeMap<JobId, String> {
     let waits = |id: &JobId| state.seen.waits.get(id);
     let mut found: BTreeMap<JobId, String> = state
@@ -202,7 +202,7 @@ fn all_blocked(state: &State, ids: &[JobId], now: Now) -> BTreeMap<JobId, String
     found
 }
 
-/// Why a job is not moved that waits for another that is not.
+/// Why a job cannot proceed that waits for another that cannot.
 fn behind(parent: JobId, why: &str) -> String {
     if why.contains(" cannot go on: ") {
         why.to_owned()

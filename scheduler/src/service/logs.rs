@@ -18,21 +18,21 @@ use super::{Service, ServiceError};
 use crate::config::log_file;
 use lines::Cut;
 
-/// How often a follower looks at the files: half of what a person notices.
+/// How often a follower checks the files: half of what a person notices.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Looks for the end of a line that a rank has begun and that was given out in part,
-/// before the others' lines go on.
+/// How often to check for the end of a line that a rank has begun and that was sent in
+/// part, before the others' lines continue.
 const LOOKS_FOR_AN_END: u32 = 40;
 
-/// Attempts that a follower keeps looking at: the newest, and the one before
-/// it, whose last lines may still be on their way.
+/// Attempts that a follower keeps checking: the newest, and the one before it, whose last
+/// lines may still be on their way.
 const STILL_WRITTEN: u32 = 2;
 
-/// Read at once.
+/// Bytes read at once.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// Attempts and ranks of one call that goes on: as many as a message holds.
+/// The most attempts and ranks that a resumed call may name: as many as a message holds.
 const MOST_POSITIONS: usize = 20_000;
 
 /// Reads output, chunk by chunk; holds one chunk at most.
@@ -45,11 +45,12 @@ pub struct LogReader {
     read: BTreeMap<(u32, u32), u64>,
     /// The newest attempt whose files are in the list.
     newest: u32,
-    /// The job was over when its files were last read to their end.
+    /// Whether the job had ended when its files were last read to their end.
     over: bool,
-    /// Of a gang no rank's output comes in the middle of another's line.
+    /// Whether the job is a gang: no rank's output may come in the middle of another's
+    /// line.
     gang: bool,
-    /// The rank whose line has no end yet, and how often that was looked for.
+    /// The rank whose line has no end yet, and how often that was checked for.
     within: Option<(AttemptId, u32, u32)>,
     _place: OwnedSemaphorePermit,
 }
@@ -89,7 +90,7 @@ impl Service {
     }
 }
 
-/// Checks what is asked for; answers what the caller has read already.
+/// Validates the request; returns what the caller has already read.
 fn wanted(request: &v1::LogsRequest, job: &Job) -> Result<BTreeMap<(u32, u32), u64>, ServiceError> {
     let invalid = |field, message| Err(ServiceError::invalid("invalid_value", field, message));
     let nodes = job.spec.resources.nodes.max(1);
@@ -125,16 +126,16 @@ fn wanted(request: &v1::LogsRequest, job: &Job) -> Result<BTreeMap<(u32, u32), u
 }
 
 impl LogReader {
-    /// Whose output it is.
+    /// The job whose output it is.
     pub const fn job(&self) -> JobId {
         self.job
     }
 
-    /// The next chunk; none when everything has been said.
+    /// The next chunk; `None` when everything has been sent.
     ///
     /// # Errors
-    /// `Unavailable` where a follower is sent away because the scheduler stops: not
-    /// everything has been said then.
+    /// `Unavailable` if a follower is disconnected because the scheduler is stopping: not
+    /// everything has been sent then.
     pub async fn next(&mut self) -> Result<Option<v1::LogChunk>, ServiceError> {
         let stopping = self.service.parts.shutdown.clone();
         loop {
@@ -209,7 +210,7 @@ impl LogReader {
         Ok(None)
     }
 
-    /// Adds the files of attempts that are new since the last look.
+    /// Adds the files of attempts that are new since the last check.
     async fn add_files(&mut self, job: &Job) -> Result<(), ServiceError> {
         let wanted = match self.request.attempt {
             0 => self.newest + 1..=job.attempts,
@@ -242,7 +243,7 @@ impl LogReader {
         on_files(move || Spool::at(path).last_lines(lines)).await
     }
 
-    /// Whether one attempt was asked for, and a later one has taken its place.
+    /// Whether a single attempt was requested, and a later one has taken its place.
     fn one_that_ended(&self, job: &Job) -> bool {
         self.request.attempt > 0 && job.attempts > self.request.attempt
     }
@@ -255,7 +256,7 @@ impl Service {
     }
 }
 
-/// Works on files beside the loop and the servers.
+/// Works on files outside the loop and the servers.
 pub(super) async fn on_files<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, ServiceError> {

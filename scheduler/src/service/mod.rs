@@ -1,5 +1,5 @@
-//! What the scheduler does for its callers, the same for gRPC and REST: checks
-//! what came in, asks the loop or the store, and answers in wire types.
+//! What the scheduler does for its callers, the same for gRPC and REST: validates requests,
+//! asks the loop or the store, and answers in wire types.
 
 pub mod assignment;
 mod bands;
@@ -44,32 +44,32 @@ use crate::token::WorkerTokens;
 use spotwise_market::Market;
 use spotwise_store::Store;
 
-/// Watchers and log followers at once: each holds a page of at most 500 events
-/// or 64 KiB of output, so all together stay below 64 MiB.
+/// Watchers and log followers at once: each holds a page of at most 500 events or 64 KiB of
+/// output, so that together they stay below 64 MiB.
 const MOST_FOLLOWERS: usize = 1_024;
 
 /// What a [`Service`] is made of.
 #[derive(Clone)]
 pub struct Parts {
-    /// The door to the loop.
+    /// The handle to the loop.
     pub handle: Handle,
-    /// What is durable.
+    /// The durable state.
     pub store: Store,
-    /// The operator's choices.
+    /// The operator's settings.
     pub config: Arc<ServeConfig>,
-    /// Makes and checks the tokens of workers.
+    /// Creates and checks workers' tokens.
     pub tokens: WorkerTokens,
-    /// Prices, for what is not charged yet.
+    /// Prices, for what has not been charged yet.
     pub market: Market,
-    /// Where the market comes from, in words.
+    /// The origin of the market, as text.
     pub market_name: String,
-    /// The name of this data folder, by which processes are known as ours.
+    /// The name of this data folder, which identifies processes as ours.
     pub install: String,
-    /// Ends streams that would otherwise go on for ever.
+    /// Ends streams that would otherwise continue indefinitely.
     pub shutdown: CancellationToken,
 }
 
-/// The functions behind every entrance. Cheap to clone.
+/// The functions behind every interface. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
     parts: Arc<Parts>,
@@ -82,7 +82,7 @@ impl Service {
         Self { parts: Arc::new(parts), followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)) }
     }
 
-    /// A place among those that follow something. Given back when dropped.
+    /// A slot among the followers. Released when dropped.
     fn follower(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
         self.followers.clone().try_acquire_owned().map_err(|_| ServiceError::Overloaded)
     }
@@ -92,7 +92,7 @@ fn no_such_job(id: JobId) -> ServiceError {
     ServiceError::NotFound(format!("there is no job {id}"))
 }
 
-/// Whole milliseconds for the wire; the longest that fits where there are more.
+/// Whole milliseconds for the wire; saturates at the longest that fits.
 fn millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }

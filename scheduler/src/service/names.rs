@@ -1,11 +1,11 @@
-//! What callers call jobs: `j17`, `17`, `train`, `big[3]`, as lists show them.
+//! Callers' names for jobs: `j17`, `17`, `train`, `big[3]`, as shown in lists.
 
 use spotwise_model::{Job, JobId, JobState};
 
 use super::{Service, ServiceError, no_such_job};
 use spotwise_control::core::State;
 
-/// How many jobs a note names.
+/// How many jobs a note lists.
 const NAMED: usize = 5;
 
 /// The jobs that a name stands for.
@@ -30,8 +30,9 @@ enum Written<'t> {
 }
 
 impl Service {
-    /// Reads `j17`, `17`, the name of a job or array, or that of an element: `big[3]`.
-    /// Of several jobs of a name, the newest that is not over is meant, else the newest.
+    /// Reads `j17`, `17`, the name of a job or array, or that of an element: `big[3]`. Of
+    /// several jobs of a name, the newest that has not ended is meant, otherwise the
+    /// newest.
     pub(super) async fn named(&self, text: &str) -> Result<Named, ServiceError> {
         let (name, index) = match read(text)? {
             Written::Id(id) => return Ok(Named::One(id)),
@@ -93,7 +94,7 @@ impl Service {
         }
     }
 
-    /// Says which other jobs of this name are not over; empty for none, and for ids.
+    /// Says which other jobs of this name have not ended; empty for none, and for ids.
     pub(super) async fn others_named(
         &self,
         text: &str,

@@ -1,6 +1,6 @@
-//! `dst_month_leap` of the catalogue of faults: months and days as users of any
-//! zone cut them, over 29 February and changes of clocks. Whatever period a charge
-//! reaches into, the periods add up to the micro-dollar.
+//! `dst_month_leap` of the catalogue of faults: months and days as users of any zone cut
+//! them, over 29 February and clock changes. Whatever period a charge extends into, the
+//! periods add up to the micro-dollar.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn period(since: &str, until: &str) -> LedgerFilter {
     check(&v1::CostQuery { since, until, ..v1::CostQuery::default() }).unwrap().period
 }
 
-/// The periods that these days cut all of time into.
+/// The periods into which these days cut all of time.
 fn periods(days: &[Date], zone: &str) -> Vec<LedgerFilter> {
     let cuts: Vec<String> = days.iter().map(|day| midnight(*day, zone)).collect();
     let begins = std::iter::once("").chain(cuts.iter().map(String::as_str));

@@ -20,10 +20,10 @@ use spotwise_control::phase::forecast::{self, speaks_to};
 use spotwise_control::view::deadline::{effective_deadline, effective_deadlines};
 use spotwise_control::view::snapshot::{budget_left, snapshot};
 
-/// Forecasts that nobody has fitted yet are waited for so long at most: all of a
-/// large catalogue take a second.
+/// The longest wait for forecasts never fitted before: all of a large catalogue take a
+/// second.
 const FORECASTS: Duration = Duration::from_secs(5);
-/// And asked after so often.
+/// How often they are checked for.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Service {
@@ -62,7 +62,7 @@ impl Service {
             .map_err(|error| ServiceError::internal("quoting", error))
     }
 
-    /// Waits until there are the forecasts that bear on such jobs, for a while.
+    /// Waits for a while until the forecasts relevant to such jobs exist.
     async fn expect(&self, specs: impl Iterator<Item = &JobSpec>) -> Result<(), ServiceError> {
         let specs: Vec<_> = specs.filter(|spec| speaks_to(spec)).cloned().map(Arc::new).collect();
         if specs.is_empty() {
@@ -77,7 +77,7 @@ impl Service {
         Ok(())
     }
 
-    /// The forecast for a job as it stands.
+    /// The forecast for a job as it is now.
     pub(super) async fn forecast(&self, job: &Job, state: &State) -> Result<Quote, ServiceError> {
         let deadline = self.effective_deadline(job).await?;
         let budget_left = budget_left(state, job);
@@ -85,14 +85,14 @@ impl Service {
         Ok(self.quote_of(asked).await?.0)
     }
 
-    /// By when a job must be done, as plans see it.
+    /// When a job must be done, as seen by plans.
     pub(super) async fn effective_deadline(&self, job: &Job) -> Result<Timestamp, ServiceError> {
         let (id, changeover) = (job.id, self.parts.config.control.policy.changeover);
         let ask = move |state: &State, _: Now| effective_deadline(state, id, changeover);
         Ok(self.parts.handle.ask(ask).await?.unwrap_or(job.deadline))
     }
 
-    /// The forecast for a job as it is given, and the offers it goes by.
+    /// The forecast for a job as given, and the offers it is based on.
     pub(super) async fn quote_of(
         &self,
         asked: PlanJob,
@@ -104,7 +104,7 @@ impl Service {
             .map_err(|error| ServiceError::internal("quoting", error))
     }
 
-    /// The market and what we hold of it, without the jobs that wait.
+    /// The market and what we hold of it, without the waiting jobs.
     async fn market_input(&self) -> Result<PlanInput, ServiceError> {
         let copy = |state: &State, now: Now| {
             let active =
@@ -128,7 +128,7 @@ impl Service {
     }
 }
 
-/// When a job that was submitted before is expected to end; none where it has ended.
+/// When a job submitted earlier is expected to end; `None` if it has ended.
 fn expected_end(state: &State, job: &Job) -> Option<Spread<Timestamp>> {
     if job.state.is_terminal() {
         return None;

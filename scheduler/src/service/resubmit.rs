@@ -1,4 +1,4 @@
-//! A way back for what ended: which jobs come back, and with what.
+//! Resubmission of ended jobs: which ones come back, and with what.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +16,11 @@ use spotwise_control::Command;
 use spotwise_control::command::{Resubmit, ResubmittedJob};
 use spotwise_store::JobFilter;
 
-/// Jobs given up that are searched for those that wait for what comes back, newest
+/// How many abandoned jobs are searched for those that wait for what comes back, newest
 /// first.
 const SEARCHED: u32 = 2_000;
 
-/// What stands for the jobs of some submissions now: each job, or its newest
-/// resubmission.
+/// What now stands for the jobs of some submissions: each job, or its newest resubmission.
 struct Family {
     heads: BTreeMap<JobId, JobId>,
     jobs: BTreeMap<JobId, Job>,
@@ -32,7 +31,7 @@ impl Family {
         self.heads.get(&id).copied().unwrap_or(id)
     }
 
-    /// Leaves out what would be skipped again, because of jobs that do not come back.
+    /// Leaves out what would be skipped again, because of jobs that are not resubmitted.
     fn leave_needless(&self, chosen: &mut BTreeSet<JobId>) {
         loop {
             let ending = |parent: JobId| {
@@ -51,8 +50,8 @@ impl Family {
         }
     }
 
-    /// The jobs in an order in which each comes after those it waits for: numbers tell
-    /// no more once some have come back before.
+    /// The jobs in an order in which each comes after those it waits for: their numbers no
+    /// longer tell once some have been resubmitted.
     fn parents_first(&self, chosen: &BTreeSet<JobId>) -> Vec<Job> {
         let mut left: Vec<&Job> = chosen.iter().filter_map(|id| self.jobs.get(id)).collect();
         let (mut done, mut order) = (BTreeSet::new(), Vec::with_capacity(left.len()));
@@ -73,8 +72,8 @@ impl Family {
 }
 
 impl Service {
-    /// Submits jobs that ended again: one, an array, or with `failed` those that have
-    /// not succeeded and what is behind them.
+    /// Resubmits ended jobs: one, an array, or with `failed` those that have not succeeded
+    /// and their dependents.
     pub async fn resubmit(
         &self,
         request: v1::ResubmitRequest,
@@ -175,7 +174,7 @@ impl Service {
         Ok(all.into_iter().filter(|member| wanted(member)).collect())
     }
 
-    /// All jobs of the submissions that some are of, and what stands for them now.
+    /// All jobs of the submissions that these belong to, and what now stands for them.
     async fn family(&self, jobs: &[Job]) -> Result<Family, ServiceError> {
         let mut family = Family { heads: BTreeMap::new(), jobs: BTreeMap::new() };
         let groups: BTreeSet<JobId> = jobs.iter().map(|job| job.group).collect();
@@ -186,7 +185,7 @@ impl Service {
         Ok(family)
     }
 
-    /// Takes jobs in, and their newest resubmissions in their place.
+    /// Adds jobs, with their newest resubmissions in their place.
     async fn adopt(&self, members: Vec<Job>, family: &mut Family) -> Result<(), ServiceError> {
         let oldest = members.iter().map(|job| job.id).min().unwrap_or(JobId(0));
         let names: BTreeSet<String> = members.iter().map(|job| job.spec.name.clone()).collect();
@@ -211,8 +210,8 @@ impl Service {
         Ok(())
     }
 
-    /// Those of the jobs that have not succeeded, and all behind them: what was given up
-    /// with them, and what has run on the strength of how they ended.
+    /// Those of the jobs that have not succeeded, and all their dependents: what was given
+    /// up with them, and what ran because of how they ended.
     async fn failed_and_behind(
         &self,
         heads: &BTreeSet<JobId>,
@@ -258,7 +257,8 @@ impl Service {
     }
 }
 
-/// What the jobs run by a mended document: its jobs replace those of the same names.
+/// What the jobs run according to a corrected document: its jobs replace those of the same
+/// names.
 fn mended_specs(
     mended: &Submission,
     jobs: &[Job],

@@ -43,7 +43,7 @@ impl Service {
         self.submitted(Command::Submit(submit)).await
     }
 
-    /// Has the loop take jobs in, and answers with their rows.
+    /// Has the loop accept jobs, and returns their rows.
     pub(super) async fn submitted(
         &self,
         command: Command,
@@ -61,7 +61,7 @@ impl Service {
     }
 
     /// The elements of earlier arrays that a submission waits for one by one, and how
-    /// the earlier jobs ended that it names by number and that have left memory.
+    /// earlier jobs that it names by number ended, if they are no longer in memory.
     pub(super) async fn earlier(&self, submission: &Submission) -> Result<Earlier, ServiceError> {
         let (mut arrays, mut named) = (BTreeMap::new(), BTreeSet::new());
         for dependency in submission.jobs.iter().flat_map(|spec| &spec.after) {
@@ -82,7 +82,7 @@ impl Service {
         Ok((arrays, ended))
     }
 
-    /// The elements, in order, of the array that a job is one of.
+    /// The elements, in order, of the array that a job belongs to.
     async fn elements(&self, id: JobId) -> Result<Option<Vec<JobId>>, ServiceError> {
         let Some(job) = self.parts.store.job(id).await? else { return Ok(None) };
         let Some(place) = job.array else { return Ok(None) };
@@ -95,7 +95,7 @@ impl Service {
         Ok(Some(elements.into_iter().map(|(_, id)| id).collect()))
     }
 
-    /// How those of the jobs ended that have left memory.
+    /// How those of the jobs that are no longer in memory ended.
     pub(super) async fn ended(
         &self,
         named: BTreeSet<JobId>,
@@ -124,7 +124,7 @@ impl Service {
 /// Elements of arrays, and how jobs ended.
 type Earlier = (BTreeMap<JobId, Vec<JobId>>, Vec<(JobId, Ending)>);
 
-/// Reads and validates a document; its size comes first.
+/// Reads and validates a document, checking its size first.
 pub(super) fn read(document: &str, format: &str) -> Result<Submission, ServiceError> {
     limits::document_size(document.len())?;
     Ok(spec::parse(document.as_bytes(), limits::format(format)?)?)
@@ -139,7 +139,7 @@ fn field_naming(submission: &Submission, id: JobId) -> String {
     place.unwrap_or_else(|| "after".to_owned())
 }
 
-/// The loop answered a command with the answer to another: a defect.
+/// The loop answered a command with the answer to another: a bug.
 pub(super) fn unexpected(reply: &Reply) -> ServiceError {
     ServiceError::internal("reading the loop's answer", format!("unexpected answer {reply:?}"))
 }

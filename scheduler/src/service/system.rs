@@ -10,7 +10,7 @@ use spotwise_control::core::State;
 use spotwise_control::view::offers::held;
 
 impl Service {
-    /// What runs here, and how it is going.
+    /// What is running here, and its condition.
     pub async fn info(&self) -> Result<v1::InfoResponse, ServiceError> {
         let live = self.all_live().await?;
         let config = self.parts.config.clone();
@@ -46,7 +46,7 @@ impl Service {
         })
     }
 
-    /// Capacity that can be bought now; with `all` also what is not free.
+    /// Capacity that can be bought now; with `all`, also what is not free.
     pub async fn list_offers(
         &self,
         request: v1::ListOffersRequest,
@@ -69,7 +69,7 @@ impl Service {
         Ok(v1::ListOffersResponse { offers })
     }
 
-    /// Whether the loop and the store answer: what a balancer asks.
+    /// Whether the loop and the store answer: the check for load balancers.
     pub async fn ready(&self) -> Result<(), ServiceError> {
         self.parts.handle.ask(|_: &State, _| ()).await?;
         self.parts.store.events(None, u64::from(u32::MAX), 1).await?;

@@ -20,7 +20,7 @@ use spotwise_market::{self, Catalog, MarketSource, SyntheticOptions};
 use spotwise_model::policy::Policy;
 use spotwise_store::{Epoch, Round, Store};
 
-/// A service, and the folder that it lives in.
+/// A service, and its folder.
 pub(crate) struct Bench {
     pub(crate) service: Service,
     pub(crate) shutdown: CancellationToken,

@@ -14,12 +14,12 @@ use spotwise_control::core::Event;
 /// Events read from the store at once.
 pub(super) const PAGE: u32 = 500;
 
-/// Reads the history from the store, then goes on live. One that lags reads the
-/// store again, so that it misses nothing and holds at most a page.
+/// Reads the history from the store, then continues live. One that lags reads the store
+/// again, so that it misses nothing and holds at most a page.
 pub struct Watcher {
     service: Service,
     job: Option<JobId>,
-    /// The last number given out, or passed over as another job's.
+    /// The last number sent, or skipped as another job's.
     after: u64,
     page: VecDeque<Event>,
     /// Whether the store has been read to its end; the live events begin before
@@ -51,7 +51,7 @@ impl Service {
 }
 
 impl Watcher {
-    /// The next event; none when the scheduler stops.
+    /// The next event; `None` when the scheduler stops.
     pub async fn next(&mut self) -> Result<Option<v1::Event>, ServiceError> {
         let stopping = self.service.parts.shutdown.clone();
         loop {

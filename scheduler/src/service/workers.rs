@@ -1,4 +1,4 @@
-//! What the agents beside the jobs say, and what they are told.
+//! What the agents running alongside the jobs report, and what they are told.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use spotwise_control::command::Loaded;
 use spotwise_control::reply::Orders;
 use spotwise_control::{Command, Reply, WorkerId};
 
-/// Ranks of the largest gang.
+/// The largest number of ranks in a gang.
 const MOST_RANKS: u32 = 10_000;
 
-/// Output of one call: a quarter of what a gRPC message may hold.
+/// Output per call: a quarter of what a gRPC message may hold.
 const MOST_DATA: usize = 256 * 1024;
 
 /// Characters kept of a message from a worker.
 const LONGEST_MESSAGE: usize = 2_000;
 
 impl Service {
-    /// What a worker shall run.
+    /// What a worker should run.
     pub async fn register(
         &self,
         request: v1::RegisterRequest,
@@ -46,7 +46,7 @@ impl Service {
         }
     }
 
-    /// Renews the lease; answers with what the worker shall do.
+    /// Renews the lease; returns what the worker should do.
     pub async fn heartbeat(
         &self,
         request: v1::HeartbeatRequest,
@@ -61,7 +61,7 @@ impl Service {
         }
     }
 
-    /// Takes note of something that happened beside the job.
+    /// Records something reported by a worker.
     pub async fn report(
         &self,
         request: v1::ReportRequest,
@@ -98,8 +98,8 @@ impl Service {
         Ok(v1::AppendLogResponse { stored: on_files(append).await? })
     }
 
-    /// Who speaks, once its token has proved it. An attempt that cannot be read
-    /// has no token, so the answer is the same.
+    /// The caller, once its token has proved it. An attempt that cannot be read has no
+    /// token, so the answer is the same.
     fn worker(&self, attempt: &str, rank: u32, token: &str) -> Result<WorkerId, ServiceError> {
         const REFUSED: ServiceError = ServiceError::Forbidden("not the token of this attempt");
         let attempt = attempt.parse().map_err(|_| REFUSED)?;
@@ -109,8 +109,8 @@ impl Service {
     }
 }
 
-/// Stores output; what is stored already is passed over. Answers up to where it is
-/// stored: the worker sends what lies between that and where its own began.
+/// Stores output; what is already stored is skipped. Returns up to where it is stored: the
+/// worker sends what lies between that and where its own began.
 fn append(spool: Spool, bounds: Bounds, request: &v1::AppendLogRequest) -> std::io::Result<u64> {
     let mut writer = Writer::open(spool, bounds)?;
     if request.skip {
@@ -124,7 +124,7 @@ fn append(spool: Spool, bounds: Bounds, request: &v1::AppendLogRequest) -> std::
     Ok(writer.end())
 }
 
-/// Exactly one thing is reported a call.
+/// Exactly one thing is reported per call.
 fn reported(worker: WorkerId, request: &v1::ReportRequest) -> Result<Command, ServiceError> {
     let v1::ReportRequest { started, checkpoint, exited, start_failed, out_of_money, note, .. } =
         request;
@@ -188,7 +188,7 @@ fn noted(worker: WorkerId, note: &v1::Note) -> Result<Command, ServiceError> {
     Ok(Command::Note { worker, number: note.number, message: shown(&note.message) })
 }
 
-/// A message that reaches logs and terminals: cut short, on one line.
+/// A message that reaches logs and terminals: truncated, on one line.
 fn shown(message: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     message.chars().take(LONGEST_MESSAGE).map(plain).collect()

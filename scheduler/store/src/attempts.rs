@@ -19,8 +19,8 @@ const ATTEMPTS: Insert<'static> = Insert {
         seats = excluded.seats",
 };
 
-/// Adds the attempts or overwrites them. In the order of their numbers: the old
-/// one of a job has to end before the new one is live.
+/// Adds or overwrites the attempts, in the order of their numbers: a job's old attempt must
+/// end before the new one is live.
 pub(super) async fn write(
     transaction: &mut Transaction,
     attempts: &BTreeMap<AttemptId, &Attempt>,
@@ -41,7 +41,7 @@ pub(super) fn columns(attempt: &Attempt) -> Result<Vec<Value>, StoreError> {
     ])
 }
 
-/// The slots, as in the assignment; none where there are none.
+/// The slots, as in the assignment; `None` if there are none.
 fn slots(attempt: &Attempt) -> Option<String> {
     let slots: Vec<String> = attempt.slots.iter().map(GpuSlot::to_string).collect();
     (!slots.is_empty()).then(|| slots.join(" "))
@@ -52,14 +52,14 @@ pub(super) fn read(row: &Row) -> Result<Attempt, StoreError> {
     decode(row, id(row)?)
 }
 
-/// The attempt's id in a row.
+/// The id of the attempt in a row.
 pub(super) fn id(row: &Row) -> Result<AttemptId, StoreError> {
     let number = row.unsigned("number")?;
     let number = u32::try_from(number).map_err(|e| row.bad("number", e))?;
     Ok(AttemptId { job: JobId(row.unsigned("job")?), number })
 }
 
-/// The attempts at a job, oldest first.
+/// A job's attempts, oldest first.
 pub(super) async fn of_job(database: &Database, job: JobId) -> Result<Vec<Attempt>, StoreError> {
     let statement = Statement::new(
         TABLE,

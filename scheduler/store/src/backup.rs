@@ -1,9 +1,9 @@
 //! A backup: one file that either database can write and read.
 //!
-//! Lines of JSON: a head, each table's rows, and an end that counts them and
-//! holds the SHA-256 of every byte before it. Read within one snapshot, so that
-//! it is the state after some round; written beside its place and moved there
-//! when it is whole and on disk.
+//! Lines of JSON: a header, each table's rows, and a trailer that counts them and holds the
+//! SHA-256 of every byte before it. Read within one snapshot, so that it is the state after
+//! some round; written next to its final path and moved there once it is complete and on
+//! disk.
 
 mod read;
 mod write;
@@ -22,8 +22,8 @@ pub use write::backup;
 /// The format that is written and read.
 const FORMAT: u32 = 1;
 
-/// Set by a restore: the next leader tells the jobs what they have done since,
-/// as far as the data folder knows, before it acts.
+/// Set by a restore: before it acts, the next leader updates the jobs with what they have
+/// done since, as far as the data folder shows.
 pub const RESTORED_AT: &str = "restored_at_us";
 
 /// Set by a restore: when the backup was made.
@@ -42,10 +42,10 @@ pub struct BackupReport {
     pub made: Timestamp,
 }
 
-/// Why a backup was not made or not restored. Nothing has changed then.
+/// Why a backup was not made or not restored. In that case nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// There is a file of that name.
+    /// A file of that name exists.
     #[error("{} exists: name another file, or add --force", path.display())]
     Exists {
         /// Which.
@@ -60,7 +60,7 @@ pub enum BackupError {
         #[source]
         source: io::Error,
     },
-    /// It is not a backup, or not whole.
+    /// It is not a backup, or is incomplete.
     #[error("{} is not a whole backup: {why}; use another one", path.display())]
     Damaged {
         /// Which.
@@ -68,7 +68,7 @@ pub enum BackupError {
         /// Where it is broken.
         why: String,
     },
-    /// Of a newer spotwise.
+    /// Written by a newer spotwise.
     #[error("{} is a backup of format {format} and schema {schema}: use the spotwise that made it", path.display())]
     Newer {
         /// Which.
@@ -78,7 +78,7 @@ pub enum BackupError {
         /// Its schema.
         schema: i64,
     },
-    /// The database holds something.
+    /// The database is not empty.
     #[error("{location} is not empty (table {table}): restore into a new database")]
     NotEmpty {
         /// Where.

@@ -1,5 +1,5 @@
-//! Audits of a database: what the schema cannot promise by itself. Reads only,
-//! and beside a running scheduler: one snapshot, the state after some round.
+//! Audits of a database: what the schema cannot guarantee by itself. They only read, and
+//! may run alongside a scheduler: one snapshot, the state after some round.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use super::occupancy::Machines;
 use super::tables::{TABLES, Table};
 use super::{Location, StoreError, attempts, events, instances, jobs, ledger, open, spells};
 
-/// More findings than this are only counted.
+/// Any further findings are only counted.
 const LISTED: usize = 1_000;
 
-/// Something that must not be.
+/// Something that must not occur.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Where.
@@ -29,16 +29,16 @@ pub struct Finding {
     pub remedy: &'static str,
 }
 
-/// What an audit saw.
+/// The result of an audit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
     /// The schema.
     pub schema: i64,
-    /// Rows looked at, by table.
+    /// Rows examined, by table.
     pub rows: BTreeMap<&'static str, u64>,
-    /// The first of what is wrong.
+    /// The first findings.
     pub findings: Vec<Finding>,
-    /// How many there are in all.
+    /// The total number of findings.
     pub found: u64,
 }
 
@@ -64,7 +64,7 @@ impl CheckReport {
     }
 }
 
-/// Looks at everything.
+/// Checks everything.
 pub async fn check(location: &Location) -> Result<CheckReport, StoreError> {
     let database = open::open_to_read(location).await?;
     let mut transaction = database.snapshot().await?;
@@ -95,7 +95,7 @@ async fn pages(transaction: &mut Transaction, report: &mut CheckReport) -> Resul
     Ok(())
 }
 
-/// Each answers the keys of rows that must not be.
+/// Each query returns the keys of rows that must not exist.
 const QUESTIONS: [(&str, &str, &str, &str); 11] = [
     (
         "job_tags",
@@ -178,7 +178,7 @@ const QUESTIONS: [(&str, &str, &str, &str); 11] = [
     ),
 ];
 
-/// Looks at each row of a table.
+/// Checks each row of a table.
 async fn rows(
     table: &'static Table,
     transaction: &mut Transaction,
@@ -216,7 +216,7 @@ async fn rows(
     Ok(())
 }
 
-/// Whether the document decodes, and the columns beside it say the same.
+/// Whether the document decodes, and the columns next to it agree with it.
 fn row_of(
     table: &'static Table,
     values: &[Value],
@@ -253,8 +253,8 @@ fn row_of(
     Ok(())
 }
 
-/// Machines come before the attempts on them. What does not decode has been
-/// reported already.
+/// Machines come before the attempts on them. What does not decode has already been
+/// reported.
 fn occupy(
     table: &Table,
     values: &[Value],
@@ -286,8 +286,8 @@ fn key(table: &Table, values: &[Value]) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// Audits the charges of one machine: numbered without gap, one price at a time,
-/// no moment unpaid, and in sum the price of the time.
+/// Audits the charges of one machine: numbered without gaps, one price at a time, no moment
+/// unpaid, and adding up to the price of the time.
 fn audit(entries: &[LedgerEntry], report: &mut CheckReport) {
     let Some(first) = entries.first() else { return };
     let mut wrong =

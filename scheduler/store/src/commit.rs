@@ -11,22 +11,22 @@ use super::{Epoch, StoreError, attempts, events, instances, jobs, ledger, spells
 use spotwise_control::core::availability_history::AvailabilityUpdate;
 use spotwise_control::core::{Change, Event, SubmissionRecord};
 
-/// What one turn of the loop has changed.
+/// The changes of one turn of the loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Round<'a> {
-    /// Of the leader that made it.
+    /// The epoch of the leader that made it.
     pub epoch: Epoch,
-    /// Above that of every round before it.
+    /// Higher than that of every earlier round.
     pub id: u64,
     /// In the order in which they were made, events with their numbers.
     pub changes: &'a [Change],
 }
 
-/// How often a round is begun again at once when it was in the way of another
-/// transaction: nobody else writes these tables for long.
+/// How often a round that conflicted with another transaction is retried at once: nobody
+/// else writes these tables for long.
 const TRIES: u32 = 4;
 
-/// Writes a round. Its number makes it safe to begin again.
+/// Writes a round. Its number makes it safe to retry.
 pub(super) async fn commit(database: &Database, round: &Round<'_>) -> Result<(), StoreError> {
     let batch = Batch::of(round.changes);
     for _ in 1..TRIES {
@@ -63,9 +63,8 @@ async fn attempt(
     transaction.commit().await
 }
 
-/// The changes by kind. Of a thing that changed more than once only the last
-/// value is written; what is only ever added is kept whole, so that a doubled
-/// charge is seen.
+/// The changes by kind. If something changed more than once, only its last value is
+/// written; what is only ever added is kept in full, so that a doubled charge is noticed.
 #[derive(Default)]
 struct Batch<'a> {
     jobs: BTreeMap<JobId, &'a Job>,

@@ -8,17 +8,17 @@ use sqlx::migrate::MigrateError;
 use super::Epoch;
 use super::fault::Fault;
 
-/// Why the store did not do what was asked. Nothing has been written then,
-/// except where [`StoreError::is_retryable`] says that asking again tells.
+/// Why the store did not do what was asked. Nothing has been written, except where
+/// [`StoreError::is_retryable`] says that a retry will tell.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file is something else.
+    /// The file belongs to something else.
     #[error("{} is not a spotwise database: name another file, or move this one away", path.display())]
     NotOurs {
         /// Which.
         path: PathBuf,
     },
-    /// A newer spotwise has written it.
+    /// It was written by a newer spotwise.
     #[error(
         "the database has schema {found}, and this spotwise knows schemas up to {known}: use the newer spotwise"
     )]
@@ -28,17 +28,17 @@ pub enum StoreError {
         /// In this program.
         known: i64,
     },
-    /// An older spotwise has written it.
+    /// It was written by an older spotwise.
     #[error(
         "the database has schema {found}, and this spotwise needs schema {known}: run `spotwise db migrate`"
     )]
     OlderSchema {
-        /// In the file; 0 where it is empty.
+        /// In the file; 0 if it is empty.
         found: i64,
         /// In this program.
         known: i64,
     },
-    /// A schema of the same number says something else.
+    /// A schema of the same number has different contents.
     #[error(
         "schema {version} of the database differs from the one in this spotwise: use the spotwise that made it"
     )]
@@ -52,7 +52,7 @@ pub enum StoreError {
         /// Which.
         path: PathBuf,
     },
-    /// Another scheduler uses it.
+    /// Another scheduler is using it.
     #[error(
         "another scheduler uses {}: stop it, or choose another data folder", path.display()
     )]
@@ -68,7 +68,7 @@ pub enum StoreError {
         /// What is wrong, and the remedy.
         why: &'static str,
     },
-    /// The file or its lock cannot be reached.
+    /// The file or its lock cannot be accessed.
     #[error("cannot open {}", path.display())]
     Open {
         /// Which.
@@ -80,7 +80,7 @@ pub enum StoreError {
     /// Another scheduler has taken over: this one must stop.
     #[error("epoch {epoch} does not lead any more: another scheduler has taken over")]
     NotLeader {
-        /// Of the one that asked.
+        /// The epoch of the one that asked.
         epoch: Epoch,
     },
     /// A round is older than what is committed, or is another leader's.
@@ -96,7 +96,7 @@ pub enum StoreError {
     Conflict {
         /// Where.
         table: &'static str,
-        /// What the database said.
+        /// What the database reported.
         #[source]
         source: sqlx::Error,
     },
@@ -132,7 +132,7 @@ pub enum StoreError {
     BadColumn {
         /// Where.
         table: &'static str,
-        /// Which row; empty where its key cannot be read either.
+        /// Which row; empty if its key cannot be read either.
         key: String,
         /// Which column.
         column: &'static str,
@@ -140,7 +140,7 @@ pub enum StoreError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A value does not become JSON.
+    /// A value could not be encoded as JSON.
     #[error("table {table}: a value does not become JSON")]
     Encode {
         /// Where.
@@ -149,8 +149,8 @@ pub enum StoreError {
         #[source]
         source: serde_json::Error,
     },
-    /// A statement was given too few or too many arguments: a mistake of ours,
-    /// which SQLite would pass over in silence.
+    /// A statement was given too few or too many arguments: a bug of ours, which SQLite
+    /// would silently ignore.
     #[error("a statement on table {table} names {named} arguments and was given {given}")]
     Arguments {
         /// Where.
@@ -160,12 +160,12 @@ pub enum StoreError {
         /// By the caller.
         given: usize,
     },
-    /// Somebody else held the database for too long.
+    /// The database was locked for too long.
     #[error("the database is busy (table {table})")]
     Busy {
         /// Where.
         table: &'static str,
-        /// What the database said.
+        /// What the database reported.
         #[source]
         source: sqlx::Error,
     },
@@ -174,7 +174,7 @@ pub enum StoreError {
     DiskFull {
         /// Where.
         table: &'static str,
-        /// What the database said.
+        /// What the database reported.
         #[source]
         source: sqlx::Error,
     },
@@ -183,11 +183,11 @@ pub enum StoreError {
     Corrupt {
         /// Where.
         table: &'static str,
-        /// What the database said.
+        /// What the database reported.
         #[source]
         source: sqlx::Error,
     },
-    /// It does not answer, or lost the answer.
+    /// It does not answer, or its answer was lost.
     #[error("the database does not answer (table {table})")]
     Unavailable {
         /// Where.
@@ -201,16 +201,16 @@ pub enum StoreError {
     Database {
         /// Where.
         table: &'static str,
-        /// What it said.
+        /// What the database reported.
         #[source]
         source: sqlx::Error,
     },
 }
 
 impl StoreError {
-    /// Whether the very same call may succeed later. For a commit this includes
-    /// the lost answer: the round's number tells whether it was written. A key
-    /// that was used meanwhile is found when it is looked up again.
+    /// Whether the same call may succeed later. For a commit this includes the lost answer:
+    /// the round's number tells whether it was written. A key used in the meantime is found
+    /// when it is looked up again.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
@@ -221,7 +221,7 @@ impl StoreError {
         )
     }
 
-    /// The error and its causes, in one line.
+    /// The error and its causes, on one line.
     pub fn in_full(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
@@ -232,13 +232,13 @@ impl StoreError {
         text
     }
 
-    /// Whether the same transaction may succeed at once: it was in the way of
-    /// another one, and nothing of it is written.
+    /// Whether the same transaction may succeed at once: it conflicted with another one,
+    /// and none of it has been written.
     pub(super) fn is_contention(&self) -> bool {
         matches!(self, Self::Busy { source, .. } if Fault::of(source) == Fault::Contention)
     }
 
-    /// Sorts a driver's error.
+    /// Classifies a driver's error.
     pub(super) fn of(table: &'static str, source: sqlx::Error) -> Self {
         match Fault::of(&source) {
             Fault::Conflict => Self::Conflict { table, source },
@@ -250,8 +250,7 @@ impl StoreError {
         }
     }
 
-    /// Sorts an error of the migrations; `known` is the newest schema of this
-    /// program.
+    /// Classifies a migration error; `known` is the newest schema of this program.
     pub(super) fn of_migration(error: MigrateError, known: i64) -> Self {
         match error {
             MigrateError::VersionMissing(found) if found > known => {

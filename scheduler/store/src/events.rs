@@ -14,7 +14,7 @@ const EVENTS: Insert<'static> = Insert {
     on_conflict: "",
 };
 
-/// Adds the events. Each has its number by now.
+/// Adds the events, which already have their numbers.
 pub(super) async fn write(
     transaction: &mut Transaction,
     events: &[&Event],

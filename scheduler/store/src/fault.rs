@@ -1,4 +1,4 @@
-//! What a database's error code means to us. SQLite and PostgreSQL side by side.
+//! What a database's error code means to us, with SQLite and PostgreSQL side by side.
 
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::postgres::PgDatabaseError;
@@ -6,24 +6,24 @@ use sqlx::postgres::PgDatabaseError;
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A rule of the schema.
+    /// A rule of the schema was violated.
     Conflict,
-    /// Somebody else held what was needed for too long.
+    /// Something needed was locked for too long.
     Busy,
-    /// Two transactions were in each other's way: once more, at once.
+    /// Two transactions conflicted: retry at once.
     Contention,
     /// No space left.
     DiskFull,
     /// Damaged.
     Corrupt,
-    /// It does not answer now, or lost the answer.
+    /// It does not answer now, or its answer was lost.
     Unavailable,
-    /// Our mistake, or something that is not expected.
+    /// A bug of ours, or something unexpected.
     Other,
 }
 
 impl Fault {
-    /// Sorts the error of a driver.
+    /// Classifies a driver's error.
     pub(super) fn of(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => Self::of_database(error.as_ref()),

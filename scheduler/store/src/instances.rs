@@ -17,7 +17,7 @@ const INSTANCES: Insert<'static> = Insert {
         settled = excluded.settled, format = excluded.format, document = excluded.document",
 };
 
-/// Adds the instances or overwrites them.
+/// Adds or overwrites the instances.
 pub(super) async fn write(
     transaction: &mut Transaction,
     instances: &BTreeMap<InstanceId, &Instance>,

@@ -11,7 +11,7 @@ use super::document::{FORMAT, decode, encode};
 
 const TABLE: &str = "jobs";
 
-/// What says which job it is never changes: only the rest is overwritten.
+/// What identifies a job never changes: only the rest is overwritten.
 const JOBS: Insert<'static> = Insert {
     table: TABLE,
     columns: &[
@@ -42,26 +42,26 @@ const TAGS: Insert<'static> = Insert {
     on_conflict: "ON CONFLICT (job, key) DO NOTHING",
 };
 
-/// How many ids one `IN (...)` names.
+/// How many ids one `IN (...)` lists.
 const IDS_AT_ONCE: usize = 500;
 
-/// Which jobs to list. An empty filter lists all. Texts are compared as they
-/// are: nothing in them is a pattern.
+/// Which jobs to list. An empty filter lists all. Texts are compared literally: nothing in
+/// them is a pattern.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {
     /// In one of these states, as `JobState::name` spells them; empty for any.
     pub states: Vec<String>,
-    /// Of this name.
+    /// With this name.
     pub name: Option<String>,
     /// With all of these tags.
     pub tags: BTreeMap<String, String>,
-    /// Older than this job: the last one of the page before.
+    /// Older than this job: the last one of the previous page.
     pub before: Option<JobId>,
-    /// At most so many.
+    /// At most this many.
     pub limit: u32,
 }
 
-/// Adds the jobs, or overwrites what may change of them.
+/// Adds the jobs, or overwrites the parts of them that may change.
 pub(super) async fn write(
     transaction: &mut Transaction,
     jobs: &BTreeMap<JobId, &Job>,
@@ -107,7 +107,7 @@ pub(super) async fn find(database: &Database, id: JobId) -> Result<Option<Job>, 
     row.as_ref().map(read).transpose()
 }
 
-/// The newest job of a name that is not over, else the newest.
+/// The newest job of a name that has not ended, otherwise the newest.
 pub(super) async fn newest_by_name(
     database: &Database,
     name: &str,
@@ -148,8 +148,8 @@ pub(super) async fn group(database: &Database, group: JobId) -> Result<Vec<Job>,
     rows.iter().map(read).collect()
 }
 
-/// Jobs that pass a filter, newest first. A job that does not decode is left
-/// out with a warning: one bad row must not hide all the others.
+/// Jobs that match a filter, newest first. A job that does not decode is left out with a
+/// warning: one bad row must not hide all the others.
 pub(super) async fn list(database: &Database, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
     let wanted = usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let mut jobs = Vec::new();
@@ -192,7 +192,7 @@ fn page(filter: &JobFilter, before: Option<JobId>, limit: usize) -> Statement {
     statement
 }
 
-/// Rows of every job that is not over, or that has an attempt to settle.
+/// Rows of every job that has not ended, or that has an attempt to settle.
 pub(super) async fn unfinished(transaction: &mut Transaction) -> Result<Vec<Row>, StoreError> {
     let live = Statement::new(
         TABLE,
@@ -208,7 +208,7 @@ pub(super) async fn unfinished(transaction: &mut Transaction) -> Result<Vec<Row>
     Ok(rows)
 }
 
-/// The ending of a job in a state by that name, as [`JobState::ending`] has it.
+/// The ending of a job in the state of that name, as in [`JobState::ending`].
 ///
 /// [`JobState::ending`]: spotwise_model::JobState::ending
 fn ending(state: &str) -> Ending {
@@ -220,7 +220,7 @@ fn ending(state: &str) -> Ending {
     }
 }
 
-/// How those of the jobs ended that are over.
+/// How those of the jobs that have ended did so.
 pub(super) async fn outcomes(
     transaction: &mut Transaction,
     jobs: BTreeSet<JobId>,

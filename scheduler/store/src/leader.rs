@@ -1,9 +1,9 @@
 //! Who leads, for how long, and which round was committed last.
 //!
-//! Leadership is a row: holder, epoch, end. Whoever finds the end passed may
-//! take it, with the next epoch; only the database's own clock is asked. Every
-//! commit proves in its own transaction that its epoch is still the newest, so
-//! that a leader that slept through the end of its lease cannot write.
+//! Leadership is a row: holder, epoch, end. Anyone who finds that the end has passed may
+//! take it, with the next epoch; only the database's own clock counts. Every commit proves
+//! in its own transaction that its epoch is still the newest, so that a leader that slept
+//! past the end of its lease cannot write.
 
 use std::time::Duration;
 
@@ -19,30 +19,30 @@ const TABLE: &str = "leader";
 pub struct Candidate {
     /// Its name, for people.
     pub holder: String,
-    /// Where it answers, such as `http://10.0.0.7:7717`.
+    /// Its address, such as `http://10.0.0.7:7717`.
     pub address: String,
 }
 
-/// How a bid for the lease went.
+/// The result of a bid for the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Campaign {
     /// The candidate leads, for the term it asked for.
     Won(Epoch),
-    /// Somebody else leads still.
+    /// Another candidate still leads.
     Lost(Candidate),
 }
 
-/// What a round is to the store.
+/// How the store sees a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Not seen yet: its rows may be written.
     Next,
-    /// Written already: the answer to an earlier commit was lost.
+    /// Already written: the answer to an earlier commit was lost.
     Repeated,
 }
 
-/// Begins a new epoch, whoever led before: that one is refused from now on. The
-/// lease has ended already, so that any candidate may follow.
+/// Begins a new epoch, whoever led before: that leader is refused from now on. The lease
+/// has already ended, so that any candidate may follow.
 pub(super) async fn lead(
     database: &Database,
     holder: &str,
@@ -62,8 +62,8 @@ pub(super) async fn lead(
     Ok(Epoch(epoch))
 }
 
-/// Takes the lease for `term`, if nobody holds it. Whoever has opened an SQLite
-/// file holds its lock, and so no other leader can be alive.
+/// Takes the lease for `term`, if nobody holds it. An open SQLite file is locked, so no
+/// other leader can be alive.
 pub(super) async fn campaign(
     database: &Database,
     candidate: &Candidate,
@@ -98,7 +98,7 @@ pub(super) async fn campaign(
     })
 }
 
-/// Leads for another `term` from now on.
+/// Extends the leadership by another `term` from now.
 pub(super) async fn renew(
     database: &Database,
     epoch: Epoch,
@@ -114,7 +114,7 @@ pub(super) async fn renew(
     transaction.commit().await
 }
 
-/// Gives the lease back: the next candidate need not wait for its end.
+/// Gives up the lease, so that the next candidate need not wait for its end.
 pub(super) async fn resign(database: &Database, epoch: Epoch) -> Result<(), StoreError> {
     let statement =
         Statement::new(TABLE, "UPDATE leader SET expires_us = 0 WHERE id = 1 AND epoch = $1");
@@ -123,8 +123,8 @@ pub(super) async fn resign(database: &Database, epoch: Epoch) -> Result<(), Stor
     transaction.commit().await
 }
 
-/// The database's clock, in microseconds since 1970. One of the few things that
-/// the two databases say differently.
+/// The database's clock, in microseconds since 1970. One of the few things that differ
+/// between the two databases.
 const fn clock(kind: Kind) -> &'static str {
     match kind {
         Kind::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
@@ -137,8 +137,8 @@ fn until(statement: &mut Statement, kind: Kind, term: Duration) {
     statement.push(clock(kind)).push(" + ").push_value(micros);
 }
 
-/// Takes the round's number, where the epoch still leads. First in its
-/// transaction, so that two leaders' commits wait for each other here.
+/// Takes the round's number, if the epoch still leads. First in its transaction, so that
+/// commits of two leaders wait for each other here.
 pub(super) async fn take_turn(
     transaction: &mut Transaction,
     epoch: Epoch,
@@ -158,7 +158,7 @@ pub(super) async fn take_turn(
     record.turn(epoch, round)
 }
 
-/// The last round that was committed, by whomever; 0 before the first.
+/// The last round committed, by any leader; 0 before the first.
 pub(super) async fn last_round(transaction: &mut Transaction) -> Result<u64, StoreError> {
     Ok(read_record(transaction).await?.map_or(0, |record| record.round))
 }
@@ -168,7 +168,7 @@ pub(super) async fn last_round(transaction: &mut Transaction) -> Result<u64, Sto
 pub struct LeaderRecord {
     /// The newest leadership.
     pub epoch: Epoch,
-    /// The last round that was committed.
+    /// The last round committed.
     pub round: u64,
     /// By which leadership.
     pub round_epoch: Epoch,
@@ -180,8 +180,8 @@ impl LeaderRecord {
     /// What a round of this epoch and number is: the rule of every commit.
     ///
     /// # Errors
-    /// [`StoreError::NotLeader`] for any epoch but the newest, and
-    /// [`StoreError::OldRound`] for a number that was passed.
+    /// [`StoreError::NotLeader`] for any epoch but the newest, and [`StoreError::OldRound`]
+    /// for a number that has been passed.
     pub const fn turn(&self, epoch: Epoch, round: u64) -> Result<Turn, StoreError> {
         if self.epoch.0 != epoch.0 {
             Err(StoreError::NotLeader { epoch })
@@ -195,7 +195,7 @@ impl LeaderRecord {
     }
 }
 
-/// None before the first leader.
+/// `None` before the first leader.
 async fn read_record(transaction: &mut Transaction) -> Result<Option<LeaderRecord>, StoreError> {
     let statement =
         Statement::new(TABLE, "SELECT id, epoch, round, round_epoch, holder, address FROM leader");

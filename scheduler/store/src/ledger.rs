@@ -9,8 +9,8 @@ use super::document::{FORMAT, decode, encode};
 
 const TABLE: &str = "ledger";
 
-/// No `ON CONFLICT`: a charge that exists already is an error, never doubled
-/// and never overwritten.
+/// No `ON CONFLICT`: a charge that already exists is an error, never doubled and never
+/// overwritten.
 const LEDGER: Insert<'static> = Insert {
     table: TABLE,
     columns: &[
@@ -29,10 +29,10 @@ const LEDGER: Insert<'static> = Insert {
     on_conflict: "",
 };
 
-/// How many ids one `IN (...)` names.
+/// How many ids one `IN (...)` lists.
 const IDS_AT_ONCE: usize = 500;
 
-/// Which charges to read. One that reaches over the end of a period belongs to both
+/// Which charges to read. One that extends beyond the end of a period belongs to both
 /// neighbours; [`spotwise_control::ledger::piece`] cuts it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LedgerFilter {
@@ -40,7 +40,7 @@ pub struct LedgerFilter {
     pub since: Option<Timestamp>,
     /// Beginning before this market time.
     pub until: Option<Timestamp>,
-    /// Paid by one of these jobs; none for all, idle included.
+    /// Paid by one of these jobs; `None` for all, including idle time.
     pub jobs: Option<Vec<JobId>>,
 }
 
@@ -73,8 +73,8 @@ pub(super) fn columns(entry: &LedgerEntry) -> Result<Vec<Value>, StoreError> {
     ])
 }
 
-/// The entries that pass a filter, by their beginning. An entry that does not
-/// decode is an error: a sum must never be short in silence.
+/// The entries that match a filter, by their start. An entry that does not decode is an
+/// error: a sum must never be silently short.
 pub(super) async fn list(
     database: &Database,
     filter: &LedgerFilter,
@@ -122,7 +122,7 @@ pub(super) fn read(row: &Row) -> Result<LedgerEntry, StoreError> {
     decode(row, format_args!("{instance}/{sequence}"))
 }
 
-/// What all charges come to. PostgreSQL sums BIGINT into NUMERIC: hence the cast.
+/// The sum of all charges. PostgreSQL sums BIGINT into NUMERIC: hence the cast.
 pub(super) async fn total(transaction: &mut Transaction) -> Result<Money, StoreError> {
     let statement = Statement::new(
         TABLE,

@@ -1,8 +1,8 @@
-//! What lasts: jobs, attempts, instances, charges, events. The one room of SQL.
+//! What is durable: jobs, attempts, instances, charges, events. The only place for SQL.
 //!
-//! A round's changes are written in one transaction, fenced by the leader's
-//! epoch; whatever is committed survives a power cut. Nothing here decides
-//! anything: no transition, no clock, no policy.
+//! A round's changes are written in one transaction, fenced by the leader's epoch; whatever
+//! is committed survives a power failure. Nothing here decides anything: no transition, no
+//! clock, no policy.
 
 mod attempts;
 mod backup;
@@ -63,9 +63,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database and brings its schema up to date. A file is made where
-    /// there is none, and no other scheduler can open it until this and its
-    /// clones are dropped; a server takes several schedulers, of which one leads.
+    /// Opens the database and brings its schema up to date. A missing file is created, and
+    /// no other scheduler can open it until this and its clones are dropped; a server
+    /// accepts several schedulers, one of which leads.
     pub async fn open(location: impl Into<Location>) -> Result<Self, StoreError> {
         let (database, lock) = open::open(&location.into()).await?;
         Ok(Self { database, lookups: Arc::default(), _lock: lock.map(Arc::new) })
@@ -81,8 +81,8 @@ impl Store {
         self.kind() == Kind::Postgres
     }
 
-    /// Ends all connections after what is under way, and folds the write-ahead
-    /// log into the database. Optional: what is committed needs no farewell.
+    /// Closes all connections once pending work has finished, and folds the write-ahead log
+    /// into the database. Optional: what is committed does not depend on it.
     pub async fn close(&self) {
         self.database.close().await;
     }
@@ -92,7 +92,7 @@ impl Store {
         leader::lead(&self.database, holder, wall).await
     }
 
-    /// Takes the lease for `term`, unless somebody else holds it.
+    /// Takes the lease for `term`, unless another holds it.
     pub async fn campaign(
         &self,
         candidate: &Candidate,
@@ -101,8 +101,7 @@ impl Store {
         leader::campaign(&self.database, candidate, term).await
     }
 
-    /// Leads for another `term`; [`StoreError::NotLeader`] where another has
-    /// taken over.
+    /// Leads for another `term`; [`StoreError::NotLeader`] if another has taken over.
     pub async fn renew(&self, epoch: Epoch, term: Duration) -> Result<(), StoreError> {
         leader::renew(&self.database, epoch, term).await
     }
@@ -112,24 +111,24 @@ impl Store {
         leader::resign(&self.database, epoch).await
     }
 
-    /// Writes a round, all of it or nothing; durable when this returns. The
-    /// last round given again changes nothing and succeeds, so a commit whose
-    /// answer was lost is simply asked again.
+    /// Writes a round, all of it or nothing; durable when this returns. Repeating the last
+    /// round changes nothing and succeeds, so a commit whose answer was lost is simply
+    /// retried.
     pub async fn commit(&self, round: &Round<'_>) -> Result<(), StoreError> {
         commit::commit(&self.database, round).await
     }
 
-    /// Everything that is not over and settled, as of the last round.
+    /// Everything that has not ended and been settled, as of the last round.
     pub async fn load(&self) -> Result<Loaded, StoreError> {
         load::load(&self.database).await
     }
 
-    /// One job, over or not.
+    /// One job, ended or not.
     pub async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         jobs::find(&self.database, id).await
     }
 
-    /// The newest job of this very name that is not over, else the newest.
+    /// The newest job of exactly this name that has not ended, otherwise the newest.
     pub async fn newest_by_name(&self, name: &str) -> Result<Option<JobId>, StoreError> {
         jobs::newest_by_name(&self.database, name).await
     }
@@ -144,12 +143,12 @@ impl Store {
         jobs::group(&self.database, group).await
     }
 
-    /// Jobs that pass a filter, newest first.
+    /// Jobs that match a filter, newest first.
     pub async fn list(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
         jobs::list(&self.database, filter).await
     }
 
-    /// All attempts at a job, oldest first.
+    /// All attempts of a job, oldest first.
     pub async fn attempts(&self, job: JobId) -> Result<Vec<Attempt>, StoreError> {
         attempts::of_job(&self.database, job).await
     }
@@ -164,7 +163,7 @@ impl Store {
         events::list(&self.database, job, after, limit).await
     }
 
-    /// Charges that pass a filter, by their beginning.
+    /// Charges that match a filter, by their start.
     pub async fn ledger(&self, filter: &LedgerFilter) -> Result<Vec<LedgerEntry>, StoreError> {
         ledger::list(&self.database, filter).await
     }
@@ -174,12 +173,12 @@ impl Store {
         self.lookups.find(&self.database, key).await
     }
 
-    /// A value that was set by name.
+    /// A value stored by name.
     pub async fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
         meta::get(&self.database, key).await
     }
 
-    /// Sets a value by name. Not fenced: for what holds whoever leads.
+    /// Stores a value by name. Not fenced: for values that hold whoever leads.
     pub async fn set_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {
         meta::set(&self.database, key, value).await
     }

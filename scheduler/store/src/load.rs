@@ -1,4 +1,4 @@
-//! Reading what a starting scheduler has to know.
+//! Reading what a starting scheduler needs to know.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,19 +8,18 @@ use super::database::{Database, Row, Statement, Transaction};
 use super::{StoreError, attempts, instances, jobs, leader, ledger, spells};
 use spotwise_control::core::{AvailabilityHistory, State};
 
-/// What the store knows of everything that is not settled.
+/// Everything in the store that is not settled.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
     state: State,
-    /// The last round that was committed, by whichever leader: the next one has
-    /// a higher number.
+    /// The last round committed, by any leader: the next one has a higher number.
     pub last_round: u64,
-    /// Rows that were set aside because they do not decode: table, key, reason.
-    /// They stay as they are in the database.
+    /// Rows that were set aside because they do not decode: table, key, reason. They remain
+    /// unchanged in the database.
     pub quarantined: Vec<String>,
 }
 
-/// Reads it, as of one moment.
+/// Reads it, as of a single moment.
 pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
     let mut transaction = database.snapshot().await?;
     let mut loaded = Loaded::default();
@@ -60,8 +59,8 @@ impl Loaded {
         read.map_err(|error| self.quarantined.push(error.in_full())).ok()
     }
 
-    /// A job and its attempts are set aside together: without an attempt that
-    /// may still run, the job would be started a second time.
+    /// A job and its attempts are set aside together: without an attempt that may still be
+    /// running, the job would be started a second time.
     fn take_attempts(&mut self, rows: &[Row]) {
         let mut broken = BTreeSet::new();
         for row in rows {
@@ -88,7 +87,7 @@ impl Loaded {
     }
 }
 
-/// How parents ended that live jobs name and that are not in memory.
+/// The endings of parents that live jobs name and that are not in memory.
 async fn ended_parents(
     transaction: &mut Transaction,
     state: &State,

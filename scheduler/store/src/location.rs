@@ -1,4 +1,4 @@
-//! Where the store is: a file, or a PostgreSQL server.
+//! The location of the store: a file, or a PostgreSQL server.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,31 +7,31 @@ use std::str::FromStr;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 
-/// Where a store is. Shown without its password.
+/// The location of a store. Shown without its password.
 #[derive(Clone, Debug)]
 pub enum Location {
-    /// An SQLite file, made where there is none.
+    /// An SQLite file, created if missing.
     Sqlite(PathBuf),
-    /// A database of a PostgreSQL server.
+    /// A database on a PostgreSQL server.
     Postgres(Box<Server>),
 }
 
-/// A database of a PostgreSQL server, and how to reach it. Neither form of
-/// printing shows the password.
+/// A database on a PostgreSQL server, and how to reach it. Neither `Debug` nor `Display`
+/// shows the password.
 #[derive(Clone)]
 pub struct Server {
     options: PgConnectOptions,
     password_in_url: bool,
 }
 
-/// Why a text is not the place of a database. Never quotes the text, which may
-/// hold a password.
+/// Why a text is not the location of a database. Never quotes the text, which may hold a
+/// password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LocationError {
-    /// Nothing was said.
+    /// Nothing was given.
     #[error("the database is empty: give a path, or postgres://USER@HOST/DATABASE")]
     Empty,
-    /// Another scheme.
+    /// An unsupported scheme.
     #[error(
         "databases of the kind {scheme}:// are unknown: give a path, or postgres://USER@HOST/DATABASE"
     )]
@@ -39,13 +39,13 @@ pub enum LocationError {
         /// The one that was given.
         scheme: String,
     },
-    /// A parameter that is not known; drivers would pass over it.
+    /// An unknown parameter, which drivers would ignore.
     #[error("the database URL has an unknown parameter `{name}`: known are {}", PARAMETERS.join(", "))]
     UnknownParameter {
         /// Its name.
         name: String,
     },
-    /// Not a URL, or a value that cannot be.
+    /// Not a URL, or an impossible value.
     #[error(
         "the database URL cannot be read: write postgres://USER@HOST:PORT/DATABASE, with %XX for special characters"
     )]
@@ -71,8 +71,8 @@ impl Server {
         &self.options
     }
 
-    /// Whether the URL itself held a password: whoever lists the processes of
-    /// the machine sees it on a command line.
+    /// Whether the URL itself held a password: on a command line, anyone who lists the
+    /// machine's processes can see it.
     pub const fn has_password_in_url(&self) -> bool {
         self.password_in_url
     }
@@ -132,7 +132,7 @@ impl From<&Self> for Location {
 impl FromStr for Location {
     type Err = LocationError;
 
-    /// A URL where there is a scheme, else a path.
+    /// A URL if there is a scheme, otherwise a path.
     fn from_str(text: &str) -> Result<Self, LocationError> {
         if text.is_empty() {
             return Err(LocationError::Empty);

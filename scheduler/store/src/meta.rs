@@ -1,4 +1,4 @@
-//! Table `meta`: single values that hold whoever leads, by name.
+//! Table `meta`: single values by name that hold whoever leads.
 
 use super::StoreError;
 use super::database::{Database, Statement};

@@ -1,7 +1,7 @@
 //! The schema, step by step: the files of `migrations/`, in order.
 //!
-//! Listed here in place of `sqlx::migrate!`, which would have cargo build SQLx, both
-//! drivers and SQLite a second time for the macro.
+//! Listed here instead of using `sqlx::migrate!`, whose macro would make cargo build SQLx,
+//! both drivers and SQLite a second time.
 
 use std::sync::LazyLock;
 

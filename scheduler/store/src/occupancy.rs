@@ -1,12 +1,12 @@
-//! Audits of machines: no two live attempts have the same part of one, and
-//! together they take no more than there is.
+//! Audits of machines: no two live attempts have the same part of one, and together they
+//! take no more than it has.
 
 use std::collections::BTreeMap;
 
 use spotwise_model::resources::Free;
 use spotwise_model::{Attempt, Instance, InstanceId};
 
-/// The machines that run, filled as their attempts come.
+/// The live machines, filled as their attempts come.
 #[derive(Debug, Default)]
 pub(super) struct Machines {
     free: BTreeMap<InstanceId, Free>,
@@ -19,8 +19,8 @@ impl Machines {
         }
     }
 
-    /// Puts an attempt on its machines; what is wrong with that. A part of a GPU
-    /// that was stored before slots were, and has none yet, is left out.
+    /// Puts an attempt on its machines; returns what is wrong with that. A part of a GPU
+    /// that was stored before slots existed, and has none yet, is left out.
     pub(super) fn put(&mut self, attempt: &Attempt) -> Option<String> {
         let (live, share) = (attempt.state.is_live(), &attempt.share);
         if !live || share.takes_part() && attempt.slots.is_empty() {

@@ -14,12 +14,11 @@ use super::location::Server;
 use super::migrations::MIGRATIONS;
 use super::{Location, StoreError};
 
-/// What the first bytes of every SQLite database are.
+/// The first bytes of every SQLite database.
 const HEADER: &[u8; 16] = b"SQLite format 3\0";
 
-/// Opens the database and brings its schema up to date. A file is made where
-/// there is none, and the one that comes with it is locked for as long as it is
-/// held.
+/// Opens the database and brings its schema up to date. A missing file is created, and the
+/// returned lock file is locked for as long as it is held.
 pub(super) async fn open(location: &Location) -> Result<(Database, Option<File>), StoreError> {
     match location {
         Location::Sqlite(path) => {
@@ -41,9 +40,9 @@ async fn open_file(path: &Path) -> Result<(Sqlite, File), StoreError> {
     Ok((Sqlite::open(path).await?, lock))
 }
 
-/// All migrations in one transaction, which holds the write lock from the start: a
-/// commit that outlives whoever began it (the lock beside the file ends with its
-/// holder, a statement under way ends later) is waited for, and then seen.
+/// All migrations in one transaction, which holds the write lock from the start: a commit
+/// that outlives the process that began it (the lock file's lock ends with its holder, a
+/// statement in progress ends later) is waited for, and then seen.
 async fn migrate_file(writer: &SqlitePool) -> Result<(), StoreError> {
     let failed = |error| StoreError::of("schema", error);
     let mut connection = writer.acquire().await.map_err(failed)?;
@@ -64,8 +63,8 @@ async fn open_server(server: &Server) -> Result<Postgres, StoreError> {
     Ok(Postgres::open(server.options()))
 }
 
-/// Opens a database of exactly this program's schema without changing it; a
-/// scheduler may use it meanwhile.
+/// Opens a database of exactly this program's schema without changing it; a scheduler may
+/// be using it.
 pub(super) async fn open_to_read(location: &Location) -> Result<Database, StoreError> {
     let database = match location {
         Location::Sqlite(path) => {
@@ -122,7 +121,7 @@ async fn version(database: Database) -> Result<i64, StoreError> {
     Ok(found.unwrap_or(0))
 }
 
-/// The schema of a database; none before the first migration.
+/// The schema of a database; `None` before the first migration.
 pub(super) async fn schema(database: &Database) -> Result<Option<i64>, StoreError> {
     let sql = match database.kind() {
         Kind::Sqlite => {
@@ -146,8 +145,8 @@ pub(super) fn known() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// Takes the lock beside the database, or says who is in the way. The system
-/// gives it back when the process ends, however it ends.
+/// Takes the lock next to the database, or says who is in the way. The system releases it
+/// when the process ends, however it ends.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
@@ -165,7 +164,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Refuses a file that is not SQLite or cannot be written. Nothing is touched.
+/// Refuses a file that is not SQLite or cannot be written. Nothing is modified.
 fn check_file(path: &Path) -> Result<(), StoreError> {
     let mut file = match OpenOptions::new().read(true).write(true).open(path) {
         Ok(file) => file,

@@ -1,4 +1,4 @@
-//! Tables `spells` and `watches`: what has been seen of the spot markets.
+//! Tables `spells` and `watches`: what has been observed of the spot markets.
 
 use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::{CapacityType, OfferKey};
@@ -10,7 +10,7 @@ use spotwise_control::core::availability_history::{AvailabilityUpdate, Count, Ob
 const SPELLS: &str = "spells";
 const WATCHES: &str = "watches";
 
-/// A round that is given again finds its own rows.
+/// A repeated round finds its own rows.
 const NEW_COUNTS: Insert<'static> = Insert {
     table: SPELLS,
     columns: &["pool", "zone", "instance_type", "at_us", "machines"],
@@ -24,7 +24,7 @@ const NEW_WATCHES: Insert<'static> = Insert {
     on_conflict: "ON CONFLICT (from_us) DO UPDATE SET until_us = excluded.until_us",
 };
 
-/// Adds what is new and lets go of what is too old or void.
+/// Adds what is new and removes what is too old or void.
 pub(super) async fn write(
     transaction: &mut Transaction,
     update: &AvailabilityUpdate,

@@ -15,7 +15,7 @@ const TABLE: &str = "submissions";
 const SUBMISSIONS: Insert<'static> =
     Insert { table: TABLE, columns: &["key", "document_hash", "jobs", "at_us"], on_conflict: "" };
 
-/// Adds the records. A key that exists already is an error.
+/// Adds the records. A key that already exists is an error.
 pub(super) async fn write(
     transaction: &mut Transaction,
     records: &[&SubmissionRecord],
@@ -33,15 +33,15 @@ fn columns(record: &SubmissionRecord) -> Result<Vec<Value>, StoreError> {
     ])
 }
 
-/// How many keys one query asks for: a text for each of these sizes is prepared
-/// once and used again.
+/// How many keys one query looks up: a text for each of these sizes is prepared once and
+/// reused.
 const KEYS_AT_ONCE: [usize; 3] = [100, 10, 1];
 
-/// A key, and where what it stands for goes.
+/// A key, and where to send what it stands for.
 type Ask = (String, oneshot::Sender<Option<SubmissionRecord>>);
 
-/// Lookups of keys. Every submission makes one; those that come while a query is
-/// under way share the next.
+/// Lookups of keys. Every submission makes one; those that arrive during a query share the
+/// next.
 #[derive(Default)]
 pub(super) struct Lookups {
     waiting: Mutex<Vec<Ask>>,
@@ -73,7 +73,7 @@ impl Lookups {
         }
     }
 
-    /// Answers everybody who waits. Where that fails they hear nothing.
+    /// Answers everyone waiting. If that fails they get no answer.
     async fn answer_all(&self, database: &Database) {
         let mut asks = std::mem::take(&mut *self.waiting());
         while !asks.is_empty() {
@@ -94,7 +94,7 @@ impl Lookups {
     }
 }
 
-/// What those of the keys stand for that were used.
+/// What those of the keys that have been used stand for.
 async fn find(
     database: &Database,
     keys: &[&str],

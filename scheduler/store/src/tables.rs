@@ -1,4 +1,4 @@
-//! Every table with its columns, for what treats all tables alike: backup,
+//! Every table with its columns, for everything that treats all tables alike: backup,
 //! restore, check. A test compares this list with the schema.
 
 use super::StoreError;
@@ -7,9 +7,9 @@ use super::database::{Database, Insert, Row, Statement, Transaction, Value};
 /// A column.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Column {
-    /// A number, or none.
+    /// A number, or null.
     Int(&'static str),
-    /// A text, or none.
+    /// A text, or null.
     Text(&'static str),
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Table {
     pub(super) key: usize,
 }
 
-/// In the order in which rows can be added: what others refer to comes first.
+/// In the order in which rows can be added: referenced tables come first.
 pub(super) const TABLES: [Table; 11] = [
     Table {
         name: "jobs",
@@ -136,23 +136,23 @@ pub(super) const TABLES: [Table; 11] = [
     },
 ];
 
-/// Rows of one page: memory for a few megabytes of documents.
+/// Rows per page: memory for a few megabytes of documents.
 const PAGE: u64 = 500;
 
 impl Table {
-    /// How many of its last columns older backups lack; none is in their rows.
+    /// How many of its last columns older backups lack; their rows have null there.
     pub(super) fn added(&self) -> usize {
         usize::from(self.name == "attempts")
     }
 
-    /// Whether columns of a backup are its own, or those of before.
+    /// Whether a backup's columns are those of this table, now or in an earlier version.
     pub(super) fn has(&self, columns: &[String]) -> bool {
         let ours = self.columns.iter().map(|column| column.name());
         let found = columns.iter().map(String::as_str);
         ours.clone().take(columns.len()).eq(found) && columns.len() + self.added() >= ours.len()
     }
 
-    /// The next rows after a key, in its order; none at the end.
+    /// The next rows after a key, in its order; empty at the end.
     pub(super) async fn page(
         &self,
         transaction: &mut Transaction,
@@ -182,7 +182,7 @@ impl Table {
         self.columns.iter().map(value).collect()
     }
 
-    /// Adds rows. One that exists already is an error.
+    /// Adds rows. One that already exists is an error.
     pub(super) async fn insert(
         &self,
         transaction: &mut Transaction,

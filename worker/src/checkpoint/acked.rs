@@ -1,8 +1,8 @@
 //! What the scheduler may hand to the next attempt.
 //!
 //! The scheduler learns of checkpoints late, and the machine may be gone before it learns
-//! of the newest. So neither the last acknowledged checkpoint nor one whose report is
-//! under way is removed, however many newer ones the store holds.
+//! of the newest. So neither the last acknowledged checkpoint nor one whose report is in
+//! progress is removed, however many newer ones the store holds.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use spotwise_model::AttemptId;
 
 use super::CheckpointId;
 
-/// Shared by the reporter and whoever removes checkpoints.
+/// Shared by the reporter and the code that removes checkpoints.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AckedCheckpoints(Arc<Mutex<Inner>>);
 
@@ -28,8 +28,8 @@ struct Inner {
 }
 
 impl AckedCheckpoints {
-    /// The checkpoint that this attempt goes on from; `shared` with the other
-    /// nodes of a gang.
+    /// The checkpoint from which this attempt resumes; `shared` with the other nodes of a
+    /// gang.
     pub(crate) fn restored(&self, id: Option<CheckpointId>, shared: bool) {
         let mut it = self.lock();
         (it.restored, it.shared) = (id, shared);
@@ -46,7 +46,7 @@ impl AckedCheckpoints {
         true
     }
 
-    /// The report of a checkpoint was acknowledged: older ones are history.
+    /// The report of a checkpoint was acknowledged: older ones no longer matter.
     pub(crate) fn acked(&self, sequence: u32) {
         let mut it = self.lock();
         it.reported.retain(|reported| *reported >= sequence);
@@ -55,8 +55,8 @@ impl AckedCheckpoints {
         }
     }
 
-    /// Whether a checkpoint may be removed by attempt `own`; if so, it is not
-    /// reported any more.
+    /// Whether a checkpoint may be removed by attempt `own`; if so, it is no longer
+    /// reported.
     pub(super) fn release(&self, id: CheckpointId, own: AttemptId) -> bool {
         let mut it = self.lock();
         if it.restored == Some(id) {

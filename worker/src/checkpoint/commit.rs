@@ -19,21 +19,20 @@ use super::store::Store;
 use super::{CheckpointError, CheckpointId, blocking};
 use crate::survey::{Survey, Why, several, shown};
 
-/// Between two looks at a folder that is being written.
+/// Time between two looks at a folder that is being written.
 const LOOKS_APART: Duration = Duration::from_millis(100);
 
-/// A file that was written this short a time ago may still be being written: it is looked
-/// at again before it is taken to stand still.
+/// A file written this recently may still be in the process of being written: it is looked
+/// at again before it counts as stable.
 const SETTLES_IN: Duration = Duration::from_millis(500);
 
-/// This many looks in a row have to find no file that is just being written.
+/// This many consecutive looks must find no file that is being written.
 const LOOKS: u32 = 10;
 
 /// And up to this many more until no file has just arrived.
 const MORE_LOOKS: u32 = 20;
 
-/// A small folder whose files take each other's place is tried again at once, this many
-/// times.
+/// A small folder whose files replace each other is tried again at once, this many times.
 const SWAPS: u32 = 5;
 
 /// Files that have prevented every checkpoint for this long are named to the owner.
@@ -49,20 +48,20 @@ pub(crate) struct Committer {
     fence: CancellationToken,
     acked: AckedCheckpoints,
     next: u32,
-    /// What is known to be saved already.
+    /// What is already known to be saved.
     saved: Survey,
     last: Option<CheckpointCommitted>,
-    /// Where a folder that does not stand still is held.
+    /// Where a constantly changing folder is held.
     room: Option<PathBuf>,
     movers: Movers,
-    /// Since when the folder has not stood still.
+    /// Since when the folder has been changing.
     restless: Option<Instant>,
-    /// The last try took no time, and failed only since whole files took each
-    /// other's place.
+    /// The last try took no time, and failed only because complete files replaced each
+    /// other.
     swapped: bool,
-    /// The command has ended: nothing should be written.
+    /// The command has ended: nothing should be writing.
     ended: bool,
-    /// Ends the looking at a folder that does not stand still.
+    /// Ends the wait for a constantly changing folder.
     hurry: CancellationToken,
     remarks: Vec<String>,
 }
@@ -70,9 +69,9 @@ pub(crate) struct Committer {
 /// What is to be committed.
 struct Cut {
     survey: Survey,
-    /// Where files are read that are not read where they lie.
+    /// Where files are read from, for those not read in place.
     sources: BTreeMap<PathBuf, Held>,
-    /// Empty where the folder stands still.
+    /// Empty if the folder is stable.
     movers: BTreeMap<PathBuf, Manner>,
 }
 
@@ -116,8 +115,8 @@ impl Committer {
         })
     }
 
-    /// Holds a folder that does not stand still in `room`, which is on the same
-    /// file system and not used by others.
+    /// Holds a constantly changing folder in `room`, which is on the same file system and
+    /// not used by others.
     pub(crate) fn with_room(self, room: PathBuf) -> Self {
         Self { room: Some(room), ..self }
     }
@@ -142,8 +141,8 @@ impl Committer {
         std::mem::take(&mut self.remarks)
     }
 
-    /// Commits the folder if it holds something new. `progress` tells how
-    /// far the command was at a time.
+    /// Commits the folder if it holds something new. `progress` tells how far the command
+    /// was at a given time.
     ///
     /// A failure leaves all earlier checkpoints as they were.
     pub(crate) async fn commit(
@@ -221,13 +220,13 @@ impl Committer {
         blocking(move || scan(&folder)).await
     }
 
-    /// A folder that is taken to stand still.
+    /// A folder that counts as stable.
     async fn as_it_is(&self) -> Result<Cut, CheckpointError> {
         let survey = self.look().await?;
         Ok(Cut { survey, sources: BTreeMap::new(), movers: BTreeMap::new() })
     }
 
-    /// The same, but for files that were written just now, which are looked at twice.
+    /// The same, except that files written just now are looked at twice.
     async fn settled(&mut self) -> Result<Cut, CheckpointError> {
         let cut = self.as_it_is().await?;
         let settled = |at: SystemTime| at.elapsed().is_ok_and(|age| age >= SETTLES_IN);
@@ -248,8 +247,7 @@ impl Committer {
         Err(CheckpointError::Unstable)
     }
 
-    /// Looks at a restless folder until no file is just being written. Then it is held
-    /// as it is.
+    /// Watches a changing folder until no file is being written. Then it is held as it is.
     async fn watch(&mut self) -> Result<Cut, CheckpointError> {
         let mut moved = false;
         for look in 0..LOOKS + MORE_LOOKS {
@@ -293,8 +291,8 @@ impl Committer {
         .await
     }
 
-    /// An attempt whose lease is lost, or which sees the traces of a newer
-    /// one, writes nothing.
+    /// An attempt whose lease is lost, or which finds traces of a newer one, writes
+    /// nothing.
     async fn check_fence(&self) -> Result<(), CheckpointError> {
         if self.fence.is_cancelled() {
             return Err(CheckpointError::Fenced("the lease is lost".to_owned()));
@@ -309,7 +307,7 @@ impl Committer {
         }
     }
 
-    /// What is unfinished is left out by its own wish.
+    /// Unfinished files are left out at the command's own wish.
     fn remark_left_out(&mut self, survey: &Survey) {
         let named = survey.left_out.iter().filter(|left| left.why != Why::Unfinished);
         let named: Vec<_> = named.collect();

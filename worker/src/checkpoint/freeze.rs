@@ -1,10 +1,10 @@
-//! A moment of a folder that never stands still, held for as long as it takes to
-//! send it.
+//! A snapshot of a folder that never stops changing, held for as long as it takes to send
+//! it.
 //!
-//! Each file gets a second name in a folder of ours (a hard link): whatever is
-//! renamed into its place, or removed, the file stays. Small files that are
-//! rewritten in place are copied instead. All of it is looked at before and after,
-//! within milliseconds: what did not change in between is as it was at one moment.
+//! Each file gets a second name in a folder of ours (a hard link): whatever is renamed into
+//! its place, or removed, the file stays. Small files that are rewritten in place are
+//! copied instead. All of it is examined before and after, within milliseconds: what did
+//! not change in between is as it was at one moment.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,22 +18,22 @@ use super::scan::scan;
 use super::{CheckpointError, at};
 use crate::survey::{Entry, Facts, Kind, LeftOut, Stamp, Survey, Why};
 
-/// How often a moment is looked for.
+/// How often a snapshot is attempted.
 const TRIES: u32 = 12;
 
-/// Between the two looks: who empties a file to write it anew does so sooner.
+/// Between the two looks: a program that empties a file to rewrite it does so sooner.
 const APART: Duration = Duration::from_millis(5);
 
-/// After a moment that was none.
+/// The pause after a failed snapshot.
 const REST: Duration = Duration::from_millis(17);
 
-/// Files up to this size are copied within the moment.
+/// Files up to this size are copied during the snapshot.
 pub(super) const SMALL: u64 = 1 << 20;
 
 /// A folder at one moment.
 #[derive(Debug)]
 pub(super) struct Frozen {
-    /// What it held, without what could not be had.
+    /// What it held, without what could not be captured.
     pub(super) survey: Survey,
     /// Where the bytes of each file are.
     pub(super) sources: BTreeMap<PathBuf, Held>,
@@ -47,7 +47,7 @@ pub(super) struct Held {
     pub(super) copied: bool,
 }
 
-/// Holds a moment of `folder` in `room`, a folder of ours on the same file system.
+/// Holds a snapshot of `folder` in `room`, a folder of ours on the same file system.
 pub(super) fn freeze(
     folder: &Path,
     room: &Path,
@@ -70,7 +70,7 @@ pub(super) fn thaw(room: &Path) -> Result<(), CheckpointError> {
     }
 }
 
-/// None where it was no moment; the `last` try leaves out what was rewritten in it.
+/// `None` if it changed meanwhile; the `last` try leaves out what was rewritten.
 fn moment(
     folder: &Path,
     room: &Path,
@@ -155,14 +155,14 @@ fn hold(path: &Path, held: &Path, file: Facts, copied: bool) -> io::Result<Held>
     }
 }
 
-/// Moves a file to what is left out.
+/// Moves a file to the list of what is left out.
 pub(super) fn leave_out(survey: &mut Survey, path: &Path) {
     survey.entries.retain(|entry| entry.path != path);
     let left = LeftOut { path: path.to_owned(), why: Why::Rewritten };
     survey.left_out.push(left);
 }
 
-/// Whether a file has been written since the moment.
+/// Whether a file has been written since the snapshot.
 pub(super) fn was_written(
     entry: &Entry,
     file: Facts,

@@ -1,10 +1,10 @@
-//! What a checkpoint holds. Nothing in a manifest is trusted: whoever can
-//! write to the store could have written it.
+//! The contents of a checkpoint. Nothing in a manifest is trusted: anyone who can write to
+//! the store could have written it.
 //!
-//! It is JSON, one spelling each, and ends with a hash of all before it: so in
-//! every format from 2 on, later ones included, which lets a worker tell a
-//! manifest that it is too old for from one that is torn. Formats 1 and 2 are
-//! read; see [`old`]. Decision 23 describes the format.
+//! It is JSON with a single spelling for everything, and ends with a hash of all that
+//! precedes it: this holds for every format from 2 on, later ones included, which lets a
+//! worker distinguish a manifest that it is too old for from a torn one. Formats 1 and 2
+//! are read; see [`old`]. Decision 23 describes the format.
 
 mod old;
 mod wire;
@@ -24,27 +24,27 @@ use super::{CheckpointError, CheckpointId, MOST_BYTES, MOST_ENTRIES, hex};
 use crate::meta::PERMISSIONS;
 use crate::survey::{Kind, LONGEST_PATH, Stamp, Survey, shown, stays_inside};
 
-/// The layout that this build writes.
+/// The format written by this version.
 const FORMAT: u32 = 3;
 
 /// The longest manifest: 100,000 entries with names of ordinary length take 30 MiB.
 pub(super) const MOST_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 
-/// How a sealed manifest ends: around the hash of what is before it.
+/// How a sealed manifest ends: around the hash of what precedes it.
 const SEAL: (&str, &str) = (",\n  \"sha256\": \"", "\"\n}");
 
-/// One thing of a checkpoint.
+/// One entry of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item {
     /// Relative to the checkpoint folder.
     pub(super) path: PathBuf,
-    /// None if an old format did not keep it.
+    /// `None` if an old format did not keep it.
     pub(super) meta: Option<Meta>,
     /// What it is.
     pub(super) what: What,
 }
 
-/// What is kept beside the bytes.
+/// What is kept in addition to the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Meta {
     pub(super) mode: u32,
@@ -56,7 +56,7 @@ pub(super) struct Meta {
 pub(super) enum What {
     /// A folder.
     Folder,
-    /// A file with bytes of its own.
+    /// A file with its own bytes.
     File(Shard),
     /// Another name of a file: its path.
     Same(PathBuf),
@@ -73,7 +73,7 @@ pub(super) struct Shard {
     pub(super) size: u64,
     /// In lower-case hexadecimal digits.
     pub(super) sha256: String,
-    /// Zeros in it need take no room.
+    /// Zeros in it need not take space.
     pub(super) sparse: bool,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// A checkpoint of these; refused if it could not be read again.
+    /// A checkpoint of these; refused if it could not be read back.
     pub(super) fn new(
         id: CheckpointId,
         progress: &Progress,
@@ -105,7 +105,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Reads the manifest that lies in the folder of `id`.
+    /// Reads the manifest found in the folder of `id`.
     pub(super) fn parse(bytes: &[u8], id: CheckpointId) -> Result<Self, CheckpointError> {
         #[derive(Deserialize)]
         struct Head {
@@ -188,7 +188,7 @@ impl Manifest {
         &self.items
     }
 
-    /// The files with bytes of their own.
+    /// The files with their own bytes.
     pub(super) fn shards(&self) -> impl Iterator<Item = (&Item, &Shard)> {
         self.items.iter().filter_map(|item| match &item.what {
             What::File(shard) => Some((item, shard)),
@@ -311,7 +311,7 @@ impl Item {
     }
 }
 
-/// Whether the hash at the end is that of what is before it.
+/// Whether the hash at the end matches what precedes it.
 fn is_sealed(bytes: &[u8]) -> bool {
     let open = bytes.len().saturating_sub(SEAL.0.len() + 64 + SEAL.1.len());
     let (body, end) = bytes.split_at(open);

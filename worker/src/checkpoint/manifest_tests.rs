@@ -28,7 +28,7 @@ fn made(items: Vec<Item>) -> Result<Manifest, CheckpointError> {
     Manifest::new(id(), &Progress::default(), items)
 }
 
-/// A manifest of one file that somebody has changed and sealed again.
+/// A manifest of one file that has been changed and sealed again.
 fn refused(change: impl FnOnce(&mut serde_json::Value)) -> String {
     let good = made(vec![file("a", 0, 1)]).unwrap().to_bytes().unwrap();
     let mut value: serde_json::Value = serde_json::from_slice(&good).unwrap();

@@ -5,14 +5,14 @@
 //! <store>/j17.2-000003/manifest.json     last: without it there is no checkpoint
 //! ```
 //!
-//! Shards are numbered, so that no name the command chooses can be illegal in
-//! a store, escape from it, or collide with the manifest, which holds the names
-//! and what else a file system keeps: folders, links, modes, times. Node 0 writes;
-//! every node of a gang restores what it wrote.
+//! Shards are numbered, so that no name the command chooses can be illegal in a store,
+//! escape from it, or collide with the manifest, which holds the names and other file
+//! metadata: folders, links, modes, times. Node 0 writes; every node of a gang restores
+//! what it wrote.
 //!
-//! A folder that stands still is committed as it is. One that never does is
-//! committed as it was at one moment ([`freeze`]), around the files that are
-//! written all the time ([`movers`]); decision 23 says why, and what is kept.
+//! A stable folder is committed as it is. One that never stops changing is committed as it
+//! was at one moment ([`freeze`]), leaving aside the files that are written all the time
+//! ([`movers`]); decision 23 says why, and what is kept.
 
 mod acked;
 mod commit;
@@ -87,13 +87,13 @@ impl FromStr for CheckpointId {
 }
 
 impl CheckpointId {
-    /// Reads what the scheduler assigned; none for an empty name.
+    /// Reads what the scheduler assigned; `None` for an empty name.
     pub(crate) fn assigned(name: Option<&CheckpointName>) -> Result<Option<Self>, CheckpointError> {
         let Some(name) = name.filter(|name| !name.attempt.is_empty()) else { return Ok(None) };
         format!("{}-{:06}", name.attempt, name.sequence).parse().map(Some)
     }
 
-    /// As the scheduler names it.
+    /// The scheduler's name for it.
     pub(crate) fn name(self) -> CheckpointName {
         CheckpointName { attempt: self.attempt.to_string(), sequence: self.sequence }
     }
@@ -102,16 +102,16 @@ impl CheckpointId {
 /// Why a checkpoint was not written or not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CheckpointError {
-    /// The store's address is of a kind that this build cannot use.
+    /// The store's address is of a kind that this build does not support.
     #[error("checkpoints in `{0}` need a build with that store; this one has file:/// only")]
     Unsupported(String),
     /// Not the name of a checkpoint.
     #[error("`{0}` is not the name of a checkpoint")]
     Name(String),
-    /// Does not hold what it should; an older one has to do.
+    /// It does not hold what it should; an older one must do.
     #[error("not a good checkpoint: {0}")]
     Bad(String),
-    /// Whole, but of a later build than this: an older one would lose what it holds.
+    /// Complete, but written by a later version: this one would lose what it holds.
     #[error(
         "checkpoint {id} is of format {format}; this worker reads 1 to {newest}: start a newer one"
     )]
@@ -120,7 +120,7 @@ pub(crate) enum CheckpointError {
         id: CheckpointId,
         /// Its format.
         format: u32,
-        /// The newest that this build reads.
+        /// The newest that this version reads.
         newest: u32,
     },
     /// The command wrote while we read.
@@ -129,7 +129,7 @@ pub(crate) enum CheckpointError {
     /// A newer attempt writes checkpoints now.
     #[error("a newer attempt exists: {0}")]
     Fenced(String),
-    /// More than one checkpoint may hold, or a name that none may.
+    /// More than a checkpoint may hold, or a name that none may have.
     #[error("cannot be kept: {0}")]
     Refused(String),
     /// This machine's files.
@@ -147,7 +147,7 @@ pub(crate) enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// The whole chain in one line, for the owner's log.
+    /// The whole error chain on one line, for the owner's log.
     pub(crate) fn line(&self) -> String {
         let mut line = self.to_string();
         let mut cause = std::error::Error::source(self);
@@ -170,7 +170,7 @@ fn at(path: &std::path::Path) -> impl FnOnce(io::Error) -> CheckpointError {
     move |source| CheckpointError::File { path, source }
 }
 
-/// File work beside the loop that renews the lease.
+/// File work outside the loop that renews the lease.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CheckpointError> + Send + 'static,
 ) -> Result<T, CheckpointError> {

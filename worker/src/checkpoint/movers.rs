@@ -1,11 +1,11 @@
-//! Which files of a folder are written all the time, as logs and state files are,
-//! and which are only being written at the moment.
+//! Which files of a folder are written all the time, such as logs and state files, and
+//! which are only being written at the moment.
 //!
-//! A checkpoint waits for what is being written: half of it is worth nothing. It
-//! does not wait for ever: a file that has been written without a pause for
-//! [`MOVES_AFTER`] is a **mover**, and a checkpoint is made around it. Large files
-//! that grow fast, as weights do while they are saved, get [`GROWS_FOR`].
-//! Without clock and files: looks come in, with their times.
+//! A checkpoint waits for what is being written: half of it is worth nothing. It does not
+//! wait indefinitely: a file that has been written continuously for [`MOVES_AFTER`] is a
+//! **mover**, and a checkpoint is made around it. Large files that grow fast, as weights do
+//! while they are being saved, get [`GROWS_FOR`]. No clock and no files here: looks are
+//! passed in, with their times.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use crate::survey::{Stamp, Survey};
 
-/// A file that changes in place this long without a pause is a mover.
+/// A file that changes in place continuously for this long is a mover.
 const MOVES_AFTER: Duration = Duration::from_secs(5);
 
 /// The same for a file that grows faster than [`FAST`].
 const GROWS_FOR: Duration = Duration::from_secs(60);
 
-/// Bytes a second: more than a log grows by, less than a disk takes.
+/// Bytes per second: more than a log grows by, less than a disk can write.
 const FAST: u64 = 1 << 20;
 
 /// A file that was still for this long has paused.
@@ -28,28 +28,28 @@ const PAUSE: Duration = Duration::from_secs(4);
 /// How a mover is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// At its end: what was seen of it stays as it is.
+    /// At its end: existing contents stay as they are.
     Growing,
     /// Anywhere.
     Rewritten,
 }
 
-/// What has happened since the look before.
+/// What has happened since the previous look.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
-    /// Files written in place that are no movers.
+    /// Files written in place that are not movers.
     pub(super) being_written: Vec<PathBuf>,
-    /// Something came, went, or took the place of another.
+    /// Something appeared, disappeared, or was replaced.
     pub(super) arrivals: bool,
     /// Anything at all.
     pub(super) any: bool,
 }
 
-/// All files of a folder, as they were seen so far.
+/// All files of a folder, as observed so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Movers {
     seen: BTreeMap<PathBuf, Track>,
-    /// Entries that are no files, and the names of all.
+    /// Entries that are not files, and the names of all.
     last: Survey,
 }
 
@@ -63,7 +63,7 @@ struct Track {
     moving: Option<Moving>,
 }
 
-/// An unbroken time of changes in place.
+/// A continuous period of changes in place.
 #[derive(Clone, Copy, Debug)]
 struct Moving {
     since: Instant,
@@ -73,7 +73,7 @@ struct Moving {
 }
 
 impl Movers {
-    /// Takes in a look.
+    /// Processes a look.
     pub(super) fn look(&mut self, survey: &Survey, now: Instant) -> Change {
         let mut change = Change {
             arrivals: self.last.entries.len() != survey.entries.len(),
@@ -108,13 +108,13 @@ impl Movers {
         change
     }
 
-    /// How a file is written that is a mover.
+    /// How a mover is written.
     #[cfg(test)]
     pub(super) fn manner(&self, path: &std::path::Path) -> Option<Manner> {
         self.seen.get(path)?.mover()
     }
 
-    /// Every file that was seen being written in place, mover or not.
+    /// Every file observed being written in place, mover or not.
     pub(super) fn changed(&self) -> Vec<PathBuf> {
         let moving = self.seen.iter().filter(|(_, track)| track.moving.is_some());
         moving.map(|(path, _)| path.clone()).collect()

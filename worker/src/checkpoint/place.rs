@@ -1,5 +1,5 @@
-//! Verified files become what the command finds: with their folders, links, modes
-//! and times.
+//! Turns verified files into what the command finds: with their folders, links, modes and
+//! times.
 
 use std::fs;
 use std::io;
@@ -10,8 +10,8 @@ use super::manifest::{Item, Manifest, What};
 use super::{CheckpointError, at};
 use crate::meta::{set_mode, set_modified};
 
-/// Moves what is in `staging` into `folder`. Names that are there give way; a
-/// folder that is there is filled.
+/// Moves the contents of `staging` into `folder`. Existing names are replaced; an existing
+/// folder is filled.
 pub(super) fn place(
     manifest: &Manifest,
     staging: &Path,

@@ -4,9 +4,9 @@ use super::acked::AckedCheckpoints;
 use super::store::Store;
 use super::{CheckpointError, CheckpointId};
 
-/// Keeps the newest whole ones, the one just written among them, and what
-/// the scheduler may ask for. What is older, or older and not whole, goes.
-/// Newer attempts are not touched, and neither is what a later build wrote.
+/// Keeps the newest complete ones, including the one just written, and what the scheduler
+/// may ask for. What is older, or older and incomplete, is removed. Newer attempts are not
+/// touched, and neither is anything written by a later version.
 pub(super) async fn prune(
     store: &Store,
     acked: &AckedCheckpoints,

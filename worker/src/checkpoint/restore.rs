@@ -32,24 +32,24 @@ pub(crate) enum Wanted {
     NewestBefore(AttemptId),
 }
 
-/// What came of a restore.
+/// The result of a restore.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Restored {
-    /// What was loaded; none for a fresh start.
+    /// What was loaded; `None` for a fresh start.
     pub(crate) loaded: Option<CheckpointId>,
-    /// Size and progress of it.
+    /// Its size and progress.
     pub(crate) bytes: u64,
     pub(crate) progress: Progress,
-    /// How many did not verify.
+    /// How many failed verification.
     pub(crate) rejected: u32,
 }
 
-/// Loads what is wanted into `folder`. `staging` is a folder of ours on the same
+/// Loads the wanted checkpoint into `folder`. `staging` is a folder of ours on the same
 /// file system.
 ///
-/// An error is this machine's (a full disk): then no older checkpoint would
-/// help. Or this build is too old for a checkpoint, which an older one would not
-/// make up for.
+/// An error concerns this machine (a full disk), in which case no older checkpoint would
+/// help. Or this version is too old for a checkpoint, which an older one would not make up
+/// for.
 pub(crate) async fn restore(
     store: &Store,
     wanted: Wanted,
@@ -160,7 +160,7 @@ async fn download(
     }
 }
 
-/// Into a file that has its length already: zeros are there without being written.
+/// Into a file that already has its length: zeros exist without being written.
 fn write_around_zeros(file: &mut File, piece: &[u8]) -> io::Result<()> {
     for block in piece.chunks(BLOCK) {
         if block.iter().all(|byte| *byte == 0) {

@@ -1,4 +1,4 @@
-//! What lies in the checkpoint folder, as far as a checkpoint may hold it.
+//! The contents of the checkpoint folder, as far as a checkpoint may hold them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{CheckpointError, MOST_BYTES, MOST_ENTRIES};
 use crate::survey::{Stamp, Survey, survey};
 
-/// Looks at the folder. One that is not there is empty.
+/// Examines the folder. A missing one counts as empty.
 ///
-/// More than a checkpoint may hold is refused as a whole: whoever picked some of
-/// the files would make a checkpoint that the command never wrote.
+/// More than a checkpoint may hold is refused as a whole: picking some of the files would
+/// make a checkpoint that the command never wrote.
 pub(super) fn scan(folder: &Path) -> Result<Survey, CheckpointError> {
     let survey = survey(folder).map_err(|(path, source)| CheckpointError::File {
         path: path.display().to_string(),
@@ -31,8 +31,8 @@ pub(super) fn scan(folder: &Path) -> Result<Survey, CheckpointError> {
     Ok(survey)
 }
 
-/// When the newest file was last written that is not written all the time, or the
-/// newest of all where each is.
+/// The latest write time of the files that are not written all the time, or of all files if
+/// each one is.
 pub(super) fn newest(survey: &Survey, moves: impl Fn(&PathBuf) -> bool) -> Option<SystemTime> {
     let still = survey.files().filter(|(entry, _)| !moves(&entry.path));
     let still = still.map(|(entry, _)| entry.modified).max();

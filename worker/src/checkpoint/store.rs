@@ -15,13 +15,13 @@ use spotwise_model::JobId;
 use super::manifest::{MOST_MANIFEST_BYTES, Manifest};
 use super::{CheckpointError, CheckpointId, at, blocking};
 
-/// Where the checkpoints of one job are.
+/// The location of one job's checkpoints.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
     root: PathBuf,
     job: JobId,
-    /// Of the jobs that this one comes back from: read, and never written.
+    /// Those of the jobs that this one resubmits: read, and never written.
     earlier: Vec<Self>,
 }
 
@@ -41,8 +41,8 @@ impl Store {
         Ok(Self { objects, root: PathBuf::from(folder), job, earlier: Vec::new() })
     }
 
-    /// The same store, which also reads what the jobs have saved that this one comes
-    /// back from. Those that have saved nothing are left out.
+    /// The same store, which also reads what the jobs that this one resubmits have saved.
+    /// Those that have saved nothing are left out.
     pub(crate) fn after(mut self, earlier: &[EarlierCheckpoints]) -> Result<Self, CheckpointError> {
         for EarlierCheckpoints { job, store } in earlier {
             let path = store.strip_prefix("file://");
@@ -54,13 +54,13 @@ impl Store {
         Ok(self)
     }
 
-    /// Where the checkpoints of this job are read, if they may be.
+    /// Where the checkpoints of this job are read, if allowed.
     pub(super) fn of(&self, job: JobId) -> Option<&Self> {
         [self].into_iter().chain(&self.earlier).find(|store| store.job == job)
     }
 
     /// Every checkpoint that may be read, oldest first: a job has a higher number than
-    /// those it comes back from.
+    /// those it resubmits.
     pub(super) async fn list_all(&self) -> Result<Vec<CheckpointId>, CheckpointError> {
         let mut ids = self.list().await?;
         for store in &self.earlier {
@@ -70,7 +70,7 @@ impl Store {
         Ok(ids)
     }
 
-    /// The same store, behind something that a test puts before it.
+    /// The same store, behind something inserted by a test.
     #[cfg(test)]
     pub(super) fn behind(
         self,
@@ -95,7 +95,7 @@ impl Store {
         Ok(ids)
     }
 
-    /// A checkpoint's manifest; none if it was never finished.
+    /// A checkpoint's manifest; `None` if it was never finished.
     pub(super) async fn manifest(
         &self,
         id: CheckpointId,
@@ -121,8 +121,8 @@ impl Store {
         Ok(())
     }
 
-    /// Whether every shard is there with its size: what can be said without
-    /// reading all of it.
+    /// Whether every shard exists with its size: what can be checked without reading all of
+    /// it.
     pub(super) async fn is_whole(&self, manifest: &Manifest) -> bool {
         for (_, shard) in manifest.shards() {
             match self.objects.head(&shard_path(manifest.id(), shard.number)).await {
@@ -133,7 +133,7 @@ impl Store {
         true
     }
 
-    /// Removes a shard that the checkpoint, not finished yet, will not name.
+    /// Removes a shard that the checkpoint, not yet finished, will not name.
     pub(super) async fn remove_shard(
         &self,
         id: CheckpointId,
@@ -145,8 +145,8 @@ impl Store {
         }
     }
 
-    /// Removes a checkpoint, the manifest first: what is left of a removal
-    /// that was cut off is no checkpoint.
+    /// Removes a checkpoint, the manifest first: what remains after an interrupted removal
+    /// is not a checkpoint.
     pub(super) async fn remove(&self, id: CheckpointId) -> Result<(), CheckpointError> {
         match self.objects.delete(&manifest_path(id)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}

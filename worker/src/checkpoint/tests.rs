@@ -22,7 +22,7 @@ struct Bench {
     dir: TempDir,
 }
 
-/// As if a while ago: nobody takes it to be half written.
+/// As if written a while ago: it does not count as half written.
 fn write_whole(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
@@ -35,8 +35,8 @@ impl Bench {
         Self::within(tempfile::tempdir().unwrap())
     }
 
-    /// In memory where there is such a folder: for tests of contents that write
-    /// thousands of files, and would wait for a disk most of the time.
+    /// In memory if there is such a folder: for tests of contents that write thousands of
+    /// files, and would wait for a disk most of the time.
     fn in_memory() -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         Self::within(dir.unwrap())
@@ -80,7 +80,7 @@ impl Bench {
         write_whole(&self.folder().join(path), text);
     }
 
-    /// Restores from `assigned`; the answer and the text of `model`.
+    /// Restores from `assigned`; returns the result and the text of `model`.
     async fn restore(&self, assigned: &str) -> (Option<String>, u32, Option<String>) {
         self.restore_from(&self.store(), assigned).await
     }
@@ -200,8 +200,8 @@ async fn what_is_loaded_is_told_with_its_size_and_progress() {
     assert_eq!((it.bytes, it.progress.step), (4, 7));
 }
 
-/// A job that comes back reads what the old one has saved, writes its own, and falls
-/// back to the old where its own is bad. The old one's folder stays as it is.
+/// A resubmitted job reads what the old one has saved, writes its own, and falls back to
+/// the old one's if its own is bad. The old one's folder stays unchanged.
 #[tokio::test]
 async fn a_job_that_comes_back_reads_the_old_one_and_never_writes_there() {
     let bench = two().await;

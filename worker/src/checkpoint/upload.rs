@@ -15,8 +15,8 @@ use super::{CheckpointError, at, blocking, hex};
 use crate::meta::attributes;
 use crate::survey::Facts;
 
-/// Shards are read, hashed and sent in pieces of this size: all the memory
-/// that a checkpoint takes. S3 wants at least 5 MiB.
+/// Shards are read, hashed and sent in pieces of this size: all the memory that a
+/// checkpoint takes. S3 requires at least 5 MiB.
 const PIECE: u64 = 8 * 1024 * 1024;
 
 /// What was sent.
@@ -28,8 +28,8 @@ pub(super) struct Sent {
     pub(super) attributes: Vec<String>,
 }
 
-/// Sends the first `file.size` bytes of the file at `path`. One that is another
-/// by now, or has fewer, is unstable.
+/// Sends the first `file.size` bytes of the file at `path`. One that has been replaced by
+/// now, or has fewer, is unstable.
 pub(super) async fn upload(
     store: &Store,
     target: &ObjectPath,
@@ -72,7 +72,7 @@ async fn send(
     Ok(())
 }
 
-/// A file that is read and hashed piece by piece, beside the loop.
+/// A file that is read and hashed piece by piece, outside the loop.
 struct Source {
     file: Option<File>,
     path: PathBuf,

@@ -1,6 +1,5 @@
-//! Begins an attempt with the outputs of those before it: whoever adds a line to a
-//! file, or looks which parts are done, finds what an attempt without interruption
-//! would find.
+//! Starts an attempt with the outputs of earlier ones: a program that appends to a file, or
+//! checks which parts are done, finds what it would have found without interruption.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +15,7 @@ use crate::folder::Folder;
 use crate::meta::{set_mode, set_modified};
 use crate::survey::{Entry, Kind, Survey, survey};
 
-/// What an attempt has begun with: paths in the store, relative to its base.
+/// What an attempt started with: paths in the store, relative to its base.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Brought(BTreeSet<PathBuf>);
 

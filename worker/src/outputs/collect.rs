@@ -1,4 +1,4 @@
-//! Brings what an attempt has left to the job's outputs.
+//! Adds what an attempt has left to the job's outputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,18 +18,18 @@ use crate::survey::{Entry, Kind, LeftOut, Survey, plain_file, several, shown, su
 /// What was collected.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Collected {
-    /// Files that are in the store now.
+    /// Files that are now in the store.
     pub(crate) files: u32,
     /// What the owner of the job should know.
     pub(crate) notes: Vec<String>,
-    /// Whether all was brought that can be: nothing is left to rescue.
+    /// Whether everything possible was stored: nothing is left to rescue.
     pub(crate) whole: bool,
 }
 
-/// Brings what the job names in its working folder, and all of its output folder,
-/// into the store. What is the same there already stays; of what was `brought` at
-/// the start, what is gone goes there too. `succeeded`: what a job names has to be
-/// there only if it is done.
+/// Brings what the job names in its working folder, and all of its output folder, into the
+/// store. What is already identical there stays; whatever was `brought` at the start and is
+/// gone is removed there too. `succeeded`: what a job names must exist only if it has
+/// finished.
 pub(crate) fn collect(
     plan: &Plan,
     gate: &Gate,
@@ -68,7 +68,7 @@ struct Collector<'a> {
     told: Told,
 }
 
-/// What the owner is told in the end.
+/// What the owner is told at the end.
 #[derive(Default)]
 struct Told {
     left_out: Vec<LeftOut>,
@@ -125,7 +125,7 @@ impl Collector<'_> {
         self.remove_what_is_gone(brought, &work, &output)
     }
 
-    /// Something in the working folder, if it really lies there.
+    /// Something in the working folder, if it really is there.
     fn named(&mut self, work: &Path, name: &str) -> io::Result<()> {
         let outside = || io::Error::other("it is not inside the working folder");
         let path = inside(work, name).ok_or_else(outside)?;
@@ -253,7 +253,7 @@ impl Collector<'_> {
         })
     }
 
-    /// What earlier attempts have left, and this one has removed.
+    /// What earlier attempts left, and this one has removed.
     fn remove_what_is_gone(
         &mut self,
         brought: &Brought,
@@ -287,7 +287,7 @@ impl Collector<'_> {
     }
 }
 
-/// Whether an error is that of one file; the rest can still be collected.
+/// Whether an error concerns one file; the rest can still be collected.
 fn is_ours(error: &io::Error) -> bool {
     use io::ErrorKind::{
         Interrupted, QuotaExceeded, ReadOnlyFilesystem, ResourceBusy, StorageFull,

@@ -1,4 +1,4 @@
-//! One file to another place, whole or not at all, with its mode and times.
+//! One file to another place, completely or not at all, with its mode and times.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::meta::{PERMISSIONS, set_mode, set_modified};
 use crate::survey::{Entry, Facts, Stamp};
 
-/// Between two looks whether to go on.
+/// Bytes between two checks whether to continue.
 const CHUNK: u64 = 32 << 20;
 
 /// This many zero bytes become a hole in a file that had holes.
@@ -50,7 +50,7 @@ pub(super) fn copy_file(
     set_modified(to, entry.modified)
 }
 
-/// The next megabytes; the answer is 0 at the end.
+/// The next megabytes; returns 0 at the end.
 fn copy_around_zeros(source: &mut File, target: &mut File) -> io::Result<u64> {
     let mut block = Vec::with_capacity(BLOCK);
     let mut copied = 0;
@@ -71,7 +71,7 @@ fn copy_around_zeros(source: &mut File, target: &mut File) -> io::Result<u64> {
     Ok(copied)
 }
 
-/// Whether a file there is the very same already, by its size, mode and time.
+/// Whether an existing file is already the same, by its size, mode and time.
 pub(super) fn is_same(target: &Path, entry: &Entry, facts: &Facts) -> bool {
     let Ok(metadata) = target.symlink_metadata() else { return false };
     let modified = Stamp::of(&metadata);
@@ -81,7 +81,7 @@ pub(super) fn is_same(target: &Path, entry: &Entry, facts: &Facts) -> bool {
         && modified == entry.modified
 }
 
-/// A folder at `path`, whatever had that name before.
+/// A folder at `path`, replacing whatever had that name before.
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => return Ok(()),

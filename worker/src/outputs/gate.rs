@@ -17,7 +17,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Gate {
     folder: PathBuf,
     attempt: u32,
-    /// An older attempt's files may still be added where there are none.
+    /// An older attempt's files may still be added where none exist.
     late: bool,
     staging: PathBuf,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Gate {
 pub(super) enum Turn {
     /// It may be replaced.
     Ours,
-    /// A newer attempt has begun: only what is not there may be added.
+    /// A newer attempt has begun: only what does not exist may be added.
     Late,
 }
 
@@ -40,7 +40,7 @@ impl Gate {
         Self { folder, attempt: plan.attempt.number, late: false, staging }
     }
 
-    /// For who rescues files: those of an older attempt may come late.
+    /// For rescuing files: those of an older attempt may come late.
     pub(super) fn may_be_late(self) -> Self {
         Self { late: true, ..self }
     }
@@ -59,14 +59,14 @@ impl Gate {
         Ok(())
     }
 
-    /// Where a file is put together before it takes its name: on the same file
-    /// system, and out of sight.
+    /// Where a file is assembled before it takes its name: on the same file system, and out
+    /// of sight.
     pub(super) fn staging(&self) -> io::Result<&Path> {
         fs::create_dir_all(&self.staging)?;
         Ok(&self.staging)
     }
 
-    /// Nothing is on its way any more.
+    /// Nothing is in progress any more.
     pub(super) fn finish(&self) -> io::Result<()> {
         if_there(fs::remove_dir_all(&self.staging)).map(drop)
     }

@@ -6,11 +6,11 @@
 //! <beside it>/.j17.outputs/   who may write there, and files on their way
 //! ```
 //!
-//! An attempt begins with what those before it have left ([`bring`]), and ends, in
-//! whatever way, with bringing what it has to the store ([`collect`]). What a killed
-//! worker could not bring is brought later, by the worker of the next attempt on its
-//! machine, or by one that is started for it ([`rescue`]). An older attempt that
-//! comes late replaces nothing ([`Gate`]). Decision 23 says what is kept.
+//! An attempt starts with what earlier ones left ([`bring`]), and ends, in whatever way, by
+//! copying what it has to the store ([`collect`]). What a killed worker could not copy is
+//! copied later, by the worker of the next attempt on its machine, or by one that is
+//! started for it ([`rescue`]). An older attempt that comes late replaces nothing
+//! ([`Gate`]). Decision 23 says what is kept.
 
 mod bring;
 mod collect;
@@ -37,8 +37,8 @@ pub(crate) use rescue::rescue_here;
 use crate::folder::{Folder, inside};
 use crate::notes::Notes;
 
-/// The owner of the outputs, and where they go. It lies in the worker's folder from
-/// the start of the command until all of them are brought away.
+/// The owner of the outputs, and where they go. It stays in the worker's folder from the
+/// start of the command until all of them are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// Job and number.
@@ -62,8 +62,8 @@ impl Plan {
         }
     }
 
-    /// Where something of the output folder goes in the store, relative to this
-    /// node's base. Names that belong to the other nodes are not node 0's to use.
+    /// Where something of the output folder goes in the store, relative to this node's
+    /// base. Names that belong to the other nodes are not available to node 0.
     fn stored(&self, path: &Path) -> PathBuf {
         if self.takes_a_rank(path) { Path::new("rank-0").join(path) } else { path.to_owned() }
     }
@@ -75,9 +75,9 @@ impl Plan {
         self.rank == 0 && self.nodes > 1 && rank.is_some_and(|rank| rank < self.nodes)
     }
 
-    /// Where something of the store comes from, and goes to at the next start: into
-    /// the working folder if the job names it, else into the output folder. None
-    /// for what is another node's.
+    /// Where something of the store comes from, and goes to at the next start: into the
+    /// working folder if the job names it, otherwise into the output folder. `None` for
+    /// another node's.
     fn home(&self, stored: &Path, work: &Path, output: &Path) -> Option<PathBuf> {
         let named = |name: &String| {
             let name = inside(Path::new(""), name).map(|name| tidy(&name));
@@ -94,9 +94,9 @@ impl Plan {
     }
 }
 
-/// The outputs of earlier attempts: first kept, if that has not happened yet, then
-/// brought to where the command finds them. If that fails the attempt goes on: what is
-/// kept stays, and what it leaves is added.
+/// The outputs of earlier attempts: first kept, if that has not happened yet, then brought
+/// to where the command finds them. If that fails the attempt continues: what is kept
+/// stays, and what it leaves is added.
 pub(crate) async fn begin(plan: Plan, folder: Folder, notes: &Notes) -> Brought {
     // Dropping this future, when the attempt is stopped, ends the copy too.
     let cut = CancellationToken::new();
@@ -119,7 +119,7 @@ pub(crate) async fn begin(plan: Plan, folder: Folder, notes: &Notes) -> Brought 
     })
 }
 
-/// From now on there may be outputs that would have to be rescued.
+/// From now on there may be outputs that would need rescuing.
 pub(crate) fn note(plan: &Plan, folder: &Folder) {
     let noted = serde_json::to_vec(plan).map_err(io::Error::from);
     if let Err(error) = noted.and_then(|note| std::fs::write(folder.outputs_note(), note)) {
@@ -127,7 +127,7 @@ pub(crate) fn note(plan: &Plan, folder: &Folder) {
     }
 }
 
-/// Brings the outputs to those of the job, however the command has ended.
+/// Adds the outputs to those of the job, however the command has ended.
 pub(crate) async fn keep(
     plan: Plan,
     brought: Brought,
@@ -162,7 +162,7 @@ pub(crate) fn store_folder(address: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// What is not there cannot be missing.
+/// What does not exist cannot be missing.
 fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -1,4 +1,4 @@
-//! Outputs that a worker left behind, since it was killed.
+//! Outputs left behind by a killed worker.
 
 use std::fs;
 use std::io;
@@ -13,12 +13,12 @@ use super::{Brought, Collected, Gate, Plan, collect, if_there};
 use crate::folder::Folder;
 use crate::process_tree;
 
-/// Another process may be keeping them just now; it is given this long.
+/// Another process may be keeping them at the moment; it is given this long.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 const LOCK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Brings the outputs of earlier attempts whose folders lie beside this one. Returns
-/// what the owner of the job should know.
+/// Keeps the outputs of earlier attempts whose folders are next to this one. Returns what
+/// the owner of the job should know.
 pub(crate) fn rescue_earlier(plan: &Plan, folder: &Folder, cut: &CancellationToken) -> Vec<String> {
     let mut notes = Vec::new();
     for number in 1..plan.attempt.number {
@@ -44,7 +44,7 @@ pub(crate) fn rescue_earlier(plan: &Plan, folder: &Folder, cut: &CancellationTok
 /// The same for the folder of one worker, which has ended.
 ///
 /// # Errors
-/// They could not all be brought; they are still there.
+/// They could not all be stored; they are still there.
 pub(crate) fn rescue_here(root: &Path) -> Result<()> {
     let Some(folder) = Folder::of_earlier(root) else { return Ok(()) };
     let collected = rescue(&folder, &CancellationToken::new()).context("keeping outputs")?;
@@ -57,7 +57,7 @@ pub(crate) fn rescue_here(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// None if there is nothing to rescue.
+/// `None` if there is nothing to rescue.
 fn rescue(folder: &Folder, cut: &CancellationToken) -> io::Result<Option<Collected>> {
     let note = folder.outputs_note();
     let mut waited = Duration::ZERO;

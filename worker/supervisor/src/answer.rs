@@ -7,7 +7,7 @@ use crate::supervisor::Order;
 /// A machine that will be taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Wall time that is left.
+    /// Wall time left.
     pub reclaim_in: Duration,
     /// `terminate`.
     pub action: String,
@@ -16,7 +16,7 @@ pub struct Notice {
 /// The orders in the answer to a heartbeat. Each answer repeats those that still stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeartbeatAnswer {
-    /// How long the budget pays, counted from the call; none without a budget.
+    /// How long the budget pays, counted from the call; `None` without a budget.
     pub money_lasts: Option<Duration>,
     /// The machine is about to go.
     pub notice: Option<Notice>,
@@ -25,8 +25,8 @@ pub struct HeartbeatAnswer {
 }
 
 impl HeartbeatAnswer {
-    /// The orders in the sequence in which they have to be carried out. `called` is when
-    /// the call was made.
+    /// The orders in the sequence in which they must be carried out. `called` is when the
+    /// call was made.
     pub fn orders(self, called: Instant) -> impl Iterator<Item = Order> {
         // First: an order to stop may only shorten what the money leaves.
         let money = self.money_lasts.map(|lasts| Order::money(lasts, called));

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// No lease and no pause between heartbeats is shorter, whatever the scheduler says.
+/// No lease and no pause between heartbeats is shorter than this, whatever the scheduler
+/// says.
 pub const SHORTEST: Duration = Duration::from_millis(50);
 
 /// The right to run. Every answer renews it, from when the call was *made*: the
@@ -29,7 +30,7 @@ impl Lease {
         self.length = length.max(SHORTEST);
     }
 
-    /// When the last call that was answered was made.
+    /// When the last answered call was made.
     pub const fn renewed_at(&self) -> Instant {
         self.from
     }
@@ -39,7 +40,7 @@ impl Lease {
         self.from + self.length
     }
 
-    /// How much of it is left; none once it is lost.
+    /// How much of it is left; `None` once it is lost.
     pub fn left(&self, now: Instant) -> Option<Duration> {
         Some(self.ends().saturating_duration_since(now)).filter(|left| !left.is_zero())
     }

@@ -1,7 +1,7 @@
 //! The rules of a worker, without a clock, a process or a connection: when to warn,
 //! stop and kill the command, how long the lease lasts, and what the last report says.
 //!
-//! The worker carries them out on a real process; the simulator runs the same code on
+//! The worker carries them out on a real process; the simulator runs the same code in
 //! virtual time. This crate must never read a clock, wait or do I/O.
 
 mod answer;

@@ -1,4 +1,4 @@
-//! What the worker reports in the end.
+//! The worker's final report.
 
 use spotwise_model::outcome::EXIT_REQUEUE;
 
@@ -18,8 +18,9 @@ impl Supervisor {
     /// whether it was told to stop while it was alive, `budget_over` whether the budget
     /// ran out while its results were being saved.
     ///
-    /// None if the worker itself killed it because its lease was over or a newer attempt
-    /// exists: that is no failure of the job, and the scheduler counts it as lost.
+    /// `None` if the worker itself killed it because its lease had expired or a newer
+    /// attempt exists: that is not a failure of the job, and the scheduler counts it as
+    /// lost.
     pub fn last_report(&self, code: i32, stopped: bool, budget_over: bool) -> Option<LastReport> {
         if budget_over || self.out_of_money() && stopped {
             return Some(LastReport::OutOfMoney);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use spotwise_model::timing::{BUDGET_SAVE, LEASE_GRACE};
 
-/// From the end of the grace period to the reclaim: the last checkpoint is committed.
+/// From the end of the grace period to the reclaim: time to commit the last checkpoint.
 const SAVE_TIME: Duration = Duration::from_secs(2);
 
 /// SIGKILL comes at least this long before the reclaim.
@@ -22,7 +22,7 @@ const _: () = assert!(KILL_MARGIN.as_millis() <= SAVE_TIME.as_millis());
 pub enum Order {
     /// End the command; SIGKILL at the latest after `within`.
     Stop {
-        /// None for the job's own grace period.
+        /// `None` for the job's own grace period.
         within: Option<Duration>,
     },
     /// The capacity is gone in `reclaim_in`.
@@ -45,14 +45,14 @@ pub enum Order {
 }
 
 impl Order {
-    /// The budget pays for so long, counted from when the call was made: the answer was
+    /// The budget pays for this long, counted from when the call was made: the answer was
     /// given later, so that no two clocks have to agree.
     pub fn money(lasts: Duration, called: Instant) -> Self {
         Self::Money { until: called + lasts }
     }
 }
 
-/// What has to be done to the command.
+/// What must be done to the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Tell it through the interruption file.
@@ -91,7 +91,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A command that runs.
+    /// A running command.
     pub const fn new(grace: Duration, signal_on_notice: bool) -> Self {
         Self {
             grace,
@@ -103,8 +103,8 @@ impl Supervisor {
         }
     }
 
-    /// Takes an order. Orders are repeated by every heartbeat: the earliest
-    /// deadline stands, and nothing is done twice.
+    /// Accepts an order. Orders are repeated by every heartbeat: the earliest deadline
+    /// stands, and nothing is done twice.
     pub fn order(&mut self, order: Order, now: Instant) -> Vec<Action> {
         match order {
             Order::Stop { within } => {
@@ -127,9 +127,9 @@ impl Supervisor {
         }
     }
 
-    /// Takes an order before the command is started. Some if the attempt ends by it: the
-    /// order, or a stop once the budget is used up. A notice changes nothing yet; every
-    /// heartbeat repeats it.
+    /// Accepts an order before the command is started. `Some` if the attempt ends because
+    /// of it: the order, or a stop once the budget is used up. A notice changes nothing
+    /// yet; every heartbeat repeats it.
     pub fn order_before_start(&mut self, order: Order, now: Instant) -> Option<Order> {
         match order {
             Order::Notice { .. } => None,
@@ -141,7 +141,7 @@ impl Supervisor {
         }
     }
 
-    /// What is due at `now`, before the command is started: some if the attempt ends.
+    /// What is due at `now`, before the command is started: `Some` if the attempt ends.
     pub fn wake_before_start(&mut self, now: Instant) -> Option<Order> {
         self.wake(now);
         self.stop_unstarted()
@@ -151,7 +151,7 @@ impl Supervisor {
         self.out_of_money.then_some(Order::Stop { within: None })
     }
 
-    /// Takes an order after the command has ended, while its results are being saved.
+    /// Accepts an order after the command has ended, while its results are being saved.
     /// True if nothing more may be saved.
     pub fn order_after_end(&mut self, order: Order, now: Instant) -> bool {
         match order {
@@ -187,7 +187,7 @@ impl Supervisor {
         due.into_iter().chain(self.money_left()).min()
     }
 
-    /// When it has to stop because the budget is used up, unless it has already.
+    /// When it must stop because the budget is used up, unless it has already.
     fn money_left(&self) -> Option<Instant> {
         let ends = matches!(self.phase, Phase::Killed | Phase::Over);
         self.money.filter(|_| !ends && !self.out_of_money)
@@ -198,7 +198,7 @@ impl Supervisor {
         self.out_of_money
     }
 
-    /// When everything that follows the command has to be done, because the budget ends.
+    /// When everything that follows the command must be done, because the budget ends.
     pub fn last_save(&self) -> Option<Instant> {
         Some(self.money? + self.grace + BUDGET_SAVE)
     }

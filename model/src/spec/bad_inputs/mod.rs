@@ -8,8 +8,8 @@ mod fields;
 use super::schema_tests::takes;
 use super::{Format, SpecError, parse};
 
-/// What JSON Schema has no words for, by its code and a part of its message: what
-/// only several values together show, and how a value was written.
+/// What JSON Schema cannot express, by its code and a part of its message: what only
+/// several values together show, and how a value was written.
 const BEYOND_A_SCHEMA: [(&str, &str); 18] = [
     ("array_size_mismatch", ""),
     ("dependency_cycle", ""),

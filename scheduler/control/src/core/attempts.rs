@@ -1,5 +1,5 @@
-//! Attempts by id and by machine: whoever looks at one machine must not look at
-//! every attempt.
+//! Attempts by id and by machine: looking at one machine must not mean looking at every
+//! attempt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -22,7 +22,7 @@ impl Deref for Attempts {
 }
 
 impl Attempts {
-    /// Adds an attempt, or puts it in the place of its earlier value.
+    /// Adds an attempt, or replaces its earlier value.
     pub fn insert(&mut self, attempt: Attempt) {
         let id = attempt.id;
         let machines = attempt.instances.clone();
@@ -38,7 +38,7 @@ impl Attempts {
         }
     }
 
-    /// Lets go of every attempt that is not wanted any more.
+    /// Drops every attempt that is no longer wanted.
     pub fn retain(&mut self, mut wanted: impl FnMut(&Attempt) -> bool) {
         let gone: Vec<AttemptId> =
             self.by_id.values().filter(|attempt| !wanted(attempt)).map(|a| a.id).collect();

@@ -1,8 +1,8 @@
-//! What has been seen of the spot markets: how many machines of each offer could
-//! be had since when, and when anybody looked ([decision 17]).
+//! What has been observed of the spot markets: how many machines of each offer were
+//! available since when, and when they were observed ([decision 17]).
 //!
-//! All times are market times. Memory has everything as soon as it is seen; the
-//! store gets it with some later round, many rows at a time.
+//! All times are market times. Memory has everything as soon as it is observed; the store
+//! gets it with some later round, many rows at a time.
 //!
 //! [decision 17]: ../../../docs/decisions/0017-spells-are-seen-and-stored.md
 
@@ -16,101 +16,101 @@ use spotwise_model::{Now, OfferKey};
 
 use super::due::Due;
 
-/// What is older is not looked at: with a half-life of three days it weighs less
-/// than a twentieth.
+/// Older observations are not used: with a half-life of three days they weigh less than a
+/// twentieth.
 pub const RETENTION: Duration = Duration::from_secs(14 * 86_400);
-/// A pause between two looks up to here leaves no gap: forecasts look at one
-/// moment in so much time.
+/// A pause of up to this long between two observations leaves no gap: forecasts use one
+/// moment per interval of this length.
 pub const GAP_TOLERANCE: Duration = Duration::from_secs(900);
-/// The store hears of what is seen at most so often (wall time).
+/// Observations are written to the store at most this often (wall time).
 const WRITE_GAP: Duration = Duration::from_secs(1);
-/// And that nothing has changed, after so long.
+/// And that nothing has changed, after this long.
 const MARK: Duration = Duration::from_secs(300);
-/// Rows are forgotten when they are so much older than they need to be, so that
-/// an offer is looked after once a day and not with each of its changes.
+/// Rows are removed only when they are this much older than needed, so that an offer is
+/// cleaned up once a day and not on each of its changes.
 const FORGET_LATE: Duration = Duration::from_secs(86_400);
-/// Offers looked after, and rows of each that are forgotten, with one writing.
+/// Offers cleaned up, and rows of each that are removed, per write.
 const OFFERS_AT_ONCE: usize = 16;
 const ROWS_AT_ONCE: usize = 500;
 
 /// Machines of an offer from a time on, until its next count.
 type Counts = BTreeMap<Timestamp, u32>;
 
-/// Everything that is remembered of the spot markets.
+/// Everything remembered about the spot markets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AvailabilityHistory {
     counts: BTreeMap<OfferKey, Counts>,
-    /// From when until when somebody looked; by their beginnings, without overlap.
+    /// The periods during which the market was observed; by their starts, without overlap.
     windows: BTreeMap<Timestamp, Timestamp>,
     unwritten: Unwritten,
 }
 
-/// What the store has not heard of.
+/// What has not been written to the store yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Unwritten {
-    /// Whether this memory has looked at all since it was read.
+    /// Whether this memory has observed anything since it was read.
     looked: bool,
     counts: Vec<Count>,
     rewound: Option<Timestamp>,
-    /// The first window that the store does not know whole; none: it knows none.
+    /// The first window that the store does not have in full; `None` if it has none.
     from: Option<Timestamp>,
-    /// Until when the store knows that somebody looked.
+    /// The end of observation that is known to the store.
     marked: Option<Timestamp>,
-    /// When it was last told (wall time).
+    /// When it was last written (wall time).
     at: Option<Timestamp>,
 }
 
-/// From a time on, so many machines of an offer could be had at once.
+/// From a time on, this many machines of an offer were available at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Which.
     pub offer: OfferKey,
-    /// From when on.
+    /// The start.
     pub at: Timestamp,
     /// How many, ours included.
     pub machines: u32,
 }
 
-/// Somebody looked at the market all the time.
+/// A period during which the market was observed without a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservationWindow {
-    /// From when.
+    /// The start.
     pub from: Timestamp,
-    /// Until when, that moment included.
+    /// The end, inclusive.
     pub until: Timestamp,
 }
 
-/// What the store is told of, applied in the order of the fields.
+/// An update for the store, applied in the order of the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AvailabilityUpdate {
-    /// What was seen at this time or later is void: the market's time went back
-    /// to here, or nobody looked for longer than the memory lasts.
+    /// Observations at this time or later are void: the market's time went back to here, or
+    /// nothing was observed for longer than the memory lasts.
     pub rewound: Option<Timestamp>,
-    /// Windows that are new or longer than before, the present one last.
+    /// Windows that are new or longer than before, the current one last.
     #[serde(rename = "watches")]
     pub windows: Vec<ObservationWindow>,
     /// Counts that are new.
     pub counts: Vec<Count>,
-    /// Counts of these offers from before these times are forgotten.
+    /// Counts of these offers from before these times are removed.
     pub forgotten: Vec<(OfferKey, Timestamp)>,
-    /// Windows that began before this time are forgotten.
+    /// Windows that began before this time are removed.
     #[serde(rename = "unwatched")]
     pub windows_from: Option<Timestamp>,
 }
 
-/// How a look follows the one before it.
+/// How an observation follows the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The window goes on.
+    /// The window continues.
     On,
-    /// A new window begins: nobody looked for a while, or ever.
+    /// A new window begins: the first, or after a gap.
     Anew,
     /// The market's time went back.
     Back,
 }
 
 impl AvailabilityHistory {
-    /// What a store remembers.
+    /// The history that a store holds.
     pub fn stored(counts: Vec<Count>, windows: Vec<ObservationWindow>) -> Self {
         let mut availability = Self::default();
         for Count { offer, at, machines } in counts {
@@ -123,8 +123,8 @@ impl AvailabilityHistory {
         availability
     }
 
-    /// Takes note of the machines of every spot offer. `tolerance` is the longest
-    /// pause between two looks of one memory that leaves no gap.
+    /// Records the machines of every spot offer. `tolerance` is the longest pause between
+    /// two observations by one memory that leaves no gap.
     pub fn observe(
         &mut self,
         available: &BTreeMap<OfferKey, u32>,
@@ -185,7 +185,7 @@ impl AvailabilityHistory {
         }
     }
 
-    /// What was seen at `to` or later is void.
+    /// Observations at `to` or later are void.
     fn rewind(&mut self, to: Timestamp) {
         self.cut(to);
         let unwritten = &mut self.unwritten;
@@ -208,7 +208,7 @@ impl AvailabilityHistory {
         }
     }
 
-    /// What the store is to hear of now, if anything.
+    /// What is to be written to the store now, if anything.
     pub fn write(&mut self, now: Now) -> Option<AvailabilityUpdate> {
         let (last, until) = self.windows.last_key_value().map(|(from, until)| (*from, *until))?;
         let unwritten = &self.unwritten;
@@ -235,9 +235,9 @@ impl AvailabilityHistory {
         Some(update)
     }
 
-    /// When [`write`](Self::write) has something to say. The store hears at least so
-    /// often that somebody looks, and that is well within [`GAP_TOLERANCE`]: who sleeps
-    /// until then and until the market's next change leaves no gap.
+    /// When [`write`](Self::write) has something to write. The store learns at least this
+    /// often that the market is observed, and that is well within [`GAP_TOLERANCE`]:
+    /// sleeping until then or until the market's next change leaves no gap.
     pub fn due(&self, due: &mut Due) {
         let Some(until) = self.until().filter(|_| self.unwritten.looked) else { return };
         let (unwritten, now) = (&self.unwritten, due.now());
@@ -250,7 +250,7 @@ impl AvailabilityHistory {
         }
     }
 
-    /// Counts that nobody asks for: all before the one that holds at `oldest`.
+    /// Counts no longer needed: all before the one that holds at `oldest`.
     fn too_old(&self, oldest: Timestamp) -> Vec<(OfferKey, Timestamp)> {
         let old = self.counts.iter().filter_map(|(offer, counts)| {
             let second = counts.keys().nth(1).filter(|at| after(**at, FORGET_LATE) <= oldest)?;
@@ -260,14 +260,14 @@ impl AvailabilityHistory {
         old.take(OFFERS_AT_ONCE).collect()
     }
 
-    /// The last window that had begun by `oldest`, where there are others before it.
+    /// The last window that had begun by `oldest`, if there are others before it.
     fn windows_from(&self, oldest: Timestamp) -> Option<Timestamp> {
         let last = *self.windows.range(..=oldest).next_back()?.0;
         (self.start()? < last).then_some(last)
     }
 
-    /// Takes in what the store is told. What this memory has seen itself is there
-    /// already.
+    /// Applies what is written to the store. What this memory has observed itself is
+    /// already in it.
     pub fn take(&mut self, update: &AvailabilityUpdate) {
         if let Some(to) = update.rewound {
             self.cut(to);
@@ -286,34 +286,34 @@ impl AvailabilityHistory {
         }
     }
 
-    /// When anybody first looked.
+    /// When the market was first observed.
     pub fn start(&self) -> Option<Timestamp> {
         self.windows.first_key_value().map(|(from, _)| *from)
     }
 
-    /// The last look.
+    /// The last observation.
     pub fn until(&self) -> Option<Timestamp> {
         self.windows.last_key_value().map(|(_, until)| *until)
     }
 
-    /// Whether anybody looked at that time.
+    /// Whether the market was observed at that time.
     pub fn is_observed(&self, at: Timestamp) -> bool {
         self.windows.range(..=at).next_back().is_some_and(|(_, until)| *until >= at)
     }
 
-    /// When the offer was first seen.
+    /// When the offer was first observed.
     pub fn first(&self, offer: &OfferKey) -> Option<Timestamp> {
         self.counts.get(offer)?.first_key_value().map(|(at, _)| *at)
     }
 
-    /// Machines of an offer at a time, as they were last seen; none before the
-    /// first look at it.
+    /// Machines of an offer at a time, as last observed; `None` before its first
+    /// observation.
     pub fn machines(&self, offer: &OfferKey, at: Timestamp) -> Option<u32> {
         self.counts.get(offer)?.range(..=at).next_back().map(|(_, machines)| *machines)
     }
 
-    /// Since when there are at least so many machines of an offer, or fewer,
-    /// without a gap: no earlier than the present window or `earliest`.
+    /// Since when there have been at least this many machines of an offer, or fewer,
+    /// without a gap: no earlier than the current window or `earliest`.
     pub fn since(&self, offer: &OfferKey, machines: u32, earliest: Timestamp) -> Option<Timestamp> {
         let earliest = self.windows.last_key_value()?.0.max(&earliest);
         let counts = self.counts.get(offer)?;

@@ -20,12 +20,12 @@ fn there(machines: &[(&str, u32)]) -> BTreeMap<OfferKey, u32> {
     machines.iter().map(|(zone, machines)| (offer(zone), *machines)).collect()
 }
 
-/// Both times are one.
+/// Both times are the same.
 fn now(at: Timestamp) -> Now {
     Now { market: at, wall: at }
 }
 
-/// Looks once a minute, and tells the store what it is to hear.
+/// Observes once a minute, and tells the store what is due.
 fn watch(
     availability: &mut AvailabilityHistory,
     stored: &mut AvailabilityHistory,
@@ -183,7 +183,7 @@ fn what_is_too_old_is_forgotten_little_by_little() {
     assert!(stored.rows().eq(availability.rows()));
 }
 
-/// A long gap leaves much to forget: no writing forgets all of it.
+/// A long gap leaves much to remove: no single write removes all of it.
 #[test]
 fn no_writing_forgets_very_much() {
     let offers: Vec<OfferKey> = (0..20).map(|zone| offer(&zone.to_string())).collect();

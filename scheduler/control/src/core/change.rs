@@ -1,9 +1,8 @@
-//! Everything that happens is a [`Change`]: the new value of one thing. A
-//! phase makes changes, the store writes them, the state takes them in.
+//! Everything that happens is a [`Change`]: the new value of one thing. A phase makes
+//! changes, the store writes them, the state applies them.
 //!
-//! Changes carry whole values, so that applying one cannot fail and writing one
-//! is one upsert. Which step a thing may take is decided before, by the
-//! transitions in `model`.
+//! Changes carry whole values, so that applying one cannot fail and writing one is one
+//! upsert. Which transition a thing may take is decided beforehand, in `model`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,7 +10,7 @@ use spotwise_model::{Attempt, AttemptId, Instance, Job, JobId, LedgerEntry};
 
 use super::availability_history::AvailabilityUpdate;
 
-/// One thing that is different now.
+/// One thing that has changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", content = "value", rename_all = "kebab-case")]
 pub enum Change {
@@ -23,11 +22,11 @@ pub enum Change {
     Instance(Box<Instance>),
     /// Charges; only ever added.
     Ledger(Vec<LedgerEntry>),
-    /// The memory of an accepted submission, for its idempotency key.
+    /// The record of an accepted submission, for its idempotency key.
     Submission(SubmissionRecord),
     /// Something a person wants to read later.
     Event(Event),
-    /// What has been seen of the spot markets since the last of these.
+    /// What has been observed of the spot markets since the previous one of these.
     #[serde(rename = "watched")]
     Availability(Box<AvailabilityUpdate>),
 }
@@ -40,7 +39,7 @@ pub struct SubmissionRecord {
     /// SHA-256 of the canonical document, in hex: the same key with another
     /// document is a conflict.
     pub document_hash: String,
-    /// The jobs it made.
+    /// The jobs it created.
     pub jobs: Vec<JobId>,
     /// When (market time).
     pub at: Timestamp,
@@ -49,7 +48,7 @@ pub struct SubmissionRecord {
 /// A line in the history of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Its number, from 1, without gaps; 0 until the state has taken it in.
+    /// Its number, from 1, without gaps; 0 until the state has applied it.
     pub number: u64,
     /// Whose.
     pub job: JobId,
@@ -59,7 +58,7 @@ pub struct Event {
     pub at: Timestamp,
     /// What.
     pub kind: EventKind,
-    /// In words, with figures.
+    /// Text with figures.
     pub message: String,
 }
 
@@ -69,17 +68,17 @@ pub struct Event {
 pub enum EventKind {
     /// Accepted.
     Submitted,
-    /// Waits for something else than before.
+    /// It now waits for something else.
     Waiting,
     /// Given an offer.
     Placed,
-    /// Its command runs, from the start.
+    /// Its command is running, from the start.
     Started,
-    /// Its command runs, from a checkpoint.
+    /// Its command is running, from a checkpoint.
     Resumed,
     /// A checkpoint was committed.
     Checkpointed,
-    /// The provider has announced that it takes the capacity back.
+    /// The provider has announced that it is taking the capacity back.
     Noticed,
     /// An attempt is being stopped.
     Stopping,
@@ -97,7 +96,7 @@ pub enum EventKind {
     Skipped,
     /// Its charges are in the ledger.
     Settled,
-    /// The database is an older one: not everything about it is known.
+    /// The database is an older one: not everything about the job is known.
     Restored,
     /// Its deadline can no longer be met.
     DeadlineLost,
@@ -106,7 +105,7 @@ pub enum EventKind {
     /// Its owner has changed its budget, deadline, priority or retries.
     Edited,
     /// Something about its files that its owner should know: what is left out of a
-    /// checkpoint or of its outputs, or what keeps a checkpoint from being made.
+    /// checkpoint or of its outputs, or what prevents a checkpoint.
     Warning,
 }
 
@@ -139,8 +138,8 @@ impl EventKind {
 }
 
 impl Change {
-    /// Whether a plan may come out another way for it. That the market was looked
-    /// at is none; what it offers now, a round says itself.
+    /// Whether a plan may turn out differently because of it. That the market was observed
+    /// does not count; what it offers now, a round determines itself.
     pub const fn is_news(&self) -> bool {
         !matches!(self, Self::Availability(_))
     }

@@ -1,14 +1,14 @@
-//! When somebody has to look again.
+//! When the next look is needed.
 
 use jiff::Timestamp;
 use spotwise_model::Now;
 use spotwise_model::time::TimeScale;
 
-/// The earliest moment after a look at which time alone may change what is
+/// The earliest moment after a look at which the passage of time alone may change what is
 /// decided, in each of the two times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// When it was looked.
+    /// When the look happened.
     now: Now,
     market: Option<Timestamp>,
     wall: Option<Timestamp>,
@@ -25,8 +25,7 @@ impl Due {
         self.now
     }
 
-    /// Something is due at a time of the market; what was due by the last look
-    /// has been seen.
+    /// Something is due at a market time; anything due by the last look has been handled.
     pub fn market(&mut self, at: impl IntoIterator<Item = Timestamp>) {
         let later = at.into_iter().filter(|at| *at > self.now.market);
         self.market = later.chain(self.market).min();
@@ -38,7 +37,7 @@ impl Due {
         self.wall = later.chain(self.wall).min();
     }
 
-    /// The earlier of both (wall time); none where nothing is due.
+    /// The earlier of the two (wall time); `None` if nothing is due.
     pub fn earliest(&self, scale: TimeScale) -> Option<Timestamp> {
         let market = self.market.map(|at| scale.wall_of(at));
         market.into_iter().chain(self.wall).min()

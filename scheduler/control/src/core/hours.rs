@@ -11,8 +11,8 @@ use spotwise_model::{CapacityType, LedgerEntry, Price};
 
 const HOUR: i64 = 3_600;
 
-/// Machine time by hour (market time) and class. Older hours than any policy
-/// may ask for are forgotten.
+/// Machine time by hour (market time) and class. Hours too old for any policy to need are
+/// dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassHours {
     hours: BTreeMap<i64, BTreeMap<Class, MachineTime>>,
@@ -28,9 +28,9 @@ pub struct MachineTime {
 }
 
 impl ClassHours {
-    /// Takes in what a class is charged for on a machine with that on-demand
-    /// price. Its part of the machine is its part of that price; a machine that
-    /// is free on demand has no price for a band to turn on, and counts nothing.
+    /// Adds what a class is charged for on a machine with that on-demand price. Its part of
+    /// the machine is its part of that price; a machine that is free on demand has no price
+    /// for a band to act on, and counts for nothing.
     pub fn add(&mut self, class: Class, entry: &LedgerEntry, on_demand: Price) {
         let used = matches!(entry.kind, LineKind::Startup | LineKind::Compute | LineKind::LostWork);
         let (from, to) = (entry.from.as_second(), entry.to.as_second());

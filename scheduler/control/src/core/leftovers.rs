@@ -1,12 +1,11 @@
-//! What jobs have left outside of the database: all that tells of them where an
-//! older database was restored.
+//! What jobs have left outside the database: all that is known of them when an older
+//! database has been restored.
 
 use std::collections::BTreeMap;
 
 use spotwise_model::JobId;
 
-/// The jobs that left anything, each with its highest attempt that did; 0 where
-/// none did.
+/// The jobs that left anything, each with its highest attempt that did; 0 if none did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leftovers(BTreeMap<JobId, u32>);
 
@@ -17,7 +16,7 @@ impl Leftovers {
         *highest = attempt.max(*highest);
     }
 
-    /// The highest number of a job; 0 for none.
+    /// The highest job number; 0 for none.
     pub fn last_job(&self) -> u64 {
         self.0.keys().next_back().map_or(0, |job| job.0)
     }

@@ -1,5 +1,5 @@
-//! The pure heart of the control plane: the state, and the changes to it. Nothing
-//! here is asynchronous, does I/O or reads a clock.
+//! The pure core of the control plane: the state, and its changes. Nothing here is
+//! asynchronous, does I/O or reads a clock.
 
 pub mod attempts;
 pub mod availability_history;

@@ -1,16 +1,16 @@
-//! The jobs that wait as the last plan left them: who fills room that comes free
-//! takes from the front.
+//! The waiting jobs as the last plan left them: jobs to fill freed room are taken from the
+//! front.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use spotwise_model::{Job, JobId, JobState, Plan};
 use spotwise_solver::Guide;
 
-/// So many jobs of the queue are looked at at once, and so many of those that came
-/// since: several times what comes free in a moment.
+/// This many jobs of the queue are considered at once, and this many of those that arrived
+/// since: several times what is freed at any one time.
 const LOOKED_AT: usize = 256;
 
-/// What the rounds until the next plan go by.
+/// What guides the rounds until the next plan.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
     /// Its order is kept apart.
@@ -18,19 +18,19 @@ pub struct Queue {
     order: VecDeque<JobId>,
     /// Whether there has been a plan.
     planned: bool,
-    /// Jobs of higher numbers came later; 0 for none before.
+    /// Jobs with higher numbers arrived later; 0 for none before.
     newest: u64,
 }
 
 impl Queue {
-    /// Before the first plan of a memory that has read jobs up to this one: nobody
-    /// knows who goes first among them.
+    /// Before the first plan of a memory that has read jobs up to this one: which of them
+    /// goes first is unknown.
     pub fn unknown(newest: JobId) -> Self {
         Self { newest: newest.0, ..Self::default() }
     }
 
-    /// What a plan leaves that knew of jobs up to `newest`. Whom it places and who
-    /// then does not get the place goes first.
+    /// The queue left by a plan that knew of jobs up to `newest`. A job that it places, but
+    /// that then does not get the place, goes first.
     pub fn of(plan: &Plan, mut guide: Guide, newest: JobId) -> Self {
         let waiting = std::mem::take(&mut guide.order);
         let placed = plan.placements.iter().map(|placement| placement.job);
@@ -42,8 +42,8 @@ impl Queue {
         &self.guide
     }
 
-    /// The first jobs that wait and that `may` go, at most so many; none where others
-    /// wait of whom no plan has said who goes first.
+    /// The first waiting jobs that satisfy `may`, at most this many; empty if others are
+    /// waiting that no plan has ordered yet.
     pub fn first<'j>(
         &self,
         jobs: &'j BTreeMap<JobId, Job>,
@@ -62,7 +62,7 @@ impl Queue {
         first
     }
 
-    /// Lets go of those at the front that do not wait any more.
+    /// Drops jobs at the front that no longer wait.
     pub(super) fn tidy(&mut self, jobs: &BTreeMap<JobId, Job>) {
         while let Some(first) = self.order.front()
             && !jobs.get(first).is_some_and(is_waiting)

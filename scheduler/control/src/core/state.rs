@@ -1,4 +1,4 @@
-//! What the leading scheduler knows, in memory.
+//! What the leading scheduler keeps in memory.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,72 +19,72 @@ use super::change::{Change, SubmissionRecord};
 use super::hours::ClassHours;
 use super::queue::Queue;
 
-/// Live jobs and everything of theirs that is not settled. What is over leaves
-/// memory and is read from the store where it is asked for.
+/// Live jobs and everything of theirs that is not settled. What has ended leaves memory and
+/// is read from the store when requested.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    /// Jobs that are not over, or whose last charges are still to come.
+    /// Jobs that have not ended, or whose last charges are still to come.
     pub jobs: BTreeMap<JobId, Job>,
     /// Their attempts that are not settled.
     pub attempts: Attempts,
     /// Machines that are not settled.
     pub instances: BTreeMap<InstanceId, Instance>,
-    /// How parents ended that live jobs still name.
+    /// How parents that live jobs still name ended.
     pub ended_parents: BTreeMap<JobId, Ending>,
-    /// The last number given to a job.
+    /// The last number assigned to a job.
     pub last_job: u64,
-    /// The last number given to an instance.
+    /// The last number assigned to an instance.
     pub last_instance: u64,
-    /// The last number given to an event.
+    /// The last number assigned to an event.
     pub last_event: u64,
-    /// What every settled charge comes to.
+    /// The sum of all settled charges.
     pub settled_total: Money,
-    /// What has been seen of the spot markets: here before the store has it.
+    /// What has been observed of the spot markets: in memory before the store has it.
     pub availability: AvailabilityHistory,
-    /// What only memory holds: gone with a restart, and rebuilt from the world.
+    /// What only memory holds: gone with a restart, and rebuilt from observation.
     pub seen: Seen,
 }
 
-/// What the outside was last seen to be. Not stored.
+/// The outside world as last observed. Not stored.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Last word of each worker (wall time).
+    /// Last report of each worker (wall time).
     pub heartbeats: BTreeMap<(AttemptId, u32), Timestamp>,
     /// How many notes of each worker have become events.
     pub notes: BTreeMap<(AttemptId, u32), u32>,
     /// Progress beyond what is stored.
     pub progress: BTreeMap<AttemptId, (Timestamp, Progress)>,
-    /// What commands have used, by worker: stored with the end of their attempt.
+    /// What commands have used, by worker: stored when their attempt ends.
     pub memory: BTreeMap<(AttemptId, u32), MemoryUse>,
-    /// When this memory began (wall time): a worker that was silent while the
-    /// scheduler was away is counted from here.
+    /// When this memory began (wall time): the silence of a worker during the scheduler's
+    /// absence counts from here.
     pub since: Option<Timestamp>,
     /// Why each waiting job waits, with the figures of the last round.
     pub waits: BTreeMap<JobId, WaitReason>,
-    /// Room that the last plan keeps for jobs that go before others.
+    /// Room that the last plan reserved for jobs that go before others.
     pub reservations: Vec<Reservation>,
     /// Everything on the market.
     pub offers: Vec<Offer>,
     /// What is expected of the spot markets, by pool, machine type and size of gang.
     pub forecasts: Vec<Forecast>,
-    /// Whose forecasts somebody has asked for who has no job yet.
+    /// Forecasts requested for specs that have no job yet.
     pub forecast_requests: Vec<ForecastRequest>,
-    /// Whether somebody beside the rounds fits them.
+    /// Whether they are fitted outside the rounds.
     pub fits_beside: bool,
     /// What the last plan left for the rounds before the next one.
     pub queue: Queue,
-    /// Whether plans are made beside the rounds, so that those fill what comes free
-    /// meanwhile.
+    /// Whether plans are made outside the rounds, so that the rounds fill what is freed in
+    /// the meantime.
     pub plans_beside: bool,
     /// What has been done since this memory began.
     pub counts: Counts,
-    /// What the classes of jobs have been charged for lately.
+    /// What the classes of jobs have been charged for recently.
     pub class_hours: ClassHours,
-    /// What pools have in all, used or not.
+    /// The total capacity of pools, used or not.
     pub pool_totals: Vec<PoolLimit>,
-    /// How the last plan was found, in words.
+    /// How the last plan was found, as text.
     pub last_plan: String,
-    /// Idempotency keys accepted lately.
+    /// Recently accepted idempotency keys.
     pub recent_keys: RecentKeys,
 }
 
@@ -93,14 +93,14 @@ pub struct Seen {
 pub struct Counts {
     /// Rounds that ran the phases.
     pub looks: u64,
-    /// Plans that were taken in.
+    /// Plans that were applied.
     pub plans: u64,
-    /// Jobs that were placed in between.
+    /// Jobs that were placed between plans.
     pub filled: u64,
 }
 
-/// Somebody wants to know what a job would cost: forecasts are kept for it as for a
-/// job that waits.
+/// Somebody wants to know what a job would cost: forecasts are kept for it as for a waiting
+/// job.
 #[derive(Clone, Debug)]
 pub struct ForecastRequest {
     /// What it asks for.
@@ -109,8 +109,8 @@ pub struct ForecastRequest {
     pub until: Timestamp,
 }
 
-/// The idempotency keys of the last submissions. The store is asked for a key
-/// before a command joins the queue; this closes the gap until its turn comes.
+/// The idempotency keys of the latest submissions. The store is asked for a key before a
+/// command joins the queue; this covers the time until its turn comes.
 #[derive(Clone, Debug, Default)]
 pub struct RecentKeys {
     records: BTreeMap<String, SubmissionRecord>,
@@ -121,7 +121,7 @@ pub struct RecentKeys {
 const RECENT_KEYS: usize = 16_384;
 
 impl RecentKeys {
-    /// What a key stands for, if it was used lately.
+    /// What a key stands for, if it was used recently.
     pub fn get(&self, key: &str) -> Option<&SubmissionRecord> {
         self.records.get(key)
     }
@@ -137,13 +137,13 @@ impl RecentKeys {
     }
 }
 
-/// How far progress reaches, where shares are known and where only steps are.
+/// How far progress reaches, where fractions are known and where only steps are.
 fn reach(progress: &Progress) -> (u32, Option<u64>) {
     (progress.done_ppm, progress.step)
 }
 
 impl State {
-    /// Takes a change in. Cannot fail. An event gets its number here.
+    /// Applies a change. Cannot fail. An event gets its number here.
     pub fn apply(&mut self, change: &mut Change) {
         match change {
             Change::Job(job) => {
@@ -178,7 +178,7 @@ impl State {
         }
     }
 
-    /// Lets go of what is over and settled. Called between rounds.
+    /// Drops what has ended and is settled. Called between rounds.
     pub fn forget_settled(&mut self) {
         self.attempts.retain(|a| !matches!(a.state, AttemptState::Settled { .. }));
         self.instances
@@ -226,7 +226,7 @@ impl State {
         self.attempts.range(first..=last).map(|(_, attempt)| attempt)
     }
 
-    /// How an earlier job ended: none while it is not over.
+    /// How an earlier job ended: `None` if it has not.
     pub fn parent_ending(&self, job: JobId) -> Option<Ending> {
         match self.jobs.get(&job) {
             Some(job) => job.state.ending(),

@@ -1,4 +1,4 @@
-//! The config of a job that is not over are changed by its owner: budget, deadline,
+//! Changes made by its owner to the terms of a job that has not ended: budget, deadline,
 //! priority, retries.
 
 use std::collections::BTreeMap;
@@ -19,11 +19,11 @@ use crate::core::{Change, EventKind, State};
 use crate::view::deadline::effective_deadlines;
 use crate::{Refusal, Reply};
 
-/// What a running job has used goes up while its owner's words are on their way: what
-/// was looked up longer ago than this (wall time) says nothing any more.
+/// What a running job has used grows while its owner's request is on its way: a figure
+/// looked up longer ago than this (wall time) is no longer valid.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// Changes what is named, all of it or nothing.
+/// Changes what is given, all of it or nothing.
 pub(super) fn edit(state: &State, request: &EditJob, config: &Config, now: Now) -> CommandResult {
     let job = request.job;
     if let Some(answer) = replayed(state, &request.key, &request.hash, &request.known) {
@@ -39,7 +39,7 @@ pub(super) fn edit(state: &State, request: &EditJob, config: &Config, now: Now) 
     Ok((changes, Reply::Edited { job: made, words, replayed: false }))
 }
 
-/// The changes that an edit makes, and what it changes in words.
+/// The changes made by an edit, and a description of them as text.
 pub fn changed(
     state: &State,
     request: &EditJob,
@@ -118,8 +118,8 @@ fn set_retries(spec: &mut JobSpec, retries: EditRetries, words: &mut Vec<String>
     }
 }
 
-/// Another budget. What is set aside for a live attempt follows it, so that spent and
-/// set aside stay within: its cutoff is told anew in this very round.
+/// Sets another budget. What is set aside for a live attempt follows it, so that spent and
+/// set aside stay within it: its cutoff is sent again in this same round.
 fn set_budget(
     state: &State,
     request: &EditJob,
@@ -157,8 +157,8 @@ fn set_budget(
     Ok(Some(Attempt { hold: budget - job.spent - others, cutoff, ..live.clone() }.into()))
 }
 
-/// Deadlines that nobody asked for, of all that the job waits for and of all that
-/// waits for it: as they would have been with its new one.
+/// Recomputes derived deadlines, of everything that the job waits for and everything that
+/// waits for it, as they would have been with its new one.
 fn derive_again(state: &State, edited: &Job, config: &Config) -> Vec<Job> {
     let mut jobs: BTreeMap<JobId, Job> = state
         .jobs
@@ -191,7 +191,7 @@ fn derive_again(state: &State, edited: &Job, config: &Config) -> Vec<Job> {
     moved.collect()
 }
 
-/// All that a job waits for and all that waits for it, however far.
+/// Everything that a job waits for and everything that waits for it, transitively.
 fn kin(jobs: &BTreeMap<JobId, Job>, id: JobId) -> std::collections::BTreeSet<JobId> {
     let mut kin = std::collections::BTreeSet::from([id]);
     for job in jobs.values() {

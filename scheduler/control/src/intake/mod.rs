@@ -1,5 +1,5 @@
-//! What becomes of a request: pure functions from the state and a command to
-//! changes and an answer. A refused command makes no change.
+//! How requests are handled: pure functions from the state and a command to changes and a
+//! reply. A refused command makes no change.
 
 mod edit;
 mod resubmit;
@@ -22,10 +22,10 @@ use crate::core::{Change, EventKind, State, SubmissionRecord};
 use crate::phase::attempt_end;
 use crate::{Command, Refusal, Reply};
 
-/// Changes to make and the answer to give.
+/// Changes to make and the reply to give.
 pub type CommandResult = Result<(Vec<Change>, Reply), Refusal>;
 
-/// Takes new jobs in, each with its first event, which `submitted_message` words.
+/// Accepts new jobs, each with its first event, whose text is from `submitted_message`.
 fn accepted(
     jobs: Vec<Job>,
     submitted_message: fn(&Job) -> String,
@@ -48,7 +48,7 @@ fn accepted(
     (changes, Reply::Submitted { jobs: ids, made: jobs, replayed: false })
 }
 
-/// The record of a request with a key and a hash, for who says it again.
+/// The record of a request with a key and a hash, in case it is repeated.
 fn remembered((key, hash): (&Option<String>, &str), jobs: Vec<JobId>, now: Now) -> Option<Change> {
     let (key, document_hash) = (key.clone()?, hash.to_owned());
     Some(Change::Submission(SubmissionRecord { key, document_hash, jobs, at: now.market }))
@@ -107,13 +107,13 @@ pub fn answer(state: &mut State, command: Command, config: &Config, now: Now) ->
     }
 }
 
-/// Forecasts that somebody asked for are kept for so long (wall time): a quote is
-/// often followed by another, or by the job.
+/// Requested forecasts are kept for this long (wall time): a quote is often followed by
+/// another, or by the job.
 const FORECAST_TTL: Duration = Duration::from_secs(300);
-/// So many kinds of job that were asked about last are remembered.
+/// This many of the most recently requested kinds of job are remembered.
 const MOST_REQUESTS: usize = 16;
 
-/// Takes note of what is asked about. Not stored.
+/// Records what is asked about. Not stored.
 fn request_forecasts(
     state: &mut State,
     specs: Vec<Arc<JobSpec>>,
@@ -129,8 +129,8 @@ fn request_forecasts(
     (Vec::new(), Reply::Noted)
 }
 
-/// A cancel is a durable wish: a job without a live attempt ends at once, one
-/// with a live attempt is stopped and ends with it.
+/// A cancellation is a durable request: a job without a live attempt ends at once, one with
+/// a live attempt is stopped and ends with it.
 fn cancel(state: &State, job: JobId, group: bool, now: Now) -> CommandResult {
     let found = state.jobs.get(&job).ok_or_else(|| Refusal::NotFound(format!("live job {job}")))?;
     let members: Vec<JobId> = if group {
@@ -154,7 +154,7 @@ fn cancel_all(state: &State, members: Vec<JobId>, now: Now) -> CommandResult {
     Ok((changes, Reply::Cancelled { jobs: cancelled }))
 }
 
-/// None where the job is over, or its cancellation is under way already.
+/// `None` if the job has ended, or its cancellation is already in progress.
 fn cancel_one(state: &State, id: JobId, now: Now) -> Option<Vec<Change>> {
     let job = state.jobs.get(&id).filter(|job| !job.state.is_terminal())?;
     let mut job = job.clone();
@@ -171,7 +171,7 @@ fn cancel_one(state: &State, id: JobId, now: Now) -> Option<Vec<Change>> {
     Some(changes)
 }
 
-/// The answer to an idempotency key that was used before: the jobs it stands for.
+/// The reply for an idempotency key that was used before: the jobs it stands for.
 fn replayed(
     state: &State,
     key: &Option<String>,

@@ -17,8 +17,7 @@ fn config() -> Config {
     Config { policy, default_grace: SECOND, max_live_jobs: 9, ..Config::default() }
 }
 
-/// Attempts that run since hour 0 with money until hour 2; `order` was given at
-/// hour 1.
+/// Attempts running since hour 0 with money until hour 2; `order` was given at hour 1.
 fn running(nodes: usize, order: Option<StopReason>) -> (State, AttemptId) {
     let both = [machine(1, "a", CapacityType::Spot), machine(2, "a", CapacityType::Spot)];
     let used: Vec<_> = both.iter().take(nodes).collect();
@@ -46,7 +45,7 @@ fn apply(state: &mut State, changes: Vec<Change>) {
     }
 }
 
-/// What becomes of the job whose worker says at hour 4 that its money was over.
+/// What becomes of the job whose worker reports at hour 4 that its money ran out.
 fn after_its_own_stop(
     order: Option<StopReason>,
     exit: Exit,

@@ -1,5 +1,5 @@
-//! Jobs that ended come back as new ones: with their shared folder, their checkpoint,
-//! and each other's new numbers for what they wait for.
+//! Ended jobs come back as new ones: with their shared folder, their checkpoint, and each
+//! other's new numbers for what they wait for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ struct Return<'a> {
     state: &'a State,
     request: &'a Resubmit,
     now: Now,
-    /// The new numbers of the old jobs, and of those that they came back from.
+    /// The new numbers of the old jobs, and of those they resubmitted.
     new: BTreeMap<JobId, JobId>,
     /// The new first jobs of the old arrays.
     arrays: BTreeMap<JobId, JobId>,
@@ -157,8 +157,8 @@ impl<'a> Return<'a> {
         })
     }
 
-    /// What it waits for: those that come back with it by their new numbers, the others
-    /// as they are; and by when the last of them is over.
+    /// What it waits for: jobs resubmitted with it by their new numbers, the others
+    /// unchanged; and the deadline of the last of them.
     fn parents(
         &self,
         old: &Job,
@@ -198,12 +198,12 @@ impl<'a> Return<'a> {
         Ok((after, done_by))
     }
 
-    /// What stands for a job that was waited for, where it does not come back now.
+    /// What stands for a job that was waited for, if it is not resubmitted now.
     fn now_of(&self, parent: JobId) -> JobId {
         self.request.heads.get(&parent).copied().unwrap_or(parent)
     }
 
-    /// Elements of which one has to fail, by the first of their array that is left.
+    /// Elements of which one must fail, each with the first remaining element of its array.
     fn one_of(
         &self,
         old: &Job,

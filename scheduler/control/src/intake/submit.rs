@@ -55,8 +55,8 @@ pub(super) fn submit(
 }
 
 /// The jobs that a submission would become, parents before children. `state` has the
-/// earlier jobs that it names, or how they ended; the elements of earlier arrays come
-/// with it.
+/// earlier jobs that it names, or how they ended; the elements of earlier arrays are
+/// supplied as well.
 pub fn preview(
     state: &State,
     (submission, arrays): (Submission, BTreeMap<JobId, Vec<JobId>>),
@@ -99,16 +99,16 @@ fn submitted_message(job: &Job) -> String {
 struct Parents {
     /// Each of them.
     all: BTreeMap<JobId, Condition>,
-    /// Elements of arrays of which one has to fail, by the first of their array.
+    /// Elements of arrays of which one must fail, each with the first of its array.
     one_of: BTreeMap<JobId, JobId>,
-    /// Each for one of these, by its index.
+    /// One element of each of these lists per element, by its index.
     by_element: Vec<(Vec<JobId>, Condition)>,
-    /// By when the last of them must be over.
+    /// The deadline of the last of them.
     done_by: Timestamp,
 }
 
 impl Parents {
-    /// What one element waits for, and where that need not succeed.
+    /// What one element waits for, and the conditions where that need not succeed.
     fn of(&self, index: usize) -> (Vec<JobId>, BTreeMap<JobId, Condition>) {
         let own = self.by_element.iter().filter_map(|(ids, on)| Some((*ids.get(index)?, *on)));
         let mut all: BTreeMap<JobId, Condition> =
@@ -119,7 +119,7 @@ impl Parents {
     }
 }
 
-/// Makes the jobs of one submission, parents before children.
+/// Creates the jobs of one submission, parents before children.
 struct Expansion<'a> {
     state: &'a State,
     request: &'a Submit,
@@ -205,7 +205,7 @@ impl<'a> Expansion<'a> {
     }
 
     /// The jobs that were submitted before under this number, and the last of their
-    /// deadlines; now, where they are done.
+    /// deadlines; now, if they have finished.
     fn earlier(
         &self,
         spec: &JobSpec,
@@ -234,7 +234,7 @@ impl<'a> Expansion<'a> {
         Ok((ids, done_by))
     }
 
-    /// The deadline of a job that was submitted before; now, where it is done.
+    /// The deadline of a job that was submitted before; now, if it has finished.
     fn earlier_job(&self, id: JobId, on: Condition, field: &str) -> Result<Timestamp, Refusal> {
         let live = self.state.jobs.get(&id).filter(|job| !job.state.is_terminal());
         if let Some(job) = live {
@@ -264,8 +264,8 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// As asked, or three times the expected duration after the submission (or
-    /// after the last parent's deadline).
+    /// As requested, or three times the expected duration after the submission (or after
+    /// the last parent's deadline).
     fn deadline(&self, spec: &JobSpec, parents_done_by: Timestamp) -> (Timestamp, DeadlineSource) {
         match spec.deadline {
             Some(Deadline::At(at)) => (at, DeadlineSource::Given),
@@ -278,7 +278,7 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// A deadline that nobody asked for gives way to those of the jobs behind it.
+/// A derived deadline gives way to those of the jobs that depend on it.
 pub(super) fn pull_forward(jobs: &mut [Job], changeover: Duration) {
     let deadlines = effective_deadlines(jobs.iter(), changeover);
     for job in jobs.iter_mut().filter(|job| job.deadline_source == DeadlineSource::Derived) {
@@ -286,8 +286,8 @@ pub(super) fn pull_forward(jobs: &mut [Job], changeover: Duration) {
     }
 }
 
-/// The specs in an order in which every name is made before it is needed. The
-/// caller has made sure that there is no cycle.
+/// The specs in an order in which every name is created before it is needed. The caller has
+/// made sure that there is no cycle.
 fn parents_first(specs: &[JobSpec]) -> Vec<&JobSpec> {
     let mut done: BTreeSet<&str> = BTreeSet::new();
     let mut left: Vec<&JobSpec> = specs.iter().collect();

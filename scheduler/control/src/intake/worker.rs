@@ -1,5 +1,5 @@
-//! What workers say. The attempt's number is the fence: only the live attempt
-//! of a job is heard.
+//! Reports from workers. The attempt's number is the fence: only a job's live attempt is
+//! accepted.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use crate::phase::attempt_end::{self, EXIT_REQUEUE};
 use crate::reply::{Assigned, Orders};
 use crate::{Refusal, Reply, WorkerId};
 
-/// Share of the work that must have been done in this attempt before its speed
-/// is believed: 2 %.
+/// Fraction of the work that must have been done in this attempt before its speed is
+/// trusted: 2 %.
 const MEASURABLE_PPM: u32 = 20_000;
 
-/// Notes of one worker that become events: a worker of ours says fewer.
+/// Notes of one worker that become events: our workers send fewer.
 const MOST_NOTES: u32 = 50;
 
 /// Time beyond the grace in which a worker may commit its last checkpoint.
@@ -85,7 +85,7 @@ pub(super) fn heartbeat(
     Ok((heard.into_iter().collect(), Reply::Orders(orders)))
 }
 
-/// Takes note of what a live attempt's command has used.
+/// Records what a live attempt's command has used.
 pub(super) fn measured(state: &mut State, worker: WorkerId, memory: Option<MemoryUse>) {
     if let (Some(memory), Ok(_)) = (memory, live(state, worker)) {
         let known = state.seen.memory.entry((worker.attempt, worker.rank)).or_default();
@@ -93,7 +93,7 @@ pub(super) fn measured(state: &mut State, worker: WorkerId, memory: Option<Memor
     }
 }
 
-/// A command that reports no total is measured against the spec's.
+/// The progress of a command that reports no total is measured against the spec's.
 fn with_total(progress: Progress, job: &Job) -> Progress {
     match (&job.spec.work, progress.step, progress.total_steps) {
         (spotwise_model::spec::Work::Steps { total, .. }, Some(step), None) => {
@@ -103,13 +103,13 @@ fn with_total(progress: Progress, job: &Job) -> Progress {
     }
 }
 
-/// From this round on. The worker counts it from its call: earlier, but for the
+/// Counted from this round. The worker counts it from its call: earlier, except for the
 /// moment that a round takes to gather its messages.
 fn money_lasts(attempt: &Attempt, now: Now) -> Option<Duration> {
     attempt.cutoff.map(|cutoff| between(now.wall, cutoff.stop_at))
 }
 
-/// What an attempt shall do: its stop order, if there is one, and its money.
+/// What an attempt should do: its stop order, if any, and its money.
 fn orders(job: &Job, attempt: &Attempt, config: &Config, now: Now) -> Orders {
     let money_lasts = money_lasts(attempt, now);
     let Some(order) = attempt.stop else { return Orders { money_lasts, ..Orders::default() } };
@@ -155,8 +155,9 @@ pub(super) fn started(
     Ok((changes, Reply::Noted))
 }
 
-/// Not what was assigned: that did not verify, or it was not the newest. What was
-/// really loaded is what the job has. An old worker does not say its step.
+/// Handles a loaded checkpoint that is not the assigned one, which failed verification or
+/// was not the newest. What was actually loaded is what the job has. An old worker does not
+/// report its step.
 fn has_loaded(job: &mut Job, attempt: &mut Attempt, restored: Option<Loaded>) {
     let loaded = restored.map(|Loaded { attempt, sequence, bytes, step }| {
         let progress = progress_of_step(step).map(|p| with_total(p, job)).unwrap_or_default();
@@ -214,7 +215,7 @@ pub(super) fn checkpointed(
     Ok((vec![attempt.into(), job.into(), event], Reply::Noted))
 }
 
-/// What a worker says of a job's files becomes an event, once.
+/// What a worker reports about a job's files becomes an event, once.
 pub(super) fn noted(
     state: &mut State,
     worker: WorkerId,
@@ -257,7 +258,7 @@ pub(super) fn exited(
     Ok((vec![attempt.into(), job.into()], Reply::Noted))
 }
 
-/// Its money was over before we said so: that is a stop for the budget.
+/// Its money ran out before we said so: that is a stop for the budget.
 pub(super) fn out_of_money(
     state: &mut State,
     worker: WorkerId,
@@ -282,8 +283,7 @@ pub(super) fn out_of_money(
     Ok((changes, reply))
 }
 
-/// Takes progress in, and learns from it how long the whole work takes on such a
-/// machine.
+/// Records progress, and learns from it how long the whole work takes on such a machine.
 fn note_progress(
     state: &State,
     job: &mut Job,
@@ -306,7 +306,7 @@ fn note_progress(
     }
 }
 
-/// The attempt cannot go on: it never ran, or not on every node.
+/// The attempt cannot continue: it never ran, or not on every node.
 pub(super) fn give_up(
     state: &State,
     worker: WorkerId,
@@ -323,7 +323,7 @@ pub(super) fn put_off(state: &State, worker: WorkerId, error: String, now: Now) 
     Ok((attempt_end::put_off(state, attempt, error, now), Reply::Noted))
 }
 
-/// A dead worker is a lost attempt, unless it had told us how the command ended.
+/// A dead worker is a lost attempt, unless it had reported how the command ended.
 pub(super) fn gone(state: &State, worker: WorkerId, now: Now) -> CommandResult {
     let (_, attempt) = live(state, worker)?;
     let node = attempt.nodes.get(worker.rank as usize).ok_or_else(|| fenced(worker))?;
@@ -349,7 +349,7 @@ pub(super) fn launch_unknown(state: &State, worker: WorkerId) -> CommandResult {
     Ok((Vec::new(), Reply::Noted))
 }
 
-/// The job and attempt of a worker that may speak.
+/// The job and attempt of a worker whose reports are accepted.
 fn live(state: &State, worker: WorkerId) -> Result<(&Job, &Attempt), Refusal> {
     let attempt = state.attempts.get(&worker.attempt).filter(|a| {
         let launched = !matches!(a.state, AttemptState::Planned { .. });

@@ -99,8 +99,8 @@ fn a_refusal_of_the_pool_is_no_failure_unless_it_is_for_good() {
     }
 }
 
-/// Attempt 1 was lost on a machine that another job still uses, so that its
-/// charges are open and it is still in memory; attempt 2 runs elsewhere.
+/// Attempt 1 was lost on a machine that another job still uses, so that its charges are
+/// open and it is still in memory; attempt 2 is running elsewhere.
 fn replaced() -> (State, WorkerId) {
     let shared = machine(1, "a", CapacityType::Spot);
     let other = machine(2, "a", CapacityType::Spot);
@@ -119,8 +119,8 @@ fn replaced() -> (State, WorkerId) {
     (state_of(things.into_iter().chain(attempts).collect()), worker)
 }
 
-/// The fence. In the simulator no late word finds its attempt in memory, unless
-/// its machine is shared or on notice: what is settled is forgotten at once.
+/// The fence. In the simulator no late report finds its attempt in memory, unless its
+/// machine is shared or on notice: what is settled is dropped at once.
 #[test]
 fn an_attempt_that_is_over_is_heard_no_more() {
     let step = Some((90, 100));
@@ -150,8 +150,8 @@ fn an_attempt_that_is_over_is_heard_no_more() {
     }
 }
 
-/// A job that has saved one checkpoint in its first attempt; its third, launched at
-/// hour 1, is to go on from that.
+/// A job that has saved one checkpoint in its first attempt; its third, launched at hour 1,
+/// is to resume from that.
 fn resumed(known: Option<RestoreGap>) -> (State, WorkerId, CheckpointRef) {
     let (mut state, first) = running(1);
     let text = "name: x\ncommand: [x]\nwork: {steps: 100}\ncheckpoint: {interval: 10m}\n";

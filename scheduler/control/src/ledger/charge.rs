@@ -22,8 +22,8 @@ use spotwise_market::Segment;
 pub struct InstanceBill<'a> {
     /// The machine.
     pub instance: &'a Instance,
-    /// The prices over its life, in order. Where they leave a gap the price
-    /// before counts, at its begin the launch price.
+    /// The prices over its life, in order. In a gap the previous price applies, and at the
+    /// start the launch price.
     pub segments: &'a [Segment],
     /// The on-demand price of the same type: the counterfactual.
     pub on_demand: Price,
@@ -46,22 +46,21 @@ pub struct Use {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub ended: Timestamp,
-    /// Work up to here counts: the last checkpoint, or the end where nothing was
-    /// lost. None where nothing counts.
+    /// Work up to here counts: the last checkpoint, or the end if nothing was lost. `None`
+    /// if nothing counts.
     pub useful_until: Option<Timestamp>,
     /// What the entries are labelled with: `model`, `class`, the job's tags.
     pub dimensions: BTreeMap<String, String>,
 }
 
-/// The ledger entries of a machine that has ended; none while it lives.
+/// The ledger entries of a machine that has ended; empty while it is alive.
 ///
-/// Each price segment is rounded once, half to even, and its amount cut into
-/// lines that add up to it exactly; the same for the on-demand counterfactual.
-/// Whatever no attempt used is idle: a line of its own beside each attempt that
-/// ran meanwhile (the unused cost of AWS's split cost allocation), or nobody's
-/// where none did, the rest of the billed minimum included. A
-/// waived machine keeps its lines, each followed in the end by one that cancels
-/// it; the counterfactual is not waived.
+/// Each price segment is rounded once, half to even, and its amount cut into entries that
+/// add up to it exactly; the same for the on-demand counterfactual. Whatever no attempt
+/// used is idle: an entry of its own next to each attempt that ran at the time (the unused
+/// cost of AWS's split cost allocation), or nobody's if none did, including the rest of the
+/// billed minimum. A waived machine keeps its entries, each matched at the end by one that
+/// cancels it; the counterfactual is not waived.
 pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
     let InstanceState::Ended { since, at, by, .. } = bill.instance.state else {
         return Vec::new();
@@ -94,7 +93,7 @@ pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
     entries
 }
 
-/// A stretch of whole seconds.
+/// A span of whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     from: i64,
@@ -112,7 +111,7 @@ impl Span {
     }
 }
 
-/// A use with the spans of its three kinds of line.
+/// A use with the spans of its three kinds of entry.
 type Phased<'a> = (&'a Use, [(LineKind, Span); 3]);
 
 fn phases(uses: &[Use], life: Span) -> Vec<Phased<'_>> {
@@ -140,7 +139,7 @@ fn whole(spans: &[(LineKind, Span); 3]) -> Span {
     Span { from: first.from, to: last.to }
 }
 
-/// A machine and what runs on it.
+/// A machine and what is running on it.
 struct Machine<'a> {
     weight: u128,
     uses: Vec<Phased<'a>>,
@@ -180,8 +179,8 @@ impl<'a> Machine<'a> {
         Self { weight: machine_weight(shape).max(busiest).max(1), uses, load }
     }
 
-    /// What happened within one price: the lines of every use, then what was
-    /// idle. Their weights add up to the machine's weight x the seconds.
+    /// What happened within one price: the entries of every use, then what was idle. Their
+    /// weights add up to the machine's weight x the seconds.
     fn lines(&self, within: Span) -> Vec<Line<'a>> {
         let mut lines = Vec::new();
         for (used, spans) in &self.uses {
@@ -198,8 +197,8 @@ impl<'a> Machine<'a> {
         lines
     }
 
-    /// What nobody used: while jobs run, theirs in proportion to what they
-    /// take, since the machine was kept for them; else nobody's.
+    /// What nobody used: while jobs run, it is theirs in proportion to what they take,
+    /// since the machine was kept for them; otherwise nobody's.
     fn idle(&self, within: Span) -> Vec<Line<'a>> {
         let before = self.load.range(..=within.from).next_back().map_or(0, |(_, used)| *used);
         let mut steps = vec![(within.from, before)];
@@ -229,8 +228,8 @@ impl<'a> Machine<'a> {
         lines
     }
 
-    /// The idle `weight` of a stretch in which the same jobs run throughout,
-    /// shared among them; the first also gets what does not divide.
+    /// The idle `weight` of a span in which the same jobs run throughout, shared among
+    /// them; the first also gets the remainder.
     fn shared(&self, span: Span, load: u128, weight: u128) -> Vec<Line<'a>> {
         let line = |used, weight| Line { used, kind: LineKind::Idle, span, weight };
         let running = self.uses.iter().filter(|(_, spans)| {
@@ -249,7 +248,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// The billed time cut at every change of price, without gap or overlap.
+/// The billed time cut at every change of price, without gaps or overlaps.
 fn price_spans(bill: &InstanceBill<'_>, billed: Span) -> Vec<(Span, Price)> {
     let mut spans: Vec<(Span, Price)> = vec![(billed, bill.instance.launch_price)];
     for segment in bill.segments {
@@ -278,15 +277,15 @@ fn price_spans(bill: &InstanceBill<'_>, billed: Span) -> Vec<(Span, Price)> {
     spans
 }
 
-/// A stretch of one price, and what pays for it.
+/// A span at one price, and what pays for it.
 struct Priced<'a> {
     span: Span,
     price: Price,
     covered: Option<&'a CoveredSpan>,
 }
 
-/// The stretches of a bill: those of the market, with the covered spans of commitments
-/// in their place.
+/// The spans of a bill: those of the market, replaced by the covered spans of commitments
+/// where there are any.
 fn priced<'a>(bill: &InstanceBill<'a>, billed: Span) -> Vec<Priced<'a>> {
     let mut all = Vec::new();
     let mut reached = billed.from;

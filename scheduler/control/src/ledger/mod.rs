@@ -1,4 +1,4 @@
-//! Prices turned into money: what a machine cost, who pays, and the sums.
+//! Turning prices into money: what a machine cost, who pays, and the sums.
 //!
 //! All of it is whole micro-dollars and pure. Per machine, the entries' amounts
 //! add up exactly to what the provider bills; cut by time, to themselves.

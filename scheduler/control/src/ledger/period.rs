@@ -1,4 +1,4 @@
-//! Time cut into hours, days and months of a zone, and charges cut with it.
+//! Time cut into hours, days and months of a time zone, and charges cut with it.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -7,14 +7,14 @@ use spotwise_model::{LedgerEntry, Money};
 
 const HOUR: i64 = 3_600;
 
-/// A length of the rows of a report, by the clock of a zone. In order of length.
+/// The length of a report's rows, by the clock of a time zone. In order of length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Every {
     /// Whole hours of the zone's clock.
     Hour,
-    /// Days: 23 or 25 hours where the clock is changed.
+    /// Days: 23 or 25 hours when the clock changes.
     Day,
-    /// Months of the calendar.
+    /// Calendar months.
     Month,
 }
 
@@ -29,8 +29,8 @@ impl Every {
         }
     }
 
-    /// What a row of the period around `at` is called: `2026-03-07T02:00:00-05:00`
-    /// for an hour, `2026-03-07` for a day, `2026-03` for a month.
+    /// The name of a row for the period around `at`: `2026-03-07T02:00:00-05:00` for an
+    /// hour, `2026-03-07` for a day, `2026-03` for a month.
     pub fn label(self, at: Timestamp, zone: &TimeZone) -> String {
         let begin = self.begin(at, zone).to_zoned(zone.clone());
         match self {
@@ -89,7 +89,7 @@ fn moment(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
 }
 
-/// What of a charge falls into a stretch of time.
+/// The part of a charge that falls into a span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Start of the part (market time).
@@ -102,12 +102,12 @@ pub struct Piece {
     pub on_demand: Money,
 }
 
-/// The part of a charge between two times, in proportion to its time; none where
-/// they do not meet.
+/// The part of a charge between two times, in proportion to its time; `None` if they do not
+/// overlap.
 ///
-/// It is what the charge comes to by the end of the part less what it comes to by
-/// its begin, each rounded once: however time is cut, the parts add up to the
-/// charge exactly. A charge without length belongs to where it begins.
+/// It is the charge up to the end of the part minus the charge up to its start, each
+/// rounded once: however time is cut, the parts add up to the charge exactly. A charge of
+/// zero length belongs to where it begins.
 pub fn piece(entry: &LedgerEntry, since: Timestamp, until: Timestamp) -> Option<Piece> {
     let (from, to) = (entry.from.max(since), entry.to.min(until));
     let length = |from: Timestamp, to: Timestamp| {

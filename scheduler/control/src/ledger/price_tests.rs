@@ -1,5 +1,5 @@
-//! Spot prices that change in the middle of an hour, however their history was
-//! told, against a reference in fractions.
+//! Spot prices that change in the middle of an hour, however their history was reported,
+//! against a reference in fractions.
 
 use std::collections::BTreeSet;
 
@@ -23,25 +23,25 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// Rows as a feed may tell them: late, out of order, several of one second, and
-/// without their price.
+/// Rows as a feed may report them: late, out of order, several for one second, and without
+/// their price.
 fn rows() -> impl Strategy<Value = Vec<(i64, Option<i64>)>> {
     let price = prop::option::weighted(0.9, ON_DEMAND / 10..ON_DEMAND);
     let second = prop_oneof![0i64..9_000, (0i64..5).prop_map(|hour| hour * 1_800)];
     prop::collection::vec((second, price), 1..12)
 }
 
-/// The price in force: that of the last row up to then that has one, the later in
-/// the list of two of one second. Before the first row its own counts; before any
-/// price the most that spot can cost.
+/// The price in force: that of the last row up to then that has one, the later in the list
+/// for two of one second. Before the first row its own price applies; before any price, the
+/// most that spot can cost.
 fn price_at(rows: &[(i64, Option<i64>)], second: i64) -> i64 {
     let first = rows.iter().map(|(at, _)| *at).min().unwrap();
     let told = rows.iter().filter(|(at, price)| *at <= second.max(first) && price.is_some());
     told.max_by_key(|(at, _)| *at).and_then(|(_, price)| *price).unwrap_or(ON_DEMAND)
 }
 
-/// What each stretch of one price costs, in 1/3,600 micro-dollars: the numerators
-/// of exact fractions.
+/// What each span of one price costs, in 1/3,600 micro-dollars: the numerators of exact
+/// fractions.
 fn reference(rows: &[(i64, Option<i64>)], from: i64, to: i64) -> Vec<i128> {
     let mut cuts: BTreeSet<i64> = rows.iter().map(|(at, _)| *at).collect();
     cuts.retain(|cut| (from + 1..to).contains(cut));
@@ -110,7 +110,7 @@ fn charged(rows: &[(i64, Option<i64>)], from: i64, to: i64) -> i64 {
     entries.iter().map(|entry| entry.amount.micros()).sum()
 }
 
-/// More where `PROPTEST_CASES` says so.
+/// More if `PROPTEST_CASES` says so.
 fn cases() -> ProptestConfig {
     ProptestConfig::with_cases(ProptestConfig::default().cases.max(20_000))
 }
@@ -129,7 +129,7 @@ proptest! {
         prop_assert!(off * 2 <= 3_600 * i128::try_from(stretches.len()).unwrap());
     }
 
-    /// In which order rows of different times arrived is no matter.
+    /// The order in which rows of different times arrived does not matter.
     #[test]
     fn late_prices_cost_what_prices_in_time_do(rows in rows(), life in 60i64..9_000) {
         let mut sorted = rows.clone();

@@ -1,5 +1,5 @@
-//! What was consumed, added up by any dimension and period. Every row adds up to
-//! its total and all rows to that of the report: [`CostReport::check`] proves it.
+//! Consumption, added up by any dimension and period. Every row adds up to its total and
+//! all rows to that of the report: [`CostReport::check`] proves it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,26 +10,25 @@ use spotwise_model::{InstanceId, JobId, LedgerEntry, Money};
 
 use super::period::{Every, Piece, piece};
 
-/// What a report is of.
+/// What a report covers.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
-    /// The dimensions of its rows; `hour`, `day` and `month` among them.
+    /// The dimensions of its rows, which may include `hour`, `day` and `month`.
     pub group_by: &'a [String],
-    /// From then on; none from the beginning.
+    /// From this time; `None` for the beginning.
     pub since: Option<Timestamp>,
-    /// Before then; none without end.
+    /// Before this time; `None` for no end.
     pub until: Option<Timestamp>,
-    /// Whose hours, days and months.
+    /// The zone of its hours, days and months.
     pub zone: &'a TimeZone,
     /// When the report is made (market time).
     pub now: Timestamp,
 }
 
-/// A report over ledger entries, and over what machines that are not settled have
-/// cost up to now.
+/// A report over ledger entries, and over what unsettled machines have cost up to now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CostReport {
-    /// By period, then dearest first.
+    /// By period, then most expensive first.
     pub rows: Vec<Row>,
     /// All of it.
     pub total: Row,
@@ -38,32 +37,32 @@ pub struct CostReport {
 /// The charges of one value of every dimension.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
-    /// A value for each dimension; empty where a charge has none.
+    /// A value for each dimension; empty if a charge has none.
     pub keys: Vec<String>,
-    /// The period that the row is of, as far as it has ends.
+    /// The period that the row covers, as far as it is bounded.
     pub period: (Option<Timestamp>, Option<Timestamp>),
     /// Its sums.
     pub sums: Sums,
     /// Machine-seconds: several charges of one machine and time count once.
     pub machine_seconds: u64,
-    /// The jobs that are charged; none among them where nobody's job is.
+    /// The jobs that are charged; includes `None` if some charge belongs to no job.
     pub jobs: BTreeSet<Option<JobId>>,
-    /// Its period is over and all that consumed in it is settled.
+    /// Whether its period has ended and everything consumed in it is settled.
     pub closed: bool,
 }
 
 /// Sums over some charges.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sums {
-    /// All of the next three.
+    /// The sum of the next three.
     pub total: Money,
     /// In the ledger.
     pub settled: Money,
-    /// Of machines that are not settled, up to now.
+    /// Accrued on machines that are not settled, up to now.
     pub accrued: Money,
-    /// Corrections that came after the end of the row's period.
+    /// Corrections made after the end of the row's period.
     pub late: Money,
-    /// What the same shares of the same time cost on demand.
+    /// What the same shares of the same time would cost on demand.
     pub on_demand: Money,
     /// The total by kind.
     pub by_kind: BTreeMap<LineKind, Money>,
@@ -87,12 +86,12 @@ pub struct Unbalanced {
 pub struct TooManyRows(pub usize);
 
 impl CostReport {
-    /// Adds up what of these charges falls into the scope. Their order does not
+    /// Adds up the parts of these charges that fall into the scope. Their order does not
     /// matter.
     ///
     /// # Errors
     ///
-    /// [`TooManyRows`] where there would be more than `most`.
+    /// [`TooManyRows`] if there would be more than `most`.
     pub fn new(
         settled: &[LedgerEntry],
         accrued: &[LedgerEntry],
@@ -141,7 +140,7 @@ impl CostReport {
     }
 }
 
-/// The value of a dimension; empty where a charge has none. Periods have theirs by
+/// The value of a dimension; empty if a charge has none. Those of periods depend on the
 /// time.
 pub fn value_of(entry: &LedgerEntry, name: &str) -> String {
     match name {
@@ -160,14 +159,14 @@ fn key(entry: &LedgerEntry, name: &str, at: Timestamp, zone: &TimeZone) -> Strin
     Every::named(name).map_or_else(|| value_of(entry, name), |every| every.label(at, zone))
 }
 
-/// A correction of a period that was over when it came: what the provider gives
-/// back when it interrupts is booked where the time was used.
+/// A correction to a period that had already ended: what the provider refunds when it
+/// interrupts is booked where the time was used.
 fn is_late(entry: &LedgerEntry, end: Option<Timestamp>) -> bool {
     let after = entry.booked.zip(end).is_some_and(|(booked, end)| booked >= end);
     entry.kind == LineKind::Waiver && after
 }
 
-/// A stretch of time, as far as it has ends.
+/// A span of time, as far as it is bounded.
 type Period = (Option<Timestamp>, Option<Timestamp>);
 
 /// The parts of a charge within the scope, cut at the ends of periods.
@@ -199,7 +198,7 @@ struct Charge<'a> {
     late: bool,
 }
 
-/// A row while charges are added.
+/// A row while charges are being added.
 #[derive(Default)]
 struct Gathered {
     period: Period,

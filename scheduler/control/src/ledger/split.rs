@@ -1,27 +1,26 @@
-//! How the cost of a machine is split over what runs on it, as AWS's split cost
-//! allocation data does: one GPU weighs 9, one vCPU 0.9, one GiB of memory 0.1
-//! (AWS CUR user guide, "Split cost allocation data: accelerated instances").
-//! Unlike there, the unused part is not given back to the jobs: it is shown as
-//! idle.
+//! How the cost of a machine is split among what is running on it, as in AWS's split cost
+//! allocation data: one GPU weighs 9, one vCPU 0.9, one GiB of memory 0.1 (AWS CUR user
+//! guide, "Split cost allocation data: accelerated instances"). Unlike there, the unused
+//! part is not distributed to the jobs: it is shown as idle.
 
 use spotwise_model::sharing::WHOLE_GPU;
 use spotwise_model::{Money, NodeShape, Share};
 
-/// Name and version of the method, as it stands in every ledger entry. Another
-/// way to split gets another name: entries are never changed.
+/// Name and version of the method, as recorded in every ledger entry. Another way to split
+/// gets another name: entries are never changed.
 pub const METHOD: &str = "aws-split-cost/1";
 
-/// One unit of the published weights in ours: the least that makes a seventh of
-/// a GPU, a thousandth of a vCPU and a MiB whole numbers (the published weights
-/// times 10, times 7 x 128,000).
+/// One unit of the published weights in ours: the smallest that makes a seventh of a GPU, a
+/// thousandth of a vCPU and a MiB whole numbers (the published weights times 10, times 7 x
+/// 128,000).
 const UNIT: u128 = 10 * 7 * 128_000;
-/// 9 a GPU.
+/// 9 per GPU.
 const GPU: u128 = 9 * UNIT;
 /// A compute slice of a GPU that is cut by MIG: a seventh.
 const SLICE: u128 = GPU / 7;
-/// 0.9 a vCPU, a thousandth of it.
+/// 0.9 per vCPU, and a thousandth of that.
 const CPU_MILLI: u128 = UNIT * 9 / 10 / 1_000;
-/// 0.1 a GiB, a 1,024th of it.
+/// 0.1 per GiB, and a 1,024th of that.
 const MIB: u128 = UNIT / 10 / 1_024;
 
 /// What a share of a machine weighs.
@@ -46,10 +45,10 @@ pub fn machine_weight(shape: &NodeShape) -> u128 {
     })
 }
 
-/// Cuts an amount into parts in proportion to `weights`, so that the parts add
-/// up to it exactly: each is rounded down, and what is left goes, a micro-dollar
-/// each, to the parts that lost most, the earlier of two equals first. Parts of
-/// no weight get nothing, unless no part has any: then the first gets all.
+/// Cuts an amount into parts in proportion to `weights`, so that the parts add up to it
+/// exactly: each is rounded down, and the remainder goes, a micro-dollar each, to the parts
+/// that lost most, the earlier of two equals first. Parts of zero weight get nothing,
+/// unless no part has any: then the first gets everything.
 pub fn distribute(total: Money, weights: &[u128]) -> Vec<Money> {
     let whole: u128 = weights.iter().sum();
     if whole == 0 {

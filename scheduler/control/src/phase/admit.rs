@@ -1,5 +1,5 @@
-//! Says of every job that is not running what it waits for, and gives up those
-//! that can never run: cancelled, or skipped where all is well without them.
+//! Records for every job that is not running what it waits for, and gives up those that can
+//! never run: cancelled, or skipped if all is well without them.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub fn obstacle(state: &State, job: &Job, running: &ArrayLoad, now: Now) -> Opti
         .map(|(_, max_parallel)| WaitReason::ArrayLimit { max_parallel })
 }
 
-/// How many elements of each array run.
+/// How many elements of each array are running.
 #[derive(Clone, Debug, Default)]
 pub struct ArrayLoad(BTreeMap<JobId, u32>);
 
@@ -53,9 +53,9 @@ impl ArrayLoad {
     }
 }
 
-/// Moves waiting and held jobs: conditions that will never be met, reasons that
-/// changed. A job has a higher number than those it waits for, so that what is given
-/// up takes all behind it along at once.
+/// Moves waiting and held jobs: conditions that can never be met, reasons that changed. A
+/// job has a higher number than those it waits for, so that giving one up takes all that
+/// depend on it along at once.
 pub fn admit(state: &State, now: Now) -> Vec<Change> {
     let load = ArrayLoad::count(state);
     let mut given_up = BTreeMap::new();
@@ -63,7 +63,7 @@ pub fn admit(state: &State, now: Now) -> Vec<Change> {
     state.jobs.values().flat_map(look).collect()
 }
 
-/// When a job may be planned again that waits for a time.
+/// When a job that waits for a time may be planned again.
 pub fn due(state: &State, due: &mut Due) {
     let waiting = state.jobs.values().filter(|j| matches!(j.state, JobState::Waiting { .. }));
     due.market(
@@ -98,7 +98,7 @@ fn look_at(
     }
 }
 
-/// Gives the job another reason to wait, with an event.
+/// Gives the job a new reason to wait, with an event.
 pub fn wait(job: &Job, reason: WaitReason, now: Now) -> Vec<Change> {
     let mut job = job.clone();
     let words = reason.to_string();

@@ -62,7 +62,8 @@ fn what_becomes_of_a_job_by_its_condition_and_what_it_waits_for() {
     }
 }
 
-/// Slurm's afternotok of an array: all of it is over, and at least one element has failed.
+/// Slurm's afternotok of an array: all of it has ended, and at least one element has
+/// failed.
 #[test]
 fn one_failure_is_enough_in_an_array() {
     use Ending::{Cancelled, Failed, Skipped, Succeeded};

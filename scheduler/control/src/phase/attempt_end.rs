@@ -17,13 +17,13 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(3_600);
 /// The longest wait for a pool that refuses: capacity comes back within minutes,
 /// and every try is an attempt.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(900);
-/// So many attempts in a row that ask to be run again and have saved nothing new are
-/// enough, as for Kubernetes' `backoffLimit`: a quarter of an hour of market time.
+/// The limit of consecutive attempts that ask to be run again and have saved nothing new,
+/// as for Kubernetes' `backoffLimit`: a quarter of an hour of market time.
 const MOST_FRUITLESS: u32 = 6;
 /// First wait after a failure (market time); doubled with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// Orders an attempt to end. Repeating it changes nothing.
+/// Orders an attempt to stop. Repeating it changes nothing.
 pub fn order_stop(attempt: &Attempt, order: StopOrder, words: &str) -> Vec<Change> {
     let stopped = attempt.clone().order_stop(order);
     if stopped == *attempt {
@@ -43,8 +43,8 @@ pub fn order_stop(attempt: &Attempt, order: StopOrder, words: &str) -> Vec<Chang
     vec![stopped.into(), event]
 }
 
-/// Takes some of a gang's workers for ended, and stops the rest first, so that nothing
-/// of this attempt runs beside the next one.
+/// Considers some of a gang's workers as ended, and stops the rest first, so that nothing
+/// of this attempt runs alongside the next one.
 pub fn lose_members(attempt: &Attempt, ranks: &[u32], words: &str, now: Now) -> Vec<Change> {
     let mut attempt = attempt.clone();
     for (rank, node) in (0u32..).zip(&mut attempt.nodes) {
@@ -64,8 +64,8 @@ pub fn end(state: &State, attempt: &Attempt, outcome: Outcome, now: Now) -> Vec<
     conclude(state, attempt, outcome, move_on, now)
 }
 
-/// Ends an attempt that its pool could not launch for now: too many calls, no
-/// capacity. That is no failure of the job, which waits for a while.
+/// Ends an attempt that its pool could not launch for now: too many calls, no capacity.
+/// That is not a failure of the job, which waits for a while.
 pub fn put_off(state: &State, attempt: &Attempt, error: String, now: Now) -> Vec<Change> {
     let later = |job: &mut Job, ended: &Attempt, outcome: &Outcome, now: Now| match outcome {
         Outcome::LaunchFailed { .. } if job.cancel_asked.is_none() => {
@@ -132,8 +132,8 @@ fn describe(attempt: &Attempt, outcome: &Outcome) -> (EventKind, String) {
     (EventKind::Ended, text)
 }
 
-/// Only what asks for another attempt by itself has to bring something: machines that
-/// are taken away, workers that are lost and stops of ours are no fault of the job, and
+/// Only attempts that themselves ask for another one must have saved something: machines
+/// that are taken away, lost workers and our own stops are not the job's fault, and
 /// failures have a count of their own.
 fn count_fruitless(job: &mut Job, ended: &Attempt, outcome: &Outcome) {
     let news = ended.saved_news(job.saved_step, FIRST_BACKOFF);
@@ -145,7 +145,7 @@ fn count_fruitless(job: &mut Job, ended: &Attempt, outcome: &Outcome) {
     }
 }
 
-/// How it failed, and why, where its memory tells.
+/// How it failed, and why, if its memory use tells.
 fn cause(ended: &Attempt, exit: Exit) -> String {
     match ended.out_of_memory() {
         Some(found) => format!("{exit} ({found})"),
@@ -153,7 +153,7 @@ fn cause(ended: &Attempt, exit: Exit) -> String {
     }
 }
 
-/// Words for a command that returned 0 only after it had been told to stop.
+/// The text for a command that returned 0 only after it had been told to stop.
 fn unbelieved(attempt: &Attempt) -> &'static str {
     let told = |node: &NodeReport| match node.told {
         Told::Nothing => false,
@@ -228,7 +228,7 @@ fn after_error(job: &mut Job, last: &str, now: Now) -> Next {
     wait_longer(job, job.errors, LONGEST_BACKOFF, now)
 }
 
-/// Exit code 75 and nothing new: ever later, and not for ever.
+/// Exit code 75 and nothing new saved: retried ever later, and not indefinitely.
 fn after_nothing_new(job: &mut Job, now: Now) -> Next {
     if job.fruitless >= MOST_FRUITLESS {
         let why = FailReason::NothingNew { attempts: job.fruitless };
@@ -237,7 +237,7 @@ fn after_nothing_new(job: &mut Job, now: Now) -> Next {
     wait_longer(job, job.fruitless, LONGEST_BACKOFF, now)
 }
 
-/// Until the first wait is over, doubled for each time but the first.
+/// Until the first wait has passed, doubled for each time after the first.
 fn wait_longer(job: &mut Job, times: u32, longest: Duration, now: Now) -> Next {
     let doubled = FIRST_BACKOFF.saturating_mul(1 << times.saturating_sub(1).min(16));
     let until = after(now.market, doubled.min(longest));
@@ -246,7 +246,7 @@ fn wait_longer(job: &mut Job, times: u32, longest: Duration, now: Now) -> Next {
     job.state.clone().wait(now.market, why)
 }
 
-/// Waits longer with every attempt that came to nothing without its fault.
+/// Waits longer with every attempt that failed through no fault of the job.
 fn after_refusal(job: &mut Job, now: Now) -> Next {
     let blameless = job.attempts.saturating_sub(job.errors + job.interruptions).max(1);
     wait_longer(job, blameless, LONGEST_REFUSAL, now)
@@ -263,7 +263,7 @@ fn after_interruption(job: &mut Job, now: Now) -> Next {
     }
 }
 
-/// How an attempt ended, once every command of it has.
+/// How an attempt ended, once all of its commands have.
 pub fn outcome_of(state: &State, attempt: &Attempt) -> Option<Outcome> {
     let ends: Option<Vec<CommandEnd>> = attempt.nodes.iter().map(NodeReport::end).collect();
     let since = attempt.stop.map(|order| order.at.market);

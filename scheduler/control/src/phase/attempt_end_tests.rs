@@ -5,7 +5,7 @@ use spotwise_model::{AttemptId, AttemptState, CapacityType, JobId};
 use super::*;
 use crate::fixture::{at, attempt, job, machine, now, state_of};
 
-/// A job of two allowed failures whose attempt runs, or is being launched.
+/// A job with two allowed failures whose attempt is running, or being launched.
 fn world(attempts: u32, running: AttemptState) -> (State, Attempt) {
     let box_ = machine(1, "a", CapacityType::Spot);
     let live = attempt(1, &[&box_], 8, running);
@@ -65,8 +65,8 @@ fn a_cancelled_job_that_cannot_be_launched_is_cancelled() {
     assert!(matches!(after.state, JobState::Cancelled { .. }), "{:?}", after.state);
 }
 
-/// The rest of a gang is told to end when a member is gone; that a command does
-/// not outlive SIGTERM is no failure of its own.
+/// The rest of a gang is told to stop when a member is gone; that a command does not
+/// survive SIGTERM is not a failure of its own.
 #[test]
 fn a_broken_gang_counts_only_failures_of_before_the_order() {
     let order = StopOrder { reason: StopReason::GangBroken, at: now(3), reclaim_wall: None };
@@ -111,7 +111,7 @@ fn what_is_heard_later_than_its_money_lasted_had_ended_by_then() {
     }
 }
 
-/// The job after so many attempts in a row with this outcome, each of which has saved
+/// The job after this many consecutive attempts with this outcome, each of which has saved
 /// what `saves` says.
 fn after_in_a_row(
     times: u32,

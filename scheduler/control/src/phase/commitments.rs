@@ -1,4 +1,4 @@
-//! Which machines commitments pay for: begins and ends their covered spans.
+//! Which machines commitments pay for: starts and ends their covered spans.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::core::due::Due;
 use crate::core::{Change, State};
 use spotwise_market::Market;
 
-/// Ends the covered spans of commitments that are over or not declared any more, draws
-/// out those of renewed ones, and lets what is left pay for machines that run on
-/// demand: as with reserved instances, whatever matches is paid. What lies before
-/// `now` is never paid otherwise than it was.
+/// Ends the covered spans of commitments that have ended or are no longer declared, extends
+/// those of renewed ones, and lets what is left pay for machines that run on demand: as
+/// with reserved instances, whatever matches is paid for. What lies before `now` is never
+/// paid for differently.
 pub fn apply(state: &State, market: &Market, now: Now) -> Vec<Change> {
     if market.commitments().is_empty() && !state.instances.values().any(is_paid_for) {
         return Vec::new();
@@ -50,8 +50,7 @@ pub fn apply(state: &State, market: &Market, now: Now) -> Vec<Change> {
     changes
 }
 
-/// When a commitment that pays for a machine is over; what is declared are changes
-/// of the market.
+/// When a commitment that pays for a machine ends; declared ones are changes of the market.
 pub fn due(state: &State, due: &mut Due) {
     let paid = state.instances.values().filter(|instance| is_paid_for(instance));
     due.market(paid.filter_map(Instance::covered).map(|covered| covered.until));
@@ -61,7 +60,7 @@ fn is_paid_for(instance: &Instance) -> bool {
     !instance.ended() && instance.covered().is_some()
 }
 
-/// Until when its commitment pays for a machine; `now` where it does not.
+/// Until when its commitment pays for a machine; `now` if it does not.
 fn paid_until(
     instance: &Instance,
     covered: &CoveredSpan,
@@ -88,8 +87,8 @@ fn pays(commitment: &Commitment, instance: &Instance) -> bool {
         && commitment.zone == instance.offer.zone
 }
 
-/// A machine on demand on what is left of the commitment that lasts longest, if
-/// one has anything left for it.
+/// Assigns an on-demand machine to what is left of the longest-lasting commitment, if any
+/// has anything left for it.
 fn begin(
     instance: Instance,
     left: &mut BTreeMap<&str, (&Commitment, u32)>,

@@ -86,7 +86,7 @@ fn buys(state: &mut State, id: u64, hour: i64) {
     }
 }
 
-/// Ends the job's attempt and its machine, and answers the charges.
+/// Ends the job's attempt and its machine, and returns the charges.
 fn ends(state: &mut State, market: &Market, id: u64, hour: i64) -> Vec<LedgerEntry> {
     let mut attempt = state.live_attempt(JobId(id)).unwrap().clone();
     let machine = state.instances[&attempt.instances[0]].clone();

@@ -1,5 +1,5 @@
-//! Says of a deadline that it can no longer be met, at the moment that this becomes
-//! true; and takes it back where it can be after all.
+//! Reports that a deadline can no longer be met at the moment when this becomes true, and
+//! withdraws that if it can be after all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,15 +12,15 @@ use spotwise_solver::graph;
 use crate::core::due::Due;
 use crate::core::{Change, EventKind, State};
 
-/// An end that is this much before the deadline is in time again: what is measured
-/// of a job's speed goes up and down.
+/// An end this much before the deadline is in time again: a job's measured speed
+/// fluctuates.
 const LEAST_GAIN: Duration = Duration::from_secs(60);
 
-/// An end that is this much late is late: [`due`] names the very moment.
+/// An end this much late is late: [`due`] names the exact moment.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Judges the deadline of every job that is not over by the earliest end that it could
-/// still have, if it started on demand now, or when all that it waits for is done.
+/// Judges the deadline of every job that has not ended by the earliest end that it could
+/// still have, if it started on demand now, or when everything it waits for has finished.
 pub fn deadlines(state: &State, changeover: Duration, now: Now) -> Vec<Change> {
     let ends = ends_of_parents(state, changeover, now);
     let judged = |job: &Job| {
@@ -34,8 +34,8 @@ pub fn deadlines(state: &State, changeover: Duration, now: Now) -> Vec<Change> {
     open(state).filter_map(judged).flatten().collect()
 }
 
-/// When [`deadlines`] may have to say that one is lost, if nothing is heard: an end
-/// comes no faster than time goes by.
+/// When [`deadlines`] may have to report one as lost if nothing is received: an end
+/// approaches no faster than time passes.
 pub fn due(state: &State, changeover: Duration, due: &mut Due) {
     let now = due.now();
     let ends = ends_of_parents(state, changeover, now);
@@ -64,7 +64,7 @@ fn open(state: &State) -> impl Iterator<Item = &Job> {
     state.jobs.values().filter(|job| !job.state.is_terminal())
 }
 
-/// When each job that others wait for could end at the earliest: few of many.
+/// When each job that others wait for could end at the earliest: there are few.
 fn ends_of_parents(state: &State, changeover: Duration, now: Now) -> BTreeMap<JobId, Timestamp> {
     // One that waits for a failure may start as soon as that comes: at once.
     let parents: BTreeSet<JobId> = open(state).flat_map(Job::hurries).collect();
@@ -77,7 +77,7 @@ fn ends_of_parents(state: &State, changeover: Duration, now: Now) -> BTreeMap<Jo
     graph::earliest_ends(now.market, spans)
 }
 
-/// What is left of a job, from when it may start; where it runs, from now on.
+/// What is left of a job, from when it may start; if it is running, from now on.
 fn span(state: &State, job: &Job, changeover: Duration, now: Now) -> Duration {
     match state.live_attempt(job.id) {
         Some(attempt) => left_of(state, job, attempt, now),
@@ -90,13 +90,13 @@ pub fn best_span(job: &Job, changeover: Duration) -> Duration {
     job.saved_progress().left_of(whole(job)).saturating_add(changeover)
 }
 
-/// Nothing where nobody knows: an assumed duration makes no deadline impossible.
+/// Zero if it is unknown: an assumed duration does not make a deadline impossible.
 fn whole(job: &Job) -> Duration {
     job.measured.shortest_known(&job.spec)
 }
 
-/// Of a job that runs: by its progress, or where it tells none by the time since its
-/// start.
+/// What is left of a running job: by its progress or, if it reports none, by the time since
+/// its start.
 fn left_of(state: &State, job: &Job, attempt: &Attempt, now: Now) -> Duration {
     if !job.measured.is_empty() {
         return state.progress_of(attempt).left_of(whole(job));
@@ -105,7 +105,7 @@ fn left_of(state: &State, job: &Job, attempt: &Attempt, now: Now) -> Duration {
     job.saved_progress().left_of(whole(job)).saturating_sub(since.unwrap_or_default())
 }
 
-/// Whether something is to be said: that the deadline is lost, or that it is not.
+/// Whether there is something to report: that the deadline is lost, or that it is not.
 fn verdict(state: &State, job: &Job, end: Timestamp, now: Now) -> Option<(bool, String)> {
     if job.cancel_asked.is_some() {
         return None;

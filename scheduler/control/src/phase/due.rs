@@ -1,6 +1,6 @@
-//! When the next round has something to do, if nobody says anything until then.
-//! Each phase tells it beside what it does; what it does because of something that
-//! was said, or that a phase before it did, needs no time of its own.
+//! When the next round has something to do, if nothing is received until then. Each phase
+//! states it next to what it does; what it does because of a message, or of an earlier
+//! phase, needs no time of its own.
 
 use spotwise_model::Now;
 

@@ -1,5 +1,5 @@
-//! Room that has come free is filled in the round in which it does, by what the last
-//! plan left: nobody waits for the next one, which looks at everything anew.
+//! Freed room is filled in the same round, using what the last plan left: jobs need not
+//! wait for the next one, which looks at everything anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,9 @@ use crate::core::State;
 use crate::view::deadline::effective_deadlines;
 use crate::view::snapshot::{plan_job, snapshot};
 
-/// Places for jobs that wait, to be taken in like those of any plan; none where
-/// nobody waits who may go. Machines of this machine's own pool cost nothing to give
-/// back; others are bought by plans.
+/// Places for waiting jobs, to be applied like those of any plan; `None` if no job that may
+/// go is waiting. Machines of the local pool cost nothing to give back; others are bought
+/// by plans.
 pub fn fill(state: &State, pool: &PoolName, config: &Config, now: Now) -> Option<Plan> {
     let mut load = ArrayLoad::count(state);
     let unknown = is_any_missing(state);

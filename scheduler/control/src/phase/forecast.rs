@@ -1,11 +1,10 @@
-//! What is expected of the spot markets: fitted to what has been seen of them,
-//! once in a while, and brought up to date in every round, as long as there is a job
-//! to which it says something, or somebody asks what one would cost. A fit takes
-//! some hundredths of a second and ten megabytes.
+//! What is expected of the spot markets: fitted to observations from time to time, and
+//! updated in every round, as long as it matters to some job, or somebody asks what one
+//! would cost. A fit takes some hundredths of a second and ten megabytes.
 //!
-//! A gang takes all of its machines at once or none: for it a zone is there where
-//! so many can be had, and that comes and goes more often than a single machine
-//! does. So each number of nodes that is asked for has a forecast of its own.
+//! A gang takes all of its machines at once or none: for it a zone is available if that
+//! many machines are, and this changes more often than for a single machine. So each
+//! requested number of nodes has a forecast of its own.
 
 mod gangs;
 mod history;
@@ -27,14 +26,14 @@ pub use gangs::speaks_to;
 use history::History;
 use spotwise_market::Market;
 
-/// A forecast decides in steps of this length.
+/// The length of the steps in which a forecast decides.
 pub const STEP: Duration = Duration::from_secs(900);
 /// Three days ahead.
 const STEPS: usize = 288;
 /// Hours of market time after which a forecast is fitted anew.
 const REFIT_HOURS: f64 = 6.0;
 
-/// What is seen of the markets, and when.
+/// What is observed of the markets, and when.
 #[derive(Clone, Copy)]
 struct MarketView<'a> {
     availability: &'a AvailabilityHistory,
@@ -44,8 +43,8 @@ struct MarketView<'a> {
     now: Timestamp,
 }
 
-/// The forecasts brought up to date; those that nobody wants any more are let go.
-/// `available` are the machines of each spot offer, ours included.
+/// The updated forecasts; those no longer wanted are dropped. `available` are the machines
+/// of each spot offer, ours included.
 pub fn refresh(
     mut known: Vec<Forecast>,
     state: &State,
@@ -82,13 +81,12 @@ pub fn due(
     Some(Fit::new(view, &due, changeover))
 }
 
-/// Whether there is one that nobody has fitted yet. One that is too old does until
-/// it is fitted anew.
+/// Whether one has never been fitted. An outdated one is used until it is fitted again.
 pub fn is_any_missing(state: &State) -> bool {
     wanted(state).iter().any(|wanted| known(state, wanted).is_none())
 }
 
-/// Whether there is one that is missing or too old.
+/// Whether one is missing or outdated.
 pub fn is_any_due(state: &State, now: Timestamp) -> bool {
     wanted(state).iter().any(|wanted| is_due(state, wanted, now))
 }
@@ -103,9 +101,8 @@ fn known<'s>(state: &'s State, wanted: &Wanted<'_>) -> Option<&'s Forecast> {
     known.filter(|known| is_of_zones(known, &wanted.offers))
 }
 
-/// Puts a forecast in the place of the one before it, unless it knows more than is
-/// known by now: the market's time may have gone back since it was begun. Says
-/// whether it has.
+/// Replaces the previous forecast, unless the new one knows more than is known by now: the
+/// market's time may have gone back since it was started. Returns whether it did.
 pub fn take(forecasts: &mut Vec<Forecast>, fitted: Forecast, now: Timestamp) -> bool {
     if after(fitted.first, fitted.training.span) > now {
         return false;
@@ -125,7 +122,7 @@ struct Wanted<'a> {
     nodes: u32,
 }
 
-/// Every forecast that there is to be.
+/// Every forecast that should exist.
 fn wanted(state: &State) -> Vec<Wanted<'_>> {
     let gangs = Gangs::of(state);
     if gangs.is_empty() {
@@ -173,8 +170,8 @@ fn zone_now(view: MarketView<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
     }
 }
 
-/// A forecast that is still to be fitted, with all that this takes: some
-/// hundredths of a second, in which the state may change.
+/// A forecast yet to be fitted, with everything this takes: some hundredths of a second, in
+/// which the state may change.
 #[derive(Debug)]
 pub struct Fit {
     pool: PoolName,
@@ -226,8 +223,8 @@ impl Fit {
     }
 }
 
-/// What the forecast goes by that the planner takes for a job of so many nodes on
-/// an offer, in words.
+/// The observations behind the forecast that the planner uses for a job of this many nodes
+/// on an offer, as text.
 pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Option<String> {
     let is_of = |f: &&Forecast| {
         f.pool == offer.pool && f.instance_type == offer.instance_type && f.nodes >= nodes

@@ -1,5 +1,5 @@
-//! Where parts of GPUs are: a part is given its slot once, when its attempt is
-//! made, and keeps it.
+//! The positions of parts of GPUs: a part is given its slot once, when its attempt is
+//! created, and keeps it.
 
 use spotwise_model::gpu::MigProfile;
 use spotwise_model::resources::{Cost, Free, GpuSlot};
@@ -9,7 +9,7 @@ use spotwise_model::{Attempt, Instance, Share};
 use crate::core::{Change, State};
 use crate::view::free::with_slots;
 
-/// Gives what was stored before slots were its slots for good.
+/// Permanently assigns slots to what was stored before slots existed.
 pub fn backfill(state: &State) -> Vec<Change> {
     let without = |attempt: &&Attempt| {
         attempt.state.is_live() && attempt.share.takes_part() && attempt.slots.is_empty()
@@ -24,8 +24,8 @@ pub fn backfill(state: &State) -> Vec<Change> {
     state.attempts.values().filter(without).filter_map(backfilled).map(Change::from).collect()
 }
 
-/// How often each profile is asked for: by every job that is not over, and once
-/// more, since any may come.
+/// How often each profile is requested: by every job that has not ended, plus one, since
+/// any may come.
 pub(super) fn demand(state: &State) -> [u32; 6] {
     let mut demand = [1; 6];
     for job in state.jobs.values().filter(|job| !job.state.is_terminal()) {
@@ -38,8 +38,7 @@ pub(super) fn demand(state: &State) -> [u32; 6] {
     demand
 }
 
-/// What a plan adds to one machine, each share with the placement and the rank
-/// that it is for.
+/// What a plan adds to one machine, each share with its placement and rank.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Added {
     shares: Vec<((usize, usize), Share)>,
@@ -54,8 +53,8 @@ impl Added {
         self.shares.iter().any(|(_, share)| share.takes_part())
     }
 
-    /// The slots of its parts of GPUs, chosen together, beside what is there. None
-    /// where they do not fit, which the room that let them in has ruled out.
+    /// The slots of its parts of GPUs, chosen together, next to what is already there.
+    /// Empty if they do not fit, which the check that admitted them has ruled out.
     pub(super) fn slots(
         self,
         mut there: Free,

@@ -1,5 +1,5 @@
-//! Stops what must not go on: used-up budgets, timeouts, broken gangs, machines
-//! that nobody uses.
+//! Stops what must not continue: exhausted budgets, timeouts, broken gangs, unused
+//! machines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,14 +22,14 @@ use spotwise_market::Market;
 /// By the next round at the latest this much more is spent (wall time): market
 /// time moves in whole seconds.
 const NEXT_LOOK: Duration = Duration::from_secs(1);
-/// No money lasts longer than this: ten years.
+/// The longest that money is taken to last: ten years.
 const MOST_SECONDS: u64 = 315_360_000;
-/// Workers are told of more time in steps that are not smaller (wall time).
+/// Workers are told of more time only in steps of at least this length (wall time).
 const LEAST_GAIN: Duration = Duration::from_secs(5);
 
-/// Orders attempts to end that are over budget or over time, or whose gang is
-/// broken, and those with a less urgent order to end sooner. `accrued` is what
-/// each unsettled attempt has cost so far.
+/// Orders attempts to stop that are over budget or over time, or whose gang is broken, and
+/// makes those with a less urgent order end sooner. `accrued` is what each unsettled
+/// attempt has cost so far.
 pub fn guard(
     state: &State,
     accrued: &BTreeMap<AttemptId, Money>,
@@ -89,8 +89,8 @@ fn offence(
     })
 }
 
-/// What a job has used of its budget and needs to stop its live attempt cleanly: no
-/// budget below that can be kept.
+/// What a job has used of its budget and needs to stop its live attempt cleanly: no smaller
+/// budget can be kept.
 pub fn least_budget(
     state: &State,
     job: &Job,
@@ -105,8 +105,8 @@ pub fn least_budget(
     job.spent + running(state, job, accrued) + stopping + stopping
 }
 
-/// Whether the others of its gang wait for it in vain: it failed, or its machine has
-/// stopped it.
+/// Whether the rest of its gang waits for it in vain: it failed, or its machine has stopped
+/// it.
 const fn breaks_gang(node: &NodeReport) -> bool {
     match node.exited {
         Some((_, Exit::Code(0 | EXIT_REQUEUE))) => matches!(node.told, Told::Stop),
@@ -115,13 +115,13 @@ const fn breaks_gang(node: &NodeReport) -> bool {
     }
 }
 
-/// What all attempts of a job have cost that is not settled.
+/// The unsettled cost of all attempts of a job.
 fn running(state: &State, job: &Job, accrued: &BTreeMap<AttemptId, Money>) -> Money {
     state.attempts_of(job.id).filter_map(|attempt| accrued.get(&attempt.id)).copied().sum()
 }
 
-/// What the attempt costs at most from the order to its end, at the price that
-/// its machines have now (or had at launch, where the offer is gone).
+/// The most that the attempt costs from the order to its end, at the current price of its
+/// machines (or that at launch, if the offer is gone).
 fn cost_of_stopping(
     state: &State,
     job: &Job,
@@ -135,7 +135,7 @@ fn cost_of_stopping(
     price.charge(market.as_secs())
 }
 
-/// From the first sign to stop for the budget to the end (wall time).
+/// From the first signal to stop for the budget to the end (wall time).
 fn longest_ending(job: &Job, config: &Config) -> Duration {
     let grace = job.spec.checkpoint.as_ref().map_or(config.default_grace, |c| c.grace);
     grace + BUDGET_STOP_MARGIN
@@ -145,7 +145,7 @@ fn machines<'s>(state: &'s State, attempt: &Attempt) -> impl Iterator<Item = &'s
     attempt.instances.iter().filter_map(|id| state.instances.get(id))
 }
 
-/// Of all machines of an attempt: what they are billed now.
+/// What all machines of an attempt are billed now.
 fn price(state: &State, attempt: &Attempt) -> Price {
     let now = |machine: &Instance| machine.covered().map(|covered| covered.price);
     sum(state, attempt, now)
@@ -169,15 +169,15 @@ fn sum(state: &State, attempt: &Attempt, paid: impl Fn(&Instance) -> Option<Pric
     Price::from_micros_per_hour(prices.fold(0, i64::saturating_add))
 }
 
-/// When the first of its machines is billed on demand again; none where no
-/// commitment pays for any.
+/// When the first of its machines is billed on demand again; `None` if no commitment pays
+/// for any.
 fn paid_until(state: &State, attempt: &Attempt) -> Option<Timestamp> {
     machines(state, attempt).filter_map(Instance::covered).map(|covered| covered.until).min()
 }
 
-/// Says of every live attempt of a job with a budget until when its money lasts
-/// if nobody leads from now on: its workers stop by themselves then. It costs as
-/// much as a stop that the next round would order.
+/// Sets for every live attempt of a job with a budget how long its money lasts if nobody
+/// leads from now on: its workers then stop by themselves. It costs as much as a stop that
+/// the next round would order.
 pub fn cutoffs(
     state: &State,
     accrued: &BTreeMap<AttemptId, Money>,
@@ -229,7 +229,7 @@ fn cutoff(
     Some(BudgetCutoff { stop_at, gone_by })
 }
 
-/// Seconds of market time that so many micro-dollars last: at today's price while
+/// Seconds of market time that this many micro-dollars last: at today's price while
 /// commitments pay, on demand beyond that.
 fn lasts(state: &State, attempt: &Attempt, left: i64, now: Now) -> u64 {
     let seconds = |left: i64, price: Price| {
@@ -246,18 +246,18 @@ fn lasts(state: &State, attempt: &Attempt, left: i64, now: Now) -> u64 {
     }
 }
 
-/// Whether workers are told of it. Less time, at once: its price has risen. More
-/// time (it fell, or others pay their part of the machine) before the old one is
-/// over, and not with every round. A cutoff that has passed stays as it is: what it
-/// has stopped does not go on.
+/// Whether workers are told of it. Less time, at once: its price has risen. More time (it
+/// fell, or others pay their part of the machine) before the old cutoff has passed, and not
+/// with every round. A cutoff that has passed stays as it is: what it has stopped does not
+/// continue.
 fn is_news(standing: BudgetCutoff, cutoff: BudgetCutoff, now: Now) -> bool {
     let left = between(now.wall, standing.stop_at);
     let gained = between(standing.stop_at, cutoff.stop_at);
     !left.is_zero() && (cutoff.stop_at < standing.stop_at || gained > left / 2 + LEAST_GAIN)
 }
 
-/// When [`guard`] and [`cutoffs`] have something to do, if prices stay as they are.
-/// For budgets that is never later than needed: the nearer, the closer.
+/// When [`guard`] and [`cutoffs`] have something to do, if prices stay as they are. For
+/// budgets that is never later than needed: the nearer the limit, the more often.
 pub fn due(state: &State, market: &Market, config: &Config, due: &mut Due) {
     let now = due.now();
     let live = || state.attempts.values().filter(|attempt| attempt.state.is_live());
@@ -284,9 +284,9 @@ pub fn due(state: &State, market: &Market, config: &Config, due: &mut Due) {
     }
 }
 
-/// Up to when an attempt is surely within its budget, if prices stay as they are,
-/// and a moment at which what they are changes. Others may pay their part of the
-/// machine: the rest of the way is looked at again.
+/// Up to when an attempt is certainly within its budget, if prices stay as they are, and a
+/// moment at which they change. Others may pay their part of the machine: the rest of the
+/// way is looked at again.
 fn over_budget_at(
     state: &State,
     job: &Job,
@@ -311,9 +311,9 @@ fn over_budget_at(
     [Some(after(now.market, Duration::from_secs(seconds))), dearer].into_iter().flatten().collect()
 }
 
-/// When what a cutoff has gained may become news at the earliest: while its time goes
-/// by, and more is gained where others pay their part of the machine. None once it
-/// has passed.
+/// When the gain of a cutoff may be worth reporting at the earliest: while its time passes,
+/// and more is gained where others pay their part of the machine. `None` once it has
+/// passed.
 fn news_at(standing: BudgetCutoff, cutoff: BudgetCutoff, now: Now) -> Option<Timestamp> {
     let left = Some(between(now.wall, standing.stop_at)).filter(|left| !left.is_zero())?;
     let gained = between(standing.stop_at, cutoff.stop_at);
@@ -328,8 +328,8 @@ fn costs_nothing(state: &State, attempt: &Attempt, config: &Config) -> bool {
     !attempt.instances.is_empty() && machines.all(|machine| is_left_to_provider(machine, config))
 }
 
-/// A machine that the provider takes back within its free first time is left to
-/// it: its own interruption makes it free, ours would not.
+/// A machine that the provider takes back within its free initial period is left to it: the
+/// provider's interruption makes it free, ours would not.
 fn is_left_to_provider(instance: &Instance, config: &Config) -> bool {
     match instance.state {
         InstanceState::Noticed { since, reclaim_at, .. } => {
@@ -339,8 +339,8 @@ fn is_left_to_provider(instance: &Instance, config: &Config) -> bool {
     }
 }
 
-/// Ends machines that nobody uses any more. It looks at what is, not at what
-/// ended: two jobs of one machine may end in the same round.
+/// Ends machines that nobody uses any more. It looks at the current state, not at what
+/// ended: two jobs on one machine may end in the same round.
 pub fn release(state: &State, config: &Config, now: Now) -> Vec<Change> {
     let idle = state.instances.values().filter(|instance| {
         !is_left_to_provider(instance, config)
@@ -350,7 +350,7 @@ pub fn release(state: &State, config: &Config, now: Now) -> Vec<Change> {
     ended.map(Change::from).collect()
 }
 
-/// Whether a job has a bound that has to be watched while it runs.
+/// Whether a job has a limit that must be watched while it runs.
 pub fn is_bounded(job: &Job) -> bool {
     job.spec.budget.is_some() || job.spec.timeout.is_some() || job.spec.resources.nodes > 1
 }

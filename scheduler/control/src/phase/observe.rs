@@ -1,4 +1,4 @@
-//! Looks at what the outside has told: exits, silence, capacity taken back.
+//! Handles what the outside world has reported: exits, silence, capacity taken back.
 
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use crate::config::{Config, LEASE_MARGIN};
 use crate::core::due::Due;
 use crate::core::{Change, State};
 
-/// Launching longer than this without a word from the worker is a loss (wall time).
+/// Launching for longer than this without a report from the worker counts as a loss (wall
+/// time).
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// A stopped attempt that does not end is ended this long after its grace.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A patience is over when more than it has passed.
+/// A limit is exceeded when more than it has passed.
 const LEAST: Duration = Duration::from_nanos(1);
 
 pub use spotwise_model::timing::BUDGET_STOP_MARGIN;
@@ -58,9 +59,9 @@ fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Optio
     (!silent.is_empty() && !works).then_some(Outcome::Lost)
 }
 
-/// When [`observe`] and [`reclaim`] have something to do, if nobody is heard and the
-/// market does not change: attempts whose time to stop is over, workers that are
-/// silent for too long, machines that are taken back.
+/// When [`observe`] and [`reclaim`] have something to do, if nothing is reported and the
+/// market does not change: attempts whose time to stop has passed, workers that are silent
+/// for too long, machines that are taken back.
 pub fn due(state: &State, config: &Config, due: &mut Due) {
     for attempt in state.attempts.values().filter(|attempt| attempt.state.is_live()) {
         due.wall(attempt.stop.map(|order| last_moment(state, attempt, order, config)));
@@ -77,8 +78,8 @@ pub fn due(state: &State, config: &Config, due: &mut Due) {
     }
 }
 
-/// When an attempt with an order has ended at the latest (wall time): with its
-/// machine, and before that where nothing follows it.
+/// When an attempt with a stop order has ended at the latest (wall time): with its machine,
+/// or earlier if nothing follows it.
 fn last_moment(state: &State, attempt: &Attempt, order: StopOrder, config: &Config) -> Timestamp {
     let by_us = after(order.at.wall, longest_stop(state, attempt, order.reason, config));
     let Some(reclaim) = order.reclaim_wall else { return by_us };
@@ -89,7 +90,7 @@ fn last_moment(state: &State, attempt: &Attempt, order: StopOrder, config: &Conf
     }
 }
 
-/// Longest time that an attempt may take to end after an order of ours.
+/// Longest time that an attempt may take to end after our order.
 fn longest_stop(state: &State, attempt: &Attempt, reason: StopReason, config: &Config) -> Duration {
     let commit = if reason == StopReason::Budget { BUDGET_STOP_MARGIN } else { STOP_TIMEOUT };
     let own = grace(state, attempt, config) + commit;
@@ -110,9 +111,8 @@ fn grace(state: &State, attempt: &Attempt, config: &Config) -> Duration {
     own.unwrap_or(config.default_grace)
 }
 
-/// The ranks whose workers have not spoken for longer than their lease, their
-/// grace and a margin, and so have stopped themselves by now: only then may a
-/// replacement start.
+/// The ranks whose workers have been silent for longer than their lease, their grace and a
+/// margin, and so have stopped themselves by now: only then may a replacement start.
 fn silent(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Vec<u32> {
     let patience = config.lease + grace(state, attempt, config) + LEASE_MARGIN;
     let ranks = (0u32..).zip(&attempt.nodes).filter(|(_, node)| node.exited.is_none());
@@ -122,9 +122,8 @@ fn silent(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Vec<u3
     silent.map(|(rank, _)| rank).collect()
 }
 
-/// From when on a rank is taken for silent, if it is not heard again (wall time);
-/// never before it is launched, nor where this memory does not know since when it
-/// listens.
+/// From when a rank counts as silent, if nothing more is received from it (wall time);
+/// never before it is launched, nor if this memory does not know when it began to listen.
 fn silent_at(
     state: &State,
     attempt: &Attempt,
@@ -143,9 +142,9 @@ fn silent_at(
     Some(after(last.max(begun), patience + LEAST))
 }
 
-/// Gives notice to machines that the market takes back, and ends those whose
-/// time has come. `available` says how many machines of a spot offer the market
-/// has for us in all, running ones included; offers it does not name stay.
+/// Gives notice to machines that the market takes back, and ends those whose time has come.
+/// `available` says how many machines of a spot offer the market has for us in total,
+/// including running ones; offers it does not name stay.
 pub fn reclaim(
     state: &State,
     available: impl Fn(&OfferKey) -> Option<u32>,

@@ -10,8 +10,8 @@ fn second(second: u64) -> Now {
     Now { market: at, wall: at }
 }
 
-/// It runs since second 0, its worker has spoken last at 99, and it is told to
-/// end at 100.
+/// It has been running since second 0, its worker last reported at 99, and it is told to
+/// stop at 100.
 fn ordered(reason: StopReason, reclaim_wall: Option<Timestamp>) -> State {
     let bought = machine(1, "a", CapacityType::Spot);
     let runs = AttemptState::Running { launched: second(0), since: second(0) };
@@ -23,7 +23,7 @@ fn ordered(reason: StopReason, reclaim_wall: Option<Timestamp>) -> State {
     state
 }
 
-/// The first second at which it is taken to have ended, and how.
+/// The first second at which it counts as ended, and how.
 fn ends(state: &State, config: &Config) -> (u64, Outcome) {
     let found = (100..2_000).find_map(|tick| {
         let changes = observe(state, config, second(tick));
@@ -36,8 +36,8 @@ fn ends(state: &State, config: &Config) -> (u64, Outcome) {
     found.expect("it ends")
 }
 
-/// A worker that does not hear the order works until its lease, of which the last
-/// answer was the begin, is over: nothing may follow before.
+/// A worker that does not receive the order works until its lease, which began with the
+/// last answer, has expired: nothing may follow before.
 #[test]
 fn an_attempt_that_another_follows_is_over_only_when_its_lease_is() {
     let config = Config::default();
@@ -95,8 +95,8 @@ fn an_attempt_on_notice_that_is_stopped_for_its_budget_ends_before_its_machine()
     assert_eq!(ends(&state, &config).0, 103 + LEASE_MARGIN.as_secs(), "nor after it");
 }
 
-/// Seed 2231: one member was dead and its pool did not show it; the whole attempt
-/// was taken for lost while the others ran.
+/// Seed 2231: one member was dead and its pool did not show it; the whole attempt was taken
+/// for lost while the others were running.
 #[test]
 fn the_rest_of_a_gang_is_stopped_when_one_member_is_silent() {
     let config = Config::default();

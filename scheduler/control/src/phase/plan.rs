@@ -1,4 +1,4 @@
-//! Asks the solver, and takes from its answer what still holds.
+//! Asks the solver, and uses the parts of its answer that still hold.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::core::{Change, EventKind, State};
 use crate::view::deadline::effective_deadlines;
 use crate::view::snapshot::{budget_left, plan_job, snapshot};
 
-/// The snapshot that the solver decides on.
+/// The snapshot on which the solver decides.
 pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
     let live = state.jobs.values().filter(|job| !job.state.is_terminal());
     let deadlines = effective_deadlines(live, config.policy.changeover);
@@ -35,9 +35,9 @@ pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
     snapshot(state, config, jobs, &deadlines, now)
 }
 
-/// Takes a plan in: placements that still hold, moves, and reasons to wait that
-/// are of another kind than before. The world may have changed since the plan's
-/// snapshot; what does not hold any more is left to the next round.
+/// Applies a plan: placements that still hold, moves, and reasons to wait that are of a
+/// different kind than before. The world may have changed since the plan's snapshot; what
+/// no longer holds is left to the next round.
 pub fn accept(state: &State, plan: &Plan, now: Now) -> Vec<Change> {
     let mut provisioner = Provisioner::new(state);
     let mut load = ArrayLoad::count(state);
@@ -72,8 +72,8 @@ pub fn accept(state: &State, plan: &Plan, now: Now) -> Vec<Change> {
     changes
 }
 
-/// Stores a plan's quotes with their jobs, in the change that a job has anyway
-/// where it has one. A job keeps the first that it gets.
+/// Stores a plan's quotes with their jobs, as part of a job's existing change if it has
+/// one. A job keeps its first quote.
 fn keep_quotes(state: &State, plan: &Plan, changes: &mut Vec<Change>) {
     let fresh = |id: &JobId| {
         let job = state.jobs.get(id)?;
@@ -94,7 +94,7 @@ fn keep_quotes(state: &State, plan: &Plan, changes: &mut Vec<Change>) {
     }));
 }
 
-/// How a plan was found, in words.
+/// How a plan was found, as text.
 pub fn method_words(plan: &Plan) -> String {
     let what = format!("{} placed, {} wait", plan.placements.len(), plan.waits.len());
     match plan.method {
@@ -106,7 +106,7 @@ pub fn method_words(plan: &Plan) -> String {
     }
 }
 
-/// Where on its machines a part of a GPU is, in words.
+/// The position of a part of a GPU on its machines, as text.
 fn slot_words(slots: &[GpuSlot]) -> String {
     let slots: Vec<String> = slots.iter().map(GpuSlot::to_string).collect();
     if slots.is_empty() { String::new() } else { format!(", GPU {}", slots.join(" ")) }

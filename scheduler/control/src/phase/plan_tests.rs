@@ -22,8 +22,8 @@ fn quotes(ids: &[u64], micros: i64) -> BTreeMap<JobId, Quoted> {
     ids.iter().map(|id| (JobId(*id), quoted(micros))).collect()
 }
 
-/// Job 1 gets another reason to wait, job 2 waits as before, job 3 has its quote,
-/// job 4 is over, job 5 is not known.
+/// Job 1 gets another reason to wait, job 2 waits as before, job 3 has its quote, job 4 has
+/// ended, job 5 is unknown.
 #[test]
 fn a_job_keeps_the_first_quote_that_a_plan_makes() {
     let mut over = job(4, "dev");

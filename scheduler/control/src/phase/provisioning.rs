@@ -16,13 +16,13 @@ use crate::core::{Change, State};
 use crate::view::free::free_of;
 use crate::view::pools::{self, PoolHeadroom};
 
-/// Machines bought while a plan is taken in, and the room left on all.
+/// Machines bought while a plan is applied, and the room left on all.
 pub(super) struct Provisioner<'a> {
     state: &'a State,
     offers: BTreeMap<&'a OfferKey, &'a Offer>,
     /// Bought now: the plan's own numbering to instances, with their room.
     bought: BTreeMap<(OfferKey, u32), (Instance, Free)>,
-    /// Room on machines that were there before, once looked at.
+    /// Room on machines that existed before, once looked at.
     existing: BTreeMap<InstanceId, Free>,
     pools: Vec<PoolHeadroom>,
     /// What it adds to each machine.
@@ -43,8 +43,8 @@ impl<'a> Provisioner<'a> {
         }
     }
 
-    /// The machines of a placement; none, and nothing changed, where one of
-    /// them is not to be had any more.
+    /// The machines of a placement; `None`, with nothing changed, if one of them is no
+    /// longer available.
     pub(super) fn machines(
         &mut self,
         number: usize,
@@ -172,8 +172,8 @@ impl<'a> Provisioner<'a> {
     }
 }
 
-/// Which commitment pays for the next machine of an offer, when so many have been
-/// given of it.
+/// Which commitment pays for the next machine of an offer, when this many have been given
+/// out.
 fn paid_for(offer: &Offer, already: u32) -> Option<&PaidFor> {
     let mut given = already;
     offer.paid_for.iter().find(|paid| {

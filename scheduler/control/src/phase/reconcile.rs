@@ -1,5 +1,5 @@
-//! What follows a commit: which workers have to be launched, and what has to be
-//! cleared up. Pure: the loop and the simulator carry it out.
+//! What follows a commit: which workers must be launched, and what must be cleaned up.
+//! Pure: the loop and the simulator carry it out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,37 +12,36 @@ use spotwise_model::{Attempt, AttemptId, AttemptState, Now};
 use crate::WorkerId;
 use crate::core::State;
 
-/// A launch whose answer was lost is asked again, by the same name, so long
-/// after the last time (wall time).
+/// A launch whose answer was lost is repeated, by the same name, this long after the last
+/// time (wall time).
 const LAUNCH_RETRY: Duration = Duration::from_secs(5);
-/// What is left of an attempt that is over is ended again so long after the first
-/// time, then after twice as long and so on, until its charges are written (wall
-/// time).
+/// The remains of an ended attempt are killed again this long after the first time, then
+/// after twice as long and so on, until its charges are written (wall time).
 const KILL_RETRY: Duration = Duration::from_secs(10);
 /// Doublings of that pause: up to an hour and a half.
 const MOST_DOUBLINGS: u32 = 9;
 
-/// Something to do to a pool. Idempotent by the name it carries.
+/// An action on a pool. Idempotent by the name it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
-    /// Launch this worker, unless it runs.
+    /// Launch this worker, unless it is running.
     Launch(WorkerId),
-    /// End whatever is left of this attempt.
+    /// Kill whatever is left of this attempt.
     Kill(AttemptId),
 }
 
-/// What this process has asked of its pool, and when. A restart forgets it, and
-/// asks for everything once more.
+/// What this process has asked of its pool, and when. A restart forgets it, and asks for
+/// everything again.
 #[derive(Clone, Debug, Default)]
 pub struct OutstandingCalls {
     launches: BTreeMap<WorkerId, Timestamp>,
-    /// And how often.
+    /// And how many times.
     kills: BTreeMap<AttemptId, (Timestamp, u32)>,
 }
 
 impl OutstandingCalls {
-    /// What the committed state asks for now and has not been asked for lately,
-    /// in the order of attempts.
+    /// What the committed state asks for now and has not been asked for recently, in the
+    /// order of attempts.
     pub fn next(&mut self, state: &State, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         for attempt in state.attempts.values() {
@@ -93,7 +92,7 @@ impl OutstandingCalls {
         effects
     }
 
-    /// Makes sure that nothing of an attempt that did not end by itself is left.
+    /// Makes sure that nothing is left of an attempt that did not end by itself.
     fn kill(&mut self, attempt: &Attempt, now: Now) -> Option<Effect> {
         let (last, times) = self.kills.get(&attempt.id).map_or((None, 0), |(l, n)| (Some(l), *n));
         let due = is_due(last, Some(kill_pause(times)), now);
@@ -108,7 +107,7 @@ fn ended_by_itself(attempt: &Attempt) -> bool {
     attempt.nodes.iter().all(|node| node.exited.is_some())
 }
 
-/// After so many kills.
+/// The pause after this many kills.
 fn kill_pause(times: u32) -> Duration {
     KILL_RETRY.saturating_mul(1 << times.min(MOST_DOUBLINGS))
 }

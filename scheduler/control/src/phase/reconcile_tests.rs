@@ -21,7 +21,7 @@ fn world(state: AttemptState) -> (State, AttemptId) {
     (state_of(vec![gang.clone().into()]), gang.id)
 }
 
-/// The seconds at which something is asked for, and how much of it.
+/// The seconds at which something is requested, and how much of it.
 fn asked(
     state: &State,
     asked: &mut OutstandingCalls,
@@ -54,9 +54,8 @@ fn an_ambiguous_launch_is_asked_again_by_the_same_name() {
     assert_eq!(asked(&state, &mut memory, 21..100), [], "it runs");
 }
 
-/// The pool knows a name for good, so it does not matter for how long the
-/// scheduler was away between the call and its answer: 25 hours are longer than
-/// a client token of ECS lasts.
+/// The pool knows a name permanently, so it does not matter how long the scheduler was away
+/// between the call and its answer: 25 hours are longer than a client token of ECS lasts.
 #[test]
 fn launch_token_expired() {
     let (mut state, id) = world(launching(Certainty::Known));

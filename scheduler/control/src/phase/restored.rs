@@ -1,5 +1,5 @@
-//! After an older database was restored: what its jobs have done since is not in
-//! it, but it was done.
+//! After an older database was restored: what its jobs have done since is not in it, but
+//! happened.
 
 use spotwise_model::attempt::Outcome;
 use spotwise_model::job::RestoreGap;
@@ -11,10 +11,10 @@ use super::round::WorkingState;
 use crate::config::{Config, LEASE_MARGIN};
 use crate::core::{Change, EventKind, Leftovers};
 
-/// Tells every job that is not over what its leftovers say. The numbers of attempts
-/// that left some are not given again, what these may have saved is asked for by the
-/// next one, and that one begins when no worker can be left of whom the database
-/// knows nothing. `made` is when the backup was. Doing it again changes nothing.
+/// Updates every job that has not ended according to its leftovers. The numbers of attempts
+/// that left some are not assigned again, what these may have saved is requested by the
+/// next one, and that one begins when no worker unknown to the database can be left. `made`
+/// is the time of the backup. Repeating it changes nothing.
 pub fn record_gaps(
     working: &mut WorkingState<'_>,
     leftovers: &Leftovers,
@@ -40,7 +40,7 @@ pub fn record_gaps(
     }
 }
 
-/// A job whose last attempt that left anything is this.
+/// A job whose last attempt that left anything is this one.
 fn record_gap(job: &Job, last: AttemptId, config: &Config, made: Now, now: Now) -> Vec<Change> {
     let unknown = if job.attempts < last.number {
         format!("attempts up to {last} are not in it")

@@ -20,7 +20,7 @@ fn told(state: &mut State, leftovers: &Leftovers) -> Vec<String> {
     words.collect()
 }
 
-/// A job that saves checkpoints, after so many attempts.
+/// A job that saves checkpoints, after this many attempts.
 fn saving(attempts: u32) -> Job {
     let text = "name: x\ncommand: [x]\nwork: {duration: 1h}\ncheckpoint: {interval: 10m}\n";
     let spec = parse(text.as_bytes(), Format::Yaml).unwrap().jobs.remove(0);

@@ -1,6 +1,5 @@
-//! One round: every phase once, in order, on the state in memory. The driver
-//! runs it on real time and commits what it made; the simulator runs it on
-//! virtual time.
+//! One round: every phase once, in order, on the state in memory. The driver runs it in
+//! real time and commits what it produced; the simulator runs it in virtual time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,30 +18,30 @@ use crate::core::{Change, State};
 use crate::view::{accrued, offers, pools};
 use spotwise_market::Market;
 
-/// What a round looks at beside the state.
+/// The inputs of a round besides the state.
 #[derive(Clone, Copy, Debug)]
 pub struct RoundInputs<'a> {
     /// Prices and availability.
     pub market: &'a Market,
     /// The pool that sells them.
     pub pool: &'a PoolName,
-    /// What the pool has in all.
+    /// The total capacity of the pool.
     pub total: &'a PoolLimit,
-    /// The operator's choices.
+    /// The operator's settings.
     pub config: &'a Config,
 }
 
 /// A state, and the changes made to it in this round.
 #[derive(Debug)]
 pub struct WorkingState<'a> {
-    /// The working state: changed at once, seen by nobody before the commit.
+    /// The working state: changed at once, visible to nobody before the commit.
     pub state: &'a mut State,
     /// What to commit, in order.
     pub changes: Vec<Change>,
 }
 
 impl WorkingState<'_> {
-    /// Takes changes in.
+    /// Applies changes.
     pub fn take(&mut self, made: Vec<Change>) {
         for mut change in made {
             self.state.apply(&mut change);
@@ -51,17 +50,17 @@ impl WorkingState<'_> {
     }
 }
 
-/// Why a job that waits for room in its pool would wait for ever.
+/// Why a job that waits for room in its pool would wait indefinitely.
 fn for_ever(state: &State, job: JobId, reason: &WaitReason) -> Option<String> {
     let job = state.jobs.get(&job).filter(|_| matches!(reason, WaitReason::PoolFull { .. }))?;
     pools::too_small(&state.seen.pool_totals, &job.spec.resources)
 }
 
-/// In a fast replay rounds lie far apart in market time: a pause of this wall
-/// time is none.
+/// In a fast replay rounds are far apart in market time: a pause of this length in wall
+/// time is not a gap.
 const WALL_GAP_TOLERANCE: Duration = Duration::from_secs(5);
 
-/// Takes note of what the spot markets have, jobs or no jobs.
+/// Records what the spot markets have, whether or not there are jobs.
 fn observe_market(
     working: &mut WorkingState<'_>,
     available: &BTreeMap<OfferKey, u32>,
@@ -82,8 +81,8 @@ fn observe_market(
         .take(written.into_iter().map(|update| Change::Availability(Box::new(update))).collect());
 }
 
-/// Brings the forecasts up to date, and fits those that are due unless that is done
-/// beside the rounds.
+/// Updates the forecasts, and fits those that are due unless that is done outside the
+/// rounds.
 fn refresh_forecasts(
     state: &mut State,
     market: &Market,
@@ -106,7 +105,7 @@ fn within<T>(phase: &'static str, step: impl FnOnce() -> T) -> T {
     tracing::debug_span!("phase", phase).in_scope(step)
 }
 
-/// Runs every phase. True where the market's free capacity has changed.
+/// Runs every phase. True if the market's free capacity has changed.
 pub fn run(
     working: &mut WorkingState<'_>,
     plan: Option<Plan>,

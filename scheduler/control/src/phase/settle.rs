@@ -1,4 +1,4 @@
-//! Prices what is over: every ended machine becomes ledger entries, once.
+//! Prices what has ended: every ended machine becomes ledger entries, once.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use spotwise_model::{Attempt, AttemptState, Instance, InstanceState, JobId, Mone
 use crate::core::{Change, EventKind, State};
 use crate::view::accrued::{accrued, bill};
 
-/// Writes the charges of ended machines on which nothing lives any more, adds
-/// them to their jobs, and settles attempts whose machines all are.
+/// Writes the charges of ended machines with nothing live on them any more, adds them to
+/// their jobs, and settles attempts whose machines are all settled.
 pub fn settle(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut spent: BTreeMap<JobId, Money> = BTreeMap::new();
@@ -72,13 +72,13 @@ fn settle_attempts(state: &State, settled: &[&Instance], now: Now) -> Vec<Change
         .collect()
 }
 
-/// What rounding may add to a charge while its machine goes on, with every change
-/// of the price and every line of it: micro-dollars a machine.
+/// How much rounding may add to a charge while its machine continues, with every change of
+/// the price and every entry: micro-dollars per machine.
 pub(super) const ROUNDING: i64 = 20;
 
-/// Lowers what ended attempts hold to what they have cost: the machine may stay
-/// for a while (a noticed one is left to its provider), the job need not wait
-/// for that to spend the rest of its budget.
+/// Lowers what ended attempts hold to what they have cost: the machine may stay for a while
+/// (a noticed one is left to its provider), but the job need not wait for that to spend the
+/// rest of its budget.
 pub fn free_holds(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<Change> {
     let ended: Vec<&Attempt> = state
         .attempts

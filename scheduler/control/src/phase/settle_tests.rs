@@ -77,7 +77,7 @@ fn an_attempt_that_never_started_pays_from_when_it_was_placed_too() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// A machine on notice goes on when its attempt has ended. Its whole charge is
+    /// A machine on notice continues when its attempt has ended. Its whole charge is
     /// rounded once more then, and split anew: seed 2028 was 1 over its budget.
     #[test]
     fn what_an_ended_attempt_holds_pays_for_it_however_its_machine_goes_on(

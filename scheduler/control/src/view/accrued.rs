@@ -1,5 +1,5 @@
-//! What machines have cost: the bill of one, and what all that are not settled would be
-//! charged if they ended now.
+//! What machines have cost: the bill of one, and what all unsettled ones would be charged
+//! if they ended now.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub fn accrued(
     costs
 }
 
-/// The charges that there would be if every machine that is not settled ended now.
+/// The charges that would result if every unsettled machine ended now.
 pub fn accrued_entries(
     state: &State,
     market: &Market,
@@ -47,7 +47,7 @@ pub fn accrued_entries(
     .collect()
 }
 
-/// The entries of one machine; live attempts on it count up to `now`. None of one that
+/// The entries of one machine; live attempts on it count up to `now`. Empty for one that
 /// has not ended.
 pub(crate) fn bill(
     state: &State,
@@ -94,8 +94,8 @@ fn usage(job: &Job, attempt: &Attempt, bought: Timestamp, now: Timestamp) -> Use
     }
 }
 
-/// Up to when the work of an attempt counts: to its end where nothing was lost,
-/// else to its last checkpoint, if the job can go on from one.
+/// Up to when the work of an attempt counts: to its end if nothing was lost, otherwise to
+/// its last checkpoint, if the job can resume from one.
 fn useful_until(job: &Job, attempt: &Attempt, ended: Timestamp) -> Option<Timestamp> {
     let saved = attempt.checkpoint.filter(|_| job.spec.resumable()).map(|c| c.at);
     match attempt.state.outcome() {

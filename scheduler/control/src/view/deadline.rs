@@ -1,4 +1,4 @@
-//! By when jobs have to be done, so that those behind them can meet their deadlines.
+//! When jobs must be done, so that those that depend on them can meet their deadlines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,14 +9,15 @@ use spotwise_solver::graph::{self, Node};
 
 use crate::core::State;
 
-/// By when one job must be done, so that those behind it can meet theirs; none where it
-/// is not live.
+/// When one job must be done, so that those that depend on it can meet their deadlines;
+/// `None` if it is not live.
 pub fn effective_deadline(state: &State, id: JobId, changeover: Duration) -> Option<Timestamp> {
     let bear_on_it = state.jobs.values().filter(|job| job.id == id || !job.after.is_empty());
     effective_deadlines(bear_on_it, changeover).get(&id).copied()
 }
 
-/// By when each of these jobs must be done, so that those behind it can meet theirs.
+/// When each of these jobs must be done, so that those that depend on it can meet their
+/// deadlines.
 pub fn effective_deadlines<'j>(
     jobs: impl Iterator<Item = &'j Job>,
     changeover: Duration,

@@ -1,4 +1,4 @@
-//! What machines have free beside what lives on them.
+//! What is free on machines, given what is live on them.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,13 @@ use spotwise_model::{Attempt, AttemptId, Instance, InstanceId};
 
 use crate::core::State;
 
-/// What is left of a machine beside what lives on it.
+/// What is left of a machine, given what is live on it.
 pub(crate) fn free_of(state: &State, instance: &Instance) -> Free {
     with_slots(state, instance).0
 }
 
-/// The same, and the slots of parts that were stored before slots were: those go
-/// where the others leave room, in the order of their ids, as they once were
-/// placed.
+/// The same, and the slots of parts that were stored before slots existed: those go where
+/// the others leave room, in the order of their ids, as they were once placed.
 pub(crate) fn with_slots(
     state: &State,
     instance: &Instance,

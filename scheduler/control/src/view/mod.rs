@@ -1,5 +1,5 @@
-//! What the state says, worked out: what phases decide by and questions are answered
-//! from. Nothing here changes anything.
+//! Views derived from the state, on which phases decide and from which questions are
+//! answered. Nothing here changes anything.
 
 pub mod accrued;
 pub mod deadline;

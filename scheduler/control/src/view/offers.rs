@@ -9,8 +9,8 @@ use spotwise_model::{CapacityType, Instance, Offer, OfferKey, PaidFor, Price};
 use crate::core::State;
 use spotwise_market::MarketQuote;
 
-/// The offers that a pool makes of the market's quotes, in the order of keys. What
-/// several commitments pay of one machine type and zone is one offer.
+/// The offers that a pool makes from the market's quotes, in the order of keys. What
+/// several commitments pay for of one machine type and zone is one offer.
 pub fn offers(
     state: &State,
     pool: &PoolName,
@@ -48,9 +48,8 @@ pub fn offers(
     offers
 }
 
-/// The offers of what is paid already. Machines of the commitment that lasts
-/// longest are given first; the price is the mean of those that are left, or of
-/// all where none is.
+/// The offers of what is already paid for. Machines of the longest-lasting commitment are
+/// given out first; the price is the mean of those that are left, or of all if none is.
 fn reserved(
     state: &State,
     pool: &PoolName,
@@ -97,7 +96,7 @@ fn reserved(
     offers.into_values().map(in_order).collect()
 }
 
-/// Rounded up: a budget holds it.
+/// Rounded up, so that a budget covers it.
 fn mean_price(paid_for: &[PaidFor]) -> Price {
     let left: i128 = paid_for.iter().map(|paid| i128::from(paid.free)).sum();
     let weight = |paid: &PaidFor| if left > 0 { i128::from(paid.free) } else { 1 };
@@ -118,8 +117,8 @@ pub fn in_use(state: &State) -> BTreeMap<&str, u32> {
     in_use
 }
 
-/// Machines that we hold of each offer, noticed ones included: their capacity
-/// is not there for anybody.
+/// Machines that we hold of each offer, including noticed ones: their capacity is not
+/// available to anybody.
 pub fn held(state: &State) -> BTreeMap<OfferKey, u32> {
     let mut held = BTreeMap::new();
     for instance in state.instances.values().filter(|instance| !instance.ended()) {

@@ -1,5 +1,5 @@
-//! What each pool has left, parts of GPUs in units of [`GPU_UNITS`] a GPU: the
-//! measures by which the solver's audit counts them too.
+//! What each pool has left, with parts of GPUs in units of [`GPU_UNITS`] per GPU: the
+//! measures used by the solver's audit too.
 
 use spotwise_model::id::PoolName;
 use spotwise_model::mig::MEASURES;
@@ -16,11 +16,11 @@ pub(crate) struct PoolHeadroom {
     pool: PoolName,
     cpu_milli: u64,
     memory_mib: u64,
-    /// None where accelerators are simulated.
+    /// `None` if accelerators are simulated.
     gpu_units: Option<[u64; MEASURES]>,
 }
 
-/// Every pool, less what runs on it.
+/// Every pool, less what is running on it.
 pub(crate) fn left(state: &State) -> Vec<PoolHeadroom> {
     let headroom_of = |total: &PoolLimit| {
         let mut headroom = PoolHeadroom::new(total);
@@ -35,8 +35,8 @@ pub(crate) fn left(state: &State) -> Vec<PoolHeadroom> {
     state.seen.pool_totals.iter().map(headroom_of).collect()
 }
 
-/// Why a job waits for ever, however little else runs: no pool has what all its
-/// nodes need together. None where one has.
+/// Why a job waits indefinitely, however little else is running: no pool has what all its
+/// nodes need together. `None` if one has.
 pub fn too_small(totals: &[PoolLimit], resources: &Resources) -> Option<String> {
     let nodes = u64::from(resources.nodes);
     let cpu_milli = resources.cpu_milli.saturating_mul(nodes);
@@ -75,8 +75,8 @@ impl PoolHeadroom {
         &self.pool
     }
 
-    /// As the solver is told: only GPUs that nothing is on count, since a limit
-    /// does not say which parts of the others are left.
+    /// The limit as given to the solver: only GPUs with nothing on them count, since a
+    /// limit does not say which parts of the others are left.
     pub(crate) fn limit(&self) -> PoolLimit {
         let whole = |units: u64| u32::try_from(units / GPU_UNITS).unwrap_or(u32::MAX);
         let gpus = |left: [u64; MEASURES]| left.into_iter().map(whole).min().unwrap_or(0);
@@ -88,8 +88,8 @@ impl PoolHeadroom {
         }
     }
 
-    /// Whether so many nodes' shares are there. Where the machine is not known,
-    /// a part by memory counts as a whole GPU.
+    /// Whether there is room for this many nodes' shares. If the machine is unknown, a part
+    /// by memory counts as a whole GPU.
     pub(crate) fn holds(&self, share: &Share, shape: Option<&NodeShape>, nodes: u64) -> bool {
         let (cpu, memory, gpus) = need(share, shape, nodes);
         let enough =
@@ -97,7 +97,7 @@ impl PoolHeadroom {
         self.cpu_milli >= cpu && self.memory_mib >= memory && self.gpu_units.is_none_or(enough)
     }
 
-    /// Takes so many nodes' shares: down to nothing where there is less.
+    /// Takes this many nodes' shares: down to nothing if there is less.
     pub(crate) fn take(&mut self, share: &Share, shape: Option<&NodeShape>, nodes: u64) {
         let (cpu, memory, gpus) = need(share, shape, nodes);
         self.cpu_milli = self.cpu_milli.saturating_sub(cpu);

@@ -1,5 +1,5 @@
-//! What each class of jobs runs on, and has run on lately: what the operator's
-//! bands are held against.
+//! What each class of jobs runs on, and has recently run on: compared with the operator's
+//! bands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +14,9 @@ use spotwise_solver::ClassShare;
 use crate::core::State;
 use crate::ledger::{machine_weight, share_weight};
 
-/// The classes that ran within the policy's window or run now. What is settled
-/// comes from the ledger's entries since this scheduler started: after a restart
-/// the window fills anew.
+/// The classes that ran within the policy's window or are running now. What is settled
+/// comes from ledger entries since this scheduler started: after a restart the window fills
+/// anew.
 pub fn shares(state: &State, policy: &Policy, now: Timestamp) -> BTreeMap<Class, ClassShare> {
     let begin = window_begin(policy, now);
     let mut shares: BTreeMap<Class, ClassShare> = BTreeMap::new();
@@ -59,8 +59,8 @@ fn window_begin(policy: &Policy, now: Timestamp) -> Timestamp {
     spotwise_model::time::add(now, -window.unwrap_or(jiff::SignedDuration::MAX))
 }
 
-/// How long an attempt had its machines within the window. One of a database from
-/// before that was stored counts from its start.
+/// How long an attempt had its machines within the window. One stored before that was
+/// recorded counts from its start.
 fn unsettled(attempt: &Attempt, begin: Timestamp, now: Timestamp) -> std::time::Duration {
     let (from, to) = match &attempt.state {
         AttemptState::Planned { at: placed }

@@ -13,7 +13,7 @@ use super::shares::shares;
 use crate::config::Config;
 use crate::core::State;
 
-/// Everything as it is, and these jobs.
+/// Everything as it is, plus these jobs.
 pub fn snapshot(
     state: &State,
     config: &Config,
@@ -67,8 +67,8 @@ fn running(state: &State, deadlines: &BTreeMap<JobId, Timestamp>) -> Vec<Running
     .collect()
 }
 
-/// What its machines are bought as now: a commitment's end makes them on-demand
-/// ones, for all of a gang.
+/// What its machines are bought as now: when a commitment ends they become on-demand, for
+/// all of a gang.
 fn offer_now(state: &State, attempt: &Attempt) -> OfferKey {
     let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
     let worst = machines.map(|machine| &machine.offer).min_by_key(|offer| offer.capacity_type);
@@ -90,8 +90,8 @@ fn limits(state: &State) -> Vec<PoolLimit> {
     pools::left(state).iter().map(PoolHeadroom::limit).collect()
 }
 
-/// What a job's budget still holds: the budget less what is settled and what
-/// is set aside. None without a budget.
+/// What remains of a job's budget: the budget less what is settled and what is set aside.
+/// `None` without a budget.
 pub fn budget_left(state: &State, job: &Job) -> Option<Money> {
     job.spec.budget.map(|budget| budget - job.spent - state.held_for(job.id))
 }

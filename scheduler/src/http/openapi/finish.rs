@@ -1,5 +1,5 @@
-//! What every operation and every message has in common, and what the attributes of
-//! handlers and wire types cannot say: for routes and fields of later as well.
+//! What all operations and messages have in common, and what the attributes of handlers and
+//! wire types cannot express: it also covers routes and fields added later.
 
 use serde_json::{Map, Value, json};
 
@@ -27,7 +27,7 @@ const REFUSALS: [(&str, &str, &str); 10] = [
     ),
 ];
 
-/// Fields that are a time, always; other times are empty text where there is none.
+/// Fields that always hold a time; other times are empty text if there is none.
 const TIMES: [&str; 5] = ["submitted", "market_time", "wall_time", "as_of", "quoted_at"];
 
 /// Fields that are a time or empty text.
@@ -45,8 +45,8 @@ const OPTIONAL_TIMES: [&str; 9] = [
 
 const PROBLEM: &str = "application/problem+json";
 
-/// Completes the document; `job_document` is the JSON Schema of what is submitted,
-/// `changes` that of what is changed of it.
+/// Completes the document; `job_document` is the JSON Schema of submissions, `changes` that
+/// of changes to a job.
 pub(super) fn finish(document: &mut Value, job_document: Value, mut changes: Value) {
     let submitted = take_in(document, job_document);
     move_references(&mut changes);
@@ -71,10 +71,10 @@ pub(super) fn finish(document: &mut Value, job_document: Value, mut changes: Val
     entry(document, "security").clone_from(&json!([]));
 }
 
-/// Names of schemas that describe what is submitted begin like this.
+/// Prefix of the names of schemas that describe submissions.
 const SUBMITTED: &str = "Document";
 
-/// Moves the schema of documents, and what it refers to, to the other schemas. Gives a
+/// Moves the schema of documents, and what it refers to, to the other schemas. Returns a
 /// reference to it.
 fn take_in(document: &mut Value, mut schema: Value) -> Value {
     let definitions = schema.as_object_mut().and_then(|schema| {
@@ -121,7 +121,7 @@ fn each_operation(document: &mut Value, mut work: impl FnMut(&str, &str, &mut Va
     }
 }
 
-/// The exact rules of parameters, by their name: they mean the same everywhere.
+/// The exact rules of parameters, by name: they mean the same everywhere.
 fn parameters(operation: &mut Value) {
     let given = operation.get_mut("parameters").and_then(Value::as_array_mut);
     for parameter in given.into_iter().flatten() {
@@ -136,7 +136,7 @@ fn parameters(operation: &mut Value) {
     }
 }
 
-/// Job documents, and changes of a job, are read as YAML and as JSON.
+/// Job documents, and changes to a job, are accepted as YAML and as JSON.
 fn body(method: &str, operation: &mut Value, submitted: &Value, changes: &Value) {
     let content = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
     let schema = if method == "patch" { changes } else { submitted };
@@ -223,8 +223,8 @@ fn refusal(status: &str, meaning: &str) -> Value {
     refusal
 }
 
-/// Answers have all of their fields, always, unless serde leaves one out; those that
-/// may be sent by clients have defaults and are marked by the handler's attribute.
+/// Responses always have all of their fields, unless serde leaves one out; those that may
+/// be sent by clients have defaults and are marked by the handler's attribute.
 fn message(name: &str, schema: &mut Value) {
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
         return;
@@ -252,7 +252,7 @@ fn message(name: &str, schema: &mut Value) {
     *entry(schema, "required") = required.into();
 }
 
-/// A field of an object, made where it is not there yet.
+/// A field of an object, created if missing.
 fn entry<'a>(object: &'a mut Value, name: &str) -> &'a mut Value {
     &mut object[name]
 }

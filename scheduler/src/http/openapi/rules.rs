@@ -1,19 +1,19 @@
-//! The exact rules of parameters, by their name: they mean the same everywhere.
+//! The exact rules of parameters, by name: they mean the same everywhere.
 
 use serde_json::{Value, json};
 use spotwise_model::JobState;
 
-/// Text of one line, with no control characters.
+/// One line of text without control characters.
 const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
-/// The time of a day, without a zone: of the time zone that is asked for.
+/// A day and time without a zone: in the requested time zone.
 const LOCAL_TIME: &str = concat!(
     "^([1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)",
     "|02-(0[1-9]|1[0-9]|2[0-8]))|[1-9][0-9](0[48]|[2468][048]|[13579][26])-02-29)",
     r"[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?$"
 );
 
-/// What a parameter may be; none where its type says everything.
+/// The allowed values of a parameter; `None` if its type says everything.
 pub(super) fn rule(name: &str) -> Option<Value> {
     let number = |least: u64, most: u64, format| json!({ "type": "integer", "format": format, "minimum": least, "maximum": most });
     Some(match name {

@@ -1,5 +1,4 @@
-//! Where a chunk of output ends: behind a line where it can, and never within a
-//! character.
+//! Where a chunk of output ends: after a line if possible, and never within a character.
 
 use std::io;
 
@@ -10,14 +9,15 @@ use super::CHUNK;
 /// How a chunk is cut.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
-    /// A line that has no end yet, and is not longer than a chunk, waits for it.
+    /// A line that has no end yet, and is not longer than a chunk, is held back until it
+    /// has one.
     pub(super) whole_lines: bool,
     /// More may come: the first bytes of a character wait for the rest.
     pub(super) more: bool,
 }
 
-/// The next chunk from `offset` on. A gap begins behind a line and ends before one,
-/// as far as lines are shorter than a chunk.
+/// The next chunk from `offset` on. A gap begins after a line and ends before one, as far
+/// as lines are shorter than a chunk.
 pub(super) fn next(spool: &Spool, offset: u64, cut: Cut) -> io::Result<Found> {
     let mut data = match spool.read(offset, CHUNK)? {
         Found::Data(data) => data,
@@ -42,7 +42,7 @@ pub(super) fn next(spool: &Spool, offset: u64, cut: Cut) -> io::Result<Found> {
     Ok(if data.is_empty() { Found::End } else { Found::Data(data) })
 }
 
-/// Nothing is kept before `to`: the first line that is whole begins at or after it.
+/// Nothing is kept before `to`: the first complete line begins at or after it.
 fn gap(spool: &Spool, to: u64) -> io::Result<Found> {
     let Found::Data(data) = spool.read(to, CHUNK)? else { return Ok(Found::Missing { to }) };
     let line = data.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
@@ -50,7 +50,7 @@ fn gap(spool: &Spool, to: u64) -> io::Result<Found> {
     Ok(Found::Missing { to: to + line.unwrap_or_else(begun) as u64 })
 }
 
-/// Bytes before a UTF-8 character that begins at the end and is not whole.
+/// Bytes before a UTF-8 character at the end that is incomplete.
 fn whole_characters(data: &[u8]) -> usize {
     let tail = data.iter().rev().take(3).take_while(|byte| is_continuation(**byte)).count();
     let Some(begin) = data.len().checked_sub(tail + 1) else { return data.len() };

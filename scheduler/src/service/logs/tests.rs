@@ -6,7 +6,7 @@ use super::super::assignment::tests::ended_job;
 use super::super::testing::Bench;
 use super::super::{Kind, ServiceError};
 
-/// What the worker of an attempt and rank says.
+/// Output reported by the worker of an attempt and rank.
 async fn append(
     bench: &Bench,
     (attempt, rank): (&str, u32),

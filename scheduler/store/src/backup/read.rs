@@ -1,4 +1,4 @@
-//! Checks a backup, and puts it into an empty database.
+//! Checks a backup, and loads it into an empty database.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,15 +14,15 @@ use crate::database::{Statement, Transaction, Value};
 use crate::tables::{Column, TABLES, Table};
 use crate::{Location, StoreError, open};
 
-/// Leaders after the backup had epochs above its own; whoever leads after the
-/// restore has a higher one than any of them: a leader lasts a second or more.
+/// Leaders after the backup had higher epochs than it; the leader after the restore gets a
+/// higher one than any of them: a leader lasts a second or more.
 const EPOCHS_AHEAD: i64 = 1_000_000;
 
-/// Rows given to one insert.
+/// Rows passed to one insert.
 const ROWS_AT_ONCE: usize = 500;
 
-/// Puts a backup into an empty database. The whole file is looked at before
-/// anything is changed, and it is put in as one transaction.
+/// Loads a backup into an empty database. The whole file is checked before anything is
+/// changed, and it is loaded in one transaction.
 pub async fn restore(
     location: &Location,
     path: &Path,
@@ -63,7 +63,7 @@ pub async fn restore(
     Ok(BackupReport { rows, schema: head.schema, round: head.round, made })
 }
 
-/// Older leaders are refused, and the next one knows.
+/// Older leaders are refused, and the next one is told.
 async fn mark(
     transaction: &mut Transaction,
     made: Timestamp,
@@ -86,7 +86,7 @@ async fn mark(
     Ok(())
 }
 
-/// Reads the whole file once and checks every line, the counts and the sum.
+/// Reads the whole file once and checks every line, the counts and the checksum.
 fn verify(path: &Path) -> Result<(Head, BTreeMap<String, u64>), BackupError> {
     let mut reader = Reader::open(path)?;
     let first = reader.next()?.ok_or_else(|| reader.damaged("it is empty"))?;

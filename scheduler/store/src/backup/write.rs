@@ -15,7 +15,7 @@ use crate::database::{Kind, Statement, Transaction, Value};
 use crate::tables::{TABLES, Table};
 use crate::{Location, StoreError, leader, open};
 
-/// Writes all that lasts into one file. The scheduler may go on meanwhile.
+/// Writes everything durable into one file. The scheduler may keep running.
 pub async fn backup(
     location: &Location,
     path: &Path,
@@ -103,7 +103,7 @@ fn to_json(value: &Value) -> Json {
     }
 }
 
-/// The file while it is written.
+/// The file while it is being written.
 struct Part {
     path: PathBuf,
     file: BufWriter<File>,
@@ -135,7 +135,7 @@ impl Part {
         hex(&self.hash.clone().finalize())
     }
 
-    /// On disk before it has its name, and the name on disk before this returns.
+    /// On disk before it gets its name, and the name on disk before this returns.
     fn finish(mut self, place: &Path) -> io::Result<()> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;

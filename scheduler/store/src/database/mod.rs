@@ -1,7 +1,7 @@
-//! The connections, behind one type: SQLite or PostgreSQL. All that knows which
-//! database it is, is in this folder and in `open`; the tables' files speak SQL
-//! that both share, through [`Statement`], [`Transaction`] and [`Row`]. Where
-//! they differ, a statement's two texts stand side by side, by [`Kind`].
+//! The connections, behind one type: SQLite or PostgreSQL. All code that knows which
+//! database it is lives in this folder and in `open`; the tables' files use SQL that both
+//! share, through [`Statement`], [`Transaction`] and [`Row`]. Where they differ, a
+//! statement's two texts stand side by side, by [`Kind`].
 
 pub(super) mod postgres;
 mod row;
@@ -20,11 +20,11 @@ use sqlite::Sqlite;
 pub enum Kind {
     /// A file, and one scheduler.
     Sqlite,
-    /// A server, and as many schedulers as like to wait.
+    /// A server, and any number of schedulers waiting to lead.
     Postgres,
 }
 
-/// A few connections that write, and a few that read beside them.
+/// A few connections that write, and a few that read alongside them.
 #[derive(Clone)]
 pub(super) enum Database {
     /// A file.
@@ -50,7 +50,7 @@ impl Database {
         })
     }
 
-    /// A transaction that sees one moment and writes nothing.
+    /// A transaction that sees a single moment and writes nothing.
     pub(super) async fn snapshot(&self) -> Result<Transaction, StoreError> {
         Ok(match self {
             Self::Sqlite(file) => Transaction::Sqlite(file.snapshot().await?),
@@ -74,7 +74,7 @@ impl Database {
         Ok(self.fetch(statement).await?.into_iter().next())
     }
 
-    /// Ends all connections.
+    /// Closes all connections.
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite(file) => file.close().await,
@@ -83,7 +83,7 @@ impl Database {
     }
 }
 
-/// All or nothing. Undone when it is dropped before its commit.
+/// All or nothing. Rolled back if dropped before its commit.
 pub(super) enum Transaction {
     /// On a file.
     Sqlite(sqlite::Session),
@@ -100,7 +100,7 @@ impl Transaction {
         }
     }
 
-    /// Runs a statement; answers how many rows it touched.
+    /// Runs a statement; returns how many rows it touched.
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
         match self {
             Self::Sqlite(session) => session.execute(statement).await,
@@ -116,7 +116,7 @@ impl Transaction {
         }
     }
 
-    /// Makes it durable. An error leaves open whether it is.
+    /// Makes it durable. After an error it is unknown whether it is.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(session) => session.commit().await,

@@ -1,5 +1,5 @@
-//! PostgreSQL: bounded pools, and limits on every wait. A server that does not
-//! answer within them counts as not reachable, and the connection is closed.
+//! PostgreSQL: bounded pools, and limits on every wait. A server that does not answer
+//! within them counts as unreachable, and the connection is closed.
 
 use std::future::Future;
 use std::io;
@@ -14,36 +14,36 @@ use super::super::location::Server;
 use super::statement::Argument;
 use super::{Row, Statement, Value};
 
-/// One writes rounds, one renews the lease beside it, one is for people.
+/// One writes rounds, one renews the lease alongside it, one is for people.
 const WRITERS: u32 = 3;
 
-/// Enough for the pages and calls of some people beside the loop.
+/// Enough for the pages and calls of several people alongside the loop.
 const READERS: u32 = 6;
 
-/// How long a call waits for a connection, its making included: callers are told
-/// to come back rather than left waiting.
+/// How long a call waits for a connection, including opening it: callers are told to come
+/// back rather than left waiting.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The server gives up a statement that writes after so long. A round is many
-/// statements, each of at most 100 rows.
+/// The server aborts a writing statement after this long. A round is many statements, each
+/// of at most 100 rows.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same for reading: a start with 100,000 live jobs takes seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much longer we wait than the server should: a network that swallows
-/// everything answers nothing, and no statement's end either.
+/// How much longer than the server we wait: if the network drops everything, the end of a
+/// statement is not reported either.
 const ANSWER_MARGIN: Duration = Duration::from_secs(2);
 
 /// How long a statement waits for a row that another connection has locked.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The server ends a transaction that hears nothing for so long: a leader that
-/// was stopped or cut off within a round must not keep its row from the next.
+/// The server ends a transaction that receives nothing for this long: a leader that was
+/// stopped or cut off within a round must not keep its row from the next.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection that was idle for longer is tried before it is used: the server
-/// may have been restarted meanwhile.
+/// A connection that was idle for longer is tested before use: the server may have been
+/// restarted.
 const TRY_AFTER_IDLE: Duration = Duration::from_millis(500);
 
 /// How long the start waits for a server, and for another scheduler that is
@@ -51,7 +51,7 @@ const TRY_AFTER_IDLE: Duration = Duration::from_millis(500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a farewell may take.
+/// How long closing a connection may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One server's connections.
@@ -62,7 +62,7 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Opens the pools. Nothing is connected to until it is used.
+    /// Opens the pools. No connection is made until it is used.
     pub(crate) fn open(options: &PgConnectOptions) -> Self {
         Self {
             writers: pool(WRITERS, with_limits(options, WRITE_TIMEOUT)),
@@ -91,7 +91,7 @@ impl Postgres {
         Ok(rows)
     }
 
-    /// Waits for what is under way, but not for a server that is gone.
+    /// Waits for pending work, but not for a server that is gone.
     pub(super) async fn close(&self) {
         for pool in [&self.readers, &self.writers] {
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
@@ -99,8 +99,8 @@ impl Postgres {
     }
 }
 
-/// What every connection asks of the server. `synchronous_commit = on` never
-/// weakens what the operator has set, and what is answered is on disk.
+/// The settings of every connection. `synchronous_commit = on` never weakens the operator's
+/// setting, and what is acknowledged is on disk.
 pub(crate) fn with_limits(options: &PgConnectOptions, statement: Duration) -> PgConnectOptions {
     let millis = |duration: Duration| duration.as_millis().to_string();
     options.clone().application_name("spotwise").options([
@@ -111,8 +111,8 @@ pub(crate) fn with_limits(options: &PgConnectOptions, statement: Duration) -> Pg
     ])
 }
 
-/// The one connection that changes the schema. It may take its time: an index of
-/// a long history is built in minutes.
+/// The one connection that changes the schema. It may take its time: an index over a long
+/// history takes minutes to build.
 pub(crate) async fn connect_to_migrate(
     options: &PgConnectOptions,
 ) -> Result<PgConnection, StoreError> {
@@ -122,8 +122,8 @@ pub(crate) async fn connect_to_migrate(
     connecting.await.map_err(|e| StoreError::of("(open)", e))
 }
 
-/// Refuses a database that is another program's, or that could not keep what it
-/// is given.
+/// Refuses a database that belongs to another program, or that could not store what it is
+/// given.
 pub(crate) async fn check(
     connection: &mut PgConnection,
     server: &Server,
@@ -152,7 +152,7 @@ pub(crate) async fn check(
     Ok(())
 }
 
-/// Says farewell, where the server listens.
+/// Closes the connection properly, if the server responds.
 pub(crate) async fn disconnect(connection: PgConnection) {
     let _ = within(CLOSE_TIMEOUT, connection.close()).await;
 }
@@ -175,10 +175,10 @@ fn pool(size: u32, options: PgConnectOptions) -> PgPool {
         .connect_lazy_with(options)
 }
 
-/// A connection in use. It goes back to its pool only when everything went
-/// well; otherwise it is closed, and the server undoes what was not committed.
-/// So an answer that was not waited for can never reach the next user, and a
-/// `COMMIT` after a failure, which PostgreSQL would answer kindly, is never sent.
+/// A connection in use. It returns to its pool only if everything went well; otherwise it
+/// is closed, and the server undoes what was not committed. So an answer that was not
+/// waited for can never reach the next user, and a `COMMIT` after a failure, which
+/// PostgreSQL would accept, is never sent.
 pub(crate) struct Session {
     connection: Option<PoolConnection<Driver>>,
     limit: Duration,
@@ -238,7 +238,7 @@ impl Session {
         drop(self.connection.take());
     }
 
-    /// Without the farewell that would wait for an answer.
+    /// Without the proper closing, which would wait for an answer.
     fn hang_up(&mut self) {
         drop(self.connection.take().map(PoolConnection::detach));
     }
@@ -250,8 +250,8 @@ impl Drop for Session {
     }
 }
 
-/// Bounds a wait for the server. Whoever calls this closes the connection when
-/// the time is up: the server then undoes it, or has done it already.
+/// Limits a wait for the server. When the time is up, the caller closes the connection: the
+/// server then rolls it back, or has already done so.
 async fn within<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
@@ -277,8 +277,8 @@ fn query(
     }))
 }
 
-/// PostgreSQL has no character 0 in texts. Documents are JSON, where it is
-/// written in letters; elsewhere the sign for "not a character" stands for it.
+/// PostgreSQL does not allow the NUL character in texts. Documents are JSON, where it is
+/// escaped; elsewhere the replacement character stands for it.
 fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }

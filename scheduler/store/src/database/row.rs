@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::super::StoreError;
 
-/// A row, which names its table when it cannot be read.
+/// A row, which names its table if it cannot be read.
 pub(crate) struct Row {
     table: &'static str,
     inner: Inner,
@@ -40,7 +40,7 @@ impl Row {
         .map_err(|e| self.bad(column, e))
     }
 
-    /// A number, or none.
+    /// A number, or null.
     pub(crate) fn optional_int(&self, column: &'static str) -> Result<Option<i64>, StoreError> {
         match &self.inner {
             Inner::Sqlite(row) => row.try_get(column),
@@ -54,7 +54,7 @@ impl Row {
         u64::try_from(self.int(column)?).map_err(|e| self.bad(column, e))
     }
 
-    /// A number that cannot be negative, or none.
+    /// A number that cannot be negative, or null.
     pub(crate) fn optional(&self, column: &'static str) -> Result<Option<u64>, StoreError> {
         let number = self.optional_int(column)?;
         number.map(u64::try_from).transpose().map_err(|e| self.bad(column, e))
@@ -69,7 +69,7 @@ impl Row {
         .map_err(|e| self.bad(column, e))
     }
 
-    /// A text, or none.
+    /// A text, or null.
     pub(crate) fn optional_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
         match &self.inner {
             Inner::Sqlite(row) => row.try_get(column),
@@ -83,7 +83,7 @@ impl Row {
         jiff::Timestamp::from_microsecond(self.int(column)?).map_err(|e| self.bad(column, e))
     }
 
-    /// The error of a column, with the row's key where it can be read.
+    /// The error of a column, with the row's key if it can be read.
     pub(crate) fn bad(
         &self,
         column: &'static str,

@@ -1,4 +1,4 @@
-//! SQLite: one connection that writes, and a few that read beside it.
+//! SQLite: one connection that writes, and a few that read alongside it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use super::super::StoreError;
 use super::statement::Argument;
 use super::{Row, Statement, Value};
 
-/// How long a statement waits for a lock that somebody else holds: a backup or
-/// a shell, as no second scheduler gets here.
+/// How long a statement waits for a lock held by something else: a backup or a shell, as no
+/// second scheduler gets this far.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a call waits for a connection: a little more than the one that has
-/// it waits for a lock.
+/// How long a call waits for a connection: slightly longer than its current user waits for
+/// a lock.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Enough for the pages and calls of a few people beside the loop.
+/// Enough for the pages and calls of a few people alongside the loop.
 const READERS: u32 = 4;
 
 /// One file's connections.
@@ -33,7 +33,7 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens a file that is known to be ours: the journal's mode is changed.
+    /// Opens a file known to be ours: the journal mode is changed.
     pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
         let options = options(path).journal_mode(SqliteJournalMode::Wal);
         let writer = pool(1, options.clone()).await?;
@@ -41,14 +41,14 @@ impl Sqlite {
         Ok(Self { writer, readers })
     }
 
-    /// Opens a file that exists, beside whoever writes it, and changes nothing.
+    /// Opens an existing file alongside its writer, and changes nothing.
     pub(crate) async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
         let options = options(path).create_if_missing(false).pragma("query_only", "ON");
         let readers = pool(READERS, options).await?;
         Ok(Self { writer: readers.clone(), readers })
     }
 
-    /// It holds the write lock from the start: one that began by reading could
+    /// It holds the write lock from the start: a transaction that began by reading could
     /// not wait for the lock later.
     pub(super) async fn write(&self) -> Result<Session, StoreError> {
         Session::begin(&self.writer, "BEGIN IMMEDIATE").await
@@ -71,7 +71,7 @@ impl Sqlite {
     }
 }
 
-/// How every connection to the file is made, but for the journal's mode.
+/// The options of every connection to the file, except the journal mode.
 pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -97,9 +97,9 @@ pub(crate) async fn pool(
         .map_err(|e| StoreError::of("(open)", e))
 }
 
-/// A transaction. Its connection goes back to its pool only after a commit;
-/// otherwise it is closed, which undoes everything. A full disk may end a
-/// transaction behind the driver's back, and the next one would be refused.
+/// A transaction. Its connection returns to its pool only after a commit; otherwise it is
+/// closed, which undoes everything. A full disk may end a transaction without the driver
+/// noticing, and the next one would be refused.
 pub(crate) struct Session {
     connection: Option<PoolConnection<Driver>>,
 }

@@ -3,15 +3,15 @@
 use super::super::StoreError;
 use super::{Kind, Transaction};
 
-/// An argument. PostgreSQL wants a type for its nulls too.
+/// An argument. PostgreSQL needs a type for nulls too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     Int(Option<i64>),
     Text(Option<String>),
 }
 
-/// What a statement is given: a value, or a whole column of many rows, which
-/// only PostgreSQL takes.
+/// An argument of a statement: a value, or a whole column of many rows, which only
+/// PostgreSQL accepts.
 #[derive(Clone, Debug)]
 pub(super) enum Argument {
     One(Value),
@@ -26,8 +26,8 @@ impl From<i64> for Value {
 }
 
 impl From<u64> for Value {
-    /// Numbers are given out one by one from 1 and stay far below the end of
-    /// `i64`; a limit beyond it means "no limit".
+    /// Numbers are assigned one by one from 1 and stay far below the maximum of `i64`; a
+    /// limit beyond it means "no limit".
     fn from(number: u64) -> Self {
         Self::Int(Some(i64::try_from(number).unwrap_or(i64::MAX)))
     }
@@ -63,8 +63,8 @@ impl From<jiff::Timestamp> for Value {
     }
 }
 
-/// SQL with its arguments. Text comes from this program only: what a user wrote
-/// can be nothing but an argument.
+/// SQL with its arguments. Its text comes from this program only: user input can only be an
+/// argument.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement {
     table: &'static str,
@@ -78,7 +78,7 @@ impl Statement {
         Self { table, sql: sql.to_owned(), arguments: Vec::new() }
     }
 
-    /// Gives the next of the arguments that the text names.
+    /// Supplies the next of the arguments that the text names.
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.arguments.push(Argument::One(value.into()));
         self
@@ -102,8 +102,8 @@ impl Statement {
         self
     }
 
-    /// Adds `?, ?, ?` to the text, each an argument: SQLite looks for the name of
-    /// each argument among all names before it, which takes longer than the row.
+    /// Adds `?, ?, ?` to the text, each an argument: SQLite looks up the name of each
+    /// argument among all names before it, which takes longer than the row.
     fn push_unnamed(&mut self, values: Vec<Value>) {
         for (at, value) in values.into_iter().enumerate() {
             self.push(if at == 0 { "?" } else { ", ?" });
@@ -140,8 +140,8 @@ impl Statement {
     }
 }
 
-/// How many arguments a text has: as many as its highest `$n`, or as it has `?`. No
-/// text of ours has either in a literal, and none has both.
+/// How many arguments a text has: its highest `$n`, or its number of `?`. None of our texts
+/// has either in a literal, and none has both.
 fn arguments_named(sql: &str) -> usize {
     let number = |rest: &str| {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
@@ -151,9 +151,8 @@ fn arguments_named(sql: &str) -> usize {
     highest + sql.matches('?').count()
 }
 
-/// Rows per statement on SQLite: a text for each of these sizes is prepared once
-/// and used again. 100 rows of the widest table are 1,300 arguments, and SQLite
-/// takes 32,766.
+/// Rows per statement on SQLite: a text for each of these sizes is prepared once and
+/// reused. 100 rows of the widest table are 1,300 arguments, and SQLite allows 32,766.
 const BATCHES: [usize; 3] = [100, 10, 1];
 
 /// Rows per statement on PostgreSQL, which takes a column as one argument.
@@ -163,7 +162,7 @@ const ROWS_AT_ONCE: usize = 1_000;
 pub(crate) struct Insert<'a> {
     pub(crate) table: &'static str,
     pub(crate) columns: &'a [&'static str],
-    /// `ON CONFLICT ...`; empty where a row that exists already is an error.
+    /// `ON CONFLICT ...`; empty if a row that already exists is an error.
     pub(crate) on_conflict: &'static str,
 }
 
@@ -208,7 +207,7 @@ impl Insert<'_> {
         statement
     }
 
-    /// Rows as columns. A column holds one type, its nulls too.
+    /// Rows as columns. A column, including its nulls, has a single type.
     fn turned(&self, rows: impl Iterator<Item = Vec<Value>>) -> Result<Vec<Argument>, StoreError> {
         let mut columns: Vec<Option<Argument>> = vec![None; self.columns.len()];
         for row in rows {

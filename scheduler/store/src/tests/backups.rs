@@ -13,7 +13,7 @@ use crate::tables::TABLES;
 use crate::{Location, Round, Store, StoreError, open};
 use spotwise_control::core::Change;
 
-/// A database that is not there yet.
+/// A database that does not exist yet.
 pub(super) struct Place {
     pub(super) location: Location,
     _folder: Option<TempDir>,
@@ -35,7 +35,7 @@ pub(super) fn place(kind: Kind) -> Place {
     }
 }
 
-/// One row at least in every table, texts that are hard to carry among them.
+/// At least one row in every table, including texts that are hard to carry.
 pub(super) async fn fill(location: &Location, jobs: u64) {
     let store = Store::open(location).await.unwrap();
     let mut paid = job(1);
@@ -134,8 +134,8 @@ async fn a_backup_of_postgresql_is_restored_on_postgresql() {
     there_and_back(Kind::Postgres, Kind::Postgres).await;
 }
 
-/// A file with a byte changed, cut or added anywhere is refused, and no database
-/// is made.
+/// A file with a byte changed, cut or added anywhere is refused, and no database is
+/// created.
 #[tokio::test]
 async fn a_broken_backup_is_refused_and_changes_nothing() {
     let (source, folder) = (place(Kind::Sqlite), tempfile::tempdir().unwrap());
@@ -164,7 +164,7 @@ async fn a_broken_backup_is_refused_and_changes_nothing() {
     restore(&target.clone().into(), &file, at(60)).await.unwrap();
 }
 
-/// A backup from before there were spells.
+/// A backup from before spells existed.
 #[tokio::test]
 async fn a_backup_without_younger_tables_is_restored() {
     let (source, folder) = (place(Kind::Sqlite), tempfile::tempdir().unwrap());
@@ -213,7 +213,7 @@ async fn refused(target: &Path, bad: &PathBuf) {
     assert!(!target.exists());
 }
 
-/// The list of tables says what the schema says.
+/// The list of tables agrees with the schema.
 #[tokio::test]
 async fn every_column_is_backed_up() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
@@ -242,7 +242,7 @@ async fn every_column_is_backed_up() {
     }
 }
 
-/// A database of the schema before slots, opened by this program.
+/// A database with the schema from before slots, opened by this program.
 #[tokio::test]
 async fn a_database_from_before_seats_is_upgraded() {
     const STEPS: [&str; 3] = [
@@ -270,7 +270,7 @@ async fn a_database_from_before_seats_is_upgraded() {
     }
 }
 
-/// A backup that was made before there were slots.
+/// A backup that was made before slots existed.
 #[tokio::test]
 async fn an_older_backup_is_restored() {
     let (source, target) = (place(Kind::Sqlite), place(Kind::Sqlite));

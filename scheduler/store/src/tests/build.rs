@@ -275,7 +275,7 @@ pub(super) fn count(second: i64, machines: u32) -> Count {
     }
 }
 
-/// Machines were looked at from the first of these times to the last.
+/// Machines were observed from the first of these times to the last.
 pub(super) fn availability_update(counts: &[(i64, u32)]) -> AvailabilityUpdate {
     let counts: Vec<Count> = counts.iter().map(|(at, machines)| count(*at, *machines)).collect();
     let (from, until) = (counts.first().unwrap().at, counts.last().unwrap().at);

@@ -8,7 +8,7 @@ use crate::database::Kind;
 use crate::{Location, Round, Store, StoreError};
 use spotwise_control::core::Change;
 
-/// Each of these is seen, by its table.
+/// Each of these is detected, by its table.
 const FAULTS: [(&str, &str); 15] = [
     ("job_tags", "INSERT INTO job_tags (job, key, value) VALUES (9999, 'a', 'b')"),
     ("events", "UPDATE events SET job = 9999 WHERE number = 1"),
@@ -96,7 +96,7 @@ async fn a_check_finds_a_seat_that_is_taken_twice() {
     }
 }
 
-/// A page of the file that is not what it was.
+/// A page of the file that has been altered.
 #[tokio::test]
 async fn a_check_finds_a_damaged_page() {
     let place = place(Kind::Sqlite);

@@ -1,4 +1,4 @@
-//! The store and the end of the process, and of the disk.
+//! The store when the process ends, or the disk fills up.
 #![expect(clippy::print_stdout, reason = "a child speaks to its test; figures; what is skipped")]
 
 use std::io::{BufRead, BufReader};
@@ -23,7 +23,7 @@ const FILE: &str = "SPOTWISE_TEST_TORN_FILE";
 /// How many times the child is killed.
 const KILLS: &str = "SPOTWISE_TEST_KILLS";
 
-/// Killed -9 while it commits, many times: every acknowledged round is there and
+/// Killed with SIGKILL while it commits, many times: every acknowledged round is there and
 /// the file is sound.
 #[tokio::test]
 async fn sqlite_kill9_torn() {
@@ -52,8 +52,8 @@ async fn sqlite_kill9_torn() {
     println!("{done} kills, {acknowledged} rounds acknowledged, none lost");
 }
 
-/// Starts the child, kills it some time after its first round, and answers the
-/// last round that it called durable.
+/// Starts the child, kills it some time after its first round, and returns the last round
+/// that it called durable.
 fn commit_and_die(file: &Path, after: Duration) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["tests::crashes::commits_until_killed", "--exact", "--ignored", "--nocapture"])
@@ -90,8 +90,8 @@ async fn commits_until_killed() {
     }
 }
 
-/// The making of the schema is given up at each of its waits; the next opening
-/// goes on from there.
+/// Creating the schema is abandoned at each of its waits; the next opening continues from
+/// there.
 async fn given_up_at_each_wait(locations: impl Fn() -> (Location, Box<dyn std::any::Any>)) {
     for polls in 1.. {
         let (location, _keep) = locations();
@@ -107,7 +107,7 @@ async fn given_up_at_each_wait(locations: impl Fn() -> (Location, Box<dyn std::a
     }
 }
 
-/// A file's lock is let go together with the last thing that holds it.
+/// A file's lock is released together with the last thing that holds it.
 async fn open_when_free(location: &Location) -> Store {
     for _ in 0..500 {
         match Store::open(location).await {
@@ -121,7 +121,7 @@ async fn open_when_free(location: &Location) -> Store {
     panic!("{location} stays locked");
 }
 
-/// Polls a future so many times, then drops it. Answers whether it was done.
+/// Polls a future this many times, then drops it. Returns whether it was done.
 async fn only_polls(future: impl Future, mut polls: u64) -> bool {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
@@ -150,8 +150,8 @@ async fn migration_cancelled_on_postgres() {
     .await;
 }
 
-/// A full file system: writing fails cleanly, reading goes on, and after growth
-/// the same round is taken.
+/// A full file system: writing fails cleanly, reading continues, and after growth the same
+/// round is accepted.
 #[tokio::test]
 async fn sqlite_disk_full() {
     let folder = tempfile::tempdir().unwrap();

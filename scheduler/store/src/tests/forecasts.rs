@@ -10,7 +10,7 @@ use spotwise_model::Now;
 
 use crate::{Round, Store};
 
-/// A scheduler on a store. Each of its rounds is committed as the loop does it.
+/// A scheduler on a store. Each of its rounds is committed as in the loop.
 struct Led {
     store: Store,
     epoch: crate::Epoch,
@@ -47,7 +47,7 @@ impl Led {
     }
 }
 
-/// Without a job, too, and without a recorded past.
+/// Also without a job, and without a recorded past.
 #[tokio::test]
 async fn a_scheduler_that_was_killed_forecasts_what_one_that_ran_through_does() {
     let zones = [("us-east-1a", lively()), ("us-east-1b", changed(1_000, 4_000))];

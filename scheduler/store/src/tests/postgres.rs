@@ -1,4 +1,4 @@
-//! What is about the server.
+//! Tests specific to the server.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
     assert!(matches!(error, StoreError::Unavailable { .. }) && error.is_retryable(), "{error:?}");
 }
 
-/// Connections that a server has ended are made anew: at most one call hears of it.
+/// Connections closed by the server are reopened: at most one call fails because of it.
 #[tokio::test]
 async fn terminated_connections_are_replaced() {
     let (database, store) = fresh().await;
@@ -109,8 +109,7 @@ async fn terminated_connections_are_replaced() {
     assert_eq!(store.load().await.unwrap().into_state().last_job, 2);
 }
 
-/// Between `COMMIT` and its reply the socket is cut: the round asked again is
-/// there once.
+/// The socket is cut between `COMMIT` and its reply: the repeated round is there once.
 #[tokio::test]
 async fn pg_commit_unknown() {
     let database = shared().database();
@@ -141,8 +140,8 @@ async fn pg_commit_unknown() {
     proxy.abort();
 }
 
-/// Passes everything on; where `cut` is set, the next `COMMIT` reaches the server
-/// and its reply does not come back.
+/// Forwards everything; if `cut` is set, the next `COMMIT` reaches the server and its reply
+/// does not come back.
 async fn proxy(folder: std::path::PathBuf, cut: Arc<AtomicBool>) {
     let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
     while let Ok((client, _)) = listener.accept().await {
@@ -181,8 +180,8 @@ const GIVES_WAY: &str = "CREATE SEQUENCE tries;
     END $$;
     CREATE TRIGGER give_way BEFORE UPDATE ON leader FOR EACH ROW EXECUTE FUNCTION give_way()";
 
-/// A transaction that is in the way of another is begun again, so often and no
-/// oftener.
+/// A transaction that conflicts with another is retried, exactly the intended number of
+/// times.
 #[tokio::test]
 async fn pg_serialization() {
     for code in ["40001", "40P01"] {
@@ -202,7 +201,7 @@ async fn pg_serialization() {
     }
 }
 
-/// Without a connection to be had, a call is told so, and reading goes on.
+/// If no connection is available, a call is told so, and reading continues.
 #[tokio::test]
 async fn pg_pool_exhaustion() {
     let (_database, store) = fresh().await;

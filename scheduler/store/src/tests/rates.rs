@@ -1,4 +1,4 @@
-//! How many rounds and rows a second are made durable. Printed, not judged:
+//! How many rounds and rows per second are made durable. Printed, not judged:
 //! `cargo test --release -p spotwise-store --lib rates -- --ignored --nocapture`
 #![expect(clippy::print_stdout, reason = "figures for people")]
 

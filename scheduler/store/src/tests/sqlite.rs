@@ -1,4 +1,4 @@
-//! What is about the file.
+//! Tests specific to the file.
 
 use std::path::{Path, PathBuf};
 
@@ -137,9 +137,8 @@ async fn another_schema_is_refused() {
     assert!(matches!(error, StoreError::OtherSchema { version: 1 }), "{error:?}");
 }
 
-/// What a kill leaves behind is what lies on disk at that moment: a copy of the
-/// files stands for it. The open round is large enough to have left the page
-/// cache for the log.
+/// What a kill leaves behind is what is on disk at that moment: a copy of the files stands
+/// for it. The open round is large enough to have spilled from the page cache into the log.
 #[tokio::test]
 async fn a_kill_within_a_round_leaves_the_round_before() {
     let (folder, path, store) = fresh().await;

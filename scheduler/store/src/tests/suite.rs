@@ -1,5 +1,4 @@
-//! What every database has to do when rounds are written. Each function gets an
-//! empty store.
+//! What every database must do when rounds are written. Each function gets an empty store.
 
 use std::future::Future;
 use std::pin::pin;
@@ -120,7 +119,7 @@ pub(super) async fn the_last_value_of_a_round_counts(store: &Store) {
     assert!(store.load().await.unwrap().into_state().jobs.is_empty());
 }
 
-/// Told round by round, a store remembers what the scheduler does.
+/// Told round by round, a store keeps what the scheduler does.
 pub(super) async fn what_was_seen_is_kept_and_forgotten(store: &Store) {
     let epoch = store.lead("a", at(1)).await.unwrap();
     let zones = ["a", "b", "c"].map(|zone| OfferKey { zone: Zone::new(zone), ..offer() });
@@ -187,8 +186,8 @@ pub(super) async fn a_repeated_round_changes_nothing(store: &Store) {
     assert!(matches!(older, Err(StoreError::OldRound { round: 6, last: 7 })), "{older:?}");
 }
 
-/// A new leader that began to count from 1 again would lose its rounds in
-/// silence if they passed for repeated ones.
+/// A new leader that started counting from 1 again would silently lose its rounds if they
+/// passed for repeated ones.
 pub(super) async fn a_round_number_of_an_earlier_leader_is_not_a_repeat(store: &Store) {
     put(store, vec![job(1).into()]).await.unwrap();
     let epoch = store.lead("b", at(2)).await.unwrap();
@@ -248,8 +247,8 @@ pub(super) async fn what_no_phase_may_write_is_refused(store: &Store) {
     }
 }
 
-/// A commit that is given up at any moment has either happened or not, and the
-/// same round again brings it about.
+/// A commit that is abandoned at any moment has either happened or not, and repeating the
+/// round brings it about.
 pub(super) async fn a_commit_that_is_given_up_is_all_or_nothing(store: &Store) {
     let epoch = store.lead("a", at(1)).await.unwrap();
     let mut finished = false;
@@ -278,7 +277,7 @@ pub(super) async fn a_commit_that_is_given_up_is_all_or_nothing(store: &Store) {
     assert!(finished);
 }
 
-/// Polls a future so many times, then drops it. Answers whether it was done.
+/// Polls a future this many times, then drops it. Returns whether it was done.
 async fn only_polls(future: impl Future, mut polls: u64) -> bool {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
@@ -309,7 +308,7 @@ pub(super) async fn a_large_round_is_written_whole(store: &Store) {
     assert_eq!(store.submission("key-1000").await.unwrap().unwrap().jobs, [JobId(1_000)]);
 }
 
-/// SQLite takes a missing argument for NULL in silence.
+/// SQLite silently takes a missing argument for NULL.
 pub(super) async fn arguments_are_counted(store: &Store) {
     let few = Statement::new("meta", "SELECT value FROM meta WHERE key = $1 OR key = $2").bind("a");
     let refused = store.database.fetch(few).await.err();

@@ -1,5 +1,4 @@
-//! What every database has to do when it is asked. Each function gets an empty
-//! store.
+//! What every database must do when queried. Each function gets an empty store.
 
 use spotwise_model::{Attempt, Job, JobId, Share};
 
@@ -64,7 +63,7 @@ pub(super) async fn filters_narrow_together(store: &Store) {
     assert_eq!(list(JobFilter { states: states(&["succeeded"]), ..filter() }).await, [4, 3]);
 }
 
-/// Whatever a user writes is compared as it is.
+/// User input is always compared literally.
 pub(super) async fn texts_are_never_patterns_or_sql(store: &Store) {
     put(store, vec![job(1).into()]).await.unwrap();
     for text in ["' OR 1=1--", "%", "_____", "tr%", "$1", "\"", "train'", ""] {
@@ -207,7 +206,7 @@ pub(super) async fn a_bad_row_is_named_where_it_is_asked_for(store: &Store) {
     );
 }
 
-/// As rows were before there were slots.
+/// As rows were before slots existed.
 const BEFORE_SEATS: &str = "UPDATE attempts SET seats = NULL,
     document = replace(document, ',\"seats\":[{\"gpu\":0,\"start\":6}]', '')";
 

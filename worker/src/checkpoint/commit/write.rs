@@ -1,4 +1,4 @@
-//! What is sent to the store for one checkpoint, and whether it was still true at the end.
+//! What is sent to the store for one checkpoint, and whether it was still valid at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,12 +16,12 @@ use super::{Committer, Cut};
 use crate::meta::PERMISSIONS;
 use crate::survey::{Facts, Survey, several, shown};
 
-/// A try that took less time costs nothing.
+/// A try that took less time than this costs nothing.
 const QUICK: Duration = Duration::from_millis(200);
 
 impl Committer {
-    /// Shards first, the manifest last, and only if nothing moved meanwhile that
-    /// should not.
+    /// Shards first, the manifest last, and only if nothing changed meanwhile that should
+    /// not have.
     pub(super) async fn write(
         &mut self,
         id: CheckpointId,
@@ -53,7 +53,7 @@ impl Committer {
         Ok((manifest, survey))
     }
 
-    /// Sends each file once, whatever names it has.
+    /// Sends each file once, however many names it has.
     async fn upload(
         &mut self,
         id: CheckpointId,
@@ -90,7 +90,7 @@ impl Committer {
         Ok(shards)
     }
 
-    /// What was held has to be as it was; a mover may have grown at its end.
+    /// What was held must be unchanged; a mover may have grown at its end.
     async fn check_held(
         &mut self,
         survey: &mut Survey,

@@ -1,5 +1,5 @@
-//! The formats before: plain files only, each with its shard at the same place,
-//! and neither modes nor times. Read, so that a job survives an update.
+//! The earlier formats: plain files only, each with its shard at the same index, and
+//! neither modes nor times. Read, so that a job survives an update.
 
 use std::path::PathBuf;
 

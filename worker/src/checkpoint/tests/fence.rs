@@ -1,4 +1,4 @@
-//! An attempt that is over writes nothing that counts.
+//! An attempt that has ended writes nothing that counts.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! What a file system has comes back.
+//! File metadata survives a restore.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -147,7 +147,7 @@ async fn a_folder_alone_is_no_checkpoint_but_a_changed_link_or_mode_is_a_new_one
     assert!(committer.commit(step(1)).await.unwrap().is_none());
 }
 
-/// Checkpoints as earlier builds wrote them, byte by byte.
+/// Checkpoints as earlier versions wrote them, byte by byte.
 #[tokio::test]
 async fn the_checkpoints_of_earlier_builds_are_restored() {
     for (format, seal) in [
@@ -191,7 +191,7 @@ async fn the_checkpoints_of_earlier_builds_are_restored() {
     }
 }
 
-/// A later build's checkpoint is neither misread, nor passed over, nor removed.
+/// A later version's checkpoint is neither misread, nor skipped, nor removed.
 #[tokio::test]
 async fn a_checkpoint_of_a_later_build_ends_the_start() {
     let bench = two().await;

@@ -1,5 +1,5 @@
-//! The writer is killed (SIGKILL) before every system call that changes the
-//! store: one checkpoint at least is valid at any time.
+//! The writer is killed (SIGKILL) before every system call that changes the store: at least
+//! one checkpoint is valid at any time.
 //!
 //! The writer is this very test in a process of its own, which is traced. What
 //! it has written survives it, as with any process that is killed; that it also
@@ -78,9 +78,9 @@ fn ckpt_kill9_each_syscall_is_synced_before_the_manifest_appears() {
     assert!(calls[manifest..removed].iter().any(|it| folder(&it)), "{calls:#?}");
 }
 
-/// Checkpoints lie on file systems only, so far, and a multipart upload there is
-/// a file that grows under a name of its own. No service has to be told to
-/// abort it, but it takes space until somebody removes it.
+/// Checkpoints are kept only on file systems so far, and a multipart upload there is a file
+/// that grows under a name of its own. No service has to be told to abort it, but it takes
+/// space until somebody removes it.
 #[test]
 fn ckpt_multipart_abort_of_a_killed_upload_is_invisible_and_swept() {
     if !can_trace() {
@@ -139,7 +139,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// Whichever is named newest loads, whole; answers whether it is the new one.
+/// Whichever is listed as newest loads completely; returns whether it is the new one.
 fn newest_is_whole(bench: &Bench, nth: usize, next: &str) -> bool {
     let (loaded, _, text) = block_on(bench.restore("j17.1-000002"));
     let state = fs::read_to_string(bench.dir.path().join("restored/opt/state")).ok();
@@ -177,8 +177,8 @@ fn can_trace() -> bool {
     traced.is_ok()
 }
 
-/// Runs the writer, and kills it before the `nth` call that changes the store.
-/// Answers these calls, the one that was not made among them.
+/// Runs the writer, and kills it before the `nth` call that changes the store. Returns
+/// these calls, including the one that was not made.
 fn traced(bench: &Bench, nth: Option<usize>) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([WRITER, "--exact", "--nocapture"])
@@ -220,7 +220,7 @@ fn traced(bench: &Bench, nth: Option<usize>) -> Vec<String> {
     }
 }
 
-/// Traces all threads of the writer, and those that it will have.
+/// Traces all current and future threads of the writer.
 fn attach(pid: Pid) {
     let options =
         Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
@@ -292,7 +292,7 @@ fn older(_: i64, _: impl Fn(usize) -> Option<PathBuf>) -> Option<(&'static str, 
     None
 }
 
-/// The path that lies in the memory of a thread.
+/// The path in the memory of a thread.
 fn path_at(thread: Pid, address: u64) -> Option<PathBuf> {
     let memory = fs::File::open(format!("/proc/{thread}/mem")).ok()?;
     let mut bytes = vec![0; 4096];

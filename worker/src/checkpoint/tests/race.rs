@@ -15,8 +15,8 @@ async fn commit_more(bench: &Bench, committer: &Mutex<Committer>) -> u32 {
     committer.commit(step(1)).await.unwrap().unwrap().sequence
 }
 
-/// Restores `assigned`, while `committer` commits before every operation from
-/// one on, for every one of them; `heard` says whether the scheduler hears it.
+/// Restores `assigned`, while `committer` commits before every operation from one on, for
+/// every one of them; `heard` says whether the scheduler receives it.
 async fn read_while_committing(assigned: &str, text: &str, attempt: &'static str, heard: bool) {
     for first in 0.. {
         let bench = Arc::new(two().await);
@@ -54,7 +54,7 @@ async fn read_while_committing(assigned: &str, text: &str, attempt: &'static str
     }
 }
 
-/// The older attempt runs on without a scheduler, and keeps only one.
+/// The older attempt continues without a scheduler, and keeps only one.
 #[tokio::test]
 async fn ckpt_gc_race_an_attempt_that_nobody_hears_removes_nothing_that_may_be_assigned() {
     read_while_committing("j17.1-000002", "two!", "j17.1", false).await;

@@ -1,4 +1,4 @@
-//! Folders that never stand still.
+//! Folders that never stop changing.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Drop for Writer {
     }
 }
 
-/// A line each 20 ms, of its own number.
+/// A line every 20 ms, with its own number.
 fn log(bench: &Bench, name: &str) -> Writer {
     let path = bench.folder().join(name);
     let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
@@ -128,7 +128,7 @@ async fn a_state_file_that_is_rewritten_is_whole_in_the_checkpoint() {
     assert!(value["round"].is_u64(), "{text}");
 }
 
-/// The command writes its weights slowly and in place: half of them is no checkpoint.
+/// The command writes its weights slowly and in place: half of them are not a checkpoint.
 #[tokio::test(flavor = "multi_thread")]
 async fn weights_that_are_being_written_in_place_are_waited_for() {
     let bench = Bench::new();
@@ -155,7 +155,7 @@ async fn weights_that_are_being_written_in_place_are_waited_for() {
     assert_eq!(restored.len(), whole);
 }
 
-/// Nobody waits for what still writes when the command has ended.
+/// Nobody waits for what is still writing when the command has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_commit_takes_what_there_is() {
     let bench = Bench::new();

@@ -1,4 +1,4 @@
-//! A checkpoint that is torn anywhere, by anything, is never loaded.
+//! A checkpoint torn anywhere, by anything, is never loaded.
 
 #![allow(clippy::print_stdout)] // Figures, and what was skipped and why.
 
@@ -68,8 +68,8 @@ async fn ckpt_torn_every_byte_falls_back_and_never_loads_bad() {
     assert_eq!(text.as_deref(), Some("two!"));
 }
 
-/// The pointer is the name that the scheduler assigns, out of its database. One
-/// of another job must not be loaded either, even where both share a store.
+/// The pointer is the name that the scheduler assigns, from its database. One of another
+/// job must not be loaded either, even if both share a store.
 #[tokio::test]
 async fn ckpt_torn_every_byte_of_the_pointer_loads_only_what_the_job_wrote() {
     let bench = pair().await;

@@ -1,5 +1,5 @@
-//! The numbers of machines that the jobs in the queue ask for at once, and those
-//! that somebody asks about.
+//! The numbers of machines that queued jobs need at once, and those that somebody asks
+//! about.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,10 @@ use spotwise_model::{JobSpec, JobState, NodeShape};
 
 use crate::core::State;
 
-/// So many sizes are forecast as they are. Where there are more they are rounded
-/// up to powers of two: a larger gang is harder to place, so that no gang is
-/// promised more spot than it will find.
+/// This many sizes are forecast exactly. Further ones are rounded up to powers of two: a
+/// larger gang is harder to place, so that no gang is promised more spot than it will find.
 const EXACT: usize = 4;
-/// Kinds of jobs looked at for each size; beyond that it is wanted everywhere.
+/// Kinds of jobs considered for each size; beyond that it is wanted everywhere.
 const KINDS: usize = 8;
 
 /// Jobs by their number of nodes, one for each kind of machine that they ask for.
@@ -22,7 +21,7 @@ pub(super) struct Gangs<'a> {
 }
 
 impl<'a> Gangs<'a> {
-    /// Of the jobs that wait or run and that a forecast speaks to.
+    /// Those of the waiting or running jobs to which a forecast matters.
     pub(super) fn of(state: &'a State) -> Self {
         let mut gangs = Self::default();
         let open =
@@ -58,7 +57,7 @@ impl<'a> Gangs<'a> {
         self.by_size.is_empty()
     }
 
-    /// The sizes that machines of a shape are asked for.
+    /// The sizes requested for machines of a shape.
     pub(super) fn sizes(&self, shape: &NodeShape) -> Vec<u32> {
         let holds = |spec: &&JobSpec| {
             let share = spec.share_on(shape.accelerator.as_ref());
@@ -72,8 +71,8 @@ impl<'a> Gangs<'a> {
     }
 }
 
-/// Whether a forecast says anything to such a job: it may be interrupted, and keeps
-/// what it has done.
+/// Whether a forecast matters to such a job: it may be interrupted, and keeps what it has
+/// done.
 pub fn speaks_to(spec: &JobSpec) -> bool {
     spec.interruptible && spec.resumable()
 }

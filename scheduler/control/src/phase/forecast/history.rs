@@ -1,12 +1,11 @@
-//! What a forecast is fitted to: what this scheduler has seen of the zones and,
-//! from before it first looked, what the market's recording says.
+//! What a forecast is fitted to: what this scheduler has observed of the zones and, for the
+//! time before that, the market's recording.
 //!
-//! All zones are looked at at the same moments, one a step back from now, as the
-//! state of one zone says something of the others. A moment at which nobody looked
-//! is left out for all zones, and with it so much more that whole days are left
-//! out: the hours of the day stay where they are. Nothing takes the place of what
-//! was not seen. To keep the spells that are there on both sides of a gap, and only
-//! those, would be to see only the spells that last.
+//! All zones are sampled at the same moments, one per step back from now, as the state of
+//! one zone says something about the others. A moment that was not observed is left out for
+//! all zones, along with enough others that whole days are left out: the hours of the day
+//! stay in place. Nothing is substituted for what was not observed. Keeping only the spells
+//! present on both sides of a gap would mean keeping only the spells that last.
 
 use std::time::Duration;
 
@@ -21,20 +20,20 @@ use spotwise_market::Market;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Whether there were machines enough, zone by zone.
+/// Whether there were enough machines, zone by zone.
 #[derive(Debug)]
 pub(super) struct History {
-    /// When the first step began, were there no gaps.
+    /// When the first step would have begun without gaps.
     pub(super) first: Timestamp,
-    /// One a step, the last one now. A zone that was seen later than others begins
+    /// One entry per step, the last one now. A zone first observed later than others begins
     /// later.
     pub(super) zones: Vec<Vec<bool>>,
-    /// How much there is of it.
+    /// How much history there is.
     pub(super) training: TrainingWindow,
 }
 
 impl History {
-    /// Of these offers, for jobs with so many nodes.
+    /// The history of these offers, for jobs with this many nodes.
     pub(super) fn of(
         availability: &AvailabilityHistory,
         market: &Market,
@@ -71,7 +70,7 @@ fn runs(seen: &[bool]) -> usize {
     seen.chunk_by(|a, b| a == b).count()
 }
 
-/// The moments at which the zones are looked at, the latest first.
+/// The moments at which the zones are sampled, latest first.
 fn moments(availability: &AvailabilityHistory, market: &Market, now: Timestamp) -> Vec<Timestamp> {
     let begin = availability.start();
     let known = |at: Timestamp| match begin {
@@ -93,7 +92,7 @@ fn moments(availability: &AvailabilityHistory, market: &Market, now: Timestamp) 
     moments
 }
 
-/// Machines of an offer at a moment of those; none where that is not known.
+/// Machines of an offer at one of those moments; `None` if unknown.
 fn machines(
     availability: &AvailabilityHistory,
     market: &Market,
@@ -107,7 +106,7 @@ fn machines(
     })
 }
 
-/// Whether that was before the first look, which found the offer there.
+/// Whether that was before the first observation, which found the offer available.
 fn is_before(availability: &AvailabilityHistory, offer: &OfferKey, at: Timestamp) -> bool {
     match (availability.start(), availability.first(offer)) {
         (Some(start), Some(first)) => at < start && first == start,
@@ -116,9 +115,9 @@ fn is_before(availability: &AvailabilityHistory, offer: &OfferKey, at: Timestamp
     }
 }
 
-/// Since when an offer has machines for so many nodes, or has too few: as far as
-/// it was watched without a gap, and the market's recording before that. A day at
-/// most: no hazard asks for more.
+/// Since when an offer has had machines for this many nodes, or too few: as far as it was
+/// observed without a gap, and the market's recording before that. At most a day: no hazard
+/// needs more.
 pub(super) fn since(
     availability: &AvailabilityHistory,
     market: &Market,
@@ -144,7 +143,7 @@ pub(super) fn since(
     }
 }
 
-/// The time between two moments of a history that follow each other.
+/// The time between consecutive moments of a history.
 #[cfg(test)]
 pub(super) fn pauses(
     availability: &AvailabilityHistory,

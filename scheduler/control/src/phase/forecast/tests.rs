@@ -29,8 +29,8 @@ fn machines_now(market: &Market, at: Timestamp) -> BTreeMap<OfferKey, u32> {
     offers::available_spot(&pool(), &market.quotes(at))
 }
 
-/// Looks at every change, and every ten minutes at least; the second is what a
-/// store was told.
+/// Observes every change, and every ten minutes at least; the second result is what a store
+/// was told.
 fn watch(
     availability: &mut AvailabilityHistory,
     stored: &mut AvailabilityHistory,
@@ -53,12 +53,12 @@ fn watch(
     }
 }
 
-/// Killed, and begun again: it knows what the store was told.
+/// Killed and restarted: it knows what the store was told.
 fn again(stored: &AvailabilityHistory) -> AvailabilityHistory {
     AvailabilityHistory::stored(stored.rows().collect(), stored.windows().collect())
 }
 
-/// Jobs with so many nodes.
+/// Jobs with this many nodes.
 fn queue(state: &mut State, nodes: &[u32]) {
     for (id, nodes) in (1..).zip(nodes) {
         let mut job = crate::fixture::job(id, "training");
@@ -67,8 +67,8 @@ fn queue(state: &mut State, nodes: &[u32]) {
     }
 }
 
-/// The forecasts of a scheduler that watched for these stretches, the last one
-/// until now, and has a job and a gang in its queue.
+/// The forecasts of a scheduler that observed during these spans, the last one until now,
+/// and has a job and a gang in its queue.
 fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, AvailabilityHistory) {
     let (mut availability, mut stored) =
         (AvailabilityHistory::default(), AvailabilityHistory::default());
@@ -162,7 +162,7 @@ fn a_gap_is_left_out_with_so_much_more_that_whole_days_are() {
     assert_eq!(history.zones.iter().map(Vec::len).collect::<Vec<_>>(), [96 + 21, 21]);
 }
 
-/// A fit that was begun beside the rounds is taken in where it still belongs.
+/// A fit started outside the rounds is applied if it still belongs.
 #[test]
 fn a_fit_takes_the_place_of_the_one_before_and_none_from_the_future_does() {
     let market = market(&[("us-east-1a", lively())]);
@@ -192,8 +192,8 @@ fn a_fit_takes_the_place_of_the_one_before_and_none_from_the_future_does() {
     assert_eq!(span(&state), STEP * (3 * 96 + 24));
 }
 
-/// The market's time goes back, as where a replay begins again: the forecasts are
-/// of the earlier time, and know nothing of the later.
+/// The market's time goes back, as when a replay starts again: the forecasts are of the
+/// earlier time, and know nothing of the later.
 #[test]
 fn a_forecast_does_not_outlive_its_time() {
     let market = market(&[("us-east-1a", lively())]);

@@ -25,8 +25,8 @@ fn sizes_are_those_of_the_queue_and_never_too_small() {
     assert_eq!(Gangs::of(&state).sizes(&shape), [1, 3], "and who only asks is answered");
 }
 
-/// Without anybody who needs one there is no forecast: each is ten megabytes, and
-/// kept up to date in every round.
+/// If nobody needs one there is no forecast: each is ten megabytes, and updated in every
+/// round.
 #[test]
 fn nobody_expects_what_nobody_needs() {
     let market = market(&[("us-east-1a", lively())]);
@@ -50,8 +50,8 @@ fn nobody_expects_what_nobody_needs() {
     assert!(world.state.seen.forecasts.is_empty());
 }
 
-/// One to three machines all the time but for short holes: a single job waits for
-/// the end of a hole, a gang of four does not hope for what never was.
+/// One to three machines all the time except for short gaps: a single job waits for the end
+/// of a gap, a gang of four does not hope for what never was.
 #[test]
 fn a_gang_that_spot_never_holds_goes_on_demand_in_time_and_a_single_job_waits() {
     let rows = (0..1_500).map(|n| (n * 15, if n % 8 == 7 { 0 } else { 1 + n as u32 % 3 }));

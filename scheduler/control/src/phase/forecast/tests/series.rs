@@ -1,10 +1,10 @@
-//! What was seen and what was recorded are one history.
+//! What was observed and what was recorded form one history.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// The whole past, as a recording has it.
+/// The whole past, as in a recording.
 fn recorded(market: &Market, zone: &str, nodes: u32, now: Timestamp) -> Vec<bool> {
     let (zone, kind) = (ZoneName::new(zone), InstanceType::new("p3.2xlarge"));
     let memory = between(market.start(), now).min(crate::core::availability_history::RETENTION);
@@ -20,9 +20,9 @@ fn recorded(market: &Market, zone: &str, nodes: u32, now: Timestamp) -> Vec<bool
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whoever missed nothing, whether he watched from the start, from some time on
-    /// or not yet, and whether he was killed on the way, learns what the whole
-    /// series says.
+    /// A scheduler that missed nothing, whether it observed from the start, from some time
+    /// on or not yet, and whether it was killed on the way, learns what the whole series
+    /// says.
     #[test]
     fn who_missed_nothing_learns_the_whole_series(
         zones in prop::collection::vec(
