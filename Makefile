@@ -84,12 +84,12 @@ test-frameworks: packages ## real Lightning and Transformers jobs through an int
 	python3 tests/frameworks/run.py
 
 load: packages ## a load generator on the programs of `make dist`, SQLite and PostgreSQL; prints a table
-	$(CARGO) build --profile dist --locked -p spotwise-cli -p spotwise-tests --bins
-	$(TARGET)/dist/spotwise-load suite $(LOAD_ARGS)
+	$(CARGO) build --profile dist --locked -p spotwise-cli -p spotwise-worker -p spotwise-tests --bins
+	$(TARGET)/dist/spotwise-load suite --spotwise $(TARGET)/dist/spotwise $(LOAD_ARGS)
 
 short: packages ## short tasks beside xargs, and a scheduler without a job; prints a table
-	$(CARGO) build --profile dist --locked -p spotwise-cli -p spotwise-tests --bins
-	$(TARGET)/dist/spotwise-load short $(SHORT_ARGS)
+	$(CARGO) build --profile dist --locked -p spotwise-cli -p spotwise-worker -p spotwise-tests --bins
+	$(TARGET)/dist/spotwise-load short --spotwise $(TARGET)/dist/spotwise $(SHORT_ARGS)
 
 bench: packages ## measures planning, MIG and openb as `make dist` builds them; openb reads the folder DATA
 	$(CARGO) bench --profile dist --locked -p spotwise-solver --bench planning
