@@ -99,29 +99,21 @@ impl Measured {
 
     /// The longest expected duration over everything that the job may run on.
     pub fn longest(&self, spec: &JobSpec) -> Duration {
-        self.over_all(spec, Iterator::max).unwrap_or_else(|| spec.longest_expected_duration())
+        self.durations(spec).max().unwrap_or_else(|| spec.longest_expected_duration())
     }
 
     /// The shortest duration over everything that the job may run on; zero if none has been
     /// stated or measured.
     pub fn shortest_known(&self, spec: &JobSpec) -> Duration {
-        self.over_all(spec, Iterator::min).unwrap_or_else(|| spec.shortest_known_duration())
+        self.durations(spec).min().unwrap_or_else(|| spec.shortest_known_duration())
     }
 
-    /// Picks from the durations on what was measured and on what the spec names; `None` if
-    /// nothing was measured.
-    fn over_all(
-        &self,
-        spec: &JobSpec,
-        pick: impl FnOnce(std::vec::IntoIter<Duration>) -> Option<Duration>,
-    ) -> Option<Duration> {
-        if self.is_empty() {
-            return None;
-        }
-        let known = self.0.iter().map(|known| known.whole);
-        let named = spec.named_accelerators();
+    /// The durations on what was measured and on what the spec names; empty if nothing was
+    /// measured.
+    fn durations(&self, spec: &JobSpec) -> impl Iterator<Item = Duration> {
+        let named = if self.is_empty() { Vec::new() } else { spec.named_accelerators() };
         let named = named.into_iter().map(|named| self.duration(spec, Some(named)));
-        pick(known.chain(named).collect::<Vec<_>>().into_iter())
+        self.0.iter().map(|known| known.whole).chain(named)
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod spot;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +11,7 @@ use spotwise_model::attempt::{AttemptState, NodeReport, Progress};
 use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::job::DeadlineSource;
 use spotwise_model::plan::{PlacementReason, PlacementRule, PolicyCost};
-use spotwise_model::spec::{Format, parse};
+use spotwise_model::spec::{Format, Work, parse};
 use spotwise_model::{
     Attempt, AttemptId, CapacityType, Instance, InstanceId, InstanceState, Job, JobId, Money,
     NodeShape, Now, OfferKey, Price, Share,
@@ -39,6 +41,17 @@ pub fn job(id: u64, class: &str) -> Job {
         attempts: 1,
         ..Job::new(JobId(id), spec, at(0), at(99))
     }
+}
+
+/// A waiting job of two hours, due at this hour, behind these.
+pub fn chained(id: u64, due: i64, after: &[u64]) -> Job {
+    let mut job = job(id, "training");
+    let two_hours = Some(Duration::from_secs(7_200));
+    Arc::make_mut(&mut job.spec).work =
+        Work::Duration { default: two_hours, by_accelerator: BTreeMap::new() };
+    job.deadline = at(due);
+    job.after = after.iter().copied().map(JobId).collect();
+    job
 }
 
 /// A live machine of eight CPUs.

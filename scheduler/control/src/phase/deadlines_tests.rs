@@ -5,22 +5,11 @@ use spotwise_model::spec::Work;
 use spotwise_model::{AttemptState, CapacityType, Condition, JobState};
 
 use super::*;
-use crate::fixture::{at, attempt, job, machine, now, state_of};
+use crate::fixture::{at, attempt, chained, machine, now, state_of};
 use spotwise_model::Measured;
 
 /// Ten minutes.
 const CHANGEOVER: Duration = Duration::from_secs(600);
-
-/// A job of two hours with this deadline, behind these.
-fn chained(id: u64, deadline: i64, after: &[u64]) -> Job {
-    let mut job = job(id, "training");
-    let two_hours = Some(Duration::from_secs(7_200));
-    Arc::make_mut(&mut job.spec).work =
-        Work::Duration { default: two_hours, by_accelerator: BTreeMap::new() };
-    job.deadline = at(deadline);
-    job.after = after.iter().copied().map(JobId).collect();
-    job
-}
 
 /// One look at the state, taken in: who is told what.
 fn look(state: &mut State, hour: i64) -> Vec<(u64, EventKind, String)> {

@@ -37,27 +37,13 @@ fn left(job: &Job) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::prelude::*;
-    use spotwise_model::spec::Work;
     use spotwise_model::time::add;
 
     use super::*;
-    use crate::fixture::{at, job, state_of};
+    use crate::fixture::{at, chained, state_of};
 
     const CHANGEOVER: Duration = Duration::from_secs(600);
-
-    /// A job of two hours, due at this hour, behind these.
-    fn chained(id: u64, due: i64, after: &[u64]) -> Job {
-        let mut job = job(id, "training");
-        let two_hours = Some(Duration::from_secs(7_200));
-        Arc::make_mut(&mut job.spec).work =
-            Work::Duration { default: two_hours, by_accelerator: BTreeMap::new() };
-        job.deadline = at(due);
-        job.after = after.iter().copied().map(JobId).collect();
-        job
-    }
 
     #[test]
     fn a_job_is_due_in_time_for_those_behind_it() {

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use spotwise_model::Attempt;
-use spotwise_model::{AttemptState, Job, JobId, Money, Now, OfferKey};
+use spotwise_model::{Attempt, AttemptState, Job, JobId, Money, Now, OfferKey};
 use spotwise_solver::{PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
 
 use super::free::free_of;
