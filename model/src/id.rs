@@ -169,7 +169,20 @@ name!(
     PoolName
 );
 name!(
-    /// An availability zone, such as `us-east-1a`.
+    /// A provider's account: one bill, one set of quotas. An AWS account id, or `local`.
+    Account
+);
+name!(
+    /// A region of a provider, such as `us-east-1`.
+    Region
+);
+name!(
+    /// The provider's name of a machine, such as `i-0abc…`; ours is [`InstanceId`].
+    ProviderId
+);
+name!(
+    /// An availability zone, such as `us-east-1a`: its id (`use1-az1`) where the provider
+    /// has one, since names differ between accounts.
     Zone
 );
 name!(
@@ -180,6 +193,13 @@ name!(
     /// An accelerator model in its canonical spelling, such as `V100` or `A100-80GB`.
     Accelerator
 );
+
+impl Account {
+    /// Where nobody is billed by anybody else: this machine, and recordings.
+    pub fn local() -> Self {
+        Self::new("local")
+    }
+}
 
 impl Zone {
     /// The region of the zone: `us-east-1` for `us-east-1a`. A name that does

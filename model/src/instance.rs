@@ -103,7 +103,7 @@ impl Instance {
 
     /// The covered span that pays for it now; `None` if it is billed by itself.
     pub fn covered(&self) -> Option<&CoveredSpan> {
-        let reserved = self.offer.capacity_type == CapacityType::Reserved;
+        let reserved = self.offer.market.capacity_type == CapacityType::Reserved;
         self.coverage.last().filter(|_| reserved)
     }
 
@@ -111,7 +111,7 @@ impl Instance {
     #[must_use]
     pub fn with_coverage(mut self, covered: CoveredSpan) -> Self {
         if self.covered().is_none() {
-            self.offer.capacity_type = CapacityType::Reserved;
+            self.offer.market.capacity_type = CapacityType::Reserved;
             self.coverage.push(covered);
         }
         self
@@ -121,7 +121,7 @@ impl Instance {
     /// `now`. The past is left unchanged.
     #[must_use]
     pub fn paid_until(mut self, until: Timestamp, now: Timestamp) -> Self {
-        if self.offer.capacity_type != CapacityType::Reserved {
+        if self.offer.market.capacity_type != CapacityType::Reserved {
             return self;
         }
         match self.coverage.last_mut() {
@@ -129,7 +129,7 @@ impl Instance {
             _ => {}
         }
         if self.coverage.last().is_none_or(|covered| covered.until <= now) {
-            self.offer.capacity_type = CapacityType::OnDemand;
+            self.offer.market.capacity_type = CapacityType::OnDemand;
         }
         self
     }
@@ -192,12 +192,12 @@ mod tests {
     fn instance() -> Instance {
         Instance {
             id: InstanceId(1),
-            offer: OfferKey {
-                pool: PoolName::new("local"),
-                zone: Zone::new("us-east-1a"),
-                instance_type: InstanceType::new("p3.2xlarge"),
-                capacity_type: CapacityType::Spot,
-            },
+            offer: OfferKey::recorded(
+                PoolName::new("local"),
+                Zone::new("us-east-1a"),
+                InstanceType::new("p3.2xlarge"),
+                CapacityType::Spot,
+            ),
             shape: NodeShape::default(),
             launch_price: Price::ZERO,
             on_demand: Price::ZERO,
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!((cut.covered(), cut.coverage.clone()), (None, vec![covered(100, 150)]));
         let over = seated.paid_until(at(900), at(250));
         assert_eq!((over.covered(), over.coverage.clone()), (None, vec![covered(100, 200)]));
-        assert_eq!(over.offer.capacity_type, CapacityType::OnDemand);
+        assert_eq!(over.offer.market.capacity_type, CapacityType::OnDemand);
         let again = over.with_coverage(covered(260, 400));
         assert_eq!(again.coverage, vec![covered(100, 200), covered(260, 400)]);
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::commitment::PaidFor;
-use crate::id::{InstanceType, PoolName, Zone};
+use crate::id::{Account, InstanceType, PoolName, Region, Zone};
 use crate::money::Price;
 use crate::resources::NodeShape;
 
@@ -33,11 +33,16 @@ impl fmt::Display for CapacityType {
     }
 }
 
-/// Identifies an offer.
+/// One market of a provider: what has one price, one supply and one risk of interruption,
+/// however many pools buy from it. Prices, spells, forecasts, quotas, refusals and
+/// commitments belong to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct OfferKey {
-    /// The pool that launches it.
-    pub pool: PoolName,
+#[serde(from = "MarketKeyDocument")]
+pub struct MarketKey {
+    /// The account that is billed.
+    pub account: Account,
+    /// The region.
+    pub region: Region,
     /// The zone.
     pub zone: Zone,
     /// The machine type.
@@ -46,9 +51,74 @@ pub struct OfferKey {
     pub capacity_type: CapacityType,
 }
 
-impl fmt::Display for OfferKey {
+/// A market key as it is stored: documents of earlier versions have neither account nor
+/// region.
+#[derive(Deserialize)]
+struct MarketKeyDocument {
+    account: Option<Account>,
+    region: Option<Region>,
+    zone: Zone,
+    instance_type: InstanceType,
+    capacity_type: CapacityType,
+}
+
+impl From<MarketKeyDocument> for MarketKey {
+    fn from(it: MarketKeyDocument) -> Self {
+        let recorded = Self::recorded(it.zone, it.instance_type, it.capacity_type);
+        Self {
+            account: it.account.unwrap_or(recorded.account),
+            region: it.region.unwrap_or(recorded.region),
+            ..recorded
+        }
+    }
+}
+
+impl MarketKey {
+    /// A market known by its zone alone, as recordings are: of no account, in the region
+    /// that the zone's name tells.
+    pub fn recorded(zone: Zone, instance_type: InstanceType, capacity_type: CapacityType) -> Self {
+        let region = Region::new(zone.region());
+        Self { account: Account::local(), region, zone, instance_type, capacity_type }
+    }
+
+    /// The same machines bought another way.
+    #[must_use]
+    pub fn with_capacity_type(&self, capacity_type: CapacityType) -> Self {
+        Self { capacity_type, ..self.clone() }
+    }
+}
+
+impl fmt::Display for MarketKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} in {}", self.capacity_type, self.instance_type, self.zone)
+    }
+}
+
+/// Identifies an offer: a market, and the pool that buys from it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OfferKey {
+    /// The pool that launches it.
+    pub pool: PoolName,
+    /// The market that it is bought on.
+    #[serde(flatten)]
+    pub market: MarketKey,
+}
+
+impl OfferKey {
+    /// What a pool offers of a market known by its zone alone.
+    pub fn recorded(
+        pool: PoolName,
+        zone: Zone,
+        instance_type: InstanceType,
+        capacity_type: CapacityType,
+    ) -> Self {
+        Self { pool, market: MarketKey::recorded(zone, instance_type, capacity_type) }
+    }
+}
+
+impl fmt::Display for OfferKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.market.fmt(f)
     }
 }
 

@@ -85,7 +85,7 @@ fn leaves(
     let job = &running.job;
     let whole = job.duration(remaining.accelerator(&running.offer));
     let left = running.progress.left_of(whole);
-    match running.offer.capacity_type {
+    match running.offer.market.capacity_type {
         CapacityType::Spot => {
             let starting = between(running.since, input.now) < changeover(input);
             let lost = starting && is_tight(input, job, left, 1);
@@ -174,7 +174,7 @@ impl<'a> Remaining<'a> {
         job: &PlanJob,
         kind: CapacityType,
     ) -> Option<(&'a Offer, Share)> {
-        let offers = self.offers.values().filter(|offer| offer.key.capacity_type == kind);
+        let offers = self.offers.values().filter(|offer| offer.key.market.capacity_type == kind);
         let fitting = offers.filter_map(|offer| {
             let share = job.share_on(offer.shape.accelerator.as_ref())?;
             let fits = self.free(offer) >= nodes(job)
@@ -230,7 +230,8 @@ impl<'a> Remaining<'a> {
     }
 
     fn why_not(&self, input: &PlanInput, job: &PlanJob, wish: &[CapacityType]) -> WaitReason {
-        let wished = self.offers.values().filter(|offer| wish.contains(&offer.key.capacity_type));
+        let wished =
+            self.offers.values().filter(|offer| wish.contains(&offer.key.market.capacity_type));
         let holding: Vec<&&Offer> = wished
             .filter(|offer| {
                 let share = job.share_on(offer.shape.accelerator.as_ref());

@@ -46,7 +46,7 @@ impl World {
             panic!("only ended machines are metered")
         };
         let offer = &instance.offer;
-        let spot = offer.capacity_type == CapacityType::Spot;
+        let spot = offer.market.capacity_type == CapacityType::Spot;
         if spot && by == EndedBy::Provider && between(since, at) < Duration::from_secs(3_600) {
             return (0, 0);
         }
@@ -55,9 +55,9 @@ impl World {
         }
         let end = at.max(after(since, Duration::from_secs(60)));
         let segments = self.market.segments(
-            &offer.zone,
-            &offer.instance_type,
-            offer.capacity_type,
+            &offer.market.zone,
+            &offer.market.instance_type,
+            offer.market.capacity_type,
             since,
             end,
         );
@@ -103,11 +103,11 @@ impl World {
             count("interrupted", outcome == Some(&Outcome::Interrupted));
             count("lost", outcome == Some(&Outcome::Lost));
             count("resumed", attempt.restore.is_some());
-            count("on-demand", attempt.offer.capacity_type == CapacityType::OnDemand);
+            count("on-demand", attempt.offer.market.capacity_type == CapacityType::OnDemand);
         }
         for entry in &self.committed.ledger {
             count("waived", entry.kind == LineKind::Waiver);
-            count("committed", entry.offer.capacity_type == CapacityType::Reserved);
+            count("committed", entry.offer.market.capacity_type == CapacityType::Reserved);
         }
         counts
     }

@@ -18,9 +18,9 @@ pub fn attempt_summary(attempt: &Attempt, progress: &Progress, spent: Money) -> 
     v1::AttemptSummary {
         id: attempt.id.to_string(),
         pool: attempt.offer.pool.to_string(),
-        zone: attempt.offer.zone.to_string(),
-        instance_type: attempt.offer.instance_type.to_string(),
-        capacity_type: attempt.offer.capacity_type.to_string(),
+        zone: attempt.offer.market.zone.to_string(),
+        instance_type: attempt.offer.market.instance_type.to_string(),
+        capacity_type: attempt.offer.market.capacity_type.to_string(),
         instances: attempt.instances.iter().map(ToString::to_string).collect(),
         state: attempt.state.name().to_owned(),
         outcome: attempt.state.outcome().map(outcome).unwrap_or_default(),

@@ -11,9 +11,9 @@ use crate::v1;
 pub fn offer_view(offer: &Offer, held: u32) -> v1::OfferView {
     v1::OfferView {
         pool: offer.key.pool.to_string(),
-        zone: offer.key.zone.to_string(),
-        instance_type: offer.key.instance_type.to_string(),
-        capacity_type: offer.key.capacity_type.to_string(),
+        zone: offer.key.market.zone.to_string(),
+        instance_type: offer.key.market.instance_type.to_string(),
+        capacity_type: offer.key.market.capacity_type.to_string(),
         accelerator: offer.shape.accelerator.as_ref().map(ToString::to_string).unwrap_or_default(),
         gpus: offer.shape.gpus,
         cpus: offer.shape.cpu_milli as f64 / 1_000.0,
@@ -49,9 +49,9 @@ pub fn alternative_of(
 ) -> v1::Alternative {
     v1::Alternative {
         pool: offer.pool.to_string(),
-        zone: offer.zone.to_string(),
-        instance_type: offer.instance_type.to_string(),
-        capacity_type: offer.capacity_type.to_string(),
+        zone: offer.market.zone.to_string(),
+        instance_type: offer.market.instance_type.to_string(),
+        capacity_type: offer.market.capacity_type.to_string(),
         expected_micros: expected.micros(),
         finish: time_text(finish),
         why_not: reason.to_owned(),

@@ -93,7 +93,8 @@ pub(super) fn measure(
     let on_demand =
         Money::estimate(jobs().filter_map(|job| work_on_demand(job, machines)).sum::<f64>());
     let machine_hours: f64 = committed.instances.values().map(life).sum();
-    let spot = committed.instances.values().filter(|i| i.offer.capacity_type == CapacityType::Spot);
+    let spot =
+        committed.instances.values().filter(|i| i.offer.market.capacity_type == CapacityType::Spot);
     let work: f64 = jobs().filter(done).map(machine_hours_of).sum();
     let mut waits: Vec<f64> = jobs().filter_map(waited).collect();
     waits.sort_by(f64::total_cmp);

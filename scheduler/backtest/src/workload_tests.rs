@@ -131,8 +131,10 @@ fn no_zone_gives_more_than_it_has() {
             let mut in_use = 0;
             for (at, change) in list {
                 in_use += change;
-                let kind = offer.capacity_type;
-                let quote = market.quote(&offer.zone, &offer.instance_type, kind, at).unwrap();
+                let kind = offer.market.capacity_type;
+                let quote = market
+                    .quote(&offer.market.zone, &offer.market.instance_type, kind, at)
+                    .unwrap();
                 let there = if kind == CapacityType::OnDemand { 40 } else { quote.available };
                 let room = change < 0 || in_use <= i64::from(there);
                 assert!(room, "{planner}: {in_use} of {there} on {offer} at {at}");

@@ -58,12 +58,12 @@ pub fn chained(id: u64, due: i64, after: &[u64]) -> Job {
 pub fn machine(id: u64, zone: &str, capacity_type: CapacityType) -> Instance {
     Instance {
         id: InstanceId(id),
-        offer: OfferKey {
-            pool: PoolName::new("local"),
-            zone: Zone::new(zone),
-            instance_type: InstanceType::new("m"),
+        offer: OfferKey::recorded(
+            PoolName::new("local"),
+            Zone::new(zone),
+            InstanceType::new("m"),
             capacity_type,
-        },
+        ),
         shape: NodeShape { cpu_milli: 8_000, ..NodeShape::default() },
         launch_price: Price::from_micros_per_hour(300_000),
         on_demand: Price::from_micros_per_hour(1_000_000),

@@ -120,7 +120,7 @@ fn environment(
     let mut set = |name: &str, value: String| {
         env.insert(name.to_owned(), value);
     };
-    let spot = attempt.offer.capacity_type == CapacityType::Spot;
+    let spot = attempt.offer.market.capacity_type == CapacityType::Spot;
     let shared = shared_dir(job, config);
     set("SPOTWISE_JOB_ID", job.id.to_string());
     set("SPOTWISE_JOB_NAME", job.display_name());

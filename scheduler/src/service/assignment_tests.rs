@@ -41,12 +41,12 @@ fn assigned(nodes: u32) -> Assigned {
     let attempt = Attempt {
         id,
         instances: Vec::new(),
-        offer: OfferKey {
-            pool: PoolName::new("local"),
-            zone: Zone::new("us-east-1a"),
-            instance_type: InstanceType::new("p3.2xlarge"),
-            capacity_type: CapacityType::Spot,
-        },
+        offer: OfferKey::recorded(
+            PoolName::new("local"),
+            Zone::new("us-east-1a"),
+            InstanceType::new("p3.2xlarge"),
+            CapacityType::Spot,
+        ),
         share: Share { gpus: 8, ..Share::default() },
         slots: Vec::new(),
         restore: None,

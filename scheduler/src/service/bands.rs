@@ -46,7 +46,7 @@ pub(super) fn why_dearer(class: Class, attempt: &Attempt) -> Option<String> {
 
 /// A job that left spot for its band is kept from going above the ceiling.
 const fn side(attempt: &Attempt) -> &'static str {
-    match attempt.offer.capacity_type {
+    match attempt.offer.market.capacity_type {
         CapacityType::Spot => "floor",
         CapacityType::OnDemand | CapacityType::Reserved => "ceiling",
     }

@@ -80,7 +80,7 @@ fn used<'a>(
     now: Timestamp,
 ) -> BTreeMap<&'a str, Vec<Span>> {
     let mut used: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
-    for entry in entries.iter().filter(|e| e.offer.capacity_type == CapacityType::Reserved) {
+    for entry in entries.iter().filter(|e| e.offer.market.capacity_type == CapacityType::Reserved) {
         if let Some(name) = entry.dimensions.get(DIMENSION) {
             let span = (entry.instance, entry.from.as_second(), entry.to.as_second());
             used.entry(name).or_default().push(span);
@@ -187,7 +187,7 @@ pub(super) fn paid_offer(offers: &[Offer], key: &OfferKey) -> String {
 }
 
 pub(super) fn is_reserved(offer: &OfferKey) -> bool {
-    offer.capacity_type == CapacityType::Reserved
+    offer.market.capacity_type == CapacityType::Reserved
 }
 
 /// An alternative for a job: next to what is already paid for, its cost is not more or

@@ -13,12 +13,12 @@ fn entry(job: u64, kind: LineKind, micros: i64, team: &str) -> LedgerEntry {
         sequence: 0,
         attempt: (job > 0).then_some(AttemptId { job: JobId(job), number: 1 }),
         kind,
-        offer: OfferKey {
-            pool: PoolName::new("local"),
-            zone: Zone::new("us-east-1a"),
-            instance_type: InstanceType::new("p3.2xlarge"),
-            capacity_type: CapacityType::Spot,
-        },
+        offer: OfferKey::recorded(
+            PoolName::new("local"),
+            Zone::new("us-east-1a"),
+            InstanceType::new("p3.2xlarge"),
+            CapacityType::Spot,
+        ),
         from: at(0),
         to: at(60),
         price: Price::ZERO,

@@ -172,7 +172,7 @@ impl Service {
         job: &Job,
         offer: Option<&OfferKey>,
     ) -> Result<Option<String>, ServiceError> {
-        let spot = offer.filter(|offer| offer.capacity_type == CapacityType::Spot);
+        let spot = offer.filter(|offer| offer.market.capacity_type == CapacityType::Spot);
         let Some(offer) = spot.cloned() else { return Ok(None) };
         let nodes = job.spec.resources.nodes;
         let words = move |state: &State, _| what_was_seen(&state.seen.forecasts, &offer, nodes);
@@ -221,7 +221,7 @@ fn explain_active(
     }
     answer.details.extend(memory_line(&live.state.with_memory(attempt)));
     let paid = why_paid(attempt, live);
-    let is_paid = attempt.offer.capacity_type == CapacityType::Reserved;
+    let is_paid = attempt.offer.market.capacity_type == CapacityType::Reserved;
     answer.details.extend(paid);
     answer.details.extend(deadline_line(job, live.now));
     answer.alternatives.push(alternative_of(&attempt.offer, why.expected_cost, why.finish, ""));

@@ -196,12 +196,12 @@ mod tests {
         let text = format!("name: a\ncommand: [x]\nresources: {resources}\n");
         let spec = parse(text.as_bytes(), Format::Yaml).unwrap().jobs.remove(0);
         let at = jiff::Timestamp::from_second(1_772_323_200).unwrap();
-        let offer = OfferKey {
-            pool: PoolName::new(pool),
-            zone: Zone::new("us-east-1a"),
-            instance_type: InstanceType::new("g4dn.xlarge"),
-            capacity_type: CapacityType::OnDemand,
-        };
+        let offer = OfferKey::recorded(
+            PoolName::new(pool),
+            Zone::new("us-east-1a"),
+            InstanceType::new("g4dn.xlarge"),
+            CapacityType::OnDemand,
+        );
         let quote = Quote {
             expected_cost: Money::ZERO,
             cost: Spread { p50: Money::ZERO, p90: Money::ZERO },

@@ -48,8 +48,8 @@ pub(super) async fn write(
         );
         let statement = statement
             .bind(offer.pool.as_str())
-            .bind(offer.zone.as_str())
-            .bind(offer.instance_type.as_str())
+            .bind(offer.market.zone.as_str())
+            .bind(offer.market.instance_type.as_str())
             .bind(*before);
         transaction.execute(statement).await?;
     }
@@ -62,13 +62,13 @@ pub(super) async fn write(
 
 pub(super) fn columns(count: &Count) -> Result<Vec<Value>, StoreError> {
     let Count { offer, at, machines } = count;
-    if offer.capacity_type != CapacityType::Spot {
+    if offer.market.capacity_type != CapacityType::Spot {
         return Err(StoreError::Invalid { what: format!("a count of {offer}, which is not spot") });
     }
     Ok(vec![
         offer.pool.as_str().into(),
-        offer.zone.as_str().into(),
-        offer.instance_type.as_str().into(),
+        offer.market.zone.as_str().into(),
+        offer.market.instance_type.as_str().into(),
         (*at).into(),
         (*machines).into(),
     ])
@@ -82,12 +82,12 @@ pub(super) fn watch_columns(watch: &ObservationWindow) -> Vec<Value> {
 pub(super) fn read_count(row: &Row) -> Result<Count, StoreError> {
     let machines = row.int("machines")?;
     Ok(Count {
-        offer: OfferKey {
-            pool: PoolName::new(row.text("pool")?),
-            zone: Zone::new(row.text("zone")?),
-            instance_type: InstanceType::new(row.text("instance_type")?),
-            capacity_type: CapacityType::Spot,
-        },
+        offer: OfferKey::recorded(
+            PoolName::new(row.text("pool")?),
+            Zone::new(row.text("zone")?),
+            InstanceType::new(row.text("instance_type")?),
+            CapacityType::Spot,
+        ),
         at: row.time("at_us")?,
         machines: u32::try_from(machines).map_err(|e| row.bad("machines", e))?,
     })

@@ -103,12 +103,12 @@ fn offer(n: u64, free: u32, now: Timestamp, numbers: &mut Numbers) -> Offer {
         [526_000, 1_006_000, 3_060_000, 4_100_000][model] + numbers.below(50_000) as i64;
     let price = if spot { on_demand * (25 + numbers.below(30) as i64) / 100 } else { on_demand };
     Offer {
-        key: OfferKey {
-            pool: PoolName::new("bench"),
-            zone: Zone::new(format!("zone-{n:04}")),
-            instance_type: InstanceType::new(MODELS[model]),
-            capacity_type: if spot { CapacityType::Spot } else { CapacityType::OnDemand },
-        },
+        key: OfferKey::recorded(
+            PoolName::new("bench"),
+            Zone::new(format!("zone-{n:04}")),
+            InstanceType::new(MODELS[model]),
+            if spot { CapacityType::Spot } else { CapacityType::OnDemand },
+        ),
         shape: NodeShape {
             accelerator: Some(Accelerator::new(MODELS[model])),
             gpus: MACHINE_GPUS as u32,

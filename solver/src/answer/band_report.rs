@@ -52,7 +52,7 @@ impl<'a> MoveSurcharge<'a> {
     pub(crate) fn new(round: &'a Round<'_>, running: &RunningJob) -> Self {
         let (policy, class) = (&round.input.policy, running.job.spec.class);
         let mut others = round.input.shares.get(&class).cloned().unwrap_or_default();
-        let own = (running.offer.zone.clone(), running.offer.instance_type.clone());
+        let own = (running.offer.market.zone.clone(), running.offer.market.instance_type.clone());
         if let Some(count) = others.machines.get_mut(&own) {
             *count = count.saturating_sub(u32::try_from(running.instances.len()).unwrap_or(1));
         }
@@ -75,8 +75,8 @@ impl<'a> MoveSurcharge<'a> {
     pub(crate) fn go(&self, at: usize) -> f64 {
         let Some(listing) = self.listings.get(at) else { return 0.0 };
         let key = &listing.offer.key;
-        let pool = (key.zone.clone(), key.instance_type.clone());
-        let paid = key.capacity_type == CapacityType::Reserved;
+        let pool = (key.market.zone.clone(), key.market.instance_type.clone());
+        let paid = key.market.capacity_type == CapacityType::Reserved;
         let crowded = !paid && self.crowded.contains(&pool);
         let price = listing.offer.on_demand.dollars_per_hour().max(0.0) * self.pool_price;
         self.stay(at) + if crowded { price } else { 0.0 }

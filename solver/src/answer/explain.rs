@@ -67,7 +67,7 @@ fn rule(
     chosen: &Estimate,
     targets: &[Target],
 ) -> PlacementRule {
-    let kind = market.listings.get(chosen.listing).map(|l| l.offer.key.capacity_type);
+    let kind = market.listings.get(chosen.listing).map(|l| l.offer.key.market.capacity_type);
     let stays = kind != Some(CapacityType::Spot);
     let running = targets.iter().all(|target| matches!(target, Target::Existing(_)));
     match evaluation.deadline_status {

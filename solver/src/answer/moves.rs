@@ -33,7 +33,7 @@ const LEAST_SAVING_OF_SPOT: f64 = 0.15;
 pub(crate) fn moves(round: &Round<'_>, room: &mut Room<'_, '_>) -> BTreeMap<JobId, PlacementRule> {
     let mut moves = BTreeMap::new();
     for running in round.input.running.iter().filter(|running| !running.stopping) {
-        let found = match running.offer.capacity_type {
+        let found = match running.offer.market.capacity_type {
             CapacityType::Spot => to_safety(round, running)
                 .map(|to| (to, PlacementRule::SafetyNet))
                 .or_else(|| cheaper(round, room, running)),
@@ -200,7 +200,8 @@ fn going(
     let job = &running.job;
     let saved = job.spec.checkpoint.as_ref().and_then(|checkpoint| checkpoint.bytes);
     let there = round.market.listings.get(e.listing).zip(saved);
-    let taken = there.map_or(0.0, |(there, bytes)| there.fetch(running.offer.zone.region(), bytes));
+    let taken =
+        there.map_or(0.0, |(there, bytes)| there.fetch(running.offer.market.zone.region(), bytes));
     e.alone + taken + surcharges.go(e.listing) * machine_hours(job, e, e.occupied)
 }
 

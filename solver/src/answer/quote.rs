@@ -246,7 +246,7 @@ fn forecast(
     quote.transfer = Money::estimate(moved(usual));
     quote.finish = Spread { p50: p50.1, p90: p90.1.max(p50.1) };
     quote.offer = Some(listing.offer.key.clone());
-    quote.spot_share = match listing.offer.key.capacity_type {
+    quote.spot_share = match listing.offer.key.market.capacity_type {
         CapacityType::Spot => on_spot * spot_share(job.deadline, now, e.occupied, fallback),
         CapacityType::OnDemand | CapacityType::Reserved => 0.0,
     };

@@ -80,14 +80,14 @@ fn check_placement(
     if placement.targets.iter().collect::<BTreeSet<_>>().len() != placement.targets.len() {
         wrong.push(Violation::SharedTarget(job.id));
     }
-    if offer.key.capacity_type == CapacityType::Spot && !job.spec.interruptible {
+    if offer.key.market.capacity_type == CapacityType::Spot && !job.spec.interruptible {
         wrong.push(Violation::NotInterruptible(job.id));
     }
     if let Some(left) = job.budget_left {
         // Undisturbed work alone, so less than any honest expectation.
         let work = job.saved.left_of(job.duration(offer.shape.accelerator.as_ref()));
         // A committed machine may be billed on demand for some of it.
-        let reserved = offer.key.capacity_type == CapacityType::Reserved;
+        let reserved = offer.key.market.capacity_type == CapacityType::Reserved;
         let price = if reserved { offer.price.min(offer.on_demand) } else { offer.price };
         let machines = price.dollars_per_hour() * hours(work) * f64::from(nodes);
         let least = Money::estimate(machines * dominant_part(&placement.share, &offer.shape));

@@ -7,7 +7,7 @@ use crate::tests::properties::any_round;
 
 fn place_of(plan: &Plan, job: u64) -> Option<CapacityType> {
     let placement = plan.placements.iter().find(|placement| placement.job.0 == job)?;
-    Some(placement.offer.capacity_type)
+    Some(placement.offer.market.capacity_type)
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn the_first_submitted_takes_the_cheapest_spot_and_the_last_waits() {
         vec![job(1, spec(HOUR), -1, 50), job(2, spec(HOUR), -3, 50), job(3, spec(HOUR), 0, 50)];
     let plan = greedy(&input(offers, jobs));
     let zones: Vec<(u64, &str)> =
-        plan.placements.iter().map(|p| (p.job.0, p.offer.zone.as_str())).collect();
+        plan.placements.iter().map(|p| (p.job.0, p.offer.market.zone.as_str())).collect();
     assert_eq!(zones, [(2, "b"), (1, "a")]);
     assert!(matches!(plan.waits.values().next(), Some(WaitReason::NoCapacity { .. })));
 }

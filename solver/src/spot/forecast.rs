@@ -70,7 +70,8 @@ impl<'a> Outlook<'a> {
 
     /// Whether it speaks of that offer.
     pub(crate) fn is_of(&self, offer: &OfferKey) -> bool {
-        self.forecast.pool == offer.pool && self.forecast.instance_type == offer.instance_type
+        self.forecast.pool == offer.pool
+            && self.forecast.instance_type == offer.market.instance_type
     }
 
     /// How many machines at once it speaks of.
@@ -87,7 +88,7 @@ impl<'a> Outlook<'a> {
 
     /// Whether a job on demand goes to spot of that offer, which is there.
     pub(crate) fn goes_back(&self, offer: &OfferKey, left: Duration, time_left: Duration) -> bool {
-        let zone = self.forecast.zones.iter().position(|(zone, _)| *zone == offer.zone);
+        let zone = self.forecast.zones.iter().position(|(zone, _)| *zone == offer.market.zone);
         let Some(zone) = zone else { return false };
         let position = self.position(left, time_left, On::OnDemand);
         let goes = self.epoch.dollars(position, On::Spot(zone));

@@ -171,7 +171,7 @@ pub(crate) fn options<'e>(
 /// The spot policy: the estimates that a job may take now, of those that are
 /// there and that its budget holds.
 fn allowed<'e>(evaluation: &'e JobEvaluation<'_>, listings: &[Listing<'_>]) -> Vec<&'e Estimate> {
-    let kind = |e: &Estimate| listings.get(e.listing).map(|l| l.offer.key.capacity_type);
+    let kind = |e: &Estimate| listings.get(e.listing).map(|l| l.offer.key.market.capacity_type);
     let possible: Vec<&Estimate> = evaluation
         .estimates
         .iter()

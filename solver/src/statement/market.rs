@@ -60,7 +60,7 @@ impl Listing<'_> {
     /// now: what is paid anyway is none. A machine that outlives its commitment
     /// goes on on demand.
     pub(crate) fn marginal(&self, hours: f64) -> f64 {
-        match self.offer.key.capacity_type {
+        match self.offer.key.market.capacity_type {
             CapacityType::Reserved => self.on_demand() * (hours - self.paid_hours).max(0.0),
             CapacityType::Spot | CapacityType::OnDemand => {
                 self.offer.price.dollars_per_hour() * hours
@@ -81,15 +81,15 @@ impl Listing<'_> {
 
     /// Dollars for bringing this many bytes here from a region.
     pub(crate) fn fetch(&self, region: &str, bytes: u64) -> f64 {
-        self.egress.dollars(region, self.offer.key.zone.region(), bytes)
+        self.egress.dollars(region, self.offer.key.market.zone.region(), bytes)
     }
 
     pub(crate) fn is_reserved(&self) -> bool {
-        self.offer.key.capacity_type == CapacityType::Reserved
+        self.offer.key.market.capacity_type == CapacityType::Reserved
     }
 
     pub(crate) fn is_spot(&self) -> bool {
-        self.offer.key.capacity_type == CapacityType::Spot
+        self.offer.key.market.capacity_type == CapacityType::Spot
     }
 
     /// Whether `nodes` distinct machines that hold `share` are there now, as
@@ -189,7 +189,7 @@ pub(crate) fn changeover(offer: &Offer, policy: &Policy) -> Duration {
 
 /// A hazard beyond a thousand an hour, or none at all, is a broken quote.
 fn usable(offer: &Offer) -> bool {
-    offer.key.capacity_type != CapacityType::Spot
+    offer.key.market.capacity_type != CapacityType::Spot
         || (0.0..=1_000.0).contains(&offer.hazard_per_hour)
 }
 

@@ -72,10 +72,10 @@ impl<'a> PolicyPrices<'a> {
     pub(crate) fn on(&self, offer: &Offer) -> Surcharges {
         let mut surcharges = Surcharges::default();
         let on_demand = offer.on_demand.dollars_per_hour().max(0.0);
-        let pool = (offer.key.zone.clone(), offer.key.instance_type.clone());
+        let pool = (offer.key.market.zone.clone(), offer.key.market.instance_type.clone());
         for surcharge in &self.classes {
             let Some(extra) = surcharges.get_mut(surcharge.class as usize) else { continue };
-            let outside = match offer.key.capacity_type {
+            let outside = match offer.key.market.capacity_type {
                 CapacityType::Spot => surcharge.beyond.max(0.0),
                 CapacityType::OnDemand => (-surcharge.beyond).max(0.0),
                 // Paid already: to leave it idle helps nobody.

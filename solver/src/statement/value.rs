@@ -273,5 +273,5 @@ pub(crate) fn before(time: Timestamp, span: Duration) -> Timestamp {
 
 /// Whether a listing takes back what it gives.
 pub(crate) fn kind_allows(job: &PlanJob, listing: &Listing<'_>) -> bool {
-    job.spec.interruptible || listing.offer.key.capacity_type != CapacityType::Spot
+    job.spec.interruptible || listing.offer.key.market.capacity_type != CapacityType::Spot
 }

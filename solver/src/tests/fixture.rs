@@ -97,12 +97,12 @@ pub(crate) fn job(id: u64, spec: JobSpec, submitted: i64, deadline: i64) -> Plan
 fn offer(zone: &str, capacity_type: CapacityType, dollars: f64, free: u32) -> Offer {
     let price = Price::from_micros_per_hour((dollars * 1e6) as i64);
     Offer {
-        key: OfferKey {
-            pool: PoolName::new("pool"),
-            zone: Zone::new(zone),
-            instance_type: InstanceType::new("m.xlarge"),
+        key: OfferKey::recorded(
+            PoolName::new("pool"),
+            Zone::new(zone),
+            InstanceType::new("m.xlarge"),
             capacity_type,
-        },
+        ),
         shape: NodeShape { cpu_milli: 4_000, memory_mib: 16_384, ..NodeShape::default() },
         price,
         on_demand: price,
@@ -140,7 +140,7 @@ pub(crate) fn committed(mut offer: Offer, until: i64) -> Offer {
 /// On-demand with GPUs, eight CPUs each.
 pub(crate) fn gpu_offer(zone: &str, accelerator: &str, gpus: u32, dollars: f64) -> Offer {
     let mut offer = on_demand(zone, dollars, 4);
-    offer.key.instance_type = InstanceType::new(format!("g{gpus}"));
+    offer.key.market.instance_type = InstanceType::new(format!("g{gpus}"));
     offer.shape = NodeShape {
         accelerator: Some(Accelerator::canonical(accelerator)),
         gpus,

@@ -140,7 +140,7 @@ prop_compose! {
         }
         let mut offers = offers;
         for (i, offer) in offers.iter_mut().enumerate() {
-            offer.key.zone = spotwise_model::id::Zone::new(format!("z{i}"));
+            offer.key.market.zone = spotwise_model::id::Zone::new(format!("z{i}"));
         }
         let mut input = crate::tests::fixture::input(offers, jobs);
         for (i, (at, cpu, parts)) in machines.into_iter().enumerate() {
@@ -260,7 +260,7 @@ prop_compose! {
             job(id, spec, 0, 1_000)
         });
         let mut dear = on_demand("b", 3.0, 9);
-        dear.key.instance_type = InstanceType::new("m.dear");
+        dear.key.market.instance_type = InstanceType::new("m.dear");
         input(vec![on_demand("a", cheaper, 9), dear], jobs.collect())
     }
 }
@@ -293,7 +293,7 @@ proptest! {
         let whole = without.jobs.iter().all(|job| job.spec.resources.cpu_milli == 4_000);
         if whole && until > 65 {
             let used = second.placements.iter().filter(|placed| {
-                placed.offer.capacity_type == spotwise_model::CapacityType::Reserved
+                placed.offer.market.capacity_type == spotwise_model::CapacityType::Reserved
             });
             prop_assert_eq!(used.count(), without.jobs.len().min(assignments as usize));
         }

@@ -55,10 +55,10 @@ fn the_safety_net_takes_on_demand_although_spot_is_free() {
     // 10 h of work, two changeovers of 6 min, a margin of 5 min.
     let need = 10 * HOUR + 17 * MINUTE;
     let relaxed = placed(&input(both(1, 1), vec![due(1, spec(10 * HOUR), need)]));
-    assert_eq!(relaxed.offer.capacity_type, CapacityType::Spot);
+    assert_eq!(relaxed.offer.market.capacity_type, CapacityType::Spot);
     assert_eq!((relaxed.why.rule, relaxed.why.slack), (PlacementRule::Cheapest, Duration::ZERO));
     let tight = placed(&input(both(1, 1), vec![due(1, spec(10 * HOUR), need - 1)]));
-    assert_eq!(tight.offer.capacity_type, CapacityType::OnDemand);
+    assert_eq!(tight.offer.market.capacity_type, CapacityType::OnDemand);
     assert_eq!(tight.why.rule, PlacementRule::SafetyNet);
     assert_eq!(tight.why.alternatives[0].why_not, Some(RejectionReason::DeadlineRisk));
 }
@@ -66,7 +66,7 @@ fn the_safety_net_takes_on_demand_although_spot_is_free() {
 #[test]
 fn without_on_demand_to_be_had_the_safety_net_takes_spot() {
     let tight = placed(&input(both(1, 0), vec![due(1, spec(10 * HOUR), 10 * HOUR + 900)]));
-    assert_eq!(tight.offer.capacity_type, CapacityType::Spot);
+    assert_eq!(tight.offer.market.capacity_type, CapacityType::Spot);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn behind_its_pace_a_job_takes_on_demand_and_ahead_of_it_it_waits() {
 fn behind_its_pace_a_job_still_takes_spot_where_it_is_free() {
     let placed = placed(&input(both(1, 1), vec![job(1, spec(10 * HOUR), -20, 20)]));
     assert_eq!(
-        (placed.offer.capacity_type, placed.why.rule),
+        (placed.offer.market.capacity_type, placed.why.rule),
         (CapacityType::Spot, PlacementRule::Cheapest)
     );
 }
@@ -123,7 +123,10 @@ fn a_hopeless_job_runs_at_once_where_it_ends_first() {
     };
     let offers = vec![gpu_offer("a", "A100", 1, 1.0), gpu_offer("b", "H100", 1, 20.0)];
     let placed = placed(&input(offers, vec![job(1, requests, -30, -1)]));
-    assert_eq!((placed.offer.zone.as_str(), placed.why.rule), ("b", PlacementRule::SafetyNet));
+    assert_eq!(
+        (placed.offer.market.zone.as_str(), placed.why.rule),
+        ("b", PlacementRule::SafetyNet)
+    );
 }
 
 #[test]
@@ -132,7 +135,7 @@ fn a_job_that_may_not_be_interrupted_never_sees_spot() {
     firm.interruptible = false;
     let on_both = placed(&input(both(1, 1), vec![job(1, firm.clone(), 0, 40)]));
     assert_eq!(on_both.why.rule, PlacementRule::NotInterruptible);
-    assert_eq!(on_both.offer.capacity_type, CapacityType::OnDemand);
+    assert_eq!(on_both.offer.market.capacity_type, CapacityType::OnDemand);
     assert_eq!(on_both.why.alternatives[0].why_not, Some(RejectionReason::NotInterruptible));
     let reason = waits(&input(vec![spot("a", 1.0, 1)], vec![job(1, firm, 0, 40)]), 1);
     assert!(matches!(reason, WaitReason::Unschedulable { .. }), "{reason:?}");
@@ -152,7 +155,7 @@ fn a_gang_starts_whole_in_one_offer_on_distinct_machines() {
     let mut with_one_up = input(offers, jobs);
     with_one_up.instances = vec![instance(7, &with_one_up.offers[1], 1_000)];
     let placed = placed(&with_one_up);
-    assert_eq!(placed.offer.zone.as_str(), "b");
+    assert_eq!(placed.offer.market.zone.as_str(), "b");
     assert_eq!(placed.targets, [Target::Existing(InstanceId(7)), Target::New(0), Target::New(1)]);
 }
 
@@ -187,7 +190,7 @@ fn a_budget_is_kept() {
         ..due(1, spec(10 * HOUR), 10 * HOUR + 900)
     };
     let placed = placed(&input(both(1, 1), vec![capped(12.0)]));
-    assert_eq!(placed.offer.capacity_type, CapacityType::Spot);
+    assert_eq!(placed.offer.market.capacity_type, CapacityType::Spot);
     assert_eq!(placed.why.alternatives[0].why_not, Some(RejectionReason::OverBudget));
     let reason = waits(&input(both(1, 1), vec![capped(8.0)]), 1);
     assert!(
@@ -200,7 +203,7 @@ fn small_jobs_share_a_machine_that_none_would_buy_alone() {
     let mut small = spec(HOUR);
     small.resources.cpu_milli = 1_000;
     let mut big = on_demand("a", 2.0, 1);
-    big.key.instance_type = InstanceType::new("big");
+    big.key.market.instance_type = InstanceType::new("big");
     let mut little = on_demand("a", 1.0, 9);
     little.shape.cpu_milli = 1_000;
     let jobs = (1..=4).map(|id| job(id, small.clone(), 0, 2)).collect();
@@ -270,7 +273,7 @@ fn a_broken_hazard_takes_spot_off_the_market() {
         let mut broken = spot("a", 0.1, 9);
         broken.hazard_per_hour = hazard;
         let round = input(vec![on_demand("a", 3.0, 1), broken], vec![job(1, spec(HOUR), 0, 20)]);
-        assert_eq!(placed(&round).offer.capacity_type, CapacityType::OnDemand);
+        assert_eq!(placed(&round).offer.market.capacity_type, CapacityType::OnDemand);
     }
 }
 

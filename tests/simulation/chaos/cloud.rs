@@ -124,7 +124,7 @@ impl Cloud {
     pub(crate) fn bill(&self, id: InstanceId, market: &SimulatedMarket) -> Option<i64> {
         let machine = self.machines.get(&id)?;
         let (at, by) = machine.closed?;
-        let spot = machine.offer.capacity_type == CapacityType::Spot;
+        let spot = machine.offer.market.capacity_type == CapacityType::Spot;
         if spot && by == EndedBy::Provider && at - machine.since < 3_600 {
             return Some(0);
         }
@@ -150,8 +150,8 @@ impl Cloud {
                     changes.extend([(from, 1), (to, -1)]);
                     let inside =
                         commitment.from.as_second() <= from && to <= commitment.until.as_second();
-                    let fits = machine.offer.zone == commitment.zone
-                        && machine.offer.instance_type == commitment.instance_type
+                    let fits = machine.offer.market.zone == commitment.zone
+                        && machine.offer.market.instance_type == commitment.instance_type
                         && machine.coverage.iter().all(|covered| {
                             covered.commitment != commitment.name
                                 || covered.price == commitment.price

@@ -152,9 +152,9 @@ impl Sim {
                 break;
             }
             let quote = self.simulated_market.market.quote(
-                &offer.zone,
-                &offer.instance_type,
-                offer.capacity_type,
+                &offer.market.zone,
+                &offer.market.instance_type,
+                offer.market.capacity_type,
                 next,
             );
             let there = quote.map_or(0, |quote| quote.available);

@@ -128,10 +128,10 @@ impl SimulatedMarket {
     /// once, half to even: micro-dollars.
     pub(crate) fn bill(&self, offer: &OfferKey, from: i64, to: i64) -> i64 {
         let always = vec![(i64::MIN, self.on_demand_price(offer))];
-        let steps = match offer.capacity_type {
+        let steps = match offer.market.capacity_type {
             CapacityType::Spot => self
                 .spot
-                .get(&(offer.zone.clone(), offer.instance_type.clone()))
+                .get(&(offer.market.zone.clone(), offer.market.instance_type.clone()))
                 .expect("it was sold"),
             _ => &always,
         };
@@ -150,15 +150,16 @@ impl SimulatedMarket {
 
     /// Micro-dollars an hour in that second.
     pub(crate) fn price_at(&self, offer: &OfferKey, second: i64) -> i64 {
-        let key = (offer.zone.clone(), offer.instance_type.clone());
-        let steps = self.spot.get(&key).filter(|_| offer.capacity_type == CapacityType::Spot);
+        let key = (offer.market.zone.clone(), offer.market.instance_type.clone());
+        let steps =
+            self.spot.get(&key).filter(|_| offer.market.capacity_type == CapacityType::Spot);
         let Some(steps) = steps else { return self.on_demand_price(offer) };
         let before = steps.iter().rev().find(|(from, _)| *from <= second);
         before.or_else(|| steps.first()).map_or(0, |(_, price)| *price)
     }
 
     pub(crate) fn on_demand_price(&self, offer: &OfferKey) -> i64 {
-        self.on_demand.get(&offer.instance_type).copied().unwrap_or(0)
+        self.on_demand.get(&offer.market.instance_type).copied().unwrap_or(0)
     }
 }
 

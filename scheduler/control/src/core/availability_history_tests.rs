@@ -8,12 +8,12 @@ fn minute(minute: i64) -> Timestamp {
 }
 
 fn offer(zone: &str) -> OfferKey {
-    OfferKey {
-        pool: PoolName::new("local"),
-        zone: Zone::new(zone),
-        instance_type: InstanceType::new("p3.2xlarge"),
-        capacity_type: CapacityType::Spot,
-    }
+    OfferKey::recorded(
+        PoolName::new("local"),
+        Zone::new(zone),
+        InstanceType::new("p3.2xlarge"),
+        CapacityType::Spot,
+    )
 }
 
 fn there(machines: &[(&str, u32)]) -> BTreeMap<OfferKey, u32> {

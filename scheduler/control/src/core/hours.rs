@@ -49,7 +49,7 @@ impl ClassHours {
                 continue;
             }
             let time = self.hours.entry(hour).or_default().entry(class).or_default();
-            match entry.offer.capacity_type {
+            match entry.offer.market.capacity_type {
                 CapacityType::Spot => time.spot += part,
                 CapacityType::OnDemand => time.on_demand += part,
                 CapacityType::Reserved => {}
@@ -102,12 +102,12 @@ mod tests {
             sequence: 0,
             attempt: Some(AttemptId { job: JobId(1), number: 1 }),
             kind,
-            offer: OfferKey {
-                pool: PoolName::new("local"),
-                zone: Zone::new("a"),
-                instance_type: InstanceType::new("p3.2xlarge"),
+            offer: OfferKey::recorded(
+                PoolName::new("local"),
+                Zone::new("a"),
+                InstanceType::new("p3.2xlarge"),
                 capacity_type,
-            },
+            ),
             from: at(from),
             to: at(to),
             price: Price::from_micros_per_hour(600_000),

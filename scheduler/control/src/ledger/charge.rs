@@ -311,7 +311,7 @@ fn priced<'a>(bill: &InstanceBill<'a>, billed: Span) -> Vec<Priced<'a>> {
 
 /// A spot machine that the provider takes back within its first hour is free.
 fn is_waived(bill: &InstanceBill<'_>, life: Span, by: EndedBy) -> bool {
-    bill.instance.offer.capacity_type == CapacityType::Spot
+    bill.instance.offer.market.capacity_type == CapacityType::Spot
         && by == EndedBy::Provider
         && life.seconds() < bill.policy.interruption_waiver.as_secs()
 }
@@ -325,10 +325,10 @@ fn entry(
     let mut offer = instance.offer.clone();
     let mut dimensions = line.used.map(|used| used.dimensions.clone()).unwrap_or_default();
     if let Some(covered) = covered {
-        offer.capacity_type = CapacityType::Reserved;
+        offer.market.capacity_type = CapacityType::Reserved;
         dimensions.insert(commitment::DIMENSION.to_owned(), covered.commitment.clone());
-    } else if offer.capacity_type == CapacityType::Reserved {
-        offer.capacity_type = CapacityType::OnDemand;
+    } else if offer.market.capacity_type == CapacityType::Reserved {
+        offer.market.capacity_type = CapacityType::OnDemand;
     }
     LedgerEntry {
         instance: instance.id,

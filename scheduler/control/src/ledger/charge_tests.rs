@@ -21,12 +21,12 @@ pub(super) const ON_DEMAND: i64 = 3_060_000;
 pub(super) fn instance(capacity_type: CapacityType, from: i64, to: i64, by: EndedBy) -> Instance {
     let live = Instance {
         id: InstanceId(5),
-        offer: OfferKey {
-            pool: PoolName::new("local"),
-            zone: Zone::new("us-east-1a"),
-            instance_type: InstanceType::new("p3.2xlarge"),
+        offer: OfferKey::recorded(
+            PoolName::new("local"),
+            Zone::new("us-east-1a"),
+            InstanceType::new("p3.2xlarge"),
             capacity_type,
-        },
+        ),
         shape: NodeShape {
             accelerator: Some(Accelerator::new("V100")),
             gpus: 2,
@@ -212,7 +212,7 @@ fn committed_hours_cost_their_effective_price_and_the_rest_is_on_demand() {
         .iter()
         .map(|e| {
             let name = e.dimensions.get(commitment::DIMENSION).map(String::as_str);
-            (e.from.as_second(), e.offer.capacity_type, name, e.amount.micros())
+            (e.from.as_second(), e.offer.market.capacity_type, name, e.amount.micros())
         })
         .collect();
     let paid = CapacityType::Reserved;

@@ -9,7 +9,7 @@ use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::policy::Policy;
 use spotwise_model::{
-    CapacityType, Instance, InstanceId, InstanceState, NodeShape, OfferKey, Price,
+    CapacityType, Instance, InstanceId, InstanceState, MarketKey, NodeShape, OfferKey, Price,
 };
 
 use super::{InstanceBill, charge_instance};
@@ -67,12 +67,12 @@ fn half_even(numerator: i128) -> i64 {
 
 /// What the product charges for a machine of that life, in micro-dollars.
 fn charged(rows: &[(i64, Option<i64>)], from: i64, to: i64) -> i64 {
-    let offer = OfferKey {
-        pool: PoolName::new("local"),
-        zone: Zone::new("us-east-1a"),
-        instance_type: InstanceType::new("p3.2xlarge"),
-        capacity_type: CapacityType::Spot,
-    };
+    let offer = OfferKey::recorded(
+        PoolName::new("local"),
+        Zone::new("us-east-1a"),
+        InstanceType::new("p3.2xlarge"),
+        CapacityType::Spot,
+    );
     let shape = NodeShape { gpus: 1, cpu_milli: 8_000, ..NodeShape::default() };
     let row = |(second, price): &(i64, Option<i64>)| Row {
         at: at(START + second),
@@ -80,15 +80,15 @@ fn charged(rows: &[(i64, Option<i64>)], from: i64, to: i64) -> i64 {
         price: price.map(Price::from_micros_per_hour),
     };
     let series = MarketSeries {
-        zone: offer.zone.clone(),
-        instance_type: offer.instance_type.clone(),
+        zone: offer.market.zone.clone(),
+        instance_type: offer.market.instance_type.clone(),
         shape: shape.clone(),
         on_demand: Price::from_micros_per_hour(ON_DEMAND),
         rows: rows.iter().map(row).collect(),
     };
     let market = Market::new(vec![series], None).unwrap();
     let (from, to) = (at(START + from), at(START + to));
-    let OfferKey { zone, instance_type, capacity_type, .. } = &offer;
+    let MarketKey { zone, instance_type, capacity_type, .. } = &offer.market;
     let quote = market.quote(zone, instance_type, *capacity_type, from).unwrap();
     let segments = market.segments(zone, instance_type, *capacity_type, from, to);
     let live = Instance {

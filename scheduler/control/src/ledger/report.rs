@@ -148,9 +148,9 @@ pub fn value_of(entry: &LedgerEntry, name: &str) -> String {
         "attempt" => entry.attempt.map(|attempt| attempt.to_string()).unwrap_or_default(),
         "kind" => entry.kind.name().to_owned(),
         "pool" => entry.offer.pool.to_string(),
-        "zone" => entry.offer.zone.to_string(),
-        "instance_type" => entry.offer.instance_type.to_string(),
-        "capacity_type" => entry.offer.capacity_type.to_string(),
+        "zone" => entry.offer.market.zone.to_string(),
+        "instance_type" => entry.offer.market.instance_type.to_string(),
+        "capacity_type" => entry.offer.market.capacity_type.to_string(),
         label => entry.dimensions.get(label).cloned().unwrap_or_default(),
     }
 }

@@ -20,12 +20,12 @@ fn entry(
         sequence: 0,
         attempt: owner.map(|(job, number)| AttemptId { job: JobId(job), number }),
         kind,
-        offer: OfferKey {
-            pool: PoolName::new("local"),
-            zone: Zone::new("us-east-1a"),
-            instance_type: InstanceType::new("p3.2xlarge"),
-            capacity_type: CapacityType::Spot,
-        },
+        offer: OfferKey::recorded(
+            PoolName::new("local"),
+            Zone::new("us-east-1a"),
+            InstanceType::new("p3.2xlarge"),
+            CapacityType::Spot,
+        ),
         from: at(0),
         to: at(600),
         price: Price::ZERO,

@@ -83,8 +83,8 @@ fn paid_until(
 }
 
 fn pays(commitment: &Commitment, instance: &Instance) -> bool {
-    commitment.instance_type == instance.offer.instance_type
-        && commitment.zone == instance.offer.zone
+    commitment.instance_type == instance.offer.market.instance_type
+        && commitment.zone == instance.offer.market.zone
 }
 
 /// Assigns an on-demand machine to what is left of the longest-lasting commitment, if any
@@ -94,7 +94,7 @@ fn begin(
     left: &mut BTreeMap<&str, (&Commitment, u32)>,
     now: Timestamp,
 ) -> Instance {
-    let on_demand = instance.offer.capacity_type == CapacityType::OnDemand
+    let on_demand = instance.offer.market.capacity_type == CapacityType::OnDemand
         && matches!(instance.state, InstanceState::Live { .. });
     let open = left
         .values_mut()

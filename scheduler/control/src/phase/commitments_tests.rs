@@ -22,8 +22,8 @@ fn market(commitments: Vec<Commitment>) -> Market {
     let spot = machine(1, "a", CapacityType::Spot);
     let row = Row { at: at(0), available: 8, price: Some(spot.launch_price) };
     let series = MarketSeries {
-        zone: spot.offer.zone,
-        instance_type: spot.offer.instance_type,
+        zone: spot.offer.market.zone,
+        instance_type: spot.offer.market.instance_type,
         shape: spot.shape,
         on_demand: spot.on_demand,
         rows: vec![row],
@@ -36,8 +36,8 @@ fn paid(name: &str, machines: u32, until: i64) -> Commitment {
     let spot = machine(1, "a", CapacityType::Spot);
     Commitment {
         name: name.to_owned(),
-        instance_type: spot.offer.instance_type,
-        zone: spot.offer.zone,
+        instance_type: spot.offer.market.instance_type,
+        zone: spot.offer.market.zone,
         machines,
         price: Price::from_micros_per_hour(600_000),
         from: at(0),
@@ -57,13 +57,13 @@ fn look(state: &mut State, market: &Market, hour: i64) {
 
 fn free(state: &State) -> Option<u32> {
     let offers = state.seen.offers.iter();
-    let mut reserved = offers.filter(|o| o.key.capacity_type == CapacityType::Reserved);
+    let mut reserved = offers.filter(|o| o.key.market.capacity_type == CapacityType::Reserved);
     reserved.next().map(|offer| offer.free)
 }
 
 fn buys(state: &mut State, id: u64, hour: i64) {
     let mut offers = state.seen.offers.iter();
-    let offer = offers.find(|o| o.key.capacity_type == CapacityType::Reserved).unwrap();
+    let offer = offers.find(|o| o.key.market.capacity_type == CapacityType::Reserved).unwrap();
     let why = PlacementReason {
         rule: PlacementRule::AlreadyPaid,
         expected_cost: Money::ZERO,
@@ -107,7 +107,7 @@ fn ends(state: &mut State, market: &Market, id: u64, hour: i64) -> Vec<LedgerEnt
 }
 
 fn amounts(entries: &[LedgerEntry]) -> Vec<(CapacityType, i64)> {
-    entries.iter().map(|e| (e.offer.capacity_type, e.amount.micros())).collect()
+    entries.iter().map(|e| (e.offer.market.capacity_type, e.amount.micros())).collect()
 }
 
 const PAID: CapacityType = CapacityType::Reserved;
@@ -146,7 +146,7 @@ fn a_machine_that_outlives_its_commitment_goes_on_on_demand() {
         look(&mut state, &market, hour);
         let machine = state.instances.values().next().unwrap();
         let wanted = if hour < 4 { PAID } else { BOUGHT };
-        assert_eq!(machine.offer.capacity_type, wanted, "hour {hour}");
+        assert_eq!(machine.offer.market.capacity_type, wanted, "hour {hour}");
         assert_eq!(free(&state), (hour < 4).then_some(0));
     }
     assert_eq!(held(&state).values().copied().collect::<Vec<_>>(), [1], "one on demand");
@@ -243,7 +243,7 @@ fn machines_of_two_commitments_are_one_offer_and_the_longer_one_is_given_first()
     let market = market(vec![paid("a-short", 1, 3), long]);
     let mut state = state_of(vec![job(1, "training").into(), job(2, "training").into()]);
     look(&mut state, &market, 0);
-    let offer = state.seen.offers.iter().find(|o| o.key.capacity_type == PAID).unwrap();
+    let offer = state.seen.offers.iter().find(|o| o.key.market.capacity_type == PAID).unwrap();
     assert_eq!((offer.free, offer.price.micros_per_hour()), (2, 650_001), "mean, rounded up");
     assert_eq!(offer.paid_until(), Some(at(3)), "the earlier end is planned with");
     buys(&mut state, 1, 0);

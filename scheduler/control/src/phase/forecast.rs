@@ -129,9 +129,9 @@ fn wanted(state: &State) -> Vec<Wanted<'_>> {
         return Vec::new();
     }
     let mut by_type: BTreeMap<(&PoolName, &InstanceType), Vec<&Offer>> = BTreeMap::new();
-    let spot = |offer: &&Offer| offer.key.capacity_type == CapacityType::Spot;
+    let spot = |offer: &&Offer| offer.key.market.capacity_type == CapacityType::Spot;
     for offer in state.seen.offers.iter().filter(spot) {
-        by_type.entry((&offer.key.pool, &offer.key.instance_type)).or_default().push(offer);
+        by_type.entry((&offer.key.pool, &offer.key.market.instance_type)).or_default().push(offer);
     }
     let each = by_type.into_values().filter_map(|offers| Some((*offers.first()?, offers)));
     each.flat_map(|(first, offers)| {
@@ -143,12 +143,12 @@ fn wanted(state: &State) -> Vec<Wanted<'_>> {
 
 fn is_it(forecast: &Forecast, first: &Offer, nodes: u32) -> bool {
     forecast.pool == first.key.pool
-        && forecast.instance_type == first.key.instance_type
+        && forecast.instance_type == first.key.market.instance_type
         && forecast.nodes == nodes
 }
 
 fn is_of_zones(forecast: &Forecast, offers: &[&Offer]) -> bool {
-    offers.iter().map(|o| &o.key.zone).eq(forecast.zones.iter().map(|(zone, _)| zone))
+    offers.iter().map(|o| &o.key.market.zone).eq(forecast.zones.iter().map(|(zone, _)| zone))
 }
 
 fn is_fresh(forecast: &Forecast, now: Timestamp) -> bool {
@@ -189,9 +189,9 @@ impl Fit {
         let zones = offers.iter();
         Self {
             pool: first.key.pool.clone(),
-            instance_type: first.key.instance_type.clone(),
+            instance_type: first.key.market.instance_type.clone(),
             nodes: *nodes,
-            zones: zones.map(|o| (o.key.zone.clone(), zone_now(view, o, *nodes))).collect(),
+            zones: zones.map(|o| (o.key.market.zone.clone(), zone_now(view, o, *nodes))).collect(),
             history: History::of(view.availability, view.market, &keys, *nodes, view.now),
             terms: HorizonTerms {
                 step_seconds: STEP.as_secs_f64(),
@@ -227,7 +227,7 @@ impl Fit {
 /// on an offer, as text.
 pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Option<String> {
     let is_of = |f: &&Forecast| {
-        f.pool == offer.pool && f.instance_type == offer.instance_type && f.nodes >= nodes
+        f.pool == offer.pool && f.instance_type == offer.market.instance_type && f.nodes >= nodes
     };
     let forecast = forecasts.iter().filter(is_of).min_by_key(|forecast| forecast.nodes)?;
     let training = forecast.training;
@@ -244,7 +244,7 @@ pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Op
     };
     Some(format!(
         "spot {} is {seen}: {} spells with {machines} or without, in {} zones",
-        offer.instance_type,
+        offer.market.instance_type,
         training.spells,
         forecast.zones.len()
     ))

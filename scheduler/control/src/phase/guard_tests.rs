@@ -16,8 +16,8 @@ fn world(budget: i64, micros_per_hour: i64) -> (State, Market) {
     let mut bought = machine(1, "a", CapacityType::Spot);
     bought.launch_price = Price::from_micros_per_hour(micros_per_hour);
     let series = MarketSeries {
-        zone: bought.offer.zone.clone(),
-        instance_type: bought.offer.instance_type.clone(),
+        zone: bought.offer.market.zone.clone(),
+        instance_type: bought.offer.market.instance_type.clone(),
         shape: bought.shape.clone(),
         on_demand: Price::from_micros_per_hour(2 * micros_per_hour),
         rows: vec![Row { at: at(0), available: 9, price: Some(bought.launch_price) }],
@@ -80,7 +80,7 @@ fn a_fuse_knows_that_a_commitment_ends() {
     let (mut state, market) = world(10_000_000, 1_000_000);
     let mut seated = state.instances[&spotwise_model::InstanceId(1)].clone();
     seated.on_demand = Price::from_micros_per_hour(2_000_000);
-    seated.offer.capacity_type = CapacityType::OnDemand;
+    seated.offer.market.capacity_type = CapacityType::OnDemand;
     let seated = seated.with_coverage(spotwise_model::CoveredSpan {
         commitment: "research-a".to_owned(),
         price: Price::from_micros_per_hour(1_000_000),

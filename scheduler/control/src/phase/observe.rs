@@ -162,7 +162,7 @@ pub fn reclaim(
     }
     let mut kept: std::collections::BTreeMap<&OfferKey, u32> = std::collections::BTreeMap::new();
     for instance in state.instances.values() {
-        let spot = instance.offer.capacity_type == CapacityType::Spot;
+        let spot = instance.offer.market.capacity_type == CapacityType::Spot;
         if !spot || !instance.accepts_work() {
             continue;
         }

@@ -12,8 +12,8 @@ use spotwise_model::{AttemptId, Outcome};
 fn market() -> Market {
     let machine = machine(1, "a", CapacityType::Spot);
     let series = MarketSeries {
-        zone: machine.offer.zone,
-        instance_type: machine.offer.instance_type,
+        zone: machine.offer.market.zone,
+        instance_type: machine.offer.market.instance_type,
         shape: machine.shape,
         on_demand: machine.on_demand,
         rows: vec![Row { at: at(0), available: 9, price: Some(machine.launch_price) }],
@@ -95,8 +95,8 @@ proptest! {
         bought.launch_price = Price::from_micros_per_hour(micros_per_hour);
         let row = Row { at: at(0), available: 9, price: Some(bought.launch_price) };
         let market = Market::new(vec![MarketSeries {
-            zone: bought.offer.zone.clone(),
-            instance_type: bought.offer.instance_type.clone(),
+            zone: bought.offer.market.zone.clone(),
+            instance_type: bought.offer.market.instance_type.clone(),
             shape: bought.shape.clone(),
             on_demand: bought.on_demand,
             rows: vec![row],

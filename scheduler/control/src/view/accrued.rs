@@ -61,7 +61,13 @@ pub(crate) fn bill(
     let offer = &instance.offer;
     let segments = if instance.coverage.is_empty() {
         let end = at.max(minimum);
-        market.segments(&offer.zone, &offer.instance_type, offer.capacity_type, since, end)
+        market.segments(
+            &offer.market.zone,
+            &offer.market.instance_type,
+            offer.market.capacity_type,
+            since,
+            end,
+        )
     } else {
         // As it was bought, whatever is declared or on the market by now.
         vec![Segment { from: since, to: at, price: instance.on_demand }]

@@ -23,12 +23,12 @@ pub fn offers(
     let mut offers: Vec<Offer> = bought
         .into_iter()
         .map(|quote| {
-            let key = OfferKey {
-                pool: pool.clone(),
-                zone: quote.zone,
-                instance_type: quote.instance_type,
-                capacity_type: quote.capacity_type,
-            };
+            let key = OfferKey::recorded(
+                pool.clone(),
+                quote.zone,
+                quote.instance_type,
+                quote.capacity_type,
+            );
             let held = held.get(&key).copied().unwrap_or(0);
             Offer {
                 free: quote.available.saturating_sub(held),
@@ -60,12 +60,12 @@ fn reserved(
     let mut offers: BTreeMap<OfferKey, Offer> = BTreeMap::new();
     for quote in quotes {
         let Some(commitment) = quote.commitment else { continue };
-        let key = OfferKey {
-            pool: pool.clone(),
-            zone: quote.zone,
-            instance_type: quote.instance_type,
-            capacity_type: CapacityType::Reserved,
-        };
+        let key = OfferKey::recorded(
+            pool.clone(),
+            quote.zone,
+            quote.instance_type,
+            CapacityType::Reserved,
+        );
         let used = taken.get(commitment.name.as_str()).copied().unwrap_or(0);
         let paid = PaidFor {
             free: commitment.machines.saturating_sub(used),
@@ -131,12 +131,12 @@ pub fn held(state: &State) -> BTreeMap<OfferKey, u32> {
 pub fn available_spot(pool: &PoolName, quotes: &[MarketQuote]) -> BTreeMap<OfferKey, u32> {
     let spot = quotes.iter().filter(|quote| quote.capacity_type == CapacityType::Spot);
     spot.map(|quote| {
-        let key = OfferKey {
-            pool: pool.clone(),
-            zone: quote.zone.clone(),
-            instance_type: quote.instance_type.clone(),
-            capacity_type: CapacityType::Spot,
-        };
+        let key = OfferKey::recorded(
+            pool.clone(),
+            quote.zone.clone(),
+            quote.instance_type.clone(),
+            CapacityType::Spot,
+        );
         (key, quote.available)
     })
     .collect()

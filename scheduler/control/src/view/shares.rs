@@ -35,14 +35,14 @@ pub fn shares(state: &State, policy: &Policy, now: Timestamp) -> BTreeMap<Class,
             }
             let ran = hours(unsettled(attempt, begin, now)) * part(attempt, machine);
             let share = shares.entry(class).or_default();
-            match machine.offer.capacity_type {
+            match machine.offer.market.capacity_type {
                 CapacityType::Spot => share.spot_hours += ran,
                 CapacityType::OnDemand => share.on_demand_hours += ran,
                 CapacityType::Reserved => {}
             }
             if attempt.state.is_live() {
                 let offer = &machine.offer;
-                let pool = (class, offer.zone.clone(), offer.instance_type.clone());
+                let pool = (class, offer.market.zone.clone(), offer.market.instance_type.clone());
                 pools.entry(pool).or_default().insert(machine.id);
             }
         }

@@ -70,7 +70,8 @@ fn running(state: &State, deadlines: &BTreeMap<JobId, Timestamp>) -> Vec<Running
 /// all of a gang.
 fn offer_now(state: &State, attempt: &Attempt) -> OfferKey {
     let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
-    let worst = machines.map(|machine| &machine.offer).min_by_key(|offer| offer.capacity_type);
+    let worst =
+        machines.map(|machine| &machine.offer).min_by_key(|offer| offer.market.capacity_type);
     worst.unwrap_or(&attempt.offer).clone()
 }
 

@@ -125,12 +125,12 @@ pub(super) fn succeeded(id: u64) -> Job {
 }
 
 pub(super) fn offer() -> OfferKey {
-    OfferKey {
-        pool: PoolName::new("local"),
-        zone: Zone::new("us-east-1a"),
-        instance_type: InstanceType::new("p3.8xlarge"),
-        capacity_type: CapacityType::Spot,
-    }
+    OfferKey::recorded(
+        PoolName::new("local"),
+        Zone::new("us-east-1a"),
+        InstanceType::new("p3.8xlarge"),
+        CapacityType::Spot,
+    )
 }
 
 fn checkpoint(attempt: AttemptId) -> CheckpointRef {
@@ -268,11 +268,7 @@ pub(super) fn record(key: &str, jobs: &[u64]) -> SubmissionRecord {
 }
 
 pub(super) fn count(second: i64, machines: u32) -> Count {
-    Count {
-        offer: OfferKey { capacity_type: CapacityType::Spot, ..offer() },
-        at: at(second),
-        machines,
-    }
+    Count { offer: offer(), at: at(second), machines }
 }
 
 /// Machines were observed from the first of these times to the last.

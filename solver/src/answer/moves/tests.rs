@@ -39,9 +39,10 @@ fn life(round: &PlanInput, class: Class, start: usize) -> Vec<OfferKey> {
     let mut here = round.offers[start].clone();
     let mut path = vec![here.key.clone()];
     for hour in 0..20 {
-        let (mut live, zone) = (running(asked.clone(), &here, hour - 2, 5), here.key.zone.clone());
+        let (mut live, zone) =
+            (running(asked.clone(), &here, hour - 2, 5), here.key.market.zone.clone());
         live.job.saved = live.progress;
-        let own = (zone, here.key.instance_type.clone());
+        let own = (zone, here.key.market.instance_type.clone());
         let taken = |round: &mut PlanInput, by: i64| {
             let share = round.shares.get_mut(&class).expect("the class has run");
             let count = share.machines.entry(own.clone()).or_insert(0);
@@ -182,10 +183,10 @@ prop_compose! {
         (round.jobs, round.instances, round.limits) = (vec![], vec![], vec![]);
         let mut pools: BTreeMap<(Zone, InstanceType), u32> = BTreeMap::new();
         for (offer, count) in round.offers.iter().zip(machines) {
-            *pools.entry((offer.key.zone.clone(), offer.key.instance_type.clone())).or_insert(0) +=
+            *pools.entry((offer.key.market.zone.clone(), offer.key.market.instance_type.clone())).or_insert(0) +=
                 count;
         }
-        *pools.entry((here.key.zone.clone(), here.key.instance_type)).or_insert(0) += 1;
+        *pools.entry((here.key.market.zone.clone(), here.key.market.instance_type)).or_insert(0) += 1;
         let share = ClassShare { spot_hours, on_demand_hours, machines: pools };
         round.shares.insert(Class::Dev, share);
         round.policy.bands.insert(Class::Dev, Band { spot_floor: 0.5, spot_ceiling: 0.5 });
@@ -206,7 +207,7 @@ proptest! {
         let live = round.running[0].clone();
         if decided.moves.get(&live.job.id) == Some(&PlacementRule::Cheapest) {
             let mut later = PlanInput { running: vec![], jobs: vec![live.job], ..round };
-            let own = (live.offer.zone.clone(), live.offer.instance_type.clone());
+            let own = (live.offer.market.zone.clone(), live.offer.market.instance_type.clone());
             let share = later.shares.get_mut(&Class::Dev).expect("it has run");
             *share.machines.get_mut(&own).expect("it was counted") -= 1;
             // Its machine is free again.

@@ -43,7 +43,7 @@ fn a_job_that_is_late_saves_nothing_on_the_dearest_on_demand() {
     for offers in [[dear("a"), on_demand("b", 3.0, 1)], [on_demand("a", 3.0, 1), dear("b")]] {
         let input = input([vec![spot("c", 1.0, 1)], offers.into()].concat(), vec![]);
         let quote = quote(&input, &job(1, spec(10 * HOUR), 0, 5));
-        assert_eq!(quote.offer.unwrap().capacity_type, CapacityType::OnDemand);
+        assert_eq!(quote.offer.unwrap().market.capacity_type, CapacityType::OnDemand);
         assert_eq!(quote.on_demand_cost, Some(quote.expected_cost));
         assert_eq!(quote.alternatives[0].why_not, Some(RejectionReason::Later), "spot is cheaper");
         assert_eq!(quote.alternatives[1].why_not, Some(RejectionReason::Dearer));
@@ -60,10 +60,10 @@ fn seen(up: usize) -> crate::Forecast {
     let offer = spot("a", 1.0, 0).key;
     crate::Forecast {
         pool: offer.pool,
-        instance_type: offer.instance_type,
+        instance_type: offer.market.instance_type,
         nodes: 1,
         horizon: std::sync::Arc::new(Horizon::solve(&[zone], terms, 100, 100.0)),
-        zones: vec![(offer.zone, ZoneNow { up: false, age: 10 - up, price: 1.0 })],
+        zones: vec![(offer.market.zone, ZoneNow { up: false, age: 10 - up, price: 1.0 })],
         step: Duration::from_secs(HOUR),
         steps: 100,
         first: at(-400),
@@ -112,18 +112,18 @@ fn data_elsewhere_is_in_the_quote_and_changes_the_choice() {
         offer.hazard_per_hour = 0.0;
     }
     let small = quote(&input, &far(1, 50_000_000_000));
-    assert_eq!(small.offer.unwrap().zone.region(), "us-west-2");
+    assert_eq!(small.offer.unwrap().market.zone.region(), "us-west-2");
     assert_eq!(small.transfer, Money::estimate(1.0), "50 GB at 2 cents");
     assert_eq!(small.cost.p50, Money::estimate(10.1 + 1.0));
     let large = quote(&input, &far(1, 160_000_000_000));
-    assert_eq!(large.offer.as_ref().unwrap().zone.region(), "us-east-1");
+    assert_eq!(large.offer.as_ref().unwrap().market.zone.region(), "us-east-1");
     assert_eq!(large.transfer, Money::ZERO);
     assert_eq!(large.alternatives[0].expected_cost, Money::estimate(10.1 + 3.2));
     input.jobs = vec![far(1, 50_000_000_000), far(2, 160_000_000_000)];
     input.policy.least_pools = 0;
     let (decided, report) = plan(&input);
     let regions: Vec<_> =
-        decided.placements.iter().map(|p| p.offer.zone.region().to_owned()).collect();
+        decided.placements.iter().map(|p| p.offer.market.zone.region().to_owned()).collect();
     assert_eq!(regions, ["us-west-2", "us-east-1"]);
     assert_eq!(decided.placements[0].why.transfer, Money::estimate(1.0));
     assert!((report.objective - (10.1 + 1.0 + 12.12)).abs() < 1e-4, "{}", report.objective);

@@ -204,7 +204,7 @@ fn parts_of_gpus_count_against_a_pool() {
 fn spot_is_for_those_who_may_be_interrupted() {
     let wrong = only(|input, plan| {
         with_spec(input, |spec| spec.interruptible = false);
-        input.offers[0].key.capacity_type = CapacityType::Spot;
+        input.offers[0].key.market.capacity_type = CapacityType::Spot;
         input.instances[0].offer = input.offers[0].key.clone();
         plan.placements[0].offer = input.offers[0].key.clone();
         plan.purchases = [(input.offers[0].key.clone(), 1)].into();

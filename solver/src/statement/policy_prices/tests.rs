@@ -100,7 +100,7 @@ fn of_class(id: u64, class: Class, deadline: i64) -> PlanJob {
 fn kind_of(round: &PlanInput) -> CapacityType {
     let (plan, report) = plan(round);
     assert!(report.checked);
-    plan.placements[0].offer.capacity_type
+    plan.placements[0].offer.market.capacity_type
 }
 
 #[test]
@@ -141,10 +141,10 @@ fn a_class_above_its_ceiling_prefers_on_demand_of_nearly_the_same_price() {
 fn a_class_on_one_pool_goes_to_another_of_nearly_the_same_price() {
     let offers = vec![priced(spot("a", 0.30, 1)), priced(spot("b", 0.31, 1))];
     let mut round = input(offers, vec![of_class(1, Class::Training, 40)]);
-    assert_eq!(plan(&round).0.placements[0].offer.zone, Zone::new("a"));
+    assert_eq!(plan(&round).0.placements[0].offer.market.zone, Zone::new("a"));
     round.shares.insert(Class::Training, ran(85.0, 15.0, &[3]));
     let (decided, report) = plan(&round);
-    assert_eq!(decided.placements[0].offer.zone, Zone::new("b"));
+    assert_eq!(decided.placements[0].offer.market.zone, Zone::new("b"));
     assert_eq!(
         decided.placements[0].why.alternatives[0].why_not,
         Some(RejectionReason::TooFewPools)
@@ -171,7 +171,7 @@ fn no_job_waits_because_of_a_wish() {
         round.jobs.push(PlanJob { deadline: crate::tests::fixture::at(500), ..other });
         let placed = |round: &PlanInput| plan(round).0.placements.iter().any(|p| p.job.0 == 1);
         assert!(placed(&round), "due in {deadline} h");
-        let hours = if round.offers[0].key.capacity_type == CapacityType::Spot {
+        let hours = if round.offers[0].key.market.capacity_type == CapacityType::Spot {
             ran(100.0, 0.0, &[9])
         } else {
             ran(0.0, 100.0, &[9])
@@ -192,7 +192,7 @@ fn a_late_job_takes_the_earliest_finish_whatever_its_class_wishes() {
     round.shares.insert(Class::Training, ran(0.0, 9.0, &[9]));
     round.policy.pool_price_share = 1.0;
     let (decided, report) = plan(&round);
-    assert_eq!(decided.placements[0].offer.zone, Zone::new("a"));
+    assert_eq!(decided.placements[0].offer.market.zone, Zone::new("a"));
     assert_eq!((report.bands[0].band_price, report.bands[0].pool_price), (0.0, 0.0));
 }
 

@@ -245,7 +245,7 @@ fn replay(jobs: &[Request], priced: bool) -> f64 {
             let hours = jobs[job].0 + 0.1;
             assert!(now + hours <= jobs[job].1 + 1e-9, "{job} is late");
             waiting.retain(|other| *other != job);
-            if placement.offer.capacity_type == CapacityType::Spot {
+            if placement.offer.market.capacity_type == CapacityType::Spot {
                 dollars += hours;
                 held = Some((job, now, now + hours));
             } else {

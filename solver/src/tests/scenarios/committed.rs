@@ -6,7 +6,7 @@ use super::*;
 fn reserved_machines_are_paid_already() {
     let offers = vec![reserved("a", 9.0, 1), spot("a", 0.1, 1)];
     let placed = placed(&input(offers, vec![job(1, spec(HOUR), 0, 20)]));
-    assert_eq!(placed.offer.capacity_type, CapacityType::Reserved);
+    assert_eq!(placed.offer.market.capacity_type, CapacityType::Reserved);
     assert_eq!(placed.why.rule, PlacementRule::AlreadyPaid);
 }
 
@@ -29,7 +29,7 @@ fn the_job_that_saves_most_gets_the_committed_machine() {
         let plan = decide(&input(offers.clone(), jobs.to_vec()));
         let long = jobs.iter().find(|job| job.spec.longest_expected_duration().as_secs() > 99_999);
         for placed in &plan.placements {
-            let paid = placed.offer.capacity_type == CapacityType::Reserved;
+            let paid = placed.offer.market.capacity_type == CapacityType::Reserved;
             assert_eq!(paid, Some(placed.job) == long.map(|job| job.id));
         }
         assert_eq!(plan.placements.len(), 2);
@@ -41,7 +41,8 @@ fn jobs_that_could_wait_compete_for_the_committed_machine_by_what_it_saves_them(
     let offers = vec![committed(reserved("a", 1.0, 1), 300), on_demand("a", 3.0, 9)];
     let jobs = vec![job(1, whole(2), 0, 300), job(2, whole(50), 0, 300)];
     let plan = decide(&input(offers, jobs));
-    let paid = plan.placements.iter().find(|p| p.offer.capacity_type == CapacityType::Reserved);
+    let paid =
+        plan.placements.iter().find(|p| p.offer.market.capacity_type == CapacityType::Reserved);
     assert_eq!(paid.map(|placed| placed.job), Some(JobId(2)));
 }
 
@@ -61,7 +62,7 @@ fn hours_beyond_a_commitment_count_at_the_on_demand_price() {
     let round = input(offers.clone(), vec![steady(1, 10)]);
     let (plan, report) = plan(&round);
     let placed = &plan.placements[0];
-    assert_eq!(placed.offer.capacity_type, CapacityType::Reserved, "half of it is paid");
+    assert_eq!(placed.offer.market.capacity_type, CapacityType::Reserved, "half of it is paid");
     assert!((report.objective - 3.0 * 5.1).abs() < 1e-4, "{}", report.objective);
     assert_eq!(placed.why.expected_cost, Money::estimate(5.0 + 3.0 * 5.1));
     // Spot for all of it is cheaper than on-demand for half of it.
@@ -75,7 +76,7 @@ fn hours_beyond_a_commitment_count_at_the_on_demand_price() {
 }
 
 fn placed_on(input: &PlanInput) -> CapacityType {
-    placed(input).offer.capacity_type
+    placed(input).offer.market.capacity_type
 }
 
 #[test]

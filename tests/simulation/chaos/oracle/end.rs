@@ -97,7 +97,7 @@ impl Sim {
         let mut spent: BTreeMap<JobId, i64> = BTreeMap::new();
         for entry in self.store.tables.ledger.values() {
             *booked.entry(entry.instance).or_default() += entry.amount.micros();
-            if entry.offer.capacity_type == CapacityType::Reserved {
+            if entry.offer.market.capacity_type == CapacityType::Reserved {
                 self.tally.committed += entry.amount.micros();
             }
             if let Some(job) = entry.job() {

@@ -101,7 +101,7 @@ fn machines(
 ) -> Option<u32> {
     availability.machines(offer, at).or_else(|| {
         is_before(availability, offer, at)
-            .then(|| market.machines(&offer.zone, &offer.instance_type, at))
+            .then(|| market.machines(&offer.market.zone, &offer.market.instance_type, at))
             .flatten()
     })
 }
@@ -130,7 +130,7 @@ pub(super) fn since(
     match own {
         Some(own) if Some(own) != start || own <= earliest => own,
         _ => {
-            let (zone, kind) = (&offer.zone, &offer.instance_type);
+            let (zone, kind) = (&offer.market.zone, &offer.market.instance_type);
             let there = availability.machines(offer, now);
             let before = start.and_then(|start| start.checked_sub(Duration::from_secs(1)).ok());
             let same = before.and_then(|before| {

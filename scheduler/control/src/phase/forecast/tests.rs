@@ -17,12 +17,12 @@ use crate::view::offers;
 use crate::world::World;
 
 fn key(zone: &str) -> OfferKey {
-    OfferKey {
-        pool: pool(),
-        zone: ZoneName::new(zone),
-        instance_type: InstanceType::new("p3.2xlarge"),
-        capacity_type: CapacityType::Spot,
-    }
+    OfferKey::recorded(
+        pool(),
+        ZoneName::new(zone),
+        InstanceType::new("p3.2xlarge"),
+        CapacityType::Spot,
+    )
 }
 
 fn machines_now(market: &Market, at: Timestamp) -> BTreeMap<OfferKey, u32> {

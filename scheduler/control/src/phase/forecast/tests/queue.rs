@@ -97,7 +97,7 @@ fn a_gang_that_spot_never_holds_goes_on_demand_in_time_and_a_single_job_waits() 
         let (plan, _) = spotwise_solver::plan(&world.plan_input());
         world.round(Some(plan));
         for attempt in world.committed.attempts.values() {
-            let first = (at - begin, attempt.offer.capacity_type);
+            let first = (at - begin, attempt.offer.market.capacity_type);
             placed.entry(attempt.id.job.0).or_insert(first);
         }
         if placed.len() == 2 {

@@ -70,7 +70,7 @@ proptest! {
             prop_assert_eq!(&history.zones, &expected);
             for offer in &keys {
                 let day = now.checked_sub(Duration::from_secs(86_400)).unwrap();
-                let whole = market.since(&offer.zone, &offer.instance_type, nodes, (day, now));
+                let whole = market.since(&offer.market.zone, &offer.market.instance_type, nodes, (day, now));
                 if *availability != AvailabilityHistory::default() {
                     let since = history::since(availability, &market, offer, nodes, now);
                     prop_assert_eq!(Some(since), whole, "{}", offer);
