@@ -35,13 +35,17 @@ pub enum Certainty {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum AttemptState {
-    /// Chosen; nothing has been bought.
+    /// Chosen; its machines are asked for, or boot.
     Planned {
         /// When.
         at: Now,
     },
-    /// Committed; the pool is being asked for capacity.
+    /// Committed, and its machines are there; the pool is being asked for its workers.
     Launching {
+        /// When its machines became its own; `None` in documents written by earlier
+        /// versions: with the launch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        placed: Option<Now>,
         /// Since when.
         since: Now,
         /// Whether the outcome of the call is known.
@@ -49,6 +53,10 @@ pub enum AttemptState {
     },
     /// The command runs on every node.
     Running {
+        /// When its machines became its own; `None` in documents written by earlier
+        /// versions: with the launch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        placed: Option<Now>,
         /// When it was launched.
         launched: Now,
         /// When the last node started its command.
@@ -119,6 +127,8 @@ impl AttemptState {
     pub const fn placed(&self) -> Option<Now> {
         match self {
             Self::Planned { at } => Some(*at),
+            Self::Launching { placed: Some(placed), .. }
+            | Self::Running { placed: Some(placed), .. } => Some(*placed),
             Self::Launching { since, .. } => Some(*since),
             Self::Running { launched, .. } => Some(*launched),
             Self::Ended { placed, .. } | Self::Settled { placed, .. } => *placed,
@@ -149,7 +159,9 @@ impl AttemptState {
     /// Planned becomes launching: from here on something may be billed.
     pub fn launch(self, now: Now) -> Result<Self, InvalidTransition> {
         match self {
-            Self::Planned { .. } => Ok(Self::Launching { since: now, certainty: Certainty::Known }),
+            Self::Planned { at } => {
+                Ok(Self::Launching { placed: Some(at), since: now, certainty: Certainty::Known })
+            }
             other => other.refuse("launching"),
         }
     }
@@ -157,8 +169,8 @@ impl AttemptState {
     /// The answer to a launch call was lost.
     pub fn lose_answer(self) -> Result<Self, InvalidTransition> {
         match self {
-            Self::Launching { since, .. } => {
-                Ok(Self::Launching { since, certainty: Certainty::Unknown })
+            Self::Launching { placed, since, .. } => {
+                Ok(Self::Launching { placed, since, certainty: Certainty::Unknown })
             }
             other => other.refuse("launching (unknown)"),
         }
@@ -167,7 +179,9 @@ impl AttemptState {
     /// Every node is running its command.
     pub fn run(self, now: Now) -> Result<Self, InvalidTransition> {
         match self {
-            Self::Launching { since, .. } => Ok(Self::Running { launched: since, since: now }),
+            Self::Launching { placed, since, .. } => {
+                Ok(Self::Running { placed, launched: since, since: now })
+            }
             other => other.refuse("running"),
         }
     }
@@ -353,10 +367,10 @@ mod tests {
         for (live, started) in [(launching, None), (running, Some(now(3)))] {
             let ended = live.end(now(4), Outcome::Lost).unwrap();
             for state in [ended.clone(), ended.settle().unwrap()] {
-                assert_eq!((state.placed(), state.started()), (Some(now(2)), started), "{state:?}");
+                assert_eq!((state.placed(), state.started()), (Some(now(1)), started), "{state:?}");
             }
         }
-        let heard_late = AttemptState::Running { launched: now(2), since: now(9) };
+        let heard_late = AttemptState::Running { placed: None, launched: now(2), since: now(9) };
         assert_eq!(heard_late.end(now(4), Outcome::Lost).unwrap().started(), Some(now(4)));
         let before = serde_json::json!({
             "state": "ended", "started": null, "at": now(4), "outcome": {"outcome": "lost"},

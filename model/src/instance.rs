@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::Certainty;
 use crate::commitment::CoveredSpan;
-use crate::id::InstanceId;
+use crate::id::{InstanceId, ProviderId};
 use crate::money::Price;
 use crate::offer::{CapacityType, OfferKey};
 use crate::resources::NodeShape;
+use crate::time::Now;
 
 /// Who ended an instance, which determines what the provider bills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,29 +21,99 @@ pub enum EndedBy {
     Provider,
 }
 
-/// An availability zone, such as `us-east-1a`.
+/// Why a machine gets no new work although nobody takes it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrainCause {
+    /// Its operator asked for it.
+    Operator,
+    /// Its pool is gone from the operator's file.
+    PoolLeaves,
+}
+
+/// Why a machine is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GivenBackFor {
+    /// Nobody uses it, and nobody is expected in time.
+    Unused,
+    /// It was drained, and is empty.
+    Drained,
+    /// It did not come in time: unknown to its provider, or not registered.
+    Late,
+    /// It carries our mark, and nobody asked for it.
+    Orphan,
+}
+
+/// How far a machine is.
+///
+/// ```text
+/// Requested -> Booting -> Registered -> Noticed | Draining -> Terminating -> Gone
+///          \___________\_____________\____________\______________________^
+/// ```
+///
+/// Everything but `Requested`, `Draining` and `Terminating`, which are our intents, is
+/// observed. Times are market times unless they are a [`Now`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum InstanceState {
-    /// Committed to, and billed from `since` (market time).
-    Live {
-        /// When it was bought.
+    /// Committed to: its provider is or will be asked. Nobody knows whether it exists.
+    Requested {
+        /// When.
+        at: Now,
+        /// Whether the outcome of the call is known.
+        certainty: Certainty,
+    },
+    /// It exists, and has not joined its pool yet.
+    Booting {
+        /// From when its provider bills it.
+        since: Timestamp,
+        /// When it was asked for.
+        requested: Now,
+    },
+    /// It takes workers.
+    #[serde(rename = "live")]
+    Registered {
+        /// From when its provider bills it.
         since: Timestamp,
     },
     /// The provider has announced that it will take it back.
     Noticed {
-        /// When it was bought.
+        /// From when its provider bills it.
         since: Timestamp,
-        /// When the notice came (market time).
+        /// When the notice came.
         at: Timestamp,
-        /// When the capacity will be gone (market time).
+        /// When the capacity will be gone.
         reclaim_at: Timestamp,
     },
-    /// Gone.
-    Ended {
-        /// When it was bought.
+    /// It gets no new work, and is given back when what runs on it has ended.
+    Draining {
+        /// From when its provider bills it.
         since: Timestamp,
-        /// When it ended (market time).
+        /// Since when.
+        at: Timestamp,
+        /// Why.
+        cause: DrainCause,
+    },
+    /// Its provider is asked to end it, until it is seen to be gone.
+    Terminating {
+        /// From when its provider bills it; `None` if nobody knows whether it exists.
+        since: Option<Timestamp>,
+        /// When that was decided.
+        at: Now,
+        /// Why.
+        cause: GivenBackFor,
+    },
+    /// Gone.
+    #[serde(rename = "ended")]
+    Gone {
+        /// From when its provider billed it; `None` if it never existed.
+        since: Option<Timestamp>,
+        /// When we gave it back; `None` if its provider took it, and in documents written
+        /// by earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        given_back: Option<Timestamp>,
+        /// When it ended, by its provider.
         at: Timestamp,
         /// Who ended it.
         by: EndedBy,
@@ -62,10 +134,14 @@ impl InstanceState {
     /// A one-word name for messages.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Live { .. } => "live",
+            Self::Requested { .. } => "requested",
+            Self::Booting { .. } => "booting",
+            Self::Registered { .. } => "registered",
             Self::Noticed { .. } => "noticed",
-            Self::Ended { settled: false, .. } => "ended",
-            Self::Ended { settled: true, .. } => "settled",
+            Self::Draining { .. } => "draining",
+            Self::Terminating { .. } => "terminating",
+            Self::Gone { settled: false, .. } => "gone",
+            Self::Gone { settled: true, .. } => "settled",
         }
     }
 }
@@ -89,15 +165,25 @@ pub struct Instance {
     /// The spans that commitments have paid for, in order and without overlap.
     #[serde(default, rename = "stints", skip_serializing_if = "Vec::is_empty")]
     pub coverage: Vec<CoveredSpan>,
+    /// The provider's name of it, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderId>,
+    /// The name under which its provider was asked for it; `None` where machines are there
+    /// at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 impl Instance {
-    /// When it was bought (market time).
-    pub const fn since(&self) -> Timestamp {
+    /// From when its provider bills it (market time); `None` if it is not known to exist.
+    pub const fn since(&self) -> Option<Timestamp> {
         match self.state {
-            InstanceState::Live { since }
+            InstanceState::Requested { .. } => None,
+            InstanceState::Booting { since, .. }
+            | InstanceState::Registered { since }
             | InstanceState::Noticed { since, .. }
-            | InstanceState::Ended { since, .. } => since,
+            | InstanceState::Draining { since, .. } => Some(since),
+            InstanceState::Terminating { since, .. } | InstanceState::Gone { since, .. } => since,
         }
     }
 
@@ -134,46 +220,132 @@ impl Instance {
         self
     }
 
-    /// Whether new work may be placed on it.
+    /// Whether new work may be placed on it, now or as soon as it is there.
     pub const fn accepts_work(&self) -> bool {
-        matches!(self.state, InstanceState::Live { .. })
+        matches!(
+            self.state,
+            InstanceState::Requested { .. }
+                | InstanceState::Booting { .. }
+                | InstanceState::Registered { .. }
+        )
+    }
+
+    /// Whether workers can be started on it.
+    pub const fn takes_workers(&self) -> bool {
+        matches!(
+            self.state,
+            InstanceState::Registered { .. }
+                | InstanceState::Noticed { .. }
+                | InstanceState::Draining { .. }
+        )
     }
 
     /// Whether it is gone.
     pub const fn ended(&self) -> bool {
-        matches!(self.state, InstanceState::Ended { .. })
+        matches!(self.state, InstanceState::Gone { .. })
+    }
+
+    /// Whether it is gone or about to be, so that nothing on it goes on.
+    pub const fn ends(&self) -> bool {
+        matches!(self.state, InstanceState::Terminating { .. } | InstanceState::Gone { .. })
     }
 
     const fn refuse<T>(&self, to: &'static str) -> Result<T, InvalidTransition> {
         Err(InvalidTransition { from: self.state.name(), to })
     }
 
-    /// Records the provider's notice, which comes once.
-    pub fn noticed(self, at: Timestamp, reclaim_at: Timestamp) -> Result<Self, InvalidTransition> {
+    /// The answer to the request for it was lost.
+    pub fn lose_answer(self) -> Result<Self, InvalidTransition> {
         match self.state {
-            InstanceState::Live { since } => {
-                Ok(Self { state: InstanceState::Noticed { since, at, reclaim_at }, ..self })
+            InstanceState::Requested { at, .. } => {
+                let state = InstanceState::Requested { at, certainty: Certainty::Unknown };
+                Ok(Self { state, ..self })
             }
-            InstanceState::Noticed { .. } | InstanceState::Ended { .. } => self.refuse("noticed"),
+            _ => self.refuse("requested (unknown)"),
         }
     }
 
-    /// Ends it, no earlier than it began. An instance ends once.
-    pub fn end(self, at: Timestamp, by: EndedBy) -> Result<Self, InvalidTransition> {
-        match self.state {
-            InstanceState::Live { since } | InstanceState::Noticed { since, .. } => {
-                let at = at.max(since);
-                Ok(Self { state: InstanceState::Ended { since, at, by, settled: false }, ..self })
+    /// It exists, billed from `since`, under its provider's name. One that was given up
+    /// while nobody knew keeps being ended.
+    pub fn launched(
+        self,
+        provider: ProviderId,
+        since: Timestamp,
+    ) -> Result<Self, InvalidTransition> {
+        let state = match self.state {
+            InstanceState::Requested { at, .. } => InstanceState::Booting { since, requested: at },
+            InstanceState::Terminating { since: None, at, cause } => {
+                InstanceState::Terminating { since: Some(since), at, cause }
             }
-            InstanceState::Ended { .. } => self.refuse("ended"),
+            _ => return self.refuse("booting"),
+        };
+        Ok(Self { provider: Some(provider), state, ..self })
+    }
+
+    /// It takes workers.
+    pub fn register(self) -> Result<Self, InvalidTransition> {
+        match self.state {
+            InstanceState::Booting { since, .. } => {
+                Ok(Self { state: InstanceState::Registered { since }, ..self })
+            }
+            _ => self.refuse("registered"),
         }
+    }
+
+    /// Records the provider's notice, which counts once.
+    pub fn noticed(self, at: Timestamp, reclaim_at: Timestamp) -> Result<Self, InvalidTransition> {
+        match self.state {
+            InstanceState::Booting { since, .. }
+            | InstanceState::Registered { since }
+            | InstanceState::Draining { since, .. } => {
+                Ok(Self { state: InstanceState::Noticed { since, at, reclaim_at }, ..self })
+            }
+            _ => self.refuse("noticed"),
+        }
+    }
+
+    /// It gets no new work.
+    pub fn drain(self, at: Timestamp, cause: DrainCause) -> Result<Self, InvalidTransition> {
+        match self.state {
+            InstanceState::Booting { since, .. } | InstanceState::Registered { since } => {
+                Ok(Self { state: InstanceState::Draining { since, at, cause }, ..self })
+            }
+            _ => self.refuse("draining"),
+        }
+    }
+
+    /// We want it no more: its provider is asked to end it.
+    pub fn give_back(self, at: Now, cause: GivenBackFor) -> Result<Self, InvalidTransition> {
+        match self.state {
+            InstanceState::Terminating { .. } | InstanceState::Gone { .. } => {
+                self.refuse("terminating")
+            }
+            _ => {
+                let since = self.since();
+                Ok(Self { state: InstanceState::Terminating { since, at, cause }, ..self })
+            }
+        }
+    }
+
+    /// It is gone, by its provider's time: no earlier than it began. An instance ends once.
+    pub fn end(self, at: Timestamp, by: EndedBy) -> Result<Self, InvalidTransition> {
+        let given_back = match self.state {
+            InstanceState::Gone { .. } => return self.refuse("gone"),
+            InstanceState::Terminating { at, .. } => Some(at.market),
+            _ => None,
+        };
+        let since = self.since();
+        let at = since.map_or(at, |since| at.max(since));
+        let state = InstanceState::Gone { since, given_back, at, by, settled: false };
+        Ok(Self { state, ..self })
     }
 
     /// Marks its charges as written. Only an ended instance is settled, and only once.
     pub fn settle(self) -> Result<Self, InvalidTransition> {
         match self.state {
-            InstanceState::Ended { since, at, by, settled: false } => {
-                Ok(Self { state: InstanceState::Ended { since, at, by, settled: true }, ..self })
+            InstanceState::Gone { since, given_back, at, by, settled: false } => {
+                let state = InstanceState::Gone { since, given_back, at, by, settled: true };
+                Ok(Self { state, ..self })
             }
             _ => self.refuse("settled"),
         }
@@ -201,8 +373,10 @@ mod tests {
             shape: NodeShape::default(),
             launch_price: Price::ZERO,
             on_demand: Price::ZERO,
-            state: InstanceState::Live { since: at(100) },
+            state: InstanceState::Registered { since: at(100) },
             coverage: Vec::new(),
+            provider: None,
+            token: None,
         }
     }
 
@@ -228,15 +402,81 @@ mod tests {
         assert_eq!(again.coverage, vec![covered(100, 200), covered(260, 400)]);
     }
 
+    fn now(second: i64) -> Now {
+        Now { market: at(second), wall: at(second) }
+    }
+
+    fn requested() -> Instance {
+        let state = InstanceState::Requested { at: now(90), certainty: Certainty::Known };
+        Instance { state, token: Some("x-i1".to_owned()), ..instance() }
+    }
+
+    fn refused(step: Result<Instance, InvalidTransition>) -> String {
+        step.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_machine_is_asked_for_boots_registers_is_given_back_and_is_gone() {
+        let asked = requested().lose_answer().unwrap();
+        assert_eq!(
+            (asked.since(), asked.accepts_work(), asked.takes_workers()),
+            (None, true, false)
+        );
+        assert!(refused(asked.clone().register()).contains("is requested"));
+        let booting = asked.launched(ProviderId::new("m-1"), at(95)).unwrap();
+        assert_eq!((booting.since(), booting.takes_workers()), (Some(at(95)), false));
+        let there = booting.register().unwrap();
+        assert!(there.takes_workers() && there.accepts_work());
+        let drained = there.drain(at(120), DrainCause::Operator).unwrap();
+        assert!(drained.takes_workers() && !drained.accepts_work());
+        let back = drained.give_back(now(130), GivenBackFor::Drained).unwrap();
+        assert!(back.ends() && !back.ended() && !back.takes_workers());
+        assert!(
+            refused(back.clone().give_back(now(131), GivenBackFor::Unused))
+                .contains("is terminating")
+        );
+        let gone = back.end(at(150), EndedBy::Us).unwrap();
+        let InstanceState::Gone { since, given_back, at: ended, .. } = gone.state else { panic!() };
+        assert_eq!((since, given_back, ended), (Some(at(95)), Some(at(130)), at(150)));
+    }
+
+    #[test]
+    fn what_was_given_up_and_comes_after_all_is_ended_under_its_name() {
+        let given_up = requested().give_back(now(400), GivenBackFor::Late).unwrap();
+        let came = given_up.clone().launched(ProviderId::new("m-1"), at(95)).unwrap();
+        assert_eq!((came.since(), came.state.name()), (Some(at(95)), "terminating"));
+        let never = given_up.end(at(500), EndedBy::Us).unwrap();
+        assert_eq!(never.since(), None, "nothing is billed");
+    }
+
+    #[test]
+    fn documents_of_before_are_read() {
+        let read = |text: &str| serde_json::from_str::<InstanceState>(text).unwrap();
+        let second = "1970-01-01T00:01:40Z";
+        assert_eq!(
+            read(&format!(r#"{{"state":"live","since":"{second}"}}"#)),
+            InstanceState::Registered { since: at(100) }
+        );
+        let ended = format!(
+            r#"{{"state":"ended","since":"{second}","at":"{second}","by":"us","settled":true}}"#
+        );
+        assert!(matches!(
+            read(&ended),
+            InstanceState::Gone { since: Some(_), given_back: None, settled: true, .. }
+        ));
+    }
+
     #[test]
     fn an_instance_is_noticed_ends_and_is_settled_once_and_in_this_order() {
-        let refused = |step: Result<Instance, InvalidTransition>| step.unwrap_err().to_string();
-        assert_eq!(refused(instance().settle()), "an instance that is live cannot become settled");
+        assert_eq!(
+            refused(instance().settle()),
+            "an instance that is registered cannot become settled"
+        );
         let noticed = instance().noticed(at(150), at(160)).unwrap();
         assert!(refused(noticed.clone().noticed(at(151), at(170))).contains("is noticed"));
         let ended = noticed.end(at(200), EndedBy::Us).unwrap();
-        assert!(refused(ended.clone().end(at(300), EndedBy::Provider)).contains("is ended"));
-        assert!(refused(ended.clone().noticed(at(150), at(160))).contains("is ended"));
+        assert!(refused(ended.clone().end(at(300), EndedBy::Provider)).contains("is gone"));
+        assert!(refused(ended.clone().noticed(at(150), at(160))).contains("is gone"));
         let settled = ended.settle().unwrap();
         assert!(refused(settled.clone().settle()).contains("is settled"));
         assert!(refused(settled.end(at(300), EndedBy::Us)).contains("is settled"));
@@ -245,6 +485,7 @@ mod tests {
     #[test]
     fn an_instance_never_ends_before_it_began() {
         let ended = instance().end(at(50), EndedBy::Us).unwrap();
-        assert!(matches!(ended.state, InstanceState::Ended { since, at, .. } if since == at));
+        let InstanceState::Gone { since, at, .. } = ended.state else { panic!() };
+        assert_eq!(since, Some(at));
     }
 }

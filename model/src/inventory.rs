@@ -12,10 +12,10 @@ use crate::id::{AttemptId, InstanceId, ProviderId};
 use crate::instance::EndedBy;
 use crate::offer::MarketKey;
 
-/// One listing of a pool. Times are wall times unless they say otherwise.
+/// One listing of a pool. Its times are market times.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inventory {
-    /// When the first of its pages was asked for. Whatever was requested later need not be
+    /// When the first of its pages was asked for: whatever was requested later need not be
     /// in it.
     pub begun: Timestamp,
     /// When the last of its pages came.
@@ -28,11 +28,26 @@ pub struct Inventory {
     pub workers: BTreeMap<(AttemptId, u32), SeenWorker>,
 }
 
-/// A machine as its provider lists it. Its times are the provider's (market time).
+impl Inventory {
+    /// What is known of a pool that has listed nothing yet: nothing.
+    pub const fn unknown() -> Self {
+        Self {
+            begun: Timestamp::MIN,
+            completed: Timestamp::MIN,
+            complete: false,
+            machines: BTreeMap::new(),
+            workers: BTreeMap::new(),
+        }
+    }
+}
+
+/// A machine as its provider lists it. Its times are the provider's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeenMachine {
     /// The number that we gave it when we asked for it.
     pub instance: InstanceId,
+    /// The token of that request: numbers may come again after a restore, tokens do not.
+    pub token: String,
     /// What it is.
     pub market: MarketKey,
     /// How far it is.

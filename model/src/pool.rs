@@ -107,6 +107,24 @@ pub struct PoolLimits {
     pub price_per_hour: Option<Price>,
     /// The real machine behind borrowed names, where there is one.
     pub host: Option<HostLimits>,
+    /// Calls to its provider.
+    pub calls: CallRate,
+}
+
+/// How often a provider may be called: a token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRate {
+    /// Calls at once.
+    pub burst: u32,
+    /// Calls a second in the long run (market time).
+    pub per_second: u32,
+}
+
+/// Half of what EC2 allows `RunInstances` to an account at once and per second.
+impl Default for CallRate {
+    fn default() -> Self {
+        Self { burst: 20, per_second: 2 }
+    }
 }
 
 /// What a real machine has for all the slots on it together.

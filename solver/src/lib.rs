@@ -6,6 +6,7 @@
 
 pub mod baseline;
 pub mod graph;
+pub mod keep;
 pub mod mig;
 pub mod replay;
 

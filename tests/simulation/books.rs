@@ -24,7 +24,7 @@ impl World {
             *booked.entry(entry.instance).or_default() += entry.amount;
         }
         for instance in self.committed.instances.values() {
-            let InstanceState::Ended { settled: true, .. } = instance.state else { continue };
+            let InstanceState::Gone { settled: true, .. } = instance.state else { continue };
             let (exact, rounding) = self.meter(instance);
             let booked = booked.remove(&instance.id).unwrap_or_default().micros();
             let difference = (i128::from(booked) * 3_600 - exact).abs();
@@ -42,7 +42,7 @@ impl World {
 
     /// Micro-dollar-seconds per hour, and how often the ledger may have rounded.
     fn meter(&self, instance: &Instance) -> (i128, i128) {
-        let InstanceState::Ended { since, at, by, .. } = instance.state else {
+        let InstanceState::Gone { since, at, by, .. } = instance.state else {
             panic!("only ended machines are metered")
         };
         let offer = &instance.offer;

@@ -338,7 +338,7 @@ impl World {
             }
             assert!(
                 self.state.attempts_on(instance.id).any(|a| a.state.is_live())
-                    || !matches!(instance.state, InstanceState::Live { .. }),
+                    || !matches!(instance.state, InstanceState::Registered { .. }),
                 "{} is paid for and nobody uses it",
                 instance.id
             );

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::{CheckpointRef, Exit, Progress, Told};
+use spotwise_model::id::{PoolName, ProviderId};
+use spotwise_model::inventory::Inventory;
 use spotwise_model::memory::MemoryUse;
 use spotwise_model::spec::{Edit, Submission};
-use spotwise_model::{AttemptId, Ending, Job, JobId, JobSpec, Money};
+use spotwise_model::{AttemptId, Ending, InstanceId, Job, JobId, JobSpec, Money, Now, PoolSet};
 
 /// A checkpoint that a worker has loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +155,57 @@ pub enum Command {
         /// Which.
         worker: WorkerId,
     },
+    /// A machine exists.
+    MachineLaunched {
+        /// Which of ours.
+        machine: InstanceId,
+        /// Its provider's name.
+        provider: ProviderId,
+        /// From when it is billed (market time).
+        launched: Timestamp,
+    },
+    /// A machine does not exist, and will not under this name.
+    MachineRefused {
+        /// Which.
+        machine: InstanceId,
+        /// Why.
+        refusal: MachineRefusal,
+        /// The provider's words.
+        message: String,
+    },
+    /// The answer to the request for a machine was lost.
+    MachineUnknown {
+        /// Which.
+        machine: InstanceId,
+    },
+    /// A pool's provider has asked for fewer calls.
+    PoolThrottled {
+        /// Which.
+        pool: PoolName,
+    },
+    /// A pool was listed.
+    PoolListed {
+        /// Which.
+        pool: PoolName,
+        /// What is there.
+        inventory: Box<Inventory>,
+    },
+    /// A provider takes a machine back. It may be said more than once, by any channel.
+    MachineNoticed {
+        /// Its pool.
+        pool: PoolName,
+        /// Its provider's name.
+        provider: ProviderId,
+        /// When it will be gone.
+        until: Now,
+    },
+    /// No new work for a machine; it is given back when it is empty.
+    DrainMachine {
+        /// Which.
+        machine: InstanceId,
+    },
+    /// The operator's file says that these are the pools.
+    SetPools(Box<PoolSet>),
     /// The pool reports that a worker is gone.
     WorkerGone {
         /// Which.
@@ -232,6 +285,17 @@ pub struct EditJob {
     /// If it has a live attempt: how much of its budget it has used and needs to stop
     /// cleanly, and when that was computed (wall time).
     pub used: Option<(Timestamp, Money)>,
+}
+
+/// Why a provider gives no machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineRefusal {
+    /// The market has none.
+    Capacity,
+    /// The account's quota is used up.
+    Quota,
+    /// Anything else that asking again would not change.
+    Other,
 }
 
 /// One worker: an attempt and its rank in the gang.

@@ -11,10 +11,11 @@ use spotwise_model::attempt::{AttemptState, NodeReport, Progress};
 use spotwise_model::id::{InstanceType, PoolName, Zone};
 use spotwise_model::job::DeadlineSource;
 use spotwise_model::plan::{PlacementReason, PlacementRule, PolicyCost};
+use spotwise_model::pool::{HostLimits, PoolKind};
 use spotwise_model::spec::{Format, Work, parse};
 use spotwise_model::{
     Attempt, AttemptId, CapacityType, Instance, InstanceId, InstanceState, Job, JobId, Money,
-    NodeShape, Now, OfferKey, Price, Share,
+    NodeShape, Now, OfferKey, Pool, PoolSet, Price, Share,
 };
 
 use crate::core::{Change, State};
@@ -67,8 +68,10 @@ pub fn machine(id: u64, zone: &str, capacity_type: CapacityType) -> Instance {
         shape: NodeShape { cpu_milli: 8_000, ..NodeShape::default() },
         launch_price: Price::from_micros_per_hour(300_000),
         on_demand: Price::from_micros_per_hour(1_000_000),
-        state: InstanceState::Live { since: at(0) },
+        state: InstanceState::Registered { since: at(0) },
         coverage: Vec::new(),
+        provider: None,
+        token: None,
     }
 }
 
@@ -100,9 +103,29 @@ pub fn attempt(job: u64, machines: &[&Instance], cpus: u64, state: AttemptState)
     }
 }
 
-/// The state that results from these changes.
+/// A pool of slots with more room than anybody asks for.
+pub fn local_pool() -> Pool {
+    let host = HostLimits { cpu_milli: u64::MAX / 2, memory_mib: u64::MAX / 2, gpus: None };
+    Pool::of_host(PoolName::new("local"), PoolKind::Local, host, Duration::ZERO)
+}
+
+/// A pool whose machines take their time: two minutes to boot, fifteen at most.
+pub fn cloud_pool(name: &str) -> Pool {
+    let mut pool = Pool { name: PoolName::new(name), ..local_pool() };
+    pool.limits.host = None;
+    pool.times.boot = Duration::from_secs(120);
+    pool.times.launch_timeout = Duration::from_secs(300);
+    pool.times.registration_timeout = Duration::from_secs(900);
+    pool.times.termination = Duration::from_secs(60);
+    pool.times.consistency = Duration::from_secs(60);
+    pool.features.instant = false;
+    pool.features.reclaims_by_market = false;
+    pool
+}
+
+/// The state of one local pool that results from these changes.
 pub fn state_of(changes: Vec<Change>) -> State {
-    let mut state = State::default();
+    let mut state = State { pools: PoolSet::of([local_pool()]), ..State::default() };
     for mut change in changes {
         state.apply(&mut change);
     }

@@ -17,6 +17,6 @@ pub mod reply;
 pub mod view;
 pub mod world;
 
-pub use command::{Command, WorkerId};
+pub use command::{Command, MachineRefusal, WorkerId};
 pub use config::Config;
 pub use reply::{Refusal, Reply};

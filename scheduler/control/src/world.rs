@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use spotwise_model::id::PoolName;
+use spotwise_model::pool::{HostLimits, PoolKind};
 use spotwise_model::{
-    Attempt, AttemptId, Instance, InstanceId, Job, JobId, LedgerEntry, Now, Plan,
+    Attempt, AttemptId, Instance, InstanceId, Job, JobId, LedgerEntry, Now, Plan, Pool, PoolSet,
 };
 use spotwise_solver::{PlanInput, PoolLimit};
 
@@ -27,15 +27,12 @@ pub struct World {
     pub market: Market,
     /// The operator's choices.
     pub config: Config,
-    /// The total capacity of the pool.
-    pub total: PoolLimit,
     /// Both times: a virtual second is a market second.
     pub now: Timestamp,
     /// Whether events are kept, as text.
     pub keep_history: bool,
     /// What a store would have kept.
     pub committed: Committed,
-    pool: PoolName,
 }
 
 /// The latest committed value of everything.
@@ -54,14 +51,22 @@ pub struct Committed {
 }
 
 impl World {
-    /// An empty world. `total` names the pool that sells the market.
-    pub fn new(market: Market, config: Config, total: PoolLimit, now: Timestamp) -> Self {
+    /// An empty world with one pool, whose machines are there at once. `total` names it and
+    /// says what it has in all.
+    pub fn new(market: Market, config: Config, total: &PoolLimit, now: Timestamp) -> Self {
+        let host = HostLimits {
+            cpu_milli: total.cpu_milli,
+            memory_mib: total.memory_mib,
+            gpus: total.gpus,
+        };
+        let mut pool =
+            Pool::of_host(total.pool.clone(), PoolKind::Local, host, config.policy.changeover);
+        pool.features.notice_lead = config.notice_lead;
+        let pools = PoolSet::of([pool]);
         Self {
-            state: State::default(),
-            pool: total.pool.clone(),
+            state: State { pools, ..State::default() },
             market,
             config,
-            total,
             now,
             keep_history: false,
             committed: Committed::default(),
@@ -88,12 +93,7 @@ impl World {
     pub fn round(&mut self, plan: Option<Plan>) {
         let now = self.clock();
         let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
-        let inputs = RoundInputs {
-            market: &self.market,
-            pool: &self.pool,
-            total: &self.total,
-            config: &self.config,
-        };
+        let inputs = RoundInputs { market: &self.market, config: &self.config };
         round::run(&mut working, plan, inputs, now);
         let changes = working.changes;
         self.commit(changes);
@@ -116,7 +116,10 @@ impl World {
                     let line = format!("{} {} {}", event.at, event.job, event.message);
                     committed.history.push(line);
                 }
-                Change::Event(_) | Change::Submission(_) | Change::Availability(_) => {}
+                Change::Event(_)
+                | Change::Submission(_)
+                | Change::Availability(_)
+                | Change::Pools(_) => {}
             }
         }
     }

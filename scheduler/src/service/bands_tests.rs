@@ -13,7 +13,7 @@ fn micros(amount: i64) -> Money {
 fn state() -> State {
     let dear = machine(1, "a", CapacityType::OnDemand);
     let spot = machine(2, "b", CapacityType::Spot);
-    let ran = || AttemptState::Running { launched: now(0), since: now(1) };
+    let ran = || AttemptState::Running { placed: None, launched: now(0), since: now(1) };
     let mut made: Vec<Change> =
         vec![job(1, "critical").into(), job(2, "critical").into(), job(3, "dev").into()];
     made.extend([Change::from(dear.clone()), spot.clone().into()]);

@@ -88,9 +88,9 @@ fn used<'a>(
     }
     for instance in instances {
         let end = match instance.state {
-            InstanceState::Ended { settled: true, .. } => continue,
-            InstanceState::Ended { at, .. } => at,
-            InstanceState::Live { .. } | InstanceState::Noticed { .. } => now,
+            InstanceState::Gone { settled: true, .. } => continue,
+            InstanceState::Gone { at, .. } => at,
+            InstanceState::Registered { .. } | InstanceState::Noticed { .. } => now,
         };
         for covered in &instance.coverage {
             let span = (instance.id, covered.from.as_second(), covered.until.min(end).as_second());

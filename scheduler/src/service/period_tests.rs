@@ -75,7 +75,7 @@ fn charges(
     let to = after(from, Duration::from_secs(length));
     let middle = after(from, Duration::from_secs(length * part / 100));
     let mut bought = machine(number, "us-east-1a", CapacityType::OnDemand);
-    bought.state = spotwise_model::InstanceState::Live { since: from };
+    bought.state = spotwise_model::InstanceState::Registered { since: from };
     let ended = bought.end(to, EndedBy::Us).unwrap();
     let price = Price::from_micros_per_hour;
     let last = after(to, Duration::from_secs(60));

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use spotwise_model::{Attempt, AttemptId, Instance, InstanceId, Job, JobId, LedgerEntry};
+use spotwise_model::{Attempt, AttemptId, Instance, InstanceId, Job, JobId, LedgerEntry, PoolSet};
 use tracing::warn;
 
 use super::database::Database;
 use super::leader::{self, Turn};
-use super::{Epoch, StoreError, attempts, events, instances, jobs, ledger, spells, submissions};
+use super::{
+    Epoch, StoreError, attempts, events, instances, jobs, ledger, pools, spells, submissions,
+};
 use spotwise_control::core::availability_history::AvailabilityUpdate;
 use spotwise_control::core::{Change, Event, SubmissionRecord};
 
@@ -60,6 +62,9 @@ async fn attempt(
     for update in &batch.availability {
         spells::write(&mut transaction, update).await?;
     }
+    if let Some(pools) = batch.pools {
+        pools::write(&mut transaction, pools).await?;
+    }
     transaction.commit().await
 }
 
@@ -74,6 +79,7 @@ struct Batch<'a> {
     submissions: Vec<&'a SubmissionRecord>,
     events: Vec<&'a Event>,
     availability: Vec<&'a AvailabilityUpdate>,
+    pools: Option<&'a PoolSet>,
 }
 
 impl<'a> Batch<'a> {
@@ -88,6 +94,7 @@ impl<'a> Batch<'a> {
                 Change::Submission(record) => batch.submissions.push(record),
                 Change::Event(event) => batch.events.push(event),
                 Change::Availability(update) => batch.availability.push(update),
+                Change::Pools(pools) => batch.pools = Some(pools),
             }
         }
         batch

@@ -28,9 +28,10 @@ pub(super) async fn write(
 
 pub(super) fn columns(instance: &Instance) -> Result<Vec<Value>, StoreError> {
     let (state, settled) = match instance.state {
-        InstanceState::Live { .. } => ("live", false),
-        InstanceState::Noticed { .. } => ("noticed", false),
-        InstanceState::Ended { settled, .. } => ("ended", settled),
+        // Two names of before stay, so that no row changes for nothing.
+        InstanceState::Registered { .. } => ("live", false),
+        InstanceState::Gone { settled, .. } => ("ended", settled),
+        other => (other.name(), false),
     };
     Ok(vec![
         instance.id.0.into(),

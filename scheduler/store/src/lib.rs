@@ -24,6 +24,7 @@ mod meta;
 mod migrations;
 mod occupancy;
 mod open;
+mod pools;
 mod spells;
 mod submissions;
 mod tables;

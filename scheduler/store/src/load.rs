@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use spotwise_model::{Ending, JobId};
 
 use super::database::{Database, Row, Statement, Transaction};
-use super::{StoreError, attempts, instances, jobs, leader, ledger, spells};
+use super::{StoreError, attempts, instances, jobs, leader, ledger, pools, spells};
 use spotwise_control::core::{AvailabilityHistory, State};
 
 /// Everything in the store that is not settled.
@@ -33,6 +33,9 @@ pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
         if let Some(instance) = loaded.sort_out(instances::read(&row)) {
             loaded.state.instances.insert(instance.id, instance);
         }
+    }
+    if let Some(pools) = loaded.sort_out(pools::read(&mut transaction).await) {
+        loaded.state.pools = pools;
     }
     let counts = spells::counts(&mut transaction).await?;
     let counts = counts.iter().filter_map(|row| loaded.sort_out(spells::read_count(row))).collect();

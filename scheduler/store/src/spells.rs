@@ -1,7 +1,7 @@
 //! Tables `spells` and `watches`: what has been observed of the spot markets.
 
-use spotwise_model::id::{InstanceType, PoolName, Zone};
-use spotwise_model::{CapacityType, OfferKey};
+use spotwise_model::id::{Account, InstanceType, Zone};
+use spotwise_model::{CapacityType, MarketKey};
 
 use super::StoreError;
 use super::database::{Insert, Row, Statement, Transaction, Value};
@@ -10,7 +10,8 @@ use spotwise_control::core::availability_history::{AvailabilityUpdate, Count, Ob
 const SPELLS: &str = "spells";
 const WATCHES: &str = "watches";
 
-/// A repeated round finds its own rows.
+/// A repeated round finds its own rows. The column `pool` holds the account: it has its
+/// name, which is that of the only pool there was, from before there were accounts.
 const NEW_COUNTS: Insert<'static> = Insert {
     table: SPELLS,
     columns: &["pool", "zone", "instance_type", "at_us", "machines"],
@@ -40,16 +41,16 @@ pub(super) async fn write(
     NEW_WATCHES.run(transaction, watches).await?;
     let counts: Result<Vec<_>, _> = update.counts.iter().map(columns).collect();
     NEW_COUNTS.run(transaction, counts?).await?;
-    for (offer, before) in &update.forgotten {
+    for (market, before) in &update.forgotten {
         let statement = Statement::new(
             SPELLS,
             "DELETE FROM spells
              WHERE pool = $1 AND zone = $2 AND instance_type = $3 AND at_us < $4",
         );
         let statement = statement
-            .bind(offer.pool.as_str())
-            .bind(offer.market.zone.as_str())
-            .bind(offer.market.instance_type.as_str())
+            .bind(market.account.as_str())
+            .bind(market.zone.as_str())
+            .bind(market.instance_type.as_str())
             .bind(*before);
         transaction.execute(statement).await?;
     }
@@ -61,14 +62,16 @@ pub(super) async fn write(
 }
 
 pub(super) fn columns(count: &Count) -> Result<Vec<Value>, StoreError> {
-    let Count { offer, at, machines } = count;
-    if offer.market.capacity_type != CapacityType::Spot {
-        return Err(StoreError::Invalid { what: format!("a count of {offer}, which is not spot") });
+    let Count { market, at, machines } = count;
+    if market.capacity_type != CapacityType::Spot {
+        return Err(StoreError::Invalid {
+            what: format!("a count of {market}, which is not spot"),
+        });
     }
     Ok(vec![
-        offer.pool.as_str().into(),
-        offer.market.zone.as_str().into(),
-        offer.market.instance_type.as_str().into(),
+        market.account.as_str().into(),
+        market.zone.as_str().into(),
+        market.instance_type.as_str().into(),
         (*at).into(),
         (*machines).into(),
     ])
@@ -81,13 +84,10 @@ pub(super) fn watch_columns(watch: &ObservationWindow) -> Vec<Value> {
 /// The count of a row with all columns.
 pub(super) fn read_count(row: &Row) -> Result<Count, StoreError> {
     let machines = row.int("machines")?;
+    let (zone, name) = (Zone::new(row.text("zone")?), row.text("instance_type")?);
+    let market = MarketKey::recorded(zone, InstanceType::new(name), CapacityType::Spot);
     Ok(Count {
-        offer: OfferKey::recorded(
-            PoolName::new(row.text("pool")?),
-            Zone::new(row.text("zone")?),
-            InstanceType::new(row.text("instance_type")?),
-            CapacityType::Spot,
-        ),
+        market: MarketKey { account: Account::new(row.text("pool")?), ..market },
         at: row.time("at_us")?,
         machines: u32::try_from(machines).map_err(|e| row.bad("machines", e))?,
     })

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::OfferKey;
-use spotwise_model::id::{InstanceType, PoolName, Zone};
+use spotwise_model::id::{Account, InstanceType, Zone};
 use spotwise_model::time::between;
 
 use crate::spot::horizon::{DecisionEpoch, Horizon, JobPosition, On, ZoneNow};
 
-/// The spot market of one machine type in one pool, for jobs of one size, fitted
+/// The spot markets of one machine type of one account, for jobs of one size, fitted
 /// once in a while and looked at in every round.
 #[derive(Clone, Debug)]
 pub struct Forecast {
-    /// The pool.
-    pub pool: PoolName,
+    /// The account on whose markets it is.
+    pub account: Account,
     /// The machine type.
     pub instance_type: InstanceType,
     /// Machines that a job takes at once: a zone with fewer counts as unavailable.
@@ -70,7 +70,7 @@ impl<'a> Outlook<'a> {
 
     /// Whether it speaks of that offer.
     pub(crate) fn is_of(&self, offer: &OfferKey) -> bool {
-        self.forecast.pool == offer.pool
+        self.forecast.account == offer.market.account
             && self.forecast.instance_type == offer.market.instance_type
     }
 

@@ -73,7 +73,7 @@ impl Cloud {
             }
         }
         match machine.state {
-            InstanceState::Live { since } => {
+            InstanceState::Registered { since } => {
                 let since = since.as_second();
                 if (since - now).abs() > CLOSE {
                     return Err(format!("{id} is bought at {now} and booked from {since}"));
@@ -90,7 +90,7 @@ impl Cloud {
                 let known = self.machines.get_mut(&id).ok_or(format!("{id} was never bought"))?;
                 known.reclaim_at = Some(reclaim_at);
             }
-            InstanceState::Ended { since, at, by, settled } => {
+            InstanceState::Gone { since, at, by, settled } => {
                 let known = self.machines.get_mut(&id).ok_or(format!("{id} was never bought"))?;
                 let at = at.as_second();
                 match known.closed {

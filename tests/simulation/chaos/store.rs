@@ -137,7 +137,7 @@ impl Tables {
         let unfinished = |job: &&Job| !job.state.is_terminal() || busy(&job.id);
         let jobs: BTreeMap<JobId, Job> =
             self.jobs.values().filter(unfinished).map(|job| (job.id, stored(job))).collect();
-        let open = |i: &&Instance| !matches!(i.state, InstanceState::Ended { settled: true, .. });
+        let open = |i: &&Instance| !matches!(i.state, InstanceState::Gone { settled: true, .. });
         let instances = self.instances.values().filter(open).map(|i| (i.id, stored(i))).collect();
         let mut ended_parents = BTreeMap::new();
         for parent in jobs.values().filter(|j| !j.state.is_terminal()).flat_map(|j| &j.after) {

@@ -356,7 +356,7 @@ impl Fixture {
             && tables
                 .instances
                 .values()
-                .all(|i| matches!(i.state, InstanceState::Ended { settled: true, .. }))
+                .all(|i| matches!(i.state, InstanceState::Gone { settled: true, .. }))
             && self.pool.is_empty()
     }
 

@@ -177,7 +177,7 @@ fn cancel(fixture: &mut Fixture, job: JobId, deaf: bool, restarts: bool, what: &
     }
     assert_eq!(fixture.attempts(job), attempts, "{what}: it was tried again");
     let left = fixture.store.tables.instances.values();
-    let left = left.filter(|i| !matches!(i.state, InstanceState::Ended { settled: true, .. }));
+    let left = left.filter(|i| !matches!(i.state, InstanceState::Gone { settled: true, .. }));
     assert_eq!(left.count(), 0, "{what}");
 }
 

@@ -1,4 +1,4 @@
-//! What has been observed of the spot markets: how many machines of each offer were
+//! What has been observed of the spot markets: how many machines of each market were
 //! available since when, and when they were observed ([decision 17]).
 //!
 //! All times are market times. Memory has everything as soon as it is observed; the store
@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use spotwise_model::time::{after, between};
-use spotwise_model::{Now, OfferKey};
+use spotwise_model::{MarketKey, Now};
 
 use super::due::Due;
 
@@ -26,20 +26,20 @@ pub const GAP_TOLERANCE: Duration = Duration::from_secs(900);
 const WRITE_GAP: Duration = Duration::from_secs(1);
 /// And that nothing has changed, after this long.
 const MARK: Duration = Duration::from_secs(300);
-/// Rows are removed only when they are this much older than needed, so that an offer is
+/// Rows are removed only when they are this much older than needed, so that a market is
 /// cleaned up once a day and not on each of its changes.
 const FORGET_LATE: Duration = Duration::from_secs(86_400);
-/// Offers cleaned up, and rows of each that are removed, per write.
-const OFFERS_AT_ONCE: usize = 16;
+/// Markets cleaned up, and rows of each that are removed, per write.
+const MARKETS_AT_ONCE: usize = 16;
 const ROWS_AT_ONCE: usize = 500;
 
-/// Machines of an offer from a time on, until its next count.
+/// Machines of a market from a time on, until its next count.
 type Counts = BTreeMap<Timestamp, u32>;
 
 /// Everything remembered about the spot markets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AvailabilityHistory {
-    counts: BTreeMap<OfferKey, Counts>,
+    counts: BTreeMap<MarketKey, Counts>,
     /// The periods during which the market was observed; by their starts, without overlap.
     windows: BTreeMap<Timestamp, Timestamp>,
     unwritten: Unwritten,
@@ -60,11 +60,11 @@ struct Unwritten {
     at: Option<Timestamp>,
 }
 
-/// From a time on, this many machines of an offer were available at once.
+/// From a time on, this many machines of a market were available at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Which.
-    pub offer: OfferKey,
+    pub market: MarketKey,
     /// The start.
     pub at: Timestamp,
     /// How many, ours included.
@@ -91,8 +91,8 @@ pub struct AvailabilityUpdate {
     pub windows: Vec<ObservationWindow>,
     /// Counts that are new.
     pub counts: Vec<Count>,
-    /// Counts of these offers from before these times are removed.
-    pub forgotten: Vec<(OfferKey, Timestamp)>,
+    /// Counts of these markets from before these times are removed.
+    pub forgotten: Vec<(MarketKey, Timestamp)>,
     /// Windows that began before this time are removed.
     #[serde(rename = "unwatched")]
     pub windows_from: Option<Timestamp>,
@@ -113,8 +113,8 @@ impl AvailabilityHistory {
     /// The history that a store holds.
     pub fn stored(counts: Vec<Count>, windows: Vec<ObservationWindow>) -> Self {
         let mut availability = Self::default();
-        for Count { offer, at, machines } in counts {
-            availability.counts.entry(offer).or_default().insert(at, machines);
+        for Count { market, at, machines } in counts {
+            availability.counts.entry(market).or_default().insert(at, machines);
         }
         availability.windows =
             windows.into_iter().map(|window| (window.from, window.until)).collect();
@@ -123,11 +123,11 @@ impl AvailabilityHistory {
         availability
     }
 
-    /// Records the machines of every spot offer. `tolerance` is the longest pause between
+    /// Records the machines of every spot market. `tolerance` is the longest pause between
     /// two observations by one memory that leaves no gap.
     pub fn observe(
         &mut self,
-        available: &BTreeMap<OfferKey, u32>,
+        available: &BTreeMap<MarketKey, u32>,
         tolerance: Duration,
         now: Timestamp,
     ) -> Step {
@@ -153,12 +153,12 @@ impl AvailabilityHistory {
             }
         }
         self.unwritten.looked = true;
-        for (offer, machines) in available {
-            self.note(offer, *machines, now);
+        for (market, machines) in available {
+            self.note(market, *machines, now);
         }
-        let gone = |offer: &&OfferKey| !available.contains_key(*offer);
-        for offer in self.counts.keys().filter(gone).cloned().collect::<Vec<_>>() {
-            self.note(&offer, 0, now);
+        let gone = |market: &&MarketKey| !available.contains_key(*market);
+        for market in self.counts.keys().filter(gone).cloned().collect::<Vec<_>>() {
+            self.note(&market, 0, now);
         }
         step
     }
@@ -174,14 +174,14 @@ impl AvailabilityHistory {
         }
     }
 
-    fn note(&mut self, offer: &OfferKey, machines: u32, now: Timestamp) {
-        let counts = match self.counts.get_mut(offer) {
+    fn note(&mut self, market: &MarketKey, machines: u32, now: Timestamp) {
+        let counts = match self.counts.get_mut(market) {
             Some(counts) => counts,
-            None => self.counts.entry(offer.clone()).or_default(),
+            None => self.counts.entry(market.clone()).or_default(),
         };
         if counts.last_key_value().is_none_or(|(_, last)| *last != machines) {
             counts.insert(now, machines);
-            self.unwritten.counts.push(Count { offer: offer.clone(), at: now, machines });
+            self.unwritten.counts.push(Count { market: market.clone(), at: now, machines });
         }
     }
 
@@ -251,13 +251,13 @@ impl AvailabilityHistory {
     }
 
     /// Counts no longer needed: all before the one that holds at `oldest`.
-    fn too_old(&self, oldest: Timestamp) -> Vec<(OfferKey, Timestamp)> {
-        let old = self.counts.iter().filter_map(|(offer, counts)| {
+    fn too_old(&self, oldest: Timestamp) -> Vec<(MarketKey, Timestamp)> {
+        let old = self.counts.iter().filter_map(|(market, counts)| {
             let second = counts.keys().nth(1).filter(|at| after(**at, FORGET_LATE) <= oldest)?;
             let kept = counts.range(second..=&oldest).map(|(at, _)| *at);
-            Some((offer.clone(), kept.take(ROWS_AT_ONCE).last()?))
+            Some((market.clone(), kept.take(ROWS_AT_ONCE).last()?))
         });
-        old.take(OFFERS_AT_ONCE).collect()
+        old.take(MARKETS_AT_ONCE).collect()
     }
 
     /// The last window that had begun by `oldest`, if there are others before it.
@@ -273,11 +273,11 @@ impl AvailabilityHistory {
             self.cut(to);
         }
         self.windows.extend(update.windows.iter().map(|window| (window.from, window.until)));
-        for Count { offer, at, machines } in &update.counts {
-            self.counts.entry(offer.clone()).or_default().insert(*at, *machines);
+        for Count { market, at, machines } in &update.counts {
+            self.counts.entry(market.clone()).or_default().insert(*at, *machines);
         }
-        for (offer, before) in &update.forgotten {
-            if let Some(counts) = self.counts.get_mut(offer) {
+        for (market, before) in &update.forgotten {
+            if let Some(counts) = self.counts.get_mut(market) {
                 *counts = counts.split_off(before);
             }
         }
@@ -301,22 +301,27 @@ impl AvailabilityHistory {
         self.windows.range(..=at).next_back().is_some_and(|(_, until)| *until >= at)
     }
 
-    /// When the offer was first observed.
-    pub fn first(&self, offer: &OfferKey) -> Option<Timestamp> {
-        self.counts.get(offer)?.first_key_value().map(|(at, _)| *at)
+    /// When the market was first observed.
+    pub fn first(&self, market: &MarketKey) -> Option<Timestamp> {
+        self.counts.get(market)?.first_key_value().map(|(at, _)| *at)
     }
 
-    /// Machines of an offer at a time, as last observed; `None` before its first
+    /// Machines of a market at a time, as last observed; `None` before its first
     /// observation.
-    pub fn machines(&self, offer: &OfferKey, at: Timestamp) -> Option<u32> {
-        self.counts.get(offer)?.range(..=at).next_back().map(|(_, machines)| *machines)
+    pub fn machines(&self, market: &MarketKey, at: Timestamp) -> Option<u32> {
+        self.counts.get(market)?.range(..=at).next_back().map(|(_, machines)| *machines)
     }
 
-    /// Since when there have been at least this many machines of an offer, or fewer,
+    /// Since when there have been at least this many machines of a market, or fewer,
     /// without a gap: no earlier than the current window or `earliest`.
-    pub fn since(&self, offer: &OfferKey, machines: u32, earliest: Timestamp) -> Option<Timestamp> {
+    pub fn since(
+        &self,
+        market: &MarketKey,
+        machines: u32,
+        earliest: Timestamp,
+    ) -> Option<Timestamp> {
         let earliest = self.windows.last_key_value()?.0.max(&earliest);
-        let counts = self.counts.get(offer)?;
+        let counts = self.counts.get(market)?;
         let now = *counts.last_key_value()?.1 >= machines;
         let run = counts.iter().rev().take_while(|(_, count)| (**count >= machines) == now);
         let mut since = None;
@@ -331,9 +336,9 @@ impl AvailabilityHistory {
 
     /// Everything, for a store.
     pub fn rows(&self) -> impl Iterator<Item = Count> {
-        self.counts.iter().flat_map(|(offer, counts)| {
+        self.counts.iter().flat_map(|(market, counts)| {
             counts.iter().map(|(at, machines)| Count {
-                offer: offer.clone(),
+                market: market.clone(),
                 at: *at,
                 machines: *machines,
             })

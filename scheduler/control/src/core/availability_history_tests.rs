@@ -1,5 +1,5 @@
 use spotwise_model::CapacityType;
-use spotwise_model::id::{InstanceType, PoolName, Zone};
+use spotwise_model::id::{InstanceType, Zone};
 
 use super::*;
 
@@ -7,16 +7,11 @@ fn minute(minute: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + minute * 60).unwrap()
 }
 
-fn offer(zone: &str) -> OfferKey {
-    OfferKey::recorded(
-        PoolName::new("local"),
-        Zone::new(zone),
-        InstanceType::new("p3.2xlarge"),
-        CapacityType::Spot,
-    )
+fn offer(zone: &str) -> MarketKey {
+    MarketKey::recorded(Zone::new(zone), InstanceType::new("p3.2xlarge"), CapacityType::Spot)
 }
 
-fn there(machines: &[(&str, u32)]) -> BTreeMap<OfferKey, u32> {
+fn there(machines: &[(&str, u32)]) -> BTreeMap<MarketKey, u32> {
     machines.iter().map(|(zone, machines)| (offer(zone), *machines)).collect()
 }
 
@@ -186,10 +181,10 @@ fn what_is_too_old_is_forgotten_little_by_little() {
 /// A long gap leaves much to remove: no single write removes all of it.
 #[test]
 fn no_writing_forgets_very_much() {
-    let offers: Vec<OfferKey> = (0..20).map(|zone| offer(&zone.to_string())).collect();
+    let offers: Vec<MarketKey> = (0..20).map(|zone| offer(&zone.to_string())).collect();
     let rows = (0..600).flat_map(|at| {
-        let row = move |offer: &OfferKey| Count {
-            offer: offer.clone(),
+        let row = move |offer: &MarketKey| Count {
+            market: offer.clone(),
             at: minute(at),
             machines: at as u32,
         };
@@ -208,8 +203,8 @@ fn no_writing_forgets_very_much() {
             availability.take(&update);
             update.forgotten.len()
         });
-        assert!(update.is_none_or(|offers| offers <= OFFERS_AT_ONCE));
-        assert!(before - availability.rows().count() <= OFFERS_AT_ONCE * ROWS_AT_ONCE);
+        assert!(update.is_none_or(|offers| offers <= MARKETS_AT_ONCE));
+        assert!(before - availability.rows().count() <= MARKETS_AT_ONCE * ROWS_AT_ONCE);
         left.push(availability.rows().count());
         // The next one is due.
         availability.unwritten.marked = None;

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use spotwise_model::{Attempt, AttemptId, Instance, Job, JobId, LedgerEntry};
+use spotwise_model::{Attempt, AttemptId, Instance, Job, JobId, LedgerEntry, PoolSet};
 
 use super::availability_history::AvailabilityUpdate;
 
@@ -26,6 +26,8 @@ pub enum Change {
     Submission(SubmissionRecord),
     /// Something a person wants to read later.
     Event(Event),
+    /// The pools, in a new version.
+    Pools(Box<PoolSet>),
     /// What has been observed of the spot markets since the previous one of these.
     #[serde(rename = "watched")]
     Availability(Box<AvailabilityUpdate>),

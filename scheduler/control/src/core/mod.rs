@@ -1,6 +1,7 @@
 //! The pure core of the control plane: the state, and its changes. Nothing here is
 //! asynchronous, does I/O or reads a clock.
 
+pub mod arrivals;
 pub mod attempts;
 pub mod availability_history;
 pub mod change;
@@ -8,6 +9,7 @@ pub mod due;
 pub mod hours;
 pub mod leftovers;
 pub mod queue;
+pub mod refusals;
 pub mod state;
 
 pub use attempts::Attempts;

@@ -5,19 +5,23 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
+use spotwise_model::id::PoolName;
+use spotwise_model::inventory::Inventory;
 use spotwise_model::memory::MemoryUse;
 use spotwise_model::plan::Reservation;
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Ending, Instance, InstanceId, InstanceState, Job, JobId,
-    JobSpec, JobState, LedgerEntry, Money, Offer, WaitReason,
+    JobSpec, JobState, LedgerEntry, Money, Offer, Pool, PoolSet, WaitReason,
 };
-use spotwise_solver::{Forecast, PoolLimit};
+use spotwise_solver::Forecast;
 
+use super::arrivals::Arrivals;
 use super::attempts::Attempts;
 use super::availability_history::AvailabilityHistory;
 use super::change::{Change, SubmissionRecord};
 use super::hours::ClassHours;
 use super::queue::Queue;
+use super::refusals::{Refusals, Throttled};
 
 /// Live jobs and everything of theirs that is not settled. What has ended leaves memory and
 /// is read from the store when requested.
@@ -41,6 +45,8 @@ pub struct State {
     pub settled_total: Money,
     /// What has been observed of the spot markets: in memory before the store has it.
     pub availability: AvailabilityHistory,
+    /// The pools, as committed.
+    pub pools: PoolSet,
     /// What only memory holds: gone with a restart, and rebuilt from observation.
     pub seen: Seen,
 }
@@ -80,8 +86,14 @@ pub struct Seen {
     pub counts: Counts,
     /// What the classes of jobs have been charged for recently.
     pub class_hours: ClassHours,
-    /// The total capacity of pools, used or not.
-    pub pool_totals: Vec<PoolLimit>,
+    /// What each pool has listed last.
+    pub inventories: BTreeMap<PoolName, Inventory>,
+    /// Markets whose provider has refused machines lately.
+    pub refusals: Refusals,
+    /// Pools whose provider has asked for fewer calls (wall time).
+    pub throttled: Throttled,
+    /// How often work comes, by pool and machine type.
+    pub arrivals: Arrivals,
     /// How the last plan was found, as text.
     pub last_plan: String,
     /// Recently accepted idempotency keys.
@@ -165,6 +177,7 @@ impl State {
                 event.number = self.last_event;
             }
             Change::Availability(update) => self.availability.take(update),
+            Change::Pools(pools) => self.pools = (**pools).clone(),
         }
     }
 
@@ -178,11 +191,15 @@ impl State {
         }
     }
 
+    /// The pool of a machine; `None` for one that nobody knows any more.
+    pub fn pool_of(&self, instance: &Instance) -> Option<&Pool> {
+        self.pools.get(&instance.offer.pool)
+    }
+
     /// Drops what has ended and is settled. Called between rounds.
     pub fn forget_settled(&mut self) {
         self.attempts.retain(|a| !matches!(a.state, AttemptState::Settled { .. }));
-        self.instances
-            .retain(|_, i| !matches!(i.state, InstanceState::Ended { settled: true, .. }));
+        self.instances.retain(|_, i| !matches!(i.state, InstanceState::Gone { settled: true, .. }));
         let busy: BTreeSet<JobId> = self.attempts.keys().map(|id| id.job).collect();
         let over: Vec<(JobId, Ending)> = self
             .jobs

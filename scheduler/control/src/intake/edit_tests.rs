@@ -66,7 +66,12 @@ fn what_is_set_aside_follows_the_budget_of_a_running_job() {
     let mut running = with_budget(1, 100);
     running.spent = dollars(10);
     let launched = now(1);
-    let mut live = attempt(1, &[&machine], 1, AttemptState::Running { launched, since: launched });
+    let mut live = attempt(
+        1,
+        &[&machine],
+        1,
+        AttemptState::Running { placed: None, launched, since: launched },
+    );
     live.hold = dollars(90);
     running.state = JobState::Active { since: at(1), attempt: live.id };
     let state = state_of(vec![running.into(), machine.into(), live.into()]);

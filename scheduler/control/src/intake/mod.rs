@@ -2,6 +2,7 @@
 //! reply. A refused command makes no change.
 
 mod edit;
+mod machine;
 mod resubmit;
 mod submit;
 mod worker;
@@ -104,6 +105,24 @@ pub fn answer(state: &mut State, command: Command, config: &Config, now: Now) ->
         }
         Command::LaunchUnknown { worker } => worker::launch_unknown(state, worker),
         Command::WorkerGone { worker } => worker::gone(state, worker, now),
+        Command::MachineLaunched { machine, provider, launched } => {
+            machine::launched(state, machine, provider, launched)
+        }
+        Command::MachineRefused { machine, refusal, message } => {
+            machine::refused(state, machine, refusal, message, now)
+        }
+        Command::MachineUnknown { machine } => machine::unknown(state, machine),
+        Command::PoolThrottled { pool } => machine::throttled(state, pool, now),
+        Command::PoolListed { pool, inventory } => machine::listed(state, pool, *inventory),
+        Command::MachineNoticed { pool, provider, until } => {
+            machine::noticed(state, &pool, &provider, until, now)
+        }
+        Command::DrainMachine { machine } => machine::drain(state, machine, now),
+        Command::SetPools(wanted) => {
+            let next = machine::set_pools(state, &wanted)?;
+            let change = next.map(|pools| Change::Pools(Box::new(pools)));
+            Ok((change.into_iter().collect(), Reply::Noted))
+        }
     }
 }
 

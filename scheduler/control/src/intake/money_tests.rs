@@ -21,7 +21,7 @@ fn config() -> Config {
 fn running(nodes: usize, order: Option<StopReason>) -> (State, AttemptId) {
     let both = [machine(1, "a", CapacityType::Spot), machine(2, "a", CapacityType::Spot)];
     let used: Vec<_> = both.iter().take(nodes).collect();
-    let runs = AttemptState::Running { launched: now(0), since: now(0) };
+    let runs = AttemptState::Running { placed: None, launched: now(0), since: now(0) };
     let mut live = attempt(1, &used, 8, runs);
     live.cutoff = Some(BudgetCutoff { stop_at: now(2).wall, gone_by: now(2) });
     live.stop = order.map(|reason| StopOrder { reason, at: now(1), reclaim_wall: None });

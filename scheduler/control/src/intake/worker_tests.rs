@@ -21,7 +21,7 @@ fn config() -> Config {
 fn running(nodes: usize) -> (State, AttemptId) {
     let both = [machine(1, "a", CapacityType::Spot), machine(2, "a", CapacityType::Spot)];
     let used: Vec<_> = both.iter().take(nodes).collect();
-    let runs = AttemptState::Running { launched: now(0), since: now(0) };
+    let runs = AttemptState::Running { placed: None, launched: now(0), since: now(0) };
     let live = attempt(1, &used, 8, runs);
     let mut owner = job(1, "training");
     owner.state = JobState::Active { since: at(0), attempt: live.id };
@@ -104,7 +104,7 @@ fn a_refusal_of_the_pool_is_no_failure_unless_it_is_for_good() {
 fn replaced() -> (State, WorkerId) {
     let shared = machine(1, "a", CapacityType::Spot);
     let other = machine(2, "a", CapacityType::Spot);
-    let runs = |hour| AttemptState::Running { launched: now(hour), since: now(hour) };
+    let runs = |hour| AttemptState::Running { placed: None, launched: now(hour), since: now(hour) };
     let old = attempt(1, &[&shared], 4, runs(0).end(now(1), Outcome::Lost).unwrap());
     let mut new = attempt(1, &[&other], 4, runs(2));
     new.id.number = 2;
@@ -159,7 +159,8 @@ fn resumed(known: Option<RestoreGap>) -> (State, WorkerId, CheckpointRef) {
     let progress = Progress::of_step(10, Some(100));
     let saved = CheckpointRef { attempt: first, sequence: 1, progress, bytes: 5, at: at(0) };
     let id = AttemptId { number: 3, ..first };
-    let launched = AttemptState::Launching { since: now(1), certainty: Certainty::Known };
+    let launched =
+        AttemptState::Launching { placed: None, since: now(1), certainty: Certainty::Known };
     let live =
         Attempt { id, restore: Some(saved), state: launched, ..state.attempts[&first].clone() };
     let mut owner = state.jobs[&id.job].clone();

@@ -62,7 +62,7 @@ pub struct Use {
 /// billed minimum. A waived machine keeps its entries, each matched at the end by one that
 /// cancels it; the counterfactual is not waived.
 pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
-    let InstanceState::Ended { since, at, by, .. } = bill.instance.state else {
+    let InstanceState::Gone { since: Some(since), at, by, .. } = bill.instance.state else {
         return Vec::new();
     };
     let life = Span { from: since.as_second(), to: at.as_second().max(since.as_second()) };

@@ -94,7 +94,9 @@ proptest! {
 
     #[test]
     fn the_parts_add_up_to_the_bill((machine, segments, uses, policy) in worlds()) {
-        let InstanceState::Ended { since, at: ended, .. } = machine.state else { panic!() };
+        let InstanceState::Gone { since: Some(since), at: ended, .. } = machine.state else {
+            panic!()
+        };
         let on_demand = price(ON_DEMAND);
         let bill = InstanceBill {
             instance: &machine,

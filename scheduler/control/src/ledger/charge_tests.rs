@@ -36,8 +36,10 @@ pub(super) fn instance(capacity_type: CapacityType, from: i64, to: i64, by: Ende
         },
         launch_price: price(1_000_000),
         on_demand: price(ON_DEMAND),
-        state: InstanceState::Live { since: at(from) },
+        state: InstanceState::Registered { since: at(from) },
         coverage: Vec::new(),
+        provider: None,
+        token: None,
     };
     live.end(at(to), by).unwrap()
 }
@@ -251,7 +253,7 @@ fn a_commitment_that_paid_for_no_second_changes_no_bill() {
 #[test]
 fn a_live_machine_has_no_charges_yet() {
     let mut machine = instance(CapacityType::Spot, 0, 100, EndedBy::Us);
-    machine.state = InstanceState::Live { since: at(0) };
+    machine.state = InstanceState::Registered { since: at(0) };
     assert!(charge(&machine, &[], Vec::new()).is_empty());
 }
 

@@ -97,8 +97,10 @@ fn charged(rows: &[(i64, Option<i64>)], from: i64, to: i64) -> i64 {
         shape,
         launch_price: quote.price,
         on_demand: Price::from_micros_per_hour(ON_DEMAND),
-        state: InstanceState::Live { since: from },
+        state: InstanceState::Registered { since: from },
         coverage: Vec::new(),
+        provider: None,
+        token: None,
     };
     let entries = charge_instance(&InstanceBill {
         instance: &live.end(to, EndedBy::Us).unwrap(),

@@ -77,6 +77,22 @@ pub fn put_off(state: &State, attempt: &Attempt, error: String, now: Now) -> Vec
     conclude(state, attempt, Outcome::LaunchFailed { error }, later, now)
 }
 
+/// Ends an attempt one of whose machines does not come: nothing of it ran, and its job goes
+/// on looking at once.
+pub fn release(state: &State, attempt: &Attempt, now: Now) -> Vec<Change> {
+    let again = |job: &mut Job, ended: &Attempt, outcome: &Outcome, now: Now| match outcome {
+        Outcome::LaunchFailed { .. } if job.cancel_asked.is_none() => {
+            job.state = job.state.clone().wait(now.market, WaitReason::Queued).ok()?;
+            None
+        }
+        other => move_on(job, ended, other, now),
+    };
+    let why = state.seen.refusals.why(&attempt.offer.market);
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    let error = format!("a machine for it did not come{why}");
+    conclude(state, attempt, Outcome::LaunchFailed { error }, again, now)
+}
+
 fn conclude(
     state: &State,
     attempt: &Attempt,

@@ -70,7 +70,7 @@ fn a_cancelled_job_that_cannot_be_launched_is_cancelled() {
 #[test]
 fn a_broken_gang_counts_only_failures_of_before_the_order() {
     let order = StopOrder { reason: StopReason::GangBroken, at: now(3), reclaim_wall: None };
-    let ran = AttemptState::Running { launched: now(1), since: now(1) };
+    let ran = AttemptState::Running { placed: None, launched: now(1), since: now(1) };
     let ends = |first: (Now, Exit), second: (Now, Exit)| {
         let (mut state, mut live) = world(1, ran.clone());
         let mut second_node = live.nodes[0].clone();
@@ -91,7 +91,7 @@ fn a_broken_gang_counts_only_failures_of_before_the_order() {
 /// had stopped by then, and its job pays for no more.
 #[test]
 fn what_is_heard_later_than_its_money_lasted_had_ended_by_then() {
-    let ran = AttemptState::Running { launched: now(1), since: now(1) };
+    let ran = AttemptState::Running { placed: None, launched: now(1), since: now(1) };
     let ended = |cutoff: Option<BudgetCutoff>, outcome: Outcome| {
         let (mut state, mut live) = world(1, ran.clone());
         live.cutoff = cutoff;
@@ -118,7 +118,7 @@ fn after_in_a_row(
     outcome: &Outcome,
     saves: impl Fn(u32) -> Option<CheckpointRef>,
 ) -> Job {
-    let ran = AttemptState::Running { launched: now(1), since: now(1) };
+    let ran = AttemptState::Running { placed: None, launched: now(1), since: now(1) };
     let (mut state, mut live) = world(1, ran.clone());
     for number in 1..=times {
         live.id.number = number;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use spotwise_model::{CapacityType, Commitment, CoveredSpan, Instance, InstanceState, Now};
+use spotwise_model::{CapacityType, Commitment, CoveredSpan, Instance, Now};
 
 use crate::core::due::Due;
 use crate::core::{Change, State};
@@ -27,7 +27,7 @@ pub fn apply(state: &State, market: &Market, now: Now) -> Vec<Change> {
         .collect();
     let mut changes = Vec::new();
     let mut bought: Vec<Instance> = Vec::new();
-    for instance in state.instances.values().filter(|instance| !instance.ended()) {
+    for instance in state.instances.values().filter(|instance| !instance.ends()) {
         let Some(until) =
             instance.covered().map(|covered| paid_until(instance, covered, &mut left, now))
         else {
@@ -94,8 +94,8 @@ fn begin(
     left: &mut BTreeMap<&str, (&Commitment, u32)>,
     now: Timestamp,
 ) -> Instance {
-    let on_demand = instance.offer.market.capacity_type == CapacityType::OnDemand
-        && matches!(instance.state, InstanceState::Live { .. });
+    let on_demand =
+        instance.offer.market.capacity_type == CapacityType::OnDemand && instance.accepts_work();
     let open = left
         .values_mut()
         .filter(|(commitment, machines)| on_demand && *machines > 0 && pays(commitment, &instance));

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use spotwise_model::id::PoolName;
 use spotwise_model::instance::EndedBy;
 use spotwise_model::plan::{PlacementReason, PlacementRule, PolicyCost, Target};
 use spotwise_model::policy::Policy;
@@ -50,9 +49,8 @@ fn look(state: &mut State, market: &Market, hour: i64) {
     for mut change in apply(state, market, now(hour)) {
         state.apply(&mut change);
     }
-    let pool = PoolName::new("local");
     let quotes = market.quotes(at(hour));
-    state.seen.offers = offers(state, &pool, quotes, Duration::from_secs(60));
+    state.seen.offers = offers(state, &quotes, Duration::from_secs(60), at(hour));
 }
 
 fn free(state: &State) -> Option<u32> {
@@ -167,7 +165,7 @@ fn nobody_leads_while_a_commitment_ends() {
 #[test]
 fn a_machine_bought_on_demand_takes_a_committed_one_that_comes_free() {
     let bought = machine(1, "a", BOUGHT);
-    let ran = AttemptState::Running { launched: now(0), since: now(0) };
+    let ran = AttemptState::Running { placed: None, launched: now(0), since: now(0) };
     let mut state = state_of(vec![
         job(1, "training").into(),
         attempt(1, &[&bought], 8, ran).into(),

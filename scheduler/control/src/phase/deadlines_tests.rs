@@ -88,7 +88,7 @@ fn another_deadline_is_judged_anew() {
 #[test]
 fn a_job_that_runs_is_judged_by_what_is_left_of_it() {
     let bought = machine(1, "a", CapacityType::Spot);
-    let runs = AttemptState::Running { launched: now(0), since: now(0) };
+    let runs = AttemptState::Running { placed: None, launched: now(0), since: now(0) };
     let live = attempt(1, &[&bought], 8, runs);
     let mut running = chained(1, 3, &[]);
     running.state = JobState::Active { since: at(0), attempt: live.id };

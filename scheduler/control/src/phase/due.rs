@@ -4,7 +4,7 @@
 
 use spotwise_model::Now;
 
-use super::{admit, commitments, deadlines, guard, observe};
+use super::{admit, commitments, deadlines, guard, keep, machines, observe, settle};
 use crate::config::Config;
 use crate::core::State;
 use crate::core::due::Due;
@@ -17,6 +17,9 @@ pub fn next(state: &State, market: &Market, config: &Config, now: Now) -> Due {
     due.market(market.next_change(now.market));
     state.availability.due(&mut due);
     observe::due(state, config, &mut due);
+    machines::due(state, &mut due);
+    settle::due(state, &mut due);
+    keep::due(state, &mut due);
     commitments::due(state, &mut due);
     guard::due(state, market, config, &mut due);
     admit::due(state, &mut due);
@@ -64,7 +67,7 @@ mod tests {
         let config = Config::default();
         let (pool, lots) = (PoolName::new("local"), u64::MAX / 2);
         let total = PoolLimit { pool, cpu_milli: lots, memory_mib: lots, gpus: None };
-        World::new(market, config, total, minute(0))
+        World::new(market, config, &total, minute(0))
     }
 
     #[test]

@@ -8,15 +8,15 @@ use spotwise_model::{Now, Plan};
 
 use super::admit::{self, ArrayLoad};
 use super::forecast::{is_any_missing, speaks_to};
-use crate::config::{Config, Launcher};
+use crate::config::Config;
 use crate::core::State;
 use crate::view::deadline::effective_deadlines;
 use crate::view::snapshot::{plan_job, snapshot};
 
 /// Places for waiting jobs, to be applied like those of any plan; `None` if no job that may
-/// go is waiting. Machines of the local pool cost nothing to give back; others are bought
-/// by plans.
-pub fn fill(state: &State, pool: &PoolName, config: &Config, now: Now) -> Option<Plan> {
+/// go is waiting. Machines that are there at once cost nothing to give back; others are
+/// bought by plans.
+pub fn fill(state: &State, config: &Config, now: Now) -> Option<Plan> {
     let mut load = ArrayLoad::count(state);
     let unknown = is_any_missing(state);
     let first = state.seen.queue.first(&state.jobs, |job| {
@@ -37,8 +37,12 @@ pub fn fill(state: &State, pool: &PoolName, config: &Config, now: Now) -> Option
     let deadlines = effective_deadlines(live, config.policy.changeover);
     let jobs = first.into_iter().map(|job| plan_job(state, job, &deadlines)).collect();
     let input = snapshot(state, config, jobs, &deadlines, now);
-    let own = (config.launcher == Launcher::Local).then(|| pool.clone());
-    let returnable: BTreeSet<PoolName> = own.into_iter().collect();
+    let instant = state
+        .pools
+        .pools
+        .values()
+        .filter(|pool| pool.features.instant && pool.features.starts_workers && !pool.leaving);
+    let returnable: BTreeSet<PoolName> = instant.map(|pool| pool.name.clone()).collect();
     let filled = spotwise_solver::fill(&input, state.seen.queue.guide(), &returnable);
     // Why the others wait, plans say.
     Some(Plan { waits: BTreeMap::new(), ..filled })

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::id::{InstanceType, PoolName, Zone as ZoneName};
+use spotwise_model::id::{Account, InstanceType, Zone as ZoneName};
 use spotwise_model::time::{after, between, human};
-use spotwise_model::{CapacityType, Offer, OfferKey};
+use spotwise_model::{CapacityType, MarketKey, Offer};
 use spotwise_solver::Forecast;
 use spotwise_solver::horizon::{Horizon, HorizonTerms, ObservedZone, ZoneNow, regions};
 
@@ -38,18 +38,18 @@ const REFIT_HOURS: f64 = 6.0;
 struct MarketView<'a> {
     availability: &'a AvailabilityHistory,
     market: &'a Market,
-    /// The machines of each spot offer, ours included.
-    available: &'a BTreeMap<OfferKey, u32>,
+    /// The machines of each spot market, ours included.
+    available: &'a BTreeMap<MarketKey, u32>,
     now: Timestamp,
 }
 
 /// The updated forecasts; those no longer wanted are dropped. `available` are the machines
-/// of each spot offer, ours included.
+/// of each spot market, ours included.
 pub fn refresh(
     mut known: Vec<Forecast>,
     state: &State,
     market: &Market,
-    available: &BTreeMap<OfferKey, u32>,
+    available: &BTreeMap<MarketKey, u32>,
     now: Timestamp,
 ) -> Vec<Forecast> {
     let view = MarketView { availability: &state.availability, market, available, now };
@@ -72,7 +72,7 @@ pub fn refresh(
 pub fn due(
     state: &State,
     market: &Market,
-    available: &BTreeMap<OfferKey, u32>,
+    available: &BTreeMap<MarketKey, u32>,
     changeover: Duration,
     now: Timestamp,
 ) -> Option<Fit> {
@@ -107,7 +107,7 @@ pub fn take(forecasts: &mut Vec<Forecast>, fitted: Forecast, now: Timestamp) -> 
     if after(fitted.first, fitted.training.span) > now {
         return false;
     }
-    let name = |f: &Forecast| (f.pool.clone(), f.instance_type.clone(), f.nodes);
+    let name = |f: &Forecast| (f.account.clone(), f.instance_type.clone(), f.nodes);
     match forecasts.iter_mut().find(|known| name(known) == name(&fitted)) {
         Some(known) => *known = fitted,
         None => forecasts.push(fitted),
@@ -115,7 +115,7 @@ pub fn take(forecasts: &mut Vec<Forecast>, fitted: Forecast, now: Timestamp) -> 
     true
 }
 
-/// A machine type of a pool, its spot offers, and a number of nodes.
+/// A machine type of an account, an offer of each of its spot markets, and a number of nodes.
 struct Wanted<'a> {
     first: &'a Offer,
     offers: Vec<&'a Offer>,
@@ -128,10 +128,15 @@ fn wanted(state: &State) -> Vec<Wanted<'_>> {
     if gangs.is_empty() {
         return Vec::new();
     }
-    let mut by_type: BTreeMap<(&PoolName, &InstanceType), Vec<&Offer>> = BTreeMap::new();
+    // Pools that buy on one market share what is known of it.
+    let mut markets: BTreeMap<&MarketKey, &Offer> = BTreeMap::new();
     let spot = |offer: &&Offer| offer.key.market.capacity_type == CapacityType::Spot;
     for offer in state.seen.offers.iter().filter(spot) {
-        by_type.entry((&offer.key.pool, &offer.key.market.instance_type)).or_default().push(offer);
+        markets.entry(&offer.key.market).or_insert(offer);
+    }
+    let mut by_type: BTreeMap<(&Account, &InstanceType), Vec<&Offer>> = BTreeMap::new();
+    for (market, offer) in markets {
+        by_type.entry((&market.account, &market.instance_type)).or_default().push(offer);
     }
     let each = by_type.into_values().filter_map(|offers| Some((*offers.first()?, offers)));
     each.flat_map(|(first, offers)| {
@@ -142,7 +147,7 @@ fn wanted(state: &State) -> Vec<Wanted<'_>> {
 }
 
 fn is_it(forecast: &Forecast, first: &Offer, nodes: u32) -> bool {
-    forecast.pool == first.key.pool
+    forecast.account == first.key.market.account
         && forecast.instance_type == first.key.market.instance_type
         && forecast.nodes == nodes
 }
@@ -160,11 +165,11 @@ fn zone_now(view: MarketView<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
     // The market says since when it has had any machine at all.
     let since = match nodes {
         1 => offer.spell_since,
-        _ => history::since(availability, market, &offer.key, nodes, now),
+        _ => history::since(availability, market, &offer.key.market, nodes, now),
     };
     let age = between(since, now).as_secs_f64() / STEP.as_secs_f64();
     ZoneNow {
-        up: available.get(&offer.key).is_some_and(|machines| *machines >= nodes),
+        up: available.get(&offer.key.market).is_some_and(|machines| *machines >= nodes),
         age: age as usize + 1,
         price: dollars_a_step(offer.price.dollars_per_hour()),
     }
@@ -174,7 +179,7 @@ fn zone_now(view: MarketView<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
 /// which the state may change.
 #[derive(Debug)]
 pub struct Fit {
-    pool: PoolName,
+    account: Account,
     instance_type: InstanceType,
     nodes: u32,
     zones: Vec<(ZoneName, ZoneNow)>,
@@ -185,10 +190,10 @@ pub struct Fit {
 impl Fit {
     fn new(view: MarketView<'_>, wanted: &Wanted<'_>, changeover: Duration) -> Self {
         let Wanted { first, offers, nodes } = wanted;
-        let keys: Vec<&OfferKey> = offers.iter().map(|offer| &offer.key).collect();
+        let keys: Vec<&MarketKey> = offers.iter().map(|offer| &offer.key.market).collect();
         let zones = offers.iter();
         Self {
-            pool: first.key.pool.clone(),
+            account: first.key.market.account.clone(),
             instance_type: first.key.market.instance_type.clone(),
             nodes: *nodes,
             zones: zones.map(|o| (o.key.market.zone.clone(), zone_now(view, o, *nodes))).collect(),
@@ -203,14 +208,14 @@ impl Fit {
 
     /// Fits it.
     pub fn run(self) -> Forecast {
-        let Self { pool, instance_type, nodes, zones, history, terms } = self;
+        let Self { account, instance_type, nodes, zones, history, terms } = self;
         let regions = regions(zones.iter().map(|(zone, _)| zone.as_str()));
         let seen = zones.iter().zip(regions).zip(&history.zones);
         let seen: Vec<ObservedZone<'_>> = seen
             .map(|(((_, now), region), seen)| ObservedZone { region, price: now.price, seen })
             .collect();
         Forecast {
-            pool,
+            account,
             instance_type,
             nodes,
             horizon: Arc::new(Horizon::solve(&seen, terms, STEPS, STEPS as f64)),
@@ -224,10 +229,10 @@ impl Fit {
 }
 
 /// The observations behind the forecast that the planner uses for a job of this many nodes
-/// on an offer, as text.
-pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Option<String> {
+/// on a spot market, as text.
+pub fn what_was_seen(forecasts: &[Forecast], market: &MarketKey, nodes: u32) -> Option<String> {
     let is_of = |f: &&Forecast| {
-        f.pool == offer.pool && f.instance_type == offer.market.instance_type && f.nodes >= nodes
+        f.account == market.account && f.instance_type == market.instance_type && f.nodes >= nodes
     };
     let forecast = forecasts.iter().filter(is_of).min_by_key(|forecast| forecast.nodes)?;
     let training = forecast.training;
@@ -244,7 +249,7 @@ pub fn what_was_seen(forecasts: &[Forecast], offer: &OfferKey, nodes: u32) -> Op
     };
     Some(format!(
         "spot {} is {seen}: {} spells with {machines} or without, in {} zones",
-        offer.market.instance_type,
+        market.instance_type,
         training.spells,
         forecast.zones.len()
     ))

@@ -30,7 +30,7 @@ fn slice(profile: MigProfile) -> Share {
 
 /// An attempt at job `id` that runs on these machines; `slots` as stored.
 fn running(id: u64, on: &[&Instance], profile: MigProfile, slots: &[GpuSlot]) -> Attempt {
-    let state = AttemptState::Running { launched: now(0), since: now(0) };
+    let state = AttemptState::Running { placed: None, launched: now(0), since: now(0) };
     let share = slice(profile);
     Attempt { share, slots: slots.to_vec(), ..attempt(id, on, 0, state) }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::{BudgetCutoff, Exit, NodeReport, StopOrder, StopReason, Told};
-use spotwise_model::instance::EndedBy;
+use spotwise_model::instance::{EndedBy, GivenBackFor};
 use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptId, Instance, InstanceState, Job, Money, Now, Price};
 
 use super::attempt_end::{self, EXIT_REQUEUE};
+use super::keep;
 use super::observe::BUDGET_STOP_MARGIN;
 use super::settle::ROUNDING;
 use crate::config::{Config, LEASE_MARGIN};
@@ -335,19 +336,29 @@ fn is_left_to_provider(instance: &Instance, config: &Config) -> bool {
         InstanceState::Noticed { since, reclaim_at, .. } => {
             between(since, reclaim_at) < config.policy.interruption_waiver
         }
-        InstanceState::Live { .. } | InstanceState::Ended { .. } => false,
+        _ => false,
     }
 }
 
-/// Ends machines that nobody uses any more. It looks at the current state, not at what
-/// ended: two jobs on one machine may end in the same round.
+/// Gives back machines that nobody uses any more. It looks at the current state, not at what
+/// ended: two jobs on one machine may end in the same round. Where machines are gone the
+/// moment they are given back, they are.
 pub fn release(state: &State, config: &Config, now: Now) -> Vec<Change> {
     let idle = state.instances.values().filter(|instance| {
         !is_left_to_provider(instance, config)
             && !state.attempts_on(instance.id).any(|attempt| attempt.state.is_live())
     });
-    let ended = idle.filter_map(|instance| instance.clone().end(now.market, EndedBy::Us).ok());
-    ended.map(Change::from).collect()
+    let released = idle.filter_map(|instance| {
+        let pool = state.pool_of(instance)?;
+        let machine = instance.clone();
+        match machine.state {
+            _ if pool.features.instant => machine.end(now.market, EndedBy::Us).ok(),
+            InstanceState::Draining { .. } => machine.give_back(now, GivenBackFor::Drained).ok(),
+            _ if keep::is_kept(state, instance, pool, now) => None,
+            _ => machine.give_back(now, GivenBackFor::Unused).ok(),
+        }
+    });
+    released.map(Change::from).collect()
 }
 
 /// Whether a job has a limit that must be watched while it runs.

@@ -23,7 +23,7 @@ fn world(budget: i64, micros_per_hour: i64) -> (State, Market) {
         rows: vec![Row { at: at(0), available: 9, price: Some(bought.launch_price) }],
     };
     let begin = Now { market: at(0), wall: at(0) };
-    let runs = AttemptState::Running { launched: begin, since: begin };
+    let runs = AttemptState::Running { placed: None, launched: begin, since: begin };
     let live = attempt(1, &[&bought], 8, runs);
     let mut owner = job(1, "training");
     Arc::make_mut(&mut owner.spec).budget = Some(Money::from_micros(budget));

@@ -1,21 +1,21 @@
 //! Handles what the outside world has reported: exits, silence, capacity taken back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::{NodeReport, Outcome, StopOrder, StopReason};
 use spotwise_model::instance::EndedBy;
-use spotwise_model::time::after;
-use spotwise_model::{Attempt, AttemptState, CapacityType, Instance, InstanceState, Now, OfferKey};
+use spotwise_model::time::{after, between};
+use spotwise_model::{
+    Attempt, AttemptState, CapacityType, Instance, InstanceState, MarketKey, Now,
+};
 
 use super::attempt_end;
 use crate::config::{Config, LEASE_MARGIN};
 use crate::core::due::Due;
 use crate::core::{Change, State};
 
-/// Launching for longer than this without a report from the worker counts as a loss (wall
-/// time).
-const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// A stopped attempt that does not end is ended this long after its grace.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -29,6 +29,7 @@ pub use spotwise_model::timing::BUDGET_STOP_MARGIN;
 pub fn observe(state: &State, config: &Config, now: Now) -> Vec<Change> {
     let live = state.attempts.values().filter(|attempt| attempt.state.is_live());
     live.flat_map(|attempt| match verdict(state, attempt, config, now) {
+        _ if never_comes(state, attempt) => attempt_end::release(state, attempt, now),
         Some(outcome) => attempt_end::end(state, attempt, outcome, now),
         None => match silent(state, attempt, config, now).as_slice() {
             [] => Vec::new(),
@@ -40,11 +41,18 @@ pub fn observe(state: &State, config: &Config, now: Now) -> Vec<Change> {
     .collect()
 }
 
+/// Whether an attempt waits for a machine that does not come, or goes before it began: then
+/// all of it is released, and its other machines are free for others.
+fn never_comes(state: &State, attempt: &Attempt) -> bool {
+    let comes = |id| state.instances.get(id).is_some_and(Instance::accepts_work);
+    matches!(attempt.state, AttemptState::Planned { .. }) && !attempt.instances.iter().all(comes)
+}
+
 fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Option<Outcome> {
     if let Some(outcome) = attempt_end::outcome_of(state, attempt) {
         return Some(outcome);
     }
-    if attempt.instances.iter().any(|id| state.instances.get(id).is_none_or(Instance::ended)) {
+    if attempt.instances.iter().any(|id| state.instances.get(id).is_none_or(Instance::ends)) {
         return Some(Outcome::Interrupted);
     }
     if let Some(order) = attempt.stop
@@ -135,63 +143,69 @@ fn silent_at(
     let last = match (&attempt.state, heard.or(node.registered.map(|r| r.wall))) {
         (AttemptState::Planned { .. }, _) => return None,
         (AttemptState::Launching { since, .. }, None) => {
-            return Some(after(since.wall.max(begun), LAUNCH_TIMEOUT + LEAST));
+            let pool = state.pools.get(&attempt.offer.pool)?;
+            return Some(after(since.wall.max(begun), pool.times.start_timeout + LEAST));
         }
         (_, last) => last.unwrap_or(begun),
     };
     Some(after(last.max(begun), patience + LEAST))
 }
 
-/// Gives notice to machines that the market takes back, and ends those whose time has come.
-/// `available` says how many machines of a spot offer the market has for us in total,
-/// including running ones; offers it does not name stay.
+/// Gives notice to machines that the market takes back, and ends those whose time has come:
+/// in pools where interruptions follow from the market's counts. `available` says how many
+/// machines a spot market has for us in total, including running ones; markets it does not
+/// name stay.
 pub fn reclaim(
     state: &State,
-    available: impl Fn(&OfferKey) -> Option<u32>,
-    lead: Lead,
+    available: impl Fn(&MarketKey) -> Option<u32>,
+    speed: u32,
     now: Now,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
+    let by_market = |instance: &Instance| {
+        let features = &state.pool_of(instance)?.features;
+        features.reclaims_by_market.then_some(features.notice_lead)
+    };
     for instance in state.instances.values() {
-        if let InstanceState::Noticed { reclaim_at, .. } = instance.state
+        if by_market(instance).is_some()
+            && let InstanceState::Noticed { reclaim_at, .. } = instance.state
             && now.market >= reclaim_at
             && let Ok(gone) = instance.clone().end(reclaim_at, EndedBy::Provider)
         {
             changes.push(gone.into());
         }
     }
-    let mut kept: std::collections::BTreeMap<&OfferKey, u32> = std::collections::BTreeMap::new();
+    let mut kept: BTreeMap<&MarketKey, u32> = BTreeMap::new();
     for instance in state.instances.values() {
         let spot = instance.offer.market.capacity_type == CapacityType::Spot;
         if !spot || !instance.accepts_work() {
             continue;
         }
-        let Some(limit) = available(&instance.offer) else { continue };
-        let count = kept.entry(&instance.offer).or_default();
+        let (Some(lead), Some(limit)) = (by_market(instance), available(&instance.offer.market))
+        else {
+            continue;
+        };
+        let count = kept.entry(&instance.offer.market).or_default();
         if *count < limit {
             *count += 1;
         } else {
-            changes.extend(notice(state, instance, lead, now));
+            let until = Now {
+                market: after(now.market, lead.saturating_mul(speed)),
+                wall: after(now.wall, lead),
+            };
+            changes.extend(notice(state, instance, until, now));
         }
     }
     changes
 }
 
-/// How long before the end a notice comes, in both times.
-#[derive(Clone, Copy, Debug)]
-pub struct Lead {
-    /// Wall time.
-    pub wall: Duration,
-    /// The same in market time.
-    pub market: Duration,
-}
-
-fn notice(state: &State, instance: &Instance, lead: Lead, now: Now) -> Vec<Change> {
-    let reclaim_wall: Timestamp = after(now.wall, lead.wall);
+/// A machine is taken back at a time: what runs on it is told. Repeating it changes nothing.
+pub fn notice(state: &State, instance: &Instance, until: Now, now: Now) -> Vec<Change> {
     let order =
-        StopOrder { reason: StopReason::Interrupted, at: now, reclaim_wall: Some(reclaim_wall) };
-    let words = format!("{} is taken back in {} s", instance.offer, lead.wall.as_secs());
-    let Ok(noticed) = instance.clone().noticed(now.market, after(now.market, lead.market)) else {
+        StopOrder { reason: StopReason::Interrupted, at: now, reclaim_wall: Some(until.wall) };
+    let left = between(now.wall, until.wall).as_secs();
+    let words = format!("{} is taken back in {left} s", instance.offer);
+    let Ok(noticed) = instance.clone().noticed(now.market, until.market) else {
         return Vec::new();
     };
     let mut changes: Vec<Change> = vec![noticed.into()];

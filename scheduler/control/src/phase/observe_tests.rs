@@ -14,7 +14,7 @@ fn second(second: u64) -> Now {
 /// stop at 100.
 fn ordered(reason: StopReason, reclaim_wall: Option<Timestamp>) -> State {
     let bought = machine(1, "a", CapacityType::Spot);
-    let runs = AttemptState::Running { launched: second(0), since: second(0) };
+    let runs = AttemptState::Running { placed: None, launched: second(0), since: second(0) };
     let mut live = attempt(1, &[&bought], 8, runs);
     live.stop = Some(StopOrder { reason, at: second(100), reclaim_wall });
     let owner: Job = job(1, "training");
@@ -101,7 +101,7 @@ fn an_attempt_on_notice_that_is_stopped_for_its_budget_ends_before_its_machine()
 fn the_rest_of_a_gang_is_stopped_when_one_member_is_silent() {
     let config = Config::default();
     let machines = [machine(1, "a", CapacityType::Spot), machine(2, "a", CapacityType::Spot)];
-    let runs = AttemptState::Running { launched: second(0), since: second(0) };
+    let runs = AttemptState::Running { placed: None, launched: second(0), since: second(0) };
     let mut live = attempt(1, &[&machines[0], &machines[1]], 8, runs);
     live.nodes.iter_mut().for_each(|node| node.started = Some(second(0)));
     let [one, two] = machines.clone();

@@ -39,7 +39,7 @@ pub fn plan_input(state: &State, config: &Config, now: Now) -> PlanInput {
 /// different kind than before. The world may have changed since the plan's snapshot; what
 /// no longer holds is left to the next round.
 pub fn accept(state: &State, plan: &Plan, now: Now) -> Vec<Change> {
-    let mut provisioner = Provisioner::new(state);
+    let mut provisioner = Provisioner::new(state, now);
     let mut load = ArrayLoad::count(state);
     let mut placed = Vec::new();
     for (number, placement) in plan.placements.iter().enumerate() {

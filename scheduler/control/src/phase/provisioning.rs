@@ -3,6 +3,7 @@
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use spotwise_model::attempt::Certainty;
 use spotwise_model::plan::Target;
 use spotwise_model::resources::{Free, GpuSlot};
 use spotwise_model::{
@@ -14,6 +15,7 @@ use spotwise_solver::mig::LayoutLosses;
 use super::gpu_slots::{self, Added};
 use crate::core::{Change, State};
 use crate::view::free::free_of;
+use crate::view::limits::{self, OpenLimit};
 use crate::view::pools::{self, PoolHeadroom};
 
 /// Machines bought while a plan is applied, and the room left on all.
@@ -25,19 +27,22 @@ pub(super) struct Provisioner<'a> {
     /// Room on machines that existed before, once looked at.
     existing: BTreeMap<InstanceId, Free>,
     pools: Vec<PoolHeadroom>,
+    /// Limits on open machines, with what is bought here.
+    limits: Vec<OpenLimit>,
     /// What it adds to each machine.
     added: BTreeMap<InstanceId, Added>,
     last: u64,
 }
 
 impl<'a> Provisioner<'a> {
-    pub(super) fn new(state: &'a State) -> Self {
+    pub(super) fn new(state: &'a State, now: Now) -> Self {
         Self {
             state,
             offers: state.seen.offers.iter().map(|offer| (&offer.key, offer)).collect(),
             bought: BTreeMap::new(),
             existing: BTreeMap::new(),
             pools: pools::left(state),
+            limits: limits::limits(state, now.market),
             added: BTreeMap::new(),
             last: state.last_instance,
         }
@@ -55,13 +60,13 @@ impl<'a> Provisioner<'a> {
         if distinct.len() != placement.targets.len() || !self.pool_holds(placement) {
             return None;
         }
-        let before = (self.bought.clone(), self.existing.clone(), self.last);
+        let before = (self.bought.clone(), self.existing.clone(), self.limits.clone(), self.last);
         let mut machines = Vec::with_capacity(placement.targets.len());
         for target in &placement.targets {
             match self.machine(placement, *target, now) {
                 Some(id) => machines.push(id),
                 None => {
-                    (self.bought, self.existing, self.last) = before;
+                    (self.bought, self.existing, self.limits, self.last) = before;
                     return None;
                 }
             }
@@ -94,11 +99,15 @@ impl<'a> Provisioner<'a> {
     }
 
     fn buy(&mut self, key: &OfferKey, now: Now) -> Option<Instance> {
-        let offer = self.offers.get(key)?;
-        let already = self.bought.keys().filter(|(bought, _)| bought == key).count();
-        if already >= offer.free as usize {
+        let offer = *self.offers.get(key)?;
+        let pool = self.state.pools.get(&key.pool).filter(|pool| !pool.leaving)?;
+        // What another pool has bought on the same market is gone too.
+        let same = |(bought, _): &&(OfferKey, u32)| bought.market == key.market;
+        let already = self.bought.keys().filter(same).count();
+        if already >= offer.free as usize || !self.limits_hold(key) {
             return None;
         }
+        self.take_from_limits(key);
         self.last += 1;
         let paid = paid_for(offer, u32::try_from(already).unwrap_or(u32::MAX));
         let covered = paid.map(|paid| CoveredSpan {
@@ -113,9 +122,26 @@ impl<'a> Provisioner<'a> {
             shape: offer.shape.clone(),
             launch_price: covered.as_ref().map_or(offer.price, |covered| covered.price),
             on_demand: offer.on_demand,
-            state: InstanceState::Live { since: now.market },
+            // What is there at once is billed at once.
+            state: match pool.features.instant {
+                true => InstanceState::Registered { since: now.market },
+                false => InstanceState::Requested { at: now, certainty: Certainty::Known },
+            },
             coverage: covered.into_iter().collect(),
+            provider: None,
+            token: (!pool.features.instant).then(|| token(InstanceId(self.last), now)),
         })
+    }
+
+    fn limits_hold(&self, key: &OfferKey) -> bool {
+        let takes = |limit: &OpenLimit| limit.takes.get(key).copied().unwrap_or(0);
+        self.limits.iter().all(|limit| takes(limit) == 0 || takes(limit) <= limit.state.left())
+    }
+
+    fn take_from_limits(&mut self, key: &OfferKey) {
+        for limit in &mut self.limits {
+            limit.state.used += limit.takes.get(key).copied().unwrap_or(0);
+        }
     }
 
     /// What the machines of a placement have.
@@ -170,6 +196,13 @@ impl<'a> Provisioner<'a> {
         let (instance, _) = bought.find(|(instance, _)| instance.id == machine)?;
         Some(Free::new(&instance.shape))
     }
+}
+
+/// The name under which a provider is asked for a machine: the same request by the same
+/// name is one machine. Its time keeps it apart from a machine of that number in a history
+/// that a restored database has lost.
+fn token(machine: InstanceId, now: Now) -> String {
+    format!("{machine}-{:x}", now.wall.as_microsecond())
 }
 
 /// Which commitment pays for the next machine of an offer, when this many have been given

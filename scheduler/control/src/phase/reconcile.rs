@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Certainty;
+use spotwise_model::id::PoolName;
+use spotwise_model::pool::CallRate;
 use spotwise_model::time::{after, between};
-use spotwise_model::{Attempt, AttemptId, AttemptState, Now};
+use spotwise_model::{Attempt, AttemptId, AttemptState, Instance, InstanceId, InstanceState, Now};
 
 use crate::WorkerId;
 use crate::core::State;
@@ -15,6 +17,11 @@ use crate::core::State;
 /// A launch whose answer was lost is repeated, by the same name, this long after the last
 /// time (wall time).
 const LAUNCH_RETRY: Duration = Duration::from_secs(5);
+/// A request for a machine that was answered by nobody, not even that its answer is lost, is
+/// repeated by the same token this long after the last time (wall time).
+const ANSWER_LOST: Duration = Duration::from_secs(60);
+/// When calls that a pool's provider has no room for are tried again (wall time).
+const REFILL: Duration = Duration::from_secs(1);
 /// The remains of an ended attempt are killed again this long after the first time, then
 /// after twice as long and so on, until its charges are written (wall time).
 const KILL_RETRY: Duration = Duration::from_secs(10);
@@ -24,8 +31,12 @@ const MOST_DOUBLINGS: u32 = 9;
 /// An action on a pool. Idempotent by the name it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
-    /// Launch this worker, unless it is running.
-    Launch(WorkerId),
+    /// Ask for this machine, by its token.
+    LaunchMachine(InstanceId),
+    /// End this machine, by its provider's name.
+    TerminateMachine(InstanceId),
+    /// Start this worker, unless it is running.
+    StartWorker(WorkerId),
     /// Kill whatever is left of this attempt.
     Kill(AttemptId),
 }
@@ -35,6 +46,12 @@ pub enum Effect {
 #[derive(Clone, Debug, Default)]
 pub struct OutstandingCalls {
     launches: BTreeMap<WorkerId, Timestamp>,
+    /// Requests for machines, and how many times.
+    machines: BTreeMap<InstanceId, (Timestamp, u32)>,
+    /// Orders to end machines, and how many times.
+    terminations: BTreeMap<InstanceId, (Timestamp, u32)>,
+    /// Calls that each pool's provider may still take.
+    buckets: BTreeMap<PoolName, Bucket>,
     /// And how many times.
     kills: BTreeMap<AttemptId, (Timestamp, u32)>,
 }
@@ -43,7 +60,7 @@ impl OutstandingCalls {
     /// What the committed state asks for now and has not been asked for recently, in the
     /// order of attempts.
     pub fn next(&mut self, state: &State, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut effects = self.machine_calls(state, now);
         for attempt in state.attempts.values() {
             match &attempt.state {
                 AttemptState::Launching { certainty, .. } => {
@@ -57,6 +74,8 @@ impl OutstandingCalls {
         }
         self.launches.retain(|worker, _| state.attempts.contains_key(&worker.attempt));
         self.kills.retain(|attempt, _| state.attempts.contains_key(attempt));
+        self.machines.retain(|machine, _| state.instances.contains_key(machine));
+        self.terminations.retain(|machine, _| state.instances.contains_key(machine));
         effects
     }
 
@@ -75,7 +94,66 @@ impl OutstandingCalls {
             }
             _ => None,
         });
-        again.min()
+        let machines =
+            state.instances.values().filter_map(|machine| self.machine_due(state, machine));
+        again.chain(machines).min()
+    }
+
+    /// Requests and ends of machines, as many as their pools' providers take now.
+    fn machine_calls(&mut self, state: &State, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for machine in state.instances.values() {
+            let Some(pool) = state.pool_of(machine).filter(|pool| !pool.features.instant) else {
+                continue;
+            };
+            let Some((effect, pause)) = self.machine_call(machine) else { continue };
+            let calls = match effect {
+                Effect::LaunchMachine(_) => &mut self.machines,
+                _ => &mut self.terminations,
+            };
+            let known = calls.get(&machine.id).copied();
+            let due = is_due(known.as_ref().map(|(last, _)| last), Some(pause), now);
+            let throttled = state.seen.throttled.until(&pool.name).is_some_and(|at| now.wall < at);
+            let bucket = self.buckets.entry(pool.name.clone());
+            let bucket = bucket.or_insert_with(|| Bucket::full(pool.limits.calls, now));
+            if due && !throttled && bucket.take(pool.limits.calls, now) {
+                calls.insert(machine.id, (now.wall, known.map_or(1, |(_, n)| n.saturating_add(1))));
+                effects.push(effect);
+            }
+        }
+        effects
+    }
+
+    /// What a machine's state asks of its provider, and the pause before it is asked again.
+    fn machine_call(&self, machine: &Instance) -> Option<(Effect, Duration)> {
+        match machine.state {
+            InstanceState::Requested { certainty, .. } => {
+                let pause = match certainty {
+                    Certainty::Unknown => LAUNCH_RETRY,
+                    Certainty::Known => ANSWER_LOST,
+                };
+                Some((Effect::LaunchMachine(machine.id), pause))
+            }
+            InstanceState::Terminating { .. } if machine.provider.is_some() => {
+                let times = self.terminations.get(&machine.id).map_or(0, |(_, times)| *times);
+                Some((Effect::TerminateMachine(machine.id), kill_pause(times)))
+            }
+            _ => None,
+        }
+    }
+
+    fn machine_due(&self, state: &State, machine: &Instance) -> Option<Timestamp> {
+        let pool = state.pool_of(machine).filter(|pool| !pool.features.instant)?;
+        let (effect, pause) = self.machine_call(machine)?;
+        let calls = match effect {
+            Effect::LaunchMachine(_) => &self.machines,
+            _ => &self.terminations,
+        };
+        // What was not asked for want of calls is asked when there are some.
+        let again = calls.get(&machine.id).map(|(last, _)| after(*last, pause));
+        let refilled = || self.buckets.get(&pool.name).map(|bucket| after(bucket.at, REFILL));
+        let at = again.or_else(refilled)?;
+        Some(state.seen.throttled.until(&pool.name).map_or(at, |until| at.max(until)))
     }
 
     fn launches(&mut self, attempt: &Attempt, certainty: Certainty, now: Now) -> Vec<Effect> {
@@ -86,7 +164,7 @@ impl OutstandingCalls {
             let due = is_due(self.launches.get(&worker), pause, now);
             if node.registered.is_none() && due {
                 self.launches.insert(worker, now.wall);
-                effects.push(Effect::Launch(worker));
+                effects.push(Effect::StartWorker(worker));
             }
         }
         effects
@@ -100,6 +178,33 @@ impl OutstandingCalls {
             self.kills.insert(attempt.id, (now.wall, times.saturating_add(1)));
             Effect::Kill(attempt.id)
         })
+    }
+}
+
+/// A token bucket, in wall time.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// Thousandths of calls.
+    millis: u64,
+    at: Timestamp,
+}
+
+impl Bucket {
+    fn full(rate: CallRate, now: Now) -> Self {
+        Self { millis: u64::from(rate.burst) * 1_000, at: now.wall }
+    }
+
+    /// Takes one call, if there is one.
+    fn take(&mut self, rate: CallRate, now: Now) -> bool {
+        let millis = u64::try_from(between(self.at, now.wall).as_millis()).unwrap_or(u64::MAX);
+        let refilled = self.millis.saturating_add(millis.saturating_mul(rate.per_second.into()));
+        self.millis = refilled.min(u64::from(rate.burst.max(1)) * 1_000);
+        self.at = self.at.max(now.wall);
+        let taken = self.millis >= 1_000;
+        if taken {
+            self.millis -= 1_000;
+        }
+        taken
     }
 }
 

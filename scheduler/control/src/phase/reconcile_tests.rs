@@ -11,7 +11,7 @@ fn second(second: u64) -> Now {
 }
 
 fn launching(certainty: Certainty) -> AttemptState {
-    AttemptState::Launching { since: second(0), certainty }
+    AttemptState::Launching { placed: None, since: second(0), certainty }
 }
 
 /// A gang of two in this state.
@@ -35,7 +35,7 @@ fn asked(
 fn a_launch_is_asked_for_once_and_by_every_member() {
     let (state, id) = world(launching(Certainty::Known));
     let mut memory = OutstandingCalls::default();
-    let both = [0, 1].map(|rank| Effect::Launch(WorkerId { attempt: id, rank }));
+    let both = [0, 1].map(|rank| Effect::StartWorker(WorkerId { attempt: id, rank }));
     assert_eq!(memory.next(&state, second(0)), both);
     assert_eq!(asked(&state, &mut memory, 0..1_000), [], "its answer is known");
 }
@@ -47,10 +47,10 @@ fn an_ambiguous_launch_is_asked_again_by_the_same_name() {
     assert_eq!(asked(&state, &mut memory, 0..16), [(0, 2), (5, 2), (10, 2), (15, 2)]);
     // Who has spoken is there.
     state.attempts.get_mut(&id).unwrap().nodes[0].registered = Some(second(16));
-    let one = Effect::Launch(WorkerId { attempt: id, rank: 1 });
+    let one = Effect::StartWorker(WorkerId { attempt: id, rank: 1 });
     assert_eq!(memory.next(&state, second(20)), [one]);
     state.attempts.get_mut(&id).unwrap().state =
-        AttemptState::Running { launched: second(0), since: second(21) };
+        AttemptState::Running { placed: None, launched: second(0), since: second(21) };
     assert_eq!(asked(&state, &mut memory, 21..100), [], "it runs");
 }
 

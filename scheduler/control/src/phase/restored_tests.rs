@@ -76,7 +76,7 @@ fn an_attempt_of_the_backup_may_have_saved_more_since() {
 #[test]
 fn an_attempt_that_was_followed_is_over_and_the_last_one_is_not() {
     let bought = machine(1, "a", CapacityType::Spot);
-    let runs = AttemptState::Running { launched: now(1), since: now(1) };
+    let runs = AttemptState::Running { placed: None, launched: now(1), since: now(1) };
     for (highest, live) in [(2, false), (1, true)] {
         let running = attempt(1, &[&bought], 8, runs.clone());
         let owner = Job { attempts: 1, ..job(1, "training") };

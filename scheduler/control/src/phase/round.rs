@@ -4,13 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use spotwise_model::id::PoolName;
-use spotwise_model::{JobId, Now, OfferKey, Plan, WaitReason};
-use spotwise_solver::PoolLimit;
+use spotwise_model::{AttemptState, JobId, MarketKey, Now, Plan, WaitReason};
 
-use super::observe::Lead;
 use super::{
-    admit, commitments, deadlines, fill, forecast, gpu_slots, guard, launch, observe, plan, settle,
+    admit, commitments, deadlines, fill, forecast, gpu_slots, guard, launch, machines, observe,
+    plan, settle,
 };
 use crate::config::Config;
 use crate::core::availability_history::Step;
@@ -23,10 +21,6 @@ use spotwise_market::Market;
 pub struct RoundInputs<'a> {
     /// Prices and availability.
     pub market: &'a Market,
-    /// The pool that sells them.
-    pub pool: &'a PoolName,
-    /// The total capacity of the pool.
-    pub total: &'a PoolLimit,
     /// The operator's settings.
     pub config: &'a Config,
 }
@@ -53,7 +47,8 @@ impl WorkingState<'_> {
 /// Why a job that waits for room in its pool would wait indefinitely.
 fn for_ever(state: &State, job: JobId, reason: &WaitReason) -> Option<String> {
     let job = state.jobs.get(&job).filter(|_| matches!(reason, WaitReason::PoolFull { .. }))?;
-    pools::too_small(&state.seen.pool_totals, &job.spec.resources)
+    let pools = state.pools.pools.len();
+    pools::too_small(&pools::totals(state), pools, &job.spec.resources)
 }
 
 /// In a fast replay rounds are far apart in market time: a pause of this length in wall
@@ -63,7 +58,7 @@ const WALL_GAP_TOLERANCE: Duration = Duration::from_secs(5);
 /// Records what the spot markets have, whether or not there are jobs.
 fn observe_market(
     working: &mut WorkingState<'_>,
-    available: &BTreeMap<OfferKey, u32>,
+    available: &BTreeMap<MarketKey, u32>,
     config: &Config,
     now: Now,
 ) {
@@ -86,7 +81,7 @@ fn observe_market(
 fn refresh_forecasts(
     state: &mut State,
     market: &Market,
-    available: &BTreeMap<OfferKey, u32>,
+    available: &BTreeMap<MarketKey, u32>,
     config: &Config,
     now: Now,
 ) {
@@ -98,6 +93,19 @@ fn refresh_forecasts(
         && let Some(fit) = forecast::due(state, market, available, changeover, now.market)
         && forecast::take(&mut state.seen.forecasts, fit.run(), now.market)
     {}
+}
+
+/// What idle machines can hope for is what came before.
+fn note_arrivals(state: &mut State, placed: &[Change], now: Now) {
+    for change in placed {
+        if let Change::Attempt(attempt) = change
+            && matches!(attempt.state, AttemptState::Planned { .. })
+        {
+            let offer = &attempt.offer;
+            let kind = offer.market.instance_type.clone();
+            state.seen.arrivals.note(offer.pool.clone(), kind, now.market);
+        }
+    }
 }
 
 /// One step, in a span of its own.
@@ -112,16 +120,15 @@ pub fn run(
     inputs: RoundInputs<'_>,
     now: Now,
 ) -> bool {
-    let RoundInputs { market, pool, total, config } = inputs;
+    let RoundInputs { market, config } = inputs;
     let quotes = market.quotes(now.market);
-    let available = offers::available_spot(pool, &quotes);
+    let available = offers::available_spot(working.state, &quotes);
     observe_market(working, &available, config, now);
     working.take(gpu_slots::backfill(working.state));
+    working.take(within("machines", || machines::machines(working.state, market, now)));
     working.take(within("observe", || observe::observe(working.state, config, now)));
-    let lead =
-        Lead { wall: config.notice_lead, market: config.notice_lead.saturating_mul(config.speed) };
     working.take(within("reclaim", || {
-        observe::reclaim(working.state, |key| available.get(key).copied(), lead, now)
+        observe::reclaim(working.state, |key| available.get(key).copied(), config.speed, now)
     }));
     working.take(within("release", || guard::release(working.state, config, now)));
     working.take(within("commit", || commitments::apply(working.state, market, now)));
@@ -141,13 +148,13 @@ pub fn run(
 
     // After what was freed above, before what is bought below.
     let changeover = config.policy.changeover;
-    let offers = within("offers", || offers::offers(working.state, pool, quotes, changeover));
+    let offers =
+        within("offers", || offers::offers(working.state, &quotes, changeover, now.market));
     let free = |offers: &[spotwise_model::Offer]| -> Vec<u32> {
         offers.iter().map(|offer| offer.free).collect()
     };
     let moved = free(&offers) != free(&working.state.seen.offers);
     working.state.seen.offers = offers;
-    working.state.seen.pool_totals = vec![total.clone()];
     within("forecast", || refresh_forecasts(working.state, market, &available, config, now));
 
     if let Some(mut plan) = plan {
@@ -156,16 +163,19 @@ pub fn run(
                 *reason = WaitReason::Unschedulable { detail };
             }
         }
-        working.take(within("accept", || plan::accept(working.state, &plan, now)));
+        let placed = within("accept", || plan::accept(working.state, &plan, now));
+        note_arrivals(working.state, &placed, now);
+        working.take(placed);
         working.state.seen.waits.extend(plan.waits);
         working.state.seen.reservations = plan.reservations;
     }
     // Nothing has come free, and nobody has come, where nothing has changed.
     if working.state.seen.plans_beside && (moved || working.changes.iter().any(Change::is_news)) {
-        let filled = within("fill", || fill::fill(working.state, pool, config, now));
+        let filled = within("fill", || fill::fill(working.state, config, now));
         let placed = filled.map(|plan| plan::accept(working.state, &plan, now)).unwrap_or_default();
         let attempts = placed.iter().filter(|change| matches!(change, Change::Attempt(_)));
         working.state.seen.counts.filled += attempts.count() as u64;
+        note_arrivals(working.state, &placed, now);
         working.take(placed);
     }
     working.take(within("launch", || launch::launch(working.state, now)));

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use spotwise_market::Market;
 use spotwise_model::policy::Policy;
+use spotwise_model::time::after;
 use spotwise_model::{Attempt, AttemptState, Instance, InstanceState, JobId, Money, Now};
 
+use crate::core::due::Due;
 use crate::core::{Change, EventKind, State};
 use crate::view::accrued::{accrued, bill};
+
+/// No listing takes longer than this from its first page to its arrival (market time).
+const LONGEST_LISTING: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Writes the charges of ended machines with nothing live on them any more, adds them to
 /// their jobs, and settles attempts whose machines are all settled.
@@ -16,8 +21,9 @@ pub fn settle(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<
     let mut spent: BTreeMap<JobId, Money> = BTreeMap::new();
     let mut settled: Vec<&Instance> = Vec::new();
     for instance in state.instances.values() {
-        let over = matches!(instance.state, InstanceState::Ended { settled: false, .. });
-        if !over || state.attempts_on(instance.id).any(|attempt| attempt.state.is_live()) {
+        if !is_over(state, instance, now)
+            || state.attempts_on(instance.id).any(|attempt| attempt.state.is_live())
+        {
             continue;
         }
         let Ok(paid) = instance.clone().settle() else { continue };
@@ -43,11 +49,30 @@ pub fn settle(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<
     changes
 }
 
+/// Whether a machine is gone and nothing can show it any more: a listing may be older than
+/// its end, and would make it an orphan if nobody knew it.
+fn is_over(state: &State, instance: &Instance, now: Now) -> bool {
+    let InstanceState::Gone { at, settled: false, .. } = instance.state else { return false };
+    let slow = state.pool_of(instance).filter(|pool| !pool.features.instant);
+    slow.is_none_or(|pool| now.market >= after(at, pool.times.consistency + LONGEST_LISTING))
+}
+
+/// When a machine that is gone can be settled.
+pub fn due(state: &State, due: &mut Due) {
+    for instance in state.instances.values() {
+        if let InstanceState::Gone { at, settled: false, .. } = instance.state
+            && let Some(pool) = state.pool_of(instance)
+        {
+            due.market([after(at, pool.times.consistency + LONGEST_LISTING)]);
+        }
+    }
+}
+
 fn settle_attempts(state: &State, settled: &[&Instance], now: Now) -> Vec<Change> {
     let paid = |id: &spotwise_model::InstanceId| {
         settled.iter().any(|instance| instance.id == *id)
             || state.instances.get(id).is_none_or(|instance| {
-                matches!(instance.state, InstanceState::Ended { settled: true, .. })
+                matches!(instance.state, InstanceState::Gone { settled: true, .. })
             })
     };
     let ended = state

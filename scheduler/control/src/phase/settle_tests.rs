@@ -30,7 +30,7 @@ fn dollars(cents: i64) -> Money {
 fn two_after_each_other() -> (State, Attempt) {
     let bought = machine(1, "a", CapacityType::Spot);
     assert_eq!(bought.launch_price, Price::from_micros_per_hour(300_000));
-    let ran = AttemptState::Running { launched: now(0), since: now(0) };
+    let ran = AttemptState::Running { placed: None, launched: now(0), since: now(0) };
     let first = ran.end(now(3), Outcome::Succeeded).unwrap();
     let second = AttemptState::Planned { at: now(3) }.launch(now(3)).unwrap();
     let second = attempt(2, &[&bought], 8, second.run(now(4)).unwrap());
@@ -101,7 +101,7 @@ proptest! {
             on_demand: bought.on_demand,
             rows: vec![row],
         }], None).unwrap();
-        let ran_from = AttemptState::Running { launched: second(0), since: second(begun) };
+        let ran_from = AttemptState::Running { placed: None, launched: second(0), since: second(begun) };
         let end = second(begun + ran);
         let over = ran_from.end(end, Outcome::Interrupted).unwrap();
         let mut over = attempt(1, &[&bought], cpus, over);

@@ -39,7 +39,7 @@ pub fn accrued_entries(
     let open = state
         .instances
         .values()
-        .filter(|instance| !matches!(instance.state, InstanceState::Ended { settled: true, .. }));
+        .filter(|instance| !matches!(instance.state, InstanceState::Gone { settled: true, .. }));
     open.flat_map(|instance| {
         let until_now = instance.clone().end(now.market, EndedBy::Us);
         bill(state, &until_now.unwrap_or_else(|_| instance.clone()), market, policy, now.market)
@@ -56,7 +56,9 @@ pub(crate) fn bill(
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<LedgerEntry> {
-    let InstanceState::Ended { since, at, .. } = instance.state else { return Vec::new() };
+    let InstanceState::Gone { since: Some(since), at, .. } = instance.state else {
+        return Vec::new();
+    };
     let minimum = spotwise_model::time::after(since, policy.minimum_billed);
     let offer = &instance.offer;
     let segments = if instance.coverage.is_empty() {

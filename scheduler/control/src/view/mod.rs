@@ -4,6 +4,7 @@
 pub mod accrued;
 pub mod deadline;
 pub(crate) mod free;
+pub mod limits;
 pub mod offers;
 pub mod pools;
 pub mod shares;

@@ -1,39 +1,40 @@
-//! What the market's quotes mean for us: offers of a pool, less what we hold.
+//! What the pools can buy now: the market's quotes less what is held.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use spotwise_model::id::PoolName;
-use spotwise_model::{CapacityType, Instance, Offer, OfferKey, PaidFor, Price};
+use jiff::Timestamp;
+use spotwise_model::{CapacityType, Instance, MarketKey, Offer, OfferKey, PaidFor, Pool, Price};
 
 use crate::core::State;
 use spotwise_market::MarketQuote;
 
-/// The offers that a pool makes from the market's quotes, in the order of keys. What
-/// several commitments pay for of one machine type and zone is one offer.
+/// The offers that the pools make from the market's quotes, in the order of keys. What
+/// several commitments pay for of one machine type and zone is one offer. Two pools that
+/// buy on one market both offer all of it: [`super::limits`] says what they may take
+/// together. A market that has just refused has nothing to offer; nor has a pool that
+/// leaves.
 pub fn offers(
     state: &State,
-    pool: &PoolName,
-    quotes: Vec<MarketQuote>,
-    changeover: Duration,
+    quotes: &[MarketQuote],
+    least_changeover: Duration,
+    now: Timestamp,
 ) -> Vec<Offer> {
     let held = held(state);
-    let (paid, bought): (Vec<MarketQuote>, Vec<MarketQuote>) =
-        quotes.into_iter().partition(|quote| quote.commitment.is_some());
-    let mut offers: Vec<Offer> = bought
-        .into_iter()
-        .map(|quote| {
-            let key = OfferKey::recorded(
-                pool.clone(),
-                quote.zone,
-                quote.instance_type,
-                quote.capacity_type,
-            );
-            let held = held.get(&key).copied().unwrap_or(0);
+    let taken = in_use(state);
+    let mut offers = Vec::new();
+    for pool in state.pools.pools.values().filter(|pool| !pool.leaving) {
+        let changeover = pool.changeover().max(least_changeover);
+        let sold = quotes.iter().filter_map(|quote| Some((market_of(pool, quote)?, quote)));
+        let (paid, bought): (Vec<_>, Vec<_>) =
+            sold.partition(|(_, quote)| quote.commitment.is_some());
+        offers.extend(bought.into_iter().map(|(market, quote)| {
+            let held = held.get(&market).copied().unwrap_or(0);
+            let refused = state.seen.refusals.refuses(&market, now);
             Offer {
-                free: quote.available.saturating_sub(held),
-                key,
-                shape: quote.shape,
+                free: if refused { 0 } else { quote.available.saturating_sub(held) },
+                key: OfferKey { pool: pool.name.clone(), market },
+                shape: quote.shape.clone(),
                 price: quote.price,
                 on_demand: quote.on_demand,
                 spell_since: quote.spell_since,
@@ -41,41 +42,41 @@ pub fn offers(
                 changeover,
                 paid_for: Vec::new(),
             }
-        })
-        .collect();
-    offers.extend(reserved(state, pool, paid, changeover));
+        }));
+        offers.extend(reserved(pool, paid, &taken, changeover));
+    }
     offers.sort_by(|a, b| a.key.cmp(&b.key));
     offers
+}
+
+/// The market on which a pool would buy what a quote offers; `None` if it does not.
+fn market_of(pool: &Pool, quote: &MarketQuote) -> Option<MarketKey> {
+    let market = pool.market(&quote.zone, &quote.instance_type, quote.capacity_type);
+    pool.sells.has(&market).then_some(market)
 }
 
 /// The offers of what is already paid for. Machines of the longest-lasting commitment are
 /// given out first; the price is the mean of those that are left, or of all if none is.
 fn reserved(
-    state: &State,
-    pool: &PoolName,
-    quotes: Vec<MarketQuote>,
+    pool: &Pool,
+    quotes: Vec<(MarketKey, &MarketQuote)>,
+    taken: &BTreeMap<&str, u32>,
     changeover: Duration,
 ) -> Vec<Offer> {
-    let taken = in_use(state);
     let mut offers: BTreeMap<OfferKey, Offer> = BTreeMap::new();
-    for quote in quotes {
-        let Some(commitment) = quote.commitment else { continue };
-        let key = OfferKey::recorded(
-            pool.clone(),
-            quote.zone,
-            quote.instance_type,
-            CapacityType::Reserved,
-        );
+    for (market, quote) in quotes {
+        let Some(commitment) = &quote.commitment else { continue };
+        let key = OfferKey { pool: pool.name.clone(), market };
         let used = taken.get(commitment.name.as_str()).copied().unwrap_or(0);
         let paid = PaidFor {
             free: commitment.machines.saturating_sub(used),
-            commitment: commitment.name,
+            commitment: commitment.name.clone(),
             price: commitment.price,
             until: commitment.until,
         };
         let offer = offers.entry(key.clone()).or_insert_with(|| Offer {
             key,
-            shape: quote.shape,
+            shape: quote.shape.clone(),
             price: quote.price,
             on_demand: quote.on_demand,
             free: 0,
@@ -117,27 +118,21 @@ pub fn in_use(state: &State) -> BTreeMap<&str, u32> {
     in_use
 }
 
-/// Machines that we hold of each offer, including noticed ones: their capacity is not
-/// available to anybody.
-pub fn held(state: &State) -> BTreeMap<OfferKey, u32> {
+/// Machines that we hold of each market, over all pools, including those on notice or on
+/// their way out: their capacity is not available to anybody.
+pub fn held(state: &State) -> BTreeMap<MarketKey, u32> {
     let mut held = BTreeMap::new();
     for instance in state.instances.values().filter(|instance| !instance.ended()) {
-        *held.entry(instance.offer.clone()).or_insert(0) += 1;
+        *held.entry(instance.offer.market.clone()).or_insert(0) += 1;
     }
     held
 }
 
-/// Machines that the market has of each spot offer, ours included.
-pub fn available_spot(pool: &PoolName, quotes: &[MarketQuote]) -> BTreeMap<OfferKey, u32> {
-    let spot = quotes.iter().filter(|quote| quote.capacity_type == CapacityType::Spot);
-    spot.map(|quote| {
-        let key = OfferKey::recorded(
-            pool.clone(),
-            quote.zone.clone(),
-            quote.instance_type.clone(),
-            CapacityType::Spot,
-        );
-        (key, quote.available)
-    })
-    .collect()
+/// Machines that each spot market has that a pool buys on, ours included.
+pub fn available_spot(state: &State, quotes: &[MarketQuote]) -> BTreeMap<MarketKey, u32> {
+    let spot = |pool| {
+        let spot = quotes.iter().filter(|quote| quote.capacity_type == CapacityType::Spot);
+        spot.filter_map(move |quote| Some((market_of(pool, quote)?, quote.available)))
+    };
+    state.pools.pools.values().flat_map(spot).collect()
 }

@@ -5,7 +5,7 @@ use spotwise_model::id::PoolName;
 use spotwise_model::mig::MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::spec::Resources;
-use spotwise_model::{Attempt, NodeShape, Share};
+use spotwise_model::{Attempt, NodeShape, Pool, Share};
 use spotwise_solver::PoolLimit;
 
 use crate::core::State;
@@ -32,12 +32,30 @@ pub(crate) fn left(state: &State) -> Vec<PoolHeadroom> {
         }
         headroom
     };
-    state.seen.pool_totals.iter().map(headroom_of).collect()
+    totals(state).iter().map(headroom_of).collect()
+}
+
+/// The real room of each pool that has some: the machine behind borrowed names.
+pub fn totals(state: &State) -> Vec<PoolLimit> {
+    let host = |pool: &Pool| {
+        let host = pool.limits.host?;
+        Some(PoolLimit {
+            pool: pool.name.clone(),
+            cpu_milli: host.cpu_milli,
+            memory_mib: host.memory_mib,
+            gpus: host.gpus,
+        })
+    };
+    state.pools.pools.values().filter_map(host).collect()
 }
 
 /// Why a job waits indefinitely, however little else is running: no pool has what all its
-/// nodes need together. `None` if one has.
-pub fn too_small(totals: &[PoolLimit], resources: &Resources) -> Option<String> {
+/// nodes need together. `None` if one of that many pools has.
+pub fn too_small(totals: &[PoolLimit], pools: usize, resources: &Resources) -> Option<String> {
+    // Who borrows no machine opens as many as it takes.
+    if totals.len() < pools {
+        return None;
+    }
     let nodes = u64::from(resources.nodes);
     let cpu_milli = resources.cpu_milli.saturating_mul(nodes);
     let memory_mib = resources.memory_mib.saturating_mul(nodes);
@@ -191,9 +209,11 @@ mod tests {
             memory_mib: 1_000,
             nodes,
         };
-        assert_eq!(too_small(std::slice::from_ref(&total), &asks(8_000, 1)), None);
-        let why = too_small(&[total], &asks(3_000, 3)).expect("three nodes need nine");
+        assert_eq!(too_small(std::slice::from_ref(&total), 1, &asks(8_000, 1)), None);
+        let why = too_small(std::slice::from_ref(&total), 1, &asks(3_000, 3))
+            .expect("three nodes need nine");
         assert!(why.starts_with("it needs 9 CPUs and 3000 MiB, and pool `pool` has 8"), "{why}");
-        assert_eq!(too_small(&[], &asks(3_000, 3)), None, "no pool is known yet");
+        assert_eq!(too_small(&[], 0, &asks(3_000, 3)), None, "no pool is known yet");
+        assert_eq!(too_small(&[total], 2, &asks(3_000, 3)), None, "the other opens machines");
     }
 }

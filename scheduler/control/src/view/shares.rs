@@ -30,7 +30,7 @@ pub fn shares(state: &State, policy: &Policy, now: Timestamp) -> BTreeMap<Class,
         let Some(job) = state.jobs.get(&attempt.id.job) else { continue };
         let class = job.spec.class;
         for machine in attempt.instances.iter().filter_map(|id| state.instances.get(id)) {
-            if matches!(machine.state, InstanceState::Ended { settled: true, .. }) {
+            if matches!(machine.state, InstanceState::Gone { settled: true, .. }) {
                 continue;
             }
             let ran = hours(unsettled(attempt, begin, now)) * part(attempt, machine);
@@ -100,8 +100,11 @@ mod tests {
         let [one, two] = &spot;
         let dear = machine(3, "a", CapacityType::OnDemand);
         let paid = machine(4, "c", CapacityType::Reserved);
-        let ran =
-            |launched, since| AttemptState::Running { launched: now(launched), since: now(since) };
+        let ran = |launched, since| AttemptState::Running {
+            placed: None,
+            launched: now(launched),
+            since: now(since),
+        };
         let mut state = state_of(vec![
             job(1, "training").into(),
             job(2, "training").into(),
@@ -118,7 +121,11 @@ mod tests {
                 4,
                 &[&paid],
                 8,
-                AttemptState::Launching { since: now(0), certainty: Certainty::Known },
+                AttemptState::Launching {
+                    placed: None,
+                    since: now(0),
+                    certainty: Certainty::Known,
+                },
             )
             .into(),
         ]);
@@ -172,8 +179,13 @@ mod tests {
         let state = state_of(vec![
             job(1, "inference").into(),
             one.clone().into(),
-            attempt(1, &[&one], 8, AttemptState::Running { launched: now(0), since: now(0) })
-                .into(),
+            attempt(
+                1,
+                &[&one],
+                8,
+                AttemptState::Running { placed: None, launched: now(0), since: now(0) },
+            )
+            .into(),
         ]);
         let policy = Policy { band_window: Duration::from_secs(2 * 3_600), ..Policy::default() };
         let found = shares(&state, &policy, at(10));

@@ -172,7 +172,7 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
             }],
         },
         hold: Money::from_micros(500),
-        state: AttemptState::Running { launched: now(1_100), since: now(1_200) },
+        state: AttemptState::Running { placed: None, launched: now(1_100), since: now(1_200) },
         stop: Some(StopOrder {
             reason: StopReason::Moved,
             at: now(1_300),
@@ -220,8 +220,10 @@ pub(super) fn instance(id: u64) -> Instance {
         shape: NodeShape { gpus: 4, cpu_milli: 32_000, ..NodeShape::default() },
         launch_price: Price::from_micros_per_hour(3_672_000),
         on_demand: Price::from_micros_per_hour(12_240_000),
-        state: InstanceState::Live { since: at(1_000) },
+        state: InstanceState::Registered { since: at(1_000) },
         coverage: Vec::new(),
+        provider: None,
+        token: None,
     }
 }
 

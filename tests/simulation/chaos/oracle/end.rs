@@ -23,7 +23,7 @@ impl Sim {
             && tables
                 .instances
                 .values()
-                .all(|i| matches!(i.state, InstanceState::Ended { settled: true, .. }))
+                .all(|i| matches!(i.state, InstanceState::Gone { settled: true, .. }))
             && self.cloud.workers.values().all(|w| !w.exists())
     }
 
@@ -171,7 +171,7 @@ impl Sim {
             let at = time::at(self.start, **jump);
             self.store.tables.instances.values().any(|machine| {
                 let ended = match machine.state {
-                    InstanceState::Ended { at, .. } => at,
+                    InstanceState::Gone { at, .. } => at,
                     _ => at,
                 };
                 (machine.since()..ended).contains(&at)
@@ -207,7 +207,7 @@ impl Sim {
             });
         }
         for machine in tables.instances.values() {
-            if matches!(machine.state, InstanceState::Ended { by: EndedBy::Provider, .. }) {
+            if matches!(machine.state, InstanceState::Gone { by: EndedBy::Provider, .. }) {
                 self.fired.note("machine_reclaimed");
             }
         }

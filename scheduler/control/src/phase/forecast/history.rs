@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::OfferKey;
+use spotwise_model::MarketKey;
 use spotwise_solver::forecast::TrainingWindow;
 
 use super::STEP;
@@ -33,20 +33,20 @@ pub(super) struct History {
 }
 
 impl History {
-    /// The history of these offers, for jobs with this many nodes.
+    /// The history of these markets, for jobs with this many nodes.
     pub(super) fn of(
         availability: &AvailabilityHistory,
         market: &Market,
-        offers: &[&OfferKey],
+        keys: &[&MarketKey],
         nodes: u32,
         now: Timestamp,
     ) -> Self {
         let moments = moments(availability, market, now);
-        let zones: Vec<Vec<bool>> = offers
+        let zones: Vec<Vec<bool>> = keys
             .iter()
-            .map(|offer| {
+            .map(|key| {
                 let counts =
-                    moments.iter().map_while(|at| machines(availability, market, offer, *at));
+                    moments.iter().map_while(|at| machines(availability, market, key, *at));
                 let mut seen: Vec<bool> = counts.map(|machines| machines >= nodes).collect();
                 seen.reverse();
                 seen
@@ -92,46 +92,46 @@ fn moments(availability: &AvailabilityHistory, market: &Market, now: Timestamp) 
     moments
 }
 
-/// Machines of an offer at one of those moments; `None` if unknown.
+/// Machines of a market at one of those moments; `None` if unknown.
 fn machines(
     availability: &AvailabilityHistory,
     market: &Market,
-    offer: &OfferKey,
+    key: &MarketKey,
     at: Timestamp,
 ) -> Option<u32> {
-    availability.machines(offer, at).or_else(|| {
-        is_before(availability, offer, at)
-            .then(|| market.machines(&offer.market.zone, &offer.market.instance_type, at))
+    availability.machines(key, at).or_else(|| {
+        is_before(availability, key, at)
+            .then(|| market.machines(&key.zone, &key.instance_type, at))
             .flatten()
     })
 }
 
-/// Whether that was before the first observation, which found the offer available.
-fn is_before(availability: &AvailabilityHistory, offer: &OfferKey, at: Timestamp) -> bool {
-    match (availability.start(), availability.first(offer)) {
+/// Whether that was before the first observation, which found the market.
+fn is_before(availability: &AvailabilityHistory, key: &MarketKey, at: Timestamp) -> bool {
+    match (availability.start(), availability.first(key)) {
         (Some(start), Some(first)) => at < start && first == start,
         (Some(start), None) => at < start,
         (None, _) => true,
     }
 }
 
-/// Since when an offer has had machines for this many nodes, or too few: as far as it was
+/// Since when a market has had machines for this many nodes, or too few: as far as it was
 /// observed without a gap, and the market's recording before that. At most a day: no hazard
 /// needs more.
 pub(super) fn since(
     availability: &AvailabilityHistory,
     market: &Market,
-    offer: &OfferKey,
+    key: &MarketKey,
     nodes: u32,
     now: Timestamp,
 ) -> Timestamp {
     let earliest = now.checked_sub(DAY).unwrap_or(now);
-    let (own, start) = (availability.since(offer, nodes, earliest), availability.start());
+    let (own, start) = (availability.since(key, nodes, earliest), availability.start());
     match own {
         Some(own) if Some(own) != start || own <= earliest => own,
         _ => {
-            let (zone, kind) = (&offer.market.zone, &offer.market.instance_type);
-            let there = availability.machines(offer, now);
+            let (zone, kind) = (&key.zone, &key.instance_type);
+            let there = availability.machines(key, now);
             let before = start.and_then(|start| start.checked_sub(Duration::from_secs(1)).ok());
             let same = before.and_then(|before| {
                 let machines = market.machines(zone, kind, before)?;

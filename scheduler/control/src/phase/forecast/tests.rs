@@ -16,17 +16,12 @@ use crate::phase::round::{self, RoundInputs, WorkingState};
 use crate::view::offers;
 use crate::world::World;
 
-fn key(zone: &str) -> OfferKey {
-    OfferKey::recorded(
-        pool(),
-        ZoneName::new(zone),
-        InstanceType::new("p3.2xlarge"),
-        CapacityType::Spot,
-    )
+fn key(zone: &str) -> MarketKey {
+    MarketKey::recorded(ZoneName::new(zone), InstanceType::new("p3.2xlarge"), CapacityType::Spot)
 }
 
-fn machines_now(market: &Market, at: Timestamp) -> BTreeMap<OfferKey, u32> {
-    offers::available_spot(&pool(), &market.quotes(at))
+fn machines_now(market: &Market, at: Timestamp) -> BTreeMap<MarketKey, u32> {
+    offers::available_spot(&crate::fixture::state_of(Vec::new()), &market.quotes(at))
 }
 
 /// Observes every change, and every ten minutes at least; the second result is what a store
@@ -76,11 +71,10 @@ fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, Availab
         availability = again(&stored);
         watch(&mut availability, &mut stored, market, *from, *until);
     }
-    let mut state = State { availability: availability.clone(), ..State::default() };
+    let mut state = State { availability: availability.clone(), ..crate::fixture::state_of(Vec::new()) };
     queue(&mut state, &[1, 4]);
     let now = minute(watched.last().unwrap().1);
-    state.seen.offers =
-        offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
+    state.seen.offers = offers::offers(&state, &market.quotes(now), Duration::from_secs(600), now);
     let available = machines_now(market, now);
     while let Some(fit) = due(&state, market, &available, Duration::from_secs(600), now) {
         take(&mut state.seen.forecasts, fit.run(), now);
@@ -138,7 +132,7 @@ fn a_gap_is_left_out_with_so_much_more_that_whole_days_are() {
     assert_eq!(pauses.len(), 6 * 96 - 96);
     assert_eq!(pauses.iter().position(|pause| *pause != step), Some((now - gap.1) as usize / 15));
     let keys = [key("us-east-1a"), key("us-east-1b")];
-    let keys: Vec<&OfferKey> = keys.iter().collect();
+    let keys: Vec<&MarketKey> = keys.iter().collect();
     let history = History::of(&availability, &market, &keys, 4, minute(now));
     assert!(history.zones[1].iter().all(|there| *there));
     assert_eq!(history.training.span, step * (5 * 96));
@@ -167,12 +161,12 @@ fn a_gap_is_left_out_with_so_much_more_that_whole_days_are() {
 fn a_fit_takes_the_place_of_the_one_before_and_none_from_the_future_does() {
     let market = market(&[("us-east-1a", lively())]);
     let (old, availability) = forecasts(&market, &[(0, 3 * DAY)]);
-    let mut state = State { availability, ..State::default() };
+    let mut state = State { availability, ..crate::fixture::state_of(Vec::new()) };
     ask(&mut state);
     let later = minute(3 * DAY + 6 * 60);
     let available = machines_now(&market, later);
     state.seen.offers =
-        offers::offers(&state, &pool(), market.quotes(later), Duration::from_secs(600));
+        offers::offers(&state, &market.quotes(later), Duration::from_secs(600), later);
     state.availability.observe(&available, Duration::from_secs(86_400), later);
     state.seen.forecasts = refresh(old, &state, &market, &available, later);
     assert_eq!(state.seen.forecasts.len(), 1, "there is no gang any more");
@@ -199,13 +193,12 @@ fn a_forecast_does_not_outlive_its_time() {
     let market = market(&[("us-east-1a", lively())]);
     let (forecasts, mut availability) = forecasts(&market, &[(0, 6 * DAY)]);
     assert_eq!(forecasts.len(), 2);
-    let mut state = State { availability: availability.clone(), ..State::default() };
+    let mut state = State { availability: availability.clone(), ..crate::fixture::state_of(Vec::new()) };
     state.seen.forecasts = forecasts;
     ask(&mut state);
     let mut working = WorkingState { state: &mut state, changes: Vec::new() };
     let config = Config::default();
-    let (pool, total) = (pool(), total());
-    let inputs = RoundInputs { market: &market, pool: &pool, total: &total, config: &config };
+    let inputs = RoundInputs { market: &market, config: &config };
     let now = Now { market: minute(2 * DAY), wall: minute(6 * DAY) };
     round::run(&mut working, None, inputs, now);
     let training = state.seen.forecasts[0].training;
@@ -227,10 +220,9 @@ fn how_long_fits_take() {
         availability.observe(&machines_now(&market, at), GAP_TOLERANCE, at);
     }
     let now = minute(14 * DAY - 5);
-    let mut state = State { availability, ..State::default() };
+    let mut state = State { availability, ..crate::fixture::state_of(Vec::new()) };
     queue(&mut state, &[1, 4]);
-    state.seen.offers =
-        offers::offers(&state, &pool(), market.quotes(now), Duration::from_secs(600));
+    state.seen.offers = offers::offers(&state, &market.quotes(now), Duration::from_secs(600), now);
     let available = machines_now(&market, now);
     let mut fits = Vec::new();
     let changeover = Duration::from_secs(600);
@@ -250,8 +242,8 @@ fn how_long_fits_take() {
         "{} fits: {mean:?} each, {most:?} at most; {update:?} to bring all up to date",
         fits.len()
     );
-    let keys: Vec<OfferKey> = available.keys().take(9).cloned().collect();
-    let keys: Vec<&OfferKey> = keys.iter().collect();
+    let keys: Vec<MarketKey> = available.keys().take(9).cloned().collect();
+    let keys: Vec<&MarketKey> = keys.iter().collect();
     let begun = std::time::Instant::now();
     let history = History::of(&state.availability, &market, &keys, 4, now);
     println!("{:?} of that for the history of {} zones", begun.elapsed(), history.zones.len());

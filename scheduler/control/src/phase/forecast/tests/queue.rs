@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn sizes_are_those_of_the_queue_and_never_too_small() {
     let state_of = |nodes: &[u32]| {
-        let mut state = State::default();
+        let mut state = crate::fixture::state_of(Vec::new());
         queue(&mut state, nodes);
         state
     };
@@ -31,7 +31,7 @@ fn sizes_are_those_of_the_queue_and_never_too_small() {
 fn nobody_expects_what_nobody_needs() {
     let market = market(&[("us-east-1a", lively())]);
     let config = Config::default();
-    let mut world = World::new(market, config, total(), minute(3 * DAY));
+    let mut world = World::new(market, config, &total(), minute(3 * DAY));
     world.round(None);
     assert!(world.state.seen.forecasts.is_empty());
     assert!(!is_any_missing(&world.state));
@@ -59,7 +59,7 @@ fn a_gang_that_spot_never_holds_goes_on_demand_in_time_and_a_single_job_waits() 
     let config = Config::default();
     // A hole begins.
     let begin = 10 * DAY + 105;
-    let mut world = World::new(market, config, total(), minute(0));
+    let mut world = World::new(market, config, &total(), minute(0));
     assert_eq!(
         world.market.machines(
             &ZoneName::new("us-east-1a"),

@@ -59,8 +59,8 @@ proptest! {
         };
         let zones: Vec<&str> =
             names.into_iter().filter(|z| machines_now(&market, minute(0)).contains_key(&key(z))).collect();
-        let keys: Vec<OfferKey> = zones.iter().map(|zone| key(zone)).collect();
-        let keys: Vec<&OfferKey> = keys.iter().collect();
+        let keys: Vec<MarketKey> = zones.iter().map(|zone| key(zone)).collect();
+        let keys: Vec<&MarketKey> = keys.iter().collect();
         let now = minute(end);
         let expected: Vec<Vec<bool>> =
             zones.iter().map(|zone| recorded(&market, zone, nodes, now)).collect();
@@ -68,12 +68,12 @@ proptest! {
         for availability in [&availability, &killed, &first_look, &nothing] {
             let history = History::of(availability, &market, &keys, nodes, now);
             prop_assert_eq!(&history.zones, &expected);
-            for offer in &keys {
+            for key in &keys {
                 let day = now.checked_sub(Duration::from_secs(86_400)).unwrap();
-                let whole = market.since(&offer.market.zone, &offer.market.instance_type, nodes, (day, now));
+                let whole = market.since(&key.zone, &key.instance_type, nodes, (day, now));
                 if *availability != AvailabilityHistory::default() {
-                    let since = history::since(availability, &market, offer, nodes, now);
-                    prop_assert_eq!(Some(since), whole, "{}", offer);
+                    let since = history::since(availability, &market, key, nodes, now);
+                    prop_assert_eq!(Some(since), whole, "{}", key);
                 }
             }
         }

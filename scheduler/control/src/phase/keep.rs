@@ -1,0 +1,85 @@
+//! What an idle machine can hope for, as the state says: the solver decides whether it is
+//! kept for that.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use spotwise_model::time::{after, between};
+use spotwise_model::{Instance, InstanceId, InstanceState, Job, JobState, Now, Pool};
+use spotwise_solver::keep::{IdleMachine, KeepOrGiveBack, keep_or_give_back};
+
+use crate::core::State;
+use crate::core::due::Due;
+
+/// How often the choice is made again, if nothing else happens (market time).
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// Whether an idle machine is kept.
+pub fn is_kept(state: &State, instance: &Instance, pool: &Pool, now: Now) -> bool {
+    judge(state, instance, pool, now).1.keep
+}
+
+/// What an idle machine can hope for, and what becomes of it.
+pub fn judge(
+    state: &State,
+    instance: &Instance,
+    pool: &Pool,
+    now: Now,
+) -> (IdleMachine, KeepOrGiveBack) {
+    let kind = &instance.offer.market.instance_type;
+    let offer = state.seen.offers.iter().find(|offer| offer.key == instance.offer);
+    let alike = state.instances.values().filter(|other| {
+        other.offer.pool == pool.name
+            && other.offer.market.instance_type == *kind
+            && other.accepts_work()
+            && is_idle(state, other.id)
+    });
+    let machine = IdleMachine {
+        price: offer.map_or(instance.launch_price, |offer| offer.price),
+        boot: pool.changeover(),
+        hazard_per_hour: offer.map_or(0.0, |offer| offer.hazard_per_hour),
+        waiting: waiting(state, instance, pool),
+        arrivals_per_hour: state.seen.arrivals.per_hour(&pool.name, kind, now.market),
+        alike: u32::try_from(alike.count()).unwrap_or(u32::MAX),
+        idle: between(idle_since(state, instance).unwrap_or(now.market), now.market),
+        limit: pool.times.keep,
+    };
+    let choice = keep_or_give_back(&machine);
+    let noticed = matches!(instance.state, InstanceState::Noticed { .. });
+    (machine, KeepOrGiveBack { keep: choice.keep && !noticed, ..choice })
+}
+
+fn is_idle(state: &State, machine: InstanceId) -> bool {
+    !state.attempts_on(machine).any(|attempt| attempt.state.is_live())
+}
+
+/// Since when nothing has used it: the end of the last attempt on it, or its own beginning.
+fn idle_since(state: &State, instance: &Instance) -> Option<Timestamp> {
+    let ends = state.attempts_on(instance.id).filter_map(|attempt| attempt.state.ended());
+    ends.map(|end| end.market).max().or(instance.since())
+}
+
+/// Jobs that wait for nothing but room, and that the machine holds.
+fn waiting(state: &State, instance: &Instance, pool: &Pool) -> u32 {
+    let fits = |job: &&Job| {
+        let open = matches!(job.state, JobState::Waiting { .. })
+            && job.cancel_asked.is_none()
+            && job.after.is_empty()
+            && job.not_before.is_none()
+            && pool.access.admits(&job.spec);
+        let share = || job.spec.share_on(instance.shape.accelerator.as_ref());
+        open && share().is_some_and(|share| instance.shape.holds(&share))
+    };
+    let most = 1_000;
+    u32::try_from(state.jobs.values().filter(fits).take(most).count()).unwrap_or(u32::MAX)
+}
+
+/// When an idle machine is looked at again.
+pub fn due(state: &State, due: &mut Due) {
+    let now = due.now().market;
+    let kept = state.instances.values().filter(|machine| {
+        let slow = state.pool_of(machine).is_some_and(|pool| !pool.features.instant);
+        slow && !machine.ends() && is_idle(state, machine.id)
+    });
+    due.market(kept.map(|_| after(now, AGAIN)).next());
+}

@@ -1,0 +1,122 @@
+//! Limits on machines that are open at once: quotas of accounts, what one market has for
+//! several pools, what pools' owners allow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use spotwise_model::limit::{LimitKey, LimitUse};
+use spotwise_model::pool::{Quota, vcpus};
+use spotwise_model::{Instance, MarketKey, NodeShape, Offer, OfferKey, Pool};
+
+use crate::core::State;
+
+/// One limit: how much of it is used, and what a new machine of each offer takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenLimit {
+    /// The limit and its use.
+    pub state: LimitUse,
+    /// What one machine of an offer takes, in the limit's unit.
+    pub takes: BTreeMap<OfferKey, u64>,
+}
+
+/// Every limit that bears on the offers of this moment.
+pub fn limits(state: &State, now: Timestamp) -> Vec<OpenLimit> {
+    let offers = &state.seen.offers;
+    let mut limits: Vec<OpenLimit> =
+        state.pools.quotas.iter().map(|quota| of_quota(state, quota, offers, now)).collect();
+    for pool in state.pools.pools.values() {
+        limits.extend(of_pool(state, pool, offers));
+    }
+    limits.extend(shared_markets(offers));
+    limits.retain(|limit| !limit.takes.is_empty());
+    limits
+}
+
+/// Open machines that count against a quota, in vCPUs: all that may exist.
+pub fn quota_used(state: &State, quota: &Quota) -> u64 {
+    let counts = |machine: &&Instance| !machine.ended() && quota.counts(&machine.offer.market);
+    state.instances.values().filter(counts).map(|machine| vcpus(&machine.shape)).sum()
+}
+
+fn of_quota(state: &State, quota: &Quota, offers: &[Offer], now: Timestamp) -> OpenLimit {
+    let ours = quota_used(state, quota);
+    let key = quota.key();
+    // Refused at some use of ours, others have the rest.
+    let of = match state.seen.refusals.known_full_at(&key, now) {
+        Some(full_at) => quota.vcpus.min(full_at.max(ours)),
+        None => quota.vcpus,
+    };
+    let takes = takes(offers, |offer| quota.counts(&offer.key.market), vcpus);
+    OpenLimit { state: LimitUse { key, used: ours, of }, takes }
+}
+
+fn of_pool(state: &State, pool: &Pool, offers: &[Offer]) -> Vec<OpenLimit> {
+    let open = || {
+        let of_pool = |machine: &&Instance| !machine.ended() && machine.offer.pool == pool.name;
+        state.instances.values().filter(of_pool)
+    };
+    let ours = |offer: &Offer| offer.key.pool == pool.name;
+    let (limits, name) = (&pool.limits, || pool.name.clone());
+    let machines = limits.machines.map(|most| OpenLimit {
+        state: LimitUse {
+            key: LimitKey::PoolMachines { pool: name() },
+            used: open().count() as u64,
+            of: most.into(),
+        },
+        takes: takes(offers, ours, |_| 1),
+    });
+    let gpus = limits.gpus.map(|most| OpenLimit {
+        state: LimitUse {
+            key: LimitKey::PoolGpus { pool: name() },
+            used: open().map(|machine| u64::from(machine.shape.gpus)).sum(),
+            of: most.into(),
+        },
+        takes: takes(offers, ours, |shape| shape.gpus.into()),
+    });
+    let spend = limits.price_per_hour.map(|most| {
+        let micros =
+            |price: spotwise_model::Price| u64::try_from(price.micros_per_hour()).unwrap_or(0);
+        let at_launch = open().map(|machine| micros(machine.launch_price));
+        let priced = offers.iter().filter(|offer| ours(offer));
+        OpenLimit {
+            state: LimitUse {
+                key: LimitKey::PoolSpend { pool: name() },
+                used: at_launch.sum(),
+                of: micros(most),
+            },
+            takes: priced.map(|offer| (offer.key.clone(), micros(offer.price))).collect(),
+        }
+    });
+    [machines, gpus, spend].into_iter().flatten().collect()
+}
+
+/// What a market has left, where several pools buy on it: they may not take it twice.
+fn shared_markets(offers: &[Offer]) -> Vec<OpenLimit> {
+    let mut by_market: BTreeMap<&MarketKey, BTreeSet<&OfferKey>> = BTreeMap::new();
+    let mut free: BTreeMap<&MarketKey, u32> = BTreeMap::new();
+    for offer in offers {
+        by_market.entry(&offer.key.market).or_default().insert(&offer.key);
+        free.insert(&offer.key.market, offer.free);
+    }
+    let shared = by_market.into_iter().filter(|(_, keys)| keys.len() > 1);
+    shared
+        .map(|(market, keys)| OpenLimit {
+            state: LimitUse {
+                key: LimitKey::Market(market.clone()),
+                used: 0,
+                of: free[market].into(),
+            },
+            takes: keys.into_iter().map(|key| (key.clone(), 1)).collect(),
+        })
+        .collect()
+}
+
+fn takes(
+    offers: &[Offer],
+    counts: impl Fn(&Offer) -> bool,
+    units: impl Fn(&NodeShape) -> u64,
+) -> BTreeMap<OfferKey, u64> {
+    let counted = offers.iter().filter(|offer| counts(offer));
+    let counted = counted.map(|offer| (offer.key.clone(), units(&offer.shape)));
+    counted.filter(|(_, units)| *units > 0).collect()
+}
