@@ -11,10 +11,9 @@ mod rest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spotwise_model::id::PoolName;
 use spotwise_model::time::TimeScale;
-use spotwise_model::{JobId, Now};
-use tokio::sync::oneshot;
+use spotwise_model::{JobId, Now, PoolSet};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::{Alarm, TICK};
@@ -30,7 +29,7 @@ use spotwise_control::core::{Change, State};
 use spotwise_control::intake;
 use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
 use spotwise_control::phase::{forecast, plan};
-use spotwise_control::{Refusal, Reply};
+use spotwise_control::{Command, Refusal, Reply};
 use spotwise_market::Market;
 use spotwise_store::{Loaded, Round, Store, StoreError};
 
@@ -68,8 +67,8 @@ pub struct Parts {
     pub last_job: u64,
     /// Prices and availability.
     pub market: Market,
-    /// The local pool's name in offers.
-    pub pool: PoolName,
+    /// The pools that the operator wants, whenever they change.
+    pub pools: watch::Receiver<PoolSet>,
     /// The operator's settings.
     pub config: Arc<ServeConfig>,
     /// How market time follows wall time.
@@ -275,6 +274,12 @@ impl Driver {
         now: Now,
     ) -> (PendingReplies, Vec<Question>, Vec<Change>) {
         let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
+        // Committed with the round, so that a standby knows the same ones.
+        let wanted = Command::SetPools(Box::new(self.parts.pools.borrow().clone()));
+        let config = &self.parts.config.control;
+        if let Ok((made, _)) = intake::answer(working.state, wanted, config, now) {
+            working.take(made);
+        }
         let mut answers = PendingReplies::new();
         let mut questions = Vec::new();
         let mut next = Some(first);
@@ -314,11 +319,10 @@ impl Driver {
         if let Some(fitted) = self.fitter.finished() {
             forecast::take(&mut self.state.seen.forecasts, fitted, now.market);
         }
-        let total = self.parts.effects.total();
         let made = changes.len();
         let mut working = WorkingState { state: &mut self.state, changes: std::mem::take(changes) };
-        let Parts { market, pool, config, .. } = &self.parts;
-        let inputs = RoundInputs { market, pool, total: &total, config: &config.control };
+        let Parts { market, config, .. } = &self.parts;
+        let inputs = RoundInputs { market, config: &config.control };
         let moved = tracing::debug_span!("round", round = self.round + 1)
             .in_scope(|| round::run(&mut working, plan, inputs, now));
         *changes = working.changes;

@@ -1,75 +1,78 @@
-//! What follows a commit: launches, kills, and checking on what is running. Each is
-//! idempotent by attempt, so that repeating it after a restart is safe.
+//! What follows a commit: machines and workers that are asked for, kills, and checking on
+//! what is there. Each is idempotent by attempt or by token, so that repeating it after a
+//! restart is safe.
 
-use std::collections::BTreeSet;
+mod machines;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use spotwise_capacity::{Backend, StartError, WorkerOrder};
+use spotwise_model::id::PoolName;
 use spotwise_model::time::{after, between};
 use spotwise_model::{AttemptId, Now};
-use spotwise_solver::PoolLimit;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::capacity::{Capacity, Launch, LaunchError};
+use crate::capacity::Backends;
 use crate::handle::Handle;
+use crate::lease::Lease;
 use crate::token::WorkerTokens;
 use spotwise_control::core::State;
 use spotwise_control::phase::reconcile::{Effect, OutstandingCalls};
 use spotwise_control::{Command, WorkerId};
 
-/// How often the pool is asked what is running (wall time).
+/// How often pools are asked which workers are running (wall time).
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often we look for processes of ours without a live attempt (wall time).
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Acts on a pool, and remembers what it has asked of it.
+/// Acts on pools, and remembers what it has asked of them.
 pub struct Effects {
-    capacity: Arc<Capacity>,
+    backends: Backends,
     tokens: WorkerTokens,
     server: String,
-    install: String,
+    lease: Lease,
     outstanding: OutstandingCalls,
     polled: Option<Timestamp>,
     reaped: Option<Timestamp>,
+    listings: machines::Listings,
+    listening: BTreeSet<PoolName>,
     tasks: JoinSet<()>,
 }
 
 impl Effects {
-    /// `server` is where workers reach us; `install` marks what is ours.
-    pub fn new(
-        capacity: Arc<Capacity>,
-        tokens: WorkerTokens,
-        server: String,
-        install: String,
-    ) -> Self {
+    /// `server` is where workers reach us; without the `lease` nothing is ended.
+    pub fn new(backends: Backends, tokens: WorkerTokens, server: String, lease: Lease) -> Self {
         Self {
-            capacity,
+            backends,
             tokens,
             server,
-            install,
+            lease,
             outstanding: OutstandingCalls::default(),
             polled: None,
             reaped: None,
+            listings: machines::Listings::default(),
+            listening: BTreeSet::new(),
             tasks: JoinSet::new(),
         }
     }
 
-    /// What the pool has in all.
-    pub fn total(&self) -> PoolLimit {
-        self.capacity.total()
-    }
-
-    /// Brings the pool in line with the committed state.
+    /// Brings the pools in line with the committed state.
     pub fn perform(&mut self, state: &State, now: Now, handle: &Handle) {
         while self.tasks.try_join_next().is_some() {}
         for effect in self.outstanding.next(state, now) {
             match effect {
-                Effect::Launch(worker) => self.launch(worker, handle),
-                Effect::Kill(attempt) => self.kill(attempt),
+                Effect::LaunchMachine(machine) => self.launch_machine(state, machine, handle),
+                Effect::TerminateMachine(machine) => self.terminate_machine(state, machine, handle),
+                Effect::StartWorker(worker) => self.start_worker(state, worker, handle),
+                Effect::Kill(attempt) => self.kill(state, attempt),
             }
         }
+        self.list_machines(state, now, handle);
+        self.listen(state, handle);
         if due(self.polled, POLL_INTERVAL, now) {
             self.polled = Some(now.wall);
             self.poll(state, handle);
@@ -80,65 +83,83 @@ impl Effects {
         }
     }
 
-    /// When the pool should be checked again, if nothing changes (wall time).
+    /// When the pools should be checked again, if nothing changes (wall time).
     pub fn due(&self, state: &State) -> Option<Timestamp> {
         let busy = state.attempts.values().any(|attempt| attempt.state.is_live());
         let look = self.polled.filter(|_| busy).map(|at| after(at, POLL_INTERVAL));
         let reap = self.reaped.map(|at| after(at, REAP_INTERVAL));
-        look.into_iter().chain(reap).chain(self.outstanding.due(state)).min()
+        let list = self.listings.due(state);
+        look.into_iter().chain(reap).chain(list).chain(self.outstanding.due(state)).min()
     }
 
-    fn launch(&mut self, worker: WorkerId, handle: &Handle) {
-        let order = Launch {
+    /// The back end of the pool that an attempt runs in.
+    fn backend_of(&mut self, state: &State, attempt: AttemptId) -> Option<Arc<dyn Backend>> {
+        let pool = state.pools.get(&state.attempts.get(&attempt)?.offer.pool)?;
+        Some(self.backends.of(pool))
+    }
+
+    fn start_worker(&mut self, state: &State, worker: WorkerId, handle: &Handle) {
+        let Some(backend) = self.backend_of(state, worker.attempt) else { return };
+        let machine = state.attempts.get(&worker.attempt).and_then(|attempt| {
+            let id = attempt.instances.get(worker.rank as usize)?;
+            state.instances.get(id)?.provider.clone()
+        });
+        let order = WorkerOrder {
             attempt: worker.attempt,
             rank: worker.rank,
+            machine,
             token: self.tokens.token(worker),
             server: self.server.clone(),
         };
-        let (capacity, handle) = (self.capacity.clone(), handle.clone());
-        let launch = async move {
-            if let Err(error) = capacity.launch(&order).await {
+        let handle = handle.clone();
+        let start = async move {
+            if let Err(error) = backend.start_worker(order).await {
                 report(&handle, worker, &error).await;
             }
         };
-        self.tasks.spawn(launch.instrument(attempt_span(worker.attempt)));
+        self.tasks.spawn(start.instrument(attempt_span(worker.attempt)));
     }
 
-    fn kill(&mut self, attempt: AttemptId) {
-        let capacity = self.capacity.clone();
-        let kill = async move { capacity.kill(attempt).await };
+    fn kill(&mut self, state: &State, attempt: AttemptId) {
+        let Some(backend) = self.backend_of(state, attempt) else { return };
+        let kill = async move { backend.kill(attempt).await };
         self.tasks.spawn(kill.instrument(attempt_span(attempt)));
     }
 
     /// Tells the loop about workers that died without reporting.
     fn poll(&mut self, state: &State, handle: &Handle) {
-        let live: BTreeSet<AttemptId> =
-            state.attempts.values().filter(|a| a.state.is_live()).map(|a| a.id).collect();
-        if live.is_empty() {
-            return;
+        let live: Vec<_> = state.attempts.values().filter(|a| a.state.is_live()).collect();
+        let mut by_pool: BTreeMap<&PoolName, BTreeSet<AttemptId>> = BTreeMap::new();
+        for attempt in live {
+            by_pool.entry(&attempt.offer.pool).or_default().insert(attempt.id);
         }
-        let (capacity, handle) = (self.capacity.clone(), handle.clone());
-        self.tasks.spawn(async move {
-            for found in capacity.list().await {
-                if !found.alive && live.contains(&found.attempt) {
-                    let worker = WorkerId { attempt: found.attempt, rank: found.rank };
-                    // Refused when the attempt has ended meanwhile: that is fine.
-                    let _ = handle.command(Command::WorkerGone { worker }).await;
+        for (name, live) in by_pool {
+            let Some(pool) = state.pools.get(name) else { continue };
+            let (backend, handle) = (self.backends.of(pool), handle.clone());
+            self.tasks.spawn(async move {
+                for found in backend.list_workers().await {
+                    if !found.alive && live.contains(&found.attempt) {
+                        let worker = WorkerId { attempt: found.attempt, rank: found.rank };
+                        // Refused when the attempt has ended meanwhile: that is fine.
+                        let _ = handle.command(Command::WorkerGone { worker }).await;
+                    }
                 }
-            }
-        });
+            });
+        }
     }
 
     fn reap(&mut self, state: &State) {
         let live: BTreeSet<AttemptId> =
             state.attempts.values().filter(|a| a.state.is_live()).map(|a| a.id).collect();
-        let (capacity, install) = (self.capacity.clone(), self.install.clone());
-        self.tasks.spawn(async move {
-            let reaped = capacity.reap_strays(&install, move |id| live.contains(&id)).await;
-            if reaped > 0 {
-                tracing::warn!(reaped, "ended processes of attempts that are over");
-            }
-        });
+        for pool in state.pools.pools.values() {
+            let (backend, live) = (self.backends.of(pool), live.clone());
+            self.tasks.spawn(async move {
+                let reaped = backend.reap_strays(live).await;
+                if reaped > 0 {
+                    tracing::warn!(reaped, "ended processes of attempts that are over");
+                }
+            });
+        }
     }
 }
 
@@ -146,7 +167,7 @@ fn due(last: Option<Timestamp>, every: Duration, now: Now) -> bool {
     last.is_none_or(|last| between(last, now.wall) >= every)
 }
 
-async fn report(handle: &Handle, worker: WorkerId, error: &LaunchError) {
+async fn report(handle: &Handle, worker: WorkerId, error: &StartError) {
     tracing::warn!(attempt.id = %worker.attempt, rank = worker.rank, %error, "launch failed");
     let command = if error.unknown {
         Command::LaunchUnknown { worker }

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use spotwise_model::id::PoolName;
+use spotwise_model::PoolSet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::capacity::Capacity;
+use crate::capacity::{self, Backends};
 use crate::config::ServeConfig;
 use crate::driver::{self, Driver, DriverError, Ending};
 use crate::effects::Effects;
@@ -118,6 +118,7 @@ pub async fn serve(
     let _stop_both = shutdown.clone().drop_guard();
     let serving =
         tokio::spawn(server::serve(listener, shown, Limits::of_process(), shutdown.clone()));
+    let (pools, _) = watch::channel(capacity::only_pool(&config));
     let config = Arc::new(config);
     let mut context = LeaderContext {
         config,
@@ -126,6 +127,7 @@ pub async fn serve(
         choice,
         declared,
         tokens,
+        pools,
         serving_state,
         announce,
     };
@@ -146,6 +148,7 @@ struct LeaderContext<A> {
     choice: MarketChoice,
     declared: Declared,
     tokens: WorkerTokens,
+    pools: watch::Sender<PoolSet>,
     serving_state: watch::Sender<ServingState>,
     announce: A,
 }
@@ -228,9 +231,8 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
         let market = market::apply_commitments(&store, market, &self.declared, now).await?;
         let install = self.tokens.install();
         let (handle, inbox) = Handle::new();
-        let capacity = Arc::new(Capacity::of(&config, &install));
-        let effects =
-            Effects::new(capacity, self.tokens.clone(), self.addresses(), install.clone());
+        let backends = Backends::new(&config, &install);
+        let effects = Effects::new(backends, self.tokens.clone(), self.addresses(), lease.clone());
         let last_job = restored::take_in(&store, &config, lease.epoch(), scale).await?;
         let driver = Driver::new(driver::Parts {
             last_job,
@@ -239,7 +241,7 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
             store: store.clone(),
             lease: lease.clone(),
             market: market.clone(),
-            pool: PoolName::new("local"),
+            pools: self.pools.subscribe(),
             config: config.clone(),
             scale,
             effects,

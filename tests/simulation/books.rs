@@ -42,7 +42,7 @@ impl World {
 
     /// Micro-dollar-seconds per hour, and how often the ledger may have rounded.
     fn meter(&self, instance: &Instance) -> (i128, i128) {
-        let InstanceState::Gone { since, at, by, .. } = instance.state else {
+        let InstanceState::Gone { since: Some(since), at, by, .. } = instance.state else {
             panic!("only ended machines are metered")
         };
         let offer = &instance.offer;

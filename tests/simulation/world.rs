@@ -15,6 +15,7 @@ use spotwise_control::{Command, Reply, WorkerId};
 use spotwise_market::{Catalog, SyntheticOptions, synthetic};
 use spotwise_model::attempt::{Exit, Progress, Told};
 use spotwise_model::id::{InstanceType, PoolName, Zone};
+use spotwise_model::pool::HostLimits;
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::{after, between};
 use spotwise_model::{AttemptState, Commitment, InstanceState, JobId, JobState, Plan, Price};
@@ -74,8 +75,7 @@ impl World {
     /// Nobody dies, nobody cancels, the pool is wide.
     pub(crate) fn calm(seed: u64) -> Self {
         let mut world = Self::bare(seed, 0, false);
-        world.total =
-            PoolLimit { cpu_milli: 1_000_000, memory_mib: 10_000_000, ..world.total.clone() };
+        world.resize(|host| (host.cpu_milli, host.memory_mib) = (1_000_000, 10_000_000));
         world.submit_mix(None);
         world
     }
@@ -91,7 +91,7 @@ impl World {
     /// A pool of two CPUs, whose machines nobody takes back, and nothing on it yet.
     pub(crate) fn crowded(seed: u64) -> Self {
         let mut world = Self::bare(seed, 0, false);
-        world.total = PoolLimit { cpu_milli: 2_000, ..world.total.clone() };
+        world.resize(|host| host.cpu_milli = 2_000);
         // Reservations do not depend on the time that a plan has.
         world.config.plan_time_limit = Duration::ZERO;
         world
@@ -114,6 +114,13 @@ impl World {
     /// A number of this world's own, from one up to but not with another.
     pub(crate) fn draw(&mut self, numbers: std::ops::Range<u32>) -> u32 {
         self.rng.random_range(numbers)
+    }
+
+    /// Another machine behind its pool.
+    fn resize(&mut self, change: impl Fn(&mut HostLimits)) {
+        for pool in self.scheduler.state.pools.pools.values_mut() {
+            pool.limits.host.iter_mut().for_each(&change);
+        }
     }
 
     fn bare(seed: u64, deaths: u32, cancels: bool) -> Self {
@@ -142,7 +149,7 @@ impl World {
             memory_mib: 65_536,
             gpus: None,
         };
-        let mut scheduler = VirtualScheduler::new(market, config, total, start);
+        let mut scheduler = VirtualScheduler::new(market, config, &total, start);
         scheduler.keep_history = true;
         Self {
             scheduler,

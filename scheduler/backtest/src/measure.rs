@@ -170,9 +170,9 @@ fn waited(job: &Job) -> Option<f64> {
 
 fn life(instance: &Instance) -> f64 {
     match instance.state {
-        InstanceState::Gone { since, at, .. } => hours(between(since, at)),
+        InstanceState::Gone { since: Some(since), at, .. } => hours(between(since, at)),
         // Replays end when everything is over, or at their horizon.
-        InstanceState::Registered { .. } | InstanceState::Noticed { .. } => 0.0,
+        _ => 0.0,
     }
 }
 
@@ -184,7 +184,7 @@ pub(super) fn series(committed: &Committed, start: Timestamp, end: Timestamp) ->
     let step = (between(start, end) / POINTS).max(Duration::from_secs(1));
     let mut machines: BTreeMap<Timestamp, i64> = BTreeMap::new();
     for instance in committed.instances.values() {
-        if let InstanceState::Gone { since, at, .. } = instance.state {
+        if let InstanceState::Gone { since: Some(since), at, .. } = instance.state {
             *machines.entry(since).or_default() += 1;
             *machines.entry(at).or_default() -= 1;
         }

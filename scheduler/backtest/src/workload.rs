@@ -198,7 +198,7 @@ impl<'a> Replay<'a> {
         let total =
             PoolLimit { pool, cpu_milli: u64::MAX / 2, memory_mib: u64::MAX / 2, gpus: None };
         let start = market.start();
-        let world = World::new(market.clone(), config, total, start);
+        let world = World::new(market.clone(), config, &total, start);
         Self {
             planner,
             arrivals,

@@ -81,7 +81,7 @@ fn quiet(options: &Options) -> Result<Report, BacktestError> {
 
 fn life(instance: &Instance) -> (Timestamp, Timestamp) {
     match instance.state {
-        InstanceState::Gone { since, at, settled: true, .. } => (since, at),
+        InstanceState::Gone { since: Some(since), at, settled: true, .. } => (since, at),
         state => panic!("{} is {state:?} after the end", instance.id),
     }
 }

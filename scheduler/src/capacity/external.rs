@@ -3,25 +3,49 @@
 //! listed or killed from here; an expired lease is all that is known of them. Made for load
 //! tests of the control plane.
 
-use spotwise_solver::PoolLimit;
+use std::collections::BTreeSet;
 
-use super::limits;
-use crate::config::ServeConfig;
+use futures::future::{BoxFuture, ready};
+use spotwise_capacity::{
+    Backend, FoundWorker, LaunchedMachine, MachineError, MachineOrder, StartError, WorkerOrder,
+};
+use spotwise_model::AttemptId;
+use spotwise_model::id::ProviderId;
+use spotwise_model::inventory::Inventory;
 
-/// A pool whose machines are not ours.
-#[derive(Debug)]
-pub struct ExternalWorkers {
-    total: PoolLimit,
-}
+/// A pool whose workers are not ours.
+#[derive(Clone, Copy, Debug)]
+pub struct ExternalWorkers;
 
-impl ExternalWorkers {
-    /// As large as the configuration says.
-    pub fn new(config: &ServeConfig) -> Self {
-        Self { total: limits::of_this_machine(config) }
+impl Backend for ExternalWorkers {
+    fn launch_machine(
+        &self,
+        _: MachineOrder,
+    ) -> BoxFuture<'_, Result<LaunchedMachine, MachineError>> {
+        Box::pin(ready(Err(MachineError::no_machines())))
     }
 
-    /// What the pool has in all.
-    pub fn total(&self) -> PoolLimit {
-        self.total.clone()
+    fn terminate_machine(&self, _: ProviderId) -> BoxFuture<'_, Result<(), MachineError>> {
+        Box::pin(ready(Err(MachineError::no_machines())))
+    }
+
+    fn list_machines(&self) -> BoxFuture<'_, Result<Inventory, MachineError>> {
+        Box::pin(ready(Err(MachineError::no_machines())))
+    }
+
+    fn start_worker(&self, _: WorkerOrder) -> BoxFuture<'_, Result<(), StartError>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn kill(&self, _: AttemptId) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn list_workers(&self) -> BoxFuture<'_, Vec<FoundWorker>> {
+        Box::pin(ready(Vec::new()))
+    }
+
+    fn reap_strays(&self, _: BTreeSet<AttemptId>) -> BoxFuture<'_, usize> {
+        Box::pin(ready(0))
     }
 }

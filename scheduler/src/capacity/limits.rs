@@ -3,20 +3,15 @@
 use std::fs;
 
 use nvml_wrapper::Nvml;
-use spotwise_model::id::PoolName;
-use spotwise_solver::PoolLimit;
+use spotwise_model::pool::HostLimits;
 
 use crate::config::ServeConfig;
 
-/// The pool's name.
-pub(crate) const POOL: &str = "local";
-
 /// Real CPUs, memory and GPUs, unless the configuration says less or more. GPUs are not
 /// limited if accelerators are simulated.
-pub(super) fn of_this_machine(config: &ServeConfig) -> PoolLimit {
+pub(super) fn of_this_machine(config: &ServeConfig) -> HostLimits {
     let gpus = (!config.simulate_accelerators).then(gpus);
-    PoolLimit {
-        pool: PoolName::new(POOL),
+    HostLimits {
         cpu_milli: config.cpu_milli.unwrap_or_else(cpu_milli),
         memory_mib: config.memory_mib.unwrap_or_else(memory_mib),
         gpus,

@@ -1,7 +1,7 @@
 //! This machine: each worker is a process with a folder of its own, and its lock in that
 //! folder shows that it is alive. Workers outlive the scheduler.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -12,11 +12,17 @@ use std::time::Duration;
 
 use spotwise_api::spool::Bounds;
 use spotwise_model::AttemptId;
-use spotwise_solver::PoolLimit;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use super::{Found, Launch, LaunchError, limits, process_tags, salvage};
+use futures::future::{BoxFuture, ready};
+use spotwise_capacity::{
+    Backend, FoundWorker, LaunchedMachine, MachineError, MachineOrder, StartError, WorkerOrder,
+};
+use spotwise_model::id::ProviderId;
+use spotwise_model::inventory::Inventory;
+
+use super::{process_tags, salvage};
 use crate::config::{ServeConfig, log_file};
 use crate::worker_program::WorkerProgram;
 
@@ -38,7 +44,6 @@ pub struct Local {
     work: PathBuf,
     output: Output,
     install: String,
-    total: PoolLimit,
     children: Children,
     reaping: Mutex<JoinSet<()>>,
 }
@@ -64,17 +69,16 @@ impl Local {
             work: config.work_dir(),
             output: Output { logs: config.logs_dir(), bounds: Bounds::of(config.output_bytes) },
             install: install.to_owned(),
-            total: limits::of_this_machine(config),
             children: Children::default(),
             reaping: Mutex::default(),
         }
     }
 
-    /// See [`Capacity::launch`](super::Capacity::launch).
+    /// See [`Backend::start_worker`].
     ///
     /// # Errors
     /// The worker cannot be started, or was and is lost.
-    pub async fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
+    pub async fn launch(&self, launch: &WorkerOrder) -> Result<(), StartError> {
         let key = (launch.attempt, launch.rank);
         // Held over the start, so that nobody sees a folder without its worker.
         let mut children = lock(&self.children);
@@ -83,14 +87,14 @@ impl Local {
             return Ok(());
         }
         if was_started(&folder) || folder.join("exit.json").exists() {
-            return Err(LaunchError {
+            return Err(StartError {
                 retryable: false,
                 unknown: false,
                 message: "lost: the worker is gone, and a command is never started twice"
                     .to_owned(),
             });
         }
-        let child = self.spawn(launch, &folder).map_err(|error| LaunchError {
+        let child = self.spawn(launch, &folder).map_err(|error| StartError {
             // EAGAIN and ENOMEM pass; a program that is not there does not come.
             retryable: !matches!(
                 error.kind(),
@@ -108,7 +112,7 @@ impl Local {
         Ok(())
     }
 
-    /// See [`Capacity::kill`](super::Capacity::kill).
+    /// See [`Backend::kill`].
     pub async fn kill(&self, attempt: AttemptId) {
         for _ in 0..KILL_ROUNDS {
             let install = self.install.clone();
@@ -124,8 +128,8 @@ impl Local {
         tracing::warn!(attempt.id = %attempt, "processes do not die");
     }
 
-    /// See [`Capacity::list`](super::Capacity::list).
-    pub async fn list(&self) -> Vec<Found> {
+    /// See [`Backend::list_workers`].
+    pub async fn list(&self) -> Vec<FoundWorker> {
         let (work, children) = (self.work.clone(), Arc::clone(&self.children));
         let output = self.output.clone();
         blocking(move || {
@@ -146,19 +150,14 @@ impl Local {
                     // Before anybody hears that the attempt is over.
                     output.take(&folder, key);
                 }
-                known.then_some(Found { attempt, rank, pid, alive, started })
+                known.then_some(FoundWorker { attempt, rank, pid, alive, started })
             });
             found.collect()
         })
         .await
     }
 
-    /// See [`Capacity::total`](super::Capacity::total).
-    pub fn total(&self) -> PoolLimit {
-        self.total.clone()
-    }
-
-    /// See [`Capacity::reap_strays`](super::Capacity::reap_strays).
+    /// See [`Backend::reap_strays`].
     pub async fn reap_strays(
         &self,
         install: &str,
@@ -187,14 +186,14 @@ impl Local {
 
     /// In its own process group, so that no Ctrl-C meant for the scheduler
     /// reaches it.
-    fn spawn(&self, launch: &Launch, folder: &Path) -> io::Result<Child> {
+    fn spawn(&self, launch: &WorkerOrder, folder: &Path) -> io::Result<Child> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o600)
             .open(folder.join("worker.log"))?;
-        let Launch { attempt, rank, token, server } = launch;
+        let WorkerOrder { attempt, rank, token, server, machine: _ } = launch;
         let (attempt, rank) = (attempt.to_string(), rank.to_string());
         let mut command = Command::from(self.program.command());
         command
@@ -223,6 +222,53 @@ impl Local {
             }
             lock(&children).insert(key, None);
         });
+    }
+}
+
+/// The slots of this machine as a pool.
+#[derive(Debug)]
+pub struct LocalPool(Arc<Local>);
+
+impl LocalPool {
+    /// Of these processes.
+    pub const fn new(local: Arc<Local>) -> Self {
+        Self(local)
+    }
+}
+
+impl Backend for LocalPool {
+    fn launch_machine(
+        &self,
+        _: MachineOrder,
+    ) -> BoxFuture<'_, Result<LaunchedMachine, MachineError>> {
+        Box::pin(ready(Err(MachineError::no_machines())))
+    }
+
+    fn terminate_machine(&self, _: ProviderId) -> BoxFuture<'_, Result<(), MachineError>> {
+        Box::pin(ready(Err(MachineError::no_machines())))
+    }
+
+    fn list_machines(&self) -> BoxFuture<'_, Result<Inventory, MachineError>> {
+        Box::pin(ready(Err(MachineError::no_machines())))
+    }
+
+    fn start_worker(&self, order: WorkerOrder) -> BoxFuture<'_, Result<(), StartError>> {
+        Box::pin(async move { self.0.launch(&order).await })
+    }
+
+    fn kill(&self, attempt: AttemptId) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.kill(attempt))
+    }
+
+    fn list_workers(&self) -> BoxFuture<'_, Vec<FoundWorker>> {
+        Box::pin(self.0.list())
+    }
+
+    fn reap_strays(&self, live: BTreeSet<AttemptId>) -> BoxFuture<'_, usize> {
+        Box::pin(async move {
+            let install = self.0.install.clone();
+            self.0.reap_strays(&install, move |id| live.contains(&id)).await
+        })
     }
 }
 

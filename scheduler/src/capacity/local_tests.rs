@@ -52,8 +52,14 @@ impl Bench {
     }
 }
 
-fn launch() -> Launch {
-    Launch { attempt: id(), rank: 0, token: "secret".to_owned(), server: "http://x".to_owned() }
+fn launch() -> WorkerOrder {
+    WorkerOrder {
+        attempt: id(),
+        rank: 0,
+        machine: None,
+        token: "secret".to_owned(),
+        server: "http://x".to_owned(),
+    }
 }
 
 fn id() -> AttemptId {

@@ -1,5 +1,5 @@
-//! Where attempts run. Everything here is idempotent by attempt and rank, and
-//! nothing here decides: phases do.
+//! The back ends of pools: what acts where pools say. Everything here is idempotent by
+//! attempt and rank or by token, and nothing here decides: phases do.
 
 mod external;
 mod limits;
@@ -7,132 +7,58 @@ mod local;
 mod process_tags;
 mod salvage;
 
-use spotwise_model::AttemptId;
-use spotwise_solver::PoolLimit;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use spotwise_capacity::Backend;
+use spotwise_control::config::Launcher;
+use spotwise_model::id::PoolName;
+use spotwise_model::pool::PoolKind;
+use spotwise_model::{Pool, PoolSet};
 
 use crate::config::ServeConfig;
-use spotwise_control::config::Launcher;
 
 pub use external::ExternalWorkers;
-pub(crate) use limits::POOL as LOCAL_POOL;
-pub use local::Local;
+pub use local::{Local, LocalPool};
 
-/// A pool that workers are launched on.
+/// The name of the pool that there is without a pools file.
+const ONLY_POOL: &str = "local";
+
+/// The pools without a pools file: this machine, or workers that somebody else starts.
+pub fn only_pool(config: &ServeConfig) -> PoolSet {
+    let kind = match config.control.launcher {
+        Launcher::Local => PoolKind::Local,
+        Launcher::External => PoolKind::External,
+    };
+    let host = limits::of_this_machine(config);
+    let changeover = config.control.policy.changeover;
+    let mut pool = Pool::of_host(PoolName::new(ONLY_POOL), kind, host, changeover);
+    pool.features.notice_lead = config.control.notice_lead;
+    PoolSet::of([pool])
+}
+
+/// The back end of each pool, made when it is first needed.
 #[derive(Debug)]
-pub enum Capacity {
-    /// Processes on this machine.
-    Local(Local),
-    /// Workers started by something else.
-    External(ExternalWorkers),
+pub struct Backends {
+    local: Arc<Local>,
+    by_pool: BTreeMap<PoolName, Arc<dyn Backend>>,
 }
 
-/// One worker to launch.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Launch {
-    /// Which attempt.
-    pub attempt: AttemptId,
-    /// Which node of it.
-    pub rank: u32,
-    /// The token that the worker presents with every call.
-    pub token: String,
-    /// The address at which it reaches the scheduler.
-    pub server: String,
-}
-
-impl std::fmt::Debug for Launch {
-    /// Without the token.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { attempt, rank, server, .. } = self;
-        write!(f, "Launch({attempt}-{rank} from {server})")
-    }
-}
-
-/// A failed launch.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct LaunchError {
-    /// Whether the same launch may succeed later.
-    pub retryable: bool,
-    /// Whether it may have succeeded after all.
-    pub unknown: bool,
-    /// The pool's message.
-    pub message: String,
-}
-
-/// A worker known to the pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Which attempt it carries out.
-    pub attempt: AttemptId,
-    /// Which node of it.
-    pub rank: u32,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Whether it is running, or about to.
-    pub alive: bool,
-    /// Whether its command may have been started.
-    pub started: bool,
-}
-
-impl Capacity {
-    /// The pool that the configuration asks for. `install` marks every process on this
-    /// machine that belongs to this installation.
-    pub fn of(config: &ServeConfig, install: &str) -> Self {
-        match config.control.launcher {
-            Launcher::Local => Self::Local(Local::new(config, install)),
-            Launcher::External => Self::External(ExternalWorkers::new(config)),
-        }
+impl Backends {
+    /// `install` marks every process and machine that belongs to this installation.
+    pub fn new(config: &ServeConfig, install: &str) -> Self {
+        Self { local: Arc::new(Local::new(config, install)), by_pool: BTreeMap::new() }
     }
 
-    /// Launches a worker, unless it is already running.
-    ///
-    /// # Errors
-    /// It cannot be launched, or has been launched before and is lost: a
-    /// command is never started twice.
-    pub async fn launch(&self, launch: &Launch) -> Result<(), LaunchError> {
-        match self {
-            Self::Local(local) => local.launch(launch).await,
-            Self::External(_) => Ok(()),
-        }
-    }
-
-    /// Kills at once whatever is left of an attempt: workers, commands, and what they
-    /// started.
-    pub async fn kill(&self, attempt: AttemptId) {
-        match self {
-            Self::Local(local) => local.kill(attempt).await,
-            Self::External(_) => {}
-        }
-    }
-
-    /// Every worker known to the pool, including dead ones until they are cleaned up.
-    pub async fn list(&self) -> Vec<Found> {
-        match self {
-            Self::Local(local) => local.list().await,
-            Self::External(_) => Vec::new(),
-        }
-    }
-
-    /// What the pool has in all.
-    pub fn total(&self) -> PoolLimit {
-        match self {
-            Self::Local(local) => local.total(),
-            Self::External(external) => external.total(),
-        }
-    }
-
-    /// Kills processes of `install` whose worker is gone and whose attempt has ended (or
-    /// whose command was started and left alone), and removes the folders of ended
-    /// attempts. Nothing belonging to anyone else is touched. Returns how many processes
-    /// were killed.
-    pub async fn reap_strays(
-        &self,
-        install: &str,
-        is_live: impl Fn(AttemptId) -> bool + Send + 'static,
-    ) -> usize {
-        match self {
-            Self::Local(local) => local.reap_strays(install, is_live).await,
-            Self::External(_) => 0,
-        }
+    /// The back end of a pool.
+    pub fn of(&mut self, pool: &Pool) -> Arc<dyn Backend> {
+        let local = &self.local;
+        let made = || -> Arc<dyn Backend> {
+            match pool.kind {
+                PoolKind::Local | PoolKind::Simulated => Arc::new(LocalPool::new(local.clone())),
+                PoolKind::External => Arc::new(ExternalWorkers),
+            }
+        };
+        self.by_pool.entry(pool.name.clone()).or_insert_with(made).clone()
     }
 }

@@ -67,8 +67,8 @@ impl Driver {
         if self.fitter.is_busy() || !forecast::is_any_due(&self.state, now.market) {
             return;
         }
-        let Parts { market, pool, config, handle, .. } = &self.parts;
-        let available = available_spot(pool, &market.quotes(now.market));
+        let Parts { market, config, handle, .. } = &self.parts;
+        let available = available_spot(&self.state, &market.quotes(now.market));
         let changeover = config.control.policy.changeover;
         if let Some(fit) = forecast::due(&self.state, market, &available, changeover, now.market) {
             self.fitter.begin(fit, handle);

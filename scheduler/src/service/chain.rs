@@ -11,8 +11,8 @@ use spotwise_api::convert::time_text;
 use spotwise_api::v1;
 use spotwise_model::quote::{Quote, Spread, Start};
 use spotwise_model::time::{after, between};
-use spotwise_model::{Job, JobId, JobSpec, Now};
-use spotwise_solver::{PlanInput, PlanJob, PoolLimit, graph};
+use spotwise_model::{Job, JobId, JobSpec, Now, PoolSet};
+use spotwise_solver::{PlanInput, PlanJob, graph};
 
 use super::job_quote::{Way, job_quote, unmeetable};
 use spotwise_control::phase::deadlines;
@@ -23,7 +23,7 @@ pub(super) struct QuoteContext<'a> {
     /// The market and what we hold of it.
     pub(super) input: PlanInput,
     /// The total capacity of each pool.
-    pub(super) totals: Vec<PoolLimit>,
+    pub(super) pools: PoolSet,
     /// When jobs submitted earlier, for which these wait, will end.
     pub(super) earlier: BTreeMap<JobId, Spread<Timestamp>>,
     /// Time from launch to the first useful step.
@@ -59,7 +59,7 @@ impl QuoteContext<'_> {
             let late = self.ask(job, begin.p90, deadline, &mut answers);
             let quote = joined(&part, begin, usual, &late, job.deadline);
             let (first, waits) = (job.id.0, self.waits_for(job));
-            let mut answer = job_quote(&self.input, &self.totals, &part.job.spec, &quote);
+            let mut answer = job_quote(&self.input, &self.pools, &part.job.spec, &quote);
             answer.elements = part.elements;
             answer.deadline_source =
                 spotwise_api::convert::deadline_source(job.deadline_source).to_owned();

@@ -90,7 +90,7 @@ fn used<'a>(
         let end = match instance.state {
             InstanceState::Gone { settled: true, .. } => continue,
             InstanceState::Gone { at, .. } => at,
-            InstanceState::Registered { .. } | InstanceState::Noticed { .. } => now,
+            _ => now,
         };
         for covered in &instance.coverage {
             let span = (instance.id, covered.from.as_second(), covered.until.min(end).as_second());

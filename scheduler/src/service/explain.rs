@@ -175,7 +175,8 @@ impl Service {
         let spot = offer.filter(|offer| offer.market.capacity_type == CapacityType::Spot);
         let Some(offer) = spot.cloned() else { return Ok(None) };
         let nodes = job.spec.resources.nodes;
-        let words = move |state: &State, _| what_was_seen(&state.seen.forecasts, &offer, nodes);
+        let words =
+            move |state: &State, _| what_was_seen(&state.seen.forecasts, &offer.market, nodes);
         Ok(self.parts.handle.ask(words).await?)
     }
 }

@@ -6,15 +6,15 @@ use jiff::Timestamp;
 use spotwise_api::convert::{time_text, transfer};
 use spotwise_api::v1;
 use spotwise_control::view::pools;
+use spotwise_model::pool::PoolFeatures;
 use spotwise_model::quote::{Quote, Start};
 use spotwise_model::sharing::SoftSharing;
 use spotwise_model::spec::GpuRequest;
 use spotwise_model::time::{between, human};
-use spotwise_model::{JobSpec, Money, Offer};
-use spotwise_solver::{PlanInput, PoolLimit};
+use spotwise_model::{JobSpec, Money, Offer, Pool, PoolSet};
+use spotwise_solver::PlanInput;
 
 use super::commitments::{beside, is_reserved, paid_offer};
-use crate::capacity::LOCAL_POOL;
 
 /// Unsaved work on spot triggers a warning from this length on.
 const LONG_WITHOUT_CHECKPOINT: Duration = Duration::from_secs(3_600);
@@ -32,13 +32,13 @@ pub(super) struct Way {
 /// A quote for the wire, without what the rest of its document contributes.
 pub(super) fn job_quote(
     input: &PlanInput,
-    totals: &[PoolLimit],
+    pools: &PoolSet,
     spec: &JobSpec,
     quote: &Quote,
 ) -> v1::JobQuote {
     let offer = quote.offer.as_ref();
     let is_paid = offer.is_some_and(is_reserved);
-    let too_small = pools::too_small(totals, &spec.resources);
+    let too_small = pools::too_small(pools, &spec.resources);
     let too_small = too_small.map(|why| format!("it would wait for ever: {why}"));
     v1::JobQuote {
         name: spec.name.clone(),
@@ -69,7 +69,7 @@ pub(super) fn job_quote(
             .unwrap_or_default(),
         reason: reason(quote, &input.offers),
         alternatives: quote.alternatives.iter().map(|other| beside(other, is_paid)).collect(),
-        warnings: too_small.into_iter().chain(warnings(spec, quote)).collect(),
+        warnings: too_small.into_iter().chain(warnings(spec, quote, pools)).collect(),
     }
 }
 
@@ -108,13 +108,14 @@ pub(super) fn reason(quote: &Quote, offers: &[Offer]) -> String {
     }
 }
 
-fn warnings(spec: &JobSpec, quote: &Quote) -> Vec<String> {
-    let local = quote.offer.as_ref().is_some_and(|offer| offer.pool.as_str() == LOCAL_POOL);
-    let mut warnings = gpu_warnings(&spec.resources.gpus, local);
-    if spec.image.is_some() {
-        warnings.push(
-            "the local pool has no container engine: its command runs without the image".to_owned(),
-        );
+fn warnings(spec: &JobSpec, quote: &Quote, pools: &PoolSet) -> Vec<String> {
+    let pool = quote.offer.as_ref().and_then(|offer| pools.get(&offer.pool));
+    let mut warnings = gpu_warnings(&spec.resources.gpus, pool);
+    if let Some(pool) = pool.filter(|pool| spec.image.is_some() && !pool.features.containers) {
+        let name = &pool.name;
+        warnings.push(format!(
+            "pool `{name}` has no container engine: its command runs without the image"
+        ));
     }
     let long = spec.longest_expected_duration();
     if spec.interruptible
@@ -147,27 +148,32 @@ fn warnings(spec: &JobSpec, quote: &Quote) -> Vec<String> {
 }
 
 /// What a part of a GPU does not provide.
-fn gpu_warnings(gpus: &GpuRequest, local: bool) -> Vec<String> {
+fn gpu_warnings(gpus: &GpuRequest, pool: Option<&Pool>) -> Vec<String> {
     let mut warnings = Vec::new();
+    let without = |has: fn(&PoolFeatures) -> bool| {
+        pool.filter(|pool| !has(&pool.features)).map(|pool| &pool.name)
+    };
     match gpus {
         GpuRequest::None | GpuRequest::Whole { .. } => {}
-        GpuRequest::Slice { profile, .. } if local => warnings.push(format!(
-            "the local pool applies no MIG layout: no {profile} slice is made for it, it sees \
-             the machine's GPUs as they are"
-        )),
-        GpuRequest::Slice { .. } => {}
+        GpuRequest::Slice { profile, .. } => {
+            if let Some(name) = without(|features| features.mig) {
+                warnings.push(format!(
+                    "pool `{name}` applies no MIG layout: no {profile} slice is made for it, it \
+                     sees the machine's GPUs as they are"
+                ));
+            }
+        }
         GpuRequest::Shared { sharing: SoftSharing::Mps { memory_mib }, .. } => {
             warnings.push(format!(
                 "it shares a GPU with other jobs, each held to its memory ({memory_mib} MiB for \
                  this one) by MPS, without isolation: they slow each other down, and a fault of \
                  one can end them all"
             ));
-            if local {
-                warnings.push(
-                    "the local pool starts no MPS daemon: without one that runs already, nothing \
+            if let Some(name) = without(|features| features.mps) {
+                warnings.push(format!(
+                    "pool `{name}` starts no MPS daemon: without one that runs already, nothing \
                      limits its GPU memory"
-                        .to_owned(),
-                );
+                ));
             }
         }
         GpuRequest::Shared { sharing: SoftSharing::TimeSlicing { jobs }, .. } => {
@@ -185,6 +191,7 @@ fn gpu_warnings(gpus: &GpuRequest, local: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use spotwise_model::id::{InstanceType, PoolName, Zone};
+    use spotwise_model::pool::{HostLimits, PoolKind};
     use spotwise_model::quote::Spread;
     use spotwise_model::spec::{Format, parse};
     use spotwise_model::{CapacityType, OfferKey};
@@ -218,7 +225,12 @@ mod tests {
             alternatives: Vec::new(),
             unschedulable: None,
         };
-        warnings(&spec, &quote).join("; ")
+        let host = HostLimits { cpu_milli: 1, memory_mib: 1, gpus: None };
+        let local =
+            Pool::of_host(PoolName::new("local"), PoolKind::Local, host, std::time::Duration::ZERO);
+        let mut cloud = Pool { name: PoolName::new("cloud"), ..local.clone() };
+        (cloud.features.mig, cloud.features.mps) = (true, true);
+        warnings(&spec, &quote, &PoolSet::of([local, cloud])).join("; ")
     }
 
     #[test]
@@ -234,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_local_pool_cuts_no_gpu() {
+    fn a_pool_that_cuts_no_gpu_says_so() {
         let local = warned("{mig: \"A100:3g.20gb\"}", "local");
         assert!(local.contains("no MIG layout"), "{local}");
         assert_eq!(warned("{mig: \"A100:3g.20gb\"}", "cloud"), "");

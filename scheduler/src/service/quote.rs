@@ -43,9 +43,9 @@ impl Service {
             let earlier: BTreeMap<JobId, Spread<Timestamp>> =
                 jobs.iter().filter_map(ends).collect();
             let part = State { jobs, last_job: state.last_job, ..State::default() };
-            (part, earlier, state.seen.pool_totals.clone(), now)
+            (part, earlier, state.pools.clone(), now)
         };
-        let (mut part, earlier, totals, now) = self.parts.handle.ask(ask).await?;
+        let (mut part, earlier, pools, now) = self.parts.handle.ask(ask).await?;
         part.ended_parents.extend(ended);
         intake::check_deadlines(&submission.jobs, now.market)?;
         let changeover = self.parts.config.control.policy.changeover;
@@ -54,7 +54,7 @@ impl Service {
         let mut input = self.market_input().await?;
         input.now = now.market;
         let quoting = move || {
-            let context = QuoteContext { input, totals, earlier, changeover, now, jobs: &jobs };
+            let context = QuoteContext { input, pools, earlier, changeover, now, jobs: &jobs };
             context.quote(&submission.jobs)
         };
         tokio::task::spawn_blocking(quoting)
@@ -118,7 +118,7 @@ impl Service {
             part.seen.offers = state.seen.offers.clone();
             part.seen.reservations = state.seen.reservations.clone();
             part.seen.forecasts = state.seen.forecasts.clone();
-            part.seen.pool_totals = state.seen.pool_totals.clone();
+            part.pools = state.pools.clone();
             (part, now)
         };
         let (part, now) = self.parts.handle.ask(copy).await?;

@@ -57,7 +57,7 @@ impl Service {
             .handle
             .ask(|state: &State, _| (state.seen.offers.clone(), held(state)))
             .await?;
-        let held_of = |offer: &Offer| held.get(&offer.key).copied().unwrap_or(0);
+        let held_of = |offer: &Offer| held.get(&offer.key.market).copied().unwrap_or(0);
         let wanted = |offer: &&Offer| {
             let name = offer.shape.accelerator.as_ref().map_or("", |name| name.as_str());
             let fits =

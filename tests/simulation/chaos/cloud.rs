@@ -90,7 +90,13 @@ impl Cloud {
                 let known = self.machines.get_mut(&id).ok_or(format!("{id} was never bought"))?;
                 known.reclaim_at = Some(reclaim_at);
             }
-            InstanceState::Gone { since, at, by, settled } => {
+            InstanceState::Requested { .. }
+            | InstanceState::Booting { .. }
+            | InstanceState::Draining { .. }
+            | InstanceState::Terminating { .. } => {
+                return Err(format!("{id} is {} in a pool of slots", machine.state.name()));
+            }
+            InstanceState::Gone { since, at, by, settled, .. } => {
                 let known = self.machines.get_mut(&id).ok_or(format!("{id} was never bought"))?;
                 let at = at.as_second();
                 match known.closed {
@@ -108,7 +114,9 @@ impl Cloud {
                         }
                         EndedBy::Us => now,
                     };
-                    if (at - mine).abs() > CLOSE || since.as_second() != known.since {
+                    if (at - mine).abs() > CLOSE
+                        || since.map(Timestamp::as_second) != Some(known.since)
+                    {
                         return Err(format!("{id} ends at {mine} and is booked to {at} {by:?}"));
                     }
                     known.closed = Some((at, by));

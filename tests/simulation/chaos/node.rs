@@ -124,6 +124,11 @@ impl Sim {
             plan
         });
         let mut working = WorkingState { state: &mut leader.state, changes: Vec::new() };
+        // As the loop does: the pools are those of the operator's file.
+        let wanted = Command::SetPools(Box::new(self.pools.clone()));
+        if let Ok((made, _)) = intake::answer(working.state, wanted, &self.config, now) {
+            working.take(made);
+        }
         let mut answers = Vec::new();
         for mut request in std::mem::take(&mut self.nodes[node].inbox) {
             let command = std::mem::replace(
@@ -140,14 +145,9 @@ impl Sim {
         // Each round: it keeps those alone that it wants just now.
         if !self.fits_forecasts {
             working.state.seen.forecasts =
-                super::outlook::at(now.market, &self.config, &self.total);
+                super::outlook::at(now.market, &self.config, &self.pools);
         }
-        let inputs = RoundInputs {
-            market: &self.simulated_market.market,
-            pool: &self.total.pool,
-            total: &self.total,
-            config: &self.config,
-        };
+        let inputs = RoundInputs { market: &self.simulated_market.market, config: &self.config };
         let made = working.changes.len();
         let moved = looks && round::run(&mut working, plan, inputs, now);
         if !looks {

@@ -12,10 +12,10 @@ use spotwise_control::Config;
 use spotwise_control::core::State;
 use spotwise_control::core::state::ForecastRequest;
 use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
-use spotwise_model::Now;
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::between;
-use spotwise_solver::{Forecast, PoolLimit};
+use spotwise_model::{Now, PoolSet};
+use spotwise_solver::Forecast;
 
 use super::faults::Kinds;
 use super::scenario::Scenario;
@@ -29,9 +29,9 @@ struct Outlook {
 }
 
 /// The common outlook, as if it were fitted at `now`.
-pub(crate) fn at(now: Timestamp, config: &Config, total: &PoolLimit) -> Vec<Forecast> {
+pub(crate) fn at(now: Timestamp, config: &Config, pools: &PoolSet) -> Vec<Forecast> {
     static OUTLOOK: OnceLock<Outlook> = OnceLock::new();
-    let outlook = OUTLOOK.get_or_init(|| fit(config, total));
+    let outlook = OUTLOOK.get_or_init(|| fit(config, pools));
     let first = now.checked_sub(outlook.memory).unwrap_or(now);
     let of_size =
         |nodes| outlook.forecasts.iter().map(move |f| Forecast { first, nodes, ..f.clone() });
@@ -44,18 +44,18 @@ const GANGS: [u32; 3] = [1, 2, 3];
 /// What every machine type can run.
 const ASKED: &str = "name: a\ncommand: [a]\nresources: {cpus: 1, memory: 1GB}\ncheckpoint: {}\n";
 
-fn fit(config: &Config, total: &PoolLimit) -> Outlook {
+fn fit(config: &Config, pools: &PoolSet) -> Outlook {
     let start: Timestamp = "2026-01-05T00:00:00Z".parse().expect("a fixed time");
     let scenario = Scenario { seed: 2, days: 5, submissions: 0, kinds: Kinds::new(), nodes: 1 };
     assert!(scenario.is_sliced(), "all machine types are in it");
     let place =
         SimulatedMarket::invented(&mut ChaCha8Rng::seed_from_u64(1), start, &scenario, 5 * DAY);
-    let mut state = State::default();
+    let mut state = State { pools: pools.clone(), ..State::default() };
     let spec = parse(ASKED.as_bytes(), Format::Yaml).expect("it is one").jobs.remove(0).into();
     state.seen.forecast_requests = vec![ForecastRequest { spec, until: Timestamp::MAX }];
     let at = time::at(start, 4 * DAY);
     let mut working = WorkingState { state: &mut state, changes: Vec::new() };
-    let inputs = RoundInputs { market: &place.market, pool: &total.pool, total, config };
+    let inputs = RoundInputs { market: &place.market, config };
     round::run(&mut working, None, inputs, Now { market: at, wall: at });
     let forecasts = state.seen.forecasts;
     let memory = forecasts.first().map_or(Duration::ZERO, |f| between(f.first, at));

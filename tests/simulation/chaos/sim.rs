@@ -9,7 +9,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spotwise_control::{Command, Config};
 use spotwise_model::id::PoolName;
-use spotwise_solver::PoolLimit;
+use spotwise_model::pool::{HostLimits, PoolKind};
+use spotwise_model::{Pool, PoolSet};
 
 use super::clients::Client;
 use super::cloud::Cloud;
@@ -36,7 +37,7 @@ pub(crate) struct Sim {
     sequence: u64,
     pub(crate) simulated_market: SimulatedMarket,
     pub(crate) config: Config,
-    pub(crate) total: PoolLimit,
+    pub(crate) pools: PoolSet,
     pub(crate) store: Store,
     pub(crate) store_away: bool,
     pub(crate) nodes: Vec<Node>,
@@ -74,12 +75,15 @@ impl Sim {
         if scenario.kinds.contains(&Kind::ShortNotice) {
             config.notice_lead = Duration::from_secs(rng.random_range(8..30));
         }
-        let total = PoolLimit {
-            pool: PoolName::new("local"),
+        let host = HostLimits {
             cpu_milli: [16_000, 64_000][rng.random_range(0..2)],
             memory_mib: 1_000_000,
             gpus: None,
         };
+        let name = PoolName::new("local");
+        let mut local = Pool::of_host(name, PoolKind::Local, host, config.policy.changeover);
+        local.features.notice_lead = config.notice_lead;
+        let pools = PoolSet::of([local]);
         let nodes = (0..scenario.nodes).map(|_| Node::default()).collect();
         let mut sim = Self {
             start,
@@ -89,7 +93,7 @@ impl Sim {
             sequence: 0,
             simulated_market,
             config,
-            total,
+            pools,
             store: Store::default(),
             store_away: false,
             nodes,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use spotwise_control::core::{Attempts, AvailabilityHistory, Change, State, SubmissionRecord};
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Ending, Instance, InstanceId, InstanceState, Job, JobId,
-    LedgerEntry, Now,
+    LedgerEntry, Now, PoolSet,
 };
 
 use spotwise_store::{Candidate, Epoch, LeaderRecord, StoreError, Turn};
@@ -21,6 +21,7 @@ pub(crate) struct Tables {
     pub(crate) submissions: BTreeMap<String, SubmissionRecord>,
     pub(crate) last_event: u64,
     pub(crate) availability: AvailabilityHistory,
+    pub(crate) pools: PoolSet,
 }
 
 /// The store, and who leads.
@@ -122,6 +123,7 @@ impl Tables {
                 self.last_event = event.number;
             }
             Change::Availability(update) => self.availability.take(&stored(update)),
+            Change::Pools(pools) => self.pools = stored(&**pools),
         }
     }
 
@@ -160,6 +162,7 @@ impl Tables {
                 self.availability.rows().collect(),
                 self.availability.windows().collect(),
             ),
+            pools: self.pools.clone(),
             ..State::default()
         }
     }

@@ -17,13 +17,13 @@ use spotwise_control::{Command, Refusal, Reply, WorkerId};
 use spotwise_market::{Catalog, Market, MarketSeries, Row};
 use spotwise_model::attempt::{Exit, Told};
 use spotwise_model::id::{InstanceType, PoolName, Zone};
+use spotwise_model::pool::{HostLimits, PoolKind};
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::after;
 use spotwise_model::{
-    AttemptId, AttemptState, InstanceState, Job, JobId, JobState, Money, Now, Plan, Price,
-    WaitReason,
+    AttemptId, AttemptState, InstanceState, Job, JobId, JobState, Money, Now, Plan, Pool, PoolSet,
+    Price, WaitReason,
 };
-use spotwise_solver::PoolLimit;
 use spotwise_store::Epoch;
 
 use crate::chaos::store::Store;
@@ -40,7 +40,6 @@ pub(crate) struct Fixture {
     /// Says everything twice, and does everything twice.
     pub(crate) twice: bool,
     market: Market,
-    total: PoolLimit,
     outstanding: OutstandingCalls,
     epoch: Epoch,
     round: u64,
@@ -76,23 +75,20 @@ impl Fixture {
         let start: Timestamp = "2026-03-02T00:00:00Z".parse().expect("a fixed time");
         let mut store = Store::default();
         let epoch = store.lead();
-        let total = PoolLimit {
-            pool: PoolName::new("local"),
-            cpu_milli: 1_000_000,
-            memory_mib: 10_000_000,
-            gpus: None,
-        };
-        let mut state = State::default();
+        let host = HostLimits { cpu_milli: 1_000_000, memory_mib: 10_000_000, gpus: None };
+        let config = Config { max_live_jobs: 1_000, ..Config::default() };
+        let changeover = config.policy.changeover;
+        let pool = Pool::of_host(PoolName::new("local"), PoolKind::Local, host, changeover);
+        let mut state = State { pools: PoolSet::of([pool]), ..State::default() };
         state.seen.since = Some(start);
         Self {
             state,
             store,
             now: start,
-            config: Config { max_live_jobs: 1_000, ..Config::default() },
+            config,
             pool: BTreeSet::new(),
             twice,
             market: market(start, machines),
-            total,
             outstanding: OutstandingCalls::default(),
             epoch,
             round: 0,
@@ -159,7 +155,8 @@ impl Fixture {
             // Either is idempotent by its name.
             for _ in 0..=usize::from(self.twice) {
                 match effect {
-                    Effect::Launch(worker) => drop(self.pool.insert(worker)),
+                    Effect::StartWorker(worker) => drop(self.pool.insert(worker)),
+                    Effect::LaunchMachine(_) | Effect::TerminateMachine(_) => {}
                     Effect::Kill(attempt) => self.pool.retain(|w| w.attempt != attempt),
                 }
             }
@@ -172,12 +169,7 @@ impl Fixture {
     fn one_round(&mut self, plan: Option<Plan>) {
         let now = self.clock();
         let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
-        let inputs = RoundInputs {
-            market: &self.market,
-            pool: &self.total.pool,
-            total: &self.total,
-            config: &self.config,
-        };
+        let inputs = RoundInputs { market: &self.market, config: &self.config };
         round::run(&mut working, plan, inputs, now);
         let changes = working.changes;
         self.commit(&changes);

@@ -47,8 +47,7 @@ impl WorkingState<'_> {
 /// Why a job that waits for room in its pool would wait indefinitely.
 fn for_ever(state: &State, job: JobId, reason: &WaitReason) -> Option<String> {
     let job = state.jobs.get(&job).filter(|_| matches!(reason, WaitReason::PoolFull { .. }))?;
-    let pools = state.pools.pools.len();
-    pools::too_small(&pools::totals(state), pools, &job.spec.resources)
+    pools::too_small(&state.pools, &job.spec.resources)
 }
 
 /// In a fast replay rounds are far apart in market time: a pause of this length in wall

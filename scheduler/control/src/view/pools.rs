@@ -5,7 +5,7 @@ use spotwise_model::id::PoolName;
 use spotwise_model::mig::MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::spec::Resources;
-use spotwise_model::{Attempt, NodeShape, Pool, Share};
+use spotwise_model::{Attempt, NodeShape, Pool, PoolSet, Share};
 use spotwise_solver::PoolLimit;
 
 use crate::core::State;
@@ -32,11 +32,11 @@ pub(crate) fn left(state: &State) -> Vec<PoolHeadroom> {
         }
         headroom
     };
-    totals(state).iter().map(headroom_of).collect()
+    totals(&state.pools).iter().map(headroom_of).collect()
 }
 
 /// The real room of each pool that has some: the machine behind borrowed names.
-pub fn totals(state: &State) -> Vec<PoolLimit> {
+pub fn totals(pools: &PoolSet) -> Vec<PoolLimit> {
     let host = |pool: &Pool| {
         let host = pool.limits.host?;
         Some(PoolLimit {
@@ -46,14 +46,15 @@ pub fn totals(state: &State) -> Vec<PoolLimit> {
             gpus: host.gpus,
         })
     };
-    state.pools.pools.values().filter_map(host).collect()
+    pools.pools.values().filter_map(host).collect()
 }
 
 /// Why a job waits indefinitely, however little else is running: no pool has what all its
-/// nodes need together. `None` if one of that many pools has.
-pub fn too_small(totals: &[PoolLimit], pools: usize, resources: &Resources) -> Option<String> {
-    // Who borrows no machine opens as many as it takes.
-    if totals.len() < pools {
+/// nodes need together. `None` if one has.
+pub fn too_small(pools: &PoolSet, resources: &Resources) -> Option<String> {
+    let totals = totals(pools);
+    // A pool without a machine of its own opens as many as it takes.
+    if totals.len() < pools.pools.len() {
         return None;
     }
     let nodes = u64::from(resources.nodes);
@@ -137,7 +138,10 @@ fn need(share: &Share, shape: Option<&NodeShape>, nodes: u64) -> (u64, u64, [u64
 #[cfg(test)]
 mod tests {
     use spotwise_model::gpu::MigProfile;
+    use std::time::Duration;
+
     use spotwise_model::id::Accelerator;
+    use spotwise_model::pool::{HostLimits, PoolKind};
     use spotwise_model::sharing::SoftSharing;
     use spotwise_model::spec::GpuRequest;
 
@@ -201,19 +205,26 @@ mod tests {
 
     #[test]
     fn a_job_larger_than_every_pool_is_told_that_it_waits_for_ever() {
-        let pool = PoolName::new("pool");
-        let total = PoolLimit { pool, cpu_milli: 8_000, memory_mib: 9_000, gpus: None };
+        let host = HostLimits { cpu_milli: 8_000, memory_mib: 9_000, gpus: None };
+        let pool =
+            Pool::of_host(PoolName::new("pool"), PoolKind::Local, host, Duration::from_secs(1));
+        let mut cloud = Pool { name: PoolName::new("cloud"), ..pool.clone() };
+        cloud.limits.host = None;
         let asks = |cpu_milli, nodes| Resources {
             gpus: GpuRequest::None,
             cpu_milli,
             memory_mib: 1_000,
             nodes,
         };
-        assert_eq!(too_small(std::slice::from_ref(&total), 1, &asks(8_000, 1)), None);
-        let why = too_small(std::slice::from_ref(&total), 1, &asks(3_000, 3))
+        assert_eq!(too_small(&PoolSet::of([pool.clone()]), &asks(8_000, 1)), None);
+        let why = too_small(&PoolSet::of([pool.clone()]), &asks(3_000, 3))
             .expect("three nodes need nine");
         assert!(why.starts_with("it needs 9 CPUs and 3000 MiB, and pool `pool` has 8"), "{why}");
-        assert_eq!(too_small(&[], 0, &asks(3_000, 3)), None, "no pool is known yet");
-        assert_eq!(too_small(&[total], 2, &asks(3_000, 3)), None, "the other opens machines");
+        assert_eq!(too_small(&PoolSet::default(), &asks(3_000, 3)), None, "no pool is known yet");
+        assert_eq!(
+            too_small(&PoolSet::of([pool, cloud]), &asks(3_000, 3)),
+            None,
+            "the other opens machines"
+        );
     }
 }

@@ -270,7 +270,7 @@ pub(super) fn record(key: &str, jobs: &[u64]) -> SubmissionRecord {
 }
 
 pub(super) fn count(second: i64, machines: u32) -> Count {
-    Count { offer: offer(), at: at(second), machines }
+    Count { market: offer().market, at: at(second), machines }
 }
 
 /// Machines were observed from the first of these times to the last.

@@ -6,7 +6,7 @@ use spotwise_control::fixture::spot::*;
 use spotwise_control::phase::forecast::STEP;
 use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
 use spotwise_market::Market;
-use spotwise_model::Now;
+use spotwise_model::{Now, PoolSet};
 
 use crate::{Round, Store};
 
@@ -25,14 +25,14 @@ impl Led {
         let loaded = store.load().await.unwrap();
         let round = loaded.last_round;
         let mut state = loaded.into_state();
+        state.pools = PoolSet::of([spotwise_control::fixture::local_pool()]);
         ask(&mut state);
         Self { store, epoch, round, state }
     }
 
     async fn run(&mut self, market: &Market, from: i64, until: i64) {
         let config = Config::default();
-        let (pool, total) = (pool(), total());
-        let inputs = RoundInputs { market, pool: &pool, total: &total, config: &config };
+        let inputs = RoundInputs { market, config: &config };
         for at in (from..=until).step_by(5).map(minute) {
             let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
             round::run(&mut working, None, inputs, Now { market: at, wall: at });

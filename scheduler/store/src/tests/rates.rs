@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use spotwise_model::Now;
-use spotwise_model::id::PoolName;
 
 use super::build::*;
 use super::{postgres, sqlite};
 use crate::{Round, Store};
-use spotwise_control::core::{Change, State};
+use spotwise_control::core::Change;
 use spotwise_control::view::offers::available_spot;
 use spotwise_market::{Catalog, SyntheticOptions, synthetic};
 
@@ -52,15 +51,14 @@ async fn rates_of_both() {
 /// Two weeks of a whole synthetic market, watched 600 times as fast as it passes.
 async fn watch(name: &str, store: &Store) {
     let market = synthetic(&SyntheticOptions::new(7, at(0)), &Catalog::built_in()).unwrap();
-    let pool = PoolName::new("local");
     let epoch = store.lead("rates", at(1)).await.unwrap();
-    let mut state = State::default();
+    let mut state = spotwise_control::fixture::state_of(Vec::new());
     let (mut id, mut looks, mut rows) = (0, 0_u32, 0);
     let (mut looking, mut writing) = (Duration::ZERO, Duration::ZERO);
     for minute in 0..14 * 1_440_i64 {
         let market_time = at(minute * 60);
         let wall = Timestamp::from_millisecond(minute * 100).unwrap();
-        let available = available_spot(&pool, &market.quotes(market_time));
+        let available = available_spot(&state, &market.quotes(market_time));
         let begun = Instant::now();
         state.availability.observe(&available, Duration::from_secs(3_000), market_time);
         let written = state.availability.write(Now { market: market_time, wall });

@@ -8,7 +8,6 @@ use std::time::Duration;
 use spotwise_model::id::Zone;
 use spotwise_model::{
     AttemptId, CapacityType, Ending, InstanceId, Job, JobId, JobState, MarketKey, Money, Now,
-    OfferKey,
 };
 
 use super::build::*;
@@ -123,10 +122,7 @@ pub(super) async fn the_last_value_of_a_round_counts(store: &Store) {
 /// Told round by round, a store keeps what the scheduler does.
 pub(super) async fn what_was_seen_is_kept_and_forgotten(store: &Store) {
     let epoch = store.lead("a", at(1)).await.unwrap();
-    let zones = ["a", "b", "c"].map(|zone| {
-        let market = MarketKey { zone: Zone::new(zone), ..offer().market };
-        OfferKey { market, ..offer() }
-    });
+    let zones = ["a", "b", "c"].map(|zone| MarketKey { zone: Zone::new(zone), ..offer().market });
     let (mut availability, mut rounds) = (AvailabilityHistory::default(), 0);
     let hour = Duration::from_secs(3_600);
     let mut rewound = 0;
@@ -160,7 +156,7 @@ pub(super) async fn what_was_seen_is_kept_and_forgotten(store: &Store) {
     assert!(availability.first(&zones[0]).unwrap() > at(1_700_000_000), "something was forgotten");
     // All of a round or nothing: a count that must not be undoes the watch too.
     let mut wrong = availability_update(&[(1_900_000_000, 3), (1_900_000_600, 4)]);
-    wrong.counts[1].offer.market.capacity_type = CapacityType::OnDemand;
+    wrong.counts[1].market.capacity_type = CapacityType::OnDemand;
     let wrong = [Change::Availability(Box::new(wrong))];
     let refused = store.commit(&Round { epoch, id: rounds + 1, changes: &wrong }).await;
     assert!(matches!(refused, Err(StoreError::Invalid { .. })), "{refused:?}");

@@ -59,7 +59,7 @@ fn seen(up: usize) -> crate::Forecast {
     let terms = HorizonTerms { step_seconds: 3_600.0, on_demand: 3.0, changeover: 0.1 };
     let offer = spot("a", 1.0, 0).key;
     crate::Forecast {
-        pool: offer.pool,
+        account: offer.market.account,
         instance_type: offer.market.instance_type,
         nodes: 1,
         horizon: std::sync::Arc::new(Horizon::solve(&[zone], terms, 100, 100.0)),

@@ -33,7 +33,9 @@ impl Sim {
             }
             let span = self.rng.random_range(5..300);
             match effect {
-                Effect::Launch(worker) => {
+                // Machines of the only pool are there at once.
+                Effect::LaunchMachine(_) | Effect::TerminateMachine(_) => {}
+                Effect::StartWorker(worker) => {
                     self.later(span, Event::Launch(node, incarnation, worker));
                 }
                 Effect::Kill(attempt) => {

@@ -67,12 +67,7 @@ impl Sim {
         let market = jiff::Timestamp::from_second(wall.as_second()).unwrap_or(wall);
         let mut state = leader.state.clone();
         let mut working = WorkingState { state: &mut state, changes: Vec::new() };
-        let inputs = RoundInputs {
-            market: &self.simulated_market.market,
-            pool: &self.total.pool,
-            total: &self.total,
-            config: &self.config,
-        };
+        let inputs = RoundInputs { market: &self.simulated_market.market, config: &self.config };
         round::run(&mut working, None, inputs, Now { wall, market });
         let missed = working.changes.iter().find(|change| is_missed(leader, change));
         if let Some(missed) = missed {

@@ -174,7 +174,7 @@ impl Sim {
                     InstanceState::Gone { at, .. } => at,
                     _ => at,
                 };
-                (machine.since()..ended).contains(&at)
+                machine.since().is_some_and(|since| (since..ended).contains(&at))
             })
         });
         for _ in 0..jumped.count() {

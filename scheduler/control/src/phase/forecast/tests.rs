@@ -71,7 +71,8 @@ fn forecasts(market: &Market, watched: &[(i64, i64)]) -> (Vec<Forecast>, Availab
         availability = again(&stored);
         watch(&mut availability, &mut stored, market, *from, *until);
     }
-    let mut state = State { availability: availability.clone(), ..crate::fixture::state_of(Vec::new()) };
+    let mut state =
+        State { availability: availability.clone(), ..crate::fixture::state_of(Vec::new()) };
     queue(&mut state, &[1, 4]);
     let now = minute(watched.last().unwrap().1);
     state.seen.offers = offers::offers(&state, &market.quotes(now), Duration::from_secs(600), now);
@@ -193,7 +194,8 @@ fn a_forecast_does_not_outlive_its_time() {
     let market = market(&[("us-east-1a", lively())]);
     let (forecasts, mut availability) = forecasts(&market, &[(0, 6 * DAY)]);
     assert_eq!(forecasts.len(), 2);
-    let mut state = State { availability: availability.clone(), ..crate::fixture::state_of(Vec::new()) };
+    let mut state =
+        State { availability: availability.clone(), ..crate::fixture::state_of(Vec::new()) };
     state.seen.forecasts = forecasts;
     ask(&mut state);
     let mut working = WorkingState { state: &mut state, changes: Vec::new() };
