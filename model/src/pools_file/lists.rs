@@ -23,7 +23,7 @@ impl<T: Read> Read for Vec<Option<T>> {
     }
 
     fn schema(definitions: &mut Map<String, Json>) -> Json {
-        list(T::schema(definitions))
+        list(&T::schema(definitions))
     }
 }
 
@@ -57,7 +57,7 @@ impl<T: Read + Ord + Clone> Read for Distinct<T> {
     }
 
     fn schema(definitions: &mut Map<String, Json>) -> Json {
-        let mut schema = list(T::schema(definitions));
+        let mut schema = list(&T::schema(definitions));
         schema["uniqueItems"] = true.into();
         schema
     }
@@ -80,7 +80,7 @@ fn listed<'n>(node: &'n Node, problems: &mut Problems) -> Option<&'n [Node]> {
     Some(items)
 }
 
-fn list(items: Json) -> Json {
+fn list(items: &Json) -> Json {
     json!({ "type": "array", "minItems": 1, "maxItems": MOST_ENTRIES, "items": items })
 }
 

@@ -225,3 +225,39 @@ impl<const LEAST: u64, const MOST: u64> Read for Number<LEAST, MOST> {
         json!({ "type": "integer", "minimum": LEAST, "maximum": MOST })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_the_types() {
+        for kind in [PoolKind::Local, PoolKind::External, PoolKind::Simulated] {
+            assert_eq!(PoolKind::parse(kind.name()).unwrap(), kind);
+        }
+        for class in [Class::Training, Class::Inference, Class::Dev, Class::Critical] {
+            assert_eq!(Class::parse(class.name()).unwrap(), class);
+        }
+        for capacity in [CapacityType::Spot, CapacityType::OnDemand, CapacityType::Reserved] {
+            assert_eq!(CapacityType::parse(&capacity.to_string()).unwrap(), capacity);
+        }
+    }
+
+    #[test]
+    fn ranges_and_chances_are_exact() {
+        let range = |text: &str| TimeRange::parse(text).map(|range| (range.least, range.most));
+        let (secs, millis) = (Duration::from_secs, Duration::from_millis);
+        assert_eq!(range("40s..3m").unwrap(), (secs(40), secs(180)));
+        assert_eq!(range("0s..250ms").unwrap(), (secs(0), millis(250)));
+        assert_eq!(range("30s").unwrap(), (secs(30), secs(30)));
+        for (text, millionths) in [
+            ("0 %", 0),
+            ("0.5 %", 5_000),
+            ("0.0001%", 1),
+            ("12.50 %", 125_000),
+            ("100%", 1_000_000),
+        ] {
+            assert_eq!(Chance::parse(text).unwrap().millionths(), millionths, "{text}");
+        }
+    }
+}
