@@ -1,9 +1,10 @@
-//! Job files: read with a bound on their size, and checked on this machine.
+//! Job files and pools files: read with a bound on their size, and checked on this machine.
 
 use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
+use spotwise_model::pools_file::PoolsFile;
 use spotwise_model::spec::{self, MAX_DOCUMENT_BYTES, SpecError, Submission};
 
 use crate::exit::{Exit, Failure};
@@ -41,8 +42,7 @@ pub(crate) struct Defect {
 impl Document {
     /// Reads and checks one; `-` is standard input.
     pub(crate) fn read(path: &Path) -> Result<Self, Defect> {
-        let name =
-            if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
+        let name = name_of(path);
         let bytes = bounded(path).map_err(|error| Defect::io(&name, &error))?;
         if bytes.len() >= MOST_READ {
             return Err(endless(&name));
@@ -54,11 +54,7 @@ impl Document {
         let (format, word) = format_of(path, &bytes);
         let submission =
             spec::parse(&bytes, format).map_err(|error| Defect::spec(&name, &error))?;
-        let text = String::from_utf8(bytes).map_err(|_| Defect {
-            code: "invalid_utf8".to_owned(),
-            message: "the document is not UTF-8 text".to_owned(),
-            ..Defect::nameless(&name)
-        })?;
+        let text = utf8(&name, bytes)?;
         Ok(Self { name, text, format: word, submission })
     }
 
@@ -121,6 +117,42 @@ impl From<Defect> for Failure {
     fn from(defect: Defect) -> Self {
         Self::new(Exit::Usage, defect.to_string())
     }
+}
+
+/// All that is wrong with a file.
+#[derive(Debug)]
+pub(crate) struct Defects {
+    /// In the order of its lines.
+    pub(crate) errors: Vec<Defect>,
+    /// How many more there are.
+    pub(crate) more: usize,
+}
+
+/// Reads and checks a pools file; `-` is standard input. With it goes its name in messages.
+pub(crate) fn read_pools(path: &Path) -> (String, Result<PoolsFile, Defects>) {
+    let name = name_of(path);
+    let text = bounded(path).map_err(|error| Defect::io(&name, &error)).and_then(|bytes| {
+        if bytes.len() >= MOST_READ { Err(endless(&name)) } else { utf8(&name, bytes) }
+    });
+    let read = text.map_err(|defect| Defects { errors: vec![defect], more: 0 }).and_then(|text| {
+        PoolsFile::parse(&text, &name).map_err(|refused| Defects {
+            errors: refused.errors.iter().map(|error| Defect::spec(&name, error)).collect(),
+            more: refused.more,
+        })
+    });
+    (name, read)
+}
+
+fn name_of(path: &Path) -> String {
+    if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
+}
+
+fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, Defect> {
+    String::from_utf8(bytes).map_err(|_| Defect {
+        code: "invalid_utf8".to_owned(),
+        message: "the document is not UTF-8 text".to_owned(),
+        ..Defect::nameless(name)
+    })
 }
 
 /// At most so much is read, whatever a file says of its size: enough to tell the true

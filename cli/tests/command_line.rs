@@ -71,6 +71,8 @@ fn help() {
         "cost",
         "logs",
         "validate",
+        "pools",
+        "pools validate",
         "backtest",
         "backtest single",
         "backtest workload",
@@ -119,6 +121,40 @@ fn mistakes_are_located() {
     let json: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
     assert_eq!(json[0]["error"]["code"], "unknown_field");
     assert_eq!(json[0]["error"]["line"], 4);
+}
+
+#[test]
+fn mistakes_of_a_pools_file_are_told_at_once() {
+    let line = Line::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/operator/pools.yaml");
+    let answer = line.run(&["pools", "validate", example.to_str().unwrap()]);
+    assert_eq!((answer.code, answer.out.as_str()), (Some(0), "ok: 3 pools\n"), "{answer:?}");
+
+    let good = std::fs::read_to_string(example).unwrap();
+    line.write("good.yaml", &good);
+    let wrong = [
+        ("kind: local", "kind: lokal"),
+        ("us-east-1c]", "us-west-1c]"),
+        ("gpus: 32", "gpu: 32"),
+        ("0.5 %", "0.5"),
+        ("keep: 30m", "keep: -30m"),
+        ("dollars_per_hour: 25", "dollars_per_hour: .nan"),
+    ];
+    let bad = wrong.iter().fold(good, |text, (from, to)| text.replacen(from, to, 1));
+    line.write("bad.yaml", &bad);
+    line.write("bytes.yaml", "");
+    std::fs::write(line.home.path().join("bytes.yaml"), b"version: \xff").unwrap();
+    let answer =
+        line.run(&["pools", "validate", "good.yaml", "bad.yaml", "bytes.yaml", "none.yaml"]);
+    assert_eq!(answer.code, Some(2));
+    insta::assert_snapshot!("pools-validate", format!("{}---\n{}", answer.out, answer.err));
+
+    let answer = line.run(&["pools", "validate", "bad.yaml", "--output", "json"]);
+    assert_eq!((answer.code, answer.err.as_str()), (Some(2), ""));
+    let json: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(json[0]["errors"].as_array().unwrap().len(), wrong.len());
+    assert_eq!(json[0]["errors"][0]["code"], "invalid_percentage");
+    assert_eq!(json[0]["valid"], false);
 }
 
 #[test]
@@ -222,6 +258,9 @@ fn schema_and_completions_are_for_programs() {
     let line = Line::new();
     let schema: serde_json::Value = serde_json::from_str(&line.run(&["schema"]).out).unwrap();
     assert!(schema.is_object());
+    let schema = line.run(&["pools", "schema"]).out;
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!(schema["title"], "spotwise pools");
     for shell in ["bash", "zsh", "fish"] {
         let answer = line.run(&["completions", shell]);
         assert!(answer.out.contains("validate"), "{shell}");

@@ -26,6 +26,7 @@ pub mod outcome;
 pub mod plan;
 pub mod policy;
 pub mod pool;
+pub mod pools_file;
 pub mod progress;
 pub mod quote;
 pub mod reason;

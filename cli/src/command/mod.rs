@@ -12,6 +12,7 @@ mod explain;
 mod get;
 mod logs;
 mod offers;
+mod pools;
 mod ps;
 mod quote;
 mod resubmit;
@@ -102,6 +103,7 @@ pub(crate) enum Task {
     Resubmit(resubmit::Resubmit),
     Cost(cost::Cost),
     Offers(offers::Offers),
+    Pools(pools::Pools),
     Db(db::Db),
     Backtest(backtest::Backtest),
     Version(version::Version),
@@ -128,6 +130,7 @@ impl Task {
             Self::Resubmit(command) => Box::pin(command.run(context)).await,
             Self::Cost(command) => command.run(context).await,
             Self::Offers(command) => command.run(context).await,
+            Self::Pools(command) => command.run(context),
             Self::Db(command) => Box::pin(command.run(context)).await,
             Self::Backtest(command) => command.run(context),
             Self::Version(command) => command.run(context).await,

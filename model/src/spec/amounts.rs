@@ -208,7 +208,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, Problem> {
 }
 
 /// `us-east-1`: the name of a region, not of a zone in it.
-pub(super) fn region(text: &str) -> Result<String, Problem> {
+pub(crate) fn region(text: &str) -> Result<String, Problem> {
     let plain = (1..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     let invalid = |message: String| Err(Problem::new("invalid_region", message));
@@ -237,7 +237,7 @@ fn thousandths_of_bytes(text: &str) -> Option<u128> {
 
 /// A plain decimal scaled by 10^`places`: `0.5` with 3 is 500. At most 12
 /// digits before the point, so that nothing overflows.
-fn decimal(text: &str, places: usize) -> Option<u128> {
+pub(crate) fn decimal(text: &str, places: usize) -> Option<u128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || whole.len() > 12 {

@@ -24,7 +24,7 @@ fn prefix(field: &str) -> String {
 
 /// An error on its way out: each level that it passes adds its step.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     code: &'static str,
     message: String,
     /// Innermost first.
@@ -33,29 +33,34 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), steps: Vec::new(), location: None }
     }
 
+    /// What kind it is.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// At a position in the text, for what is not in the tree (a syntax error).
-    pub(super) fn at(mut self, location: Option<(u32, u32)>) -> Self {
+    pub(crate) fn at(mut self, location: Option<(u32, u32)>) -> Self {
         self.location = self.location.or(location);
         self
     }
 
-    pub(super) fn key(mut self, key: &str) -> Self {
+    pub(crate) fn key(mut self, key: &str) -> Self {
         self.steps.push(Step::Key(key.to_owned()));
         self
     }
 
-    pub(super) fn index(mut self, index: usize) -> Self {
+    pub(crate) fn index(mut self, index: usize) -> Self {
         self.steps.push(Step::Index(index));
         self
     }
 
     /// The finished error; its location is that of the field in `tree`, or of the nearest
     /// enclosing part that exists.
-    pub(super) fn into_error(self, tree: Option<&Node>) -> SpecError {
+    pub(crate) fn into_error(self, tree: Option<&Node>) -> SpecError {
         let path: Vec<Step> = self.steps.into_iter().rev().collect();
         SpecError {
             code: self.code,
@@ -67,16 +72,16 @@ impl Problem {
 }
 
 /// Refuses the second of two equal keys.
-pub(super) fn duplicate_key(key: &str) -> Problem {
+pub(crate) fn duplicate_key(key: &str) -> Problem {
     Problem::new("duplicate_key", "is given twice; keep one of them").key(key)
 }
 
-pub(super) fn too_deep() -> Problem {
+pub(crate) fn too_deep() -> Problem {
     Problem::new("too_deep", format!("nested more than {MAX_DEPTH} levels deep"))
 }
 
 /// Adds the name of the field that a result belongs to.
-pub(super) trait Under {
+pub(crate) trait Under {
     fn under(self, key: &str) -> Self;
     fn item(self, index: usize) -> Self;
 }
@@ -93,7 +98,7 @@ impl<T> Under for Result<T, Problem> {
 
 /// What a user wrote, cut short and with control characters escaped: messages
 /// reach terminals and logs.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
     let cut: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     let dots = if text.chars().nth(LONGEST).is_some() { "..." } else { "" };

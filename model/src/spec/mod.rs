@@ -1,29 +1,29 @@
 //! The job specification, validated. [`parse`] is the single entry point: files, gRPC and
 //! REST all go through it.
 
-mod amounts;
+pub(crate) mod amounts;
 #[cfg(test)]
 mod bad_inputs;
 mod document;
 mod duration;
 mod edit;
-mod error;
+pub(crate) mod error;
 #[cfg(test)]
 mod good_inputs;
 mod json;
 mod many;
 mod paths;
-mod patterns;
+pub(crate) mod patterns;
 mod read;
 mod rules;
 mod schema;
 #[cfg(test)]
-mod schema_tests;
-mod text;
-mod tree;
+pub(crate) mod schema_tests;
+pub(crate) mod text;
+pub(crate) mod tree;
 mod validate;
 mod work;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

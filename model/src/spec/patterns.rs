@@ -21,7 +21,7 @@ const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000";
 const SEGMENT: &str = r"([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9._-])[A-Za-z0-9._-]*";
 
 /// One line of text for people, which may be empty.
-pub(super) fn printable() -> String {
+pub(crate) fn printable() -> String {
     format!("^[^{DECEPTIVE}]*$")
 }
 
@@ -52,7 +52,7 @@ pub(super) const MODEL: &str = "^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$";
 
 pub(super) const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 
-pub(super) const TAG: &str = "^[A-Za-z0-9._/-]+$";
+pub(crate) const TAG: &str = "^[A-Za-z0-9._/-]+$";
 
 /// What the first word of the command must have.
 pub(super) fn program() -> String {
@@ -148,7 +148,7 @@ pub(super) fn image() -> String {
 }
 
 /// A region, not one of its zones.
-pub(super) const REGION: &str = "^([a-z0-9-]*([0-9-]|[a-z-][a-z])|[a-z])$";
+pub(crate) const REGION: &str = "^([a-z0-9-]*([0-9-]|[a-z-][a-z])|[a-z])$";
 
 pub(super) const ACCELERATOR: &str = "^[A-Za-z][A-Za-z0-9-]*$";
 
@@ -204,7 +204,7 @@ fn padded(most: u64, first: &str) -> String {
 }
 
 /// A number above 0 and up to `most`, with at most `places` digits after the point.
-pub(super) fn decimal(most: u64, places: usize) -> String {
+pub(crate) fn decimal(most: u64, places: usize) -> String {
     let small = |zeros: usize| {
         let left = places - zeros - 1;
         format!("0{{{zeros}}}[1-9][0-9]{{0,{left}}}")
@@ -225,7 +225,7 @@ pub(super) fn size(most: &[(&str, u64)]) -> String {
 }
 
 /// A duration of at most `seconds` in each of its units, above zero in one.
-pub(super) fn duration(seconds: u64) -> String {
+pub(crate) fn duration(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
     let most = |unit: u64| seconds / unit;
     let any = |(unit, length): (&str, u64)| match most(length) {

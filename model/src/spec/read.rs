@@ -9,7 +9,7 @@ use super::error::{Problem, Under, shown};
 use super::tree::{Entry, Node, Value};
 
 impl Node {
-    fn mismatch(&self, expected: &dyn Expected) -> Problem {
+    pub(crate) fn mismatch(&self, expected: &dyn Expected) -> Problem {
         let found = match self.value {
             Value::Empty => return empty(),
             Value::Null => "null",

@@ -13,7 +13,7 @@ use super::{Format, json_schema, json_schema_of_changes};
 
 /// Whether a value conforms to a schema. It knows the keywords that ours uses, and no
 /// others.
-fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
+pub(crate) fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
     let Value::Object(words) = schema else { return schema != &json!(false) };
     words.iter().all(|(word, rule)| keeps(root, words, (word, rule), value))
 }
@@ -157,7 +157,7 @@ fn other(word: &str) -> bool {
 
 /// What an editor sees of a document: plain scalars are numbers and booleans where YAML
 /// 1.2 says so.
-fn seen(node: &Node) -> Value {
+pub(crate) fn seen(node: &Node) -> Value {
     match &node.value {
         Tree::Empty | Tree::Null => Value::Null,
         Tree::Quoted(text) => json!(text),

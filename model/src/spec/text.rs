@@ -13,7 +13,7 @@ pub(super) const MAX_ARGUMENTS: usize = 1_000;
 const MAX_COMMAND_BYTES: usize = 32 * 1024;
 pub(super) const MAX_VARIABLES: usize = 200;
 pub(super) const MAX_VARIABLE_BYTES: usize = 8 * 1024;
-pub(super) const MAX_TAGS: usize = 50;
+pub(crate) const MAX_TAGS: usize = 50;
 
 /// Prefixes and names of variables that no job may set, in upper case.
 pub(super) const RESERVED_PREFIXES: [&str; 3] = ["LD_", "DYLD_", "SPOTWISE_"];
@@ -80,7 +80,7 @@ pub(super) fn title(text: String) -> Result<String, Problem> {
 
 /// Bidirectional controls, zero-width characters, line separators and tag
 /// characters. U+200C and U+200D stay: Persian and emoji need them.
-fn is_deceptive(c: char) -> bool {
+pub(crate) fn is_deceptive(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
@@ -336,7 +336,7 @@ pub(super) fn tags(tags: BTreeMap<String, Scalar>) -> Result<BTreeMap<String, St
         .collect()
 }
 
-fn tag(key: &str, value: &str) -> Result<(), Problem> {
+pub(crate) fn tag(key: &str, value: &str) -> Result<(), Problem> {
     let invalid = |message: &str| Err(Problem::new("invalid_tag", message));
     let lower = key.to_ascii_lowercase();
     let owner = lower.split('/').next().filter(|_| lower.contains('/')).unwrap_or_default();

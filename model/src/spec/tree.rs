@@ -2,27 +2,27 @@
 //! so that no number passes through a float, and nodes keep their place.
 
 /// Line and column, from 1.
-pub(super) type Location = (u32, u32);
+pub(crate) type Location = (u32, u32);
 
 /// How deep a document may nest. The specification needs 6; the limit keeps
 /// `[[[[...` cheap to refuse.
-pub(super) const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;
 
 /// One step from a value down to one of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Key(String),
     Index(usize),
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
-    pub(super) at: Option<Location>,
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) at: Option<Location>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// `key:` with nothing after it.
     Empty,
     /// `null` or `~`: as if the field were absent.
@@ -36,23 +36,23 @@ pub(super) enum Value {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) at: Option<Location>,
-    pub(super) value: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) at: Option<Location>,
+    pub(crate) value: Node,
 }
 
 /// What copying a node costs.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Weight {
-    pub(super) nodes: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Weight {
+    pub(crate) nodes: usize,
+    pub(crate) bytes: usize,
     /// Levels of lists and maps.
-    pub(super) height: usize,
+    pub(crate) height: usize,
 }
 
 impl Node {
-    pub(super) fn weight(&self) -> Weight {
+    pub(crate) fn weight(&self) -> Weight {
         let leaf = |bytes| Weight { nodes: 1, bytes, height: 0 };
         let level = |sum: Weight, part: Weight| Weight {
             nodes: sum.nodes + part.nodes,
@@ -76,7 +76,7 @@ impl Node {
 
     /// The location of the part that `path` leads to, or of the last part on the way that
     /// exists.
-    pub(super) fn locate(&self, path: &[Step]) -> Option<Location> {
+    pub(crate) fn locate(&self, path: &[Step]) -> Option<Location> {
         let mut node = self;
         let mut place = None;
         for step in path {
@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// The value of a field, if this is a map that has it.
-    pub(super) fn field(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn field(&self, key: &str) -> Option<&Self> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|e| e.key == key).map(|e| &e.value),
             _ => None,

@@ -16,7 +16,7 @@ const MAX_ALIAS_NODES: usize = 50_000;
 const MAX_ALIAS_BYTES: usize = 1024 * 1024;
 
 /// Reads exactly one document.
-pub(super) fn read(text: &str) -> Result<Node, Problem> {
+pub(crate) fn read(text: &str) -> Result<Node, Problem> {
     let options = granit_parser::options! {
         emit_comments: false,
         flow_nesting_limit: MAX_DEPTH,
