@@ -6,7 +6,8 @@ use std::time::Duration;
 use spotwise_model::MarketKey;
 use spotwise_model::id::PoolName;
 
-use crate::fault::Fault;
+use crate::dice::Spread;
+use crate::fault::{Chance, Fault};
 
 /// How long things take, how old answers are, and how often what goes wrong.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,47 +53,6 @@ pub struct Behaviour {
     pub foreign_tenant: Option<ForeignTenant>,
     /// How likely each fault is; what is not named happens on order only.
     pub chances: BTreeMap<Fault, Chance>,
-}
-
-/// A span of time drawn by chance: half of the draws are below the median and half above,
-/// evenly on each side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spread {
-    /// The least.
-    pub min: Duration,
-    /// What half of the draws exceed.
-    pub median: Duration,
-    /// The most.
-    pub max: Duration,
-}
-
-impl Spread {
-    /// In milliseconds; what is out of order is put in order.
-    pub fn millis(min: u64, median: u64, max: u64) -> Self {
-        let median = median.max(min);
-        let millis = Duration::from_millis;
-        Self { min: millis(min), median: millis(median), max: millis(max.max(median)) }
-    }
-
-    /// In seconds; what is out of order is put in order.
-    pub fn seconds(min: u64, median: u64, max: u64) -> Self {
-        let millis = |seconds: u64| seconds.saturating_mul(1_000);
-        Self::millis(millis(min), millis(median), millis(max))
-    }
-
-    /// Always the same.
-    pub const fn exactly(span: Duration) -> Self {
-        Self { min: span, median: span, max: span }
-    }
-}
-
-/// How likely a fault is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chance {
-    /// Of a million occasions, so many are hit; [`Fault`] says what an occasion is.
-    pub per_million: u32,
-    /// For how long it then goes on for everything within its reach; zero for once.
-    pub lasts: Duration,
 }
 
 /// Which of a market's machines are taken back first.

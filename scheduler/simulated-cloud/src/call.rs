@@ -33,7 +33,7 @@ impl<T> Call<T> {
 /// Whether and when an answer arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It arrives.
+    /// It arrives, perhaps after its caller has given up waiting.
     Answered {
         /// When.
         at: Timestamp,

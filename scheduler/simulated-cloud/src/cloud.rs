@@ -12,10 +12,11 @@ use spotwise_model::time::after;
 
 use crate::dice::Dice;
 use crate::event::CloudEvent;
-use crate::fault::{Fault, Faults, Reach};
+use crate::fault::{Fault, Reach};
 use crate::machine::Machine;
 use crate::market::CloudMarket;
 use crate::meter::MeterLine;
+use crate::outage::Faults;
 use crate::spec::CloudSpec;
 use crate::throttle::{Action, CallCounts, Throttle};
 
@@ -26,6 +27,17 @@ mod life;
 mod list;
 mod quota;
 mod terminate;
+
+#[cfg(test)]
+mod calls_tests;
+#[cfg(test)]
+mod launch_tests;
+#[cfg(test)]
+mod life_tests;
+#[cfg(test)]
+mod list_tests;
+#[cfg(test)]
+mod quota_tests;
 
 use launch::TakenToken;
 use life::Due;

@@ -1,11 +1,41 @@
-//! Chance, from a seed.
+//! Chance, from a seed, and spans of time drawn by it.
 
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::behaviour::Spread;
+/// A span of time drawn by chance: half of the draws are below the median and half above,
+/// evenly on each side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// The least.
+    pub min: Duration,
+    /// What half of the draws exceed.
+    pub median: Duration,
+    /// The most.
+    pub max: Duration,
+}
+
+impl Spread {
+    /// In milliseconds; what is out of order is put in order.
+    pub fn millis(min: u64, median: u64, max: u64) -> Self {
+        let median = median.max(min);
+        let millis = Duration::from_millis;
+        Self { min: millis(min), median: millis(median), max: millis(max.max(median)) }
+    }
+
+    /// In seconds; what is out of order is put in order.
+    pub fn seconds(min: u64, median: u64, max: u64) -> Self {
+        let millis = |seconds: u64| seconds.saturating_mul(1_000);
+        Self::millis(millis(min), millis(median), millis(max))
+    }
+
+    /// Always the same.
+    pub const fn exactly(span: Duration) -> Self {
+        Self { min: span, median: span, max: span }
+    }
+}
 
 /// The account's only source of chance.
 #[derive(Clone, Debug)]

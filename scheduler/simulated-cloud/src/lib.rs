@@ -20,15 +20,24 @@ mod fault;
 mod machine;
 mod market;
 mod meter;
+mod outage;
 mod spec;
 mod throttle;
 
-pub use behaviour::{Behaviour, Chance, ForeignTenant, GoneToken, ReclaimOrder, Spread};
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod meter_tests;
+#[cfg(test)]
+mod properties;
+
+pub use behaviour::{Behaviour, ForeignTenant, GoneToken, ReclaimOrder};
 pub use call::{Call, Delivery, LaunchRequest, Launched, Page, PageToken};
 pub use cloud::{QuotaUse, SimulatedCloud, Violation};
+pub use dice::Spread;
 pub use error::{CloudError, ErrorClass, Executed};
 pub use event::{CloudEvent, Happening};
-pub use fault::{Fault, Interruption, Reach};
+pub use fault::{Chance, Fault, Interruption, Reach};
 pub use machine::{Cause, Machine, Mark, Stop};
 pub use market::CloudMarket;
 pub use meter::MeterLine;

@@ -6,7 +6,8 @@ use spotwise_model::time::after;
 use super::SimulatedCloud;
 use crate::call::{Call, Delivery};
 use crate::error::CloudError;
-use crate::fault::{Fault, Subject};
+use crate::fault::Fault;
+use crate::outage::Subject;
 use crate::throttle::Action;
 
 /// The kind of a call.

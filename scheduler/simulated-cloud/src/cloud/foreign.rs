@@ -27,6 +27,15 @@ impl SimulatedCloud {
         at: Timestamp,
     ) -> Result<ProviderId, CloudError> {
         self.settle(at);
+        self.open_for_tenant(market, mark, keeps)
+    }
+
+    fn open_for_tenant(
+        &mut self,
+        market: &MarketKey,
+        mark: Option<Mark>,
+        keeps: Duration,
+    ) -> Result<ProviderId, CloudError> {
         self.sold(market)?;
         self.room_in_quota(market)?;
         self.room_in_market(market)?;
@@ -57,7 +66,7 @@ impl SimulatedCloud {
         let mark = self.dice.hits(500_000).then_some(mark);
         if let Some(market) = market {
             // Without room there is no machine; the tenant tries again later.
-            let _ = self.open_foreign(&market, mark, keeps, self.now);
+            let _ = self.open_for_tenant(&market, mark, keeps);
         }
         self.expect_foreign_tenant();
     }

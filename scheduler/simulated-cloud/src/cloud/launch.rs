@@ -1,5 +1,6 @@
 //! Launches and their tokens.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,8 +13,9 @@ use super::life::{Due, Mishap};
 use crate::behaviour::GoneToken;
 use crate::call::{Call, LaunchRequest, Launched};
 use crate::error::CloudError;
-use crate::fault::{Fault, Subject};
+use crate::fault::Fault;
 use crate::machine::{Machine, Mark};
+use crate::outage::Subject;
 use crate::throttle::Action;
 
 /// What a token has named, and what came of it.
@@ -101,8 +103,6 @@ impl SimulatedCloud {
         subject: &Subject<'_>,
     ) -> Result<usize, CloudError> {
         let market = &request.market;
-        // Drawn for its beginning; `room_in_quota` asks whether it goes on.
-        self.strikes(Fault::QuotaCut, subject);
         self.room_in_quota(market)?;
         if self.strikes(Fault::NoCapacity, subject) || self.strikes(Fault::PartialCapacity, subject)
         {
@@ -130,7 +130,7 @@ impl SimulatedCloud {
     /// Whether the market has a machine that nobody has; one that is about to be taken back
     /// still has its place.
     pub(super) fn room_in_market(&self, market: &MarketKey) -> Result<(), CloudError> {
-        let open = self.open.get(market).map_or(0, std::collections::BTreeSet::len);
+        let open = self.open.get(market).map_or(0, BTreeSet::len);
         let available = self.market.available(market, self.now);
         if usize::try_from(available).is_ok_and(|available| open >= available) {
             return Err(CloudError::InsufficientInstanceCapacity { market: market.clone() });

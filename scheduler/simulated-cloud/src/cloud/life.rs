@@ -1,5 +1,6 @@
 //! What happens to machines by itself, in the order of time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,8 +11,9 @@ use spotwise_model::{CapacityType, MarketKey};
 use super::SimulatedCloud;
 use crate::behaviour::ReclaimOrder;
 use crate::event::{CloudEvent, Happening};
-use crate::fault::{Fault, Interruption, Subject};
+use crate::fault::{Fault, Interruption};
 use crate::machine::{Cause, Machine, Stop};
+use crate::outage::Subject;
 
 /// Something on the agenda; machines by number. What has been overtaken is ignored.
 #[derive(Clone, Debug)]
@@ -269,7 +271,7 @@ impl SimulatedCloud {
 
     /// Looks after a spot market as long as something is open in it.
     pub(super) fn watch(&mut self, market: &MarketKey) {
-        let unused = self.open.get(market).is_none_or(std::collections::BTreeSet::is_empty);
+        let unused = self.open.get(market).is_none_or(BTreeSet::is_empty);
         if unused || self.watched.contains(market) {
             return;
         }

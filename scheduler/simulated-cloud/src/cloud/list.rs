@@ -10,7 +10,8 @@ use super::SimulatedCloud;
 use super::calls::Kind;
 use crate::call::{Call, Page, PageToken};
 use crate::error::CloudError;
-use crate::fault::{Fault, Subject};
+use crate::fault::Fault;
+use crate::outage::Subject;
 use crate::throttle::Action;
 
 const LIST: Kind = Kind { action: Action::List, never_arrived: None, answer_lost: None };

@@ -8,7 +8,9 @@ use super::SimulatedCloud;
 use super::calls::Kind;
 use crate::call::Call;
 use crate::error::CloudError;
-use crate::fault::{Fault, Subject};
+use crate::fault::Fault;
+use crate::outage::Subject;
+use crate::spec::QuotaSpec;
 use crate::throttle::Action;
 
 /// A quota's use after a change.
@@ -37,6 +39,11 @@ impl SimulatedCloud {
     }
 
     pub(super) fn limit_use(&self, index: usize) -> Option<LimitUse> {
+        let cut = self.faults.goes_on(Fault::QuotaCut, &Subject::default(), self.now);
+        self.limit_use_if(index, cut)
+    }
+
+    fn limit_use_if(&self, index: usize, cut: bool) -> Option<LimitUse> {
         let (spec, used) = (self.spec.quotas.get(index)?, *self.quota_used.get(index)?);
         let key = LimitKey::Quota {
             account: self.spec.account.clone(),
@@ -44,16 +51,16 @@ impl SimulatedCloud {
             family: spec.family.clone(),
             capacity_type: spec.capacity_type,
         };
-        let cut = self.faults.goes_on(Fault::QuotaCut, &Subject::default(), self.now);
-        let left = self.spec.behaviour.cut_quota_percent.min(100);
-        let of =
-            if cut { spec.vcpus / 100 * left + spec.vcpus % 100 * left / 100 } else { spec.vcpus };
-        Some(LimitUse { key, used, of })
+        let percent = if cut { self.spec.behaviour.cut_quota_percent.min(100) } else { 100 };
+        let of = u128::from(spec.vcpus) * u128::from(percent) / 100;
+        Some(LimitUse { key, used, of: u64::try_from(of).unwrap_or(u64::MAX) })
     }
 
-    pub(super) fn room_in_quota(&self, market: &MarketKey) -> Result<(), CloudError> {
-        let quota = self.quota_of(market).and_then(|index| self.limit_use(index));
-        match quota {
+    /// Whether the account may have one more; quotas may be cut just now.
+    pub(super) fn room_in_quota(&mut self, market: &MarketKey) -> Result<(), CloudError> {
+        let Some(index) = self.quota_of(market) else { return Ok(()) };
+        let cut = self.strikes(Fault::QuotaCut, &Subject::default());
+        match self.limit_use_if(index, cut) {
             Some(usage) if usage.left() < self.vcpus(market) => {
                 let quota = usage.key;
                 Err(match market.capacity_type {
@@ -92,9 +99,7 @@ impl SimulatedCloud {
 
     /// The place of the first quota that counts such machines.
     fn quota_of(&self, market: &MarketKey) -> Option<usize> {
-        let counts = |quota: &crate::spec::QuotaSpec| {
-            quota.counts(&market.instance_type, market.capacity_type)
-        };
+        let counts = |quota: &QuotaSpec| quota.counts(&market.instance_type, market.capacity_type);
         self.spec.quotas.iter().position(counts)
     }
 }

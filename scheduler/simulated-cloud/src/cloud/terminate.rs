@@ -8,8 +8,9 @@ use super::SimulatedCloud;
 use super::calls::Kind;
 use crate::call::Call;
 use crate::error::CloudError;
-use crate::fault::{Fault, Subject};
+use crate::fault::Fault;
 use crate::machine::Cause;
+use crate::outage::Subject;
 use crate::throttle::Action;
 
 /// Somebody ended a machine that was not theirs.
