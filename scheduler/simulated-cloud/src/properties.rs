@@ -10,8 +10,8 @@ use spotwise_model::{CapacityType, InstanceId, MarketKey};
 
 use crate::fixture::{TestMarket, US, at, market, on_demand, pool, seconds, spec, spot};
 use crate::{
-    Action, Behaviour, CloudEvent, CloudSpec, Delivery, Fault, ForeignTenant, Happening,
-    LaunchRequest, SimulatedCloud, Spread,
+    Action, Behaviour, CloudEvent, CloudMarket, CloudSpec, Delivery, Fault, ForeignTenant,
+    Happening, LaunchRequest, Machine, SimulatedCloud, Spread,
 };
 
 /// Everything goes wrong, and somebody else is there.
@@ -122,6 +122,18 @@ fn check(cloud: &SimulatedCloud) {
     }
 }
 
+/// No more spot machines go on than the market has: the others are being taken back.
+fn check_supply(cloud: &SimulatedCloud, market: &TestMarket) {
+    for key in markets() {
+        let goes_on = |machine: &&Machine| {
+            machine.market == key && machine.reclaim_at.is_none() && machine.stopped.is_none()
+        };
+        let held = cloud.machines().iter().filter(goes_on).count();
+        let available = market.available(&key, cloud.now());
+        assert!(held as u64 <= u64::from(available), "{held} of {available}: {key}");
+    }
+}
+
 /// Each token's machine, by zone: never two.
 type Tokens = BTreeMap<(String, String), ProviderId>;
 
@@ -173,11 +185,12 @@ proptest! {
 
     #[test]
     fn promises_hold_whatever_is_asked(seed in any::<u64>(), steps in steps(120)) {
-        let mut cloud = rough_cloud(seed, 400_000);
+        let (mut cloud, supply) = (rough_cloud(seed, 400_000), restless(400_000));
         let (mut tokens, mut now) = (Tokens::new(), 0);
         for (pause, step) in &steps {
             now += pause;
             take(&mut cloud, &mut tokens, now, step);
+            check_supply(&cloud, &supply);
         }
         check(&cloud);
         prop_assert!(cloud.violations().is_empty());
@@ -222,7 +235,7 @@ fn a_month(seed: u64, wanted: usize) -> (SimulatedCloud, Vec<CloudEvent>) {
         told.extend(cloud.advance(now));
         let _ = cloud.quotas(now);
         whole_listing(&mut cloud, now);
-        let ours = |machine: &&crate::Machine| !machine.foreign && machine.stopped.is_none();
+        let ours = |machine: &&Machine| !machine.foreign && machine.stopped.is_none();
         let newest = cloud.machines().iter().rev().take(200).filter(ours);
         let open: Vec<_> = newest.map(|machine| machine.id.clone()).collect();
         if step % 3 == 0

@@ -104,6 +104,16 @@ fn the_youngest_beyond_the_supply_are_noticed_and_taken_back() {
 }
 
 #[test]
+fn supply_that_falls_step_by_step_takes_machines_back_at_each() {
+    let supply = TestMarket::with(spot(), &[(0, 3), (500, 2), (700, 3), (900, 1), (1_100, 0)]);
+    let mut cloud = cloud_of(supply, Behaviour::prompt());
+    let all = ["a", "b", "c"].map(|token| launch(&mut cloud, token, spot(), 0));
+    cloud.advance(at(10_000));
+    let reclaimed = all.map(|id| cloud.machine(&id).unwrap().reclaim_at);
+    assert_eq!(reclaimed, [1_220, 1_020, 620].map(|second| Some(at(second))));
+}
+
+#[test]
 fn any_may_be_taken_back_by_chance() {
     let taken = |order, seed| {
         let supply = TestMarket::with(spot(), &[(0, 4), (500, 3)]);

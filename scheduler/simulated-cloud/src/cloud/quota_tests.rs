@@ -1,14 +1,16 @@
 //! Quotas: who counts against them, and for how long.
 
+use std::sync::Arc;
+
 use spotwise_model::CapacityType;
 
 use crate::fixture::{
-    TestMarket, US, at, cloud_of, launch, market, on_demand, prompt_cloud, seconds, spot,
+    TestMarket, US, at, cloud_of, launch, market, on_demand, prompt_cloud, seconds, spec, spot,
     try_launch,
 };
-use crate::{Behaviour, CloudError, ErrorClass, Fault, Reach, Spread};
+use crate::{Behaviour, CloudError, ErrorClass, Fault, Reach, SimulatedCloud, Spread};
 
-fn used(cloud: &crate::SimulatedCloud) -> Vec<(u64, u64)> {
+fn used(cloud: &SimulatedCloud) -> Vec<(u64, u64)> {
     cloud.quota_use().iter().map(|usage| (usage.used, usage.of)).collect()
 }
 
@@ -77,4 +79,14 @@ fn a_quota_that_is_cut_below_its_use_lets_nothing_in_and_drives_nothing_out() {
     launch(&mut cloud, "d", on_demand(), 2);
     launch(&mut cloud, "e", spot(), 100);
     assert_eq!(used(&cloud), [(24, 32), (8, 32)]);
+}
+
+#[test]
+fn a_part_of_a_machine_is_no_room() {
+    let mut spec = spec(Behaviour::prompt());
+    spec.quotas[0].vcpus = 15;
+    let mut cloud = SimulatedCloud::new(spec, Arc::new(TestMarket::default()), 1, at(0));
+    launch(&mut cloud, "a", spot(), 0);
+    assert!(try_launch(&mut cloud, "b", spot(), 0).is_err());
+    assert_eq!(used(&cloud)[0], (8, 15));
 }
