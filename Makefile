@@ -71,7 +71,7 @@ simulate: packages ## worlds that try to break every promise: SEEDS=, DAYS=, SEE
 	  $(CARGO) test --locked --workspace --test simulation $(OPTIMISED) no_world_breaks_a_promise -- --nocapture
 
 # Whose property tests throw dice.
-RANDOM_TESTS := $(foreach crate,model solver market control scheduler,-p spotwise-$(crate))
+RANDOM_TESTS := $(foreach crate,model solver market control scheduler simulated-cloud,-p spotwise-$(crate))
 
 hunt: packages ## property tests with dice that the gate does not throw: ROUNDS=, SEED_BASE=; ends at the first failure
 	@from=$(or $(SEED_BASE),$$RANDOM); for seed in $$(seq $$from $$((from + $(or $(ROUNDS),20) - 1))); do \

@@ -9,10 +9,11 @@ use crate::workspace::{Package, Workspace, cargo};
 
 /// Members that must not stand below a member, at any depth. What it needs for
 /// its tests only is free.
-const ABOVE: [(&str, &[&str]); 8] = [
+const ABOVE: [(&str, &[&str]); 9] = [
     ("spotwise-api", &["spotwise-solver", "spotwise-scheduler", "spotwise-worker", "spotwise-cli"]),
     ("spotwise-market", &["spotwise-solver", "spotwise-control"]),
     ("spotwise-control", &["spotwise-api", "spotwise-store", "spotwise-scheduler"]),
+    ("spotwise-simulated-cloud", &["spotwise-solver", "spotwise-control", "spotwise-scheduler"]),
     ("spotwise-store", &["spotwise-api", "spotwise-scheduler"]),
     ("spotwise-scheduler", &["spotwise-worker", "spotwise-cli", "spotwise-solver-lab"]),
     ("spotwise-worker", &["spotwise-solver", "spotwise-scheduler", "spotwise-cli"]),
