@@ -130,7 +130,7 @@ fn limits(document: LimitsDocument) -> PoolLimits {
         machines: document.machines.given().and_then(|n| count(n.0)),
         gpus: document.gpus.given().and_then(|n| count(n.0)),
         price_per_hour: document.dollars_per_hour.given(),
-        host: None,
+        ..PoolLimits::default()
     }
 }
 
