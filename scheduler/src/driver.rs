@@ -69,6 +69,9 @@ pub struct Parts {
     pub market: Market,
     /// The pools that the operator wants, whenever they change.
     pub pools: watch::Receiver<PoolSet>,
+    /// Whether another has led before: then the pools that it committed stay until the
+    /// operator's file changes.
+    pub takes_over: bool,
     /// The operator's settings.
     pub config: Arc<ServeConfig>,
     /// How market time follows wall time.
@@ -159,6 +162,12 @@ impl Driver {
                     Some(message) => message,
                     None => return Ok(Ending::Shutdown),
                 },
+                _ = self.parts.pools.changed(), if self.parts.pools.has_changed().is_ok() => {
+                    // Taken in by the round; only what changes later is another one's word.
+                    self.parts.takes_over = false;
+                    self.alarm.ring();
+                    Message::Wake
+                }
                 () = tokio::time::sleep(pause) => Message::Wake,
             };
             let done = if self.parts.lease.holds() {
@@ -275,10 +284,17 @@ impl Driver {
     ) -> (PendingReplies, Vec<Question>, Vec<Change>) {
         let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
         // Committed with the round, so that a standby knows the same ones.
-        let wanted = Command::SetPools(Box::new(self.parts.pools.borrow().clone()));
-        let config = &self.parts.config.control;
-        if let Ok((made, _)) = intake::answer(working.state, wanted, config, now) {
-            working.take(made);
+        if self.parts.pools.has_changed().unwrap_or(false) {
+            self.parts.takes_over = false;
+        }
+        let wanted = self.parts.pools.borrow_and_update().clone();
+        let known = !working.state.pools.pools.is_empty();
+        if !(self.parts.takes_over && known) {
+            let config = &self.parts.config.control;
+            let wanted = Command::SetPools(Box::new(wanted));
+            if let Ok((made, _)) = intake::answer(working.state, wanted, config, now) {
+                working.take(made);
+            }
         }
         let mut answers = PendingReplies::new();
         let mut questions = Vec::new();

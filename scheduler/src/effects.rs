@@ -95,7 +95,7 @@ impl Effects {
     /// The back end of the pool that an attempt runs in.
     fn backend_of(&mut self, state: &State, attempt: AttemptId) -> Option<Arc<dyn Backend>> {
         let pool = state.pools.get(&state.attempts.get(&attempt)?.offer.pool)?;
-        Some(self.backends.of(pool))
+        self.backends.of(pool, &state.pools)
     }
 
     fn start_worker(&mut self, state: &State, worker: WorkerId, handle: &Handle) {
@@ -135,7 +135,8 @@ impl Effects {
         }
         for (name, live) in by_pool {
             let Some(pool) = state.pools.get(name) else { continue };
-            let (backend, handle) = (self.backends.of(pool), handle.clone());
+            let Some(backend) = self.backends.of(pool, &state.pools) else { continue };
+            let handle = handle.clone();
             self.tasks.spawn(async move {
                 for found in backend.list_workers().await {
                     if !found.alive && live.contains(&found.attempt) {
@@ -152,7 +153,8 @@ impl Effects {
         let live: BTreeSet<AttemptId> =
             state.attempts.values().filter(|a| a.state.is_live()).map(|a| a.id).collect();
         for pool in state.pools.pools.values() {
-            let (backend, live) = (self.backends.of(pool), live.clone());
+            let Some(backend) = self.backends.of(pool, &state.pools) else { continue };
+            let live = live.clone();
             self.tasks.spawn(async move {
                 let reaped = backend.reap_strays(live).await;
                 if reaped > 0 {

@@ -15,6 +15,8 @@ pub struct ServeOptions {
     pub market: MarketChoice,
     /// A catalogue of machine types; `None` for the built-in one.
     pub catalog: Option<PathBuf>,
+    /// The file of the pools; `None` for this machine alone.
+    pub pools: Option<PathBuf>,
     /// The file of what is already paid for, if any.
     pub commitments: Option<PathBuf>,
 }

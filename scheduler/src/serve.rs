@@ -1,6 +1,7 @@
 //! Assembles the parts and runs them until told to stop.
 
 mod market;
+mod pools;
 mod restored;
 
 use std::io;
@@ -14,13 +15,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::capacity::{self, Backends};
+use crate::capacity::{Backends, CloudSetting, Clouds};
 use crate::config::ServeConfig;
 use crate::driver::{self, Driver, DriverError, Ending};
 use crate::effects::Effects;
 use crate::handle::Handle;
 use crate::lease::Lease;
 use crate::options::{MarketChoice, ServeOptions};
+use crate::serve::pools::OperatorsPools;
 use crate::server::{self, Limits, ServerError, Services, ServingState};
 use crate::service::{self, Service};
 use crate::token::WorkerTokens;
@@ -47,6 +49,9 @@ pub enum ServeError {
     /// The database cannot be used.
     #[error("cannot use the database")]
     Store(#[from] StoreError),
+    /// The pools file cannot be used.
+    #[error(transparent)]
+    Pools(#[from] pools::PoolsError),
     /// The catalogue cannot be used.
     #[error("cannot use the catalogue")]
     Catalog(#[from] CatalogError),
@@ -102,7 +107,8 @@ pub async fn serve(
     shutdown: CancellationToken,
     announce: impl FnMut(Announcement) + Send,
 ) -> Result<(), ServeError> {
-    let ServeOptions { mut config, market: choice, catalog, commitments } = options;
+    let ServeOptions { mut config, market: choice, catalog, commitments, pools: pools_file } =
+        options;
     config.control.fit_to_speed();
     prepare_folders(&config)?;
     let listener = server::bind(config.listen).await?;
@@ -118,8 +124,10 @@ pub async fn serve(
     let _stop_both = shutdown.clone().drop_guard();
     let serving =
         tokio::spawn(server::serve(listener, shown, Limits::of_process(), shutdown.clone()));
-    let (pools, _) = watch::channel(capacity::only_pool(&config));
     let config = Arc::new(config);
+    let clouds = Arc::new(Clouds::default());
+    let file = OperatorsPools::open(pools_file, config.clone(), clouds.clone())?;
+    let pools = file.watch(shutdown.clone());
     let mut context = LeaderContext {
         config,
         store: store.clone(),
@@ -128,6 +136,8 @@ pub async fn serve(
         declared,
         tokens,
         pools,
+        clouds,
+        stood_by: false,
         serving_state,
         announce,
     };
@@ -148,7 +158,10 @@ struct LeaderContext<A> {
     choice: MarketChoice,
     declared: Declared,
     tokens: WorkerTokens,
-    pools: watch::Sender<PoolSet>,
+    pools: watch::Receiver<PoolSet>,
+    clouds: Arc<Clouds>,
+    /// Whether another scheduler has led since this one began.
+    stood_by: bool,
     serving_state: watch::Sender<ServingState>,
     announce: A,
 }
@@ -189,6 +202,7 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
                 }
                 Ok(Campaign::Won(epoch)) => return Ok(Some(Lease::for_ever(epoch))),
                 Ok(Campaign::Lost(incumbent)) => {
+                    self.stood_by = true;
                     if seen.as_ref() != Some(&incumbent) {
                         let leader = incumbent.address.clone();
                         self.serving_state
@@ -231,7 +245,9 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
         let market = market::apply_commitments(&store, market, &self.declared, now).await?;
         let install = self.tokens.install();
         let (handle, inbox) = Handle::new();
-        let backends = Backends::new(&config, &install);
+        let clouds = self.clouds.clone();
+        let setting = CloudSetting { market: market.clone(), scale, clouds };
+        let backends = Backends::new(&config, &install, setting);
         let effects = Effects::new(backends, self.tokens.clone(), self.addresses(), lease.clone());
         let last_job = restored::take_in(&store, &config, lease.epoch(), scale).await?;
         let driver = Driver::new(driver::Parts {
@@ -241,7 +257,8 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
             store: store.clone(),
             lease: lease.clone(),
             market: market.clone(),
-            pools: self.pools.subscribe(),
+            pools: self.pools.clone(),
+            takes_over: self.stood_by,
             config: config.clone(),
             scale,
             effects,

@@ -114,18 +114,36 @@ impl Local {
 
     /// See [`Backend::kill`].
     pub async fn kill(&self, attempt: AttemptId) {
+        self.kill_all(move |process| process.attempt == attempt).await;
+    }
+
+    /// Kills at once whatever is left of one worker of an attempt.
+    pub(super) async fn kill_worker(&self, attempt: AttemptId, rank: u32) {
+        self.kill_all(move |process| process.attempt == attempt && process.rank == rank).await;
+    }
+
+    async fn kill_all(
+        &self,
+        meant: impl Fn(&process_tags::TaggedProcess) -> bool + Clone + Send + 'static,
+    ) {
         for _ in 0..KILL_ROUNDS {
-            let install = self.install.clone();
+            let (install, meant) = (self.install.clone(), meant.clone());
             let killed = blocking(move || {
                 let found = process_tags::find(&install);
-                found.iter().filter(|process| process.attempt == attempt && process.kill()).count()
+                found.iter().filter(|process| meant(process) && process.kill()).count()
             });
             if killed.await == 0 {
                 return;
             }
             tokio::time::sleep(KILL_PAUSE).await;
         }
-        tracing::warn!(attempt.id = %attempt, "processes do not die");
+        tracing::warn!("processes do not die");
+    }
+
+    /// See [`Backend::reap_strays`].
+    pub(super) async fn reap_all(&self, live: BTreeSet<AttemptId>) -> usize {
+        let install = self.install.clone();
+        self.reap_strays(&install, move |id| live.contains(&id)).await
     }
 
     /// See [`Backend::list_workers`].
@@ -265,10 +283,7 @@ impl Backend for LocalPool {
     }
 
     fn reap_strays(&self, live: BTreeSet<AttemptId>) -> BoxFuture<'_, usize> {
-        Box::pin(async move {
-            let install = self.0.install.clone();
-            self.0.reap_strays(&install, move |id| live.contains(&id)).await
-        })
+        Box::pin(self.0.reap_all(live))
     }
 }
 

@@ -64,7 +64,7 @@ impl Effects {
     ) -> Option<(&'s Instance, Arc<dyn Backend>)> {
         let instance = state.instances.get(&machine)?;
         let pool = state.pool_of(instance)?;
-        Some((instance, self.backends.of(pool)))
+        Some((instance, self.backends.of(pool, &state.pools)?))
     }
 
     pub(super) fn launch_machine(&mut self, state: &State, id: InstanceId, handle: &Handle) {
@@ -132,8 +132,8 @@ impl Effects {
                 continue;
             }
             self.listings.0.insert(pool.name.clone(), now.wall);
-            let (backend, handle, name) =
-                (self.backends.of(pool), handle.clone(), pool.name.clone());
+            let Some(backend) = self.backends.of(pool, &state.pools) else { continue };
+            let (handle, name) = (handle.clone(), pool.name.clone());
             self.tasks.spawn(async move {
                 let command = match backend.list_machines().await {
                     Ok(inventory) => {
@@ -158,8 +158,8 @@ impl Effects {
             if !self.listening.insert(pool.name.clone()) {
                 continue;
             }
-            let (backend, handle, name) =
-                (self.backends.of(pool), handle.clone(), pool.name.clone());
+            let Some(backend) = self.backends.of(pool, &state.pools) else { continue };
+            let (handle, name) = (handle.clone(), pool.name.clone());
             self.tasks.spawn(async move {
                 loop {
                     let notice = backend.next_notice().await;

@@ -1,7 +1,9 @@
 //! What happens in a world, and what its processes say to each other.
 
 use spotwise_control::{Command, WorkerId};
+use spotwise_model::id::PoolName;
 use spotwise_model::{AttemptId, InstanceId, JobId};
+use spotwise_simulated_cloud::LaunchRequest;
 use spotwise_supervisor::HeartbeatAnswer;
 
 use super::restores::Backup;
@@ -49,6 +51,16 @@ pub(crate) enum Event {
     Wake(Pid, u64),
     Client(usize),
     Launch(usize, u64, WorkerId),
+    /// A request for a machine arrives in the account.
+    LaunchMachine(usize, u64, Box<LaunchRequest>),
+    /// An order to end one is about to be given.
+    TerminateMachine(usize, u64, InstanceId),
+    /// A pool of the account is listed.
+    ListPool(usize, u64, PoolName),
+    /// What a process has asked for comes back to it.
+    Told(usize, u64, Command),
+    /// Something happens in the account.
+    AccountTicks,
     Kill(AttemptId),
     MachineGone(InstanceId),
     Campaign(usize),

@@ -1,7 +1,8 @@
 //! The simulator that tries to break us: schedulers, workers, clients, a store
 //! and a cloud that lies, on one event heap. One seed is one history.
 
-pub(crate) mod clients;
+pub(crate) mod account;
+mod clients;
 pub(crate) mod cloud;
 pub(crate) mod events;
 pub(crate) mod faults;

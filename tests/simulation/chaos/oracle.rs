@@ -94,6 +94,9 @@ impl Sim {
                 Change::Event(event) => {
                     self.log(|| format!("  {} {}", event.job, event.message));
                 }
+                Change::Instance(machine) if super::account::is_cloud(&machine.offer) => {
+                    self.log(|| format!("  {} {:?}", machine.id, machine.state));
+                }
                 Change::Instance(machine) => {
                     if let Err(what) = self.cloud.follow(machine, now) {
                         self.fail(what);

@@ -30,8 +30,10 @@ struct Outlook {
 
 /// The common outlook, as if it were fitted at `now`.
 pub(crate) fn at(now: Timestamp, config: &Config, pools: &PoolSet) -> Vec<Forecast> {
-    static OUTLOOK: OnceLock<Outlook> = OnceLock::new();
-    let outlook = OUTLOOK.get_or_init(|| fit(config, pools));
+    // Worlds with an account buy on other markets than those without.
+    static OUTLOOKS: [OnceLock<Outlook>; 2] = [OnceLock::new(), OnceLock::new()];
+    let outlook = &OUTLOOKS[usize::from(pools.pools.len() > 1)];
+    let outlook = outlook.get_or_init(|| fit(config, pools));
     let first = now.checked_sub(outlook.memory).unwrap_or(now);
     let of_size =
         |nodes| outlook.forecasts.iter().map(move |f| Forecast { first, nodes, ..f.clone() });

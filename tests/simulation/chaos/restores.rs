@@ -82,6 +82,7 @@ impl Sim {
         self.store.leader_record = LeaderRecord { epoch, ..backup.leader_record };
         self.store.restored = Some(backup.made);
         self.cloud.machines = backup.machines;
+        self.account_is_half_known();
         let attempts = &self.store.tables.attempts;
         let named = self.cloud.named.keys().map(|place| place.attempt);
         self.cloud.forgotten = named.filter(|attempt| !attempts.contains_key(attempt)).collect();

@@ -34,6 +34,11 @@ impl Scenario {
         Self { seed, days, submissions, kinds, nodes }
     }
 
+    /// Whether there is a cloud's account with two pools.
+    pub(crate) const fn has_cloud(&self) -> bool {
+        self.seed % 2 == 1
+    }
+
     /// Whether there are GPUs that can be cut, and jobs that ask for slices.
     pub(crate) const fn is_sliced(&self) -> bool {
         self.seed % 4 == 2

@@ -12,6 +12,7 @@ use spotwise_model::id::PoolName;
 use spotwise_model::pool::{HostLimits, PoolKind};
 use spotwise_model::{Pool, PoolSet};
 
+use super::account::{self, Account};
 use super::clients::Client;
 use super::cloud::Cloud;
 use super::events::{Caller, Event, Request};
@@ -38,6 +39,7 @@ pub(crate) struct Sim {
     pub(crate) simulated_market: SimulatedMarket,
     pub(crate) config: Config,
     pub(crate) pools: PoolSet,
+    pub(crate) account: Option<Account>,
     pub(crate) store: Store,
     pub(crate) store_away: bool,
     pub(crate) nodes: Vec<Node>,
@@ -83,7 +85,7 @@ impl Sim {
         let name = PoolName::new("local");
         let mut local = Pool::of_host(name, PoolKind::Local, host, config.policy.changeover);
         local.features.notice_lead = config.notice_lead;
-        let pools = PoolSet::of([local]);
+        let (pools, account) = account::open(&scenario, &simulated_market, local, start);
         let nodes = (0..scenario.nodes).map(|_| Node::default()).collect();
         let mut sim = Self {
             start,
@@ -94,6 +96,7 @@ impl Sim {
             simulated_market,
             config,
             pools,
+            account,
             store: Store::default(),
             store_away: false,
             nodes,
@@ -153,6 +156,20 @@ impl Sim {
             Event::Wake(pid, number) => self.wake_worker(pid, number),
             Event::Client(client) => self.client_acts(client),
             Event::Launch(node, incarnation, worker) => self.launch(node, incarnation, worker),
+            Event::LaunchMachine(node, incarnation, asked) => {
+                self.account_ticks();
+                self.launch_machine(node, incarnation, &asked);
+            }
+            Event::TerminateMachine(node, incarnation, machine) => {
+                self.account_ticks();
+                self.terminate_machine(node, incarnation, machine);
+            }
+            Event::ListPool(node, incarnation, pool) => {
+                self.account_ticks();
+                self.list_pool(node, incarnation, &pool);
+            }
+            Event::Told(node, incarnation, command) => self.tell(node, incarnation, command),
+            Event::AccountTicks => self.account_ticks(),
             Event::Kill(attempt) => self.kill(attempt),
             Event::MachineGone(machine) => self.machine_gone(machine),
             Event::Campaign(node) => self.campaign(node),

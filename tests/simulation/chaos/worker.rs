@@ -13,6 +13,7 @@ use spotwise_control::WorkerId;
 use spotwise_control::command::Loaded;
 use spotwise_control::reply::Assigned;
 use spotwise_model::attempt::Told;
+use spotwise_model::id::ProviderId;
 use spotwise_supervisor::{Lease, Supervisor};
 
 pub(crate) use messages::WorkerMessage;
@@ -83,6 +84,8 @@ impl Task {
 #[derive(Clone, Debug)]
 pub(crate) struct Worker {
     pub(crate) place: WorkerId,
+    /// Its machine in the account.
+    pub(crate) host: Option<ProviderId>,
     pub(crate) phase: Phase,
     pub(crate) boots_at: Ms,
     pub(crate) task: Option<Task>,
@@ -139,6 +142,7 @@ impl Worker {
     pub(crate) fn new(place: WorkerId, boots_at: Ms, lease: Ms) -> Self {
         Self {
             place,
+            host: None,
             phase: Phase::Boot,
             boots_at,
             task: None,

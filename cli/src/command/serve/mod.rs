@@ -110,6 +110,10 @@ pub(crate) struct Serve {
     /// half from its beginning, half from its end. Default: 16 MiB
     #[arg(long, value_name = "SIZE", value_parser = log_size)]
     log_size: Option<u64>,
+    /// Where capacity comes from, YAML: pools, what they buy, their limits and who may use
+    /// them; read again when it changes. Default: this machine
+    #[arg(long, value_name = "FILE")]
+    pools: Option<PathBuf>,
     /// The operator's settings, YAML
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -220,7 +224,16 @@ impl Serve {
         if let Some(path) = &self.commitments {
             readable("--commitments", path)?;
         }
-        Ok(ServeOptions { config, market, catalog: self.catalog, commitments: self.commitments })
+        if let Some(path) = &self.pools {
+            readable("--pools", path)?;
+        }
+        Ok(ServeOptions {
+            config,
+            market,
+            catalog: self.catalog,
+            commitments: self.commitments,
+            pools: self.pools,
+        })
     }
 
     fn market(&self) -> Result<MarketChoice, Failure> {

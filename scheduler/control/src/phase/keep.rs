@@ -11,8 +11,9 @@ use spotwise_solver::keep::{IdleMachine, KeepOrGiveBack, keep_or_give_back};
 use crate::core::State;
 use crate::core::due::Due;
 
-/// How often the choice is made again, if nothing else happens (market time).
-const AGAIN: Duration = Duration::from_secs(30);
+/// What can be hoped for fades as time passes. It is judged as of the last multiple of this
+/// step (market time), so that between two of them the passage of time changes nothing.
+const STEP: i64 = 30;
 
 /// Whether an idle machine is kept.
 pub fn is_kept(state: &State, instance: &Instance, pool: &Pool, now: Now) -> bool {
@@ -26,6 +27,7 @@ pub fn judge(
     pool: &Pool,
     now: Now,
 ) -> (IdleMachine, KeepOrGiveBack) {
+    let at = step_of(now.market);
     let kind = &instance.offer.market.instance_type;
     let offer = state.seen.offers.iter().find(|offer| offer.key == instance.offer);
     let alike = state.instances.values().filter(|other| {
@@ -39,14 +41,19 @@ pub fn judge(
         boot: pool.changeover(),
         hazard_per_hour: offer.map_or(0.0, |offer| offer.hazard_per_hour),
         waiting: waiting(state, instance, pool),
-        arrivals_per_hour: state.seen.arrivals.per_hour(&pool.name, kind, now.market),
+        arrivals_per_hour: state.seen.arrivals.per_hour(&pool.name, kind, at),
         alike: u32::try_from(alike.count()).unwrap_or(u32::MAX),
-        idle: between(idle_since(state, instance).unwrap_or(now.market), now.market),
+        idle: between(idle_since(state, instance).unwrap_or(at), at),
         limit: pool.times.keep,
     };
     let choice = keep_or_give_back(&machine);
     let noticed = matches!(instance.state, InstanceState::Noticed { .. });
     (machine, KeepOrGiveBack { keep: choice.keep && !noticed, ..choice })
+}
+
+fn step_of(now: Timestamp) -> Timestamp {
+    let second = now.as_second().div_euclid(STEP) * STEP;
+    Timestamp::from_second(second).unwrap_or(now)
 }
 
 fn is_idle(state: &State, machine: InstanceId) -> bool {
@@ -76,10 +83,10 @@ fn waiting(state: &State, instance: &Instance, pool: &Pool) -> u32 {
 
 /// When an idle machine is looked at again.
 pub fn due(state: &State, due: &mut Due) {
-    let now = due.now().market;
+    let next = after(step_of(due.now().market), Duration::from_secs(STEP.unsigned_abs()));
     let kept = state.instances.values().filter(|machine| {
         let slow = state.pool_of(machine).is_some_and(|pool| !pool.features.instant);
         slow && !machine.ends() && is_idle(state, machine.id)
     });
-    due.market(kept.map(|_| after(now, AGAIN)).next());
+    due.market(kept.map(|_| next).next());
 }

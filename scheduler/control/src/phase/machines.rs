@@ -18,6 +18,7 @@ use spotwise_model::{
     CapacityType, Instance, InstanceId, InstanceState, Now, OfferKey, Pool, Price,
 };
 
+use super::settle::LONGEST_LISTING;
 use crate::core::due::Due;
 use crate::core::{Change, State};
 use spotwise_market::Market;
@@ -41,6 +42,10 @@ pub fn machines(state: &State, market: &Market, now: Now) -> Vec<Change> {
             if after != *instance {
                 changes.push(after.into());
             }
+        }
+        // What an older listing shows may have ended and been forgotten since.
+        if now.market > after(inventory.begun, LONGEST_LISTING) {
+            continue;
         }
         for (id, seen) in unmatched.into_values() {
             if seen.phase != MachinePhase::Terminated {

@@ -129,6 +129,13 @@ fn what_carries_our_mark_and_nobody_asked_for_is_booked_and_ended() {
 }
 
 #[test]
+fn what_an_old_listing_shows_is_no_orphan() {
+    let state = listed(&[], 2, true, [seen(&requested(9), MachinePhase::Registered)]);
+    assert_eq!(look(&state, 4).len(), 1);
+    assert!(look(&state, 5).is_empty(), "it may have ended and been settled since");
+}
+
+#[test]
 fn a_gang_is_released_as_a_whole_when_a_machine_does_not_come() {
     let mut both = [requested(1), requested(2)];
     both[0].state = InstanceState::Registered { since: minutes(1).market };

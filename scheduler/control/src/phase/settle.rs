@@ -12,7 +12,7 @@ use crate::core::{Change, EventKind, State};
 use crate::view::accrued::{accrued, bill};
 
 /// No listing takes longer than this from its first page to its arrival (market time).
-const LONGEST_LISTING: std::time::Duration = std::time::Duration::from_secs(120);
+pub(super) const LONGEST_LISTING: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Writes the charges of ended machines with nothing live on them any more, adds them to
 /// their jobs, and settles attempts whose machines are all settled.

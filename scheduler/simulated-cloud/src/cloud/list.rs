@@ -4,11 +4,12 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use jiff::{SignedDuration, Timestamp};
 use spotwise_model::id::PoolName;
+use spotwise_model::inventory::Inventory;
 use spotwise_model::time::add;
 
 use super::SimulatedCloud;
 use super::calls::Kind;
-use crate::call::{Call, Page, PageToken};
+use crate::call::{Call, Delivery, Page, PageToken};
 use crate::error::CloudError;
 use crate::fault::Fault;
 use crate::outage::Subject;
@@ -73,5 +74,45 @@ impl SimulatedCloud {
         }
         page.next = seen.next().map(|_| PageToken { as_of, after });
         page
+    }
+}
+
+impl SimulatedCloud {
+    /// A whole listing of a pool, as its caller puts it together page by page, and when its
+    /// last page comes. A page that does not come leaves it incomplete.
+    ///
+    /// # Errors
+    ///
+    /// Not even the first page came: as [`Self::list`].
+    pub fn inventory(
+        &mut self,
+        install: &str,
+        pool: &PoolName,
+        at: Timestamp,
+    ) -> (Timestamp, Result<Inventory, CloudError>) {
+        let mut inventory = Inventory { begun: at, complete: true, ..Inventory::unknown() };
+        let (mut next, mut arrives, mut first) = (None, at, true);
+        loop {
+            let call = self.list(install, pool, next.take(), at);
+            match (call.delivery, call.outcome) {
+                (Delivery::Answered { at }, Ok(page)) => {
+                    arrives = arrives.max(at);
+                    inventory.machines.extend(page.machines);
+                    next = page.next;
+                }
+                (Delivery::Answered { at }, Err(error)) if first => {
+                    return (arrives.max(at), Err(error));
+                }
+                (Delivery::Lost { known_after }, _) if first => {
+                    return (known_after, Err(CloudError::Unreachable));
+                }
+                (_, _) => inventory.complete = false,
+            }
+            first = false;
+            if next.is_none() {
+                inventory.completed = arrives;
+                return (arrives, Ok(inventory));
+            }
+        }
     }
 }

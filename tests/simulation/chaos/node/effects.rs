@@ -33,8 +33,15 @@ impl Sim {
             }
             let span = self.rng.random_range(5..300);
             match effect {
-                // Machines of the only pool are there at once.
-                Effect::LaunchMachine(_) | Effect::TerminateMachine(_) => {}
+                Effect::LaunchMachine(machine) => {
+                    if let Some(leader) = self.nodes[node].leader.take() {
+                        self.ask_for_machine(node, machine, &leader);
+                        self.nodes[node].leader = Some(leader);
+                    }
+                }
+                Effect::TerminateMachine(machine) => {
+                    self.later(span, Event::TerminateMachine(node, incarnation, machine));
+                }
                 Effect::StartWorker(worker) => {
                     self.later(span, Event::Launch(node, incarnation, worker));
                 }
@@ -56,6 +63,7 @@ impl Sim {
             leader.reaped = Some(self.now);
             self.reap(&leader);
         }
+        self.list_pools(node, &leader);
         leader.state.forget_settled();
         self.plan(&mut leader);
         let next = self.next_tick(&mut leader, pending.changed);

@@ -47,7 +47,7 @@ pub(crate) struct Leader {
     pub(super) planned_at: Option<Ms>,
     pub(super) news: bool,
     /// Until when it may lead, where its lease is not being renewed.
-    pub(super) until: Option<Ms>,
+    pub(crate) until: Option<Ms>,
     /// It has thrown its memory away and has to read it again.
     pub(super) deaf: bool,
     /// The phases rested in the round before.

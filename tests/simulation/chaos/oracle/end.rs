@@ -25,6 +25,7 @@ impl Sim {
                 .values()
                 .all(|i| matches!(i.state, InstanceState::Gone { settled: true, .. }))
             && self.cloud.workers.values().all(|w| !w.exists())
+            && self.account_is_empty()
     }
 
     /// All of it, when the faults are long over.
@@ -117,6 +118,7 @@ impl Sim {
                 bill => broken.push(format!("{id}: booked {booked}, the cloud says {bill:?}")),
             }
         }
+        self.check_account(&mut booked);
         if !booked.is_empty() {
             broken.push(format!("charges for machines that never were: {booked:?}"));
         }

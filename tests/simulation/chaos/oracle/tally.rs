@@ -17,6 +17,8 @@ pub(crate) struct Tally {
     /// store were there (again) to the next round.
     pub(crate) recoveries: Vec<Ms>,
     pub(crate) longest_orphan: Ms,
+    /// For how long a machine of the account had no reason to be.
+    pub(crate) longest_unreasoned: Ms,
     /// Commands without their worker beside which a replacement runs, and since when.
     pub(super) abandoned: BTreeMap<Pid, Ms>,
     /// The longest time that such a command ran on.

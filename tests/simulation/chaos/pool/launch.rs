@@ -44,6 +44,7 @@ impl Sim {
             _ if self.strikes(Kind::ErrorBeforeEffect, 30) => {
                 Some(Command::LaunchUnknown { worker })
             }
+            _ if self.host_of(worker).is_err() => Some(message("its machine does not run")),
             _ => {
                 self.spawn(worker);
                 self.strikes(Kind::ExecuteAndTimeout, 20)
@@ -62,7 +63,8 @@ impl Sim {
             _ => self.rng.random_range(2 * SECOND..30 * SECOND),
         };
         let lease = time::millis(self.config.lease);
-        let worker = Worker::new(place, self.now + boot, lease);
+        let mut worker = Worker::new(place, self.now + boot, lease);
+        worker.host = self.host_of(place).ok().flatten();
         self.log(|| format!("{} rank {} is worker {pid}", place.attempt, place.rank));
         self.cloud.workers.insert(pid, worker);
         self.cloud.named.insert(place, pid);
@@ -71,7 +73,7 @@ impl Sim {
     }
 
     /// What the process that acted learns about its pool goes into its own loop.
-    pub(super) fn tell(&mut self, node: usize, incarnation: u64, command: Command) {
+    pub(crate) fn tell(&mut self, node: usize, incarnation: u64, command: Command) {
         let alive = self.nodes.get(node).is_some_and(|n| n.up && n.incarnation == incarnation);
         if alive {
             self.send(node, Caller::Pool, command);
