@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AttemptId, InstanceId, JobId};
+use crate::id::{AttemptId, InstanceId, JobId, ProviderId};
 use crate::money::{Money, Price};
 use crate::offer::OfferKey;
 
@@ -62,6 +62,20 @@ impl fmt::Display for LineKind {
     }
 }
 
+/// What a charge is in FOCUS's terms (column ChargeCategory).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChargeCategory {
+    /// Something was used.
+    #[default]
+    Usage,
+    /// The provider gives something back.
+    Credit,
+}
+
+/// The dimension of machine time that no attempt pays for: why there was any.
+pub const IDLE: &str = "idle";
+
 /// One charge. `(instance, sequence)` identifies it permanently; entries are never changed,
 /// only reversed by others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +106,17 @@ pub struct LedgerEntry {
     /// plus the `commitment` that paid for the hours. Empty if no attempt pays and the
     /// hours were bought.
     pub dimensions: std::collections::BTreeMap<String, String>,
+    /// The provider's name of the machine; `None` where it has none, and in ledgers older
+    /// than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderId>,
+    /// What kind of charge it is.
+    #[serde(default)]
+    pub category: ChargeCategory,
+    /// GPUs that the line holds over its interval, in millionths of one; 0 in ledgers older
+    /// than this field.
+    #[serde(default)]
+    pub gpu_millionths: u64,
     /// When it was written (market time); `None` in ledgers older than this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booked: Option<Timestamp>,

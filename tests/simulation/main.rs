@@ -149,6 +149,7 @@ fn show(seed: u64) {
         scenario.kinds = chaos::faults::Kind::ALL.iter().filter(named).copied().collect();
     }
     let mut sim = chaos::sim::Sim::new(scenario, true);
+    sim.keeps_all = number("TRACE", 0) > 1;
     let verdict = sim.run();
     for line in sim.trace.iter().flatten() {
         println!("{line}");

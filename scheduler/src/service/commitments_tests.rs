@@ -32,6 +32,9 @@ fn entry(instance: u64, from: i64, to: i64) -> LedgerEntry {
         on_demand_amount: Money::ZERO,
         method: String::new(),
         dimensions: BTreeMap::from([(DIMENSION.to_owned(), "research-a".to_owned())]),
+        provider: None,
+        category: Default::default(),
+        gpu_millionths: 0,
         booked: None,
     }
 }

@@ -26,6 +26,9 @@ fn entry(job: u64, kind: LineKind, micros: i64, team: &str) -> LedgerEntry {
         on_demand_amount: Money::from_micros(micros * 3),
         method: "test".to_owned(),
         dimensions: BTreeMap::from([("Team".to_owned(), team.to_owned())]),
+        provider: None,
+        category: Default::default(),
+        gpu_millionths: 0,
         booked: None,
     }
 }

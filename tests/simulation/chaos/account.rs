@@ -417,6 +417,9 @@ impl Sim {
             }
             Err(_) => None,
         };
+        if !matches!(command, Some(Command::PoolListed { .. })) {
+            account.unreasoned.clear();
+        }
         let at = time::moment(self.start, arrives);
         if let Some(command) = command {
             self.at(at, Event::Told(node, incarnation, command));

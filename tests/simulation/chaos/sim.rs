@@ -54,6 +54,8 @@ pub(crate) struct Sim {
     pub(crate) tally: Tally,
     pub(crate) failure: Option<String>,
     pub(crate) trace: Option<VecDeque<String>>,
+    /// Whether the whole trace is kept: `TRACE=2`.
+    pub(crate) keeps_all: bool,
     requests: u64,
     /// Fits its own forecasts: slow, so that few worlds do.
     pub(crate) fits_forecasts: bool,
@@ -109,6 +111,7 @@ impl Sim {
             tally: Tally::default(),
             failure: None,
             trace: tracing.then(VecDeque::new),
+            keeps_all: false,
             requests: 0,
             fits_forecasts: scenario.seed.is_multiple_of(100),
             scenario,
@@ -231,7 +234,7 @@ impl Sim {
         let Some(trace) = &mut self.trace else { return };
         let at = time::at(self.start, self.now);
         trace.push_back(format!("{at} {}", what()));
-        if trace.len() > TRACE_LINES {
+        if trace.len() > TRACE_LINES && !self.keeps_all {
             trace.pop_front();
         }
     }

@@ -115,6 +115,9 @@ mod tests {
             on_demand_amount: Money::from_micros((to - from) * 1_000_000 / HOUR),
             method: String::new(),
             dimensions: BTreeMap::new(),
+            provider: None,
+            category: Default::default(),
+            gpu_millionths: 0,
             booked: None,
         }
     }

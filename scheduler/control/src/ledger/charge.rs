@@ -3,12 +3,14 @@
 //! back within its first hour.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::commitment;
 use spotwise_model::instance::EndedBy;
-use spotwise_model::ledger::LineKind;
+use spotwise_model::ledger::{ChargeCategory, IDLE, LineKind};
 use spotwise_model::policy::Policy;
+use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{
     AttemptId, CapacityType, CoveredSpan, Instance, InstanceState, LedgerEntry, Money, NodeShape,
     Price, Share,
@@ -29,6 +31,9 @@ pub struct InstanceBill<'a> {
     pub on_demand: Price,
     /// Who used it, and when.
     pub uses: Vec<Use>,
+    /// The longest that its last user pays for its end after it was given back (market
+    /// time).
+    pub termination: Duration,
     /// The operator's settings: waiver and minimum.
     pub policy: &'a Policy,
 }
@@ -59,7 +64,9 @@ pub struct Use {
 /// add up to it exactly; the same for the on-demand counterfactual. Whatever no attempt
 /// used is idle: an entry of its own next to each attempt that ran at the time (the unused
 /// cost of AWS's split cost allocation), or nobody's if none did, including the rest of the
-/// billed minimum. A waived machine keeps its entries, each matched at the end by one that
+/// billed minimum; nobody's says in its dimensions why there was any. What a machine costs
+/// from when it was given back until it is gone is its last user's, for as long as its pool
+/// takes for that. A waived machine keeps its entries, each matched at the end by one that
 /// cancels it; the counterfactual is not waived.
 pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
     let InstanceState::Gone { since: Some(since), at, by, .. } = bill.instance.state else {
@@ -72,15 +79,18 @@ pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
     let billed = Span { from: life.from, to: life.to.max(life.from.saturating_add(minimum)) };
 
     let machine = Machine::new(&bill.instance.shape, phases(&bill.uses, life));
+    let ending = Ending::of(bill, life);
     let mut entries = Vec::new();
     for Priced { span, price, covered } in priced(bill, billed) {
-        let lines = machine.lines(span);
+        let lines: Vec<Line<'_>> =
+            machine.lines(span).into_iter().flat_map(|line| ending.cut(line)).collect();
         let weights: Vec<u128> = lines.iter().map(|line| line.weight).collect();
         let amounts = distribute(price.charge(span.seconds()), &weights);
         let on_demand = distribute(bill.on_demand.charge(span.seconds()), &weights);
         for ((line, amount), on_demand_amount) in lines.iter().zip(amounts).zip(on_demand) {
             let paid = (price, amount, on_demand_amount);
-            entries.push(entry(bill.instance, line, paid, covered));
+            let gpus = machine.gpu_millionths(line, &bill.instance.shape);
+            entries.push(entry(bill.instance, line, gpus, paid, covered));
         }
     }
     if is_waived(bill, life, by) {
@@ -91,6 +101,55 @@ pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
         entry.sequence = sequence;
     }
     entries
+}
+
+/// Who pays for the end of a machine that was given back and took its time to go.
+struct Ending<'a> {
+    /// When it was given back; never, where machines are gone at once.
+    given_back: Option<i64>,
+    /// Who used it last, and until when the end is its.
+    last: Option<(&'a Use, i64)>,
+    /// Why there was a machine that nobody ever used.
+    orphan: bool,
+}
+
+impl<'a> Ending<'a> {
+    fn of(bill: &'a InstanceBill<'_>, life: Span) -> Self {
+        let InstanceState::Gone { given_back, .. } = bill.instance.state else {
+            return Self { given_back: None, last: None, orphan: false };
+        };
+        let given_back = given_back.map(|at| at.as_second().clamp(life.from, life.to));
+        let longest = i64::try_from(bill.termination.as_secs()).unwrap_or(i64::MAX);
+        let last = bill.uses.iter().max_by_key(|used| (used.ended, used.attempt));
+        let last = last.zip(given_back).map(|(used, at)| (used, at.saturating_add(longest)));
+        Self { given_back, last, orphan: bill.uses.is_empty() && given_back.is_some() }
+    }
+
+    /// A line, in up to three parts where nobody uses the machine: kept for work that might
+    /// come; on its way out at its last user's cost; and beyond what that one pays for.
+    fn cut(&self, line: Line<'a>) -> Vec<Line<'a>> {
+        let Some(given_back) = self.given_back.filter(|_| line.used.is_none()) else {
+            return vec![line];
+        };
+        let (until, used) = match self.last {
+            Some((used, until)) => (until, Some(used)),
+            None => (given_back, None),
+        };
+        let kept = if self.orphan { "orphan" } else { "kept" };
+        let parts = [
+            (Span { from: i64::MIN, to: given_back }, None, Some(kept)),
+            (Span { from: given_back, to: until }, used, None),
+            (Span { from: until, to: i64::MAX }, None, Some("ending")),
+        ];
+        // The whole machine for as long as it is: its weight is in proportion to its time.
+        let a_second = line.weight / u128::from(line.span.seconds().max(1));
+        let part = |(within, used, idle): (Span, Option<&'a Use>, Option<&'static str>)| {
+            let span = within.and(line.span);
+            let weight = a_second * u128::from(span.seconds());
+            Line { used, idle, kind: line.kind, span, weight }
+        };
+        parts.into_iter().map(part).filter(|part| part.span.seconds() > 0).collect()
+    }
 }
 
 /// A span of whole seconds.
@@ -150,6 +209,8 @@ struct Machine<'a> {
 /// A ledger entry without its money.
 struct Line<'a> {
     used: Option<&'a Use>,
+    /// Why nobody uses it, where nobody does.
+    idle: Option<&'static str>,
     kind: LineKind,
     span: Span,
     /// Share of the machine x seconds.
@@ -179,6 +240,22 @@ impl<'a> Machine<'a> {
         Self { weight: machine_weight(shape).max(busiest).max(1), uses, load }
     }
 
+    /// GPUs of a line: those of its share, or what is left of the machine's in proportion to
+    /// what the line weighs.
+    fn gpu_millionths(&self, line: &Line<'_>, shape: &NodeShape) -> u64 {
+        let own = line.used.filter(|_| line.kind != LineKind::Idle);
+        let millionths = match own {
+            Some(used) => {
+                u128::from(used.share.gpu_units(shape)) * 1_000_000 / u128::from(GPU_UNITS)
+            }
+            None => {
+                let whole = self.weight * u128::from(line.span.seconds().max(1));
+                u128::from(shape.gpus) * 1_000_000 * line.weight / whole.max(1)
+            }
+        };
+        u64::try_from(millionths).unwrap_or(u64::MAX)
+    }
+
     /// What happened within one price: the entries of every use, then what was idle. Their
     /// weights add up to the machine's weight x the seconds.
     fn lines(&self, within: Span) -> Vec<Line<'a>> {
@@ -188,7 +265,7 @@ impl<'a> Machine<'a> {
                 let span = span.and(within);
                 if span.seconds() > 0 {
                     let weight = share_weight(&used.share) * u128::from(span.seconds());
-                    lines.push(Line { used: Some(*used), kind: *kind, span, weight });
+                    lines.push(Line { used: Some(*used), idle: None, kind: *kind, span, weight });
                 }
             }
         }
@@ -231,7 +308,7 @@ impl<'a> Machine<'a> {
     /// The idle `weight` of a span in which the same jobs run throughout, shared among
     /// them; the first also gets the remainder.
     fn shared(&self, span: Span, load: u128, weight: u128) -> Vec<Line<'a>> {
-        let line = |used, weight| Line { used, kind: LineKind::Idle, span, weight };
+        let line = |used, weight| Line { used, idle: None, kind: LineKind::Idle, span, weight };
         let running = self.uses.iter().filter(|(_, spans)| {
             let life = whole(spans);
             life.from <= span.from && span.to <= life.to
@@ -319,11 +396,13 @@ fn is_waived(bill: &InstanceBill<'_>, life: Span, by: EndedBy) -> bool {
 fn entry(
     instance: &Instance,
     line: &Line<'_>,
+    gpu_millionths: u64,
     (price, amount, on_demand_amount): (Price, Money, Money),
     covered: Option<&CoveredSpan>,
 ) -> LedgerEntry {
     let mut offer = instance.offer.clone();
     let mut dimensions = line.used.map(|used| used.dimensions.clone()).unwrap_or_default();
+    dimensions.extend(line.idle.map(|why| (IDLE.to_owned(), why.to_owned())));
     if let Some(covered) = covered {
         offer.market.capacity_type = CapacityType::Reserved;
         dimensions.insert(commitment::DIMENSION.to_owned(), covered.commitment.clone());
@@ -343,6 +422,9 @@ fn entry(
         on_demand_amount,
         method: METHOD.to_owned(),
         dimensions,
+        provider: instance.provider.clone(),
+        category: ChargeCategory::Usage,
+        gpu_millionths,
         booked: None,
     }
 }
@@ -350,6 +432,7 @@ fn entry(
 fn waiver(entry: &LedgerEntry) -> LedgerEntry {
     LedgerEntry {
         kind: LineKind::Waiver,
+        category: ChargeCategory::Credit,
         amount: -entry.amount,
         on_demand_amount: Money::ZERO,
         ..entry.clone()

@@ -103,6 +103,7 @@ proptest! {
             segments: &segments,
             on_demand,
             uses: uses.clone(),
+            termination: std::time::Duration::ZERO,
             policy: &policy,
         };
         let entries = charge_instance(&bill);
@@ -193,6 +194,7 @@ proptest! {
                 segments: &segments,
                 on_demand: price(ON_DEMAND),
                 uses: uses.to_vec(),
+                termination: std::time::Duration::ZERO,
                 policy: &policy,
             })
         };

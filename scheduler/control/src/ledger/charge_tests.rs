@@ -68,7 +68,15 @@ pub(super) fn used(job: u64, share: Share, times: [i64; 3], useful: Option<i64>)
 fn charge(instance: &Instance, segments: &[Segment], uses: Vec<Use>) -> Vec<LedgerEntry> {
     let policy = Policy::default();
     let on_demand = price(ON_DEMAND);
-    charge_instance(&InstanceBill { instance, segments, on_demand, uses, policy: &policy })
+    let termination = Duration::from_secs(60);
+    charge_instance(&InstanceBill {
+        instance,
+        segments,
+        on_demand,
+        uses,
+        termination,
+        policy: &policy,
+    })
 }
 
 /// Kind, job, from, to, micro-dollars: what a test compares.
@@ -266,4 +274,64 @@ fn an_overfull_machine_is_still_charged_once() {
         rows(&entries).iter().map(|row| row.4).collect::<Vec<_>>(),
         [333_334, 333_333, 333_333]
     );
+}
+
+/// Billed from 0, given back at 3,000 and gone at 3,200.
+fn given_back() -> Instance {
+    let mut live = instance(CapacityType::OnDemand, 0, 9_999, EndedBy::Us);
+    live.state = InstanceState::Gone {
+        since: Some(at(0)),
+        given_back: Some(at(3_000)),
+        at: at(3_200),
+        by: EndedBy::Us,
+        settled: false,
+    };
+    live
+}
+
+fn lines(entries: &[LedgerEntry]) -> Vec<(Option<u64>, i64, i64, &str)> {
+    let of = |entry: &LedgerEntry| {
+        let job = entry.attempt.map(|attempt| attempt.job.0);
+        (job, entry.from.as_second(), entry.to.as_second())
+    };
+    let why = |entry: &'_ LedgerEntry| match entry.dimensions.get(IDLE).map(String::as_str) {
+        Some("kept") => "kept",
+        Some("orphan") => "orphan",
+        Some("ending") => "ending",
+        _ => entry.kind.name(),
+    };
+    entries.iter().map(|entry| (of(entry).0, of(entry).1, of(entry).2, why(entry))).collect()
+}
+
+#[test]
+fn time_that_nobody_uses_has_a_name_and_the_way_out_is_the_last_users() {
+    let uses = vec![used(1, whole_machine(), [0, 120, 1_800], Some(1_800))];
+    let entries = charge(&given_back(), &[], uses);
+    assert_eq!(
+        lines(&entries),
+        [
+            (Some(1), 0, 120, "startup"),
+            (Some(1), 120, 1_800, "compute"),
+            (None, 1_800, 3_000, "kept"),
+            (Some(1), 3_000, 3_060, "idle"),
+            (None, 3_060, 3_200, "ending"),
+        ]
+    );
+    let sum: Money = entries.iter().map(|entry| entry.amount).sum();
+    assert_eq!(sum, price(1_000_000).charge(3_200), "to the micro-dollar");
+    assert_eq!(entries[1].gpu_millionths, 2_000_000);
+    assert_eq!(lines(&charge(&given_back(), &[], Vec::new()))[0], (None, 0, 3_000, "orphan"));
+}
+
+#[test]
+fn a_machine_that_never_came_costs_nothing() {
+    let mut never = given_back();
+    never.state = InstanceState::Gone {
+        since: None,
+        given_back: Some(at(3_000)),
+        at: at(3_200),
+        by: EndedBy::Us,
+        settled: false,
+    };
+    assert!(charge(&never, &[], vec![used(1, half(), [0, 9, 99], None)]).is_empty());
 }

@@ -107,6 +107,7 @@ fn charged(rows: &[(i64, Option<i64>)], from: i64, to: i64) -> i64 {
         segments: &segments,
         on_demand: Price::from_micros_per_hour(ON_DEMAND),
         uses: Vec::new(),
+        termination: std::time::Duration::ZERO,
         policy: &Policy::default(),
     });
     entries.iter().map(|entry| entry.amount.micros()).sum()

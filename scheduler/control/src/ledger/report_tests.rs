@@ -33,6 +33,9 @@ fn entry(
         on_demand_amount: Money::from_micros(if kind == LineKind::Waiver { 0 } else { amount * 3 }),
         method: "test".to_owned(),
         dimensions: tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        provider: None,
+        category: Default::default(),
+        gpu_millionths: 0,
         booked: None,
     }
 }

@@ -130,10 +130,16 @@ fn cost_of_stopping(
     config: &Config,
     now: Now,
 ) -> Money {
-    let market = (longest_ending(job, config) + NEXT_LOOK).saturating_mul(config.speed);
+    let market = (longest_ending(job, config) + NEXT_LOOK).saturating_mul(config.speed)
+        + termination(state, attempt);
     let paid = paid_until(state, attempt).is_some_and(|until| until > after(now.market, market));
     let price = if paid { price(state, attempt) } else { bought(state, attempt) };
     price.charge(market.as_secs())
+}
+
+/// From when its machines are given back to the end of their bill (market time).
+fn termination(state: &State, attempt: &Attempt) -> Duration {
+    state.pools.get(&attempt.offer.pool).map_or(Duration::ZERO, |pool| pool.times.termination)
 }
 
 /// From the first signal to stop for the budget to the end (wall time).
@@ -221,7 +227,8 @@ fn cutoff(
     let left = left.micros().saturating_sub(machines.saturating_mul(ROUNDING));
     let lasts = Duration::from_secs(lasts(state, attempt, left, now).min(MOST_SECONDS));
     let ending_market = ending.saturating_mul(speed);
-    let lasts = lasts.saturating_sub(ending_market);
+    // Its machines cost something until they are gone.
+    let lasts = lasts.saturating_sub(ending_market + termination(state, attempt));
     let stop_at = after(now.wall, lasts / speed);
     let gone_by = Now {
         wall: after(stop_at, ending),
@@ -307,7 +314,8 @@ fn over_budget_at(
     let price = price(state, attempt).micros_per_hour().max(1);
     let seconds = i128::from(left) * 3_600 / i128::from(price) * 9 / 10;
     let seconds = u64::try_from(seconds).unwrap_or(0).clamp(1, MOST_SECONDS);
-    let reach = (longest_ending(job, config) + NEXT_LOOK).saturating_mul(config.speed);
+    let reach = (longest_ending(job, config) + NEXT_LOOK).saturating_mul(config.speed)
+        + termination(state, attempt);
     let dearer = paid_until(state, attempt).and_then(|until| until.checked_sub(reach).ok());
     [Some(after(now.market, Duration::from_secs(seconds))), dearer].into_iter().flatten().collect()
 }

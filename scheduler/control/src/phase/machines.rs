@@ -48,7 +48,7 @@ pub fn machines(state: &State, market: &Market, now: Now) -> Vec<Change> {
             continue;
         }
         for (id, seen) in unmatched.into_values() {
-            if seen.phase != MachinePhase::Terminated {
+            if seen.ended.is_none() && seen.phase != MachinePhase::Terminated {
                 last += 1;
                 changes.push(orphan(InstanceId(last), pool, (id, seen), market, now).into());
             }
@@ -94,11 +94,12 @@ fn listed(mut machine: Instance, id: &ProviderId, seen: &SeenMachine) -> Instanc
     if machine.provider.is_none() {
         machine = step(machine, |machine| machine.launched(id.clone(), seen.launched));
     }
-    match (seen.phase, seen.ended) {
-        (MachinePhase::Registered, _) => step(machine, Instance::register),
-        (MachinePhase::Terminated, Some((at, by))) => step(machine, |it| it.end(at, by)),
-        (MachinePhase::Terminated, None) => step(machine, |it| it.end(seen.launched, EndedBy::Us)),
-        (MachinePhase::Booting | MachinePhase::Terminating, _) => machine,
+    match (seen.ended, seen.phase) {
+        // Nothing runs on it and nothing is billed, though it may be a while in going.
+        (Some((at, by)), _) => step(machine, |it| it.end(at, by)),
+        (None, MachinePhase::Terminated) => step(machine, |it| it.end(seen.launched, EndedBy::Us)),
+        (None, MachinePhase::Registered) => step(machine, Instance::register),
+        (None, MachinePhase::Booting | MachinePhase::Terminating) => machine,
     }
 }
 

@@ -84,6 +84,19 @@ fn a_listing_carries_a_machine_through_its_life() {
 }
 
 #[test]
+fn what_runs_no_more_is_gone_and_no_orphan_though_it_is_a_while_in_going() {
+    let one = requested(1);
+    let (id, listed_at_first) = seen(&one, MachinePhase::Registered);
+    let state = listed(&[one.clone()], 2, true, [(id.clone(), listed_at_first.clone())]);
+    let there = look(&state, 2);
+    let ended = Some((minutes(30).market, EndedBy::Us));
+    let going = SeenMachine { phase: MachinePhase::Terminating, ended, ..listed_at_first };
+    let gone = look(&listed(&there, 31, true, [(id.clone(), going.clone())]), 31);
+    assert_eq!(names(&gone), ["gone"]);
+    assert!(look(&listed(&[], 50, true, [(id, going)]), 50).is_empty(), "settled and forgotten");
+}
+
+#[test]
 fn absence_counts_only_in_a_complete_listing_that_began_late_enough() {
     let booting = || {
         let listing = [seen(&requested(1), MachinePhase::Booting)];

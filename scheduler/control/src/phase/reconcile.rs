@@ -25,6 +25,9 @@ const REFILL: Duration = Duration::from_secs(1);
 /// The remains of an ended attempt are killed again this long after the first time, then
 /// after twice as long and so on, until its charges are written (wall time).
 const KILL_RETRY: Duration = Duration::from_secs(10);
+/// A machine that is to end costs money: its provider is told again at least this often
+/// (wall time).
+const LONGEST_TERMINATION_PAUSE: Duration = Duration::from_secs(60);
 /// Doublings of that pause: up to an hour and a half.
 const MOST_DOUBLINGS: u32 = 9;
 
@@ -136,7 +139,8 @@ impl OutstandingCalls {
             }
             InstanceState::Terminating { .. } if machine.provider.is_some() => {
                 let times = self.terminations.get(&machine.id).map_or(0, |(_, times)| *times);
-                Some((Effect::TerminateMachine(machine.id), kill_pause(times)))
+                let pause = kill_pause(times).min(LONGEST_TERMINATION_PAUSE);
+                Some((Effect::TerminateMachine(machine.id), pause))
             }
             _ => None,
         }

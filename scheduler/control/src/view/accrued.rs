@@ -2,6 +2,7 @@
 //! if they ended now.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_market::{Market, Segment};
@@ -82,6 +83,7 @@ pub(crate) fn bill(
         segments: &segments,
         on_demand: instance.on_demand,
         uses: uses.collect(),
+        termination: state.pool_of(instance).map_or(Duration::ZERO, |pool| pool.times.termination),
         policy,
     })
 }

@@ -159,6 +159,9 @@ mod tests {
             on_demand_amount: Money::from_micros(1_000_000),
             method: "m/1".to_owned(),
             dimensions: BTreeMap::new(),
+            provider: None,
+            category: Default::default(),
+            gpu_millionths: 0,
             booked: None,
         };
         state.apply(&mut Change::Ledger(vec![entry]));

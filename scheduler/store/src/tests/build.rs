@@ -245,6 +245,9 @@ pub(super) fn charge(instance: u64, sequence: u32, job: Option<u64>, from: i64) 
         on_demand_amount: Money::from_micros(4_000),
         method: "gpu-9-1-0.1/1".to_owned(),
         dimensions: map([("Team".to_owned(), "vision".to_owned())]),
+        provider: None,
+        category: Default::default(),
+        gpu_millionths: 0,
         booked: None,
     }
 }
