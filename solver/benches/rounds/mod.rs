@@ -50,6 +50,7 @@ fn empty(now: Timestamp) -> PlanInput {
         offers: Vec::new(),
         instances: Vec::new(),
         limits: Vec::new(),
+        machine_limits: Vec::new(),
         reservations: Vec::new(),
         forecasts: Vec::new(),
         shares: Default::default(),

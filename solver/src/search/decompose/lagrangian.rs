@@ -4,6 +4,7 @@ use spotwise_model::mig::FRESH_MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{NodeShape, Share};
 
+use super::limit_scopes::LimitScopes;
 use super::usage::Usage;
 use crate::parallel::in_chunks;
 use crate::statement::demand::{Candidate, JobDemand};
@@ -32,6 +33,7 @@ pub(crate) struct Lagrangian<'r, 'a> {
     pool_left: Vec<[u64; RESOURCES]>,
     /// What all jobs would pay at most for all that a pool has left.
     pool_worth: f64,
+    limits: LimitScopes<'r, 'a>,
 }
 
 /// A listing as the prices see it.
@@ -77,8 +79,11 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
             let gpus = limit.gpus.map_or(u64::MAX, |gpus| u64::from(gpus) * GPU_UNITS);
             pool_left(limit, gpus)
         });
+        let machines = listings.iter().map(|scope| (scope.openable, scope.worth));
+        let limits = LimitScopes::new(&round.market, &machines.collect::<Vec<_>>());
         Self {
             round,
+            limits,
             asking: round.demands.iter().filter(|demand| !demand.candidates.is_empty()).count(),
             plain: listings.iter().all(|scope| scope.pool.is_none() && scope.machines_used <= 0.0),
             listings,
@@ -95,6 +100,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
         Prices {
             listings: self.listings.iter().map(free).collect(),
             pools: vec![[0.0; RESOURCES]; self.pool_left.len()],
+            limits: self.limits.start(),
         }
     }
 
@@ -103,6 +109,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
         let rows = rows.zip(&self.listings).zip(&prices.listings);
         let machines = rows.flat_map(|(((listing, lives), scope), price)| {
             let none = if scope.openable > 0.0 { 0.0 } else { f64::INFINITY };
+            let none = none + prices.of_limits(listing);
             lives.iter().map(move |life| listing.marginal(*life) + price.shortage + none)
         });
         Table(machines.collect())
@@ -228,7 +235,8 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
             prices.listings.iter().zip(&self.listings).map(|(price, scope)| {
                 price.shortage * scope.openable + price.used.iter().sum::<f64>()
             });
-        usage.dollars - listings.sum::<f64>() - prices.pools.iter().flatten().sum::<f64>()
+        let scarce = listings.sum::<f64>() + prices.pools.iter().flatten().sum::<f64>();
+        usage.dollars - scarce - self.limits.worth(&prices.limits)
     }
 
     /// Makes dearer what is short, and cheaper what is left over.
@@ -256,6 +264,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
                 *price = moved(*price, self.pool_worth, part - 1.0);
             }
         }
+        self.limits.step(&mut prices.limits, &usage.opened, moved);
     }
 }
 
