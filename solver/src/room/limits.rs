@@ -128,11 +128,18 @@ impl Room<'_, '_> {
         self.limits.left.get(limit).copied().unwrap_or(0)
     }
 
-    /// A reservation of machines that are not open yet under the same limits.
-    pub(super) fn kept_under_limits(&self, listing: &Listing<'_>) -> Option<usize> {
+    /// A reservation of machines that are not open yet for which the limits keep too few for
+    /// a candidate.
+    pub(super) fn kept_under_limits(&self, request: &Request) -> Option<usize> {
+        let (most, _) = self.most_for(request.listing, request)?;
+        let listing = self.round.market.listings.get(request.listing)?;
+        if most >= u64::from(request.nodes) {
+            return None;
+        }
         let under = listing.takings.iter().filter_map(|taking| self.listed_under(*taking));
         let shelves = under.flatten().filter_map(|(at, _)| self.shelves.get(*at));
-        shelves.flat_map(|shelf| &shelf.kept).map(|fresh| fresh.kept).next()
+        let kept = shelves.flat_map(|shelf| &shelf.kept);
+        kept.filter(|fresh| fresh.counts(request)).map(|fresh| fresh.kept).next()
     }
 
     fn listed_under(&self, taking: Taking) -> Option<&[(usize, u64)]> {

@@ -144,10 +144,7 @@ impl<'r, 'a> Room<'r, 'a> {
         let shelf = self.shelves.get(request.listing)?;
         let free = shelf.used.iter().filter(|bin| bin.holds_now(&request.share));
         let fresh = shelf.kept.first().filter(|_| shelf.unopened() > 0).map(|fresh| fresh.kept);
-        let under = || {
-            let listing = self.round.market.listings.get(request.listing)?;
-            self.kept_under_limits(listing).filter(|_| shelf.unopened() > 0)
-        };
+        let under = || self.kept_under_limits(request).filter(|_| shelf.unopened() > 0);
         free.filter_map(|bin| bin.kept_from(request)).next().or(fresh).or_else(under)
     }
 

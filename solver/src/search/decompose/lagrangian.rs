@@ -130,7 +130,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
         let opened = |candidate: &Candidate| {
             factors
                 .get(candidate.kind())
-                .map_or(f64::INFINITY, |factor| machine(candidate) * factor)
+                .map_or(f64::INFINITY, |factor| part_of(machine(candidate), *factor))
         };
         dollars.clear();
         if let (true, [factor]) = (self.plain, factors) {
@@ -311,7 +311,8 @@ impl Choices<'_, '_, '_> {
         }
         let scope = lagrangian.listings.get(candidate.listing())?;
         let machine = self.table.0.get(candidate.cell())?;
-        let (_, on_used) = lagrangian.special(self.prices, demand, candidate, factor * machine)?;
+        let (_, on_used) =
+            lagrangian.special(self.prices, demand, candidate, part_of(*machine, factor))?;
         let nodes = f64::from(demand.nodes);
         *opened += part * factor * (1.0 - on_used / nodes);
         let listing = lagrangian.round.market.listings.get(candidate.listing())?;
@@ -323,6 +324,12 @@ impl Choices<'_, '_, '_> {
         }
         Some(())
     }
+}
+
+/// What a part of a machine costs. Where none can be opened that is no price, not even for a
+/// job that takes nothing of what the machine is measured by.
+fn part_of(machine: f64, factor: f64) -> f64 {
+    if machine.is_finite() { machine * factor } else { f64::INFINITY }
 }
 
 /// By which resource a group's machines fill up: that which its jobs together

@@ -1,0 +1,351 @@
+//! Limits on the machines that are open at once, over several offers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use spotwise_model::id::{Account, PoolName, Region};
+use spotwise_model::limit::{LimitKey, LimitUse};
+use spotwise_model::plan::{Method, RejectionReason, Target};
+use spotwise_model::{CapacityType, JobId, Offer, OfferKey, Plan, WaitReason};
+
+use crate::audit::worth::bound;
+use crate::room::draft::objective;
+use crate::search::greedy::greedy;
+use crate::search::program::solve;
+use crate::statement::round::Round;
+use crate::tests::brute::Brute;
+use crate::tests::fixture::{
+    HOUR, at, gpu_offer, input, instance, job, on_demand, running, spec, spot,
+};
+use crate::tests::large::rounds;
+use crate::tests::properties::any_round;
+use crate::{Guide, MachineLimit, PlanInput, PlanJob, Violation, check, fill, plan, quote, worth};
+
+pub(crate) fn quota(capacity_type: CapacityType) -> LimitKey {
+    LimitKey::Quota {
+        account: Account::new("a1"),
+        region: Region::new("r1"),
+        family: "Standard".to_owned(),
+        capacity_type,
+    }
+}
+
+pub(crate) fn limit(used: u64, of: u64, takes: &[(&Offer, u64)]) -> MachineLimit {
+    let takes = takes.iter().map(|(offer, takes)| (offer.key.clone(), *takes)).collect();
+    MachineLimit { state: LimitUse { key: quota(CapacityType::OnDemand), used, of }, takes }
+}
+
+prop_compose! {
+    /// Any round under limits that overlap: some on one offer alone, some cut below their use.
+    fn any_limited(jobs: usize, offers: usize)(
+        input in any_round(jobs, offers),
+        limits in vec(
+            (vec(select(vec![0_u64, 0, 1, 1, 2, 3, 8]), offers), 0..9_u64, 0..14_u64),
+            1..4,
+        ),
+    ) -> PlanInput {
+        let limits = limits.into_iter().map(|(takes, used, of)| {
+            let takes: Vec<(&Offer, u64)> = input.offers.iter().zip(takes).collect();
+            limit(used, of, &takes)
+        });
+        PlanInput { machine_limits: limits.collect(), ..input.clone() }
+    }
+}
+
+/// Counted by the placements alone.
+fn exceeds(input: &PlanInput, plan: &Plan) -> bool {
+    let mut bought: BTreeMap<&OfferKey, u64> = BTreeMap::new();
+    for placement in &plan.placements {
+        for target in &placement.targets {
+            if let Target::New(index) = target {
+                let count = bought.entry(&placement.offer).or_insert(0);
+                *count = (*count).max(u64::from(*index) + 1);
+            }
+        }
+    }
+    input.machine_limits.iter().any(|limit| {
+        let takes = bought.iter().map(|(key, n)| limit.takes.get(*key).copied().unwrap_or(0) * n);
+        let takes: u64 = takes.sum();
+        takes > 0 && limit.state.used + takes > limit.state.of
+    })
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(4_000))]
+
+    #[test]
+    fn no_plan_exceeds_a_limit(input in any_limited(7, 6)) {
+        let (decided, report) = plan(&input);
+        prop_assert_eq!(check(&input, &decided), Ok(()));
+        prop_assert!(report.checked, "the first answer passes");
+        prop_assert!(!exceeds(&input, &decided));
+        prop_assert!(report.objective <= report.greedy_objective);
+        let told = worth(&input, &decided, &report.prices);
+        let slack = 2e-6 * report.objective.abs().max(1.0);
+        let cost = told.cost.expect("every placement is on what the job may take");
+        prop_assert!((cost - report.objective).abs() <= slack, "{cost} is not {}", report.objective);
+        prop_assert!(report.bound <= cost + slack, "{} is no bound of {cost}", report.bound);
+        if let (true, Some(bound)) = (report.columns > 0, told.bound) {
+            prop_assert!(bound <= cost + slack, "{bound} is no bound of {cost}");
+        }
+        for why in decided.waits.values() {
+            if let WaitReason::LimitReached { limit, needs, .. } = why {
+                prop_assert!(*needs > 0 && (limit.used + needs > limit.of || input.jobs.iter().any(
+                    |job| job.spec.resources.nodes > 1)), "{why:?}");
+            }
+        }
+        let filled = fill(&input, &Guide::of(&decided, &report), &[PoolName::new("pool")].into());
+        prop_assert_eq!(check(&input, &filled), Ok(()));
+        prop_assert!(!exceeds(&input, &filled));
+        for by_baseline in [crate::baseline::greedy(&input), crate::baseline::uniform_progress(&input)] {
+            prop_assert!(!exceeds(&input, &by_baseline));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    #[test]
+    fn under_limits_what_is_proven_is_the_best_there_is(input in any_limited(3, 3)) {
+        let (_, report) = plan(&input);
+        let round = Round::new(&input);
+        let best = Brute::new(&round).best(&round);
+        let slack = 2e-6 * best.abs().max(1.0);
+        prop_assert!(report.objective >= best - slack, "{} beats all: {best}", report.objective);
+        let proven = bound(&round, &report.prices).unwrap_or(f64::NEG_INFINITY);
+        prop_assert!(proven <= best + slack, "the prices prove {proven}, {best} is possible");
+        if !round.reserved.kept.is_empty() {
+            return Ok(());
+        }
+        let start = greedy(&round);
+        let limit = Duration::from_secs(10);
+        let by_program = solve(&round, &start, objective(&round, &start), limit);
+        let by_program = by_program.and_then(|answer| answer.bound);
+        prop_assert!(by_program.unwrap_or(0.0) <= best + slack, "{by_program:?} is no bound of {best}");
+        if let Method::Proven { gap } = report.method {
+            let proven = report.objective * (1.0 - gap);
+            prop_assert!(proven <= best + slack, "{proven} is proven, {best} is possible");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_holds_nobody_up_changes_nothing(input in any_round(7, 6)) {
+        let all: Vec<(&Offer, u64)> = input.offers.iter().map(|offer| (offer, 3)).collect();
+        let wide = PlanInput { machine_limits: vec![limit(7, 1_000, &all)], ..input.clone() };
+        let short = |input: &PlanInput| PlanInput { time_limit: Duration::ZERO, ..input.clone() };
+        prop_assert_eq!(plan(&short(&wide)).0, plan(&short(&input)).0);
+        let (with, without) = (plan(&wide).1, plan(&input).1);
+        let slack = 2e-6 * without.objective.abs().max(1.0);
+        if matches!((with.method, without.method), (Method::Proven { gap: 0.0 }, Method::Proven { gap: 0.0 })) {
+            prop_assert!((with.objective - without.objective).abs() <= slack);
+        }
+    }
+}
+
+fn decide(input: &PlanInput) -> Plan {
+    let (decided, report) = plan(input);
+    assert!(report.checked);
+    assert_eq!(check(input, &decided), Ok(()));
+    assert_eq!(plan(input).0, decided, "the same again");
+    decided
+}
+
+/// Whole machines of an hour and more; each has to go now.
+fn must_go(jobs: u64) -> Vec<PlanJob> {
+    let one = |id| {
+        let mut spec = spec(HOUR + id);
+        spec.interruptible = false;
+        job(id, spec, 0, 90)
+    };
+    (1..=jobs).map(one).collect()
+}
+
+#[test]
+fn a_quota_that_is_used_up_sends_jobs_to_another_family() {
+    let offers = vec![on_demand("a", 1.0, 9), on_demand("b", 2.0, 9)];
+    let mut round = input(offers, must_go(5));
+    round.machine_limits = vec![limit(88, 96, &[(&round.offers[0], 4)])];
+    let decided = decide(&round);
+    let on = |key: &OfferKey| decided.placements.iter().filter(|p| p.offer == *key).count();
+    assert_eq!((on(&round.offers[0].key), on(&round.offers[1].key)), (2, 3));
+    let others = decided.placements.iter().filter(|p| p.offer == round.offers[1].key);
+    for placement in others {
+        let cheaper = &placement.why.alternatives[0];
+        assert_eq!(cheaper.offer, round.offers[0].key);
+        assert_eq!(cheaper.why_not, Some(RejectionReason::LimitReached));
+    }
+}
+
+#[test]
+fn a_job_that_is_worth_more_gets_what_a_quota_leaves() {
+    let mut round = input(vec![on_demand("a", 1.0, 9)], must_go(3));
+    std::sync::Arc::make_mut(&mut round.jobs[2].spec).priority = 100;
+    round.machine_limits = vec![limit(0, 7, &[(&round.offers[0], 4)])];
+    let decided = decide(&round);
+    assert_eq!(decided.placements.iter().map(|p| p.job).collect::<Vec<_>>(), [JobId(3)]);
+}
+
+#[test]
+fn a_gang_runs_whole_under_a_quota_or_not_at_all() {
+    let mut gang = spec(4 * HOUR);
+    gang.resources.nodes = 3;
+    let mut round = input(vec![on_demand("a", 1.0, 9)], vec![job(1, gang, 0, 5)]);
+    for (used, placed) in [(0, 1), (4, 1), (5, 0)] {
+        round.machine_limits = vec![limit(used, 16, &[(&round.offers[0], 4)])];
+        let decided = decide(&round);
+        assert_eq!(decided.placements.len(), placed, "{used} used");
+        if placed == 0 {
+            let limit = round.machine_limits[0].state.clone();
+            let why = WaitReason::LimitReached { limit, needs: 4, next_end: None };
+            assert_eq!(decided.waits[&JobId(1)], why);
+        }
+    }
+    // One of its machines is there already.
+    round.instances = vec![instance(1, &round.offers[0], 0)];
+    let decided = decide(&round);
+    assert_eq!(decided.purchases.values().sum::<u32>(), 2);
+}
+
+#[test]
+fn a_job_that_no_quota_ever_allows_is_told_so() {
+    let large = gpu_offer("a", "A100", 4, 30.0);
+    let mut wants = spec(HOUR);
+    crate::tests::fixture::ask_gpus(&mut wants, "A100", 4);
+    let mut round = input(vec![large], vec![job(1, wants, 0, 9)]);
+    round.machine_limits = vec![limit(0, 16, &[(&round.offers[0], 32)])];
+    let detail = "account a1's quota for on-demand Standard in r1 is 16 vCPUs, and one machine \
+                  for it would take 32";
+    let told = WaitReason::Unschedulable { detail: detail.to_owned() };
+    assert_eq!(decide(&round).waits[&JobId(1)], told);
+    let quoted = quote(&round, &round.jobs[0]);
+    assert_eq!((quoted.offer, quoted.unschedulable.as_deref()), (None, Some(detail)));
+    assert_eq!(quoted.alternatives[0].why_not, Some(RejectionReason::OverLimit));
+    // Another that is dearer is promised in its place.
+    round.offers.push(gpu_offer("b", "A100", 4, 90.0));
+    let quoted = quote(&round, &round.jobs[0]);
+    assert_eq!(quoted.offer.as_ref(), Some(&round.offers[1].key));
+    assert_eq!(quoted.alternatives[0].why_not, Some(RejectionReason::OverLimit));
+    // Nor two of them, where one is allowed.
+    let mut gang = (*round.jobs[0].spec).clone();
+    gang.resources.nodes = 2;
+    round.offers.pop();
+    round.jobs[0].spec = gang.into();
+    round.machine_limits = vec![limit(0, 63, &[(&round.offers[0], 32)])];
+    assert!(matches!(decide(&round).waits[&JobId(1)], WaitReason::Unschedulable { .. }));
+}
+
+#[test]
+fn who_waits_for_a_quota_is_told_its_figures_and_the_next_end() {
+    let mut round = input(vec![on_demand("a", 1.0, 9)], must_go(3));
+    let runs = running(job(50, spec(4 * HOUR), -9, 90), &round.offers[0], -1, 25);
+    round.running = vec![runs];
+    round.instances = vec![instance(99, &round.offers[0], 4_000)];
+    let reached = |used, of, end| WaitReason::LimitReached {
+        limit: LimitUse { key: quota(CapacityType::OnDemand), used, of },
+        needs: 4,
+        next_end: Some(end),
+    };
+    // Full before this plan: a quarter of four hours is done.
+    round.machine_limits = vec![limit(96, 96, &[(&round.offers[0], 4)])];
+    let decided = decide(&round);
+    assert_eq!(decided.waits[&JobId(1)], reached(96, 96, at(3)));
+    // Full by this plan, which opens two machines for an hour and six minutes.
+    round.machine_limits = vec![limit(86, 96, &[(&round.offers[0], 4)])];
+    let decided = decide(&round);
+    assert_eq!(decided.placements.len(), 2);
+    let why = decided.waits.values().next().expect("one waits");
+    let WaitReason::LimitReached { limit, next_end, .. } = why else { panic!("{why:?}") };
+    assert_eq!((limit.used, limit.of), (94, 96));
+    assert!(next_end.is_some_and(|end| end > at(1) && end < at(2)), "{why:?}");
+}
+
+#[test]
+fn two_offers_on_one_market_never_sell_the_same_machine_twice() {
+    let market = on_demand("a", 1.0, 2);
+    let mut second = market.clone();
+    second.key.pool = PoolName::new("second");
+    let key = LimitKey::Market(market.key.market.clone());
+    let takes = [(market.key.clone(), 1), (second.key.clone(), 1)].into();
+    let mut round = input(vec![market, second], must_go(3));
+    let state = LimitUse { key, used: 3, of: 5 };
+    round.machine_limits = vec![MachineLimit { state, takes }];
+    let decided = decide(&round);
+    assert_eq!(decided.purchases.values().sum::<u32>(), 2);
+    let why = decided.waits.values().next().expect("one waits").to_string();
+    assert!(why.starts_with("what the market has of on-demand m.xlarge in a is used up by our machines, 5 of 5 machines"), "{why}");
+}
+
+#[test]
+fn below_a_quota_that_was_cut_nothing_is_bought_and_what_runs_is_used() {
+    let mut round = input(vec![on_demand("a", 1.0, 9)], must_go(4));
+    round.instances =
+        vec![instance(1, &round.offers[0], 0), instance(2, &round.offers[0], 4_000), {
+            let mut half = instance(3, &round.offers[0], 0);
+            half.free = instance(3, &round.offers[0], 1).free;
+            half
+        }];
+    std::sync::Arc::make_mut(&mut round.jobs[3].spec).resources.cpu_milli = 2_000;
+    round.machine_limits = vec![limit(12, 8, &[(&round.offers[0], 4)])];
+    let decided = decide(&round);
+    assert_eq!((decided.placements.len(), decided.purchases.len()), (2, 0));
+    assert_eq!(decided.waits.len(), 2);
+    assert!(decided.waits.values().all(|why| matches!(why, WaitReason::LimitReached { .. })));
+}
+
+/// The machine that a job leaves still counts while the next one comes up.
+#[test]
+fn a_move_finds_its_room_beside_the_machine_that_it_leaves() {
+    let offers = vec![on_demand("a", 3.0, 1), spot("b", 0.5, 1)];
+    let live = running(job(1, spec(30 * HOUR), -9, 100), &offers[0], -9, 50);
+    let mut round = input(offers, vec![]);
+    round.running = vec![live];
+    assert_eq!(plan(&round).0.moves.len(), 1);
+    let both = [(&round.offers[0], 4), (&round.offers[1], 4)];
+    round.machine_limits = vec![limit(4, 7, &both)];
+    assert_eq!(decide(&round).moves.len(), 0);
+    round.machine_limits = vec![limit(4, 8, &[(&round.offers[0], 4), (&round.offers[1], 4)])];
+    assert_eq!(decide(&round).moves.len(), 1);
+}
+
+#[test]
+fn the_audit_sees_a_limit_exceeded() {
+    let mut round = input(vec![on_demand("a", 1.0, 9), on_demand("b", 1.0, 9)], must_go(3));
+    let decided = decide(&round);
+    let both = [(&round.offers[0], 4), (&round.offers[1], 4)];
+    round.machine_limits = vec![limit(10, 22, &both)];
+    assert_eq!(check(&round, &decided), Ok(()));
+    round.machine_limits[0].state.of = 21;
+    let key = quota(CapacityType::OnDemand);
+    let wrong = Violation::MachineLimit { limit: key, takes: 12, left: 11 };
+    assert_eq!(check(&round, &decided), Err(vec![wrong]));
+}
+
+#[test]
+fn a_large_round_under_limits_is_near_its_bound() {
+    let input = rounds::limited_round(1_000, 100, 20_261_121);
+    let (decided, report) = plan(&input);
+    assert_eq!(check(&input, &decided), Ok(()));
+    assert!(report.checked && report.objective <= report.greedy_objective);
+    let worth = worth(&input, &decided, &report.prices);
+    assert!(worth.bound.unwrap() >= report.bound - 1e-6 * report.bound);
+    assert!(worth.gap().unwrap() <= 0.01, "{worth:?}");
+    let full = |limit: &MachineLimit| {
+        let takes = decided
+            .purchases
+            .iter()
+            .map(|(key, n)| limit.takes.get(key).copied().unwrap_or(0) * u64::from(*n));
+        takes.sum::<u64>() * 100 > limit.state.left() * 97
+    };
+    assert!(input.machine_limits.iter().filter(|limit| full(limit)).count() >= 6, "they bind");
+    let unpriced = crate::Prices { limits: vec![0.0; 12], ..report.prices.clone() };
+    let least = crate::worth(&input, &decided, &unpriced).bound.unwrap();
+    assert!(least < worth.bound.unwrap(), "without prices of the limits less is proven");
+}
