@@ -315,6 +315,58 @@ fn a_move_finds_its_room_beside_the_machine_that_it_leaves() {
     assert_eq!(decide(&round).moves.len(), 1);
 }
 
+/// A gang of three has one machine in half an hour and two that are still to be bought; who
+/// wants a larger machine counts against the same quota.
+fn gang_beside(minutes: u64, of: u64) -> PlanInput {
+    let mut offers = vec![on_demand("a", 1.0, 9), on_demand("b", 1.0, 1)];
+    offers[1].shape.cpu_milli = 8_000;
+    offers.iter_mut().for_each(|offer| offer.changeover = Duration::from_secs(1));
+    let mut gang = spec(HOUR);
+    (gang.resources.nodes, gang.priority) = (3, 100);
+    let mut other = spec(minutes * 60);
+    (other.resources.cpu_milli, other.interruptible) = (8_000, false);
+    let live = running(job(50, spec(HOUR), -1, 9), &offers[0], 0, 50);
+    let mut round = input(offers, vec![job(1, gang, 0, 9), job(2, other, 0, 9)]);
+    round.instances = vec![instance(99, &round.offers[0], 4_000)];
+    round.running = vec![live];
+    let both = [(&round.offers[0], 4), (&round.offers[1], 4)];
+    round.machine_limits = vec![limit(4, of, &both)];
+    round
+}
+
+#[test]
+fn what_a_quota_leaves_is_kept_for_machines_that_are_still_to_be_bought() {
+    let decided = decide(&gang_beside(300, 12));
+    let kept = decided.reservations.first().expect("room is kept for the gang");
+    assert_eq!((kept.job, kept.fresh, kept.machines.len()), (JobId(1), 2, 1));
+    assert!(matches!(decided.waits[&JobId(2)], WaitReason::RoomKept { job: JobId(1), .. }));
+    // Who is gone by then runs before it, and so does who leaves it enough.
+    for (minutes, of) in [(10, 12), (300, 19), (300, 16)] {
+        let round = gang_beside(minutes, of);
+        let decided = decide(&round);
+        let placed: Vec<JobId> = decided.placements.iter().map(|p| p.job).collect();
+        let all = if of == 12 { [JobId(2)].as_slice() } else { &[JobId(1)] };
+        assert_eq!(placed, all, "{minutes} minutes, {of} in all");
+    }
+    // The audit sees who takes it nevertheless.
+    let round = gang_beside(300, 12);
+    let mut taken = decide(&gang_beside(10, 12));
+    taken.reservations = decided.reservations;
+    assert_eq!(check(&round, &taken), Err(vec![Violation::TakesReserved(JobId(1))]));
+}
+
+#[test]
+fn no_more_is_kept_than_a_quota_can_ever_give() {
+    let round = gang_beside(300, 12);
+    let kept = decide(&round).reservations;
+    let mut cut = PlanInput { jobs: vec![round.jobs[1].clone()], ..round };
+    cut.machine_limits[0].state.of = 4;
+    let guide = Guide { reservations: kept, ..Guide::default() };
+    let filled = fill(&cut, &guide, &[PoolName::new("pool")].into());
+    assert_eq!(check(&cut, &filled), Ok(()));
+    assert_eq!(filled.reservations.first().map(|kept| kept.fresh), Some(1));
+}
+
 #[test]
 fn the_audit_sees_a_limit_exceeded() {
     let mut round = input(vec![on_demand("a", 1.0, 9), on_demand("b", 1.0, 9)], must_go(3));
