@@ -7,7 +7,7 @@ use spotwise_model::plan::Target;
 
 use super::draft::Draft;
 use super::draft::opened_target;
-use super::limits::LimitRoom;
+use super::limit_room::LimitRoom;
 use super::pools::{Need, PoolRoom};
 use super::shelf::{Bin, Fresh, Shelf, Spare, left_at};
 use super::slot::{Fit, Slot, Slots};

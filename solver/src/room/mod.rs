@@ -3,6 +3,7 @@
 
 pub(crate) mod cheapest;
 pub(crate) mod draft;
+mod limit_room;
 mod limits;
 pub(crate) mod machines;
 pub(crate) mod pools;

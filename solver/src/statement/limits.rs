@@ -1,5 +1,4 @@
-//! Limits on the machines that are open at once, as the market's listings count against
-//! them.
+//! Limits on the machines that are open at once, as listings count against them.
 //!
 //! Only machines that are bought take of a limit: those of ours that run are in its use,
 //! the idle ones too.
@@ -9,8 +8,7 @@ use std::collections::BTreeMap;
 use spotwise_model::OfferKey;
 use spotwise_model::limit::LimitUse;
 
-use crate::statement::input::PlanInput;
-use crate::statement::market::Listing;
+use crate::statement::input::{MachineLimit, PlanInput};
 
 /// A limit, and the listings that count against it.
 #[derive(Debug)]
@@ -29,36 +27,27 @@ pub(crate) struct Taking {
     pub(crate) takes: u64,
 }
 
-/// The limits of a round; the listings learn how they count against them.
+/// The limits of a round, with where each offer is among its listings.
 pub(crate) fn limits<'a>(
     input: &'a PlanInput,
     by_key: &BTreeMap<&OfferKey, usize>,
-    listings: &mut [Listing<'_>],
 ) -> Vec<Limit<'a>> {
-    let mut limits = Vec::with_capacity(input.machine_limits.len());
-    for (limit, stated) in input.machine_limits.iter().enumerate() {
+    let one = |stated: &'a MachineLimit| {
         let counts = |(key, takes): (&OfferKey, &u64)| {
             by_key.get(key).filter(|_| *takes > 0).map(|at| (*at, *takes))
         };
         let mut takes: Vec<(usize, u64)> = stated.takes.iter().filter_map(counts).collect();
         takes.sort_unstable();
-        for (at, takes) in &takes {
-            if let Some(listing) = listings.get_mut(*at) {
-                listing.counts_against(Taking { limit, takes: *takes }, &stated.state);
-            }
-        }
-        limits.push(Limit { state: &stated.state, takes });
-    }
-    limits
+        Limit { state: &stated.state, takes }
+    };
+    input.machine_limits.iter().map(one).collect()
 }
 
 impl Limit<'_> {
     /// What all machines that are opened may take together, where each that is idle counts
     /// like one that is bought: never less than the truth.
-    pub(crate) fn for_opened(&self, listings: &[Listing<'_>]) -> f64 {
-        let idle = self.takes.iter().map(|(at, takes)| {
-            listings.get(*at).map_or(0.0, |listing| listing.idle.len() as f64) * *takes as f64
-        });
+    pub(crate) fn for_opened(&self, idle: impl Fn(usize) -> usize) -> f64 {
+        let idle = self.takes.iter().map(|(at, takes)| idle(*at) as f64 * *takes as f64);
         self.state.left() as f64 + idle.sum::<f64>()
     }
 }

@@ -64,7 +64,7 @@ impl Listing<'_> {
         self.idle.len() as u64 + self.buyable
     }
 
-    pub(super) fn counts_against(&mut self, taking: Taking, limit: &LimitUse) {
+    fn counts_against(&mut self, taking: Taking, limit: &LimitUse) {
         self.buyable = self.buyable.min(limit.left() / taking.takes.max(1));
         self.allowed = self.allowed.min(limit.of / taking.takes.max(1));
         self.takings.push(taking);
@@ -200,7 +200,14 @@ impl<'a> Market<'a> {
         for limit in &input.limits {
             limits.entry(&limit.pool).or_insert(limit);
         }
-        let machine_limits = machine_limits::limits(input, &by_key, &mut listings);
+        let machine_limits = machine_limits::limits(input, &by_key);
+        for (number, limit) in machine_limits.iter().enumerate() {
+            for (at, takes) in &limit.takes {
+                if let Some(listing) = listings.get_mut(*at) {
+                    listing.counts_against(Taking { limit: number, takes: *takes }, limit.state);
+                }
+            }
+        }
         let outlooks = input.forecasts.iter().map(|f| Outlook::new(f, input.now)).collect();
         Self { listings, limits, machine_limits, outlooks, groups }
     }

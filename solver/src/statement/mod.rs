@@ -1,9 +1,8 @@
 //! A snapshot becomes the one statement of a round: what each job may take, what that
 //! costs, what waiting costs, and what machines cost later.
 //!
-//! The order in which its files build on each other: `input`, `policy_prices`, `market` with
-//! `limits`; `value`,
-//! `ends`, `prices`; `choice`, `later`, `demand`; `scarcity`, `round`.
+//! The order in which its files build on each other: `input`, `policy_prices`, `limits`,
+//! `market`; `value`, `ends`, `prices`; `choice`, `later`, `demand`; `scarcity`, `round`.
 
 pub(crate) mod choice;
 pub(crate) mod demand;

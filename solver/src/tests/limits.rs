@@ -1,19 +1,15 @@
 //! Limits on the machines that are open at once, over several offers.
 
-use std::collections::BTreeMap;
+mod chance;
+
 use std::time::Duration;
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
 use spotwise_model::id::{Account, PoolName, Region};
 use spotwise_model::limit::{LimitKey, LimitUse};
-use spotwise_model::plan::{Method, RejectionReason, Target};
-use spotwise_model::{CapacityType, JobId, Offer, OfferKey, Plan, WaitReason};
+use spotwise_model::plan::RejectionReason;
+use spotwise_model::{CapacityType, InstanceId, JobId, Offer, OfferKey, Plan, WaitReason};
 
-use crate::audit::worth::bound;
 use crate::room::draft::objective;
-use crate::search::greedy::greedy;
 use crate::search::program::solve;
 use crate::statement::round::Round;
 use crate::tests::brute::Brute;
@@ -21,10 +17,9 @@ use crate::tests::fixture::{
     HOUR, at, gpu_offer, input, instance, job, on_demand, running, spec, spot,
 };
 use crate::tests::large::rounds;
-use crate::tests::properties::any_round;
 use crate::{Guide, MachineLimit, PlanInput, PlanJob, Violation, check, fill, plan, quote, worth};
 
-pub(crate) fn quota(capacity_type: CapacityType) -> LimitKey {
+fn quota(capacity_type: CapacityType) -> LimitKey {
     LimitKey::Quota {
         account: Account::new("a1"),
         region: Region::new("r1"),
@@ -33,121 +28,9 @@ pub(crate) fn quota(capacity_type: CapacityType) -> LimitKey {
     }
 }
 
-pub(crate) fn limit(used: u64, of: u64, takes: &[(&Offer, u64)]) -> MachineLimit {
+fn limit(used: u64, of: u64, takes: &[(&Offer, u64)]) -> MachineLimit {
     let takes = takes.iter().map(|(offer, takes)| (offer.key.clone(), *takes)).collect();
     MachineLimit { state: LimitUse { key: quota(CapacityType::OnDemand), used, of }, takes }
-}
-
-prop_compose! {
-    /// Any round under limits that overlap: some on one offer alone, some cut below their use.
-    fn any_limited(jobs: usize, offers: usize)(
-        input in any_round(jobs, offers),
-        limits in vec(
-            (vec(select(vec![0_u64, 0, 1, 1, 2, 3, 8]), offers), 0..9_u64, 0..14_u64),
-            1..4,
-        ),
-    ) -> PlanInput {
-        let limits = limits.into_iter().map(|(takes, used, of)| {
-            let takes: Vec<(&Offer, u64)> = input.offers.iter().zip(takes).collect();
-            limit(used, of, &takes)
-        });
-        PlanInput { machine_limits: limits.collect(), ..input.clone() }
-    }
-}
-
-/// Counted by the placements alone.
-fn exceeds(input: &PlanInput, plan: &Plan) -> bool {
-    let mut bought: BTreeMap<&OfferKey, u64> = BTreeMap::new();
-    for placement in &plan.placements {
-        for target in &placement.targets {
-            if let Target::New(index) = target {
-                let count = bought.entry(&placement.offer).or_insert(0);
-                *count = (*count).max(u64::from(*index) + 1);
-            }
-        }
-    }
-    input.machine_limits.iter().any(|limit| {
-        let takes = bought.iter().map(|(key, n)| limit.takes.get(*key).copied().unwrap_or(0) * n);
-        let takes: u64 = takes.sum();
-        takes > 0 && limit.state.used + takes > limit.state.of
-    })
-}
-
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
-
-proptest! {
-    #![proptest_config(cases(4_000))]
-
-    #[test]
-    fn no_plan_exceeds_a_limit(input in any_limited(7, 6)) {
-        let (decided, report) = plan(&input);
-        prop_assert_eq!(check(&input, &decided), Ok(()));
-        prop_assert!(report.checked, "the first answer passes");
-        prop_assert!(!exceeds(&input, &decided));
-        prop_assert!(report.objective <= report.greedy_objective);
-        let told = worth(&input, &decided, &report.prices);
-        let slack = 2e-6 * report.objective.abs().max(1.0);
-        let cost = told.cost.expect("every placement is on what the job may take");
-        prop_assert!((cost - report.objective).abs() <= slack, "{cost} is not {}", report.objective);
-        prop_assert!(report.bound <= cost + slack, "{} is no bound of {cost}", report.bound);
-        if let (true, Some(bound)) = (report.columns > 0, told.bound) {
-            prop_assert!(bound <= cost + slack, "{bound} is no bound of {cost}");
-        }
-        for why in decided.waits.values() {
-            if let WaitReason::LimitReached { limit, needs, .. } = why {
-                prop_assert!(*needs > 0 && (limit.used + needs > limit.of || input.jobs.iter().any(
-                    |job| job.spec.resources.nodes > 1)), "{why:?}");
-            }
-        }
-        let filled = fill(&input, &Guide::of(&decided, &report), &[PoolName::new("pool")].into());
-        prop_assert_eq!(check(&input, &filled), Ok(()));
-        prop_assert!(!exceeds(&input, &filled));
-        for by_baseline in [crate::baseline::greedy(&input), crate::baseline::uniform_progress(&input)] {
-            prop_assert!(!exceeds(&input, &by_baseline));
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(cases(1_000))]
-
-    #[test]
-    fn under_limits_what_is_proven_is_the_best_there_is(input in any_limited(3, 3)) {
-        let (_, report) = plan(&input);
-        let round = Round::new(&input);
-        let best = Brute::new(&round).best(&round);
-        let slack = 2e-6 * best.abs().max(1.0);
-        prop_assert!(report.objective >= best - slack, "{} beats all: {best}", report.objective);
-        let proven = bound(&round, &report.prices).unwrap_or(f64::NEG_INFINITY);
-        prop_assert!(proven <= best + slack, "the prices prove {proven}, {best} is possible");
-        if !round.reserved.kept.is_empty() {
-            return Ok(());
-        }
-        let start = greedy(&round);
-        let limit = Duration::from_secs(10);
-        let by_program = solve(&round, &start, objective(&round, &start), limit);
-        let by_program = by_program.and_then(|answer| answer.bound);
-        prop_assert!(by_program.unwrap_or(0.0) <= best + slack, "{by_program:?} is no bound of {best}");
-        if let Method::Proven { gap } = report.method {
-            let proven = report.objective * (1.0 - gap);
-            prop_assert!(proven <= best + slack, "{proven} is proven, {best} is possible");
-        }
-    }
-
-    #[test]
-    fn a_limit_that_holds_nobody_up_changes_nothing(input in any_round(7, 6)) {
-        let all: Vec<(&Offer, u64)> = input.offers.iter().map(|offer| (offer, 3)).collect();
-        let wide = PlanInput { machine_limits: vec![limit(7, 1_000, &all)], ..input.clone() };
-        let short = |input: &PlanInput| PlanInput { time_limit: Duration::ZERO, ..input.clone() };
-        prop_assert_eq!(plan(&short(&wide)).0, plan(&short(&input)).0);
-        let (with, without) = (plan(&wide).1, plan(&input).1);
-        let slack = 2e-6 * without.objective.abs().max(1.0);
-        if matches!((with.method, without.method), (Method::Proven { gap: 0.0 }, Method::Proven { gap: 0.0 })) {
-            prop_assert!((with.objective - without.objective).abs() <= slack);
-        }
-    }
 }
 
 fn decide(input: &PlanInput) -> Plan {
@@ -353,6 +236,57 @@ fn what_a_quota_leaves_is_kept_for_machines_that_are_still_to_be_bought() {
     let mut taken = decide(&gang_beside(10, 12));
     taken.reservations = decided.reservations;
     assert_eq!(check(&round, &taken), Err(vec![Violation::TakesReserved(JobId(1))]));
+}
+
+#[test]
+fn what_a_quota_leaves_is_not_kept_twice() {
+    let mut round = gang_beside(300, 12);
+    let mut second = (*round.jobs[0].spec).clone();
+    (second.resources.cpu_milli, second.priority) = (8_000, 90);
+    round.jobs[1].spec = second.into();
+    round.offers[1].free = 9;
+    let live = running(job(51, spec(HOUR), -1, 9), &round.offers[1], 0, 50);
+    round.running.push(crate::RunningJob { instances: vec![InstanceId(98)], ..live });
+    round.instances.push(instance(98, &round.offers[1], 8_000));
+    let kept = |round: &PlanInput| {
+        decide(round).reservations.iter().map(|kept| kept.fresh).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&round), [2]);
+    round.machine_limits[0].state =
+        LimitUse { used: 8, of: 24, ..round.machine_limits[0].state.clone() };
+    assert_eq!(decide(&round).placements.len(), 1, "the first fits now");
+}
+
+/// Two machines are idle or allowed, for four jobs that take one each.
+#[test]
+fn the_program_proves_what_a_quota_over_two_offers_costs() {
+    for idle in [0, 1] {
+        let mut round = input(vec![on_demand("a", 1.0, 9), on_demand("b", 2.0, 9)], must_go(4));
+        round.instances = (1..=idle).map(|id| instance(id, &round.offers[0], 0)).collect();
+        let both = [(&round.offers[0], 4), (&round.offers[1], 4)];
+        round.machine_limits = vec![limit(4, 12 - 4 * idle, &both)];
+        let statement = Round::new(&round);
+        let best = Brute::new(&statement).best(&statement);
+        let nothing = crate::room::draft::Draft::empty(&statement);
+        let reached = objective(&statement, &nothing);
+        let answer = solve(&statement, &nothing, reached, Duration::from_secs(10));
+        let proven = answer.and_then(|answer| answer.bound).expect("a bound");
+        assert!((proven - best).abs() < 1e-4, "{idle} idle: {proven} is proven, {best} the best");
+        assert_eq!(decide(&round).placements.len(), 2);
+    }
+}
+
+/// Without a way out nobody moves from spot to spot.
+#[test]
+fn on_demand_that_no_limit_ever_allows_is_no_way_out_of_a_move() {
+    let offers = vec![on_demand("a", 3.0, 1), spot("a", 1.0, 1), spot("b", 0.4, 1)];
+    let live = running(job(1, spec(30 * HOUR), -9, 100), &offers[1], -9, 50);
+    let mut round = input(offers, vec![]);
+    round.running = vec![live];
+    for (of, moves) in [(4, 1), (3, 0)] {
+        round.machine_limits = vec![limit(0, of, &[(&round.offers[0], 4)])];
+        assert_eq!(decide(&round).moves.len(), moves, "{of} in all");
+    }
 }
 
 #[test]

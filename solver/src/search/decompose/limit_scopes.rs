@@ -27,8 +27,9 @@ impl<'r, 'a> LimitScopes<'r, 'a> {
                     units += *takes as f64 * openable;
                 }
             }
+            let idle = |at: usize| market.listings.get(at).map_or(0, |listing| listing.idle.len());
             let worth = if units > 0.0 { dollars / units } else { 0.0 };
-            Scope { left: limit.for_opened(&market.listings), worth }
+            Scope { left: limit.for_opened(idle), worth }
         };
         Self { limits: market.machine_limits.iter().map(|limit| (limit, of(limit))).collect() }
     }
