@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Account, PoolName, Region};
+use crate::money::Money;
 use crate::offer::{CapacityType, MarketKey};
 
 /// What is limited, over all machines that are open at once.
@@ -83,5 +84,54 @@ impl LimitUse {
     /// What is left.
     pub const fn left(&self) -> u64 {
         self.of.saturating_sub(self.used)
+    }
+
+    /// That it allows no further machine that takes `needs`, or not as many of them as a
+    /// job needs at once.
+    pub fn reached(&self, needs: u64) -> String {
+        let Self { key, used, of } = self;
+        let [used_text, of_text, each] = [*used, *of, needs].map(|amount| self.amount(amount));
+        let unit = match key {
+            LimitKey::PoolSpend { .. } => "an hour",
+            _ => key.unit(),
+        };
+        if needs <= self.left() {
+            return format!(
+                "{key} leaves too little for all its machines, {used_text} of {of_text} {unit} are \
+                 used, and each machine takes {each}"
+            );
+        }
+        match key {
+            LimitKey::Market(_) => {
+                format!("{key} is used up by our machines, {used_text} of {of_text} {unit}")
+            }
+            _ => format!(
+                "{key} is used up, {used_text} of {of_text} {unit}, and one more machine takes {each}"
+            ),
+        }
+    }
+
+    /// That it never allows what a job needs at least: so many machines, each of which
+    /// takes so much.
+    pub fn never_allows(&self, nodes: u32, each: u64) -> String {
+        let Self { key, of, .. } = self;
+        let unit = match key {
+            LimitKey::PoolSpend { .. } => "an hour",
+            _ => key.unit(),
+        };
+        let all = self.amount(each.saturating_mul(u64::from(nodes)));
+        let machines =
+            if nodes == 1 { "one machine".to_owned() } else { format!("{nodes} machines") };
+        format!("{key} is {} {unit}, and {machines} for it would take {all}", self.amount(*of))
+    }
+
+    /// An amount of its unit: dollars where that is micro-dollars.
+    fn amount(&self, amount: u64) -> String {
+        match self.key {
+            LimitKey::PoolSpend { .. } => {
+                Money::from_micros(i64::try_from(amount).unwrap_or(i64::MAX)).human()
+            }
+            _ => amount.to_string(),
+        }
     }
 }

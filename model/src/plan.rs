@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dependency::Condition;
 use crate::id::{InstanceId, JobId};
+use crate::limit::LimitUse;
 use crate::money::Money;
 use crate::offer::OfferKey;
 use crate::quote::Quoted;
@@ -54,6 +55,17 @@ pub enum WaitReason {
     PoolFull {
         /// What is short: `cpus`, `memory` or `gpus`.
         resource: String,
+    },
+    /// The market has machines for it, and a limit on open machines does not allow them.
+    LimitReached {
+        /// The limit, with what this plan buys in its use.
+        limit: LimitUse,
+        /// What one more machine of the cheapest offer that it holds back takes, in the
+        /// limit's unit. Where that much is left, the job needs several machines at once.
+        needs: u64,
+        /// When a machine that counts against it is expected to end (market time), if known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next_end: Option<Timestamp>,
     },
     /// Spot capacity is worth waiting for.
     CheaperLater {

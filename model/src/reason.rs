@@ -75,6 +75,11 @@ pub enum RejectionReason {
     NotInterruptible,
     /// Other jobs took what was free.
     Taken,
+    /// A limit on open machines is used up: a quota of the account, what the market has for
+    /// several pools, or what the pool's owner allows.
+    LimitReached,
+    /// Its machines alone are more than such a limit allows.
+    OverLimit,
     /// The budget does not cover it.
     OverBudget,
     /// It costs no more, but its class has run outside its spot band, and this would lead

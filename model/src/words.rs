@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::dependency::{Condition, Unmet};
 use crate::job::{CancelReason, FailReason, HoldReason};
+use crate::limit::{LimitKey, LimitUse};
 use crate::reason::{PlacementReason, PlacementRule, RejectionReason};
 use crate::time::human;
 use crate::{JobId, WaitReason};
@@ -35,6 +36,13 @@ impl fmt::Display for WaitReason {
                 write!(f, "no capacity is free; offers that would hold it: {suitable_offers}")
             }
             WaitReason::PoolFull { resource } => write!(f, "the pool has no {resource} left"),
+            WaitReason::LimitReached { limit, needs, next_end } => {
+                f.write_str(&limit.reached(*needs))?;
+                if let Some(end) = next_end {
+                    write!(f, "; the next machine ends about {end}")?;
+                }
+                f.write_str(way_on(limit))
+            }
             WaitReason::CheaperLater { now, later, latest_start } => write!(
                 f,
                 "spot is worth waiting for: {} expected, {} to go on now; starts by {latest_start} at the latest",
@@ -178,10 +186,23 @@ impl fmt::Display for RejectionReason {
             RejectionReason::DeadlineRisk => "spot would put the deadline at risk",
             RejectionReason::NotInterruptible => "the job may not be interrupted",
             RejectionReason::Taken => "other jobs took what was free",
+            RejectionReason::LimitReached => "a limit on open machines is used up",
+            RejectionReason::OverLimit => "its machines alone are more than a limit allows",
             RejectionReason::OverBudget => "the budget does not hold it",
             RejectionReason::SpotBand => "costs no more, but its class is outside its spot band",
             RejectionReason::TooFewPools => "costs no more, but most of its class runs there",
         })
+    }
+}
+
+/// Who can do something about a limit that is used up; nobody about a market.
+const fn way_on(limit: &LimitUse) -> &'static str {
+    match limit.key {
+        LimitKey::Quota { .. } => "; asking the provider for more is free",
+        LimitKey::Market(_) => "",
+        LimitKey::PoolMachines { .. } | LimitKey::PoolGpus { .. } | LimitKey::PoolSpend { .. } => {
+            "; its owner may raise it in the pools file"
+        }
     }
 }
 
@@ -225,7 +246,8 @@ fn ends(jobs: &[JobId]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::Money;
+    use crate::id::{Account, InstanceType, PoolName, Region, Zone};
+    use crate::{CapacityType, MarketKey, Money};
     use jiff::Timestamp;
 
     use super::*;
@@ -252,6 +274,50 @@ mod tests {
             other.to_string(),
             "room is reserved for j7 (priority 100, deadline 2026-03-01T15:04:00Z), which is \
              expected to start at 2026-03-01T14:52:00Z"
+        );
+    }
+
+    #[test]
+    fn a_limit_that_is_used_up_is_named_with_its_figures_and_who_may_raise_it() {
+        let quota = LimitKey::Quota {
+            account: Account::new("a1"),
+            region: Region::new("us-east-1"),
+            family: "G and VT".to_owned(),
+            capacity_type: CapacityType::Spot,
+        };
+        let pool = || PoolName::new("gpus");
+        let text = |key, (used, of), needs, next_end| {
+            let limit = LimitUse { key, used, of };
+            WaitReason::LimitReached { limit, needs, next_end }.to_string()
+        };
+        let end = "2026-03-01T14:10:00Z".parse().ok();
+        assert_eq!(
+            text(quota.clone(), (96, 96), 8, end),
+            "account a1's quota for spot G and VT in us-east-1 is used up, 96 of 96 vCPUs, and one \
+             more machine takes 8; the next machine ends about 2026-03-01T14:10:00Z; asking the \
+             provider for more is free"
+        );
+        assert_eq!(
+            text(quota, (80, 96), 8, None),
+            "account a1's quota for spot G and VT in us-east-1 leaves too little for all its \
+             machines, 80 of 96 vCPUs are used, and each machine takes 8; asking the provider for \
+             more is free"
+        );
+        let market =
+            MarketKey::recorded(Zone::new("z1"), InstanceType::new("g"), CapacityType::Spot);
+        assert_eq!(
+            text(LimitKey::Market(market), (4, 4), 1, None),
+            "what the market has of spot g in z1 is used up by our machines, 4 of 4 machines"
+        );
+        assert_eq!(
+            text(LimitKey::PoolSpend { pool: pool() }, (3_060_000, 5_000_000), 2_500_000, None),
+            "pool `gpus`'s limit of cost per hour is used up, $3.06 of $5.00 an hour, and one more \
+             machine takes $2.50; its owner may raise it in the pools file"
+        );
+        assert_eq!(
+            text(LimitKey::PoolMachines { pool: pool() }, (2, 1), 1, None),
+            "pool `gpus`'s limit of machines is used up, 2 of 1 machines, and one more machine \
+             takes 1; its owner may raise it in the pools file"
         );
     }
 

@@ -16,7 +16,7 @@ use spotwise_model::resources::Free;
 use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, Money, Offer, OfferKey, Placement, Plan, Share};
 
-use crate::statement::input::{PlanInput, PlanJob, PoolLimit, RunningJob};
+use crate::statement::input::{MachineLimit, PlanInput, PlanJob, PoolLimit, RunningJob};
 
 /// Cheapest free spot, else wait; on demand when the deadline asks for it.
 pub fn greedy(input: &PlanInput) -> Plan {
@@ -142,6 +142,8 @@ struct Remaining<'a> {
     /// Kept for jobs that are being moved.
     reserved: BTreeMap<OfferKey, u32>,
     limits: BTreeMap<PoolName, PoolLimit>,
+    /// What machines may take, and what is left of it.
+    machine_limits: Vec<(&'a MachineLimit, u64)>,
 }
 
 impl<'a> Remaining<'a> {
@@ -154,7 +156,10 @@ impl<'a> Remaining<'a> {
         for limit in &input.limits {
             limits.entry(limit.pool.clone()).or_insert_with(|| limit.clone());
         }
-        Self { offers, bought: BTreeMap::new(), reserved: BTreeMap::new(), limits }
+        let machine_limits = input.machine_limits.iter();
+        let machine_limits = machine_limits.map(|limit| (limit, limit.state.left())).collect();
+        let (bought, reserved) = (BTreeMap::new(), BTreeMap::new());
+        Self { offers, bought, reserved, limits, machine_limits }
     }
 
     fn accelerator(&self, key: &OfferKey) -> Option<&'a spotwise_model::id::Accelerator> {
@@ -178,12 +183,27 @@ impl<'a> Remaining<'a> {
         let fitting = offers.filter_map(|offer| {
             let share = job.share_on(offer.shape.accelerator.as_ref())?;
             let fits = self.free(offer) >= nodes(job)
+                && self.allows(&offer.key, nodes(job))
                 && Free::new(&offer.shape).take(&share)
                 && self.pool_holds(&offer.key.pool, &share, nodes(job))
                 && job.budget_left.is_none_or(|left| expected(input, job, offer) <= left);
             fits.then_some((*offer, share))
         });
         fitting.min_by_key(|(offer, _)| offer.price)
+    }
+
+    /// Whether the limits allow so many machines more.
+    fn allows(&self, offer: &OfferKey, machines: u32) -> bool {
+        let takes = |limit: &MachineLimit| limit.takes.get(offer).copied().unwrap_or(0);
+        let mut limits = self.machine_limits.iter();
+        limits.all(|(limit, left)| takes(limit).saturating_mul(u64::from(machines)) <= *left)
+    }
+
+    fn take(&mut self, offer: &OfferKey, machines: u32) {
+        for (limit, left) in &mut self.machine_limits {
+            let takes = limit.takes.get(offer).copied().unwrap_or(0);
+            *left = left.saturating_sub(takes.saturating_mul(u64::from(machines)));
+        }
     }
 
     fn pool_holds(&self, pool: &PoolName, share: &Share, nodes: u32) -> bool {
@@ -212,6 +232,7 @@ impl<'a> Remaining<'a> {
             let gpus = share.gpus + u32::from(share.takes_part());
             limit.gpus = limit.gpus.map(|have| have - gpus * count);
         }
+        self.take(&offer.key, count);
         let bought = self.bought.entry(offer.key.clone()).or_insert(0);
         let first = *bought;
         *bought += count;
@@ -227,6 +248,7 @@ impl<'a> Remaining<'a> {
 
     fn reserve(&mut self, (offer, _): &(&Offer, Share), job: &PlanJob) {
         *self.reserved.entry(offer.key.clone()).or_insert(0) += nodes(job);
+        self.take(&offer.key, nodes(job));
     }
 
     fn why_not(&self, input: &PlanInput, job: &PlanJob, wish: &[CapacityType]) -> WaitReason {

@@ -36,6 +36,8 @@ pub use plan::{PlanReport, plan, plan_until};
 pub use search::plain::{PlainResult, plain_program};
 pub use spot::forecast::Forecast;
 pub use spot::{forecast, horizon};
-pub use statement::input::{ClassShare, PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob};
+pub use statement::input::{
+    ClassShare, MachineLimit, PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob,
+};
 pub use statement::prices::{Prices, Shortage};
 pub use statement::scarcity::{LaterPrices, Scarcity};

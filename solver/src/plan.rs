@@ -9,6 +9,7 @@ use spotwise_model::{JobId, OfferKey, Placement, Plan, WaitReason};
 
 use crate::answer::band_report::{self, BandReport};
 use crate::answer::explain::{wait_reason, why};
+use crate::answer::limit_reached::LimitEnds;
 use crate::answer::moves::moves;
 use crate::answer::quote::first_quotes;
 use crate::audit::check::check;
@@ -243,6 +244,7 @@ const EXPLAINED: usize = 512;
 fn finish(round: &Round<'_>, draft: &Draft, method: Method) -> Plan {
     let mut room = Room::of(round, draft);
     let empty = Room::new(round);
+    let ends = LimitEnds::new(round, &room);
     let mut plan = Plan { method, ..Plan::empty() };
     let assigned: Vec<_> = round.demands.iter().zip(&draft.assignments).collect();
     let parts = in_chunks(&assigned, EXPLAINED, |_, assigned| {
@@ -261,7 +263,8 @@ fn finish(round: &Round<'_>, draft: &Draft, method: Method) -> Plan {
                 Some(placement) => placements.push(placement),
                 None => {
                     let known = alike.map(|(_, reason)| reason.clone());
-                    let why = known.unwrap_or_else(|| wait_reason(round, &room, &empty, demand));
+                    let why =
+                        known.unwrap_or_else(|| wait_reason(round, [&room, &empty], &ends, demand));
                     if round.reserved.of(demand.number).is_none() {
                         last = Some((class, why.clone()));
                     }

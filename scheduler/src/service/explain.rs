@@ -188,6 +188,7 @@ const fn waits_for_room(why: &WaitReason) -> bool {
         WaitReason::Reserved { .. }
             | WaitReason::RoomKept { .. }
             | WaitReason::PoolFull { .. }
+            | WaitReason::LimitReached { .. }
             | WaitReason::NoCapacity { .. }
             | WaitReason::Outbid
     )

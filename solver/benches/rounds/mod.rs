@@ -2,17 +2,19 @@
 //! in deadline, on spot and on-demand offers of four models, with machines for
 //! 60 % of what all jobs together ask for. The same numbers at every run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
-use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
+use spotwise_model::id::{Accelerator, Account, InstanceType, PoolName, Region, Zone};
+use spotwise_model::limit::{LimitKey, LimitUse};
 use spotwise_model::policy::Policy;
 use spotwise_model::spec::{Format, Work, parse};
 use spotwise_model::time::after;
 use spotwise_model::{CapacityType, JobId, JobSpec, Measured, NodeShape, Offer, OfferKey, Price};
-use spotwise_solver::{PlanInput, PlanJob};
+use spotwise_solver::{MachineLimit, PlanInput, PlanJob};
 
 const MODELS: [&str; 4] = ["T4", "A10G", "V100", "A100"];
 /// GPUs of the shapes of each model.
@@ -41,6 +43,39 @@ pub(crate) fn round(jobs: u64, offers: u64, seed: u64) -> PlanInput {
     }
 }
 
+/// The same under twelve limits that bind: a quota of 70 % of the machines for each model
+/// and way of buying, and four pools' limits of 85 % of theirs across them. A tenth of each
+/// is in use already.
+pub(crate) fn limited_round(jobs: u64, offers: u64, seed: u64) -> PlanInput {
+    let mut input = round(jobs, offers, seed);
+    let limit = |key: LimitKey, takes: u64, percent: u64, counts: &dyn Fn(usize) -> bool| {
+        let counted = input.offers.iter().enumerate().filter(|(n, _)| counts(*n));
+        let takes: BTreeMap<OfferKey, u64> =
+            counted.clone().map(|(_, offer)| (offer.key.clone(), takes)).collect();
+        let each = takes.values().next().copied().unwrap_or(0);
+        let all: u64 = counted.map(|(_, offer)| each * u64::from(offer.free)).sum();
+        let of = all * percent / 90;
+        MachineLimit { state: LimitUse { key, used: of / 10, of }, takes }
+    };
+    let quota = |n: usize| {
+        let (model, spot) = (n / 2, n.is_multiple_of(2));
+        let key = LimitKey::Quota {
+            account: Account::new("bench"),
+            region: Region::new("zone"),
+            family: MODELS[model].to_owned(),
+            capacity_type: if spot { CapacityType::Spot } else { CapacityType::OnDemand },
+        };
+        limit(key, 32, 70, &|at| at % 4 == model && at.is_multiple_of(5) != spot)
+    };
+    let pool = |n: usize| {
+        let key = LimitKey::PoolMachines { pool: PoolName::new(format!("pool-{n}")) };
+        limit(key, 1, 85, &|at| at * 4 / input.offers.len() == n)
+    };
+    let limits = (0..2 * MODELS.len()).map(quota).chain((0..4).map(pool)).collect();
+    input.machine_limits = limits;
+    input
+}
+
 /// A round of nothing, with ten seconds to decide it.
 fn empty(now: Timestamp) -> PlanInput {
     PlanInput {
@@ -50,6 +85,7 @@ fn empty(now: Timestamp) -> PlanInput {
         offers: Vec::new(),
         instances: Vec::new(),
         limits: Vec::new(),
+        machine_limits: Vec::new(),
         reservations: Vec::new(),
         forecasts: Vec::new(),
         shares: Default::default(),

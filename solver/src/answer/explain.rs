@@ -11,6 +11,7 @@ use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, Money, Offer, Share, WaitReason};
 
 use crate::answer::band_report::paid_more;
+use crate::answer::limit_reached::{LimitEnds, never_allowed, none_allowed, none_left};
 use crate::reserve::start_of;
 use crate::room::machines::Room;
 use crate::statement::choice::{JobEvaluation, cheapest_spot, evaluate};
@@ -35,9 +36,11 @@ pub(crate) fn why(
     let evaluation = evaluate(demand.job, round.input, &round.market);
     let chosen = evaluation.estimates.iter().find(|e| e.listing == candidate.listing())?;
     let taken = |e: &Estimate| {
-        demand
-            .candidate_on(e.listing)
-            .is_some_and(|candidate| room.fit(&demand.request(candidate)).is_none())
+        let request = demand.request(demand.candidate_on(e.listing)?);
+        room.fit(&request).is_none().then(|| match room.held_back(&request) {
+            Some(_) => RejectionReason::LimitReached,
+            None => RejectionReason::Taken,
+        })
     };
     let paid = paid_more(round, demand, candidate);
     Some(PlacementReason {
@@ -86,13 +89,13 @@ fn rule(
 }
 
 /// Every other offer that holds the job, cheapest first, with why it was not
-/// taken. `taken` answers whether other jobs took what was free of it.
+/// taken. `taken` answers whether other jobs took what was free of it, or what a limit left.
 pub(crate) fn alternatives(
     market: &Market<'_>,
     evaluation: &JobEvaluation<'_>,
     chosen: Option<&Estimate>,
     now: jiff::Timestamp,
-    taken: impl Fn(&Estimate) -> bool,
+    taken: impl Fn(&Estimate) -> Option<RejectionReason>,
 ) -> Vec<Alternative> {
     cheapest_others(market, evaluation, chosen, now, usize::MAX, taken)
 }
@@ -104,12 +107,13 @@ fn cheapest_others(
     chosen: Option<&Estimate>,
     now: jiff::Timestamp,
     most: usize,
-    taken: impl Fn(&Estimate) -> bool,
+    taken: impl Fn(&Estimate) -> Option<RejectionReason>,
 ) -> Vec<Alternative> {
     let mut others: Vec<&Estimate> = evaluation
         .estimates
         .iter()
         .filter(|e| chosen.is_none_or(|c| c.listing != e.listing))
+        .chain(&evaluation.never_allowed)
         .collect();
     let by_cost =
         |a: &&Estimate, b: &&Estimate| a.alone.total_cmp(&b.alone).then(a.listing.cmp(&b.listing));
@@ -126,18 +130,18 @@ fn cheapest_others(
                 offer: listing.offer.key.clone(),
                 expected_cost: e.cost(),
                 finish: e.finish,
-                why_not: Some(why_not(evaluation, (e, listing), chosen, now, &taken)),
+                why_not: Some(why_not((market, evaluation), (e, listing), chosen, now, &taken)),
             })
         })
         .collect()
 }
 
 fn why_not(
-    evaluation: &JobEvaluation<'_>,
+    (market, evaluation): (&Market<'_>, &JobEvaluation<'_>),
     (e, listing): (&Estimate, &Listing<'_>),
     chosen: Option<&Estimate>,
     now: jiff::Timestamp,
-    taken: impl Fn(&Estimate) -> bool,
+    taken: impl Fn(&Estimate) -> Option<RejectionReason>,
 ) -> RejectionReason {
     let undisturbed = after(now, e.left.saturating_add(listing.changeover));
     let risky = match evaluation.deadline_status {
@@ -147,14 +151,19 @@ fn why_not(
     };
     if !kind_allows(evaluation.job, listing) {
         RejectionReason::NotInterruptible
+    } else if !listing.ever_allows(evaluation.nodes) {
+        RejectionReason::OverLimit
     } else if !affordable(evaluation.job, e) {
         RejectionReason::OverBudget
     } else if risky {
         RejectionReason::DeadlineRisk
     } else if !listing.has_room(&e.share, evaluation.nodes) {
-        RejectionReason::NotFree
-    } else if taken(e) {
-        RejectionReason::Taken
+        match market.held_back(e.listing, &e.share, evaluation.nodes) {
+            Some(_) => RejectionReason::LimitReached,
+            None => RejectionReason::NotFree,
+        }
+    } else if let Some(reason) = taken(e) {
+        reason
     } else {
         let surcharge = listing.surcharge(evaluation.job.spec.class);
         match chosen {
@@ -186,8 +195,8 @@ fn is_later(evaluation: &JobEvaluation<'_>, e: &Estimate, chosen: &Estimate) -> 
 /// `empty` what there was before it.
 pub(crate) fn wait_reason(
     round: &Round<'_>,
-    room: &Room<'_, '_>,
-    empty: &Room<'_, '_>,
+    [room, empty]: [&Room<'_, '_>; 2],
+    ends: &LimitEnds,
     demand: &JobDemand<'_>,
 ) -> WaitReason {
     let listings = &round.market.listings;
@@ -209,9 +218,9 @@ pub(crate) fn wait_reason(
         .filter(|(_, listing)| kind_allows(evaluation.job, listing))
         .collect();
     if suitable.is_empty() {
-        return WaitReason::Unschedulable {
-            detail: unschedulable(evaluation, &round.input.offers),
-        };
+        let never = never_allowed(&round.market, evaluation);
+        let detail = never.unwrap_or_else(|| unschedulable(evaluation, &round.input.offers));
+        return WaitReason::Unschedulable { detail };
     }
     if let Some(left) = evaluation.job.budget_left
         && let Some(needs) = suitable.iter().map(|(e, _)| e.cost()).min()
@@ -227,10 +236,10 @@ pub(crate) fn wait_reason(
         let now = free.map(|(e, _)| e).min_by(|a, b| a.alone.total_cmp(&b.alone));
         return match (now, later) {
             (Some(now), Some(later)) => cheaper_later(evaluation, now, later),
-            _ => {
+            _ => none_allowed(round, room, ends, evaluation).unwrap_or_else(|| {
                 let suitable_offers = u32::try_from(suitable.len()).unwrap_or(u32::MAX);
                 WaitReason::NoCapacity { suitable_offers }
-            }
+            }),
         };
     }
     let fits = |e: &Estimate| {
@@ -252,7 +261,9 @@ pub(crate) fn wait_reason(
         Some(Some(resource)) if short.iter().all(Option::is_some) => {
             WaitReason::PoolFull { resource: (*resource).to_owned() }
         }
-        _ => kept_for(round, [empty, room], demand).unwrap_or(WaitReason::Outbid),
+        _ => kept_for(round, [empty, room], demand)
+            .or_else(|| none_left(round, room, ends, (demand, evaluation)))
+            .unwrap_or(WaitReason::Outbid),
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub(crate) mod band_report;
 pub(crate) mod explain;
+pub(crate) mod limit_reached;
 pub(crate) mod moves;
 pub(crate) mod quote;

@@ -29,7 +29,8 @@ const LEAST_SAVING_OF_SPOT: f64 = 0.15;
 
 /// The jobs to stop, checkpointed, because they are at risk where they are or
 /// much cheaper elsewhere. Only into what `room`, after the round's placements,
-/// still has; each move takes its part of it.
+/// still has; each move takes its part of it. The machines that a job leaves are in use of
+/// the limits until they have ended.
 pub(crate) fn moves(round: &Round<'_>, room: &mut Room<'_, '_>) -> BTreeMap<JobId, PlacementRule> {
     let mut moves = BTreeMap::new();
     for running in round.input.running.iter().filter(|running| !running.stopping) {
@@ -58,7 +59,9 @@ fn carried(running: &RunningJob) -> &Progress {
 
 fn estimates(round: &Round<'_>, running: &RunningJob) -> Vec<Estimate> {
     let listings = round.market.listings.iter().enumerate();
+    let nodes = nodes(&running.job);
     listings
+        .filter(|(_, listing)| listing.ever_allows(nodes))
         .filter_map(|(at, l)| estimate(&running.job, carried(running), at, l, round.input.now))
         .collect()
 }

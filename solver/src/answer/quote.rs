@@ -9,6 +9,7 @@ use spotwise_model::time::{after, between, hours, whole_second};
 use spotwise_model::{CapacityType, JobId, Money, Placement};
 
 use crate::answer::explain::{alternatives, unschedulable};
+use crate::answer::limit_reached::never_allowed;
 use crate::audit::reserved::{Stay, takes_kept};
 use crate::parallel::in_chunks;
 use crate::room::pools::Need;
@@ -39,10 +40,12 @@ pub fn quote(input: &PlanInput, job: &PlanJob) -> Quote {
     let market = Market::new(input);
     let evaluation = evaluate_with_choices(job, input, &market);
     let (chosen, mut quote) = figures(&evaluation, &market, input);
-    let others = alternatives(&market, &evaluation, chosen, input.now, |_| false);
+    let others = alternatives(&market, &evaluation, chosen, input.now, |_| None);
     quote.alternatives = others.into_iter().take(ALTERNATIVES).collect();
     if quote.offer.is_none() {
-        quote.unschedulable = Some(unschedulable(&evaluation, &input.offers));
+        let never = never_allowed(&market, &evaluation);
+        let why = never.unwrap_or_else(|| unschedulable(&evaluation, &input.offers));
+        quote.unschedulable = Some(why);
     }
     quote
 }

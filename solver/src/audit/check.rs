@@ -43,6 +43,7 @@ pub fn check(input: &PlanInput, plan: &Plan) -> Result<(), Vec<Violation>> {
     check_purchases(&offers, plan, &mut wrong);
     check_machines(input, &offers, plan, &mut wrong);
     check_pools(input, &offers, plan, &mut wrong);
+    check_limits(input, plan, &mut wrong);
     check_reserved(input, (&offers, &jobs), plan, &mut wrong);
     let movable: BTreeSet<JobId> =
         input.running.iter().filter(|r| !r.stopping).map(|r| r.job.id).collect();
@@ -246,6 +247,19 @@ fn check_pools(
         let gpus_left = limit.gpus.map(|gpus| u128::from(gpus) * u128::from(GPU_UNITS));
         if gpus_left.is_some_and(|left| gpu_units.iter().any(|units| *units > left)) {
             short("gpus");
+        }
+    }
+}
+
+/// Whatever is bought counts, whether a job is on it or not.
+fn check_limits(input: &PlanInput, plan: &Plan, wrong: &mut Vec<Violation>) {
+    for limit in &input.machine_limits {
+        let bought = plan.purchases.iter().filter_map(|(key, bought)| {
+            Some(u128::from(*limit.takes.get(key)?) * u128::from(*bought))
+        });
+        let (takes, left) = (bought.sum(), limit.state.of.saturating_sub(limit.state.used));
+        if takes > u128::from(left) {
+            wrong.push(Violation::MachineLimit { limit: limit.state.key.clone(), takes, left });
         }
     }
 }

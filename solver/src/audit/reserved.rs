@@ -10,7 +10,7 @@ use spotwise_model::{InstanceId, NodeShape, Offer, OfferKey, Plan, Share};
 
 use super::violation::Violation;
 use crate::statement::ends::{Leaving, SAME, leaving, stay_bound};
-use crate::statement::input::{PlanInput, PlanJob};
+use crate::statement::input::{MachineLimit, PlanInput, PlanJob};
 use crate::statement::market::changeover;
 
 /// GPUs by compute slices, CPU and memory.
@@ -80,7 +80,8 @@ pub(super) fn check_reserved(
         let others = &plan.reservations;
         let taken = takes_pool(input, &leaving, others, kept, &late)
             || takes_machine(input, &leaving, (kept, offer), &late)
-            || takes_fresh(input, plan, (kept, offer), &late);
+            || takes_fresh(input, plan, (kept, offer), &late)
+            || takes_limits(input, plan, kept, &late);
         if placed.contains(&kept.job) || taken {
             wrong.push(Violation::TakesReserved(kept.job));
         }
@@ -186,13 +187,7 @@ fn takes_fresh(
     if kept.fresh == 0 {
         return false;
     }
-    let empty = spotwise_model::resources::Free::new(&offer.shape);
-    let idle: BTreeSet<InstanceId> = input
-        .instances
-        .iter()
-        .filter(|i| i.offer == offer.key && i.free == empty)
-        .map(|i| i.id)
-        .collect();
+    let idle = idle_machines(input, offer);
     let opens = |target: &&Target| match target {
         Target::New(_) => true,
         Target::Existing(id) => idle.contains(id),
@@ -203,4 +198,42 @@ fn takes_fresh(
     let reserved: usize =
         plan.reservations.iter().filter(same).map(|other| other.fresh as usize).sum();
     !opened.is_empty() && opened.len() + reserved > idle.len() + offer.free as usize
+}
+
+/// Machines of an offer with nothing on them.
+fn idle_machines(input: &PlanInput, offer: &Offer) -> BTreeSet<InstanceId> {
+    let empty = spotwise_model::resources::Free::new(&offer.shape);
+    let idle = input.instances.iter().filter(|i| i.offer == offer.key && i.free == empty);
+    idle.map(|i| i.id).collect()
+}
+
+/// Whether new machines that stay take of a limit what machines that are kept, and are
+/// neither open nor idle, need of it.
+fn takes_limits(input: &PlanInput, plan: &Plan, kept: &Reservation, late: &[&Stay<'_>]) -> bool {
+    if kept.fresh == 0 {
+        return false;
+    }
+    let over = |limit: &MachineLimit| {
+        let needs = |key: &OfferKey, takes: u64| {
+            let offer = input.offers.iter().find(|offer| offer.key == *key)?;
+            let idle = idle_machines(input, offer);
+            let here = late.iter().filter(|stay| stay.offer.key == *key);
+            let targets: BTreeSet<&Target> = here.flat_map(|stay| stay.targets).collect();
+            let bought = targets.iter().filter(|t| matches!(t, Target::New(_))).count();
+            let old =
+                |target: &&&Target| matches!(target, Target::Existing(id) if idle.contains(id));
+            let same = |other: &&Reservation| other.offer == *key && other.start <= kept.start;
+            let reserved: usize =
+                plan.reservations.iter().filter(same).map(|other| other.fresh as usize).sum();
+            let all = targets.iter().filter(old).count() + bought + reserved;
+            let machines = bought.max(all.saturating_sub(idle.len()));
+            Some((bought, u128::from(takes) * machines as u128))
+        };
+        let counted = limit.takes.iter().filter(|(_, takes)| **takes > 0);
+        let each = counted.filter_map(|(key, takes)| needs(key, *takes));
+        let (bought, all) = each.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        bought > 0 && all > u128::from(limit.state.of.saturating_sub(limit.state.used))
+    };
+    let counts = |limit: &&MachineLimit| limit.takes.get(&kept.offer).is_some_and(|t| *t > 0);
+    input.machine_limits.iter().filter(counts).any(over)
 }

@@ -1,6 +1,7 @@
 //! What is wrong with a plan.
 
 use spotwise_model::id::PoolName;
+use spotwise_model::limit::LimitKey;
 use spotwise_model::plan::Target;
 use spotwise_model::{InstanceId, JobId, OfferKey};
 
@@ -81,6 +82,16 @@ pub enum Violation {
         pool: PoolName,
         /// `cpus`, `memory` or `gpus`.
         resource: &'static str,
+    },
+    /// The machines bought take more of a limit than it has left.
+    #[error("new machines take {takes} of {limit}, which has {left} left")]
+    MachineLimit {
+        /// The limit.
+        limit: LimitKey,
+        /// What the machines bought take.
+        takes: u128,
+        /// What is left.
+        left: u64,
     },
     /// A job that may not be interrupted is on spot.
     #[error("{0} may not be interrupted and is on spot")]

@@ -94,6 +94,14 @@ pub(crate) fn bound(round: &Round<'_>, prices: &Prices) -> Option<f64> {
         total -= price.shortage * listing.openable() as f64;
         total -= price.used.iter().sum::<f64>();
     }
+    for (limit, price) in round.market.machine_limits.iter().zip(&prices.limits) {
+        // Every opened machine pays, so every idle one is granted what it would take.
+        let mut units = limit.state.of.saturating_sub(limit.state.used) as f64;
+        for (at, takes) in &limit.takes {
+            units += round.market.listings.get(*at)?.idle.len() as f64 * *takes as f64;
+        }
+        total -= price * units;
+    }
     Some(total - prices.pools.iter().flatten().sum::<f64>())
 }
 
@@ -109,6 +117,8 @@ fn is_certificate(round: &Round<'_>, prices: &Prices) -> bool {
     };
     prices.listings.len() == round.market.listings.len()
         && prices.pools.len() == round.market.limits.len()
+        && prices.limits.len() == round.market.machine_limits.len()
+        && prices.limits.iter().all(fine)
         && prices.listings.iter().all(listing)
         && prices.pools.iter().flatten().all(fine)
 }
@@ -132,8 +142,13 @@ fn pays(
         .map(|(p, w)| p * w)
         .sum();
     let life = round.lifetime(candidate.listing(), candidate.bucket());
+    let mut limited = 0.0;
+    for (limit, price) in round.market.machine_limits.iter().zip(&prices.limits) {
+        let takes = limit.takes.iter().filter(|(at, _)| *at == candidate.listing());
+        limited += takes.map(|(_, takes)| *takes as f64 * price).sum::<f64>();
+    }
     let opened = if listing.openable() > 0 {
-        part * (listing.marginal(life) + price.shortage)
+        part * (listing.marginal(life) + price.shortage + limited)
     } else {
         f64::INFINITY
     };

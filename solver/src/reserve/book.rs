@@ -52,7 +52,7 @@ impl<'p, 'a> Book<'p, 'a> {
         let mut best: Option<(f64, f64, Kept)> = None;
         let mut known: Vec<(usize, f64, Share, Option<f64>)> = Vec::new();
         for place in places {
-            let machines = room.places(place.listing, &place.share, &self.reserved);
+            let machines = room.places(place.listing, &place.share, demand.nodes, &self.reserved);
             let nodes = demand.nodes as usize;
             let fresh = nodes.min(usize::try_from(machines.fresh).unwrap_or(usize::MAX));
             let (fresh, used) = if machines.used.len() >= nodes

@@ -69,7 +69,8 @@ pub(crate) fn start_of(round: &Round<'_>, kept: &Kept) -> Timestamp {
     time_of(round, kept.from)
 }
 
-fn time_of(round: &Round<'_>, hour: f64) -> Timestamp {
+/// The time so many hours from now.
+pub(crate) fn time_of(round: &Round<'_>, hour: f64) -> Timestamp {
     let span = Duration::try_from_secs_f64(hour * 3_600.0).unwrap_or(Duration::MAX);
     whole_second(after(round.input.now, span))
 }
@@ -99,7 +100,8 @@ fn outside(round: &Round<'_>, kept: &[Reservation]) -> Vec<Kept> {
     let one = |(place, kept): (usize, &Reservation)| {
         let listings = &round.market.listings;
         let listing = listings.iter().position(|listing| listing.offer.key == kept.offer)?;
-        let used = &listings.get(listing)?.used;
+        let known = listings.get(listing)?;
+        let used = &known.used;
         let machines = kept.machines.iter();
         Some(Kept {
             number: usize::MAX - 1 - place,
@@ -110,7 +112,8 @@ fn outside(round: &Round<'_>, kept: &[Reservation]) -> Vec<Kept> {
             from: hours(between(now, kept.start)),
             until: kept.end.map_or(f64::INFINITY, |end| hours(between(now, end))),
             machines: machines.filter_map(|id| used.iter().position(|(u, _)| u == id)).collect(),
-            fresh: kept.fresh,
+            // A limit that was cut since gives no more than there is of it.
+            fresh: kept.fresh.min(u32::try_from(known.most_ever()).unwrap_or(u32::MAX)),
             by_choice: kept.by_choice,
             behind: kept.behind.clone(),
         })

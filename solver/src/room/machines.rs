@@ -7,10 +7,12 @@ use spotwise_model::plan::Target;
 
 use super::draft::Draft;
 use super::draft::opened_target;
+use super::limit_room::LimitRoom;
 use super::pools::{Need, PoolRoom};
 use super::shelf::{Bin, Fresh, Shelf, Spare, left_at};
 use super::slot::{Fit, Slot, Slots};
 use crate::statement::demand::Request;
+use crate::statement::ends::SAME;
 use crate::statement::market::Listing;
 use crate::statement::reserved::{Kept, Reserved};
 use crate::statement::round::Round;
@@ -21,6 +23,7 @@ pub(crate) struct Room<'r, 'a> {
     pub(super) round: &'r Round<'a>,
     pub(super) shelves: Vec<Shelf>,
     pools: BTreeMap<&'a PoolName, PoolRoom>,
+    pub(super) limits: LimitRoom,
 }
 
 impl<'r, 'a> Room<'r, 'a> {
@@ -30,6 +33,7 @@ impl<'r, 'a> Room<'r, 'a> {
             round,
             shelves: round.market.listings.iter().map(Shelf::new).collect(),
             pools: limits.map(|(name, limit)| (*name, PoolRoom::new(limit))).collect(),
+            limits: LimitRoom::new(&round.market),
         };
         room.keep_all(&round.reserved, &[]);
         room
@@ -64,6 +68,7 @@ impl<'r, 'a> Room<'r, 'a> {
             let machines = u64::from(kept.fresh);
             let fresh = Fresh { from: kept.from, machines, holder: kept.number, kept: number };
             shelf.kept.push(fresh);
+            self.limits.keeps_fresh |= !listing.takings.is_empty();
         }
         for machine in &kept.machines {
             let id = listing.used.get(*machine).map(|(id, _)| *id);
@@ -92,7 +97,7 @@ impl<'r, 'a> Room<'r, 'a> {
 
     /// The slot of a target, opened where it is not yet.
     fn slot(&mut self, at: usize, target: &Target) -> Option<Slot> {
-        let (listing, shelf) = (self.round.market.listings.get(at)?, self.shelves.get_mut(at)?);
+        let listing = self.round.market.listings.get(at)?;
         let index = match target {
             Target::Existing(id) => {
                 if let Some(used) = listing.used.iter().position(|(used, _)| used == id) {
@@ -102,8 +107,8 @@ impl<'r, 'a> Room<'r, 'a> {
             }
             Target::New(index) => listing.idle.len() + *index as usize,
         };
-        while shelf.opened.len() <= index {
-            shelf.open(&listing.offer.shape);
+        while self.shelves.get(at)?.opened.len() <= index {
+            self.open(at);
         }
         Some(Slot::Opened(index))
     }
@@ -139,7 +144,8 @@ impl<'r, 'a> Room<'r, 'a> {
         let shelf = self.shelves.get(request.listing)?;
         let free = shelf.used.iter().filter(|bin| bin.holds_now(&request.share));
         let fresh = shelf.kept.first().filter(|_| shelf.unopened() > 0).map(|fresh| fresh.kept);
-        free.filter_map(|bin| bin.kept_from(request)).next().or(fresh)
+        let under = || self.kept_under_limits(request).filter(|_| shelf.unopened() > 0);
+        free.filter_map(|bin| bin.kept_from(request)).next().or(fresh).or_else(under)
     }
 
     /// The cheapest distinct machines for all nodes of a candidate; `None` if it
@@ -148,13 +154,14 @@ impl<'r, 'a> Room<'r, 'a> {
     pub(crate) fn fit(&self, request: &Request) -> Option<Fit> {
         let (shelf, listing) =
             (self.shelves.get(request.listing)?, self.round.market.listings.get(request.listing)?);
-        let fresh = shelf.openable_for(request);
+        let kept = self.most_for(request.listing, request);
+        let fresh = shelf.unopened().min(kept.map_or(u64::MAX, |(most, _)| most));
         let full = fresh == 0 && shelf.used.is_empty() && !shelf.most.may_hold(&request.share);
         if full || self.pool_of(request).is_some_and(|(pool, need)| !pool.holds(request, &need)) {
             return None;
         }
         let machine = listing.marginal(self.life(request.listing, request.bucket));
-        let slots = self.slots(shelf, listing, request);
+        let slots = self.slots(shelf, listing, request, kept);
         if request.nodes <= 1 {
             let fresh = (fresh > 0).then_some((machine, Slot::Fresh));
             let best = slots.chain(fresh).reduce(|a, b| if b.0 < a.0 { b } else { a })?;
@@ -167,7 +174,7 @@ impl<'r, 'a> Room<'r, 'a> {
             return None;
         }
         slots.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let slots = shelf.not_reserved(request, slots);
+        let slots = shelf.not_reserved(request, slots, kept);
         if slots.len() < wanted {
             return None;
         }
@@ -193,14 +200,18 @@ impl<'r, 'a> Room<'r, 'a> {
         shelf: &'s Shelf,
         listing: &'s Listing<'_>,
         request: &'s Request,
+        kept: Option<(u64, f64)>,
     ) -> impl Iterator<Item = (f64, Slot)> + 's {
         let life = self.life(request.listing, request.bucket);
         let share_cost = if shelf.used.is_empty() { 0.0 } else { self.round.share_cost(request) };
         let used = shelf.used.iter().enumerate().filter(|(_, bin)| bin.holds(request));
         let may = shelf.most.may_hold(&request.share);
         let opened = if may { shelf.opened.as_slice() } else { &[] };
-        let holds = |bin: &Bin| bin.holds(request) && shelf.shares(bin, request);
-        let opened = opened.iter().enumerate().filter(move |(_, bin)| holds(bin));
+        // Not beyond the hour from which it is reserved, unless others keep it anyway.
+        let stays =
+            move |bin: &Bin| kept.is_none_or(|(most, from)| most > 0 || bin.ends > from + SAME);
+        let opened =
+            opened.iter().enumerate().filter(move |(_, bin)| bin.holds(request) && stays(bin));
         used.map(move |(i, _)| (share_cost, Slot::Used(i))).chain(opened.map(move |(i, bin)| {
             let before = self.life(request.listing, bin.bucket);
             let longer = listing.marginal(life.max(before)) - listing.marginal(before);
@@ -221,9 +232,12 @@ impl<'r, 'a> Room<'r, 'a> {
         if let Some(pool) = self.pools.get_mut(&listing.offer.key.pool) {
             pool.take(request, &Need::of(&request.share, &listing.offer.shape, request.nodes));
         }
-        let Some(shelf) = self.shelves.get_mut(request.listing) else { return Vec::new() };
         let mut targets = Vec::with_capacity(slots.len());
         for slot in slots {
+            if matches!(slot, Slot::Fresh) {
+                self.open(request.listing);
+            }
+            let Some(shelf) = self.shelves.get_mut(request.listing) else { return targets };
             let (bin, target) = match *slot {
                 Slot::Used(i) => {
                     let target = listing.used.get(i).map(|(id, _)| Target::Existing(*id));
@@ -231,9 +245,8 @@ impl<'r, 'a> Room<'r, 'a> {
                 }
                 Slot::Opened(i) => (shelf.opened.get_mut(i), opened_target(listing, i)),
                 Slot::Fresh => {
-                    let i = shelf.opened.len();
-                    shelf.open(&listing.offer.shape);
-                    (shelf.opened.last_mut(), opened_target(listing, i))
+                    let last = shelf.opened.len().saturating_sub(1);
+                    (shelf.opened.last_mut(), opened_target(listing, last))
                 }
             };
             // A fit holds on the room that gave it; were it not so, `check`
@@ -245,7 +258,9 @@ impl<'r, 'a> Room<'r, 'a> {
                 targets.push(target);
             }
         }
-        shelf.refresh();
+        if let Some(shelf) = self.shelves.get_mut(request.listing) {
+            shelf.refresh();
+        }
         targets
     }
 }

@@ -3,6 +3,8 @@
 
 pub(crate) mod cheapest;
 pub(crate) mod draft;
+mod limit_room;
+mod limits;
 pub(crate) mod machines;
 pub(crate) mod pools;
 mod shelf;

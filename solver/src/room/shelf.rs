@@ -15,6 +15,8 @@ pub(super) struct Shelf {
     pub(super) used: Vec<Bin>,
     pub(super) opened: Vec<Bin>,
     pub(super) openable: u64,
+    /// The most that may be open of it, as far as limits go that others count against too.
+    pub(super) allowed: u64,
     /// The most that any opened machine has left of each: most shelves are
     /// nearly full most of the time, and are passed by with one look.
     pub(super) most: Left,
@@ -159,12 +161,19 @@ impl Spare {
     }
 }
 
+impl Fresh {
+    pub(super) fn counts(&self, request: &Request) -> bool {
+        request.number != self.holder && request.ends > self.from + SAME
+    }
+}
+
 impl Shelf {
     pub(super) fn new(listing: &Listing<'_>) -> Self {
         Self {
             used: listing.used.iter().map(|(_, free)| Bin::new(free.clone())).collect(),
             opened: Vec::new(),
             openable: listing.openable(),
+            allowed: u64::MAX,
             most: Left::default(),
             kept: Vec::new(),
         }
@@ -177,28 +186,17 @@ impl Shelf {
     }
 
     pub(super) fn unopened(&self) -> u64 {
-        self.openable.saturating_sub(self.opened.len() as u64)
+        self.openable.min(self.allowed).saturating_sub(self.opened.len() as u64)
     }
 
-    /// Machines that a job may still open.
-    pub(super) fn openable_for(&self, request: &Request) -> u64 {
-        let most = self.most_for(request).map_or(u64::MAX, |(most, _)| most);
-        self.unopened().min(most)
-    }
-
-    /// Whether a job may go on a machine that was opened for others.
-    pub(super) fn shares(&self, bin: &Bin, request: &Request) -> bool {
-        self.most_for(request).is_none_or(|(most, from)| most > 0 || bin.ends > from + SAME)
-    }
-
-    /// The first of these machines for a gang, as many as it has nodes, of which no more
-    /// are kept for it than nobody has reserved.
+    /// The first of these machines for a gang, as many as it has nodes, of which it keeps no
+    /// more beyond an hour than nobody has reserved from then on.
     pub(super) fn not_reserved(
         &self,
         request: &Request,
         slots: Vec<(f64, Slot)>,
+        mut left: Option<(u64, f64)>,
     ) -> Vec<(f64, Slot)> {
-        let mut left = self.most_for(request);
         let mut first = Vec::with_capacity(request.nodes as usize);
         for (cost, slot) in slots {
             if first.len() == request.nodes as usize {
@@ -224,12 +222,17 @@ impl Shelf {
     /// How many machines more a job may keep beyond the hour from which some are
     /// reserved, where it stays that long.
     pub(super) fn most_for(&self, request: &Request) -> Option<(u64, f64)> {
-        let counts =
-            |fresh: &&Fresh| request.number != fresh.holder && request.ends > fresh.from + SAME;
-        let from = self.kept.iter().filter(counts).map(|fresh| fresh.from).reduce(f64::min)?;
-        let reserved: u64 = self.kept.iter().filter(counts).map(|fresh| fresh.machines).sum();
+        let counts = self.kept.iter().filter(|fresh| fresh.counts(request));
+        let from = counts.map(|fresh| fresh.from).reduce(f64::min)?;
+        Some((self.beyond(request, from), from))
+    }
+
+    /// How many that is beyond an hour.
+    pub(super) fn beyond(&self, request: &Request, from: f64) -> u64 {
+        let counts = self.kept.iter().filter(|fresh| fresh.counts(request));
+        let reserved: u64 = counts.map(|fresh| fresh.machines).sum();
         let stay = self.opened.iter().filter(|bin| bin.ends > from + SAME).count() as u64;
-        Some((self.openable.saturating_sub(reserved).saturating_sub(stay), from))
+        self.openable.saturating_sub(reserved).saturating_sub(stay)
     }
 
     pub(super) fn refresh(&mut self) {

@@ -1,7 +1,8 @@
 //! The joint choice as an integer program on HiGHS.
 //!
 //! Columns: `x` jobs of a class on an offer, `u` nodes of them on machines that
-//! others keep running, `n` machines opened for a lifetime. Identical jobs are
+//! others keep running, `n` machines opened for a lifetime, `b` those bought among them
+//! where some are idle and limits count. Identical jobs are
 //! one class with a count. A machine of a long lifetime may hold shorter jobs,
 //! so capacity rows are nested: what stays at least as long as a lifetime fits
 //! the machines that do. Machines are counted together, not one by one: the
@@ -9,6 +10,7 @@
 //! its answer is packed first-fit afterwards.
 
 mod classes;
+mod limits;
 mod model;
 
 use std::fmt::Debug;

@@ -37,6 +37,8 @@ pub(crate) struct JobEvaluation<'a> {
     pub(crate) nodes: u32,
     /// Every offer whose machines hold it.
     pub(crate) estimates: Vec<Estimate>,
+    /// The same where a limit never allows its machines.
+    pub(crate) never_allowed: Vec<Estimate>,
     pub(crate) fallback: Option<OnDemandFallback>,
     pub(crate) deadline_status: DeadlineStatus,
     /// From now to its deadline; `None` if that is past.
@@ -96,13 +98,17 @@ pub(crate) fn evaluate<'a>(
     let listings = &market.listings;
     // By listing: an estimate is too large to be sorted by moving it about.
     let mut places: Vec<Option<Estimate>> = vec![None; listings.len()];
+    let mut never_allowed = Vec::new();
+    let nodes = nodes(job);
     for group in &market.groups {
         let mut members = group.iter().filter_map(|at| Some((*at, listings.get(*at)?))).peekable();
         let first = members.peek().map(|(_, first)| &first.offer.shape);
         if let Some(need) = first.and_then(|shape| need(job, &job.saved, shape)) {
             for (at, listing) in members {
-                if let Some(place) = places.get_mut(at) {
-                    *place = Some(estimate_of(job, &need, at, listing, input.now));
+                let estimate = estimate_of(job, &need, at, listing, input.now);
+                match places.get_mut(at).filter(|_| listing.ever_allows(nodes)) {
+                    Some(place) => *place = Some(estimate),
+                    None => never_allowed.push(estimate),
                 }
             }
         }
@@ -112,11 +118,11 @@ pub(crate) fn evaluate<'a>(
     let in_the_past = job.deadline < input.now;
     let time_left = (!in_the_past).then(|| between(input.now, job.deadline));
     let deadline_status = DeadlineStatus::Ahead;
-    let nodes = nodes(job);
     let mut evaluation = JobEvaluation {
         job,
         nodes,
         estimates,
+        never_allowed,
         fallback,
         deadline_status,
         time_left,

@@ -1,11 +1,12 @@
 //! When what runs, and what starts, is expected to be gone. Room is reserved by the one,
 //! and lent out by the other.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spotwise_model::spec::Work;
 use spotwise_model::time::{between, hours};
-use spotwise_model::{InstanceId, Offer, Share};
+use spotwise_model::{InstanceId, Offer, OfferKey, Share};
 
 use crate::statement::input::{PlanInput, PlanJob, RunningJob};
 use crate::statement::market::changeover;
@@ -87,9 +88,13 @@ impl Leaving<'_> {
 
 /// All that runs on offers that are known, the first to end first.
 pub(crate) fn leaving(input: &PlanInput) -> Vec<Leaving<'_>> {
+    let mut offers: BTreeMap<&OfferKey, &Offer> = BTreeMap::new();
+    for offer in &input.offers {
+        offers.entry(&offer.key).or_insert(offer);
+    }
     let one = |running| {
         let running: &RunningJob = running;
-        let offer = input.offers.iter().find(|offer| offer.key == running.offer)?;
+        let offer: &Offer = offers.get(&running.offer)?;
         let share = running.job.share_on(offer.shape.accelerator.as_ref())?;
         let nodes = u32::try_from(running.instances.len()).unwrap_or(u32::MAX);
         let starts = changeover(offer, &input.policy);

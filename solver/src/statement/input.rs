@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_model::attempt::Progress;
 use spotwise_model::id::{Accelerator, InstanceType, PoolName, Zone};
+use spotwise_model::limit::LimitUse;
 use spotwise_model::plan::Reservation;
 use spotwise_model::policy::Policy;
 use spotwise_model::resources::Free;
@@ -32,6 +33,9 @@ pub struct PlanInput {
     /// What each pool has left over all its offers; a pool that is not listed
     /// has no limit of its own.
     pub limits: Vec<PoolLimit>,
+    /// What machines bought in this round may take together, over several offers. Machines
+    /// that run already are in their use, and a job on one of those takes nothing more.
+    pub machine_limits: Vec<MachineLimit>,
     /// Room that the last plan keeps: a quote leaves it alone. A plan reserves anew.
     pub reservations: Vec<Reservation>,
     /// What is known of the spot markets; where there is none, a job goes by the
@@ -127,6 +131,16 @@ pub struct PoolLimit {
     pub memory_mib: u64,
     /// Real GPUs; `None` if accelerators are simulated.
     pub gpus: Option<u32>,
+}
+
+/// A limit on what machines bought in this round may take together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineLimit {
+    /// The limit and what open machines use of it now.
+    pub state: LimitUse,
+    /// What one new machine of each offer takes, in the limit's unit; an offer that is not
+    /// listed takes nothing.
+    pub takes: BTreeMap<OfferKey, u64>,
 }
 
 impl PlanJob {

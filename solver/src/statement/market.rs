@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use spotwise_model::egress::Egress;
 use spotwise_model::id::PoolName;
+use spotwise_model::limit::LimitUse;
 use spotwise_model::policy::Policy;
 use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::spec::Class;
@@ -14,6 +15,7 @@ use spotwise_model::{CapacityType, InstanceId, NodeShape, Offer, OfferKey, Share
 
 use crate::spot::forecast::Outlook;
 use crate::statement::input::{PlanInput, PoolLimit};
+use crate::statement::limits::{self as machine_limits, Limit, Taking};
 use crate::statement::policy_prices::{PolicyPrices, Surcharge, Surcharges};
 
 /// Kinds of machines of a group of listings: spot, and what stays.
@@ -32,6 +34,12 @@ pub(crate) struct Listing<'a> {
     /// Hours from now for which its machines are paid already: as many as anybody
     /// asks for where nothing says until when.
     paid_hours: f64,
+    /// New machines that there are now, as far as each limit by itself allows them.
+    buyable: u64,
+    /// New machines that the limits allow where nothing else counts against them.
+    allowed: u64,
+    /// How it counts against the market's limits.
+    pub(crate) takings: Vec<Taking>,
     /// Which of the market's groups it is in.
     pub(crate) group: usize,
     /// What it costs each class beyond its price.
@@ -53,7 +61,23 @@ impl Listing<'_> {
 
     /// Machines that can be opened: idle ones and new ones.
     pub(crate) fn openable(&self) -> u64 {
-        self.idle.len() as u64 + u64::from(self.offer.free)
+        self.idle.len() as u64 + self.buyable
+    }
+
+    fn counts_against(&mut self, taking: Taking, limit: &LimitUse) {
+        self.buyable = self.buyable.min(limit.left() / taking.takes.max(1));
+        self.allowed = self.allowed.min(limit.of / taking.takes.max(1));
+        self.takings.push(taking);
+    }
+
+    /// The most machines of it that the limits ever allow at once, or that are there now.
+    pub(crate) fn most_ever(&self) -> u64 {
+        self.allowed.max((self.used.len() + self.idle.len()) as u64)
+    }
+
+    /// Whether the limits may ever allow this many machines of it at once.
+    pub(crate) fn ever_allows(&self, nodes: u32) -> bool {
+        self.takings.is_empty() || self.most_ever() >= u64::from(nodes)
     }
 
     /// Dollars that a decision turns on, of a machine kept for this many hours from
@@ -95,8 +119,12 @@ impl Listing<'_> {
     /// Whether `nodes` distinct machines that hold `share` are there now, as
     /// far as this round's other jobs leave them.
     pub(crate) fn has_room(&self, share: &Share, nodes: u32) -> bool {
-        let used = self.used.iter().filter(|(_, free)| free.clone().take(share)).count() as u64;
-        used + self.openable() >= u64::from(nodes)
+        self.holding(share) + self.openable() >= u64::from(nodes)
+    }
+
+    /// Machines with work on them that hold `share`.
+    fn holding(&self, share: &Share) -> u64 {
+        self.used.iter().filter(|(_, free)| free.clone().take(share)).count() as u64
     }
 }
 
@@ -105,6 +133,8 @@ impl Listing<'_> {
 pub(crate) struct Market<'a> {
     pub(crate) listings: Vec<Listing<'a>>,
     pub(crate) limits: BTreeMap<&'a PoolName, &'a PoolLimit>,
+    /// What new machines may take together, over several listings.
+    pub(crate) machine_limits: Vec<Limit<'a>>,
     /// What the forecasts say now.
     pub(crate) outlooks: Vec<Outlook<'a>>,
     /// Listings whose machines are alike, in their order: what a job takes of
@@ -148,6 +178,9 @@ impl<'a> Market<'a> {
                 used,
                 idle,
                 paid_hours,
+                buyable: u64::from(offer.free),
+                allowed: u64::MAX,
+                takings: Vec::new(),
                 group,
                 surcharges,
                 egress,
@@ -167,12 +200,35 @@ impl<'a> Market<'a> {
         for limit in &input.limits {
             limits.entry(&limit.pool).or_insert(limit);
         }
+        let machine_limits = machine_limits::limits(input, &by_key);
+        for (number, limit) in machine_limits.iter().enumerate() {
+            for (at, takes) in &limit.takes {
+                if let Some(listing) = listings.get_mut(*at) {
+                    listing.counts_against(Taking { limit: number, takes: *takes }, limit.state);
+                }
+            }
+        }
         let outlooks = input.forecasts.iter().map(|f| Outlook::new(f, input.now)).collect();
-        Self { listings, limits, outlooks, groups }
+        Self { listings, limits, machine_limits, outlooks, groups }
     }
 }
 
 impl Market<'_> {
+    /// The limit that alone keeps so many machines of a listing for `share` from being
+    /// there, the first where there are several.
+    pub(crate) fn held_back(&self, at: usize, share: &Share, nodes: u32) -> Option<Taking> {
+        let listing = self.listings.get(at).filter(|listing| !listing.takings.is_empty())?;
+        let ours = listing.holding(share) + listing.idle.len() as u64;
+        let missing = u64::from(nodes).checked_sub(ours)?;
+        let short = |taking: &&Taking| {
+            let limit = self.machine_limits.get(taking.limit);
+            limit.is_some_and(|limit| limit.state.left() / taking.takes < missing)
+        };
+        let mut takings =
+            listing.takings.iter().filter(|_| u64::from(listing.offer.free) >= missing);
+        takings.find(short).copied()
+    }
+
     /// What the forecasts say of an offer to a job with this many nodes; to a larger
     /// one where there is none of its size. `None` if there is none at all.
     pub(crate) fn outlook(&self, offer: &OfferKey, nodes: u32) -> Option<&Outlook<'_>> {

@@ -14,6 +14,7 @@ use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::{NodeShape, OfferKey, Share};
 
 use crate::statement::input::PoolLimit;
+use crate::statement::limits::Taking;
 use crate::statement::market::Listing;
 
 /// GPU units by each measure that tells slices apart on empty GPUs, CPU and
@@ -34,6 +35,9 @@ pub struct Prices {
     pub(crate) listings: Vec<ListingPrice>,
     /// Dollars for all that a pool has left of each resource, by pool.
     pub(crate) pools: Vec<[f64; RESOURCES]>,
+    /// Dollars for one unit of each limit on machines: what new machines pay beside their
+    /// own price.
+    pub(crate) limits: Vec<f64>,
 }
 
 /// The price of an offer's machines.
@@ -61,6 +65,15 @@ impl Prices {
         }
         let pools = self.pools.iter_mut().flatten().zip(other.pools.iter().flatten());
         pools.for_each(|(a, b)| near(a, *b));
+        self.limits.iter_mut().zip(&other.limits).for_each(|(a, b)| near(a, *b));
+    }
+
+    /// Dollars for what one new machine of a listing takes of the limits.
+    pub(crate) fn of_limits(&self, listing: &Listing<'_>) -> f64 {
+        let price = |taking: &Taking| {
+            self.limits.get(taking.limit).map_or(0.0, |price| price * taking.takes as f64)
+        };
+        listing.takings.iter().map(price).sum()
     }
 }
 
@@ -70,8 +83,8 @@ pub struct Shortage {
     /// The offer.
     pub offer: OfferKey,
     /// Dollars that one more machine of it would save this round, beyond its
-    /// own price, as far as the prices go: they are near to the best ones, not
-    /// the best.
+    /// own price, with what it takes of limits granted on top, as far as the prices go: they
+    /// are near to the best ones, not the best.
     pub dollars_per_machine: f64,
 }
 
@@ -79,11 +92,11 @@ pub struct Shortage {
 pub(crate) fn shortages(prices: &Prices, listings: &[Listing<'_>]) -> Vec<Shortage> {
     let priced = listings.iter().zip(&prices.listings);
     priced
-        .filter(|(_, price)| price.shortage >= 0.01)
         .map(|(listing, price)| Shortage {
             offer: listing.offer.key.clone(),
-            dollars_per_machine: price.shortage,
+            dollars_per_machine: price.shortage + prices.of_limits(listing),
         })
+        .filter(|shortage| shortage.dollars_per_machine >= 0.01)
         .collect()
 }
 

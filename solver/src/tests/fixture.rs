@@ -160,6 +160,7 @@ pub(crate) fn input(offers: Vec<Offer>, jobs: Vec<PlanJob>) -> PlanInput {
         offers,
         instances: Vec::new(),
         limits: Vec::new(),
+        machine_limits: Vec::new(),
         reservations: Vec::new(),
         forecasts: Vec::new(),
         shares: BTreeMap::new(),

@@ -27,6 +27,7 @@ pub fn snapshot(
         offers: state.seen.offers.clone(),
         instances: instances(state),
         limits: limits(state),
+        machine_limits: Vec::new(),
         reservations: state.seen.reservations.clone(),
         forecasts: state.seen.forecasts.clone(),
         shares: shares(state, &config.policy, now.market),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use spotwise_model::plan::Target;
 
 use super::lagrangian::Lagrangian;
+use super::limit_count::LimitCount;
 use super::waiting::Waiting;
 use crate::room::draft::{Assignment, Draft, is_used, opened_target};
 use crate::statement::demand::JobDemand;
@@ -59,6 +60,7 @@ struct Table<'r, 'a> {
     lagrangian: &'r Lagrangian<'r, 'a>,
     machines: Vec<Machine>,
     waiting: Waiting,
+    limits: LimitCount,
 }
 
 #[derive(Clone)]
@@ -118,6 +120,7 @@ impl<'r, 'a> Table<'r, 'a> {
                 *count += 1;
             }
         }
+        let limits = LimitCount::new(&round.market, &counts);
         let mut machines: Vec<Machine> = found.into_values().collect();
         for (listing, (offer, count)) in round.market.listings.iter().zip(counts).enumerate() {
             if (count as u64) < offer.openable() {
@@ -125,7 +128,7 @@ impl<'r, 'a> Table<'r, 'a> {
             }
         }
         let waiting = Waiting::new(round, lagrangian, waiting);
-        Self { round, lagrangian, machines, waiting }
+        Self { round, lagrangian, machines, waiting, limits }
     }
 
     /// Hours that a machine is kept.
@@ -208,12 +211,15 @@ impl<'r, 'a> Table<'r, 'a> {
             for short in &seconds {
                 let (saved, sides) = self.filled(&candidate, &dealt, [long, *short]);
                 let bar = best.as_ref().map_or(now + LEAST_GAIN, |(saved, _)| *saved);
-                if saved > bar {
+                let [one, two] = &sides;
+                let allowed = || self.limits.allow(&changes(&candidate, [one, two]));
+                if saved > bar && allowed() {
                     best = Some((saved, sides));
                 }
             }
         }
         let (_, [one, two]) = best?;
+        self.limits.apply(&changes(&candidate, [&one, &two]));
         for at in one.iter().chain(&two).filter(|at| !jobs.contains(at)) {
             self.waiting.take_out(self.round, *at);
         }
@@ -369,6 +375,16 @@ impl<'r, 'a> Table<'r, 'a> {
         }
         draft
     }
+}
+
+/// By how many machines of their listings two become more or fewer, with these jobs on them.
+fn changes(machines: &[Machine; 2], jobs: [&Vec<usize>; 2]) -> [(usize, i64); 2] {
+    let [one, two] = machines;
+    let [first, second] = jobs;
+    let change = |machine: &Machine, jobs: &Vec<usize>| {
+        (machine.listing, i64::from(!jobs.is_empty()) - i64::from(!machine.jobs.is_empty()))
+    };
+    [change(one, first), change(two, second)]
 }
 
 /// Whether a job is one node of whole GPUs: what this module moves.

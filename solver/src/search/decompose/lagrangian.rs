@@ -4,6 +4,7 @@ use spotwise_model::mig::FRESH_MEASURES;
 use spotwise_model::resources::GPU_UNITS;
 use spotwise_model::{NodeShape, Share};
 
+use super::limit_scopes::LimitScopes;
 use super::usage::Usage;
 use crate::parallel::in_chunks;
 use crate::statement::demand::{Candidate, JobDemand};
@@ -32,6 +33,7 @@ pub(crate) struct Lagrangian<'r, 'a> {
     pool_left: Vec<[u64; RESOURCES]>,
     /// What all jobs would pay at most for all that a pool has left.
     pool_worth: f64,
+    limits: LimitScopes<'r, 'a>,
 }
 
 /// A listing as the prices see it.
@@ -77,8 +79,11 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
             let gpus = limit.gpus.map_or(u64::MAX, |gpus| u64::from(gpus) * GPU_UNITS);
             pool_left(limit, gpus)
         });
+        let machines = listings.iter().map(|scope| (scope.openable, scope.worth));
+        let limits = LimitScopes::new(&round.market, &machines.collect::<Vec<_>>());
         Self {
             round,
+            limits,
             asking: round.demands.iter().filter(|demand| !demand.candidates.is_empty()).count(),
             plain: listings.iter().all(|scope| scope.pool.is_none() && scope.machines_used <= 0.0),
             listings,
@@ -95,6 +100,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
         Prices {
             listings: self.listings.iter().map(free).collect(),
             pools: vec![[0.0; RESOURCES]; self.pool_left.len()],
+            limits: self.limits.start(),
         }
     }
 
@@ -103,6 +109,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
         let rows = rows.zip(&self.listings).zip(&prices.listings);
         let machines = rows.flat_map(|(((listing, lives), scope), price)| {
             let none = if scope.openable > 0.0 { 0.0 } else { f64::INFINITY };
+            let none = none + prices.of_limits(listing);
             lives.iter().map(move |life| listing.marginal(*life) + price.shortage + none)
         });
         Table(machines.collect())
@@ -123,7 +130,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
         let opened = |candidate: &Candidate| {
             factors
                 .get(candidate.kind())
-                .map_or(f64::INFINITY, |factor| machine(candidate) * factor)
+                .map_or(f64::INFINITY, |factor| part_of(machine(candidate), *factor))
         };
         dollars.clear();
         if let (true, [factor]) = (self.plain, factors) {
@@ -228,7 +235,8 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
             prices.listings.iter().zip(&self.listings).map(|(price, scope)| {
                 price.shortage * scope.openable + price.used.iter().sum::<f64>()
             });
-        usage.dollars - listings.sum::<f64>() - prices.pools.iter().flatten().sum::<f64>()
+        let scarce = listings.sum::<f64>() + prices.pools.iter().flatten().sum::<f64>();
+        usage.dollars - scarce - self.limits.worth(&prices.limits)
     }
 
     /// Makes dearer what is short, and cheaper what is left over.
@@ -256,6 +264,7 @@ impl<'r, 'a> Lagrangian<'r, 'a> {
                 *price = moved(*price, self.pool_worth, part - 1.0);
             }
         }
+        self.limits.step(&mut prices.limits, &usage.opened, moved);
     }
 }
 
@@ -302,7 +311,8 @@ impl Choices<'_, '_, '_> {
         }
         let scope = lagrangian.listings.get(candidate.listing())?;
         let machine = self.table.0.get(candidate.cell())?;
-        let (_, on_used) = lagrangian.special(self.prices, demand, candidate, factor * machine)?;
+        let (_, on_used) =
+            lagrangian.special(self.prices, demand, candidate, part_of(*machine, factor))?;
         let nodes = f64::from(demand.nodes);
         *opened += part * factor * (1.0 - on_used / nodes);
         let listing = lagrangian.round.market.listings.get(candidate.listing())?;
@@ -314,6 +324,12 @@ impl Choices<'_, '_, '_> {
         }
         Some(())
     }
+}
+
+/// What a part of a machine costs. Where none can be opened that is no price, not even for a
+/// job that takes nothing of what the machine is measured by.
+fn part_of(machine: f64, factor: f64) -> f64 {
+    if machine.is_finite() { machine * factor } else { f64::INFINITY }
 }
 
 /// By which resource a group's machines fill up: that which its jobs together

@@ -6,6 +6,8 @@ mod ascent;
 mod build;
 mod improve;
 mod lagrangian;
+mod limit_count;
+mod limit_scopes;
 mod usage;
 mod waiting;
 

@@ -8,6 +8,7 @@ use spotwise_model::plan::Target;
 use spotwise_model::resources::{Free, GPU_UNITS};
 
 use super::classes::{Class, classes};
+use super::limits::LimitColumns;
 use crate::room::draft::{Draft, is_used};
 use crate::room::pools::Need;
 use crate::statement::demand::{Candidate, JobDemand};
@@ -30,6 +31,7 @@ pub(super) struct Model {
     columns: Vec<Column>,
     /// By listing, then by bucket.
     machines: Vec<Vec<Variable>>,
+    limits: LimitColumns,
 }
 
 impl Model {
@@ -68,7 +70,7 @@ impl Model {
                 columns.push(Column { class: class_at, candidate: candidate_at, x, u });
             }
         }
-        let machines = round
+        let machines: Vec<Vec<Variable>> = round
             .market
             .listings
             .iter()
@@ -86,7 +88,8 @@ impl Model {
                     .collect()
             })
             .collect();
-        Self { variables, objective, classes, columns, machines }
+        let limits = LimitColumns::new(round, &mut variables);
+        Self { variables, objective, classes, columns, machines, limits }
     }
 
     fn lookup<'r, 'a>(
@@ -129,6 +132,7 @@ impl Model {
         }
         self.pool_rows(round, &mut rows);
         self.kept_rows(round, &mut rows);
+        self.limits.rows(round, &self.machines, &mut rows);
         rows
     }
 
@@ -309,6 +313,8 @@ impl Model {
                 values.push((*n, count as f64));
             }
         }
+        let count = |at: usize| opened.keys().filter(|(listing, _)| *listing == at).count();
+        values.extend(self.limits.values(round, count));
         values
     }
 
