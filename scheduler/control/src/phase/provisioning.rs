@@ -10,12 +10,13 @@ use spotwise_model::{
     CoveredSpan, Instance, InstanceId, InstanceState, NodeShape, Now, Offer, OfferKey, PaidFor,
     Placement,
 };
+use spotwise_solver::MachineLimit;
 use spotwise_solver::mig::LayoutLosses;
 
 use super::gpu_slots::{self, Added};
 use crate::core::{Change, State};
 use crate::view::free::free_of;
-use crate::view::limits::{self, OpenLimit};
+use crate::view::limits;
 use crate::view::pools::{self, PoolHeadroom};
 
 /// Machines bought while a plan is applied, and the room left on all.
@@ -28,7 +29,7 @@ pub(super) struct Provisioner<'a> {
     existing: BTreeMap<InstanceId, Free>,
     pools: Vec<PoolHeadroom>,
     /// Limits on open machines, with what is bought here.
-    limits: Vec<OpenLimit>,
+    limits: Vec<MachineLimit>,
     /// What it adds to each machine.
     added: BTreeMap<InstanceId, Added>,
     last: u64,
@@ -134,7 +135,7 @@ impl<'a> Provisioner<'a> {
     }
 
     fn limits_hold(&self, key: &OfferKey) -> bool {
-        let takes = |limit: &OpenLimit| limit.takes.get(key).copied().unwrap_or(0);
+        let takes = |limit: &MachineLimit| limit.takes.get(key).copied().unwrap_or(0);
         self.limits.iter().all(|limit| takes(limit) == 0 || takes(limit) <= limit.state.left())
     }
 

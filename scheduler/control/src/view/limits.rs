@@ -8,21 +8,14 @@ use spotwise_model::limit::{LimitKey, LimitUse};
 use spotwise_model::pool::{Quota, vcpus};
 use spotwise_model::{Instance, MarketKey, NodeShape, Offer, OfferKey, Pool};
 
+use spotwise_solver::MachineLimit;
+
 use crate::core::State;
 
-/// One limit: how much of it is used, and what a new machine of each offer takes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OpenLimit {
-    /// The limit and its use.
-    pub state: LimitUse,
-    /// What one machine of an offer takes, in the limit's unit.
-    pub takes: BTreeMap<OfferKey, u64>,
-}
-
 /// Every limit that bears on the offers of this moment.
-pub fn limits(state: &State, now: Timestamp) -> Vec<OpenLimit> {
+pub fn limits(state: &State, now: Timestamp) -> Vec<MachineLimit> {
     let offers = &state.seen.offers;
-    let mut limits: Vec<OpenLimit> =
+    let mut limits: Vec<MachineLimit> =
         state.pools.quotas.iter().map(|quota| of_quota(state, quota, offers, now)).collect();
     for pool in state.pools.pools.values() {
         limits.extend(of_pool(state, pool, offers));
@@ -38,7 +31,7 @@ pub fn quota_used(state: &State, quota: &Quota) -> u64 {
     state.instances.values().filter(counts).map(|machine| vcpus(&machine.shape)).sum()
 }
 
-fn of_quota(state: &State, quota: &Quota, offers: &[Offer], now: Timestamp) -> OpenLimit {
+fn of_quota(state: &State, quota: &Quota, offers: &[Offer], now: Timestamp) -> MachineLimit {
     let ours = quota_used(state, quota);
     let key = quota.key();
     // Refused at some use of ours, others have the rest.
@@ -47,17 +40,17 @@ fn of_quota(state: &State, quota: &Quota, offers: &[Offer], now: Timestamp) -> O
         None => quota.vcpus,
     };
     let takes = takes(offers, |offer| quota.counts(&offer.key.market), vcpus);
-    OpenLimit { state: LimitUse { key, used: ours, of }, takes }
+    MachineLimit { state: LimitUse { key, used: ours, of }, takes }
 }
 
-fn of_pool(state: &State, pool: &Pool, offers: &[Offer]) -> Vec<OpenLimit> {
+fn of_pool(state: &State, pool: &Pool, offers: &[Offer]) -> Vec<MachineLimit> {
     let open = || {
         let of_pool = |machine: &&Instance| !machine.ended() && machine.offer.pool == pool.name;
         state.instances.values().filter(of_pool)
     };
     let ours = |offer: &Offer| offer.key.pool == pool.name;
     let (limits, name) = (&pool.limits, || pool.name.clone());
-    let machines = limits.machines.map(|most| OpenLimit {
+    let machines = limits.machines.map(|most| MachineLimit {
         state: LimitUse {
             key: LimitKey::PoolMachines { pool: name() },
             used: open().count() as u64,
@@ -65,7 +58,7 @@ fn of_pool(state: &State, pool: &Pool, offers: &[Offer]) -> Vec<OpenLimit> {
         },
         takes: takes(offers, ours, |_| 1),
     });
-    let gpus = limits.gpus.map(|most| OpenLimit {
+    let gpus = limits.gpus.map(|most| MachineLimit {
         state: LimitUse {
             key: LimitKey::PoolGpus { pool: name() },
             used: open().map(|machine| u64::from(machine.shape.gpus)).sum(),
@@ -78,7 +71,7 @@ fn of_pool(state: &State, pool: &Pool, offers: &[Offer]) -> Vec<OpenLimit> {
             |price: spotwise_model::Price| u64::try_from(price.micros_per_hour()).unwrap_or(0);
         let at_launch = open().map(|machine| micros(machine.launch_price));
         let priced = offers.iter().filter(|offer| ours(offer));
-        OpenLimit {
+        MachineLimit {
             state: LimitUse {
                 key: LimitKey::PoolSpend { pool: name() },
                 used: at_launch.sum(),
@@ -91,7 +84,7 @@ fn of_pool(state: &State, pool: &Pool, offers: &[Offer]) -> Vec<OpenLimit> {
 }
 
 /// What a market has left, where several pools buy on it: they may not take it twice.
-fn shared_markets(offers: &[Offer]) -> Vec<OpenLimit> {
+fn shared_markets(offers: &[Offer]) -> Vec<MachineLimit> {
     let mut by_market: BTreeMap<&MarketKey, BTreeSet<&OfferKey>> = BTreeMap::new();
     let mut free: BTreeMap<&MarketKey, u32> = BTreeMap::new();
     for offer in offers {
@@ -100,7 +93,7 @@ fn shared_markets(offers: &[Offer]) -> Vec<OpenLimit> {
     }
     let shared = by_market.into_iter().filter(|(_, keys)| keys.len() > 1);
     shared
-        .map(|(market, keys)| OpenLimit {
+        .map(|(market, keys)| MachineLimit {
             state: LimitUse {
                 key: LimitKey::Market(market.clone()),
                 used: 0,

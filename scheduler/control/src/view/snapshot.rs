@@ -27,7 +27,7 @@ pub fn snapshot(
         offers: state.seen.offers.clone(),
         instances: instances(state),
         limits: limits(state),
-        machine_limits: Vec::new(),
+        machine_limits: super::limits::limits(state, now.market),
         reservations: state.seen.reservations.clone(),
         forecasts: state.seen.forecasts.clone(),
         shares: shares(state, &config.policy, now.market),
