@@ -283,6 +283,22 @@ impl Quota {
             && spot(self.capacity_type) == spot(market.capacity_type)
             && self.types.iter().any(|wanted| is_of_type(wanted, &market.instance_type))
     }
+
+    /// Whether machines that a pool may buy count against it, whatever is offered now.
+    pub fn bears_on(&self, pool: &Pool) -> bool {
+        let sells = &pool.sells;
+        let both = |ours: &InstanceType, theirs: &InstanceType| {
+            is_of_type(ours, theirs) || is_of_type(theirs, ours)
+        };
+        let spot = |capacity_type: &CapacityType| *capacity_type == CapacityType::Spot;
+        let kind = spot(&self.capacity_type);
+        self.account == pool.account
+            && sells.region.as_ref().is_none_or(|region| *region == self.region)
+            && (sells.capacity_types.is_empty()
+                || sells.capacity_types.iter().any(|sold| spot(sold) == kind))
+            && (sells.types.is_empty()
+                || sells.types.iter().any(|sold| self.types.iter().any(|ours| both(ours, sold))))
+    }
 }
 
 /// The pools of an installation, as committed.
@@ -360,6 +376,30 @@ mod tests {
             ..PoolMarkets::default()
         };
         assert!(!on_demand.has(&market("us-east-1a", "g4dn.xlarge")));
+    }
+
+    #[test]
+    fn a_quota_bears_on_the_pools_that_may_buy_what_it_counts() {
+        let quota = |types: &[&str], capacity_type| Quota {
+            account: Account::local(),
+            region: Region::new("us-east-1"),
+            family: "G".to_owned(),
+            types: types.iter().map(InstanceType::new).collect(),
+            capacity_type,
+            vcpus: 64,
+        };
+        let spot = |types: &[&str]| quota(types, CapacityType::Spot);
+        let mut pool = pool("a");
+        assert!(spot(&["g4dn."]).bears_on(&pool), "it buys everything");
+        pool.sells.types = BTreeSet::from([InstanceType::new("g4dn.xlarge")]);
+        assert!(spot(&["g4dn."]).bears_on(&pool) && !spot(&["p3."]).bears_on(&pool));
+        pool.sells.types = BTreeSet::from([InstanceType::new("p3.")]);
+        assert!(spot(&["p3.2xlarge"]).bears_on(&pool), "a family that holds the type");
+        pool.sells.capacity_types = BTreeSet::from([CapacityType::Reserved]);
+        assert!(!spot(&["p3."]).bears_on(&pool));
+        assert!(quota(&["p3."], CapacityType::OnDemand).bears_on(&pool));
+        pool.sells.region = Some(Region::new("us-west-2"));
+        assert!(!quota(&["p3."], CapacityType::OnDemand).bears_on(&pool));
     }
 
     #[test]

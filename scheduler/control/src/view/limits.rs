@@ -32,6 +32,15 @@ pub fn limits(state: &State, now: Timestamp) -> Vec<OpenLimit> {
     limits
 }
 
+/// What the machines of a pool count against, with its use, whatever is offered now: the
+/// pool's own limits, then the quotas of its account.
+pub fn of_one_pool(state: &State, pool: &Pool, now: Timestamp) -> Vec<LimitUse> {
+    let own = of_pool(state, pool, &[]);
+    let quotas = state.pools.quotas.iter().filter(|quota| quota.bears_on(pool));
+    let quotas = quotas.map(|quota| of_quota(state, quota, &[], now));
+    own.into_iter().chain(quotas).map(|limit| limit.state).collect()
+}
+
 /// Open machines that count against a quota, in vCPUs: all that may exist.
 pub fn quota_used(state: &State, quota: &Quota) -> u64 {
     let counts = |machine: &&Instance| !machine.ended() && quota.counts(&machine.offer.market);
