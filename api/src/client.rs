@@ -58,8 +58,7 @@ impl Door {
         Self {
             jobs: JobsClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             cost: CostClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
-            capacity: CapacityClient::new(channel.clone())
-                .max_decoding_message_size(MAX_ANSWER),
+            capacity: CapacityClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             system: SystemClient::new(channel).max_decoding_message_size(MAX_ANSWER),
         }
     }

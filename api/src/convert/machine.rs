@@ -150,7 +150,10 @@ mod tests {
         let drained = machine.drain(at(60), DrainCause::PoolLeaves).unwrap();
         let row = machine_view(&drained, &figures);
         assert_eq!((row.state.as_str(), row.cause.as_str()), ("draining", "pool-leaves"));
-        assert_eq!((row.since.as_str(), row.billed_since.as_str()), ("1970-01-01T00:01:00Z", "1970-01-01T00:00:00Z"));
+        assert_eq!(
+            (row.since.as_str(), row.billed_since.as_str()),
+            ("1970-01-01T00:01:00Z", "1970-01-01T00:00:00Z")
+        );
         let gone = drained.end(at(90), EndedBy::Provider).unwrap();
         let row = machine_view(&gone, &figures);
         assert_eq!((row.cause.as_str(), row.ended.as_str()), ("provider", "1970-01-01T00:01:30Z"));

@@ -43,11 +43,11 @@ impl Service {
         let shows_gone = all || states.iter().any(|name| name == "gone");
         let rows = usize::try_from(size).unwrap_or(usize::MAX);
         let ask = move |state: &State, now: Now| -> Result<MachineSnapshot, PoolName> {
-            let known = |name: &&PoolName| {
+            let is_unknown = |name: &&PoolName| {
                 state.pools.get(name).is_none()
                     && !state.instances.values().any(|machine| machine.offer.pool == **name)
             };
-            if let Some(unknown) = pool.as_ref().filter(known) {
+            if let Some(unknown) = pool.as_ref().filter(is_unknown) {
                 return Err(unknown.clone());
             }
             let wanted = |machine: &&Instance| {

@@ -28,7 +28,10 @@ impl Service {
     }
 
     /// One pool.
-    pub async fn get_pool(&self, request: v1::GetPoolRequest) -> Result<v1::PoolView, ServiceError> {
+    pub async fn get_pool(
+        &self,
+        request: v1::GetPoolRequest,
+    ) -> Result<v1::PoolView, ServiceError> {
         let missing = || {
             let message = "name a pool; `spotwise pools` lists them";
             ServiceError::invalid("missing_field", "pool", message)
@@ -43,13 +46,7 @@ impl Service {
     }
 }
 
-fn view(
-    state: &State,
-    pool: &Pool,
-    used: Option<&PoolUse>,
-    speed: u32,
-    now: Now,
-) -> v1::PoolView {
+fn view(state: &State, pool: &Pool, used: Option<&PoolUse>, speed: u32, now: Now) -> v1::PoolView {
     let contact = contact(state, pool, speed, now);
     let used = used.cloned().unwrap_or_default();
     let limits = of_one_pool(state, pool, now.market);

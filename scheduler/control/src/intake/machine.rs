@@ -98,9 +98,8 @@ pub(super) fn drain(state: &State, machine: InstanceId, now: Now) -> CommandResu
     let Some(instance) = state.instances.get(&machine) else {
         return Err(Refusal::NotFound(format!("machine {machine}")));
     };
-    let refuse = |code, why: &str| {
-        Err(Refusal::Conflict { code, message: format!("{machine} {why}") })
-    };
+    let refuse =
+        |code, why: &str| Err(Refusal::Conflict { code, message: format!("{machine} {why}") });
     if instance.ended() {
         return refuse("machine_gone", "is gone; there is nothing left to drain");
     }

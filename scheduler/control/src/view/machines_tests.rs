@@ -35,12 +35,7 @@ fn requested(id: u64) -> Instance {
 fn a_pool_has_what_is_open_and_costs_what_is_billed() {
     let used = cloud_machine(1);
     let mut state = state_with(&[used.clone(), requested(2)]);
-    state.attempts.insert(attempt(
-        7,
-        &[&used],
-        2,
-        running(),
-    ));
+    state.attempts.insert(attempt(7, &[&used], 2, running()));
     let uses = pool_uses(&state);
     let cloud = &uses[&PoolName::new("cloud")];
     assert_eq!(cloud.machines, BTreeMap::from([("registered", 1), ("requested", 1)]));
@@ -71,27 +66,22 @@ fn a_provider_that_lists_nothing_for_long_does_not_answer() {
 fn a_machine_says_what_it_waits_for() {
     let cloud = cloud_pool("cloud");
     let waits = |machine: &Instance| awaited(machine, Some(&cloud));
-    let given_up = |of: Timestamp, after_seconds| Some(after(of, Duration::from_secs(after_seconds)));
+    let given_up =
+        |of: Timestamp, after_seconds| Some(after(of, Duration::from_secs(after_seconds)));
     let asked = requested(1);
     assert_eq!(
         waits(&asked),
         Some(Awaited::Answer { asked: now(0), lost: true, given_up: given_up(at(0), 300) })
     );
     let booting = asked.launched(ProviderId::new("m-1"), at(1)).unwrap();
-    assert_eq!(
-        waits(&booting),
-        Some(Awaited::Registration { given_up: given_up(at(1), 900) })
-    );
+    assert_eq!(waits(&booting), Some(Awaited::Registration { given_up: given_up(at(1), 900) }));
     let there = booting.register().unwrap();
     assert_eq!(waits(&there), None);
     let drained = there.drain(at(2), DrainCause::Operator).unwrap();
     assert_eq!(waits(&drained), Some(Awaited::LastWork));
     let back = drained.give_back(now(3), GivenBackFor::Drained).unwrap();
     let expected = Duration::from_secs(60);
-    assert_eq!(
-        waits(&back),
-        Some(Awaited::Termination { decided: now(3), expected, known: true })
-    );
+    assert_eq!(waits(&back), Some(Awaited::Termination { decided: now(3), expected, known: true }));
 }
 
 #[test]
@@ -103,12 +93,7 @@ fn an_idle_machine_is_judged_and_a_slot_or_a_busy_one_is_not() {
     let mut state = state_with(&[idle.clone(), used.clone(), slot.clone()]);
     let waiting = job(9, "training");
     state.jobs.insert(waiting.id, waiting);
-    state.attempts.insert(attempt(
-        7,
-        &[&used],
-        2,
-        running(),
-    ));
+    state.attempts.insert(attempt(7, &[&used], 2, running()));
     let (hopes, choice) = outlook(&state, &idle, now(0)).hopes.expect("it is idle");
     assert_eq!((hopes.waiting, hopes.alike), (1, 1));
     assert_eq!(choice.costs_per_hour, 0.3);
