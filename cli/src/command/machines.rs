@@ -206,13 +206,13 @@ mod tests {
             ..MachineView::default()
         };
         let cells = row(&gone, "2023-02-15T08:00:00Z", false, false);
-        assert_eq!(cells[7 - 1], "2h", "{cells:?}");
+        assert_eq!(cells[7], "2h", "{cells:?}");
         let asked = MachineView {
             since: "2023-02-15T07:59:00Z".into(),
             ended: String::new(),
             billed_since: String::new(),
             ..gone
         };
-        assert_eq!(row(&asked, "2023-02-15T08:00:00Z", false, false)[6], "1m");
+        assert_eq!(row(&asked, "2023-02-15T08:00:00Z", false, false)[7], "1m");
     }
 }

@@ -53,9 +53,10 @@ pub(super) fn details(
     now: Now,
 ) -> Vec<String> {
     let mut lines = vec![cost(machine, figures)];
-    if !outlook.attempts.is_empty() && !matches!(machine.state, InstanceState::Gone { .. }) {
-        let kept = "it is kept while anything is on it";
-        lines.push(format!("on it: {}; {kept}", names(&outlook.attempts)));
+    if !outlook.attempts.is_empty() && !machine.ended() {
+        let stays = !outlook.slot && machine.accepts_work();
+        let kept = if stays { "; it is kept while anything is on it" } else { "" };
+        lines.push(format!("on it: {}{kept}", names(&outlook.attempts)));
     }
     if let Some((idle, choice)) = &outlook.hopes {
         lines.push(hopes(idle, choice));
@@ -101,7 +102,7 @@ fn cost(machine: &Instance, figures: &MachineFigures) -> String {
     let all: Money = figures.shares.values().copied().sum();
     let share = |(attempt, amount): (&Option<AttemptId>, &Money)| {
         let who = attempt.map_or_else(|| "nobody (idle)".to_owned(), |id| id.to_string());
-        format!("{} {who}", amount.human())
+        format!("{} by {who}", amount.human())
     };
     let mut shares: Vec<(&Option<AttemptId>, &Money)> =
         figures.shares.iter().filter(|(_, amount)| **amount != Money::ZERO).collect();
@@ -113,7 +114,7 @@ fn cost(machine: &Instance, figures: &MachineFigures) -> String {
     };
     let shares = match shown.is_empty() {
         true => String::new(),
-        false => format!(", paid by: {}{more}", shown.join(", ")),
+        false => format!(": {}{more}", shown.join(", ")),
     };
     let paid = match machine.covered() {
         Some(covered) => format!(" by commitment {}", covered.commitment),

@@ -125,6 +125,6 @@ fn who_pays_is_named_the_largest_part_first() {
     };
     assert_eq!(
         cost(&machine, &figures),
-        "spot m in a of pool cloud: $0.30/h, $0.40 so far, paid by: $0.38 j7.1, $0.02 nobody (idle)"
+        "spot m in a of pool cloud: $0.30/h, $0.40 so far: $0.38 by j7.1, $0.02 by nobody (idle)"
     );
 }

@@ -6,7 +6,7 @@ use spotwise_api::v1::{LimitView, PoolView};
 use crate::command::Context;
 use crate::command::ps::status_line;
 use crate::exit::Failure;
-use crate::format::{count, hourly, memory, moment, span};
+use crate::format::{count, dollars, hourly, memory, moment, span};
 use crate::output::{Grid, Output};
 use crate::text::one_line;
 
@@ -56,9 +56,7 @@ impl Show {
             let mut grid = Grid::new(&["LIMIT", ">USED", ">OF", "UNIT"]);
             for limit in &pool.limits {
                 let (used, of) = used_of(limit);
-                let price = limit.kind == "price";
-                let unit = if price { "an hour" } else { limit.unit.as_str() };
-                grid.row([limit.name.clone(), used, of, unit.to_owned()]);
+                grid.row([limit.name.clone(), used, of, unit(limit)]);
             }
             output.table(&grid)?;
         }
@@ -109,6 +107,9 @@ fn times(pool: &PoolView) -> Vec<(&'static str, String)> {
         let span = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
         spotwise_model::time::human(span)
     };
+    if pool.features.as_ref().is_some_and(|features| features.slots) {
+        return vec![("takes", format!("start {}", of(times.start_seconds)))];
+    }
     let expected = format!(
         "boot {}, start {}, termination {}",
         of(times.boot_seconds),
@@ -200,30 +201,35 @@ fn machines(pool: &PoolView) -> String {
     or_dash(by_state(&pool.machines).join(", "))
 }
 
-/// `8/20 machines`, `$3.20/$25.00 an hour`, `24/96 vCPUs spot G and VT`.
+/// `8/20 machines`, `$3.20/$25.00 an hour`, `24/96 vCPUs spot G and VT in us-east-1`.
 fn limit(limit: &LimitView) -> String {
     let (used, of) = used_of(limit);
     match limit.kind.as_str() {
         "price" => format!("{used}/{of} an hour"),
         "quota" => {
-            let (_, rest) = limit.name.split_once("'s quota for ").unwrap_or(("", &limit.name));
-            format!("{used}/{of} {} {rest}", limit.unit)
+            let (_, what) = limit.name.split_once("'s quota for ").unwrap_or(("", &limit.name));
+            format!("{used}/{of} {} {what}", unit(limit))
         }
         _ => format!("{used}/{of} {}", limit.unit),
     }
 }
 
-/// Used, and of how much; a quota of which others have the rest says what it is in all.
+/// Used, and of how much.
 fn used_of(limit: &LimitView) -> (String, String) {
-    let money = |micros: u64| crate::format::dollars(i64::try_from(micros).unwrap_or(i64::MAX));
     if limit.kind == "price" {
+        let money = |micros: u64| dollars(i64::try_from(micros).unwrap_or(i64::MAX));
         return (money(limit.used), money(limit.of));
     }
-    let of = match limit.of < limit.declared {
-        true => format!("{} ({} in all, others have the rest)", limit.of, limit.declared),
-        false => limit.of.to_string(),
-    };
-    (limit.used.to_string(), of)
+    (limit.used.to_string(), limit.of.to_string())
+}
+
+/// `vCPUs`; of a quota of which others have the rest, how many there are in all.
+fn unit(limit: &LimitView) -> String {
+    match (limit.kind.as_str(), limit.of < limit.declared) {
+        ("price", _) => "an hour".to_owned(),
+        (_, true) => format!("{} (of {}, others have the rest)", limit.unit, limit.declared),
+        (_, false) => limit.unit.clone(),
+    }
 }
 
 /// Whether it answers, and when it was listed.
@@ -273,7 +279,7 @@ mod tests {
         assert_eq!(limit(&price), "$3.20/$25.00 an hour");
         assert_eq!(
             limit(&of("quota", "vCPUs", 24, 24, 96)),
-            "24/24 (96 in all, others have the rest) vCPUs spot G in us-east-1"
+            "24/24 vCPUs (of 96, others have the rest) spot G in us-east-1"
         );
     }
 }
