@@ -379,30 +379,6 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_bears_on_the_pools_that_may_buy_what_it_counts() {
-        let quota = |types: &[&str], capacity_type| Quota {
-            account: Account::local(),
-            region: Region::new("us-east-1"),
-            family: "G".to_owned(),
-            types: types.iter().map(InstanceType::new).collect(),
-            capacity_type,
-            vcpus: 64,
-        };
-        let spot = |types: &[&str]| quota(types, CapacityType::Spot);
-        let mut pool = pool("a");
-        assert!(spot(&["g4dn."]).bears_on(&pool), "it buys everything");
-        pool.sells.types = BTreeSet::from([InstanceType::new("g4dn.xlarge")]);
-        assert!(spot(&["g4dn."]).bears_on(&pool) && !spot(&["p3."]).bears_on(&pool));
-        pool.sells.types = BTreeSet::from([InstanceType::new("p3.")]);
-        assert!(spot(&["p3.2xlarge"]).bears_on(&pool), "a family that holds the type");
-        pool.sells.capacity_types = BTreeSet::from([CapacityType::Reserved]);
-        assert!(!spot(&["p3."]).bears_on(&pool));
-        assert!(quota(&["p3."], CapacityType::OnDemand).bears_on(&pool));
-        pool.sells.region = Some(Region::new("us-west-2"));
-        assert!(!quota(&["p3."], CapacityType::OnDemand).bears_on(&pool));
-    }
-
-    #[test]
     fn a_pool_that_the_file_no_longer_names_leaves_when_nothing_is_on_it() {
         let set = PoolSet::of([pool("a"), pool("b")]);
         assert_eq!(set.next(&PoolSet::of([pool("b"), pool("a")]), |_| true), None);

@@ -147,3 +147,36 @@ fn row(offer: &OfferView, several_pools: bool, reasons: bool) -> Vec<String> {
     cells.extend(reasons.then(|| offer.unavailable.clone()));
     cells
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(pool: &str, zone: &str, price: i64) -> OfferView {
+        OfferView {
+            pool: pool.into(),
+            zone: zone.into(),
+            instance_type: "m".into(),
+            capacity_type: "spot".into(),
+            price_micros_per_hour: price,
+            unavailable: "its market refused a machine".into(),
+            ..OfferView::default()
+        }
+    }
+
+    #[test]
+    fn pools_and_reasons_are_named_where_they_say_something() {
+        let one = offer("east", "a", 1);
+        let (short, long) = (row(&one, false, false), row(&one, true, true));
+        assert_eq!(short.len() + 2, long.len());
+        assert_eq!((long[3].as_str(), long.last()), ("east", Some(&one.unavailable)));
+    }
+
+    #[test]
+    fn each_pool_keeps_its_cheapest_zone() {
+        let mut offers = vec![offer("east", "b", 2), offer("west", "c", 3), offer("east", "a", 1)];
+        offers.sort_by(|a, b| order(a).cmp(&order(b)));
+        cheapest_zones(&mut offers);
+        assert_eq!(offers, [offer("east", "a", 1), offer("west", "c", 3)]);
+    }
+}

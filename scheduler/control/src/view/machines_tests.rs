@@ -106,7 +106,7 @@ fn an_idle_machine_is_judged_and_a_slot_or_a_busy_one_is_not() {
 #[test]
 fn what_the_provider_said_last_is_of_this_machine() {
     let machine = cloud_machine(1);
-    let mut state = state_with(&[machine.clone()]);
+    let mut state = state_with(std::slice::from_ref(&machine));
     assert_eq!(outlook(&state, &machine, now(0)).said.listing, None);
     let seen = SeenMachine {
         instance: machine.id,
