@@ -181,7 +181,7 @@ fn machines(info: &InfoResponse) -> String {
     match all {
         0 => String::new(),
         all if all == registered => format!("; {count}"),
-        _ => format!("; {count} ({})", super::pools::by_state(&info.machines).join(", ")),
+        _ => format!("; {count} ({})", crate::format::by_state(&info.machines).join(", ")),
     }
 }
 

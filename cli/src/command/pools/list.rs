@@ -6,7 +6,7 @@ use spotwise_api::v1::{LimitView, PoolView};
 use crate::command::Context;
 use crate::command::ps::status_line;
 use crate::exit::Failure;
-use crate::format::{count, dollars, hourly, memory, moment, span};
+use crate::format::{by_state, count, dollars, hourly, memory, moment, span};
 use crate::output::{Grid, Output};
 use crate::text::one_line;
 
@@ -186,15 +186,6 @@ fn sells(pool: &PoolView) -> String {
             format!("{} ({capacity}){places}", of(&pool.instance_types, "all types"))
         }
     }
-}
-
-/// `2 booting, 5 registered`, in the order of a machine's life.
-pub(in crate::command) fn by_state(
-    machines: &std::collections::BTreeMap<String, u32>,
-) -> Vec<String> {
-    let known = spotwise_model::InstanceState::UNSETTLED;
-    let count = |state: &&str| Some(format!("{} {state}", machines.get(*state)?));
-    known.iter().filter_map(count).collect()
 }
 
 fn machines(pool: &PoolView) -> String {

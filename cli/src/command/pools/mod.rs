@@ -2,8 +2,6 @@
 
 mod list;
 
-pub(super) use list::by_state;
-
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
