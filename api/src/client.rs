@@ -1,10 +1,11 @@
-//! The typed client of the jobs, cost and system services.
+//! The typed client of the jobs, cost, capacity and system services.
 //!
 //! It hides the transport: callers see messages of [`crate::v1`] and a
 //! [`ClientError`] whose [`kind`](ClientError::kind) they can match on. Where it
 //! knows several schedulers it finds the one that leads, and follows when
 //! another takes over.
 
+mod capacity;
 mod error;
 mod retry;
 
@@ -20,6 +21,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status, Streaming};
 
 use crate::v1;
+use crate::v1::capacity_client::CapacityClient;
 use crate::v1::cost_client::CostClient;
 use crate::v1::jobs_client::JobsClient;
 use crate::v1::system_client::SystemClient;
@@ -47,6 +49,7 @@ pub struct Client {
 struct Door {
     jobs: JobsClient<Channel>,
     cost: CostClient<Channel>,
+    capacity: CapacityClient<Channel>,
     system: SystemClient<Channel>,
 }
 
@@ -55,6 +58,7 @@ impl Door {
         Self {
             jobs: JobsClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             cost: CostClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            capacity: CapacityClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             system: SystemClient::new(channel).max_decoding_message_size(MAX_ANSWER),
         }
     }
@@ -266,19 +270,18 @@ impl Client {
             .await
     }
 
-    /// Capacity that can be bought now; with `all` also what is taken.
+    /// Capacity that can be bought now; with `all` also what cannot.
     pub async fn offers(
         &self,
         accelerator: &str,
         all: bool,
-    ) -> Result<Vec<v1::OfferView>, ClientError> {
+    ) -> Result<v1::ListOffersResponse, ClientError> {
         let request = v1::ListOffersRequest { accelerator: accelerator.to_owned(), all };
         self.unary(Again::Yes, |mut door| {
             let request = request.clone();
             async move { door.system.list_offers(request).await }
         })
         .await
-        .map(|answer| answer.offers)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Figures as people read them: money, times, durations, shares.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::Money;
 use spotwise_model::time;
+use spotwise_model::{InstanceState, Money};
 
 /// `$12.35`; `$0.0042` below one cent.
 pub(crate) fn dollars(micros: i64) -> String {
@@ -95,6 +96,13 @@ pub(crate) fn bar(share: f64, width: usize) -> String {
 /// `1 job`, `2 jobs`.
 pub(crate) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// `2 booting`, `5 registered`: machines, in the order of their life.
+pub(crate) fn by_state(machines: &BTreeMap<String, u32>) -> Vec<String> {
+    let known = InstanceState::UNSETTLED;
+    let count = |state: &&str| Some(format!("{} {state}", machines.get(*state)?));
+    known.iter().filter_map(count).collect()
 }
 
 /// Reads `90s`, `15m`, `1h30m`.

@@ -95,6 +95,12 @@ async fn lists_are_aligned_and_escaped() {
         ("explain", &["explain", "j7"]),
         ("offers", &["offers"]),
         ("cost", &["cost", "--by", "model,Team"]),
+        ("pools", &["pools"]),
+        ("pools-show", &["pools", "show", "east-small"]),
+        ("pools-show-local", &["pools", "show", "local"]),
+        ("machines", &["machines", "--all"]),
+        ("machines-explain", &["machines", "explain", "i5"]),
+        ("machines-drain", &["machines", "drain", "i5"]),
     ] {
         let answer = run(&server, line).await;
         assert_eq!(answer.code, Some(0), "{name}: {}", answer.err);
@@ -109,6 +115,24 @@ async fn json_is_the_whole_answer() {
     let answer = run(&server, &["get", "j7", "--output", "json"]).await;
     let detail: spotwise_api::v1::JobDetail = serde_json::from_str(&answer.out).unwrap();
     assert_eq!(detail.job, Some(job("active")));
+}
+
+#[tokio::test]
+async fn pools_and_machines_that_are_not_there_have_their_codes() {
+    let server = Scripted::start(&["active"]).await;
+    for (line, code, message) in [
+        (&["pools", "show", "moon"][..], 4, "no pool `moon`"),
+        (&["machines", "explain", "i9"], 4, "no machine i9"),
+        (&["machines", "drain", "i1"], 2, "i1 is a slot"),
+        (&["machines", "--all", "drain", "i5"], 2, "--pool, --state and --all"),
+    ] {
+        let answer = run(&server, line).await;
+        assert_eq!(answer.code, Some(code), "{line:?}: {}", answer.err);
+        assert!(answer.err.contains(message), "{line:?}: {}", answer.err);
+    }
+    let answer = run(&server, &["machines", "--all", "-o", "json"]).await;
+    let all: Vec<spotwise_api::v1::MachineView> = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!((all.len(), answer.err.as_str()), (3, "settled ones are not listed\n"));
 }
 
 #[tokio::test]

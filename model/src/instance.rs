@@ -31,6 +31,16 @@ pub enum DrainCause {
     PoolLeaves,
 }
 
+impl DrainCause {
+    /// Its name on the wire and in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::PoolLeaves => "pool-leaves",
+        }
+    }
+}
+
 /// Why a machine is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,6 +53,18 @@ pub enum GivenBackFor {
     Late,
     /// It carries our mark, and nobody asked for it.
     Orphan,
+}
+
+impl GivenBackFor {
+    /// Its name on the wire and in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unused => "unused",
+            Self::Drained => "drained",
+            Self::Late => "late",
+            Self::Orphan => "orphan",
+        }
+    }
 }
 
 /// How far a machine is.
@@ -131,6 +153,10 @@ pub struct InvalidTransition {
 }
 
 impl InstanceState {
+    /// The names of all states of a machine that is not settled.
+    pub const UNSETTLED: [&'static str; 7] =
+        ["requested", "booting", "registered", "noticed", "draining", "terminating", "gone"];
+
     /// A one-word name for messages.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -283,6 +283,22 @@ impl Quota {
             && spot(self.capacity_type) == spot(market.capacity_type)
             && self.types.iter().any(|wanted| is_of_type(wanted, &market.instance_type))
     }
+
+    /// Whether machines that a pool may buy count against it, whatever is offered now.
+    pub fn bears_on(&self, pool: &Pool) -> bool {
+        let sells = &pool.sells;
+        let both = |ours: &InstanceType, theirs: &InstanceType| {
+            is_of_type(ours, theirs) || is_of_type(theirs, ours)
+        };
+        let spot = |capacity_type: &CapacityType| *capacity_type == CapacityType::Spot;
+        let kind = spot(&self.capacity_type);
+        self.account == pool.account
+            && sells.region.as_ref().is_none_or(|region| *region == self.region)
+            && (sells.capacity_types.is_empty()
+                || sells.capacity_types.iter().any(|sold| spot(sold) == kind))
+            && (sells.types.is_empty()
+                || sells.types.iter().any(|sold| self.types.iter().any(|ours| both(ours, sold))))
+    }
 }
 
 /// The pools of an installation, as committed.

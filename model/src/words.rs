@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::dependency::{Condition, Unmet};
+use crate::instance::{DrainCause, GivenBackFor};
 use crate::job::{CancelReason, FailReason, HoldReason};
 use crate::limit::{LimitKey, LimitUse};
 use crate::reason::{PlacementReason, PlacementRule, RejectionReason};
@@ -65,6 +66,26 @@ impl fmt::Display for WaitReason {
             ),
             WaitReason::Outbid => f.write_str("other jobs were worth more in this round"),
         }
+    }
+}
+
+impl fmt::Display for DrainCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DrainCause::Operator => "its operator has drained it",
+            DrainCause::PoolLeaves => "its pool is gone from the pools file",
+        })
+    }
+}
+
+impl fmt::Display for GivenBackFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GivenBackFor::Unused => "nobody used it, and nobody was expected in time",
+            GivenBackFor::Drained => "it was drained, and was empty",
+            GivenBackFor::Late => "it did not come in time",
+            GivenBackFor::Orphan => "it carries our mark, and nobody asked for it",
+        })
     }
 }
 

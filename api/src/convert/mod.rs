@@ -4,6 +4,7 @@
 mod attempt;
 mod job;
 mod log;
+mod machine;
 mod offer;
 mod problem;
 mod quote;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 pub use attempt::attempt_summary;
 pub use job::{JobFigures, blocked, deadline_source, held, job_summary};
 pub use log::{LogLine, LogText, missing_line};
+pub use machine::{MachineFigures, limit_view, machine_view};
 pub use offer::{alternative, alternative_of, offer_view};
 pub use problem::{ERROR_CODE_KEY, ERROR_FIELD_KEY, PROBLEM_TYPE_PREFIX, Problem};
 pub use quote::{cost_ratio, quote_review, transfer};

@@ -26,6 +26,7 @@ pub fn offer_view(offer: &Offer, held: u32) -> v1::OfferView {
         spell_since: time_text(offer.spell_since),
         commitment: next_paid(offer).map(|paid| paid.commitment.clone()).unwrap_or_default(),
         paid_until: offer.paid_until().map(time_text).unwrap_or_default(),
+        ..v1::OfferView::default()
     }
 }
 

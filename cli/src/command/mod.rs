@@ -11,6 +11,7 @@ mod edit;
 mod explain;
 mod get;
 mod logs;
+mod machines;
 mod offers;
 mod pools;
 mod ps;
@@ -104,6 +105,7 @@ pub(crate) enum Task {
     Cost(cost::Cost),
     Offers(offers::Offers),
     Pools(pools::Pools),
+    Machines(machines::Machines),
     Db(db::Db),
     Backtest(backtest::Backtest),
     Version(version::Version),
@@ -130,7 +132,8 @@ impl Task {
             Self::Resubmit(command) => Box::pin(command.run(context)).await,
             Self::Cost(command) => command.run(context).await,
             Self::Offers(command) => command.run(context).await,
-            Self::Pools(command) => command.run(context),
+            Self::Pools(command) => command.run(context).await,
+            Self::Machines(command) => command.run(context).await,
             Self::Db(command) => Box::pin(command.run(context)).await,
             Self::Backtest(command) => command.run(context),
             Self::Version(command) => command.run(context).await,

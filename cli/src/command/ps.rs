@@ -161,13 +161,45 @@ pub(super) fn status_line(info: &InfoResponse) -> String {
         market.push("accelerators simulated on CPUs".to_owned());
     }
     let line = format!(
-        "{} market time ({}); {} active, {} waiting, {} held; {} spent",
+        "{} market time ({}); {} active, {} waiting, {} held{}; {} spent",
         crate::format::moment(&info.market_time),
         market.join(", "),
         info.jobs_active,
         info.jobs_waiting,
         info.jobs_held,
+        machines(info),
         dollars(info.spent_micros)
     );
     crate::text::one_line(&line).into_owned()
+}
+
+/// `; 3 machines`, by state where they do not all take work; empty for none.
+fn machines(info: &InfoResponse) -> String {
+    let all: u32 = info.machines.values().sum();
+    let registered = info.machines.get("registered").copied().unwrap_or(0);
+    let count = crate::format::count(usize::try_from(all).unwrap_or(usize::MAX), "machine");
+    match all {
+        0 => String::new(),
+        all if all == registered => format!("; {count}"),
+        _ => format!("; {count} ({})", crate::format::by_state(&info.machines).join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_are_counted_by_state_where_that_says_something() {
+        let of = |states: &[(&str, u32)]| InfoResponse {
+            machines: states.iter().map(|(state, n)| ((*state).to_owned(), *n)).collect(),
+            ..InfoResponse::default()
+        };
+        assert_eq!(machines(&of(&[])), "");
+        assert_eq!(machines(&of(&[("registered", 1)])), "; 1 machine");
+        assert_eq!(
+            machines(&of(&[("registered", 4), ("booting", 1)])),
+            "; 5 machines (1 booting, 4 registered)"
+        );
+    }
 }

@@ -1,10 +1,13 @@
 //! A scheduler that answers from a script.
 
+mod capacity;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use spotwise_api::v1::capacity_server::CapacityServer;
 use spotwise_api::v1::cost_server::{Cost, CostServer};
 use spotwise_api::v1::jobs_server::{Jobs, JobsServer};
 use spotwise_api::v1::system_server::{System, SystemServer};
@@ -35,6 +38,7 @@ impl Scripted {
         let server = tonic::transport::Server::builder()
             .add_service(JobsServer::new(this.clone()))
             .add_service(CostServer::new(this.clone()))
+            .add_service(CapacityServer::new(this.clone()))
             .add_service(SystemServer::new(this.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
@@ -364,6 +368,6 @@ impl System for Scripted {
             ..offer("reserved", 1_920_000)
         };
         let offers = vec![offer("on-demand", 3_060_000), offer("spot", 918_000), paid];
-        Ok(Response::new(ListOffersResponse { offers }))
+        Ok(Response::new(ListOffersResponse { offers, ..ListOffersResponse::default() }))
     }
 }

@@ -88,6 +88,14 @@ pub enum Refusal {
         /// What is wrong and what to do.
         message: String,
     },
+    /// It does not fit the current state: a stable code, and why.
+    #[error("{message}")]
+    Conflict {
+        /// Stable, for programs.
+        code: &'static str,
+        /// Why, and what to do.
+        message: String,
+    },
     /// The attempt has ended, or a newer one has taken its place.
     #[error("attempt {attempt} is not the live attempt of its job")]
     Fenced {

@@ -2,6 +2,7 @@
 //! converts, acts, and converts back.
 
 mod body;
+mod capacity;
 mod guard;
 mod handlers;
 mod openapi;
@@ -65,6 +66,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<Service>)> {
         ("/api/v1/events", get(streams::events)),
         ("/api/v1/costs", get(handlers::costs)),
         ("/api/v1/offers", get(handlers::offers)),
+        ("/api/v1/pools", get(capacity::pools)),
+        ("/api/v1/pools/{pool}", get(capacity::pool)),
+        ("/api/v1/machines", get(capacity::machines)),
+        ("/api/v1/machines/{machine}/explain", get(capacity::explain)),
+        ("/api/v1/machines/{machine}/drain", post(capacity::drain)),
         ("/api/v1/info", get(handlers::info)),
         ("/healthz", get(handlers::healthz)),
         ("/readyz", get(handlers::readyz)),

@@ -13,7 +13,7 @@ use spotwise_model::spec::{json_schema, json_schema_of_changes};
 use utoipa::OpenApi;
 
 use super::params::Params;
-use super::{Refused, handlers, streams};
+use super::{Refused, capacity, handlers, streams};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -36,6 +36,11 @@ use super::{Refused, handlers, streams};
         streams::events,
         handlers::costs,
         handlers::offers,
+        capacity::pools,
+        capacity::pool,
+        capacity::machines,
+        capacity::explain,
+        capacity::drain,
         handlers::info,
         handlers::healthz,
         handlers::readyz,
@@ -44,6 +49,7 @@ use super::{Refused, handlers, streams};
     tags(
         (name = "jobs", description = "Submit jobs, look at them, follow them, end them"),
         (name = "cost", description = "What was paid, and what it would have cost"),
+        (name = "capacity", description = "Pools, and the machines that are paid for"),
         (name = "system", description = "The scheduler itself, and the market it sees")
     ),
     components(schemas(spotwise_api::convert::Problem, spotwise_api::convert::LogLine))

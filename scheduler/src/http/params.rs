@@ -158,6 +158,21 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
     }
 }
 
+/// The pool or machine in an address, as it was written.
+#[derive(Debug)]
+pub(super) struct NamePath(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(name) = path
+            .map_err(|_| ServiceError::invalid("invalid_value", "path", "not a name in UTF-8"))?;
+        Ok(Self(name))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! The gRPC services: each method converts, acts, and converts back.
 
+mod capacity;
 mod cost;
 mod jobs;
 mod status;
@@ -7,6 +8,7 @@ mod system;
 mod workers;
 
 use axum::Router;
+use spotwise_api::v1::capacity_server::CapacityServer;
 use spotwise_api::v1::cost_server::CostServer;
 use spotwise_api::v1::jobs_server::JobsServer;
 use spotwise_api::v1::system_server::SystemServer;
@@ -27,7 +29,7 @@ const MOST_BYTES: usize = 2 * MAX_DOCUMENT_BYTES;
 #[derive(Clone)]
 struct Rpc(Service);
 
-/// The four services with reflection and health, as one router.
+/// The five services with reflection and health, as one router.
 ///
 /// # Errors
 /// The embedded descriptors do not decode: a defect of the build.
@@ -38,13 +40,14 @@ pub async fn routes(service: &Service) -> Result<Router, tonic_reflection::serve
         .build_v1()?;
     let rpc = Rpc(service.clone());
     let (health, health_server) = tonic_health::server::health_reporter();
-    for name in ["Jobs", "Workers", "Cost", "System"] {
+    for name in ["Jobs", "Workers", "Cost", "Capacity", "System"] {
         let name = format!("spotwise.v1.{name}");
         health.set_service_status(name, ServingStatus::Serving).await;
     }
     let routes = Routes::new(JobsServer::new(rpc.clone()).max_decoding_message_size(MOST_BYTES))
         .add_service(WorkersServer::new(rpc.clone()).max_decoding_message_size(MOST_BYTES))
         .add_service(CostServer::new(rpc.clone()).max_decoding_message_size(MOST_BYTES))
+        .add_service(CapacityServer::new(rpc.clone()).max_decoding_message_size(MOST_BYTES))
         .add_service(SystemServer::new(rpc).max_decoding_message_size(MOST_BYTES))
         .add_service(reflection)
         .add_service(health_server);

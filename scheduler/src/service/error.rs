@@ -224,6 +224,7 @@ impl From<Refusal> for ServiceError {
             Refusal::NotFound(what) => Self::NotFound(format!("{what} does not exist")),
             Refusal::KeyReused => Self::KeyReused,
             Refusal::Invalid { code, field, message } => Self::Invalid { code, field, message },
+            Refusal::Conflict { code, message } => Self::Conflict { code, message },
             fenced @ Refusal::Fenced { .. } => Self::conflict("fenced", fenced.to_string()),
             Refusal::Overloaded => Self::Overloaded,
             Refusal::Unavailable(why) => Self::Unavailable(why),

@@ -75,7 +75,7 @@ impl Service {
             states: request.states,
             name: Some(request.name).filter(|name| !name.is_empty()),
             tags: request.tags,
-            before: limits::read_page_token(&request.page_token)?,
+            before: limits::read_page_token(&request.page_token)?.map(JobId),
             limit: size + 1,
         };
         if let Some((name, _)) = filter.name.as_deref().and_then(element) {
@@ -88,7 +88,7 @@ impl Service {
         let live = self.live(jobs.iter().map(|job| job.id).collect()).await?;
         Ok(v1::ListJobsResponse {
             jobs: jobs.iter().map(|job| live.row(job)).collect(),
-            next_page_token: last.map(limits::page_token).unwrap_or_default(),
+            next_page_token: last.map(|last| limits::page_token(last.0)).unwrap_or_default(),
         })
     }
 

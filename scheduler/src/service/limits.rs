@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use spotwise_model::spec::{Format, MAX_DOCUMENT_BYTES};
-use spotwise_model::{JobId, JobState};
+use spotwise_model::{InstanceState, JobState};
 
 use super::ServiceError;
 use crate::token::hex;
@@ -100,16 +100,28 @@ pub(super) fn page_size(asked: u32) -> Result<u32, ServiceError> {
     }
 }
 
-/// A token for the last job of a page. Opaque: clients send it back unchanged.
-pub(super) fn page_token(last: JobId) -> String {
-    let id = last.0.to_be_bytes();
+/// The names of states of machines.
+pub(super) fn machine_states(names: &[String]) -> Result<(), ServiceError> {
+    let known = InstanceState::UNSETTLED;
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(_) => {
+            let message = format!("known are {}", known.join(", "));
+            Err(ServiceError::invalid("unknown_value", "states", message))
+        }
+    }
+}
+
+/// A token for the number of the last row of a page. Opaque: clients send it back unchanged.
+pub(super) fn page_token(last: u64) -> String {
+    let id = last.to_be_bytes();
     let mut bytes = id.to_vec();
     bytes.extend(token_check(id));
     hex(&bytes)
 }
 
-/// The job that a page token names; `None` for empty text.
-pub(super) fn read_page_token(token: &str) -> Result<Option<JobId>, ServiceError> {
+/// The number that a page token holds; `None` for empty text.
+pub(super) fn read_page_token(token: &str) -> Result<Option<u64>, ServiceError> {
     if token.is_empty() {
         return Ok(None);
     }
@@ -118,7 +130,6 @@ pub(super) fn read_page_token(token: &str) -> Result<Option<JobId>, ServiceError
         .get(..16)
         .filter(|_| plain)
         .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-        .map(JobId)
         .filter(|id| page_token(*id) == token)
         .map(Some)
         .ok_or_else(|| {
@@ -142,16 +153,16 @@ mod tests {
     #[test]
     fn page_tokens_read_what_they_print() {
         for id in [1, 500, u64::MAX] {
-            assert_eq!(read_page_token(&page_token(JobId(id))).unwrap(), Some(JobId(id)));
+            assert_eq!(read_page_token(&page_token(id)).unwrap(), Some(id));
         }
         assert_eq!(read_page_token("").unwrap(), None);
     }
 
     #[test]
     fn garbage_is_no_page_token() {
-        let good = page_token(JobId(77));
+        let good = page_token(77);
         let tampered = format!("{}8{}", &good[..15], &good[16..]);
-        let upper = page_token(JobId(0xabc)).to_uppercase();
+        let upper = page_token(0xabc).to_uppercase();
         let list = ["1", "j1", "' OR 1=1--", &good[..23], &tampered, &upper, "é", &"f".repeat(24)];
         for token in list {
             let error = read_page_token(token).unwrap_err();

@@ -1,8 +1,10 @@
-//! Callers' names for jobs: `j17`, `17`, `train`, `big[3]`, as shown in lists.
+//! Callers' names for jobs: `j17`, `17`, `train`, `big[3]`, for machines: `i5`, `5`, and for
+//! pools, as shown in lists.
 
-use spotwise_model::{Job, JobId, JobState};
+use spotwise_model::id::PoolName;
+use spotwise_model::{InstanceId, Job, JobId, JobState};
 
-use super::{Service, ServiceError, no_such_job};
+use super::{Service, ServiceError, limits, no_such_job};
 use spotwise_control::core::State;
 
 /// How many jobs a note lists.
@@ -122,6 +124,36 @@ impl Service {
             ),
         })
     }
+}
+
+/// The machine that a text names: `i5` or `5`.
+pub(super) fn machine_id(text: &str) -> Result<InstanceId, ServiceError> {
+    if text.is_empty() {
+        let message = "name a machine: i5 or 5; `spotwise machines` lists them";
+        return Err(ServiceError::invalid("missing_field", "machine", message));
+    }
+    text.parse().map_err(|_| {
+        ServiceError::invalid("invalid_value", "machine", "not a machine such as i5 or 5")
+    })
+}
+
+/// The pool that a text names; `None` for empty text.
+pub(super) fn pool_name(text: &str) -> Result<Option<PoolName>, ServiceError> {
+    limits::text("pool", text)?;
+    Ok((!text.is_empty()).then(|| PoolName::new(text)))
+}
+
+/// Why no pool is meant.
+pub(super) fn no_such_pool(name: &PoolName) -> ServiceError {
+    ServiceError::NotFound(format!("there is no pool `{name}`; `spotwise pools` lists them"))
+}
+
+/// Why no machine is meant.
+pub(super) fn no_such_machine(id: InstanceId) -> ServiceError {
+    ServiceError::NotFound(format!(
+        "there is no machine {id}, or it is gone and its charges are settled; `spotwise machines` \
+         lists those that are there"
+    ))
 }
 
 /// The elements of an array, in order.

@@ -36,6 +36,15 @@ impl Bench {
     }
 
     pub(crate) async fn with_commitments(commitments: Vec<Commitment>) -> Self {
+        Self::made(commitments, Vec::new()).await
+    }
+
+    /// With this in memory, and not in the store.
+    pub(crate) async fn of(known: Vec<Change>) -> Self {
+        Self::made(Vec::new(), known).await
+    }
+
+    async fn made(commitments: Vec<Commitment>, mut known: Vec<Change>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = ServeConfig::new(folder.path().to_owned(), "spotwise".into());
         let store = Store::open(&config.database()).await.unwrap();
@@ -44,6 +53,7 @@ impl Bench {
         let epoch = store.lead("test", now().wall).await.unwrap();
         tokio::spawn(async move {
             let (mut state, mut round) = (State::default(), 0);
+            known.iter_mut().for_each(|change| state.apply(change));
             while let Some(message) = inbox.recv().await {
                 match message {
                     Message::Question(ask) => ask(&state, now()),

@@ -98,7 +98,7 @@ impl Live {
         let Some(screen) = &mut self.screen else {
             return self.output.line(self.output.dim(&status(info, jobs, elapsed)));
         };
-        let offers = client.offers("", true).await?;
+        let offers = client.offers("", true).await?.offers;
         let frame = Frame { info, jobs, offers: &offers, events: &self.recent, elapsed };
         screen.draw(&frame.render(&self.output, screen.height()))
     }

@@ -67,9 +67,14 @@ impl Refusals {
         self.capacity.get(market).map(|refusal| refusal.why.as_str())
     }
 
+    /// Until when a market is not asked; `None` if it is.
+    pub fn until(&self, market: &MarketKey, now: Timestamp) -> Option<Timestamp> {
+        self.capacity.get(market).map(|refusal| refusal.until).filter(|until| now < *until)
+    }
+
     /// Whether a market is not asked at that time.
     pub fn refuses(&self, market: &MarketKey, now: Timestamp) -> bool {
-        self.capacity.get(market).is_some_and(|refusal| now < refusal.until)
+        self.until(market, now).is_some()
     }
 
     /// How much of a quota we had when it was full, as long as that is believed.

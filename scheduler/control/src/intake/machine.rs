@@ -7,7 +7,7 @@ use spotwise_model::{Instance, InstanceId, InstanceState, Now, PoolSet};
 
 use jiff::Timestamp;
 
-use super::{CommandResult, invalid};
+use super::CommandResult;
 use crate::command::MachineRefusal;
 use crate::core::State;
 use crate::phase::observe;
@@ -93,16 +93,31 @@ pub(super) fn noticed(
     }
 }
 
+/// One that gets no new work already is left as it is: draining twice is draining once.
 pub(super) fn drain(state: &State, machine: InstanceId, now: Now) -> CommandResult {
     let Some(instance) = state.instances.get(&machine) else {
-        let message = format!("there is no machine {machine}; `spotwise machines` lists them");
-        return Err(invalid("unknown_machine", "machine", message));
+        return Err(Refusal::NotFound(format!("machine {machine}")));
     };
+    let refuse =
+        |code, why: &str| Err(Refusal::Conflict { code, message: format!("{machine} {why}") });
+    if instance.ended() {
+        return refuse("machine_gone", "is gone; there is nothing left to drain");
+    }
+    if state.pool_of(instance).is_some_and(|pool| pool.features.instant) {
+        let why = "is a slot of a machine that runs anyway: it is given back the moment nothing \
+                   is on it; cancel its jobs to empty it";
+        return refuse("pool_of_slots", why);
+    }
     match instance.state {
-        InstanceState::Draining { .. } => nothing(),
+        InstanceState::Draining { .. }
+        | InstanceState::Noticed { .. }
+        | InstanceState::Terminating { .. } => nothing(),
         _ => match instance.clone().drain(now.market, DrainCause::Operator) {
             Ok(drained) => Ok((vec![drained.into()], Reply::Noted)),
-            Err(error) => Err(invalid("not_drainable", "machine", error.to_string())),
+            Err(_) => {
+                let why = "has been asked for and is not there yet; drain it when it boots";
+                refuse("machine_not_there", why)
+            }
         },
     }
 }
@@ -124,4 +139,62 @@ fn nothing() -> Noted {
 fn changed<E>(step: Result<Instance, E>) -> Noted {
     let changes = step.ok().map(|machine| machine.into());
     Ok((changes.into_iter().collect(), Reply::Noted))
+}
+
+#[cfg(test)]
+mod tests {
+    use spotwise_model::CapacityType;
+    use spotwise_model::attempt::Certainty;
+    use spotwise_model::instance::GivenBackFor;
+
+    use super::*;
+    use crate::core::Change;
+    use crate::fixture::{at, cloud_pool, local_pool, machine, now, state_of};
+
+    fn state() -> State {
+        let mut slot = machine(1, "a", CapacityType::Spot);
+        slot.offer.pool = PoolName::new("local");
+        let there = Instance {
+            offer: spotwise_model::OfferKey { pool: PoolName::new("cloud"), ..slot.offer.clone() },
+            id: InstanceId(2),
+            ..slot.clone()
+        };
+        let certainty = Certainty::Known;
+        let asked = InstanceState::Requested { at: now(0), certainty };
+        let asked = Instance { id: InstanceId(3), state: asked, ..there.clone() };
+        let gone = there.clone().end(at(1), EndedBy::Us).unwrap();
+        let gone = Instance { id: InstanceId(4), ..gone };
+        let mut state = state_of([slot, there, asked, gone].map(Change::from).into());
+        state.pools = PoolSet::of([local_pool(), cloud_pool("cloud")]);
+        state
+    }
+
+    #[test]
+    fn a_machine_is_drained_once_and_stays_on_its_way() {
+        let mut state = state();
+        let (mut changes, reply) = drain(&state, InstanceId(2), now(2)).unwrap();
+        assert_eq!((changes.len(), reply), (1, Reply::Noted));
+        changes.iter_mut().for_each(|change| state.apply(change));
+        let drained = state.instances[&InstanceId(2)].clone();
+        assert_eq!(drained.state.name(), "draining");
+        assert_eq!(drain(&state, InstanceId(2), now(3)), Ok((Vec::new(), Reply::Noted)));
+        let back = drained.give_back(now(3), GivenBackFor::Drained).unwrap();
+        state.apply(&mut back.into());
+        assert_eq!(drain(&state, InstanceId(2), now(4)), Ok((Vec::new(), Reply::Noted)));
+    }
+
+    #[test]
+    fn what_cannot_be_drained_is_told_apart() {
+        let state = state();
+        let code = |id| match drain(&state, InstanceId(id), now(2)) {
+            Err(Refusal::Conflict { code, .. }) => code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            [code(1), code(3), code(4)],
+            ["pool_of_slots", "machine_not_there", "machine_gone"]
+        );
+        let unknown = drain(&state, InstanceId(9), now(2)).unwrap_err();
+        assert_eq!(unknown, Refusal::NotFound("machine i9".to_owned()));
+    }
 }

@@ -117,8 +117,8 @@ fn is_absent(machine: &Instance, pool: &Pool, inventory: &Inventory) -> bool {
     inventory.complete && inventory.begun > after(asked, pool.times.consistency)
 }
 
-/// When a machine that has not come is late.
-fn late_at(machine: &Instance, pool: &Pool) -> Option<Timestamp> {
+/// When a machine that has not come is late: it is given back then.
+pub fn late_at(machine: &Instance, pool: &Pool) -> Option<Timestamp> {
     match machine.state {
         InstanceState::Requested { at, .. } => Some(after(at.market, pool.times.launch_timeout)),
         InstanceState::Booting { since, .. } => Some(after(since, pool.times.registration_timeout)),

@@ -72,7 +72,8 @@ fn names(machines: &[Instance]) -> Vec<&'static str> {
 #[test]
 fn a_listing_carries_a_machine_through_its_life() {
     let one = requested(1);
-    let booting = look(&listed(&[one.clone()], 2, true, [seen(&one, MachinePhase::Booting)]), 2);
+    let booting =
+        look(&listed(std::slice::from_ref(&one), 2, true, [seen(&one, MachinePhase::Booting)]), 2);
     assert_eq!((names(&booting), booting[0].since()), (vec!["booting"], Some(minutes(1).market)));
     let state = listed(&booting, 3, true, [seen(&one, MachinePhase::Registered)]);
     let there = look(&state, 3);

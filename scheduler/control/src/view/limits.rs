@@ -25,6 +25,15 @@ pub fn limits(state: &State, now: Timestamp) -> Vec<MachineLimit> {
     limits
 }
 
+/// What the machines of a pool count against, with its use, whatever is offered now: the
+/// pool's own limits, then the quotas of its account.
+pub fn of_one_pool(state: &State, pool: &Pool, now: Timestamp) -> Vec<LimitUse> {
+    let own = of_pool(state, pool, &[]);
+    let quotas = state.pools.quotas.iter().filter(|quota| quota.bears_on(pool));
+    let quotas = quotas.map(|quota| of_quota(state, quota, &[], now));
+    own.into_iter().chain(quotas).map(|limit| limit.state).collect()
+}
+
 /// Open machines that count against a quota, in vCPUs: all that may exist.
 pub fn quota_used(state: &State, quota: &Quota) -> u64 {
     let counts = |machine: &&Instance| !machine.ended() && quota.counts(&machine.offer.market);
@@ -112,4 +121,37 @@ fn takes(
     let counted = offers.iter().filter(|offer| counts(offer));
     let counted = counted.map(|offer| (offer.key.clone(), units(&offer.shape)));
     counted.filter(|(_, units)| *units > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use spotwise_model::CapacityType;
+    use spotwise_model::id::{InstanceType, Region};
+
+    use super::*;
+    use crate::fixture::local_pool;
+
+    #[test]
+    fn a_quota_bears_on_the_pools_that_may_buy_what_it_counts() {
+        let quota = |types: &[&str], capacity_type| Quota {
+            account: spotwise_model::id::Account::local(),
+            region: Region::new("us-east-1"),
+            family: "G".to_owned(),
+            types: types.iter().map(InstanceType::new).collect(),
+            capacity_type,
+            vcpus: 64,
+        };
+        let spot = |types: &[&str]| quota(types, CapacityType::Spot);
+        let mut pool = local_pool();
+        assert!(spot(&["g4dn."]).bears_on(&pool), "it buys everything");
+        pool.sells.types = BTreeSet::from([InstanceType::new("g4dn.xlarge")]);
+        assert!(spot(&["g4dn."]).bears_on(&pool) && !spot(&["p3."]).bears_on(&pool));
+        pool.sells.types = BTreeSet::from([InstanceType::new("p3.")]);
+        assert!(spot(&["p3.2xlarge"]).bears_on(&pool), "a family that holds the type");
+        pool.sells.capacity_types = BTreeSet::from([CapacityType::Reserved]);
+        assert!(!spot(&["p3."]).bears_on(&pool));
+        assert!(quota(&["p3."], CapacityType::OnDemand).bears_on(&pool));
+        pool.sells.region = Some(Region::new("us-west-2"));
+        assert!(!quota(&["p3."], CapacityType::OnDemand).bears_on(&pool));
+    }
 }

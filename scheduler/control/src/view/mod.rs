@@ -2,9 +2,11 @@
 //! answered. Nothing here changes anything.
 
 pub mod accrued;
+pub mod availability;
 pub mod deadline;
 pub(crate) mod free;
 pub mod limits;
+pub mod machines;
 pub mod offers;
 pub mod pools;
 pub mod shares;

@@ -31,10 +31,15 @@ const REFUSALS: [(&str, &str, &str); 10] = [
 const TIMES: [&str; 5] = ["submitted", "market_time", "wall_time", "as_of", "quoted_at"];
 
 /// Fields that are a time or empty text.
-const OPTIONAL_TIMES: [&str; 9] = [
+const OPTIONAL_TIMES: [&str; 14] = [
+    "billed_since",
     "deadline",
     "ended",
     "launched",
+    "listed",
+    "paid_until",
+    "reclaim_at",
+    "refused_until",
     "started",
     "finished",
     "finish_p50",
@@ -157,7 +162,7 @@ fn body(method: &str, operation: &mut Value, submitted: &Value, changes: &Value)
 /// Every response has a description, and every refusal that may come is listed.
 fn responses(path: &str, method: &str, operation: &mut Value) {
     let body = operation.get("requestBody").is_some();
-    let names_job = path.contains('{')
+    let names_one = path.contains('{')
         || operation
             .get("parameters")
             .and_then(Value::as_array)
@@ -168,7 +173,7 @@ fn responses(path: &str, method: &str, operation: &mut Value) {
     for (status, name, _) in REFUSALS {
         let comes = match status {
             "403" => method != "get",
-            "404" => names_job,
+            "404" => names_one || responses.contains_key(status),
             "409" => responses.contains_key(status),
             "415" => body,
             _ => true,

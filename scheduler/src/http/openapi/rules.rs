@@ -1,7 +1,7 @@
 //! The exact rules of parameters, by name: they mean the same everywhere.
 
 use serde_json::{Value, json};
-use spotwise_model::JobState;
+use spotwise_model::{InstanceState, JobState};
 
 /// One line of text without control characters.
 const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
@@ -23,6 +23,12 @@ pub(super) fn rule(name: &str) -> Option<Value> {
         "state" => {
             json!({ "type": "array", "minItems": 1, "items": { "type": "string", "enum": JobState::NAMES } })
         }
+        "machine" => {
+            json!({ "type": "string", "minLength": 1, "maxLength": 20, "pattern": "^i?[1-9][0-9]{0,17}$", "examples": ["i5"] })
+        }
+        "machine_state" => {
+            json!({ "type": "array", "minItems": 1, "items": { "type": "string", "enum": InstanceState::UNSETTLED } })
+        }
         "group_by" => json!({
             "type": "array", "minItems": 1, "maxItems": 8, "uniqueItems": true,
             "items": { "type": "string", "minLength": 1, "maxLength": 256, "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$" },
@@ -31,7 +37,7 @@ pub(super) fn rule(name: &str) -> Option<Value> {
             "type": "array", "minItems": 1,
             "items": { "type": "string", "pattern": "^[1-9][0-9]{0,8}:[0-9]{1,9}:[0-9]{1,18}$" },
         }),
-        "name" | "accelerator" => {
+        "name" | "accelerator" | "pool" => {
             json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": PRINTABLE })
         }
         "tag" => labels(None),

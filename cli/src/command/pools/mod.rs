@@ -1,4 +1,6 @@
-//! `spotwise pools`: the operator's pools file.
+//! `spotwise pools`: what pools there are, and the operator's file that says so.
+
+mod list;
 
 use std::path::PathBuf;
 
@@ -13,15 +15,16 @@ use crate::format::count;
 use crate::output::note;
 use crate::text::one_line;
 
-/// Look after pools, where capacity comes from
+/// List pools, where capacity comes from; show one, or check the file that declares them
 #[derive(Debug, Args)]
 pub(crate) struct Pools {
     #[command(subcommand)]
-    command: PoolsCommand,
+    command: Option<PoolsCommand>,
 }
 
 #[derive(Debug, Subcommand)]
 enum PoolsCommand {
+    Show(list::Show),
     Validate(Validate),
     Schema(Schema),
 }
@@ -40,10 +43,14 @@ struct Validate {
 struct Schema {}
 
 impl Pools {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self.command {
-            PoolsCommand::Validate(command) => command.run(context),
-            PoolsCommand::Schema(Schema {}) => context.output.json(&pools_file::json_schema()),
+            None => list::list(context).await,
+            Some(PoolsCommand::Show(command)) => command.run(context).await,
+            Some(PoolsCommand::Validate(command)) => command.run(context),
+            Some(PoolsCommand::Schema(Schema {})) => {
+                context.output.json(&pools_file::json_schema())
+            }
         }
     }
 }
