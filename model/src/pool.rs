@@ -325,6 +325,12 @@ impl PoolSet {
         self.pools.get(name)
     }
 
+    /// The pools that do not admit a job.
+    pub fn barred(&self, spec: &JobSpec) -> BTreeSet<PoolName> {
+        let barred = self.pools.values().filter(|pool| !pool.access.admits(spec));
+        barred.map(|pool| pool.name.clone()).collect()
+    }
+
     /// The set that follows when the operator's file says `wanted`: what is not in it
     /// leaves, if `in_use` says that it has machines, or is gone. `None` if nothing changes.
     #[must_use]

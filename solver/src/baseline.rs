@@ -179,7 +179,10 @@ impl<'a> Remaining<'a> {
         job: &PlanJob,
         kind: CapacityType,
     ) -> Option<(&'a Offer, Share)> {
-        let offers = self.offers.values().filter(|offer| offer.key.market.capacity_type == kind);
+        let offers = self
+            .offers
+            .values()
+            .filter(|offer| offer.key.market.capacity_type == kind && job.may_use(&offer.key));
         let fitting = offers.filter_map(|offer| {
             let share = job.share_on(offer.shape.accelerator.as_ref())?;
             let fits = self.free(offer) >= nodes(job)
@@ -252,8 +255,9 @@ impl<'a> Remaining<'a> {
     }
 
     fn why_not(&self, input: &PlanInput, job: &PlanJob, wish: &[CapacityType]) -> WaitReason {
-        let wished =
-            self.offers.values().filter(|offer| wish.contains(&offer.key.market.capacity_type));
+        let wished = self.offers.values().filter(|offer| {
+            wish.contains(&offer.key.market.capacity_type) && job.may_use(&offer.key)
+        });
         let holding: Vec<&&Offer> = wished
             .filter(|offer| {
                 let share = job.share_on(offer.shape.accelerator.as_ref());

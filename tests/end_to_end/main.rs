@@ -9,6 +9,7 @@ mod floods;
 mod inputs;
 mod main_job;
 mod outages;
+mod pools;
 mod reported;
 mod restores;
 mod two_schedulers;

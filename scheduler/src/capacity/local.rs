@@ -45,6 +45,7 @@ pub struct Local {
     output: Output,
     install: String,
     children: Children,
+    reaps: tokio::sync::Mutex<()>,
     reaping: Mutex<JoinSet<()>>,
 }
 
@@ -70,6 +71,7 @@ impl Local {
             output: Output { logs: config.logs_dir(), bounds: Bounds::of(config.output_bytes) },
             install: install.to_owned(),
             children: Children::default(),
+            reaps: tokio::sync::Mutex::new(()),
             reaping: Mutex::default(),
         }
     }
@@ -141,7 +143,10 @@ impl Local {
     }
 
     /// See [`Backend::reap_strays`].
+    /// One at a time: several pools may run here, and what one clears up is no news to the
+    /// others.
     pub(super) async fn reap_all(&self, live: BTreeSet<AttemptId>) -> usize {
+        let Ok(_alone) = self.reaps.try_lock() else { return 0 };
         let install = self.install.clone();
         self.reap_strays(&install, move |id| live.contains(&id)).await
     }

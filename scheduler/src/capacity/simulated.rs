@@ -6,6 +6,7 @@
 //! times, which gives the same account.
 
 mod account;
+mod bill;
 mod journal;
 mod market;
 mod spec;

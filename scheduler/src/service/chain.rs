@@ -112,6 +112,7 @@ impl QuoteContext<'_> {
                 spec: std::sync::Arc::new(JobSpec { array: None, ..(*job.spec).clone() }),
                 submitted: begin,
                 quoted: true,
+                barred: self.pools.barred(&job.spec),
                 ..PlanJob::new(job, deadline, job.spec.budget)
             };
             if begin == self.input.now {

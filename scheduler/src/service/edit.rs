@@ -90,7 +90,9 @@ impl Service {
         };
         let budget_left = job.spec.budget.map(|budget| budget - spent);
         let deadline = self.effective_deadline(&job).await?;
-        let asked = PlanJob { saved, quoted: true, ..PlanJob::new(&job, deadline, budget_left) };
+        let barred = live.state.pools.barred(&job.spec);
+        let asked =
+            PlanJob { saved, quoted: true, barred, ..PlanJob::new(&job, deadline, budget_left) };
         let (quote, offers) = self.quote_of(asked).await?;
         let offer = quote.offer.as_ref();
         Ok(v1::EditResponse {

@@ -212,5 +212,10 @@ fn behind(parent: JobId, why: &str) -> String {
 }
 
 fn counters(state: &State) -> State {
-    State { last_event: state.last_event, settled_total: state.settled_total, ..State::default() }
+    State {
+        pools: state.pools.clone(),
+        last_event: state.last_event,
+        settled_total: state.settled_total,
+        ..State::default()
+    }
 }

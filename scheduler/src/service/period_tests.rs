@@ -89,6 +89,7 @@ fn charges(
         segments: &segments,
         on_demand: price(3_000_000),
         uses: Vec::new(),
+        termination: Duration::ZERO,
         policy: &policy,
     });
     let seconds: i64 = entries.iter().map(|e| e.to.as_second() - e.from.as_second()).sum();

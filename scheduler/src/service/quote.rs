@@ -81,7 +81,8 @@ impl Service {
     pub(super) async fn forecast(&self, job: &Job, state: &State) -> Result<Quote, ServiceError> {
         let deadline = self.effective_deadline(job).await?;
         let budget_left = budget_left(state, job);
-        let asked = PlanJob { quoted: true, ..PlanJob::new(job, deadline, budget_left) };
+        let barred = state.pools.barred(&job.spec);
+        let asked = PlanJob { quoted: true, barred, ..PlanJob::new(job, deadline, budget_left) };
         Ok(self.quote_of(asked).await?.0)
     }
 

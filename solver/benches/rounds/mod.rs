@@ -128,6 +128,7 @@ fn job(id: u64, now: Timestamp, shapes: &[JobSpec], numbers: &mut Numbers) -> Pl
         saved: Progress::default(),
         measured: Measured::default(),
         budget_left: None,
+        barred: Default::default(),
         quoted: true,
     }
 }

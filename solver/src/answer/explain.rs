@@ -310,12 +310,17 @@ pub(crate) fn unschedulable(evaluation: &JobEvaluation<'_>, offers: &[Offer]) ->
         return "no pool offers any machine".to_owned();
     }
     let job = evaluation.job;
+    if !offers.iter().any(|offer| job.may_use(&offer.key)) {
+        return "no pool admits jobs of its class and tags".to_owned();
+    }
     let asked = gpus_asked(job);
     let each = if nodes(job) > 1 { " on each node" } else { "" };
     // Where the GPUs would do, CPU and memory are what is short.
     let shares = |offer: &&Offer| {
-        job.share_on(offer.shape.accelerator.as_ref())
-            .is_some_and(|share| offer.shape.holds(&Share { cpu_milli: 0, memory_mib: 0, ..share }))
+        job.may_use(&offer.key)
+            && job.share_on(offer.shape.accelerator.as_ref()).is_some_and(|share| {
+                offer.shape.holds(&Share { cpu_milli: 0, memory_mib: 0, ..share })
+            })
     };
     let near: Vec<&Offer> = offers.iter().filter(shares).collect();
     if !near.is_empty() {

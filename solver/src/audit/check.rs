@@ -70,6 +70,9 @@ fn check_placement(
     placement: &Placement,
     wrong: &mut Vec<Violation>,
 ) {
+    if !job.may_use(&offer.key) {
+        wrong.push(Violation::BarredPool(job.id));
+    }
     if job.share_on(offer.shape.accelerator.as_ref()) != Some(placement.share) {
         wrong.push(Violation::WrongShare(job.id));
     }

@@ -23,6 +23,9 @@ pub enum Violation {
     /// It names an offer that is not on the market.
     #[error("{0} is not on the market")]
     UnknownOffer(OfferKey),
+    /// A job is placed in a pool that it may not use.
+    #[error("{0} may not use the pool that it is placed in")]
+    BarredPool(JobId),
     /// A placement takes something else than the job asks for there.
     #[error("{0} takes another share than it asks for")]
     WrongShare(JobId),

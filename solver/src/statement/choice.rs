@@ -104,7 +104,7 @@ pub(crate) fn evaluate<'a>(
         let mut members = group.iter().filter_map(|at| Some((*at, listings.get(*at)?))).peekable();
         let first = members.peek().map(|(_, first)| &first.offer.shape);
         if let Some(need) = first.and_then(|shape| need(job, &job.saved, shape)) {
-            for (at, listing) in members {
+            for (at, listing) in members.filter(|(_, it)| job.may_use(&it.offer.key)) {
                 let estimate = estimate_of(job, &need, at, listing, input.now);
                 match places.get_mut(at).filter(|_| listing.ever_allows(nodes)) {
                     Some(place) => *place = Some(estimate),

@@ -1,6 +1,6 @@
 //! What a planning round may know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +86,8 @@ pub struct PlanJob {
     pub measured: Measured,
     /// What its budget still holds; none without a budget.
     pub budget_left: Option<Money>,
+    /// Pools that it may not use.
+    pub barred: BTreeSet<PoolName>,
     /// Whether it has its quote: a plan quotes the jobs that it sees for the
     /// first time.
     pub quoted: bool,
@@ -154,9 +156,15 @@ impl PlanJob {
             saved: job.saved_progress(),
             measured: job.measured.clone(),
             budget_left,
+            barred: BTreeSet::new(),
             // What has run before is no forecast of the whole any more.
             quoted: job.quoted.is_some() || job.attempts > 0,
         }
+    }
+
+    /// Whether it may be placed on an offer, whatever that holds.
+    pub fn may_use(&self, offer: &OfferKey) -> bool {
+        !self.barred.contains(&offer.pool)
     }
 
     /// Expected duration of the whole work on `accelerator`.

@@ -89,6 +89,7 @@ pub(crate) fn job(id: u64, spec: JobSpec, submitted: i64, deadline: i64) -> Plan
         saved: Progress::default(),
         measured: Measured::default(),
         budget_left: None,
+        barred: Default::default(),
         quoted: false,
     }
 }

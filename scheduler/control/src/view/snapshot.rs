@@ -39,7 +39,10 @@ pub fn snapshot(
 /// A job as the solver sees it.
 pub fn plan_job(state: &State, job: &Job, deadlines: &BTreeMap<JobId, Timestamp>) -> PlanJob {
     let deadline = deadlines.get(&job.id).copied().unwrap_or(job.deadline);
-    PlanJob::new(job, deadline, budget_left(state, job))
+    PlanJob {
+        barred: state.pools.barred(&job.spec),
+        ..PlanJob::new(job, deadline, budget_left(state, job))
+    }
 }
 
 fn running(state: &State, deadlines: &BTreeMap<JobId, Timestamp>) -> Vec<RunningJob> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::Local;
+use super::bill;
 use super::journal::{Entry, Journal, What};
 use super::market::SoldByCloud;
 
@@ -53,6 +54,8 @@ impl CloudClock {
 pub(in super::super) struct CloudAccount {
     clock: CloudClock,
     install: String,
+    /// Where the account's own bill is kept.
+    bill: PathBuf,
     inner: Mutex<Inner>,
     /// Something may happen earlier than was thought.
     changed: Notify,
@@ -81,6 +84,7 @@ impl CloudAccount {
         if let Some(folder) = journal.parent() {
             std::fs::create_dir_all(folder)?;
         }
+        let bill = journal.with_extension("bill.json");
         let (journal, entries) = Journal::open(journal)?;
         let start = entries.first().map_or_else(|| clock.now(), |entry| entry.at);
         let cloud = SimulatedCloud::new(spec, Arc::new(SoldByCloud(market)), seed, start);
@@ -97,6 +101,7 @@ impl CloudAccount {
         let account = Arc::new(Self {
             clock,
             install: install.to_owned(),
+            bill,
             inner: Mutex::new(inner),
             changed: Notify::new(),
             pump: Mutex::new(None),
@@ -194,8 +199,13 @@ impl CloudAccount {
         let now = self.clock.now().max(inner.cloud.now());
         let events = inner.cloud.advance(now);
         let mut over = Vec::new();
+        let mut stopped = false;
         for event in events {
+            stopped |= matches!(event.what, Happening::Stopped(_));
             over.extend(inner.take(event, &self.install, self.clock.scale));
+        }
+        if stopped {
+            bill::write(&self.bill, &inner.cloud.meter(now));
         }
         (over, inner.cloud.next_event())
     }
