@@ -94,12 +94,12 @@ fn two_simulated_pools_and_this_machine_with_the_scheduler_killed() {
         "4",
     ];
     let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("its folder");
     let mut scheduler = Scheduler::start(&data, &arguments).expect("it starts");
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for round in 0..KILLS {
         let batch = JOBS / KILLS;
-        for (class, jobs) in [("batch", batch - 1), ("dev", 1)] {
-            let class = if class == "batch" { "batch-inference" } else { class };
+        for (class, jobs) in [("inference", batch - 1), ("dev", 1)] {
             let document = document(round, jobs, class, &lines);
             scheduler.submit(&document, &format!("{round}-{class}")).expect("it is accepted");
         }
