@@ -245,13 +245,17 @@ fn what_a_quota_leaves_is_not_kept_twice() {
     (second.resources.cpu_milli, second.priority) = (8_000, 90);
     round.jobs[1].spec = second.into();
     round.offers[1].free = 9;
-    let live = running(job(51, spec(HOUR), -1, 9), &round.offers[1], 0, 50);
+    let mut whole = spec(HOUR);
+    whole.resources.cpu_milli = 8_000;
+    let live = running(job(51, whole, -1, 9), &round.offers[1], 0, 50);
     round.running.push(crate::RunningJob { instances: vec![InstanceId(98)], ..live });
     round.instances.push(instance(98, &round.offers[1], 8_000));
     let kept = |round: &PlanInput| {
         decide(round).reservations.iter().map(|kept| kept.fresh).collect::<Vec<_>>()
     };
     assert_eq!(kept(&round), [2]);
+    let alone = PlanInput { jobs: vec![round.jobs[1].clone()], ..round.clone() };
+    assert_eq!(kept(&alone), [2], "the second would have as much by itself");
     round.machine_limits[0].state =
         LimitUse { used: 8, of: 24, ..round.machine_limits[0].state.clone() };
     assert_eq!(decide(&round).placements.len(), 1, "the first fits now");
