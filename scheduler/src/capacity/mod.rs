@@ -4,6 +4,7 @@
 mod external;
 mod limits;
 mod local;
+mod local_pool;
 mod process_tags;
 mod salvage;
 mod simulated;
@@ -25,7 +26,8 @@ use spotwise_model::{Pool, PoolSet};
 use crate::config::ServeConfig;
 
 pub use external::ExternalWorkers;
-pub use local::{Local, LocalPool};
+pub use local::Local;
+pub use local_pool::LocalPool;
 pub use simulated::SimulatedPool;
 use simulated::{CloudAccount, CloudClock, cloud_spec};
 

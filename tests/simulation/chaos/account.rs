@@ -1,44 +1,35 @@
 //! A cloud's account, where machines have lives of their own: the product's simulated cloud,
 //! called over a network that is none too good, and its meter, which the books must equal.
 
+mod judge;
+mod opening;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::Timestamp;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 use spotwise_control::{Command, MachineRefusal};
-use spotwise_market::Catalog;
-use spotwise_model::id::{Account as AccountName, InstanceType, PoolName, ProviderId, Region};
-use spotwise_model::pool::{HostLimits, PoolKind, Quota};
-use spotwise_model::{
-    CapacityType, InstanceId, InstanceState, MarketKey, Money, OfferKey, Pool, PoolSet,
-};
+use spotwise_model::id::{PoolName, ProviderId};
+use spotwise_model::{CapacityType, InstanceId, InstanceState, OfferKey};
 use spotwise_simulated_cloud::{
-    Behaviour, CloudError, CloudEvent, CloudMarket, CloudSpec, Delivery, ErrorClass, Fault,
-    ForeignTenant, GoneToken, Happening, LaunchRequest, QuotaSpec, SimulatedCloud, Spread,
+    CloudError, CloudEvent, Delivery, ErrorClass, Happening, LaunchRequest, SimulatedCloud,
 };
 
 use super::events::{Caller, Event};
 use super::node::Leader;
-use super::scenario::Scenario;
 use super::sim::Sim;
-use super::simulated_market::SimulatedMarket;
 use super::time::{self, MINUTE, Ms, SECOND};
+pub(crate) use judge::cloud_fault;
+pub(crate) use opening::open;
 
 /// Our mark in the account.
 const INSTALL: &str = "ours";
 /// The two pools that share it.
 const POOLS: [&str; 2] = ["cloud-a", "cloud-b"];
-const REGION: &str = "us-east-1";
 /// How often a pool is listed: where machines move, where there are some, and where none is.
 /// Less often than the product, as a month passes in seconds here.
 const LISTED_BUSY: Ms = 15 * SECOND;
 const LISTED_QUIET: Ms = 5 * MINUTE;
-/// Longer than this no machine is without a reason, where somebody leads and the pool is
-/// reached: the reaper's period and the consistency window together.
-const ORPHAN_BOUND: Ms = 10 * MINUTE;
-
 /// The account, and what the simulator knows of it.
 #[derive(Debug)]
 pub(crate) struct Account {
@@ -52,159 +43,6 @@ pub(crate) struct Account {
     half_known: Vec<ProviderId>,
     /// Since when each machine has had no reason to be.
     unreasoned: BTreeMap<ProviderId, Ms>,
-}
-
-/// What is sold there: the same prices as everywhere in this world.
-#[derive(Debug)]
-struct SoldHere(SimulatedMarket);
-
-impl CloudMarket for SoldHere {
-    fn available(&self, market: &MarketKey, at: Timestamp) -> u32 {
-        match market.capacity_type {
-            CapacityType::Spot => {
-                self.0.market.machines(&market.zone, &market.instance_type, at).unwrap_or(0)
-            }
-            CapacityType::OnDemand | CapacityType::Reserved => 1_000,
-        }
-    }
-
-    fn next_change(&self, _: &MarketKey, after: Timestamp) -> Option<Timestamp> {
-        self.0.market.next_change(after)
-    }
-
-    fn charge(&self, market: &MarketKey, from: Timestamp, to: Timestamp) -> Money {
-        let offer = OfferKey { pool: PoolName::new("meter"), market: market.clone() };
-        Money::from_micros(self.0.bill(&offer, from.as_second(), to.as_second()))
-    }
-}
-
-/// The pools of a world, and the account of two of them; in every second world there is
-/// none.
-pub(crate) fn open(
-    scenario: &Scenario,
-    place: &SimulatedMarket,
-    mut local: Pool,
-    start: Timestamp,
-) -> (PoolSet, Option<Account>) {
-    if !scenario.has_cloud() {
-        return (PoolSet::of([local]), None);
-    }
-    // Dice of its own: what else happens in this world does not depend on them.
-    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0xc10d);
-    let name = AccountName::new("4711");
-    let quotas = quotas(&mut rng);
-    let behaviour = behaviour(scenario, &mut rng, &name);
-    let pools = POOLS.map(|pool| cloud_pool(pool, &name, &local, &behaviour));
-    let catalog = Catalog::built_in();
-    let vcpus = ["p3.2xlarge", "g4dn.12xlarge", "p4d.24xlarge"].map(InstanceType::new);
-    let vcpus = vcpus.map(|name| {
-        let machine = catalog.machine_type(&name).expect("it is in the catalogue");
-        let vcpus = spotwise_model::pool::vcpus(&machine.shape);
-        (name, vcpus)
-    });
-    let spec = CloudSpec {
-        account: name.clone(),
-        region: Region::new(REGION),
-        vcpus: vcpus.into(),
-        quotas: quotas
-            .iter()
-            .map(|(family, prefix, capacity_type, vcpus)| QuotaSpec {
-                family: (*family).to_owned(),
-                prefixes: vec![(*prefix).to_owned()],
-                capacity_type: *capacity_type,
-                vcpus: *vcpus,
-            })
-            .collect(),
-        buckets: Default::default(),
-        billing: Default::default(),
-        behaviour,
-    };
-    let market = Arc::new(SoldHere(place.clone()));
-    let cloud = SimulatedCloud::new(spec, market, scenario.seed, start);
-    // The rest of the world's zones stay with the pool of slots.
-    local.sells.region = Some(Region::new("us-west-2"));
-    let mut set = PoolSet::of(pools.into_iter().chain([local]));
-    set.quotas = quotas
-        .into_iter()
-        .map(|(family, prefix, capacity_type, vcpus)| Quota {
-            account: name.clone(),
-            region: Region::new(REGION),
-            family: family.to_owned(),
-            types: [InstanceType::new(prefix)].into(),
-            capacity_type,
-            vcpus,
-        })
-        .collect();
-    let account = Account {
-        cloud,
-        ticks_at: None,
-        listed: BTreeMap::new(),
-        half_known: Vec::new(),
-        unreasoned: BTreeMap::new(),
-    };
-    (set, Some(account))
-}
-
-type QuotaRow = (&'static str, &'static str, CapacityType, u64);
-
-fn quotas(rng: &mut ChaCha8Rng) -> Vec<QuotaRow> {
-    // A p3.2xlarge has 8, the others 48 and 96.
-    let mut some = |least: u64, step: u64| least + step * rng.random_range(0..4);
-    vec![
-        ("P", "p", CapacityType::Spot, some(96, 64)),
-        ("P", "p", CapacityType::OnDemand, some(96, 64)),
-        ("G and VT", "g", CapacityType::Spot, some(48, 48)),
-        ("G and VT", "g", CapacityType::OnDemand, some(96, 48)),
-    ]
-}
-
-fn behaviour(scenario: &Scenario, rng: &mut ChaCha8Rng, account: &AccountName) -> Behaviour {
-    let stormy = !scenario.kinds.is_empty();
-    let mut behaviour = if stormy { Behaviour::rough() } else { Behaviour::default() };
-    // As with the other kinds of fault, not every world has each.
-    behaviour.chances.retain(|_, _| rng.random_range(0..3) > 0);
-    if rng.random_range(0..2) == 0 {
-        behaviour.gone_token = GoneToken::Refused;
-    }
-    behaviour.page_size = [2, 5, 100][rng.random_range(0..3)];
-    if stormy && rng.random_range(0..2) == 0 {
-        let zones = ["us-east-1a", "us-east-1c"];
-        let market = |zone: &str| {
-            let (zone, kind) =
-                (spotwise_model::id::Zone::new(zone), InstanceType::new("p3.2xlarge"));
-            let market = MarketKey::recorded(zone, kind, CapacityType::Spot);
-            MarketKey { account: account.clone(), ..market }
-        };
-        behaviour.foreign_tenant = Some(ForeignTenant {
-            every: Spread::seconds(3_600, 14_400, 86_400),
-            keeps: Spread::seconds(600, 7_200, 43_200),
-            markets: zones.map(market).to_vec(),
-            install: "theirs".to_owned(),
-            pool: PoolName::new(POOLS[0]),
-        });
-    }
-    behaviour
-}
-
-fn cloud_pool(name: &str, account: &AccountName, local: &Pool, behaviour: &Behaviour) -> Pool {
-    let host = HostLimits { cpu_milli: 0, memory_mib: 0, gpus: None };
-    let start = local.times.start;
-    let mut pool = Pool::of_host(PoolName::new(name), PoolKind::Simulated, host, start);
-    pool.account = account.clone();
-    pool.sells.region = Some(Region::new(REGION));
-    pool.limits.host = None;
-    pool.limits.machines = (name == POOLS[1]).then_some(3);
-    pool.times.boot = time::span(90 * SECOND);
-    pool.times.launch_timeout = time::span(5 * MINUTE);
-    pool.times.registration_timeout = time::span(15 * MINUTE);
-    pool.times.start_timeout = time::span(4 * MINUTE);
-    pool.times.termination = time::span(MINUTE);
-    pool.times.consistency = behaviour.consistency_window;
-    pool.times.keep = time::span(10 * MINUTE);
-    pool.features.instant = false;
-    pool.features.reclaims_by_market = false;
-    pool.features.notice_lead = behaviour.notice_lead;
-    pool
 }
 
 impl Sim {
@@ -436,124 +274,6 @@ impl Sim {
         }
     }
 
-    /// No machine of ours is without a reason for long.
-    fn check_reasons(&mut self) {
-        let (now, led) = (self.now, self.is_led());
-        let Some(account) = &mut self.account else { return };
-        let tables = &self.store.tables;
-        let reasons: BTreeMap<&ProviderId, bool> = tables
-            .instances
-            .values()
-            .filter_map(|it| Some((it.provider.as_ref()?, !it.ends())))
-            .collect();
-        let asked: std::collections::BTreeSet<&str> = tables
-            .instances
-            .values()
-            .filter(|it| matches!(it.state, InstanceState::Requested { .. }))
-            .filter_map(|it| it.token.as_deref())
-            .collect();
-        let mut worst = 0;
-        for machine in account.cloud.machines() {
-            let ours = machine.mark.as_ref().filter(|mark| mark.install == INSTALL);
-            let Some(mark) = ours.filter(|_| machine.stopped.is_none()) else {
-                account.unreasoned.remove(&machine.id);
-                continue;
-            };
-            let wanted = reasons.get(&machine.id).copied().unwrap_or(false)
-                || asked.contains(mark.token.as_str());
-            // Nobody can end what nobody reaches, and what is told to end may be slow to.
-            if wanted || !led {
-                account.unreasoned.remove(&machine.id);
-                continue;
-            }
-            let since = *account.unreasoned.entry(machine.id.clone()).or_insert(now);
-            worst = worst.max(now - since);
-        }
-        self.tally.longest_unreasoned = self.tally.longest_unreasoned.max(worst);
-    }
-
-    /// The books against the account's own meter, and the account's own judgement.
-    pub(crate) fn check_account(&mut self, booked: &mut BTreeMap<InstanceId, i64>) {
-        let now = time::at(self.start, self.now);
-        let Some(account) = &self.account else { return };
-        let mut broken: Vec<String> = account
-            .cloud
-            .violations()
-            .iter()
-            .map(|violation| format!("the account complains: {violation:?}"))
-            .collect();
-        let mut by_name: BTreeMap<&ProviderId, Vec<&spotwise_model::Instance>> = BTreeMap::new();
-        for instance in self.store.tables.instances.values().filter(|it| is_cloud(&it.offer)) {
-            match &instance.provider {
-                Some(name) => by_name.entry(name).or_default().push(instance),
-                None if booked.get(&instance.id).is_some_and(|sum| *sum != 0) => {
-                    broken.push(format!("{} never was, and is booked", instance.id));
-                }
-                None => drop(booked.remove(&instance.id)),
-            }
-        }
-        let (mut charged, mut over, mut under) = (0, 0, 0);
-        for line in account.cloud.meter(now) {
-            if line.mark.as_ref().is_none_or(|mark| mark.install != INSTALL) {
-                continue;
-            }
-            if line.ended_by.is_none() {
-                broken.push(format!("{} runs for ever", line.machine));
-            }
-            let rows = by_name.remove(&line.machine).unwrap_or_default();
-            let paid: i64 = rows.iter().filter_map(|row| booked.remove(&row.id)).sum();
-            if account.half_known.contains(&line.machine) {
-                continue;
-            }
-            let covered = rows.iter().find(|row| row.coverage.iter().any(|it| it.pays()));
-            let owed = match covered {
-                Some(row) => {
-                    let (from, to) = (line.from.as_second(), line.to.as_second());
-                    let to = account
-                        .cloud
-                        .machine(&line.machine)
-                        .and_then(|it| it.stopped)
-                        .map_or(to, |stop| stop.at.as_second());
-                    self.simulated_market.bill_with(&row.offer, &row.coverage, from, to)
-                }
-                None => line.amount.micros(),
-            };
-            charged += owed;
-            over += (paid - owed).max(0);
-            under += (owed - paid).max(0);
-            if paid != owed {
-                broken.push(format!(
-                    "{} ({:?}): booked {paid}, metered {owed}",
-                    line.machine,
-                    rows.iter().map(|row| row.id).collect::<Vec<_>>()
-                ));
-            }
-        }
-        for (name, rows) in by_name {
-            for row in rows {
-                if booked.remove(&row.id).is_some_and(|sum| sum != 0) {
-                    broken.push(format!("{name} is no machine, and is booked"));
-                }
-            }
-        }
-        if self.tally.longest_unreasoned > ORPHAN_BOUND {
-            let seconds = self.tally.longest_unreasoned / SECOND;
-            broken.push(format!("a machine was without a reason for {seconds} s"));
-        }
-        for fault in Fault::ALL {
-            let times = account.cloud.fired(fault);
-            for _ in 0..times.min(1) {
-                self.fired.note(cloud_fault(fault));
-            }
-        }
-        self.tally.charged += charged;
-        self.tally.overcharged += over;
-        self.tally.uncharged += under;
-        for what in broken {
-            self.fail(what);
-        }
-    }
-
     /// Whether nothing of ours is left in the account.
     pub(crate) fn account_is_empty(&self) -> bool {
         self.account.as_ref().is_none_or(|account| {
@@ -589,34 +309,5 @@ fn after_refusal(asked: &LaunchRequest, error: &CloudError) -> Command {
         | ErrorClass::Unreachable
         | ErrorClass::Mismatch
         | ErrorClass::NotFound => Command::MachineUnknown { machine },
-    }
-}
-
-/// A fault's name in the table of what has fired.
-pub(crate) const fn cloud_fault(fault: Fault) -> &'static str {
-    match fault {
-        Fault::LaunchNeverArrived => "cloud_launch_never_arrived",
-        Fault::LaunchAnswerLost => "cloud_launch_answer_lost",
-        Fault::TerminateNeverArrived => "cloud_terminate_never_arrived",
-        Fault::TerminateAnswerLost => "cloud_terminate_answer_lost",
-        Fault::AnswerLate => "cloud_answer_late",
-        Fault::ThrottleBurst => "cloud_throttle_burst",
-        Fault::NoCapacity => "cloud_no_capacity",
-        Fault::PartialCapacity => "cloud_partial_capacity",
-        Fault::NeverRegisters => "cloud_never_registers",
-        Fault::RegistersLate => "cloud_registers_late",
-        Fault::SlowTerminate => "cloud_slow_terminate",
-        Fault::NotFoundYet => "cloud_not_found_yet",
-        Fault::PageError => "cloud_page_error",
-        Fault::StaleListing => "cloud_stale_listing",
-        Fault::PoolUnreachable => "cloud_pool_unreachable",
-        Fault::CredentialsExpired => "cloud_credentials_expired",
-        Fault::QuotaCut => "cloud_quota_cut",
-        Fault::Interruption => "cloud_interruption",
-        Fault::NoticeMissing => "cloud_notice_missing",
-        Fault::NoticeTwice => "cloud_notice_twice",
-        Fault::RebalanceOnly => "cloud_rebalance_only",
-        Fault::Retirement => "cloud_retirement",
-        Fault::ForeignMachine => "cloud_foreign_machine",
     }
 }

@@ -6,6 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use spotwise_simulated_cloud::Fault;
+
+use super::account::cloud_fault;
 use super::faults::{FaultCounters, Kind};
 use super::oracle::Tally;
 use super::scenario::Scenario;
@@ -170,8 +173,10 @@ impl Report {
     }
 
     /// Faults that no world had.
-    pub(crate) fn silent(&self) -> Vec<Kind> {
-        Kind::ALL.iter().copied().filter(|kind| self.fired.of(kind.name()) == 0).collect()
+    pub(crate) fn silent(&self) -> Vec<&'static str> {
+        let cloud = Fault::ALL.into_iter().map(cloud_fault);
+        let all = Kind::ALL.iter().map(|kind| kind.name()).chain(cloud);
+        all.filter(|what| self.fired.of(what) == 0).collect()
     }
 }
 

@@ -16,6 +16,12 @@ use spotwise_model::{
     Price, Share,
 };
 
+mod ending;
+mod priced;
+
+use ending::Ending;
+use priced::{Priced, priced};
+
 use super::split::{METHOD, distribute, machine_weight, share_weight};
 use spotwise_market::Segment;
 
@@ -101,55 +107,6 @@ pub fn charge_instance(bill: &InstanceBill<'_>) -> Vec<LedgerEntry> {
         entry.sequence = sequence;
     }
     entries
-}
-
-/// Who pays for the end of a machine that was given back and took its time to go.
-struct Ending<'a> {
-    /// When it was given back; never, where machines are gone at once.
-    given_back: Option<i64>,
-    /// Who used it last, and until when the end is its.
-    last: Option<(&'a Use, i64)>,
-    /// Why there was a machine that nobody ever used.
-    orphan: bool,
-}
-
-impl<'a> Ending<'a> {
-    fn of(bill: &'a InstanceBill<'_>, life: Span) -> Self {
-        let InstanceState::Gone { given_back, .. } = bill.instance.state else {
-            return Self { given_back: None, last: None, orphan: false };
-        };
-        let given_back = given_back.map(|at| at.as_second().clamp(life.from, life.to));
-        let longest = i64::try_from(bill.termination.as_secs()).unwrap_or(i64::MAX);
-        let last = bill.uses.iter().max_by_key(|used| (used.ended, used.attempt));
-        let last = last.zip(given_back).map(|(used, at)| (used, at.saturating_add(longest)));
-        Self { given_back, last, orphan: bill.uses.is_empty() && given_back.is_some() }
-    }
-
-    /// A line, in up to three parts where nobody uses the machine: kept for work that might
-    /// come; on its way out at its last user's cost; and beyond what that one pays for.
-    fn cut(&self, line: Line<'a>) -> Vec<Line<'a>> {
-        let Some(given_back) = self.given_back.filter(|_| line.used.is_none()) else {
-            return vec![line];
-        };
-        let (until, used) = match self.last {
-            Some((used, until)) => (until, Some(used)),
-            None => (given_back, None),
-        };
-        let kept = if self.orphan { "orphan" } else { "kept" };
-        let parts = [
-            (Span { from: i64::MIN, to: given_back }, None, Some(kept)),
-            (Span { from: given_back, to: until }, used, None),
-            (Span { from: until, to: i64::MAX }, None, Some("ending")),
-        ];
-        // The whole machine for as long as it is: its weight is in proportion to its time.
-        let a_second = line.weight / u128::from(line.span.seconds().max(1));
-        let part = |(within, used, idle): (Span, Option<&'a Use>, Option<&'static str>)| {
-            let span = within.and(line.span);
-            let weight = a_second * u128::from(span.seconds());
-            Line { used, idle, kind: line.kind, span, weight }
-        };
-        parts.into_iter().map(part).filter(|part| part.span.seconds() > 0).collect()
-    }
 }
 
 /// A span of whole seconds.
@@ -323,67 +280,6 @@ impl<'a> Machine<'a> {
         }
         lines
     }
-}
-
-/// The billed time cut at every change of price, without gaps or overlaps.
-fn price_spans(bill: &InstanceBill<'_>, billed: Span) -> Vec<(Span, Price)> {
-    let mut spans: Vec<(Span, Price)> = vec![(billed, bill.instance.launch_price)];
-    for segment in bill.segments {
-        let from = segment.from.as_second();
-        if from >= billed.to {
-            break;
-        }
-        let from = from.max(billed.from);
-        if let Some((last, price)) = spans.last_mut()
-            && *price != segment.price
-            && from >= last.from
-        {
-            last.to = from;
-            spans.push((Span { from, to: billed.to }, segment.price));
-        }
-    }
-    spans.retain(|(span, _)| span.seconds() > 0);
-    // A price of less than a second parts nothing: each cut is a rounding.
-    spans.dedup_by(|(next, price), (span, same)| {
-        let one = *price == *same;
-        if one {
-            span.to = next.to;
-        }
-        one
-    });
-    spans
-}
-
-/// A span at one price, and what pays for it.
-struct Priced<'a> {
-    span: Span,
-    price: Price,
-    covered: Option<&'a CoveredSpan>,
-}
-
-/// The spans of a bill: those of the market, replaced by the covered spans of commitments
-/// where there are any.
-fn priced<'a>(bill: &InstanceBill<'a>, billed: Span) -> Vec<Priced<'a>> {
-    let mut all = Vec::new();
-    let mut reached = billed.from;
-    let instance: &'a Instance = bill.instance;
-    let market = price_spans(bill, billed);
-    let bought = |from: i64, to: i64| {
-        let within = Span { from, to: to.max(from) };
-        let cut = market.iter().map(|(span, price)| (span.and(within), *price));
-        let cut = cut.map(|(span, price)| Priced { span, price, covered: None });
-        cut.collect::<Vec<_>>()
-    };
-    for covered in instance.coverage.iter().filter(|covered| covered.pays()) {
-        let paid = Span { from: covered.from.as_second(), to: covered.until.as_second() };
-        let paid = paid.and(Span { from: reached, to: billed.to });
-        all.extend(bought(reached, paid.from.min(billed.to)));
-        reached = reached.max(paid.to).min(billed.to.max(reached));
-        all.push(Priced { span: paid, price: covered.price, covered: Some(covered) });
-    }
-    all.extend(bought(reached, billed.to));
-    all.retain(|priced| priced.span.seconds() > 0);
-    all
 }
 
 /// A spot machine that the provider takes back within its first hour is free.
