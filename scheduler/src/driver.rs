@@ -116,7 +116,23 @@ impl Driver {
             parts,
         };
         driver.load().await?;
+        driver.compare_pools();
         Ok(driver)
+    }
+
+    /// Says so where the operator's file differs from what the leader before has committed.
+    fn compare_pools(&self) {
+        let committed = &self.state.pools;
+        let wanted = self.parts.pools.borrow();
+        let differs = committed.pools != wanted.pools || committed.quotas != wanted.quotas;
+        if self.parts.takes_over && !committed.pools.is_empty() && differs {
+            let version = committed.version;
+            tracing::warn!(
+                version,
+                "the pools of this scheduler's file differ from those committed, which stay until \
+                 the file changes"
+            );
+        }
     }
 
     async fn load(&mut self) -> Result<(), DriverError> {
