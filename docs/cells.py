@@ -2,10 +2,12 @@
 zones, job length, changeover and deadline factor. Only windows that start after the
 first 40 % of a recording count: what precedes a window is its history.
 
-    python3 docs/cells.py target/dist/spotwise ../shared/data [POLICY,...]
+    python3 docs/cells.py target/dist/spotwise ../shared/data [POLICY,... [REFERENCE]]
 
-Prints, for each policy, the mean over cells of (mean cost / mean optimum). The first
-policy is also compared, cell by cell, with the better of greedy and Uniform Progress.
+Prints, for each policy, the mean over cells of (mean cost / mean cost of the reference),
+which is `optimal` unless another policy is named. With another, the gangs of 2023-08 are cells
+too. The first policy is also compared, cell by cell, with the better of greedy and Uniform
+Progress.
 """
 import collections
 import csv
@@ -15,15 +17,16 @@ import sys
 
 spotwise, spot = sys.argv[1], sys.argv[2] + "/spot/"
 policies = (sys.argv[3:] + ["spotwise,greedy,uniform-progress,on-demand"])[0].split(",")
+reference = (sys.argv[4:] + ["optimal"])[0]
 published = ["greedy", "uniform-progress"]
 
 
 def backtest(cell, factors):
     market, zones, machine, hours, changeover = cell
-    wanted = dict.fromkeys(policies + published + ["optimal"])
+    wanted = dict.fromkeys(policies + published + [reference])
     command = [
         spotwise, "backtest", "single", "--market", spot + market, "--index", spot + "index.json",
-        "--type", machine, "--zones", zones.replace("+", ","), "--hours", hours,
+        "--type", machine, *(["--zones", zones.replace("+", ",")] if zones else []), "--hours", hours,
         "--deadline-factor", ",".join(map(str, factors)), "--windows", "12",
         "--changeover", f"{round(float(changeover) * 60)}m",
         "--policies", ",".join(wanted), "--output", "json",
@@ -37,6 +40,9 @@ for row in csv.DictReader(open(spot + "reference.csv")):
     names = ("market", "zones", "instance_type", "job_hours", "changeover_hours")
     cell = tuple(row[name] for name in names)
     factors.setdefault(cell, set()).add(float(row["deadline_factor"]))
+if reference != "optimal":
+    for market in ("aws-2023-08-03-preemption-x4.csv", "aws-2023-08-27-availability-x16.csv"):
+        factors[market, "", "p3.2xlarge", "24", "0.2"] = {1.1, 1.25, 1.5}
 
 groups = collections.defaultdict(lambda: collections.defaultdict(list))
 excess, missed, windows = [], collections.Counter(), 0
@@ -48,12 +54,12 @@ for cell, of in factors.items():
             if row["deadline_factor"] == factor:
                 cost[row["policy"]].append(row["cost_fraction"])
                 missed[row["policy"]] += row["missed"]
-        windows += len(cost["optimal"])
+        windows += len(cost[reference])
         mean = {policy: sum(costs) / len(costs) for policy, costs in cost.items()}
         market, zones, machine, _, changeover = cell
-        kind = (market[4:14], machine, zones.replace("+", " "))
+        kind = (market[4:14], machine, zones.replace("+", " ") or "all, gangs")
         for policy in policies:
-            groups[kind][policy].append(mean[policy] / mean["optimal"])
+            groups[kind][policy].append(mean[policy] / mean[reference])
         better = min(mean[policy] for policy in published)
         excess.append((mean[policies[0]] / better - 1, *kind, f"x{factor}", f"{changeover} h"))
 

@@ -35,7 +35,7 @@ pub use fill::{Guide, fill};
 pub use plan::{PlanReport, plan, plan_until};
 pub use search::plain::{PlainResult, plain_program};
 pub use spot::forecast::Forecast;
-pub use spot::{forecast, horizon};
+pub use spot::{forecast, horizon, own};
 pub use statement::input::{
     ClassShare, MachineLimit, PlanInput, PlanInstance, PlanJob, PoolLimit, RunningJob,
 };

@@ -13,11 +13,13 @@
 mod job;
 mod market;
 mod optimal;
+mod own_view;
 mod place;
 mod policy;
 mod published;
 mod simulate;
 mod spotwise;
+mod unseen;
 mod view;
 
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub use policy::Policy;
 pub use published::{Greedy, OnDemand, UniformProgress};
 pub use simulate::{Outcome, Scripted, simulate};
 pub use spotwise::Spotwise;
+pub use unseen::Unseen;
 pub use view::View;
 
 /// The exact optimum knows the future: it is no [`Policy`], and made by
@@ -40,8 +43,23 @@ pub const OPTIMAL: &str = "optimal";
 /// The published policies.
 pub const PUBLISHED: [&str; 3] = ["greedy", "uniform-progress", "on-demand"];
 
-/// Every policy that [`policy`] makes.
-pub const POLICIES: [&str; 4] = ["spotwise", "greedy", "uniform-progress", "on-demand"];
+/// Every policy that [`policy`] makes. Those called `unseen` are ours where the market shows
+/// nothing of its capacity: with three launches tried a step, one, any number, and three
+/// where it is told how often the machine type is interrupted on the mean.
+pub const POLICIES: [&str; 8] = [
+    "spotwise",
+    "unseen",
+    "unseen-one-try",
+    "unseen-all-zones",
+    "unseen-told",
+    "greedy",
+    "uniform-progress",
+    "on-demand",
+];
+
+/// Launches that our policy tries in a step where it sees only its own machines: a call
+/// takes seconds, a step minutes.
+const TRIES: usize = 3;
 
 /// There is no policy of that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,8 +71,15 @@ pub struct UnknownPolicy {
 
 /// A new policy, for one window.
 pub fn policy(name: &str) -> Result<Box<dyn Policy>, UnknownPolicy> {
+    let unseen = |name, tries, told| -> Result<Box<dyn Policy>, UnknownPolicy> {
+        Ok(Box::new(Unseen::new(name, tries, told)))
+    };
     match name {
         "spotwise" => Ok(Box::new(Spotwise::default())),
+        "unseen" => unseen("unseen", TRIES, false),
+        "unseen-one-try" => unseen("unseen-one-try", 1, false),
+        "unseen-all-zones" => unseen("unseen-all-zones", usize::MAX, false),
+        "unseen-told" => unseen("unseen-told", TRIES, true),
         "greedy" => Ok(Box::new(Greedy::default())),
         "uniform-progress" => Ok(Box::new(UniformProgress::default())),
         "on-demand" => Ok(Box::new(OnDemand)),

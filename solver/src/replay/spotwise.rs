@@ -83,7 +83,7 @@ impl Spotwise {
 }
 
 /// Whether on-demand capacity still meets the deadline after a step there.
-fn keeps_deadline(view: &View<'_>, choice: JobLocation) -> bool {
+pub(super) fn keeps_deadline(view: &View<'_>, choice: JobLocation) -> bool {
     let changeover = if choice == view.on { view.changeover_left } else { view.changeover };
     let done = match choice {
         JobLocation::OnDemand => return true,
@@ -95,7 +95,7 @@ fn keeps_deadline(view: &View<'_>, choice: JobLocation) -> bool {
     left == 0 || steps < view.steps_left as u64
 }
 
-fn position(view: &View<'_>) -> JobPosition {
+pub(super) fn position(view: &View<'_>) -> JobPosition {
     let steps = |fifths: u64| fifths as f64 / FIFTHS as f64;
     let (on, changeover_left) = match view.on {
         JobLocation::Idle => (On::Nothing, 0),
@@ -114,6 +114,6 @@ fn price(view: &View<'_>, zone: usize) -> f64 {
     dollars_a_step(view, view.spot(zone).price_micros)
 }
 
-fn dollars_a_step(view: &View<'_>, micros_an_hour: i64) -> f64 {
+pub(super) fn dollars_a_step(view: &View<'_>, micros_an_hour: i64) -> f64 {
     micros_an_hour as f64 / 1e6 * f64::from(view.step_seconds()) / 3_600.0
 }

@@ -188,6 +188,12 @@ fn prices(zones: usize, steps: usize) -> impl Strategy<Value = Vec<Vec<i64>>> {
     proptest::collection::vec(proptest::collection::vec(price, steps), zones)
 }
 
+/// Prices, below zero where there is no capacity.
+fn there_or_not(zones: usize, steps: usize) -> impl Strategy<Value = Vec<Vec<i64>>> {
+    let price = prop_oneof![2 => -4_000_000i64..0, 3 => 1i64..4_000_000];
+    proptest::collection::vec(proptest::collection::vec(price, steps), zones)
+}
+
 fn market_of(prices: &[Vec<i64>]) -> RecordedMarket {
     market(&prices.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
@@ -222,6 +228,27 @@ proptest! {
             prop_assert!(outcome.missed <= missed, "{name}");
             prop_assert!(missed || outcome.hourly_micros >= best.hourly_micros, "{name}");
         }
+    }
+
+    #[test]
+    fn capacity_that_was_neither_held_nor_tried_changes_no_decision(
+        prices in there_or_not(4, 60), other in there_or_not(4, 60), tries in 1usize..5,
+        work in 1u64..150, changeover in 0u64..12,
+    ) {
+        let job = Job { work, changeover, deadline: 55 };
+        let mut policy = Unseen::new("unseen", tries, false);
+        let one = simulate(&market_of(&prices), &job, 0, &mut policy);
+        // Prices stay; capacity changes wherever nobody looked.
+        let changed = |zone: usize, step: usize| {
+            let (price, other) = (prices[zone][step], other[zone][step]);
+            let up = if policy.saw(zone, step) { price > 0 } else { other > 0 };
+            if up { price.abs() } else { -price.abs() }
+        };
+        let prices: Vec<Vec<i64>> =
+            (0..4).map(|zone| (0..60).map(|step| changed(zone, step)).collect()).collect();
+        let mut again = Unseen::new("unseen", tries, false);
+        let two = simulate(&market_of(&prices), &job, 0, &mut again);
+        prop_assert_eq!(one.choices, two.choices);
     }
 
     #[test]

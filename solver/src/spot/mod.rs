@@ -3,3 +3,4 @@
 
 pub mod forecast;
 pub mod horizon;
+pub mod own;

@@ -4,7 +4,7 @@ use super::terms::ObservedZone;
 
 /// How many groups are told apart. Each multiplies the table by its classes;
 /// three or four gained nothing on the recorded markets (decision 9).
-pub(super) const MOST_GROUPS: usize = 2;
+pub(crate) const MOST_GROUPS: usize = 2;
 /// Zones of two regions are as far apart as this share of the on-demand price.
 const REGION_DISTANCE: f64 = 0.02;
 /// Each zone of a group makes it as much less willing to take another.

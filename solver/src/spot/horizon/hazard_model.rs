@@ -27,14 +27,14 @@ const SUREST: f64 = 0.9;
 
 /// Classes of a zone: up by age, then down by age.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Classes {
+pub(crate) struct Classes {
     /// Last ages of all but the last class, in steps.
     ages: Vec<usize>,
 }
 
 impl Classes {
     /// For so many groups and steps of so many seconds.
-    pub(super) fn new(groups: usize, step_seconds: f64) -> Self {
+    pub(crate) fn new(groups: usize, step_seconds: f64) -> Self {
         let minutes: &[f64] = if groups > 1 { &AGES_PAIRED } else { &AGES_ALONE };
         let steps = |minutes: &f64| ((minutes * 60.0 / step_seconds).round() as usize).max(1);
         let mut ages: Vec<usize> = minutes.iter().map(steps).collect();
@@ -43,36 +43,51 @@ impl Classes {
     }
 
     /// Classes of spells that are up.
-    pub(super) fn up(&self) -> usize {
+    pub(crate) fn up(&self) -> usize {
         self.ages.len() + 1
     }
 
     /// All classes.
-    pub(super) fn all(&self) -> usize {
+    pub(crate) fn all(&self) -> usize {
         2 * self.up()
     }
 
-    pub(super) fn is_up(&self, class: usize) -> bool {
+    pub(crate) fn is_up(&self, class: usize) -> bool {
         class < self.up()
     }
 
     /// The class of a spell in its `age`-th step, the first being 1.
-    pub(super) fn of(&self, up: bool, age: usize) -> usize {
+    pub(crate) fn of(&self, up: bool, age: usize) -> usize {
         let class = self.ages.partition_point(|last| *last < age);
         if up { class } else { self.up() + class }
     }
 
     /// Mean steps that a spell spends in a class before the next one; none in
     /// the last.
-    pub(super) fn length(&self, class: usize) -> Option<usize> {
+    pub(crate) fn length(&self, class: usize) -> Option<usize> {
         let at = class % self.up();
         let before = at.checked_sub(1).map_or(0, |before| self.ages[before]);
         self.ages.get(at).map(|last| last - before)
     }
 
+    /// Chances of the classes one step after these, given by class the chance that a spell
+    /// ends: it ends, or ages into its next class after that class's mean length.
+    pub(crate) fn later(&self, chances: &[f64], ends: &[f64]) -> Vec<f64> {
+        let mut later = vec![0.0; self.all()];
+        for (class, (chance, end)) in chances.iter().zip(ends).enumerate() {
+            let ages = self.length(class).map_or(0.0, |length| 1.0 / length as f64);
+            later[self.of(!self.is_up(class), 1)] += chance * end;
+            later[class] += chance * (1.0 - end) * (1.0 - ages);
+            if ages > 0.0 {
+                later[class + 1] += chance * (1.0 - end) * ages;
+            }
+        }
+        later
+    }
+
     /// Prior hazard of a class, ends an hour, before anything is seen: falls
     /// with age as a heavy tail does, in the size of the recorded markets.
-    fn prior_per_hour(&self, class: usize, step_seconds: f64) -> f64 {
+    pub(crate) fn prior_per_hour(&self, class: usize, step_seconds: f64) -> f64 {
         let at = class % self.up();
         let before = at.checked_sub(1).map_or(0, |before| self.ages[before]);
         let hours = before as f64 * step_seconds / 3_600.0;
@@ -114,6 +129,16 @@ impl HazardModel {
         let mut fitted = Self { classes, step_seconds, ends, day: even };
         fitted.day = fitted.day_factors(groups);
         fitted
+    }
+
+    /// Hazards that are given: by group and class, the chance of an end in a step, whatever
+    /// the hour and the neighbours.
+    pub(super) fn given(classes: Classes, step_seconds: f64, ends: &[Vec<f64>]) -> Self {
+        let alike = |end: &f64| [end.min(SUREST); LEVELS];
+        let ends: Vec<Vec<[f64; LEVELS]>> =
+            ends.iter().map(|group| group.iter().map(alike).collect()).collect();
+        let even = vec![[vec![1.0; DAY_PARTS], vec![1.0; DAY_PARTS]]; ends.len()];
+        Self { classes, step_seconds, ends, day: even }
     }
 
     /// The part of the day of a step.

@@ -16,6 +16,7 @@
 //! capacity bought now still meets the deadline.
 
 mod backward_induction;
+mod believed;
 mod decision;
 mod group;
 mod hazard_model;
@@ -26,7 +27,10 @@ mod terms;
 mod tests;
 mod value_table;
 
+pub(crate) use believed::{BelievedEpoch, BelievedZone};
 pub use decision::{Action, DecisionEpoch, JobPosition, On, ZoneNow};
+pub(crate) use group::MOST_GROUPS;
+pub(crate) use hazard_model::Classes;
 pub use hazard_model::age;
 pub use process::Horizon;
 pub use terms::{HorizonTerms, ObservedZone};

@@ -1,7 +1,7 @@
 //! The decision process, fitted and solved.
 
 use super::group::{Group, pool};
-use super::hazard_model::HazardModel;
+use super::hazard_model::{Classes, HazardModel};
 use super::terms::{HorizonTerms, ObservedZone};
 use super::value_table::ValueTable;
 
@@ -33,6 +33,25 @@ impl Horizon {
         let hazards = HazardModel::fit(&groups, terms.step_seconds);
         let table = ValueTable::solve(&groups, &hazards, terms, fitted_at, steps, spare);
         Self { terms, groups, group_of, hazards, table, fitted_at }
+    }
+
+    /// Solves the process with hazards that come from elsewhere: `ends` says, of a group of
+    /// zones, the chance by class that a spell ends in a step. What the zones have seen is
+    /// not looked at.
+    pub(crate) fn with_hazards(
+        zones: &[ObservedZone<'_>],
+        terms: HorizonTerms,
+        steps: usize,
+        spare: f64,
+        now: usize,
+        ends: impl Fn(&[usize]) -> Vec<f64>,
+    ) -> Self {
+        let (groups, group_of) = pool(zones, terms.on_demand);
+        let ends: Vec<Vec<f64>> = groups.iter().map(|group| ends(&group.zones)).collect();
+        let classes = Classes::new(groups.len(), terms.step_seconds);
+        let hazards = HazardModel::given(classes, terms.step_seconds, &ends);
+        let table = ValueTable::solve(&groups, &hazards, terms, now, steps, spare);
+        Self { terms, groups, group_of, hazards, table, fitted_at: now }
     }
 
     /// Hours since it was fitted, at the `now`-th step of the longest history.

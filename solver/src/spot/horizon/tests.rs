@@ -234,3 +234,29 @@ fn histories_of_unlike_length_end_together() {
         epoch.actions(position(15.0, 8.0, On::Nothing)).iter().all(|action| action.dollars >= 0.0)
     );
 }
+
+#[test]
+fn what_is_believed_for_certain_is_worth_what_is_seen() {
+    let classes = Classes::new(1, TERMS.step_seconds);
+    let ends: Vec<f64> = (0..classes.all()).map(|class| 0.1 / (class + 1) as f64).collect();
+    let zones = [zone(0, 0.3, &[])];
+    let horizon = Horizon::with_hazards(&zones, TERMS, 100, 50.0, 0, |_| ends.clone());
+    let believed = |chance_up: f64| {
+        let mut chances = vec![0.0; classes.all()];
+        chances[classes.of(true, 1_000)] = chance_up;
+        chances[classes.of(false, 1_000)] = 1.0 - chance_up;
+        horizon.believing(vec![BelievedZone { price: 0.3, chances, ends: ends.clone() }])
+    };
+    let start = position(70.0, 50.0, On::Nothing);
+    for (up, chance) in [(true, 1.0), (false, 0.0)] {
+        let seen = horizon.at(vec![now(up, 1_000, 0.3)], 0);
+        for to in [On::Nothing, On::OnDemand, On::Spot(0)] {
+            let (one, two) = (seen.dollars(start, to), believed(chance).dollars(start, to));
+            assert!(one == two || (one - two).abs() < 1e-9, "{up} {to:?}: {one} {two}");
+        }
+    }
+    let waits = |chance| believed(chance).dollars(start, On::Nothing);
+    assert!((waits(0.25) - (0.25 * waits(1.0) + 0.75 * waits(0.0))).abs() < 1e-9);
+    let to_spot = |chance| believed(chance).dollars(start, On::Spot(0));
+    assert!((to_spot(0.25) - to_spot(1.0)).abs() < 1e-9, "if it is there");
+}
