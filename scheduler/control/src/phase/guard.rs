@@ -17,7 +17,7 @@ use super::settle::ROUNDING;
 use crate::config::{Config, LEASE_MARGIN};
 use crate::core::due::Due;
 use crate::core::{Change, State};
-use crate::view::accrued::accrued;
+use crate::view::accrued::{accrued, owed_for_ends};
 use spotwise_market::Market;
 
 /// By the next round at the latest this much more is spent (wall time): market
@@ -116,9 +116,13 @@ const fn breaks_gang(node: &NodeReport) -> bool {
     }
 }
 
-/// The unsettled cost of all attempts of a job.
+/// The unsettled cost of all attempts of a job, and what the ends of their machines may add.
 fn running(state: &State, job: &Job, accrued: &BTreeMap<AttemptId, Money>) -> Money {
-    state.attempts_of(job.id).filter_map(|attempt| accrued.get(&attempt.id)).copied().sum()
+    let of = |attempt: &Attempt| {
+        let so_far = accrued.get(&attempt.id).copied().unwrap_or_default();
+        so_far + owed_for_ends(state, attempt)
+    };
+    state.attempts_of(job.id).map(of).sum()
 }
 
 /// The most that the attempt costs from the order to its end, at the current price of its

@@ -88,7 +88,8 @@ fn a_listing_carries_a_machine_through_its_life() {
 fn what_runs_no_more_is_gone_and_no_orphan_though_it_is_a_while_in_going() {
     let one = requested(1);
     let (id, listed_at_first) = seen(&one, MachinePhase::Registered);
-    let state = listed(&[one.clone()], 2, true, [(id.clone(), listed_at_first.clone())]);
+    let state =
+        listed(std::slice::from_ref(&one), 2, true, [(id.clone(), listed_at_first.clone())]);
     let there = look(&state, 2);
     let ended = Some((minutes(30).market, EndedBy::Us));
     let going = SeenMachine { phase: MachinePhase::Terminating, ended, ..listed_at_first };

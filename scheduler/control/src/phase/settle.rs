@@ -9,7 +9,7 @@ use spotwise_model::{Attempt, AttemptState, Instance, InstanceState, JobId, Mone
 
 use crate::core::due::Due;
 use crate::core::{Change, EventKind, State};
-use crate::view::accrued::{accrued, bill};
+use crate::view::accrued::{accrued, bill, owed_for_ends};
 
 /// No listing takes longer than this from its first page to its arrival (market time).
 pub(super) const LONGEST_LISTING: std::time::Duration = std::time::Duration::from_secs(120);
@@ -119,7 +119,8 @@ pub fn free_holds(state: &State, market: &Market, policy: &Policy, now: Now) -> 
         .filter_map(|attempt| {
             let cost = costs.get(&attempt.id).copied().unwrap_or_default();
             let machines = i64::try_from(attempt.instances.len()).unwrap_or(1);
-            let hold = cost + Money::from_micros(machines.saturating_mul(ROUNDING));
+            let rounding = Money::from_micros(machines.saturating_mul(ROUNDING));
+            let hold = cost + rounding + owed_for_ends(state, attempt);
             (hold < attempt.hold).then(|| Attempt { hold, ..attempt.clone() }.into())
         })
         .collect()

@@ -48,6 +48,22 @@ pub fn accrued_entries(
     .collect()
 }
 
+/// What an attempt that has ended may still have to pay for the end of its machines: each is
+/// its last user's from when it is given back until it is gone. At the price on demand, so
+/// that it does not depend on when somebody looks.
+pub fn owed_for_ends(state: &State, attempt: &Attempt) -> Money {
+    if attempt.state.is_live() {
+        return Money::ZERO;
+    }
+    let machines = attempt.instances.iter().filter_map(|id| state.instances.get(id));
+    let going = machines.filter(|machine| !machine.ended());
+    let end = |machine: &Instance| {
+        let termination = state.pool_of(machine)?.times.termination;
+        Some(machine.on_demand.max(machine.launch_price).charge(termination.as_secs()))
+    };
+    going.filter_map(end).sum()
+}
+
 /// The entries of one machine; live attempts on it count up to `now`. Empty for one that
 /// has not ended.
 pub(crate) fn bill(
