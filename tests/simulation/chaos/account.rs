@@ -29,7 +29,7 @@ const POOLS: [&str; 2] = ["cloud-a", "cloud-b"];
 /// How often a pool is listed: where machines move, where there are some, and where none is.
 /// Less often than the product, as a month passes in seconds here.
 const LISTED_BUSY: Ms = 15 * SECOND;
-const LISTED_QUIET: Ms = 5 * MINUTE;
+const LISTED_QUIET: Ms = 10 * MINUTE;
 /// The account, and what the simulator knows of it.
 #[derive(Debug)]
 pub(crate) struct Account {

@@ -77,7 +77,7 @@ fn offence(
     let reason = news(StopReason::Budget)?;
     let budget = job.spec.budget?;
     let stopping = cost_of_stopping(state, job, attempt, config, now);
-    let used = job.spent + running(state, job, accrued);
+    let used = job.spent + running(state, job, accrued, now);
     let over = used + stopping >= budget && !costs_nothing(state, attempt, config);
     over.then(|| {
         let words = format!(
@@ -103,7 +103,7 @@ pub fn least_budget(
         .live_attempt(job.id)
         .map_or(Money::ZERO, |live| cost_of_stopping(state, job, live, config, now));
     // What is asked for now may be said a moment later.
-    job.spent + running(state, job, accrued) + stopping + stopping
+    job.spent + running(state, job, accrued, now) + stopping + stopping
 }
 
 /// Whether the rest of its gang waits for it in vain: it failed, or its machine has stopped
@@ -117,10 +117,10 @@ const fn breaks_gang(node: &NodeReport) -> bool {
 }
 
 /// The unsettled cost of all attempts of a job, and what the ends of their machines may add.
-fn running(state: &State, job: &Job, accrued: &BTreeMap<AttemptId, Money>) -> Money {
+fn running(state: &State, job: &Job, accrued: &BTreeMap<AttemptId, Money>, now: Now) -> Money {
     let of = |attempt: &Attempt| {
         let so_far = accrued.get(&attempt.id).copied().unwrap_or_default();
-        so_far + owed_for_ends(state, attempt)
+        so_far + owed_for_ends(state, attempt, now.market)
     };
     state.attempts_of(job.id).map(of).sum()
 }
@@ -227,7 +227,7 @@ fn cutoff(
     }
     let ending = longest_ending(job, config);
     let machines = i64::try_from(attempt.instances.len()).ok()?;
-    let left = budget - job.spent - running(state, job, accrued);
+    let left = budget - job.spent - running(state, job, accrued, now);
     let left = left.micros().saturating_sub(machines.saturating_mul(ROUNDING));
     let lasts = Duration::from_secs(lasts(state, attempt, left, now).min(MOST_SECONDS));
     let ending_market = ending.saturating_mul(speed);
@@ -312,7 +312,7 @@ fn over_budget_at(
         return Vec::new();
     }
     let stopping = cost_of_stopping(state, job, attempt, config, now);
-    let left = budget - job.spent - running(state, job, accrued) - stopping;
+    let left = budget - job.spent - running(state, job, accrued, now) - stopping;
     let machines = i64::try_from(attempt.instances.len()).unwrap_or(i64::MAX);
     let left = left.micros().saturating_sub(machines.saturating_mul(ROUNDING)).max(0);
     let price = price(state, attempt).micros_per_hour().max(1);

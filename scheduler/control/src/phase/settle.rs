@@ -120,7 +120,7 @@ pub fn free_holds(state: &State, market: &Market, policy: &Policy, now: Now) -> 
             let cost = costs.get(&attempt.id).copied().unwrap_or_default();
             let machines = i64::try_from(attempt.instances.len()).unwrap_or(1);
             let rounding = Money::from_micros(machines.saturating_mul(ROUNDING));
-            let hold = cost + rounding + owed_for_ends(state, attempt);
+            let hold = cost + rounding + owed_for_ends(state, attempt, now.market);
             (hold < attempt.hold).then(|| Attempt { hold, ..attempt.clone() }.into())
         })
         .collect()

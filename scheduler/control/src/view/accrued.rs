@@ -9,6 +9,7 @@ use spotwise_market::{Market, Segment};
 use spotwise_model::attempt::{Outcome, StopReason};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::policy::Policy;
+use spotwise_model::time::between;
 use spotwise_model::{Attempt, AttemptId, Instance, InstanceState, Job, LedgerEntry, Money, Now};
 
 use crate::core::State;
@@ -51,7 +52,7 @@ pub fn accrued_entries(
 /// What an attempt that has ended may still have to pay for the end of its machines: each is
 /// its last user's from when it is given back until it is gone. At the price on demand, so
 /// that it does not depend on when somebody looks.
-pub fn owed_for_ends(state: &State, attempt: &Attempt) -> Money {
+pub fn owed_for_ends(state: &State, attempt: &Attempt, now: Timestamp) -> Money {
     if attempt.state.is_live() {
         return Money::ZERO;
     }
@@ -59,7 +60,13 @@ pub fn owed_for_ends(state: &State, attempt: &Attempt) -> Money {
     let going = machines.filter(|machine| !machine.ended());
     let end = |machine: &Instance| {
         let termination = state.pool_of(machine)?.times.termination;
-        Some(machine.on_demand.max(machine.launch_price).charge(termination.as_secs()))
+        // What has passed of it is among what has accrued.
+        let passed = match machine.state {
+            InstanceState::Terminating { at, .. } => between(at.market, now),
+            _ => Duration::ZERO,
+        };
+        let left = termination.saturating_sub(passed);
+        Some(machine.on_demand.max(machine.launch_price).charge(left.as_secs()))
     };
     going.filter_map(end).sum()
 }

@@ -73,7 +73,11 @@ impl Sim {
         let missed = working.changes.iter().find(|change| is_missed(leader, change));
         if let Some(missed) = missed {
             let when = format!("asleep from {from} until {until:?} a scheduler missed at {at}");
-            self.fail(format!("{when}: {missed:?}"));
+            let before = match missed {
+                Change::Attempt(attempt) => leader.state.attempts.get(&attempt.id),
+                _ => None,
+            };
+            self.fail(format!("{when}: {missed:?}, which was {before:?}"));
         }
         self.fired.note("slept");
     }
