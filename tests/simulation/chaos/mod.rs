@@ -7,6 +7,7 @@ pub(crate) mod cloud;
 pub(crate) mod events;
 pub(crate) mod faults;
 pub(crate) mod inject;
+mod machines;
 pub(crate) mod node;
 pub(crate) mod oracle;
 pub(crate) mod outlook;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use spotwise_simulated_cloud::Fault;
 
-use super::account::cloud_fault;
 use super::faults::{FaultCounters, Kind};
+use super::machines::cloud_fault;
 use super::oracle::Tally;
 use super::scenario::Scenario;
 use super::sim::Sim;

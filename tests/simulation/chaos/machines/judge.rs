@@ -6,9 +6,9 @@ use spotwise_model::id::ProviderId;
 use spotwise_model::{Instance, InstanceId, InstanceState};
 use spotwise_simulated_cloud::{Fault, MeterLine};
 
+use super::super::account::{INSTALL, is_cloud};
 use super::super::sim::Sim;
 use super::super::time::{self, MINUTE, Ms, SECOND};
-use super::{INSTALL, is_cloud};
 
 /// Longer than this no machine is without a reason, where somebody leads and the pool is
 /// reached: the reaper's period and the consistency window together.
