@@ -182,10 +182,8 @@ impl Sim {
         let Some(worker) = self.cloud.workers.get(&pid) else { return };
         let key = (worker.place.attempt, worker.place.rank);
         let wall = crate::chaos::time::at(self.start, self.now);
-        let Some(node) = self.leading() else { return };
-        if let Some(leader) = &mut self.nodes[node].leader
-            && let Some(heard) = leader.state.seen.heartbeats.get_mut(&key)
-        {
+        for leader in self.nodes.iter_mut().filter_map(|node| node.leader.as_mut()) {
+            let heard = leader.state.seen.heartbeats.entry(key).or_insert(wall);
             *heard = (*heard).max(wall);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use spotwise_market::Market;
 use spotwise_model::policy::Policy;
 use spotwise_model::time::after;
@@ -120,7 +121,10 @@ pub fn free_holds(state: &State, market: &Market, policy: &Policy, now: Now) -> 
             let cost = costs.get(&attempt.id).copied().unwrap_or_default();
             let machines = i64::try_from(attempt.instances.len()).unwrap_or(1);
             let rounding = Money::from_micros(machines.saturating_mul(ROUNDING));
-            let hold = cost + rounding + owed_for_ends(state, attempt, now.market);
+            // All of it until its machines are gone: a hold that fell by the second would be
+            // written by the second.
+            let ends = owed_for_ends(state, attempt, Timestamp::MIN);
+            let hold = cost + rounding + ends;
             (hold < attempt.hold).then(|| Attempt { hold, ..attempt.clone() }.into())
         })
         .collect()
