@@ -122,7 +122,8 @@ pub(super) async fn the_last_value_of_a_round_counts(store: &Store) {
 /// Told round by round, a store keeps what the scheduler does.
 pub(super) async fn what_was_seen_is_kept_and_forgotten(store: &Store) {
     let epoch = store.lead("a", at(1)).await.unwrap();
-    let zones = ["a", "b", "c"].map(|zone| MarketKey { zone: Zone::new(zone), ..offer().market });
+    let zones = ["us-east-1a", "us-east-1b", "us-east-1c"]
+        .map(|zone| MarketKey { zone: Zone::new(zone), ..offer().market });
     let (mut availability, mut rounds) = (AvailabilityHistory::default(), 0);
     let hour = Duration::from_secs(3_600);
     let mut rewound = 0;
