@@ -52,7 +52,8 @@ fn verdict(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Optio
     if let Some(outcome) = attempt_end::outcome_of(state, attempt) {
         return Some(outcome);
     }
-    if attempt.instances.iter().any(|id| state.instances.get(id).is_none_or(Instance::ends)) {
+    // Of a gang the others may still run: they are stopped first.
+    if attempt.instances.iter().all(|id| state.instances.get(id).is_none_or(Instance::ends)) {
         return Some(Outcome::Interrupted);
     }
     if let Some(order) = attempt.stop
@@ -124,8 +125,13 @@ fn grace(state: &State, attempt: &Attempt, config: &Config) -> Duration {
 fn silent(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Vec<u32> {
     let patience = config.lease + grace(state, attempt, config) + LEASE_MARGIN;
     let ranks = (0u32..).zip(&attempt.nodes).filter(|(_, node)| node.exited.is_none());
+    let gone = |rank: u32| {
+        let machine = attempt.instances.get(rank as usize).and_then(|id| state.instances.get(id));
+        machine.is_none_or(Instance::ends)
+    };
     let silent = ranks.filter(|(rank, node)| {
-        silent_at(state, attempt, (*rank, node), patience).is_some_and(|at| now.wall >= at)
+        gone(*rank)
+            || silent_at(state, attempt, (*rank, node), patience).is_some_and(|at| now.wall >= at)
     });
     silent.map(|(rank, _)| rank).collect()
 }
