@@ -276,6 +276,17 @@ impl Instance {
         matches!(self.state, InstanceState::Terminating { .. } | InstanceState::Gone { .. })
     }
 
+    /// Whether its provider is about to have news of it: it comes, or it goes.
+    pub const fn is_moving(&self) -> bool {
+        matches!(
+            self.state,
+            InstanceState::Requested { .. }
+                | InstanceState::Booting { .. }
+                | InstanceState::Noticed { .. }
+                | InstanceState::Terminating { .. }
+        )
+    }
+
     const fn refuse<T>(&self, to: &'static str) -> Result<T, InvalidTransition> {
         Err(InvalidTransition { from: self.state.name(), to })
     }

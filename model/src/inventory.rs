@@ -1,5 +1,5 @@
-//! What a pool's provider says is there: machines and workers with the provider's own names,
-//! states and times. A listing is looked at as a whole and replaced by the next; nothing of
+//! What a pool's provider says is there: machines with the provider's own names, states
+//! and times. A listing is looked at as a whole and replaced by the next; nothing of
 //! it is stored.
 
 use std::collections::BTreeMap;
@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::Exit;
-use crate::id::{AttemptId, InstanceId, ProviderId};
+use crate::id::{InstanceId, ProviderId};
 use crate::instance::EndedBy;
 use crate::offer::MarketKey;
 
@@ -24,8 +23,6 @@ pub struct Inventory {
     pub complete: bool,
     /// The machines that carry this installation's mark, by the provider's names.
     pub machines: BTreeMap<ProviderId, SeenMachine>,
-    /// The workers on them.
-    pub workers: BTreeMap<(AttemptId, u32), SeenWorker>,
 }
 
 impl Inventory {
@@ -36,7 +33,6 @@ impl Inventory {
             completed: Timestamp::MIN,
             complete: false,
             machines: BTreeMap::new(),
-            workers: BTreeMap::new(),
         }
     }
 }
@@ -70,15 +66,4 @@ pub enum MachinePhase {
     Terminating,
     /// It is gone; providers list it for a while.
     Terminated,
-}
-
-/// A worker as its pool lists it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SeenWorker {
-    /// The pool's name for it: a pid, a task ARN, a pod.
-    pub handle: String,
-    /// Whether it runs or is about to.
-    pub alive: bool,
-    /// How it ended, if that is known.
-    pub exit: Option<Exit>,
 }

@@ -81,9 +81,14 @@ impl MarketKey {
         Self { account: Account::local(), region, zone, instance_type, capacity_type }
     }
 
-    /// The same machines bought another way.
+    /// The market on which these machines are bought: what a commitment pays for is bought
+    /// on demand.
     #[must_use]
-    pub fn with_capacity_type(&self, capacity_type: CapacityType) -> Self {
+    pub fn as_bought(&self) -> Self {
+        let capacity_type = match self.capacity_type {
+            CapacityType::Reserved => CapacityType::OnDemand,
+            other => other,
+        };
         Self { capacity_type, ..self.clone() }
     }
 }

@@ -34,6 +34,9 @@ pub struct ServeConfig {
     /// The addresses of the other schedulers of this database: workers turn to them when
     /// this one is gone.
     pub peers: Vec<String>,
+    /// Without a pools file, workers are started by somebody else and register by
+    /// themselves.
+    pub external_workers: bool,
     /// GPU requests may run on CPUs: borrowed names, real processes.
     pub simulate_accelerators: bool,
     /// CPUs of this machine to use, in thousandths; `None` for all of them.
@@ -65,6 +68,7 @@ impl ServeConfig {
             term: Duration::from_secs(3),
             advertise: None,
             peers: Vec::new(),
+            external_workers: false,
             simulate_accelerators: false,
             cpu_milli: None,
             memory_mib: None,

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use spotwise_model::id::{PoolName, ProviderId};
 use spotwise_model::inventory::Inventory;
@@ -19,21 +19,28 @@ use spotwise_model::{AttemptId, InstanceId, MarketKey, Now};
 /// One pool's back end.
 pub trait Backend: fmt::Debug + Send + Sync {
     /// Asks for a machine by a token: the same token is the same machine, however often it
-    /// is asked for. Called only for pools whose machines take their time.
+    /// is asked for. Called, like the next two, only for pools whose machines take their
+    /// time; slots of a machine that runs anyway are refused.
     fn launch_machine(
         &self,
-        order: MachineOrder,
-    ) -> BoxFuture<'_, Result<LaunchedMachine, MachineError>>;
+        _order: MachineOrder,
+    ) -> BoxFuture<'_, Result<LaunchedMachine, MachineError>> {
+        Box::pin(ready(Err(MachineError::no_machines())))
+    }
 
     /// Ends a machine. One that is gone already is no error.
-    fn terminate_machine(&self, machine: ProviderId) -> BoxFuture<'_, Result<(), MachineError>>;
+    fn terminate_machine(&self, _machine: ProviderId) -> BoxFuture<'_, Result<(), MachineError>> {
+        Box::pin(ready(Err(MachineError::no_machines())))
+    }
 
     /// Everything of ours that is there, page by page.
     ///
     /// # Errors
     /// Nothing could be listed. If only some pages failed to come, the inventory says that it
     /// is not complete.
-    fn list_machines(&self) -> BoxFuture<'_, Result<Inventory, MachineError>>;
+    fn list_machines(&self) -> BoxFuture<'_, Result<Inventory, MachineError>> {
+        Box::pin(ready(Err(MachineError::no_machines())))
+    }
 
     /// Starts a worker, unless it is running already.
     ///
@@ -69,7 +76,7 @@ pub struct MachineOrder {
     pub machine: InstanceId,
     /// The name of the request.
     pub token: String,
-    /// What to buy.
+    /// What to buy: spot or on demand.
     pub market: MarketKey,
 }
 
@@ -113,7 +120,7 @@ pub struct MachineError {
 
 impl MachineError {
     /// What a pool says that is asked for machines although its machines are always there.
-    pub fn no_machines() -> Self {
+    fn no_machines() -> Self {
         Self {
             class: MachineErrorClass::Refused,
             message: "the machines of this pool are neither launched nor ended".to_owned(),

@@ -18,8 +18,6 @@ pub struct Config {
     pub lease: Duration,
     /// Grace from SIGTERM to SIGKILL if the job's spec does not say (wall time).
     pub default_grace: Duration,
-    /// Who starts workers.
-    pub launcher: Launcher,
     /// Longest time one planning round may take.
     pub plan_time_limit: Duration,
     /// Jobs that may be live at once; further ones are refused as overload.
@@ -35,7 +33,6 @@ impl Default for Config {
             notice_lead: Duration::from_secs(120),
             lease: Duration::from_secs(300),
             default_grace: Duration::from_secs(10),
-            launcher: Launcher::Local,
             plan_time_limit: Duration::from_secs(5),
             max_live_jobs: MAX_LIVE_JOBS,
             policy: Policy::default(),
@@ -57,15 +54,5 @@ impl Config {
 
 /// Default for how many jobs may be live at once.
 const MAX_LIVE_JOBS: usize = 200_000;
-
-/// Who starts workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Launcher {
-    /// The scheduler, as processes on this machine.
-    #[default]
-    Local,
-    /// Something else; the workers register by themselves.
-    External,
-}
 
 pub use spotwise_model::timing::LEASE_MARGIN;

@@ -6,33 +6,14 @@
 use std::collections::BTreeSet;
 
 use futures::future::{BoxFuture, ready};
-use spotwise_capacity::{
-    Backend, FoundWorker, LaunchedMachine, MachineError, MachineOrder, StartError, WorkerOrder,
-};
+use spotwise_capacity::{Backend, FoundWorker, StartError, WorkerOrder};
 use spotwise_model::AttemptId;
-use spotwise_model::id::ProviderId;
-use spotwise_model::inventory::Inventory;
 
 /// A pool whose workers are not ours.
 #[derive(Clone, Copy, Debug)]
 pub struct ExternalWorkers;
 
 impl Backend for ExternalWorkers {
-    fn launch_machine(
-        &self,
-        _: MachineOrder,
-    ) -> BoxFuture<'_, Result<LaunchedMachine, MachineError>> {
-        Box::pin(ready(Err(MachineError::no_machines())))
-    }
-
-    fn terminate_machine(&self, _: ProviderId) -> BoxFuture<'_, Result<(), MachineError>> {
-        Box::pin(ready(Err(MachineError::no_machines())))
-    }
-
-    fn list_machines(&self) -> BoxFuture<'_, Result<Inventory, MachineError>> {
-        Box::pin(ready(Err(MachineError::no_machines())))
-    }
-
     fn start_worker(&self, _: WorkerOrder) -> BoxFuture<'_, Result<(), StartError>> {
         Box::pin(ready(Ok(())))
     }

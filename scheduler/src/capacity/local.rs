@@ -71,7 +71,7 @@ impl Local {
         }
     }
 
-    /// See [`Backend::start_worker`].
+    /// See [`Backend::start_worker`](spotwise_capacity::Backend::start_worker).
     ///
     /// # Errors
     /// The worker cannot be started, or was and is lost.
@@ -109,7 +109,7 @@ impl Local {
         Ok(())
     }
 
-    /// See [`Backend::kill`].
+    /// See [`Backend::kill`](spotwise_capacity::Backend::kill).
     pub async fn kill(&self, attempt: AttemptId) {
         self.kill_all(move |process| process.attempt == attempt).await;
     }
@@ -137,7 +137,7 @@ impl Local {
         tracing::warn!("processes do not die");
     }
 
-    /// See [`Backend::reap_strays`].
+    /// See [`Backend::reap_strays`](spotwise_capacity::Backend::reap_strays).
     /// One at a time: several pools may run here, and what one clears up is no news to the
     /// others.
     pub(super) async fn reap_all(&self, live: BTreeSet<AttemptId>) -> usize {
@@ -146,7 +146,7 @@ impl Local {
         self.reap_strays(&install, move |id| live.contains(&id)).await
     }
 
-    /// See [`Backend::list_workers`].
+    /// See [`Backend::list_workers`](spotwise_capacity::Backend::list_workers).
     pub async fn list(&self) -> Vec<FoundWorker> {
         let (work, children) = (self.work.clone(), Arc::clone(&self.children));
         let output = self.output.clone();
@@ -175,7 +175,7 @@ impl Local {
         .await
     }
 
-    /// See [`Backend::reap_strays`].
+    /// See [`Backend::reap_strays`](spotwise_capacity::Backend::reap_strays).
     pub async fn reap_strays(
         &self,
         install: &str,

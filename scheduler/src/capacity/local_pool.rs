@@ -3,13 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::future::{BoxFuture, ready};
-use spotwise_capacity::{
-    Backend, FoundWorker, LaunchedMachine, MachineError, MachineOrder, StartError, WorkerOrder,
-};
+use futures::future::BoxFuture;
+use spotwise_capacity::{Backend, FoundWorker, StartError, WorkerOrder};
 use spotwise_model::AttemptId;
-use spotwise_model::id::ProviderId;
-use spotwise_model::inventory::Inventory;
 
 use super::Local;
 
@@ -25,21 +21,6 @@ impl LocalPool {
 }
 
 impl Backend for LocalPool {
-    fn launch_machine(
-        &self,
-        _: MachineOrder,
-    ) -> BoxFuture<'_, Result<LaunchedMachine, MachineError>> {
-        Box::pin(ready(Err(MachineError::no_machines())))
-    }
-
-    fn terminate_machine(&self, _: ProviderId) -> BoxFuture<'_, Result<(), MachineError>> {
-        Box::pin(ready(Err(MachineError::no_machines())))
-    }
-
-    fn list_machines(&self) -> BoxFuture<'_, Result<Inventory, MachineError>> {
-        Box::pin(ready(Err(MachineError::no_machines())))
-    }
-
     fn start_worker(&self, order: WorkerOrder) -> BoxFuture<'_, Result<(), StartError>> {
         Box::pin(async move { self.0.launch(&order).await })
     }

@@ -15,7 +15,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use spotwise_capacity::Backend;
-use spotwise_control::config::Launcher;
 use spotwise_market::Market;
 use spotwise_model::id::{Account, PoolName, Region};
 use spotwise_model::pool::PoolKind;
@@ -36,10 +35,7 @@ const ONLY_POOL: &str = "local";
 
 /// The pools without a pools file: this machine, or workers that somebody else starts.
 pub fn only_pool(config: &ServeConfig) -> PoolSet {
-    let kind = match config.control.launcher {
-        Launcher::Local => PoolKind::Local,
-        Launcher::External => PoolKind::External,
-    };
+    let kind = if config.external_workers { PoolKind::External } else { PoolKind::Local };
     let host = limits::of_this_machine(config);
     let changeover = config.control.policy.changeover;
     let mut pool = Pool::of_host(PoolName::new(ONLY_POOL), kind, host, changeover);

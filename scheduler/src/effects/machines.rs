@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use spotwise_capacity::{Backend, MachineError, MachineErrorClass, MachineOrder};
 use spotwise_model::id::{PoolName, ProviderId};
 use spotwise_model::time::{after, between};
-use spotwise_model::{Instance, InstanceId, InstanceState, Now};
+use spotwise_model::{Instance, InstanceId, Now};
 
 use super::Effects;
 use crate::handle::Handle;
@@ -40,16 +40,7 @@ impl Listings {
 
 fn interval(state: &State, pool: &PoolName) -> Duration {
     let machines = || state.instances.values().filter(|machine| machine.offer.pool == *pool);
-    let moves = |machine: &Instance| {
-        matches!(
-            machine.state,
-            InstanceState::Requested { .. }
-                | InstanceState::Booting { .. }
-                | InstanceState::Noticed { .. }
-                | InstanceState::Terminating { .. }
-        )
-    };
-    match (machines().any(moves), machines().next().is_some()) {
+    match (machines().any(Instance::is_moving), machines().next().is_some()) {
         (true, _) => LISTED_BUSY,
         (false, true) => LISTED_QUIET,
         (false, false) => LISTED_EMPTY,
@@ -74,7 +65,7 @@ impl Effects {
             pool: instance.offer.pool.clone(),
             machine: id,
             token,
-            market: instance.offer.market.clone(),
+            market: instance.offer.market.as_bought(),
         };
         let (handle, pool) = (handle.clone(), instance.offer.pool.clone());
         self.tasks.spawn(async move {

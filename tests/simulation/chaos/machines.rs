@@ -5,8 +5,8 @@ mod judge;
 use jiff::Timestamp;
 use rand::RngExt;
 use spotwise_control::{Command, MachineRefusal};
+use spotwise_model::InstanceId;
 use spotwise_model::id::{PoolName, ProviderId};
-use spotwise_model::{CapacityType, InstanceId, InstanceState};
 use spotwise_simulated_cloud::{
     CloudError, CloudEvent, Delivery, ErrorClass, Happening, LaunchRequest,
 };
@@ -107,18 +107,12 @@ impl Sim {
     pub(crate) fn ask_for_machine(&mut self, node: usize, machine: InstanceId, leader: &Leader) {
         let Some(instance) = leader.state.instances.get(&machine) else { return };
         let Some(token) = instance.token.clone() else { return };
-        let market = match instance.offer.market.capacity_type {
-            CapacityType::Reserved => {
-                instance.offer.market.with_capacity_type(CapacityType::OnDemand)
-            }
-            _ => instance.offer.market.clone(),
-        };
         let request = LaunchRequest {
             token,
             install: INSTALL.to_owned(),
             pool: instance.offer.pool.clone(),
             instance: machine,
-            market,
+            market: instance.offer.market.as_bought(),
         };
         let incarnation = self.nodes[node].incarnation;
         let span = self.rng.random_range(5..300);
@@ -204,16 +198,11 @@ impl Sim {
     }
 
     fn listing_due(&self, name: &PoolName, leader: &Leader) -> Ms {
-        let moves = leader.state.instances.values().any(|machine| {
-            machine.offer.pool == *name
-                && matches!(
-                    machine.state,
-                    InstanceState::Requested { .. }
-                        | InstanceState::Booting { .. }
-                        | InstanceState::Terminating { .. }
-                        | InstanceState::Noticed { .. }
-                )
-        });
+        let moves = leader
+            .state
+            .instances
+            .values()
+            .any(|machine| machine.offer.pool == *name && machine.is_moving());
         let every = if moves { LISTED_BUSY } else { LISTED_QUIET };
         let last = self.account.as_ref().and_then(|account| account.listed.get(name));
         last.map_or(0, |last| last + every)

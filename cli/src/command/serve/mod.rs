@@ -1,6 +1,7 @@
 //! `spotwise serve`.
 
 pub(super) mod policy;
+mod values;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,6 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use spotwise_control::config::Launcher;
 use spotwise_market::read_egress;
 use spotwise_scheduler::config::{DEFAULT_PORT, ServeConfig};
 use spotwise_scheduler::options::{MarketChoice, ServeOptions};
@@ -19,6 +19,7 @@ use spotwise_store::Location;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use self::values::{cpus, log_size, memory, scheduler_url, term, turbulence, worker_lease};
 use super::{Context, worker};
 use crate::exit::{Exit, Failure, chain};
 use crate::format::duration;
@@ -193,23 +194,13 @@ impl Serve {
         config.control.notice_lead = self.notice_lead;
         config.control.lease = self.worker_lease;
         config.term = self.leader_term;
-        for (flag, url) in self
-            .peers
-            .iter()
-            .map(|url| ("--peer", url))
-            .chain(self.advertise.iter().map(|url| ("--advertise", url)))
-        {
-            scheduler_url(flag, url)?;
-        }
-        config.peers.clone_from(&self.peers);
-        config.advertise.clone_from(&self.advertise);
+        self.addresses(&mut config)?;
         config.simulate_accelerators = match self.simulate_accelerators {
             Simulate::Auto => !has_gpu(),
             Simulate::True => true,
             Simulate::False => false,
         };
-        config.control.launcher =
-            if self.outside_workers { Launcher::External } else { Launcher::Local };
+        config.external_workers = self.outside_workers;
         config.cpu_milli = self.cpus;
         config.memory_mib = self.memory;
         config.output_bytes = self.log_size.unwrap_or(config.output_bytes);
@@ -234,6 +225,17 @@ impl Serve {
             commitments: self.commitments,
             pools: self.pools,
         })
+    }
+
+    /// Where this scheduler and the others answer.
+    fn addresses(&self, config: &mut ServeConfig) -> Result<(), Failure> {
+        let peers = self.peers.iter().map(|url| ("--peer", url));
+        for (flag, url) in peers.chain(self.advertise.iter().map(|url| ("--advertise", url))) {
+            scheduler_url(flag, url)?;
+        }
+        config.peers.clone_from(&self.peers);
+        config.advertise.clone_from(&self.advertise);
+        Ok(())
     }
 
     fn market(&self) -> Result<MarketChoice, Failure> {
@@ -338,75 +340,6 @@ fn readable(flag: &str, path: &Path) -> Result<(), Failure> {
 /// The NVIDIA driver makes this device (or, under WSL, the second one).
 fn has_gpu() -> bool {
     ["/dev/nvidiactl", "/dev/dxg"].iter().any(|device| Path::new(device).exists())
-}
-
-fn turbulence(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.01..=1_000.0).contains(&value) { Ok(value) } else { Err("from 0.01 to 1000".to_owned()) }
-}
-
-/// One scheduler's address; a list would be cut at its commas.
-fn scheduler_url(flag: &str, url: &str) -> Result<(), Failure> {
-    let good = url.strip_prefix("http://").is_some_and(|rest| {
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
-    });
-    if good {
-        return Ok(());
-    }
-    Err(Failure::usage(format!(
-        "{flag} {url}: write an address such as http://127.0.0.1:{DEFAULT_PORT}"
-    )))
-}
-
-/// At least long enough for three renewals on a busy database.
-fn term(text: &str) -> Result<Duration, String> {
-    within(text, Duration::from_secs(1), Duration::from_secs(600))
-}
-
-fn worker_lease(text: &str) -> Result<Duration, String> {
-    within(text, Duration::from_secs(5), Duration::from_secs(24 * 3_600))
-}
-
-fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
-    let value = duration(text)?;
-    if (least..=most).contains(&value) {
-        return Ok(value);
-    }
-    Err(format!("from {} s to {} s", least.as_secs(), most.as_secs()))
-}
-
-/// CPUs with at most three decimals, in thousandths.
-fn cpus(text: &str) -> Result<u64, String> {
-    let wrong = || "write a number of CPUs such as 2 or 0.5".to_owned();
-    let micros = text.parse::<spotwise_model::Money>().map_err(|_| wrong())?.micros();
-    let milli = u64::try_from(micros / 1_000).map_err(|_| wrong())?;
-    if milli > 0 && micros % 1_000 == 0 { Ok(milli) } else { Err(wrong()) }
-}
-
-const MIB: u64 = 1 << 20;
-
-/// In whole MiB.
-fn memory(text: &str) -> Result<u64, String> {
-    let bytes = bytes(text)?;
-    if bytes >= MIB { Ok(bytes / MIB) } else { Err("write 1MiB or more".to_owned()) }
-}
-
-/// In bytes.
-fn log_size(text: &str) -> Result<u64, String> {
-    let in_range = |bytes: &u64| (1_000_000..=16_000_000_000).contains(bytes);
-    bytes(text).ok().filter(in_range).ok_or_else(|| "write a size from 1MB to 16GB".to_owned())
-}
-
-/// `8GB`, `8GiB`, `512MB` as in job files.
-fn bytes(text: &str) -> Result<u64, String> {
-    let wrong = || "write a size such as 8GB, 8GiB or 512MB".to_owned();
-    let units = [("GiB", 1024 * MIB), ("GB", 1_000_000_000), ("MiB", MIB), ("MB", 1_000_000)];
-    let (number, factor) = units
-        .iter()
-        .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)))
-        .ok_or_else(wrong)?;
-    number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(wrong)
 }
 
 #[cfg(test)]

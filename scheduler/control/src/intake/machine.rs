@@ -9,19 +9,17 @@ use jiff::Timestamp;
 
 use super::CommandResult;
 use crate::command::MachineRefusal;
-use crate::core::State;
+use crate::core::{Change, State};
 use crate::phase::observe;
 use crate::view::limits;
 use crate::{Refusal, Reply};
-
-type Noted = CommandResult;
 
 pub(super) fn launched(
     state: &mut State,
     machine: InstanceId,
     provider: ProviderId,
     launched: Timestamp,
-) -> Noted {
+) -> CommandResult {
     let Some(instance) = state.instances.get(&machine).cloned() else { return nothing() };
     state.seen.refusals.granted(&instance.offer.market);
     // Known already, from a listing: nothing is new.
@@ -34,7 +32,7 @@ pub(super) fn refused(
     refusal: MachineRefusal,
     message: String,
     now: Now,
-) -> Noted {
+) -> CommandResult {
     let Some(instance) = state.instances.get(&machine).cloned() else { return nothing() };
     // Late news of one that has come after all, or that is known to have ended.
     if instance.since().is_some() || instance.ended() {
@@ -58,18 +56,18 @@ pub(super) fn refused(
     changed(instance.end(now.market, EndedBy::Us))
 }
 
-pub(super) fn unknown(state: &State, machine: InstanceId) -> Noted {
+pub(super) fn unknown(state: &State, machine: InstanceId) -> CommandResult {
     let Some(instance) = state.instances.get(&machine).cloned() else { return nothing() };
     changed(instance.lose_answer())
 }
 
-pub(super) fn throttled(state: &mut State, pool: PoolName, now: Now) -> Noted {
+pub(super) fn throttled(state: &mut State, pool: PoolName, now: Now) -> CommandResult {
     state.seen.throttled.note(pool, now.wall);
     nothing()
 }
 
 /// A listing replaces an earlier one, whole; one that began before it says nothing new.
-pub(super) fn listed(state: &mut State, pool: PoolName, inventory: Inventory) -> Noted {
+pub(super) fn listed(state: &mut State, pool: PoolName, inventory: Inventory) -> CommandResult {
     let known = state.seen.inventories.entry(pool).or_insert_with(Inventory::unknown);
     if inventory.begun >= known.begun {
         *known = inventory;
@@ -83,7 +81,7 @@ pub(super) fn noticed(
     provider: &ProviderId,
     until: Now,
     now: Now,
-) -> Noted {
+) -> CommandResult {
     let is_it = |machine: &&Instance| {
         machine.offer.pool == *pool && machine.provider.as_ref() == Some(provider)
     };
@@ -123,20 +121,21 @@ pub(super) fn drain(state: &State, machine: InstanceId, now: Now) -> CommandResu
 }
 
 /// Takes over what the operator's file says, as a new version.
-pub(super) fn set_pools(state: &State, wanted: &PoolSet) -> Result<Option<PoolSet>, Refusal> {
+pub(super) fn set_pools(state: &State, wanted: &PoolSet) -> CommandResult {
     let in_use = |name: &PoolName| {
         state.instances.values().any(|machine| machine.offer.pool == *name)
             || state.attempts.values().any(|attempt| attempt.offer.pool == *name)
     };
-    Ok(state.pools.next(wanted, in_use))
+    let change = state.pools.next(wanted, in_use).map(|pools| Change::Pools(Box::new(pools)));
+    Ok((change.into_iter().collect(), Reply::Noted))
 }
 
-fn nothing() -> Noted {
+fn nothing() -> CommandResult {
     Ok((Vec::new(), Reply::Noted))
 }
 
 /// A step that its life does not allow says nothing new.
-fn changed<E>(step: Result<Instance, E>) -> Noted {
+fn changed<E>(step: Result<Instance, E>) -> CommandResult {
     let changes = step.ok().map(|machine| machine.into());
     Ok((changes.into_iter().collect(), Reply::Noted))
 }
@@ -148,7 +147,6 @@ mod tests {
     use spotwise_model::instance::GivenBackFor;
 
     use super::*;
-    use crate::core::Change;
     use crate::fixture::{at, cloud_pool, local_pool, machine, now, state_of};
 
     fn state() -> State {

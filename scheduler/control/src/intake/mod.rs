@@ -118,11 +118,7 @@ pub fn answer(state: &mut State, command: Command, config: &Config, now: Now) ->
             machine::noticed(state, &pool, &provider, until, now)
         }
         Command::DrainMachine { machine } => machine::drain(state, machine, now),
-        Command::SetPools(wanted) => {
-            let next = machine::set_pools(state, &wanted)?;
-            let change = next.map(|pools| Change::Pools(Box::new(pools)));
-            Ok((change.into_iter().collect(), Reply::Noted))
-        }
+        Command::SetPools(wanted) => machine::set_pools(state, &wanted),
     }
 }
 

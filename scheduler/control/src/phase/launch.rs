@@ -1,6 +1,6 @@
 //! Commits to launches: from here on a worker may be started.
 
-use spotwise_model::{Attempt, AttemptState, InstanceState, Now};
+use spotwise_model::{Attempt, AttemptState, Now};
 
 use crate::core::{Change, State};
 
@@ -22,6 +22,6 @@ pub fn launch(state: &State, now: Now) -> Vec<Change> {
 fn is_ready(state: &State, attempt: &Attempt) -> bool {
     attempt.instances.iter().all(|id| {
         let machine = state.instances.get(id);
-        machine.is_some_and(|machine| matches!(machine.state, InstanceState::Registered { .. }))
+        machine.is_some_and(|machine| machine.takes_workers() && machine.accepts_work())
     })
 }

@@ -14,9 +14,7 @@ use spotwise_model::id::ProviderId;
 use spotwise_model::instance::{DrainCause, EndedBy, GivenBackFor};
 use spotwise_model::inventory::{Inventory, MachinePhase, SeenMachine};
 use spotwise_model::time::after;
-use spotwise_model::{
-    CapacityType, Instance, InstanceId, InstanceState, Now, OfferKey, Pool, Price,
-};
+use spotwise_model::{Instance, InstanceId, InstanceState, Now, OfferKey, Pool, Price};
 
 use super::settle::LONGEST_LISTING;
 use crate::core::due::Due;
@@ -135,13 +133,12 @@ fn orphan(
     market: &Market,
     now: Now,
 ) -> Instance {
-    let key = &seen.market;
-    let quote =
-        market.quote(&key.zone, &key.instance_type, bought(key.capacity_type), seen.launched);
+    let key = seen.market.as_bought();
+    let quote = market.quote(&key.zone, &key.instance_type, key.capacity_type, seen.launched);
     let price = quote.as_ref().map_or(Price::ZERO, |quote| quote.price);
     Instance {
         id,
-        offer: OfferKey { pool: pool.name.clone(), market: key.clone() },
+        offer: OfferKey { pool: pool.name.clone(), market: seen.market.clone() },
         shape: quote.as_ref().map(|quote| quote.shape.clone()).unwrap_or_default(),
         launch_price: price,
         on_demand: quote.map_or(price, |quote| quote.on_demand),
@@ -153,13 +150,6 @@ fn orphan(
         coverage: Vec::new(),
         provider: Some(provider.clone()),
         token: Some(seen.token.clone()),
-    }
-}
-
-const fn bought(capacity_type: CapacityType) -> CapacityType {
-    match capacity_type {
-        CapacityType::Reserved => CapacityType::OnDemand,
-        other => other,
     }
 }
 

@@ -1,7 +1,7 @@
-use spotwise_model::AttemptState;
 use spotwise_model::attempt::Certainty;
 use spotwise_model::id::{PoolName, ProviderId};
 use spotwise_model::inventory::SeenMachine;
+use spotwise_model::{AttemptState, CapacityType};
 
 use super::*;
 use crate::fixture::spot::market;
@@ -49,7 +49,6 @@ fn listed(
         completed: minutes(begun).market,
         complete,
         machines: listing.into_iter().collect(),
-        ..Inventory::unknown()
     };
     state.seen.inventories.insert(pool.name, inventory);
     state

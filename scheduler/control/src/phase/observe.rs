@@ -120,8 +120,9 @@ fn grace(state: &State, attempt: &Attempt, config: &Config) -> Duration {
     own.unwrap_or(config.default_grace)
 }
 
-/// The ranks whose workers have been silent for longer than their lease, their grace and a
-/// margin, and so have stopped themselves by now: only then may a replacement start.
+/// The ranks that run no more: whose machine is gone, or whose workers have been silent for
+/// longer than their lease, their grace and a margin, and so have stopped themselves by now.
+/// Only then may a replacement start.
 fn silent(state: &State, attempt: &Attempt, config: &Config, now: Now) -> Vec<u32> {
     let patience = config.lease + grace(state, attempt, config) + LEASE_MARGIN;
     let ranks = (0u32..).zip(&attempt.nodes).filter(|(_, node)| node.exited.is_none());

@@ -12,7 +12,7 @@ use spotwise_market::Market;
 use spotwise_model::id::{PoolName, ProviderId};
 use spotwise_model::inventory::Inventory;
 use spotwise_model::time::{TimeScale, between};
-use spotwise_model::{AttemptId, CapacityType, Now};
+use spotwise_model::{AttemptId, Now};
 use spotwise_simulated_cloud::{
     Call, CloudError, CloudEvent, CloudSpec, Happening, LaunchRequest, Launched, SimulatedCloud,
 };
@@ -123,13 +123,12 @@ impl CloudAccount {
     }
 
     pub(super) fn launch(&self, order: MachineOrder) -> Call<Result<Launched, CloudError>> {
-        // What a commitment pays for is bought on demand.
-        let market = match order.market.capacity_type {
-            CapacityType::Reserved => order.market.with_capacity_type(CapacityType::OnDemand),
-            CapacityType::Spot | CapacityType::OnDemand => order.market,
+        let what = What::Launch {
+            token: order.token,
+            pool: order.pool,
+            instance: order.machine,
+            market: order.market,
         };
-        let what =
-            What::Launch { token: order.token, pool: order.pool, instance: order.machine, market };
         self.call(what, |cloud, install, what, at| {
             let What::Launch { token, pool, instance, market } = what else { unreachable!() };
             cloud.launch(&request(install, token, pool, *instance, market), at)
