@@ -34,8 +34,8 @@ pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
             loaded.state.instances.insert(instance.id, instance);
         }
     }
-    if let Some(pools) = loaded.sort_out(pools::read(&mut transaction).await) {
-        loaded.state.pools = pools;
+    if let Some(document) = pools::stored(&mut transaction).await? {
+        loaded.state.pools = loaded.sort_out(pools::read(&document)).unwrap_or_default();
     }
     let counts = spells::counts(&mut transaction).await?;
     let counts = counts.iter().filter_map(|row| loaded.sort_out(spells::read_count(row))).collect();

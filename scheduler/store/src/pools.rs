@@ -17,13 +17,12 @@ pub(super) async fn write(
     meta::write(transaction, KEY, &encode("meta", pools)?).await
 }
 
-/// The pools of a store; none before the first was committed.
-///
-/// # Errors
-/// The database does not answer, or the document is none.
-pub(super) async fn read(transaction: &mut Transaction) -> Result<PoolSet, StoreError> {
-    match meta::read(transaction, KEY).await? {
-        None => Ok(PoolSet::default()),
-        Some(text) => parse("meta", KEY, &text),
-    }
+/// The document that was committed last; `None` before the first.
+pub(super) async fn stored(transaction: &mut Transaction) -> Result<Option<String>, StoreError> {
+    meta::read(transaction, KEY).await
+}
+
+/// The pools of a document.
+pub(super) fn read(document: &str) -> Result<PoolSet, StoreError> {
+    parse("meta", KEY, document)
 }

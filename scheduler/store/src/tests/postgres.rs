@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use spotwise_model::JobId;
 use spotwise_test_postgres::{Database, shared};
@@ -115,13 +115,14 @@ async fn pg_commit_unknown() {
     let database = shared().database();
     let folder = tempfile::tempdir().unwrap();
     let cut = Arc::new(AtomicBool::new(false));
-    let proxy = tokio::spawn(proxy(folder.path().to_owned(), cut.clone()));
-    let host = folder.path().display();
-    let url = format!("postgres:///{}?host={host}&port=5432&user=spotwise", database.name());
-    while !folder.path().join(".s.PGSQL.5432").exists() {
-        tokio::task::yield_now().await;
-    }
-    let store = Store::open(url.parse::<Location>().unwrap()).await.unwrap();
+    let at = {
+        let cut = cut.clone();
+        move |asked: &[u8]| {
+            let commit = asked.windows(7).any(|window| window == b"COMMIT\0");
+            commit && cut.swap(false, Ordering::SeqCst)
+        }
+    };
+    let (store, proxy) = behind_a_proxy(&database, folder.path(), at).await;
     let epoch = put(&store, vec![job(1).into(), instance(1).into()]).await.unwrap();
     let changes = [
         job(2).into(),
@@ -140,16 +141,63 @@ async fn pg_commit_unknown() {
     proxy.abort();
 }
 
-/// Forwards everything; if `cut` is set, the next `COMMIT` reaches the server and its reply
-/// does not come back.
-async fn proxy(folder: std::path::PathBuf, cut: Arc<AtomicBool>) {
-    let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
-    while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(pass_on(client, shared().socket(), cut.clone()));
+/// Wherever a load is cut off: it is refused so that it can be tried again, and what the
+/// server did not answer is not taken for a row that cannot be read.
+#[tokio::test]
+async fn a_load_that_is_cut_off_can_be_tried_again() {
+    let database = shared().database();
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let last = Arc::new(AtomicUsize::new(usize::MAX));
+    let at = {
+        let (asked, last) = (asked.clone(), last.clone());
+        move |_: &[u8]| asked.fetch_add(1, Ordering::SeqCst) == last.load(Ordering::SeqCst)
+    };
+    let (store, proxy) = behind_a_proxy(&database, folder.path(), at).await;
+    put(&store, vec![job(1).into(), Change::Pools(Box::default())]).await.unwrap();
+    let mut refused = 0;
+    for place in 0.. {
+        asked.store(0, Ordering::SeqCst);
+        last.store(place, Ordering::SeqCst);
+        match store.load().await {
+            Err(error) => {
+                assert!(error.is_retryable(), "cut at {place}: {error:?}");
+                refused += 1;
+            }
+            Ok(loaded) => assert_eq!(loaded.quarantined, [""; 0], "cut at {place}"),
+        }
+        if asked.load(Ordering::SeqCst) <= place {
+            break;
+        }
     }
+    assert!(refused > 10, "a load asks more often than {refused} times");
+    proxy.abort();
 }
 
-async fn pass_on(client: UnixStream, socket: impl AsRef<Path>, cut: Arc<AtomicBool>) {
+/// A store whose calls pass through a proxy that forwards everything, but cuts a connection
+/// off before the answer to what is told by `cut`.
+async fn behind_a_proxy(
+    database: &Database,
+    folder: &Path,
+    cut: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
+) -> (Store, tokio::task::JoinHandle<()>) {
+    let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
+    let cut = Arc::new(cut);
+    let proxy = tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(pass_on(client, shared().socket(), cut.clone()));
+        }
+    });
+    let host = folder.display();
+    let url = format!("postgres:///{}?host={host}&port=5432&user=spotwise", database.name());
+    (Store::open(url.parse::<Location>().unwrap()).await.unwrap(), proxy)
+}
+
+async fn pass_on(
+    client: UnixStream,
+    socket: impl AsRef<Path>,
+    cut: Arc<impl Fn(&[u8]) -> bool + Send + Sync>,
+) {
     let server = UnixStream::connect(socket).await.unwrap();
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -161,8 +209,7 @@ async fn pass_on(client: UnixStream, socket: impl AsRef<Path>, cut: Arc<AtomicBo
             read = from_client.read(&mut asked) => {
                 let Ok(length @ 1..) = read else { return };
                 let bytes = &asked[..length];
-                let commit = bytes.windows(7).any(|window| window == b"COMMIT\0");
-                cutting |= commit && cut.swap(false, Ordering::SeqCst);
+                cutting |= cut(bytes);
                 if to_server.write_all(bytes).await.is_err() { return }
             }
             read = from_server.read(&mut answered) => {
