@@ -47,6 +47,9 @@ pub struct ArrayPlace {
     pub size: u32,
     /// At most this many at once.
     pub max_parallel: Option<u32>,
+    /// Whether the worker of an element that has succeeded takes the next one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reuse_workers: bool,
 }
 
 /// What is unknown about a job after an older database was restored.

@@ -6,7 +6,7 @@ mod machines;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use spotwise_capacity::{Backend, StartError, WorkerOrder};
@@ -19,6 +19,7 @@ use tracing::Instrument;
 use crate::capacity::Backends;
 use crate::handle::Handle;
 use crate::lease::Lease;
+use crate::reuse::{Starter, WorkerReuse};
 use crate::token::WorkerTokens;
 use spotwise_control::core::State;
 use spotwise_control::phase::reconcile::{Effect, OutstandingCalls};
@@ -35,6 +36,7 @@ pub struct Effects {
     tokens: WorkerTokens,
     server: String,
     lease: Lease,
+    reuse: Arc<WorkerReuse>,
     outstanding: OutstandingCalls,
     polled: Option<Timestamp>,
     reaped: Option<Timestamp>,
@@ -45,12 +47,19 @@ pub struct Effects {
 
 impl Effects {
     /// `server` is where workers reach us; without the `lease` nothing is ended.
-    pub fn new(backends: Backends, tokens: WorkerTokens, server: String, lease: Lease) -> Self {
+    pub fn new(
+        backends: Backends,
+        tokens: WorkerTokens,
+        server: String,
+        lease: Lease,
+        reuse: Arc<WorkerReuse>,
+    ) -> Self {
         Self {
             backends,
             tokens,
             server,
             lease,
+            reuse,
             outstanding: OutstandingCalls::default(),
             polled: None,
             reaped: None,
@@ -63,6 +72,7 @@ impl Effects {
     /// Brings the pools in line with the committed state.
     pub fn perform(&mut self, state: &State, now: Now, handle: &Handle) {
         while self.tasks.try_join_next().is_some() {}
+        self.reuse.note(state, Instant::now());
         for effect in self.outstanding.next(state, now) {
             match effect {
                 Effect::LaunchMachine(machine) => self.launch_machine(state, machine, handle),
@@ -111,8 +121,22 @@ impl Effects {
             token: self.tokens.token(worker),
             server: self.server.clone(),
         };
-        let handle = handle.clone();
+        let starter = self.reuse.starter(state, worker.attempt);
+        let (handle, reuse) = (handle.clone(), self.reuse.clone());
         let start = async move {
+            let idle = match starter {
+                Starter::New => None,
+                Starter::Idle(idle) => Some(idle),
+                Starter::Expected(asks, within) => {
+                    tokio::time::timeout(within, asks).await.ok().and_then(Result::ok)
+                }
+            };
+            if let Some(idle) = idle
+                && backend.hand_over(idle.attempt, &order)
+            {
+                tracing::debug!(from = %idle.attempt, "its worker goes on");
+                return reuse.go_on(idle, order.attempt);
+            }
             if let Err(error) = backend.start_worker(order).await {
                 report(&handle, worker, &error).await;
             }

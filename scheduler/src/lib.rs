@@ -18,6 +18,7 @@ pub mod http;
 pub mod lease;
 pub mod options;
 mod planner;
+pub mod reuse;
 pub mod rpc;
 pub mod serve;
 pub mod server;

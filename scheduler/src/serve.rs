@@ -22,6 +22,7 @@ use crate::effects::Effects;
 use crate::handle::Handle;
 use crate::lease::Lease;
 use crate::options::{MarketChoice, ServeOptions};
+use crate::reuse::WorkerReuse;
 use crate::serve::pools::OperatorsPools;
 use crate::server::{self, Limits, ServerError, Services, ServingState};
 use crate::service::{self, Service};
@@ -248,7 +249,14 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
         let clouds = self.clouds.clone();
         let setting = CloudSetting { market: market.clone(), scale, clouds };
         let backends = Backends::new(&config, &install, setting);
-        let effects = Effects::new(backends, self.tokens.clone(), self.addresses(), lease.clone());
+        let reuse = Arc::new(WorkerReuse::default());
+        let effects = Effects::new(
+            backends,
+            self.tokens.clone(),
+            self.addresses(),
+            lease.clone(),
+            reuse.clone(),
+        );
         let last_job = restored::take_in(&store, &config, lease.epoch(), scale).await?;
         let driver = Driver::new(driver::Parts {
             last_job,
@@ -269,6 +277,7 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
             store,
             config,
             tokens: self.tokens.clone(),
+            reuse,
             market,
             market_name: self.choice.describe(),
             install,

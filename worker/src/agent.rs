@@ -15,7 +15,7 @@ use tracing::Instrument;
 use crate::attempt::{self, Attempt};
 use crate::folder::Folder;
 use crate::scheduler_client::{Backoff, CallError, SchedulerClient};
-use crate::{Options, process_tree, reporter};
+use crate::{Options, next, process_tree, reporter};
 
 /// A scheduler that does not answer the first call for this long has given up on the
 /// attempt.
@@ -36,6 +36,7 @@ async fn run_attempt(id: AttemptId, options: Options, mode: &[&str]) -> Result<(
     let server = options.server.context("no server was named")?;
     let folder = Folder::enter(&options.dir.context("no folder was named")?)
         .context("entering the attempt's folder")?;
+    // Held until this process ends, or becomes the worker of another attempt.
     let Some(_lock) = folder.lock().context("locking the attempt's folder")? else {
         tracing::info!("another worker carries this out");
         return Ok(());
@@ -75,8 +76,16 @@ async fn run_attempt(id: AttemptId, options: Options, mode: &[&str]) -> Result<(
             return Ok(());
         }
     };
+    let takes_next = assignment.takes_next;
     let attempt = Attempt { id, folder, client, mode, asked_to_stop };
-    Box::pin(attempt::carry_out(attempt, Arc::new(assignment), answered)).await
+    let carried_out = attempt::carry_out(&attempt, Arc::new(assignment), answered);
+    if !Box::pin(carried_out).await? || !takes_next {
+        return Ok(());
+    }
+    match next::ask(&attempt.client, &attempt.asked_to_stop).await {
+        Some(next) => next::become_its_worker(&attempt, &next, &server, &options.address),
+        None => Ok(()),
+    }
 }
 
 /// Asks until there is something to do; returns when the successful call was made. `None`

@@ -56,12 +56,12 @@ pub(crate) struct Attempt<'a> {
 }
 
 /// Runs the assigned command to its end, and reports it. `answered` is when
-/// the lease began.
+/// the lease began. Returns whether it has succeeded, as far as the scheduler knows too.
 pub(crate) async fn carry_out(
-    attempt: Attempt<'_>,
+    attempt: &Attempt<'_>,
     assignment: Arc<Assignment>,
     answered: Instant,
-) -> Result<()> {
+) -> Result<bool> {
     let folder = &attempt.folder;
     let (orders_sender, mut orders) = mpsc::channel(16);
     if let Some(lasts_ms) = assignment.money_lasts_ms {
@@ -99,7 +99,7 @@ pub(crate) async fn carry_out(
     }));
 
     let run = Run {
-        attempt: &attempt,
+        attempt,
         assignment: &assignment,
         progress,
         capture,
@@ -117,25 +117,32 @@ pub(crate) async fn carry_out(
     }
     drop(run);
     // Only a restarted worker has to repeat the reports before the last.
-    deliver(reporter, reports.into_iter().next_back(), &mut orders, &attempt.asked_to_stop).await;
-    Ok(())
+    let last = reports.into_iter().next_back();
+    let succeeded = last.as_ref().is_some_and(has_succeeded);
+    Ok(deliver(reporter, last, &mut orders, &attempt.asked_to_stop).await && succeeded)
 }
 
-/// Sends the final report, until it is acknowledged or no longer useful.
+fn has_succeeded(report: &ReportRequest) -> bool {
+    report.exited.as_ref().is_some_and(|end| end.code == 0 && end.told() == Told::Nothing)
+}
+
+/// Sends the final report, until it is acknowledged or no longer useful. Returns whether
+/// all was said.
 async fn deliver(
     reporter: Reporter,
     last: Option<ReportRequest>,
     orders: &mut mpsc::Receiver<Order>,
     asked_to_stop: &CancellationToken,
-) {
+) -> bool {
     // Orders still come with every heartbeat, and must not stop them.
     tokio::select! {
-        () = reporter.finish(last) => {}
-        () = superseded(orders) => {}
+        () = reporter.finish(last) => true,
+        () = superseded(orders) => false,
         () = told_to_leave(asked_to_stop) => {
             tracing::warn!(
                 "told to leave before the final report was acknowledged; it stays in exit.json"
             );
+            false
         }
     }
 }

@@ -41,6 +41,11 @@ impl Folder {
         Self::of_earlier(&self.root.parent()?.join(format!("{attempt}-{rank}")))
     }
 
+    /// Its path.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The file that names the owner of the outputs here, until they are stored.
     pub(crate) fn outputs_note(&self) -> PathBuf {
         self.root.join("outputs.json")

@@ -18,6 +18,7 @@ mod input_staging;
 mod log_upload;
 mod memory;
 mod meta;
+mod next;
 mod notes;
 mod notice;
 mod output;

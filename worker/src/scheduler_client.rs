@@ -10,7 +10,7 @@ use std::time::Duration;
 use spotwise_api::v1::workers_client::WorkersClient;
 use spotwise_api::v1::{
     AppendLogRequest, Assignment, HeartbeatRequest, HeartbeatResponse, Progress, RegisterRequest,
-    ReportRequest, Usage,
+    ReportRequest, TakeNextRequest, TakeNextResponse, Usage,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -165,6 +165,17 @@ impl SchedulerClient {
             Ok(())
         })
         .await
+    }
+
+    /// Asks what to go on with, once the attempt has succeeded.
+    pub(crate) async fn take_next(&self) -> Result<TakeNextResponse, CallError> {
+        let request = TakeNextRequest {
+            attempt: self.attempt.clone(),
+            rank: self.rank,
+            token: self.token.clone(),
+        };
+        self.call(|mut client| async move { Ok(client.take_next(request).await?.into_inner()) })
+            .await
     }
 
     /// Appends output that begins at `offset`; returns up to where it is stored. With

@@ -186,7 +186,13 @@ pub(crate) mod tests {
         };
         Job {
             group: JobId(14),
-            array: Some(ArrayPlace { first: JobId(14), index: 3, size: 8, max_parallel: None }),
+            array: Some(ArrayPlace {
+                first: JobId(14),
+                index: 3,
+                size: 8,
+                max_parallel: None,
+                reuse_workers: false,
+            }),
             attempts: 2,
             interruptions: 1,
             progress: Progress::of_step(25, Some(100)),

@@ -194,6 +194,11 @@ pub(super) struct ArrayDocument {
     /// At most this many at once.
     #[schemars(range(min = 1))]
     pub(super) max_parallel: Option<u32>,
+    /// Whether a worker takes the next element when its own has succeeded, on the same
+    /// machine and without a new start: for elements that are short beside the start of a
+    /// task or container. Each has a process, a working folder and an attempt of its own.
+    /// Default: false.
+    pub(super) reuse_workers: Option<bool>,
 }
 
 /// A job that must end first.

@@ -225,7 +225,8 @@ fn a_pipeline_shares_its_defaults() {
     assert_eq!((report.deadline, report.tags.len()), (None, 0), "a job's own field wins");
     assert_eq!(report.after[0], Dependency::success(Needed::Name("search".to_owned())));
     let array = search.array.as_ref().unwrap();
-    assert_eq!(array.max_parallel, Some(3));
+    assert_eq!((array.max_parallel, array.reuse_workers), (Some(3), false));
+    assert!(one("array: {size: 2, reuse_workers: true}").array.unwrap().reuse_workers);
     let pairs: Vec<_> = array
         .elements
         .iter()

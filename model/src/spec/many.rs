@@ -22,7 +22,8 @@ pub(super) fn array(document: &ArrayDocument, allowance: usize) -> Result<Array,
     if max_parallel == Some(0) {
         return Err(Problem::new("out_of_range", "must be at least 1").key("max_parallel"));
     }
-    Ok(Array { elements: vec![BTreeMap::new(); size], max_parallel })
+    let reuse_workers = document.reuse_workers.unwrap_or_default();
+    Ok(Array { elements: vec![BTreeMap::new(); size], max_parallel, reuse_workers })
 }
 
 fn check_size(size: usize, allowance: usize) -> Result<(), Problem> {
@@ -67,7 +68,7 @@ pub(super) fn sweep(
         };
         elements.iter().flat_map(|e| values.iter().map(move |v| with(e, v))).collect()
     });
-    Ok(Array { elements, max_parallel })
+    Ok(Array { elements, max_parallel, reuse_workers: false })
 }
 
 fn max_parallel(written: TextOr<Vec<Scalar>>) -> Result<u32, Problem> {

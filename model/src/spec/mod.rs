@@ -330,6 +330,9 @@ pub struct Array {
     pub elements: Vec<BTreeMap<String, String>>,
     /// At most this many at once.
     pub max_parallel: Option<u32>,
+    /// Whether the worker of an element that has succeeded takes the next one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reuse_workers: bool,
 }
 
 /// Something brought to the command before it starts.

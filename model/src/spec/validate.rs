@@ -201,6 +201,12 @@ fn job(document: JobDocument, allowance: &mut usize) -> Result<JobSpec, Problem>
         amounts::resources(document.resources.unwrap_or_default()).under("resources")?;
     if resources.nodes > 1 {
         text::gang(&env).under("env")?;
+        if array.as_ref().is_some_and(|array| array.reuse_workers) {
+            let message = "the workers of a gang begin and end together: remove it, or \
+                           `resources.nodes`";
+            return Err(Problem::new("conflicting_fields", message).key("reuse_workers"))
+                .under("array");
+        }
     }
     Ok(JobSpec {
         title: document.title.map(text::title).transpose().under("title")?,

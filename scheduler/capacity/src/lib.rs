@@ -49,6 +49,13 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// started twice.
     fn start_worker(&self, order: WorkerOrder) -> BoxFuture<'_, Result<(), StartError>>;
 
+    /// A worker that has carried out attempt `from` (rank 0) and waits is about to carry out
+    /// this one, on the same machine. False where that cannot be: then it has to be started
+    /// as ever, and nothing has changed.
+    fn hand_over(&self, _from: AttemptId, _order: &WorkerOrder) -> bool {
+        false
+    }
+
     /// Kills at once whatever is left of an attempt: workers, commands, and what they
     /// started.
     fn kill(&self, attempt: AttemptId) -> BoxFuture<'_, ()>;

@@ -109,6 +109,27 @@ impl Local {
         Ok(())
     }
 
+    /// See [`Backend::hand_over`](spotwise_capacity::Backend::hand_over).
+    pub fn hand_over(&self, from: AttemptId, order: &WorkerOrder) -> bool {
+        let (old, new) = ((from, 0), (order.attempt, order.rank));
+        let mut children = lock(&self.children);
+        let alive =
+            children.get(&old).is_some_and(Option::is_some) || is_locked(&folder(&self.work, old));
+        let folder = folder(&self.work, new);
+        if !alive || children.contains_key(&new) || folder.exists() {
+            return false;
+        }
+        if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(&folder) {
+            tracing::warn!(%error, folder = %folder.display(), "a worker cannot go on there");
+            return false;
+        }
+        // The process is the same: it is the new attempt's from now on.
+        if let Some(pid) = children.insert(old, None).flatten() {
+            children.insert(new, Some(pid));
+        }
+        true
+    }
+
     /// See [`Backend::kill`](spotwise_capacity::Backend::kill).
     pub async fn kill(&self, attempt: AttemptId) {
         self.kill_all(move |process| process.attempt == attempt).await;
@@ -231,6 +252,7 @@ impl Local {
 
     fn reap_child(&self, key: WorkerKey, mut child: Child) {
         let children = Arc::clone(&self.children);
+        let pid = child.id();
         let mut tasks = self.reaping.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
@@ -238,7 +260,11 @@ impl Local {
                 Ok(status) => tracing::debug!(attempt.id = %key.0, %status, "a worker has ended"),
                 Err(error) => tracing::warn!(%error, "a worker cannot be waited for"),
             }
-            lock(&children).insert(key, None);
+            // It may have gone on with other attempts.
+            let mut children = lock(&children);
+            let its_own = children.iter().filter(|(_, known)| known.is_some() && **known == pid);
+            let its_own = its_own.map(|(key, _)| *key).next().unwrap_or(key);
+            children.insert(its_own, None);
         });
     }
 }

@@ -25,6 +25,10 @@ impl Backend for LocalPool {
         Box::pin(async move { self.0.launch(&order).await })
     }
 
+    fn hand_over(&self, from: AttemptId, order: &WorkerOrder) -> bool {
+        self.0.hand_over(from, order)
+    }
+
     fn kill(&self, attempt: AttemptId) -> BoxFuture<'_, ()> {
         Box::pin(self.0.kill(attempt))
     }

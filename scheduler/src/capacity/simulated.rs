@@ -126,6 +126,15 @@ impl Backend for SimulatedPool {
         Box::pin(self.start(order))
     }
 
+    fn hand_over(&self, from: AttemptId, order: &WorkerOrder) -> bool {
+        let Some(machine) = &order.machine else { return false };
+        if !self.account.runs(machine) || !self.local.hand_over(from, order) {
+            return false;
+        }
+        self.account.place(order, machine);
+        true
+    }
+
     fn kill(&self, attempt: AttemptId) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.account.note_kill(attempt);

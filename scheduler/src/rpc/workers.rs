@@ -29,4 +29,11 @@ impl Workers for Rpc {
     ) -> RpcResult<v1::AppendLogResponse> {
         self.0.append_log(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
+
+    async fn take_next(
+        &self,
+        request: Request<v1::TakeNextRequest>,
+    ) -> RpcResult<v1::TakeNextResponse> {
+        self.0.take_next(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+    }
 }

@@ -72,6 +72,7 @@ pub fn assignment(
         memory_bytes: attempt.share.memory_mib.saturating_mul(1 << 20),
         stop_signal_to: spec.checkpoint.as_ref().map_or_else(String::new, signal_to),
         output_bytes: config.output_bytes,
+        takes_next: job.array.is_some_and(|place| place.reuse_workers),
     }
 }
 

@@ -32,7 +32,13 @@ fn assigned(nodes: u32) -> Assigned {
     let id = AttemptId { job: JobId(17), number: 2 };
     let job = Job {
         group: JobId(14),
-        array: Some(ArrayPlace { first: JobId(14), index: 3, size: 8, max_parallel: None }),
+        array: Some(ArrayPlace {
+            first: JobId(14),
+            index: 3,
+            size: 8,
+            max_parallel: None,
+            reuse_workers: false,
+        }),
         attempts: 2,
         interruptions: 1,
         state: JobState::Active { since: at, attempt: id },

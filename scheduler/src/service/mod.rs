@@ -43,6 +43,7 @@ pub use watch::Watcher;
 
 use crate::config::ServeConfig;
 use crate::handle::Handle;
+use crate::reuse::WorkerReuse;
 use crate::token::WorkerTokens;
 use spotwise_market::Market;
 use spotwise_store::Store;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub config: Arc<ServeConfig>,
     /// Creates and checks workers' tokens.
     pub tokens: WorkerTokens,
+    /// Workers that take the next element of their array.
+    pub reuse: Arc<WorkerReuse>,
     /// Prices, for what has not been charged yet.
     pub market: Market,
     /// The origin of the market, as text.

@@ -93,6 +93,7 @@ impl Bench {
             store: store.clone(),
             config: Arc::new(config),
             tokens: tokens.clone(),
+            reuse: Arc::default(),
             market,
             market_name: "synthetic seed 7".to_owned(),
             install: "sw-1".to_owned(),

@@ -1,6 +1,6 @@
 //! What the agents running alongside the jobs report, and what they are told.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spotwise_api::convert::{exit, memory, restored, step, stop_reason, told};
 use spotwise_api::spool::{Bounds, Spool, Writer};
@@ -9,15 +9,22 @@ use spotwise_api::v1;
 use super::logs::on_files;
 use super::submit::unexpected;
 use super::{Service, ServiceError, assignment, limits, millis};
+use crate::reuse::is_any_waiting;
 use spotwise_control::command::Loaded;
+use spotwise_control::core::State;
 use spotwise_control::reply::Orders;
 use spotwise_control::{Command, Reply, WorkerId};
+use spotwise_model::Now;
 
 /// The largest number of ranks in a gang.
 const MOST_RANKS: u32 = 10_000;
 
 /// Output per call: a quarter of what a gRPC message may hold.
 const MOST_DATA: usize = 256 * 1024;
+
+/// How long a worker that asks for more waits for an answer: less than its calls may take
+/// (wall time).
+const HOLD: Duration = Duration::from_secs(3);
 
 /// Characters kept of a message from a worker.
 const LONGEST_MESSAGE: usize = 2_000;
@@ -96,6 +103,23 @@ impl Service {
         let bounds = Bounds::of(self.parts.config.output_bytes);
         let append = move || append(spool, bounds, &request);
         Ok(v1::AppendLogResponse { stored: on_files(append).await? })
+    }
+
+    /// What a worker goes on with whose attempt has succeeded.
+    pub async fn take_next(
+        &self,
+        request: v1::TakeNextRequest,
+    ) -> Result<v1::TakeNextResponse, ServiceError> {
+        let worker = self.worker(&request.attempt, request.rank, &request.token)?;
+        let nothing = v1::TakeNextResponse::default();
+        let asked = self.parts.reuse.ask(worker.attempt, Instant::now());
+        let Some((next, array)) = asked.filter(|_| worker.rank == 0) else { return Ok(nothing) };
+        if let Ok(Ok(attempt)) = tokio::time::timeout(HOLD, next).await {
+            let token = self.parts.tokens.token(WorkerId { attempt, rank: 0 });
+            return Ok(v1::TakeNextResponse { attempt: attempt.to_string(), token, ..nothing });
+        }
+        let waits = move |state: &State, _: Now| is_any_waiting(state, array);
+        Ok(v1::TakeNextResponse { ask_again: self.parts.handle.ask(waits).await?, ..nothing })
     }
 
     /// The caller, once its token has proved it. An attempt that cannot be read has no

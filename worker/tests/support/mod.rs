@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -35,6 +36,9 @@ pub struct Script {
     pub registers: u32,
     pub reports: Vec<ReportRequest>,
     pub log: Vec<u8>,
+    /// What workers are told that ask for more, in order; nothing after the last.
+    pub next: VecDeque<TakeNextResponse>,
+    pub asked_for_more: u32,
     /// Bytes of the output that nobody has any more.
     pub lost: u64,
     pub largest_chunk: usize,
@@ -118,6 +122,16 @@ impl Workers for Fake {
                 script.log.extend(append.data);
             }
             AppendLogResponse { stored: script.log.len() as u64 + script.lost }
+        })
+    }
+
+    async fn take_next(
+        &self,
+        r: Request<TakeNextRequest>,
+    ) -> Result<Response<TakeNextResponse>, Status> {
+        self.answer(&r.get_ref().token, |script| {
+            script.asked_for_more += 1;
+            script.next.pop_front().unwrap_or_default()
         })
     }
 }

@@ -115,11 +115,23 @@ fn nothing_comes_back_twice_or_behind_what_never_comes() {
 #[test]
 fn elements_keep_their_place() {
     let element = |id: u64, index: u32| {
-        let array = ArrayPlace { first: JobId(3), index, size: 9, max_parallel: Some(1) };
+        let array = ArrayPlace {
+            first: JobId(3),
+            index,
+            size: 9,
+            max_parallel: Some(1),
+            reuse_workers: false,
+        };
         again(Job { array: Some(array), ..failed(id) }, true)
     };
     let request = Resubmit { jobs: vec![element(5, 2), element(8, 5)], ..Resubmit::default() };
     let places: Vec<_> = made(&world(), &request).unwrap().iter().map(|job| job.array).collect();
-    let place = |index| ArrayPlace { first: JobId(21), index, size: 9, max_parallel: Some(1) };
+    let place = |index| ArrayPlace {
+        first: JobId(21),
+        index,
+        size: 9,
+        max_parallel: Some(1),
+        reuse_workers: false,
+    };
     assert_eq!(places, [Some(place(2)), Some(place(5))]);
 }

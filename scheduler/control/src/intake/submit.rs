@@ -318,6 +318,7 @@ fn place(array: &Array, first: JobId, index: usize) -> ArrayPlace {
         index: number(index),
         size: number(array.elements.len()),
         max_parallel: array.max_parallel,
+        reuse_workers: array.reuse_workers,
     }
 }
 
