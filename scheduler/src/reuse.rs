@@ -188,3 +188,7 @@ pub fn is_any_waiting(state: &State, array: JobId) -> bool {
     let mut elements = jobs.take_while(|job| job.array.is_some_and(|place| place.first == array));
     elements.any(|job| matches!(job.state, JobState::Waiting { .. }))
 }
+
+#[cfg(test)]
+#[path = "reuse_tests.rs"]
+mod tests;

@@ -146,3 +146,61 @@ fn two_simulated_pools_and_this_machine_with_the_scheduler_killed() {
         total as f64 / 1e6
     );
 }
+
+const SLOW_STARTS: &str = r#"version: 1
+accounts:
+  - name: "4711"
+    simulated: {seed: 3, boot: 20s..1m, registration: 10s..30s, terminate: 20s}
+pools:
+  - name: east
+    kind: simulated
+    account: "4711"
+    region: us-east-1
+    types: [c7i.large]
+    limits: {machines: 2}
+    times: {boot: 1m, start: 40s, start_timeout: 5m, launch_timeout: 4m, registration_timeout: 5m, consistency: 30s, keep: 5m}
+"#;
+
+/// An array whose workers go on from element to element has one start a place, not one an
+/// element, also when the scheduler is killed; what was started so is as much a job of its own
+/// as any other.
+#[test]
+fn workers_of_an_array_go_on_with_its_next_element() {
+    const ELEMENTS: usize = 60;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (pools, lines) = (folder.path().join("pools.yaml"), folder.path().join("lines"));
+    std::fs::write(&pools, SLOW_STARTS).expect("the pools file");
+    let pools = pools.display().to_string();
+    let arguments = ["--pools", &pools, "--market", "synthetic", "--speed", "20"];
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("its folder");
+    let mut scheduler = Scheduler::start(&data, &arguments).expect("it starts");
+    // The parent of a command is its worker.
+    let document = format!(
+        "name: many\ncommand: [bash, -c, \"echo $SPOTWISE_JOB_ID $PPID $PWD >> {}; sleep 0.05\"]\n\
+         resources: {{cpus: 1, memory: 256MB}}\nwork: {{duration: 1s}}\ndeadline: 12h\n\
+         array: {{size: {ELEMENTS}, reuse_workers: true}}\n",
+        lines.display()
+    );
+    scheduler.submit(&document, "many").expect("it is accepted");
+    let ran = || std::fs::read_to_string(&lines).unwrap_or_default();
+    let begun = Instant::now();
+    while ran().lines().count() < ELEMENTS / 2 {
+        assert!(begun.elapsed() < LIMIT, "{}", scheduler.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    scheduler.kill();
+    scheduler.restart().expect("it starts again");
+    let states = scheduler.wait_for_all(LIMIT).expect("all end");
+    assert!(states.values().all(|state| state == "succeeded"), "{states:?}");
+    let ran = ran();
+    let column =
+        |n: usize| ran.lines().filter_map(|line| line.split(' ').nth(n)).collect::<Vec<_>>();
+    let distinct =
+        |n: usize| column(n).into_iter().collect::<std::collections::BTreeSet<_>>().len();
+    assert_eq!((column(0).len(), distinct(0), distinct(2)), (ELEMENTS, ELEMENTS, ELEMENTS));
+    // Two machines of two CPUs have four places; a restart may cost each a start more.
+    let workers = distinct(1);
+    assert!(workers <= 12, "{workers} workers for {ELEMENTS} elements");
+    println!("{ELEMENTS} elements with {workers} starts of a worker");
+}

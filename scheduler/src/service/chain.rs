@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use spotwise_api::convert::time_text;
 use spotwise_api::v1;
 use spotwise_model::quote::{Quote, Spread, Start};
+use spotwise_model::resources::Free;
 use spotwise_model::time::{after, between};
-use spotwise_model::{Job, JobId, JobSpec, Now, PoolSet};
+use spotwise_model::{Job, JobId, JobSpec, Money, Now, Offer, PoolSet};
 use spotwise_solver::{PlanInput, PlanJob, graph};
 
 use super::job_quote::{Way, job_quote, unmeetable};
@@ -34,6 +35,12 @@ pub(super) struct QuoteContext<'a> {
     pub(super) jobs: &'a [Job],
 }
 
+/// Elements that one machine is reckoned with at most.
+const MOST_AT_ONCE: u32 = 1_000;
+
+/// As good as no start: zero would stand for the usual one.
+const NO_START: Duration = Duration::from_millis(1);
+
 /// What is asked of the solver: equal questions have equal answers.
 type Question = (String, Timestamp, Timestamp);
 
@@ -55,12 +62,22 @@ impl QuoteContext<'_> {
             let job = part.job;
             let begin = self.begin(job, &finishes);
             let deadline = needed.get(&job.id).copied().unwrap_or(job.deadline);
-            let usual = self.ask(job, begin.p50, deadline, &mut answers);
-            let late = self.ask(job, begin.p90, deadline, &mut answers);
+            let usual = self.ask(&self.input, job, begin.p50, deadline, &mut answers);
+            let late = self.ask(&self.input, job, begin.p90, deadline, &mut answers);
+            let reuse = job.array.filter(|place| place.reuse_workers);
+            let reuse = reuse.and_then(|_| self.reuse(&part, begin, &usual, deadline));
             let quote = joined(&part, begin, usual, &late, job.deadline);
+            let quote = match &reuse {
+                Some(reuse) => reuse.spread(&part, begin, quote),
+                None => quote,
+            };
             let (first, waits) = (job.id.0, self.waits_for(job));
             let mut answer = job_quote(&self.input, &self.pools, &part.job.spec, &quote);
             answer.elements = part.elements;
+            if let Some(reuse) = reuse.filter(|_| quote.offer.is_some()) {
+                let starts = reuse.workers;
+                answer.reason += &format!("; about {starts} starts for {} elements", part.elements);
+            }
             answer.deadline_source =
                 spotwise_api::convert::deadline_source(job.deadline_source).to_owned();
             if begin.p50 > self.now.market {
@@ -91,8 +108,32 @@ impl QuoteContext<'_> {
         })
     }
 
+    /// What an element costs whose worker has carried out another before, and how many
+    /// workers there are; `None` if nothing holds it.
+    fn reuse(
+        &self,
+        part: &Part<'_>,
+        begin: Spread<Timestamp>,
+        first: &Quote,
+        deadline: Timestamp,
+    ) -> Option<Reuse> {
+        let key = first.offer.as_ref()?;
+        let offer = self.input.offers.iter().find(|offer| offer.key == *key)?;
+        let limit = self.pools.get(&key.pool).and_then(|pool| pool.limits.machines);
+        let machines = limit.map_or(offer.free, |limit| limit.min(offer.free));
+        let seats = machines.max(1).saturating_mul(at_once_on(offer, part.job));
+        let workers = at_once(part).min(seats).max(1);
+        let mut input = self.input.clone();
+        for offer in &mut input.offers {
+            offer.changeover = NO_START;
+        }
+        let next = self.ask(&input, part.job, begin.p50, deadline, &mut BTreeMap::new());
+        Some(Reuse { next, workers })
+    }
+
     fn ask(
         &self,
+        input: &PlanInput,
         job: &Job,
         begin: Timestamp,
         deadline: Timestamp,
@@ -115,10 +156,10 @@ impl QuoteContext<'_> {
                 barred: self.pools.barred(&job.spec),
                 ..PlanJob::new(job, deadline, job.spec.budget)
             };
-            if begin == self.input.now {
-                return spotwise_solver::quote(&self.input, &asked);
+            if begin == input.now {
+                return spotwise_solver::quote(input, &asked);
             }
-            let input = PlanInput { now: begin, ..self.input.clone() };
+            let input = PlanInput { now: begin, ..input.clone() };
             spotwise_solver::quote(&input, &asked)
         });
         answer.clone()
@@ -192,8 +233,7 @@ fn joined(
     late: &Quote,
     deadline: Timestamp,
 ) -> Quote {
-    let at_once = part.job.array.and_then(|place| place.max_parallel).unwrap_or(part.elements);
-    let waves = part.elements.div_ceil(at_once.max(1)).max(1);
+    let waves = part.elements.div_ceil(at_once(part)).max(1);
     let end = |begin: Timestamp, finish: Timestamp| {
         after(begin, between(begin, finish).saturating_mul(waves))
     };
@@ -201,6 +241,70 @@ fn joined(
     let p90 = end(begin.p90, late.finish.p90).max(p50);
     let cost = Spread { p50: usual.cost.p50, p90: usual.cost.p90.max(late.cost.p90) };
     Quote { finish: Spread { p50, p90 }, cost, deadline, ..usual }
+}
+
+/// How many elements run at once at most.
+fn at_once(part: &Part<'_>) -> u32 {
+    part.job.array.and_then(|place| place.max_parallel).unwrap_or(part.elements).max(1)
+}
+
+/// How many elements one machine runs at once.
+fn at_once_on(offer: &Offer, job: &Job) -> u32 {
+    let Some(share) = job.spec.share_on(offer.shape.accelerator.as_ref()) else { return 1 };
+    let mut free = Free::new(&offer.shape);
+    let mut times = 0;
+    // A thousandth of a CPU and a mebibyte fit many thousand times: more say nothing more.
+    while times < MOST_AT_ONCE && free.take(&share) {
+        times += 1;
+    }
+    times.max(1)
+}
+
+/// Workers that go on with the next element: only their first one pays for a start.
+struct Reuse {
+    /// An element that needs no start.
+    next: Quote,
+    /// How many begin.
+    workers: u32,
+}
+
+impl Reuse {
+    /// The quote of a mean element: the cost of the starts is spread over all.
+    fn spread(&self, part: &Part<'_>, begin: Spread<Timestamp>, first: Quote) -> Quote {
+        let Self { next, workers } = self;
+        let (all, rest) = (part.elements.max(1), part.elements.saturating_sub(*workers));
+        let mean = |first: Money, next: Money| {
+            let extra = (first - next).max(Money::ZERO).micros();
+            let spread = i128::from(extra) * i128::from(all - rest) / i128::from(all);
+            next + Money::from_micros(i64::try_from(spread).unwrap_or(extra))
+        };
+        let both = |first: Spread<Money>, next: Spread<Money>| Spread {
+            p50: mean(first.p50, next.p50),
+            p90: mean(first.p90, next.p90),
+        };
+        let waves = part.elements.div_ceil(*workers).saturating_sub(1);
+        let end = |begin: Timestamp, first: Timestamp, next: Timestamp| {
+            after(first, between(begin, next).saturating_mul(waves))
+        };
+        let one_wave = |finish: Timestamp, begin: Timestamp| {
+            let waves = part.elements.div_ceil(at_once(part)).max(1);
+            after(begin, between(begin, finish) / waves)
+        };
+        let p50 = end(begin.p50, one_wave(first.finish.p50, begin.p50), next.finish.p50);
+        let p90 = end(begin.p90, one_wave(first.finish.p90, begin.p90), next.finish.p90);
+        let on_demand = first.on_demand_cost.zip(next.on_demand_cost);
+        Quote {
+            expected_cost: mean(first.expected_cost, next.expected_cost),
+            cost: both(first.cost, next.cost),
+            machines: (
+                mean(first.machines.0, next.machines.0),
+                both(first.machines.1, next.machines.1),
+            ),
+            finish: Spread { p50, p90: p90.max(p50) },
+            on_demand_cost: on_demand.map(|(first, next)| mean(first, next)),
+            ..first
+        }
+    }
 }
 
 /// A job that cannot start now: it has no offer yet.
