@@ -7,8 +7,6 @@ LIBCLANG := $(shell apt-cache show libclang1-14 >/dev/null 2>&1 && echo libclang
 # The tests of the store run on a PostgreSQL of their own; any version that is there will do.
 POSTGRES := $(if $(or $(SPOTWISE_TEST_POSTGRES_BIN),$(wildcard /usr/lib/postgresql/*/bin/initdb)),,postgresql)
 PACKAGES := cmake $(LIBCLANG) $(POSTGRES) libfaketime
-# A simulated world takes one second of processor time instead of three.
-OPTIMISED := $(foreach crate,control market,--config 'profile.dev.package.spotwise-$(crate).opt-level=1')
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
@@ -68,7 +66,7 @@ test: check unit simulate ## everything that CI runs
 
 simulate: packages ## worlds that try to break every promise: SEEDS=, DAYS=, SEED_BASE=; TRACE=1 shows one of them
 	SEEDS=$(or $(SEEDS),200) DAYS=$(or $(DAYS),30) SEED_BASE=$(or $(SEED_BASE),1) TRACE=$(or $(TRACE),0) \
-	  $(CARGO) test --locked --workspace --test simulation $(OPTIMISED) no_world_breaks_a_promise -- --nocapture
+	  $(CARGO) test --locked --workspace --test simulation no_world_breaks_a_promise -- --nocapture
 
 # Whose property tests throw dice.
 RANDOM_TESTS := $(foreach crate,model solver market control scheduler simulated-cloud,-p spotwise-$(crate))

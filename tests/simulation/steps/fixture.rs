@@ -79,7 +79,9 @@ impl Fixture {
         let config = Config { max_live_jobs: 1_000, ..Config::default() };
         let changeover = config.policy.changeover;
         let pool = Pool::of_host(PoolName::new("local"), PoolKind::Local, host, changeover);
-        let mut state = State { pools: PoolSet::of([pool]), ..State::default() };
+        let pools = PoolSet::of([pool]);
+        store.tables.pools = pools.clone();
+        let mut state = State { pools, ..State::default() };
         state.seen.since = Some(start);
         Self {
             state,
