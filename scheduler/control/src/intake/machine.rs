@@ -1,7 +1,7 @@
 //! What providers say of machines, and what operators ask of them.
 
 use spotwise_model::id::{PoolName, ProviderId};
-use spotwise_model::instance::{DrainCause, EndedBy};
+use spotwise_model::instance::{DrainCause, EndedBy, GivenBackFor};
 use spotwise_model::inventory::Inventory;
 use spotwise_model::{Instance, InstanceId, InstanceState, Now, PoolSet};
 
@@ -39,6 +39,10 @@ pub(super) fn refused(
         return nothing();
     }
     let market = instance.offer.market.clone();
+    let ends = instance.clone().end(now.market, EndedBy::Us);
+    // That says nothing of what the market has ([`Instance::refused_at`]).
+    let given_up =
+        || instance.clone().give_back(now, GivenBackFor::Late)?.end(now.market, EndedBy::Us);
     match refusal {
         MachineRefusal::Quota => {
             let quotas: Vec<_> =
@@ -48,12 +52,17 @@ pub(super) fn refused(
                 let ours = limits::quota_used(state, &quota).saturating_sub(mine);
                 state.seen.refusals.quota_full(quota.key(), ours, now.market);
             }
+            changed(given_up())
         }
-        MachineRefusal::Capacity | MachineRefusal::Other => {
+        MachineRefusal::Capacity => {
             state.seen.refusals.no_capacity(market, message, now.market);
+            changed(ends)
+        }
+        MachineRefusal::Other => {
+            state.seen.refusals.no_capacity(market, message, now.market);
+            changed(given_up())
         }
     }
-    changed(instance.end(now.market, EndedBy::Us))
 }
 
 pub(super) fn unknown(state: &State, machine: InstanceId) -> CommandResult {
