@@ -182,3 +182,84 @@ impl<'a> Outlook<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use spotwise_model::CapacityType;
+    use spotwise_model::OfferKey;
+    use spotwise_model::id::PoolName;
+
+    use super::*;
+    use crate::spot::horizon::HorizonTerms;
+    use crate::spot::own::{Sight, StatedPrior};
+
+    const STEP: Duration = Duration::from_secs(900);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// Of a cheap zone that nobody looks into, and a dear one.
+    fn believed(sights: &[Sight]) -> Forecast {
+        let mut own = Estimator::new(vec![0, 0], 900.0, StatedPrior::Recorded);
+        for sight in sights {
+            own.pass();
+            own.see(0, *sight);
+        }
+        let prices = [0.1, 0.2];
+        let terms = HorizonTerms { step_seconds: 900.0, on_demand: 0.75, changeover: 0.3 };
+        let now = |price| ZoneNow { up: false, age: 1, price };
+        Forecast {
+            account: Account::local(),
+            instance_type: InstanceType::new("m"),
+            nodes: 1,
+            horizon: Arc::new(own.horizon(&prices, terms, 288, 288.0)),
+            zones: vec![(Zone::new("a"), now(prices[0])), (Zone::new("b"), now(prices[1]))],
+            step: STEP,
+            steps: 288,
+            first: Timestamp::UNIX_EPOCH,
+            training: TrainingWindow::default(),
+            own: Some(Arc::new(own)),
+        }
+    }
+
+    fn offer(zone: &str) -> OfferKey {
+        let (zone, kind) = (Zone::new(zone), InstanceType::new("m"));
+        OfferKey::recorded(PoolName::new("p"), zone, kind, CapacityType::Spot)
+    }
+
+    fn outlook(forecast: &Forecast) -> Outlook<'_> {
+        Outlook::new(forecast, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_job_leaves_on_demand_for_what_is_there_and_not_for_what_was_just_refused() {
+        let goes = |sights: &[Sight]| {
+            let forecast = believed(sights);
+            outlook(&forecast).goes_back(&offer("a"), 8 * HOUR, 20 * HOUR)
+        };
+        assert!(goes(&[Sight::Held; 8]));
+        assert!(!goes(&[Sight::Refused; 8]));
+        assert!(!goes(&[Sight::Held, Sight::Taken]));
+    }
+
+    #[test]
+    fn what_is_expected_lies_between_spot_and_on_demand_by_what_is_believed() {
+        let expected = |sights: &[Sight]| {
+            let forecast = believed(sights);
+            outlook(&forecast).expected(8 * HOUR, 20 * HOUR)
+        };
+        let (there, unknown, gone) =
+            (expected(&[Sight::Held; 40]), expected(&[]), expected(&[Sight::Refused; 40]));
+        assert!(
+            32.0 * 0.1 < there && there < unknown && unknown < gone,
+            "{there} {unknown} {gone}"
+        );
+        assert!(gone < 33.0 * 0.75, "{gone}");
+    }
+
+    #[test]
+    fn a_job_with_no_slack_goes_on_demand_and_one_with_much_waits() {
+        let forecast = believed(&[Sight::Held; 8]);
+        let outlook = outlook(&forecast);
+        assert!(outlook.goes_on_demand(8 * HOUR, 8 * HOUR + STEP));
+        assert!(!outlook.goes_on_demand(2 * HOUR, 40 * HOUR));
+    }
+}

@@ -190,6 +190,26 @@ mod tests {
         assert_eq!(drain(&state, InstanceId(2), now(4)), Ok((Vec::new(), Reply::Noted)));
     }
 
+    /// A full quota, or a call that is wrong, says nothing of what a market has.
+    #[test]
+    fn a_refusal_for_want_of_capacity_alone_is_the_markets() {
+        for (refusal, said) in [
+            (MachineRefusal::Capacity, Some(at(2))),
+            (MachineRefusal::Quota, None),
+            (MachineRefusal::Other, None),
+        ] {
+            let mut state = state();
+            let (mut changes, _) =
+                refused(&mut state, InstanceId(3), refusal, String::new(), now(2)).unwrap();
+            changes.iter_mut().for_each(|change| state.apply(change));
+            let machine = &state.instances[&InstanceId(3)];
+            assert_eq!((machine.ended(), machine.refused_at()), (true, said), "{refusal:?}");
+            let launches = state.own_log.market(&machine.offer.market, 0).launches;
+            let refused = launches.iter().filter(|launch| !launch.granted).count();
+            assert_eq!(refused, usize::from(said.is_some()), "{refusal:?}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_drained_is_told_apart() {
         let state = state();

@@ -118,11 +118,6 @@ impl Estimator {
         }
     }
 
-    /// How many zones there are.
-    pub fn zone_count(&self) -> usize {
-        self.beliefs.len()
-    }
-
     /// The zones as they are believed to be, at these prices in dollars a step.
     pub(crate) fn zones(&self, prices: &[f64]) -> Vec<BelievedZone> {
         let zones = prices.iter().zip(&self.beliefs).zip(&self.ends);
