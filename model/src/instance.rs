@@ -276,6 +276,14 @@ impl Instance {
         matches!(self.state, InstanceState::Terminating { .. } | InstanceState::Gone { .. })
     }
 
+    /// When its market had none for us; `None` if that is not how it ended.
+    pub const fn refused_at(&self) -> Option<Timestamp> {
+        match self.state {
+            InstanceState::Gone { since: None, given_back: None, at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
     /// Whether its provider is about to have news of it: it comes, or it goes.
     pub const fn is_moving(&self) -> bool {
         matches!(

@@ -87,6 +87,9 @@ fn what_was_given_up_and_comes_after_all_is_ended_under_its_name() {
     assert_eq!((came.since(), came.state.name()), (Some(at(95)), "terminating"));
     let never = given_up.end(at(500), EndedBy::Us).unwrap();
     assert_eq!(never.since(), None, "nothing is billed");
+    assert_eq!(never.refused_at(), None, "nobody said that there is none");
+    assert_eq!(requested().end(at(500), EndedBy::Us).unwrap().refused_at(), Some(at(500)));
+    assert_eq!(instance().end(at(500), EndedBy::Provider).unwrap().refused_at(), None);
 }
 
 #[test]

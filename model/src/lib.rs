@@ -47,7 +47,7 @@ pub use job::{Job, JobState};
 pub use ledger::LedgerEntry;
 pub use measured::Measured;
 pub use money::{Money, Price};
-pub use offer::{CapacityType, MarketKey, Offer, OfferKey};
+pub use offer::{CapacityType, MarketKey, Offer, OfferKey, Supply};
 pub use outcome::Outcome;
 pub use plan::{Placement, Plan, WaitReason};
 pub use pool::{Pool, PoolSet};

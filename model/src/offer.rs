@@ -127,6 +127,43 @@ impl fmt::Display for OfferKey {
     }
 }
 
+/// How many machines of an offer may be asked for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Supply {
+    /// The market shows that it has so many, not counting those we hold.
+    Counted(u32),
+    /// Nobody says how many there are: what is asked for may be refused.
+    Unknown {
+        /// So many may be asked for, until they are answered.
+        tries: u32,
+    },
+}
+
+impl Supply {
+    /// Machines that may be asked for now.
+    pub const fn machines(self) -> u32 {
+        match self {
+            Self::Counted(free) => free,
+            Self::Unknown { tries } => tries,
+        }
+    }
+
+    /// How many there are, where somebody says so.
+    pub const fn counted(self) -> Option<u32> {
+        match self {
+            Self::Counted(free) => Some(free),
+            Self::Unknown { .. } => None,
+        }
+    }
+}
+
+impl From<u32> for Supply {
+    fn from(free: u32) -> Self {
+        Self::Counted(free)
+    }
+}
+
 /// Pool x zone x machine type x capacity type, with its price and how much is available
 /// now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,9 +177,10 @@ pub struct Offer {
     /// What the same machine costs on demand: the counterfactual of savings.
     pub on_demand: Price,
     /// Machines that can be launched now, not counting those we hold.
-    pub free: u32,
+    pub free: Supply,
     /// Since when the capacity has been available (or gone, if `free` is 0 and the market
-    /// says so).
+    /// says so); where nobody says, since when we have held a machine there, or have had
+    /// none.
     pub spell_since: Timestamp,
     /// Expected interruptions per machine-hour; 0 for on-demand. A statistic:
     /// a float is right here.

@@ -36,6 +36,27 @@ impl PoolKind {
     }
 }
 
+/// What a pool's provider says of the spot machines that it has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SupplyShown {
+    /// How many there are, as recordings do.
+    #[default]
+    Counted,
+    /// Nothing, as EC2: what there is shows in our own launches and machines alone.
+    Unknown,
+}
+
+impl SupplyShown {
+    /// Its name in files and on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counted => "counted",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// One pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
@@ -47,6 +68,9 @@ pub struct Pool {
     pub account: Account,
     /// What it buys.
     pub sells: PoolMarkets,
+    /// Whether the spot machines that are left are counted; pools of one account agree.
+    #[serde(default)]
+    pub supply: SupplyShown,
     /// What its machines may add up to.
     pub limits: PoolLimits,
     /// Who may use it.
@@ -208,6 +232,7 @@ impl Pool {
             kind,
             account: Account::local(),
             sells: PoolMarkets::default(),
+            supply: SupplyShown::Counted,
             limits: PoolLimits { host: Some(host), ..PoolLimits::default() },
             access: PoolAccess::default(),
             times: PoolTimes {
@@ -323,6 +348,17 @@ impl PoolSet {
     /// A pool.
     pub fn get(&self, name: &PoolName) -> Option<&Pool> {
         self.pools.get(name)
+    }
+
+    /// Whether nobody says how many machines a market has left: that of a spot market on
+    /// which a pool buys that is not shown it.
+    pub fn is_unknown(&self, market: &MarketKey) -> bool {
+        let hidden = |pool: &Pool| {
+            pool.supply == SupplyShown::Unknown
+                && pool.account == market.account
+                && pool.sells.has(market)
+        };
+        market.capacity_type == CapacityType::Spot && self.pools.values().any(hidden)
     }
 
     /// The pools that do not admit a job.

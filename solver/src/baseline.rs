@@ -168,7 +168,11 @@ impl<'a> Remaining<'a> {
 
     fn free(&self, offer: &Offer) -> u32 {
         let taken = |list: &BTreeMap<OfferKey, u32>| list.get(&offer.key).copied().unwrap_or(0);
-        offer.free.saturating_sub(taken(&self.bought)).saturating_sub(taken(&self.reserved))
+        offer
+            .free
+            .machines()
+            .saturating_sub(taken(&self.bought))
+            .saturating_sub(taken(&self.reserved))
     }
 
     /// The cheapest offer of a kind with a machine for every node of the job;

@@ -139,7 +139,10 @@ fn row(offer: &OfferView, several_pools: bool, reasons: bool) -> Vec<String> {
             same if same == offer.price_micros_per_hour => "-".to_owned(),
             on_demand => saving(offer.price_micros_per_hour, on_demand),
         },
-        offer.free.to_string(),
+        match offer.free_unknown {
+            true => "?".to_owned(),
+            false => offer.free.to_string(),
+        },
         offer.held.to_string(),
         format!("{:.3}", offer.hazard_per_hour),
         moment(&offer.spell_since),
@@ -170,6 +173,14 @@ mod tests {
         let (short, long) = (row(&one, false, false), row(&one, true, true));
         assert_eq!(short.len() + 2, long.len());
         assert_eq!((long[3].as_str(), long.last()), ("east", Some(&one.unavailable)));
+    }
+
+    #[test]
+    fn what_nobody_counts_is_not_shown_as_none() {
+        let free = |free_unknown| {
+            row(&OfferView { free_unknown, ..offer("east", "a", 1) }, false, false)[8].clone()
+        };
+        assert_eq!((free(false), free(true)), ("0".to_owned(), "?".to_owned()));
     }
 
     #[test]

@@ -106,6 +106,19 @@ fn beside(pool: &Pool, before: &BTreeMap<PoolName, Pool>, problems: &mut Problem
         problems.add(Problem::new("second_of_its_kind", message).key("kind"));
         return;
     }
+    // What an account's market shows is one fact, however many pools buy there.
+    let otherwise = |other: &&Pool| other.account == pool.account && other.supply != pool.supply;
+    if pool.kind == PoolKind::Simulated
+        && let Some(other) = before.values().find(otherwise)
+    {
+        let message = format!(
+            "`{}` buys with the same account, and of it the supply is {}; let them agree",
+            other.name,
+            other.supply.name()
+        );
+        problems.add(Problem::new("supply_differs", message).key("supply"));
+        return;
+    }
     // With a problem, a pool may only look like another.
     let same = |other: &&Pool| Pool { name: pool.name.clone(), ..(*other).clone() } == *pool;
     if let Some(other) = before.values().find(same).filter(|_| problems.is_empty()) {

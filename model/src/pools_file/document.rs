@@ -10,7 +10,7 @@ use super::values::{DAY, Number, QuotaCapacity, Time};
 use crate::id::{InstanceType, PoolName, Region, Zone};
 use crate::money::Price;
 use crate::offer::CapacityType;
-use crate::pool::PoolKind;
+use crate::pool::{PoolKind, SupplyShown};
 use crate::spec::Class;
 use crate::spec::tree::Node;
 
@@ -114,6 +114,11 @@ documents! {
         types: Distinct<InstanceType>,
         /// `spot`, `on-demand`, `reserved`. Default: all.
         capacity: Distinct<CapacityType>,
+        /// What is known of the spot machines that are left: `counted` (the market shows how
+        /// many, as recordings do) or `unknown` (nobody says, as on EC2: what there is shows
+        /// in our own launches and machines alone; only for kinds that buy). Pools of one
+        /// account agree. Default: counted.
+        supply: SupplyShown,
         /// What its machines may add up to.
         limits: LimitsDocument,
         /// Which jobs may use it.

@@ -11,6 +11,7 @@ use super::values::Time;
 use crate::id::{Account, PoolName, Region, Zone};
 use crate::pool::{
     HostLimits, Pool, PoolAccess, PoolFeatures, PoolKind, PoolLimits, PoolMarkets, PoolTimes,
+    SupplyShown,
 };
 use crate::spec::closest;
 use crate::spec::error::{Problem, shown};
@@ -31,6 +32,15 @@ pub(super) fn read_pool(
     }
     if let (Some(region), Some(zones)) = (document.region.get(), document.zones.get()) {
         zones_of_region(region, &zones.0, problems);
+    }
+    let supply = document.supply.get().copied().unwrap_or_default();
+    if kind != PoolKind::Simulated && supply == SupplyShown::Unknown {
+        let message = format!(
+            "a pool of kind `{}` asks nobody for machines: what its market has is counted; leave \
+             it out",
+            kind.name()
+        );
+        problems.add(Problem::new("not_of_this_kind", message).key("supply"));
     }
     let limits = document.limits.given().map(limits).unwrap_or_default();
     let access = document.access.given().map(access).unwrap_or_default();
@@ -53,6 +63,7 @@ pub(super) fn read_pool(
             types: document.types.given().map(Distinct::set).unwrap_or_default(),
             capacity_types: document.capacity.given().map(Distinct::set).unwrap_or_default(),
         },
+        supply,
         limits,
         access,
         times,

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::id::{InstanceType, PoolName, Region, Zone};
 use crate::money::Price;
+use crate::pool::SupplyShown;
 use crate::spec::schema_tests::{accepts, seen};
 
 const EXAMPLE: &str = include_str!("../../../examples/operator/pools.yaml");
@@ -185,6 +186,34 @@ fn what_several_entries_show_together() {
 }
 
 #[test]
+fn what_is_left_is_counted_unless_an_account_says_otherwise() {
+    let supply = |text: &str| good(text).set.get(&PoolName::new("east")).unwrap().supply;
+    assert_eq!(supply(&east("")), SupplyShown::Counted);
+    assert_eq!(good(&east("supply: counted")), good(&east("")), "as described");
+    assert_eq!(supply(&east("supply: unknown")), SupplyShown::Unknown);
+    only(
+        "version: 1\npools: [{name: a, kind: local, supply: unknown}]",
+        "not_of_this_kind",
+        "pools[0].supply",
+    );
+    let other = "- {name: b, kind: simulated, account: a, region: us-east-1, types: [g5.]}\n";
+    let error = only(&(east("supply: unknown") + other), "supply_differs", "pools[1].supply");
+    assert!(error.message.contains("`east`"), "{error}");
+    good(&(east("supply: unknown") + &other.replace("types", "supply: unknown, types")));
+    let market = |account: &str, zone: &str, capacity_type| crate::MarketKey {
+        account: Account::new(account),
+        ..crate::MarketKey::recorded(Zone::new(zone), InstanceType::new("g5.xlarge"), capacity_type)
+    };
+    use crate::CapacityType::{OnDemand, Spot};
+    let set = good(&east("supply: unknown")).set;
+    assert!(set.is_unknown(&market("a", "us-east-1a", Spot)));
+    assert!(!set.is_unknown(&market("a", "us-east-1a", OnDemand)), "that is granted");
+    assert!(!set.is_unknown(&market("b", "us-east-1a", Spot)), "of another account");
+    assert!(!set.is_unknown(&market("a", "us-west-2a", Spot)), "nobody buys there");
+    assert!(!good(&east("")).set.is_unknown(&market("a", "us-east-1a", Spot)));
+}
+
+#[test]
 fn values_that_are_refused() {
     for (fields, code, field) in [
         ("zones: []", "empty_list", "zones"),
@@ -195,6 +224,7 @@ fn values_that_are_refused() {
         ("types: [G5.XLARGE]", "invalid_type_name", "types[0]"),
         ("types: [[g5.]]", "invalid_type", "types[0]"),
         ("types: {a: b}", "invalid_type", "types"),
+        ("supply: seen", "unknown_value", "supply"),
         ("capacity: [on_demand]", "unknown_value", "capacity[0]"),
         ("limits: []", "invalid_type", "limits"),
         ("limits: {machines: 1.5}", "invalid_number", "limits.machines"),

@@ -9,7 +9,7 @@ use super::cloud::{Chance, TimeRange};
 use super::fields::{Problems, Read};
 use crate::money::{InvalidMoney, Price};
 use crate::offer::CapacityType;
-use crate::pool::PoolKind;
+use crate::pool::{PoolKind, SupplyShown};
 use crate::spec::Class;
 use crate::spec::amounts::decimal;
 use crate::spec::error::{Problem, shown};
@@ -65,6 +65,7 @@ macro_rules! words {
 
 words!(PoolKind:
     "local" => Self::Local, "external" => Self::External, "simulated" => Self::Simulated);
+words!(SupplyShown: "counted" => Self::Counted, "unknown" => Self::Unknown);
 words!(CapacityType:
     "spot" => Self::Spot, "on-demand" => Self::OnDemand, "reserved" => Self::Reserved);
 words!(Class:

@@ -69,7 +69,7 @@ fn a_job_is_told_what_pays_for_its_machine() {
         shape: spotwise_model::NodeShape::default(),
         price: Price::from_micros_per_hour(1_920_000),
         on_demand: Price::from_micros_per_hour(3_060_000),
-        free: 1,
+        free: 1.into(),
         spell_since: at(0),
         hazard_per_hour: 0.0,
         changeover: std::time::Duration::ZERO,

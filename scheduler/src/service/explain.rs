@@ -19,7 +19,7 @@ use super::job_quote::reason;
 use super::live::LiveSnapshot;
 use super::{Service, ServiceError};
 use spotwise_control::core::State;
-use spotwise_control::phase::forecast::what_was_seen;
+use spotwise_control::phase::forecast;
 
 /// How many warnings are repeated when somebody asks why.
 const SHOWN_WARNINGS: usize = 5;
@@ -176,7 +176,7 @@ impl Service {
         let Some(offer) = spot.cloned() else { return Ok(None) };
         let nodes = job.spec.resources.nodes;
         let words =
-            move |state: &State, _| what_was_seen(&state.seen.forecasts, &offer.market, nodes);
+            move |state: &State, now: Now| forecast::basis(state, &offer.market, nodes, now.market);
         Ok(self.parts.handle.ask(words).await?)
     }
 }

@@ -77,6 +77,7 @@ fn view(state: &State, pool: &Pool, used: Option<&PoolUse>, speed: u32, now: Now
         }),
         call_burst: pool.limits.calls.burst,
         calls_per_second: pool.limits.calls.per_second,
+        supply: pool.supply.name().to_owned(),
     }
 }
 

@@ -69,7 +69,7 @@ impl Service {
             let name = offer.shape.accelerator.as_ref().map_or("", |name| name.as_str());
             let fits =
                 request.accelerator.is_empty() || name.eq_ignore_ascii_case(&request.accelerator);
-            let can_be_bought = offer.free > 0 && !unavailable.contains_key(&offer.key);
+            let can_be_bought = offer.free.machines() > 0 && !unavailable.contains_key(&offer.key);
             fits && (request.all || can_be_bought)
         };
         let view = |offer: &Offer| {

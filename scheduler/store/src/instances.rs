@@ -55,3 +55,13 @@ pub(super) async fn unsettled(transaction: &mut Transaction) -> Result<Vec<Row>,
     );
     transaction.fetch(statement).await
 }
+
+/// Rows of the newest instances that are settled: those above `id`.
+pub(super) async fn settled_above(
+    transaction: &mut Transaction,
+    id: u64,
+) -> Result<Vec<Row>, StoreError> {
+    let sql =
+        "SELECT id, format, document FROM instances WHERE settled = 1 AND id > $1 ORDER BY id";
+    transaction.fetch(Statement::new(TABLE, sql).bind(id)).await
+}

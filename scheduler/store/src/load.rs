@@ -6,6 +6,7 @@ use spotwise_model::{Ending, JobId};
 
 use super::database::{Database, Row, Statement, Transaction};
 use super::{StoreError, attempts, instances, jobs, leader, ledger, pools, spells};
+use spotwise_control::core::own_log::REMEMBERED;
 use spotwise_control::core::{AvailabilityHistory, State};
 
 /// Everything in the store that is not settled.
@@ -42,10 +43,20 @@ pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
     let watches = spells::watches(&mut transaction).await?;
     let watches = watches.iter().filter_map(|row| loaded.sort_out(spells::read_watch(row)));
     loaded.state.availability = AvailabilityHistory::stored(counts, watches.collect());
+    let last_instance = last(&mut transaction, LAST_INSTANCE).await?;
+    let newest = last_instance.saturating_sub(REMEMBERED);
+    for row in instances::settled_above(&mut transaction, newest).await? {
+        if let Some(settled) = loaded.sort_out(instances::read(&row)) {
+            loaded.state.own_log.note(&settled, last_instance);
+        }
+    }
     let state = &mut loaded.state;
+    for instance in state.instances.values() {
+        state.own_log.note(instance, last_instance);
+    }
+    state.last_instance = last_instance;
     state.ended_parents = ended_parents(&mut transaction, state).await?;
     state.last_job = last(&mut transaction, LAST_JOB).await?;
-    state.last_instance = last(&mut transaction, LAST_INSTANCE).await?;
     state.last_event = last(&mut transaction, LAST_EVENT).await?;
     state.settled_total = ledger::total(&mut transaction).await?;
     loaded.last_round = leader::last_round(&mut transaction).await?;

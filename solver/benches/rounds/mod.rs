@@ -53,7 +53,7 @@ pub(crate) fn limited_round(jobs: u64, offers: u64, seed: u64) -> PlanInput {
         let takes: BTreeMap<OfferKey, u64> =
             counted.clone().map(|(_, offer)| (offer.key.clone(), takes)).collect();
         let each = takes.values().next().copied().unwrap_or(0);
-        let all: u64 = counted.map(|(_, offer)| each * u64::from(offer.free)).sum();
+        let all: u64 = counted.map(|(_, offer)| each * u64::from(offer.free.machines())).sum();
         let of = all * percent / 90;
         MachineLimit { state: LimitUse { key, used: of / 10, of }, takes }
     };
@@ -155,7 +155,7 @@ fn offer(n: u64, free: u32, now: Timestamp, numbers: &mut Numbers) -> Offer {
         },
         price: Price::from_micros_per_hour(price),
         on_demand: Price::from_micros_per_hour(on_demand),
-        free,
+        free: free.into(),
         spell_since: now,
         hazard_per_hour: if spot { 0.02 + numbers.below(100) as f64 / 1_000.0 } else { 0.0 },
         changeover: Duration::from_secs(180 + numbers.below(240)),

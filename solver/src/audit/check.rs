@@ -116,10 +116,10 @@ fn check_purchases(offers: &BTreeMap<&OfferKey, &Offer>, plan: &Plan, wrong: &mu
     for (key, bought) in &plan.purchases {
         match offers.get(key) {
             None => wrong.push(Violation::UnknownOffer(key.clone())),
-            Some(offer) if *bought > offer.free => wrong.push(Violation::NotFree {
+            Some(offer) if *bought > offer.free.machines() => wrong.push(Violation::NotFree {
                 offer: key.clone(),
                 bought: *bought,
-                free: offer.free,
+                free: offer.free.machines(),
             }),
             Some(_) => {}
         }

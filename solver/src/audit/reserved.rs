@@ -197,7 +197,7 @@ fn takes_fresh(
     let same = |other: &&Reservation| other.offer == kept.offer && other.start <= kept.start;
     let reserved: usize =
         plan.reservations.iter().filter(same).map(|other| other.fresh as usize).sum();
-    !opened.is_empty() && opened.len() + reserved > idle.len() + offer.free as usize
+    !opened.is_empty() && opened.len() + reserved > idle.len() + offer.free.machines() as usize
 }
 
 /// Machines of an offer with nothing on them.

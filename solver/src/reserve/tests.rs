@@ -167,7 +167,7 @@ fn memory_is_kept_as_cpus_are() {
 #[test]
 fn machines_are_kept_for_a_gang() {
     let mut offer = offer();
-    offer.free = 0;
+    offer.free = 0.into();
     let mut gang = spec(5 * MINUTE);
     gang.resources.nodes = 2;
     let gang = PlanJob { deadline: after(at(0), Duration::from_secs(HOUR)), ..job(7, gang, 0, 0) };

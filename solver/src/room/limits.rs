@@ -78,7 +78,7 @@ impl Room<'_, '_> {
         let (shelf, listing) =
             (self.shelves.get(request.listing)?, self.round.market.listings.get(request.listing)?);
         let opened = shelf.opened.len() as u64;
-        let there = listing.idle.len() as u64 + u64::from(listing.offer.free);
+        let there = listing.idle.len() as u64 + u64::from(listing.offer.free.machines());
         let holding = shelf.used.iter().chain(&shelf.opened).filter(|bin| bin.holds(request));
         let missing = u64::from(request.nodes).checked_sub(holding.count() as u64)?;
         if missing == 0 || there.saturating_sub(opened) < missing {

@@ -178,7 +178,7 @@ impl<'a> Market<'a> {
                 used,
                 idle,
                 paid_hours,
-                buyable: u64::from(offer.free),
+                buyable: u64::from(offer.free.machines()),
                 allowed: u64::MAX,
                 takings: Vec::new(),
                 group,
@@ -225,7 +225,7 @@ impl Market<'_> {
             limit.is_some_and(|limit| limit.state.left() / taking.takes < missing)
         };
         let mut takings =
-            listing.takings.iter().filter(|_| u64::from(listing.offer.free) >= missing);
+            listing.takings.iter().filter(|_| u64::from(listing.offer.free.machines()) >= missing);
         takings.find(short).copied()
     }
 

@@ -21,7 +21,7 @@ impl Brute {
         let machines = round.market.listings.iter().map(|listing| {
             let used = listing.used.iter().map(|(id, free)| (Target::Existing(*id), free.clone()));
             let idle = listing.idle.iter().map(|id| Target::Existing(*id));
-            let fresh = (0..listing.offer.free).map(Target::New);
+            let fresh = (0..listing.offer.free.machines()).map(Target::New);
             let empty = idle.chain(fresh).map(|t| (t, Free::new(&listing.offer.shape)));
             used.chain(empty).collect()
         });

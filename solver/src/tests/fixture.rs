@@ -107,7 +107,7 @@ fn offer(zone: &str, capacity_type: CapacityType, dollars: f64, free: u32) -> Of
         shape: NodeShape { cpu_milli: 4_000, memory_mib: 16_384, ..NodeShape::default() },
         price,
         on_demand: price,
-        free,
+        free: free.into(),
         spell_since: at(-10),
         hazard_per_hour: 0.0,
         changeover: Duration::from_secs(360),
@@ -133,7 +133,7 @@ pub(crate) fn committed(mut offer: Offer, until: i64) -> Offer {
         commitment: "research-a".to_owned(),
         price: offer.price,
         until: at(until),
-        free: offer.free,
+        free: offer.free.machines(),
     }];
     offer
 }

@@ -244,7 +244,7 @@ fn what_a_quota_leaves_is_not_kept_twice() {
     let mut second = (*round.jobs[0].spec).clone();
     (second.resources.cpu_milli, second.priority) = (8_000, 90);
     round.jobs[1].spec = second.into();
-    round.offers[1].free = 9;
+    round.offers[1].free = 9.into();
     let mut whole = spec(HOUR);
     whole.resources.cpu_milli = 8_000;
     let live = running(job(51, whole, -1, 9), &round.offers[1], 0, 50);

@@ -31,7 +31,7 @@ fn spoil_offer(offer: &mut Offer, how: u8, first: &Offer) {
         3 => offer.hazard_per_hour = f64::NAN,
         4 => offer.hazard_per_hour = f64::INFINITY,
         5 => offer.hazard_per_hour = f64::NEG_INFINITY,
-        6 => offer.free = u32::MAX,
+        6 => offer.free = u32::MAX.into(),
         7 => offer.shape = NodeShape::default(),
         8 => offer.changeover = AGES,
         9 => offer.spell_since = after(at(0), AGES),
@@ -78,7 +78,7 @@ fn spoil_round(input: &mut PlanInput, how: u8) {
             let share = ClassShare { spot_hours, on_demand_hours, ..ClassShare::default() };
             input.shares = Class::ALL.into_iter().map(|class| (class, share.clone())).collect();
         }
-        5 => input.offers.iter_mut().for_each(|offer| offer.free = 0),
+        5 => input.offers.iter_mut().for_each(|offer| offer.free = 0.into()),
         6 => input.offers.clear(),
         _ => input.now = after(at(0), AGES),
     }

@@ -77,7 +77,7 @@ fn many_slices_share_gpus_in_a_large_round() {
     const PROFILES: [MigProfile; 5] =
         [MigProfile::G1, MigProfile::G1Double, MigProfile::G2, MigProfile::G3, MigProfile::G4];
     let mut offer = gpu_offer("a", "H100", 2, 8.0);
-    offer.free = 500;
+    offer.free = 500.into();
     let bought = |profiles: &[MigProfile], each: usize| {
         let all: Vec<MigProfile> =
             profiles.iter().copied().cycle().take(each * profiles.len()).collect();

@@ -12,6 +12,7 @@ use spotwise_control::Config;
 use spotwise_control::core::State;
 use spotwise_control::core::state::ForecastRequest;
 use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
+use spotwise_model::pool::SupplyShown;
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::between;
 use spotwise_model::{Now, PoolSet};
@@ -30,9 +31,10 @@ struct Outlook {
 
 /// The common outlook, as if it were fitted at `now`.
 pub(crate) fn at(now: Timestamp, config: &Config, pools: &PoolSet) -> Vec<Forecast> {
-    // Worlds with an account buy on other markets than those without.
-    static OUTLOOKS: [OnceLock<Outlook>; 2] = [OnceLock::new(), OnceLock::new()];
-    let outlook = &OUTLOOKS[usize::from(pools.pools.len() > 1)];
+    // Worlds with an account buy on other markets than those without, and some see nothing of them.
+    static OUTLOOKS: [OnceLock<Outlook>; 3] = [const { OnceLock::new() }; 3];
+    let hidden = pools.pools.values().any(|pool| pool.supply == SupplyShown::Unknown);
+    let outlook = &OUTLOOKS[usize::from(pools.pools.len() > 1) + usize::from(hidden)];
     let outlook = outlook.get_or_init(|| fit(config, pools));
     let first = now.checked_sub(outlook.memory).unwrap_or(now);
     let of_size =

@@ -39,6 +39,11 @@ impl Scenario {
         self.seed % 2 == 1
     }
 
+    /// Whether that account shows nothing of the spot machines that it has left.
+    pub(crate) const fn hides_supply(&self) -> bool {
+        self.seed % 4 == 3
+    }
+
     /// Whether there are GPUs that can be cut, and jobs that ask for slices.
     pub(crate) const fn is_sliced(&self) -> bool {
         self.seed % 4 == 2

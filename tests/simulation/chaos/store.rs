@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use spotwise_control::core::{Attempts, AvailabilityHistory, Change, State, SubmissionRecord};
+use spotwise_control::core::{
+    Attempts, AvailabilityHistory, Change, OwnLog, State, SubmissionRecord,
+};
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Ending, Instance, InstanceId, InstanceState, Job, JobId,
     LedgerEntry, Now, PoolSet,
@@ -149,13 +151,19 @@ impl Tables {
                 ended_parents.insert(*parent, ending);
             }
         }
+        let last_instance = self.instances.keys().next_back().map_or(0, |id| id.0);
+        let mut own_log = OwnLog::default();
+        for machine in self.instances.values() {
+            own_log.note(&stored(machine), last_instance);
+        }
         State {
             jobs,
             attempts,
             instances,
+            own_log,
             ended_parents,
             last_job: self.jobs.keys().next_back().map_or(0, |id| id.0),
-            last_instance: self.instances.keys().next_back().map_or(0, |id| id.0),
+            last_instance,
             last_event: self.last_event,
             settled_total: self.ledger.values().map(|entry| entry.amount).sum(),
             availability: AvailabilityHistory::stored(

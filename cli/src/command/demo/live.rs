@@ -181,8 +181,11 @@ impl Frame<'_> {
 
     /// What we hold first, then the cheapest that is free.
     fn offers(&self, output: &Output, most: usize) -> Vec<String> {
-        let mut offers: Vec<&OfferView> =
-            self.offers.iter().filter(|offer| offer.held > 0 || offer.free > 0).collect();
+        let mut offers: Vec<&OfferView> = self
+            .offers
+            .iter()
+            .filter(|offer| offer.held > 0 || offer.free > 0 || offer.free_unknown)
+            .collect();
         offers.sort_by_key(|offer| {
             (offer.held == 0, offer.gpus == 0, offer.price_micros_per_hour, &offer.zone)
         });
@@ -195,7 +198,7 @@ impl Frame<'_> {
                 hourly(offer.price_micros_per_hour),
                 saving(offer.price_micros_per_hour, offer.on_demand_micros_per_hour),
                 offer.held.to_string(),
-                offer.free.to_string(),
+                if offer.free_unknown { "?".to_owned() } else { offer.free.to_string() },
             ]);
         }
         vec![output.render_wide(&grid)]

@@ -75,6 +75,10 @@ fn show(output: &Output, facts: &[(&'static str, String)]) -> Result<(), Failure
 /// What a pool is and has, by name.
 fn facts(pool: &PoolView, now: &str) -> Vec<(&'static str, String)> {
     let mut facts = vec![("account", pool.account.clone()), ("buys", sells(pool))];
+    if pool.supply == "unknown" {
+        let known = "not shown: estimated from our own launches and machines";
+        facts.push(("spot supply", known.to_owned()));
+    }
     if let Some(host) = &pool.host {
         let gpus = match host.gpus {
             Some(gpus) => count(gpus as usize, "GPU"),

@@ -4,16 +4,20 @@
 pub mod arrivals;
 pub mod attempts;
 pub mod availability_history;
+pub mod beliefs;
 pub mod change;
 pub mod due;
 pub mod hours;
 pub mod leftovers;
+pub mod own_log;
 pub mod queue;
 pub mod refusals;
 pub mod state;
 
 pub use attempts::Attempts;
 pub use availability_history::AvailabilityHistory;
+pub use beliefs::Beliefs;
 pub use change::{Change, Event, EventKind, SubmissionRecord};
 pub use leftovers::Leftovers;
+pub use own_log::OwnLog;
 pub use state::State;

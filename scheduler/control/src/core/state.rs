@@ -18,8 +18,10 @@ use spotwise_solver::Forecast;
 use super::arrivals::Arrivals;
 use super::attempts::Attempts;
 use super::availability_history::AvailabilityHistory;
+use super::beliefs::Beliefs;
 use super::change::{Change, SubmissionRecord};
 use super::hours::ClassHours;
+use super::own_log::OwnLog;
 use super::queue::Queue;
 use super::refusals::{Refusals, Throttled};
 
@@ -45,6 +47,8 @@ pub struct State {
     pub settled_total: Money,
     /// What has been observed of the spot markets: in memory before the store has it.
     pub availability: AvailabilityHistory,
+    /// What our own launches and machines have shown of them: follows from the instances.
+    pub own_log: OwnLog,
     /// The pools, as committed.
     pub pools: PoolSet,
     /// What only memory holds: gone with a restart, and rebuilt from observation.
@@ -71,6 +75,8 @@ pub struct Seen {
     pub reservations: Vec<Reservation>,
     /// Everything on the market.
     pub offers: Vec<Offer>,
+    /// What is believed of the spot markets that show nothing of what they have.
+    pub beliefs: Beliefs,
     /// What is expected of the spot markets, by pool, machine type and size of gang.
     pub forecasts: Vec<Forecast>,
     /// Forecasts requested for specs that have no job yet.
@@ -165,6 +171,7 @@ impl State {
             Change::Attempt(attempt) => self.attempts.insert((**attempt).clone()),
             Change::Instance(instance) => {
                 self.last_instance = self.last_instance.max(instance.id.0);
+                self.own_log.note(instance, self.last_instance);
                 self.instances.insert(instance.id, (**instance).clone());
             }
             Change::Ledger(entries) => {

@@ -1,7 +1,7 @@
 //! What providers say of machines, and what operators ask of them.
 
 use spotwise_model::id::{PoolName, ProviderId};
-use spotwise_model::instance::{DrainCause, EndedBy};
+use spotwise_model::instance::{DrainCause, EndedBy, GivenBackFor};
 use spotwise_model::inventory::Inventory;
 use spotwise_model::{Instance, InstanceId, InstanceState, Now, PoolSet};
 
@@ -39,6 +39,10 @@ pub(super) fn refused(
         return nothing();
     }
     let market = instance.offer.market.clone();
+    let ends = instance.clone().end(now.market, EndedBy::Us);
+    // That says nothing of what the market has ([`Instance::refused_at`]).
+    let given_up =
+        || instance.clone().give_back(now, GivenBackFor::Late)?.end(now.market, EndedBy::Us);
     match refusal {
         MachineRefusal::Quota => {
             let quotas: Vec<_> =
@@ -48,12 +52,17 @@ pub(super) fn refused(
                 let ours = limits::quota_used(state, &quota).saturating_sub(mine);
                 state.seen.refusals.quota_full(quota.key(), ours, now.market);
             }
+            changed(given_up())
         }
-        MachineRefusal::Capacity | MachineRefusal::Other => {
+        MachineRefusal::Capacity => {
             state.seen.refusals.no_capacity(market, message, now.market);
+            changed(ends)
+        }
+        MachineRefusal::Other => {
+            state.seen.refusals.no_capacity(market, message, now.market);
+            changed(given_up())
         }
     }
-    changed(instance.end(now.market, EndedBy::Us))
 }
 
 pub(super) fn unknown(state: &State, machine: InstanceId) -> CommandResult {
@@ -179,6 +188,26 @@ mod tests {
         let back = drained.give_back(now(3), GivenBackFor::Drained).unwrap();
         state.apply(&mut back.into());
         assert_eq!(drain(&state, InstanceId(2), now(4)), Ok((Vec::new(), Reply::Noted)));
+    }
+
+    /// A full quota, or a call that is wrong, says nothing of what a market has.
+    #[test]
+    fn a_refusal_for_want_of_capacity_alone_is_the_markets() {
+        for (refusal, said) in [
+            (MachineRefusal::Capacity, Some(at(2))),
+            (MachineRefusal::Quota, None),
+            (MachineRefusal::Other, None),
+        ] {
+            let mut state = state();
+            let (mut changes, _) =
+                refused(&mut state, InstanceId(3), refusal, String::new(), now(2)).unwrap();
+            changes.iter_mut().for_each(|change| state.apply(change));
+            let machine = &state.instances[&InstanceId(3)];
+            assert_eq!((machine.ended(), machine.refused_at()), (true, said), "{refusal:?}");
+            let launches = state.own_log.market(&machine.offer.market, 0).launches;
+            let refused = launches.iter().filter(|launch| !launch.granted).count();
+            assert_eq!(refused, usize::from(said.is_some()), "{refusal:?}");
+        }
     }
 
     #[test]

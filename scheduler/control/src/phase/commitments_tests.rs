@@ -56,7 +56,7 @@ fn look(state: &mut State, market: &Market, hour: i64) {
 fn free(state: &State) -> Option<u32> {
     let offers = state.seen.offers.iter();
     let mut reserved = offers.filter(|o| o.key.market.capacity_type == CapacityType::Reserved);
-    reserved.next().map(|offer| offer.free)
+    reserved.next().map(|offer| offer.free.machines())
 }
 
 fn buys(state: &mut State, id: u64, hour: i64) {
@@ -242,7 +242,11 @@ fn machines_of_two_commitments_are_one_offer_and_the_longer_one_is_given_first()
     let mut state = state_of(vec![job(1, "training").into(), job(2, "training").into()]);
     look(&mut state, &market, 0);
     let offer = state.seen.offers.iter().find(|o| o.key.market.capacity_type == PAID).unwrap();
-    assert_eq!((offer.free, offer.price.micros_per_hour()), (2, 650_001), "mean, rounded up");
+    assert_eq!(
+        (offer.free.machines(), offer.price.micros_per_hour()),
+        (2, 650_001),
+        "mean, rounded up"
+    );
     assert_eq!(offer.paid_until(), Some(at(3)), "the earlier end is planned with");
     buys(&mut state, 1, 0);
     look(&mut state, &market, 0);

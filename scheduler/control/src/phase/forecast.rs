@@ -5,6 +5,9 @@
 //! A gang takes all of its machines at once or none: for it a zone is available if that
 //! many machines are, and this changes more often than for a single machine. So each
 //! requested number of nodes has a forecast of its own.
+//!
+//! Where a market shows nothing of what it has, all sizes go by what is believed of a single
+//! machine there ([`beliefs`](crate::core::beliefs)).
 
 mod gangs;
 mod history;
@@ -16,18 +19,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 use spotwise_model::id::{Account, InstanceType, Zone as ZoneName};
 use spotwise_model::time::{after, between, human};
-use spotwise_model::{CapacityType, MarketKey, Offer};
+use spotwise_model::{CapacityType, MarketKey, Offer, Supply};
 use spotwise_solver::Forecast;
+use spotwise_solver::forecast::TrainingWindow;
 use spotwise_solver::horizon::{Horizon, HorizonTerms, ObservedZone, ZoneNow, regions};
+use spotwise_solver::own::Estimator;
 
+use crate::core::beliefs::rests_on;
 use crate::core::{AvailabilityHistory, State};
 use gangs::Gangs;
 pub use gangs::speaks_to;
 use history::History;
 use spotwise_market::Market;
 
-/// The length of the steps in which a forecast decides.
-pub const STEP: Duration = Duration::from_secs(900);
+pub use crate::core::beliefs::STEP;
+
 /// Three days ahead.
 const STEPS: usize = 288;
 /// Hours of market time after which a forecast is fitted anew.
@@ -60,9 +66,14 @@ pub fn refresh(
         if !is_of_zones(&forecast, &offers) {
             continue;
         }
+        let own = own(state, first);
+        if own.is_some() != forecast.own.is_some() {
+            continue;
+        }
         for (offer, (_, at)) in offers.iter().zip(&mut forecast.zones) {
             *at = zone_now(view, offer, nodes);
         }
+        forecast.own = own.or(forecast.own);
         forecasts.push(forecast);
     }
     forecasts
@@ -78,7 +89,7 @@ pub fn due(
 ) -> Option<Fit> {
     let view = MarketView { availability: &state.availability, market, available, now };
     let due = wanted(state).into_iter().find(|wanted| is_due(state, wanted, now))?;
-    Some(Fit::new(view, &due, changeover))
+    Some(Fit::new(view, &due, own(state, due.first), changeover))
 }
 
 /// Whether one has never been fitted. An outdated one is used until it is fitted again.
@@ -98,7 +109,18 @@ fn is_due(state: &State, wanted: &Wanted<'_>, now: Timestamp) -> bool {
 fn known<'s>(state: &'s State, wanted: &Wanted<'_>) -> Option<&'s Forecast> {
     let mut known = state.seen.forecasts.iter();
     let known = known.find(|known| is_it(known, wanted.first, wanted.nodes));
-    known.filter(|known| is_of_zones(known, &wanted.offers))
+    let same = |known: &&Forecast| {
+        is_of_zones(known, &wanted.offers)
+            && known.own.is_some() == own(state, wanted.first).is_some()
+    };
+    known.filter(same)
+}
+
+/// What is believed of a machine type's markets, where they show nothing.
+fn own(state: &State, first: &Offer) -> Option<Arc<Estimator>> {
+    let market = &first.key.market;
+    let belief = state.seen.beliefs.of(&market.account, &market.instance_type);
+    belief.map(|belief| belief.own.clone())
 }
 
 /// Replaces the previous forecast, unless the new one knows more than is known by now: the
@@ -162,6 +184,10 @@ fn is_fresh(forecast: &Forecast, now: Timestamp) -> bool {
 
 fn zone_now(view: MarketView<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
     let MarketView { availability, market, available, now } = view;
+    let price = dollars_a_step(offer.price.dollars_per_hour());
+    if matches!(offer.free, Supply::Unknown { .. }) {
+        return ZoneNow { up: false, age: 1, price };
+    }
     // The market says since when it has had any machine at all.
     let since = match nodes {
         1 => offer.spell_since,
@@ -171,7 +197,7 @@ fn zone_now(view: MarketView<'_>, offer: &Offer, nodes: u32) -> ZoneNow {
     ZoneNow {
         up: available.get(&offer.key.market).is_some_and(|machines| *machines >= nodes),
         age: age as usize + 1,
-        price: dollars_a_step(offer.price.dollars_per_hour()),
+        price,
     }
 }
 
@@ -183,12 +209,26 @@ pub struct Fit {
     instance_type: InstanceType,
     nodes: u32,
     zones: Vec<(ZoneName, ZoneNow)>,
-    history: History,
+    knowledge: Knowledge,
     terms: HorizonTerms,
 }
 
+/// What is known of the zones.
+#[derive(Debug)]
+enum Knowledge {
+    /// What they had when.
+    Seen(History),
+    /// What our own machines have shown, until now.
+    Believed(Arc<Estimator>, Timestamp),
+}
+
 impl Fit {
-    fn new(view: MarketView<'_>, wanted: &Wanted<'_>, changeover: Duration) -> Self {
+    fn new(
+        view: MarketView<'_>,
+        wanted: &Wanted<'_>,
+        own: Option<Arc<Estimator>>,
+        changeover: Duration,
+    ) -> Self {
         let Wanted { first, offers, nodes } = wanted;
         let keys: Vec<&MarketKey> = offers.iter().map(|offer| &offer.key.market).collect();
         let zones = offers.iter();
@@ -197,7 +237,13 @@ impl Fit {
             instance_type: first.key.market.instance_type.clone(),
             nodes: *nodes,
             zones: zones.map(|o| (o.key.market.zone.clone(), zone_now(view, o, *nodes))).collect(),
-            history: History::of(view.availability, view.market, &keys, *nodes, view.now),
+            knowledge: match own {
+                Some(own) => Knowledge::Believed(own, view.now),
+                None => {
+                    let (availability, market) = (view.availability, view.market);
+                    Knowledge::Seen(History::of(availability, market, &keys, *nodes, view.now))
+                }
+            },
             terms: HorizonTerms {
                 step_seconds: STEP.as_secs_f64(),
                 on_demand: dollars_a_step(first.on_demand.dollars_per_hour()),
@@ -208,29 +254,56 @@ impl Fit {
 
     /// Fits it.
     pub fn run(self) -> Forecast {
-        let Self { account, instance_type, nodes, zones, history, terms } = self;
-        let regions = regions(zones.iter().map(|(zone, _)| zone.as_str()));
-        let seen = zones.iter().zip(regions).zip(&history.zones);
-        let seen: Vec<ObservedZone<'_>> = seen
-            .map(|(((_, now), region), seen)| ObservedZone { region, price: now.price, seen })
-            .collect();
+        let Self { account, instance_type, nodes, zones, knowledge, terms } = self;
+        let (horizon, first, training, own) = match knowledge {
+            Knowledge::Seen(history) => {
+                let regions = regions(zones.iter().map(|(zone, _)| zone.as_str()));
+                let seen = zones.iter().zip(regions).zip(&history.zones);
+                let seen: Vec<ObservedZone<'_>> = seen
+                    .map(|(((_, now), region), seen)| ObservedZone {
+                        region,
+                        price: now.price,
+                        seen,
+                    })
+                    .collect();
+                let horizon = Horizon::solve(&seen, terms, STEPS, STEPS as f64);
+                (horizon, history.first, history.training, None)
+            }
+            Knowledge::Believed(own, now) => {
+                let prices: Vec<f64> = zones.iter().map(|(_, zone)| zone.price).collect();
+                let horizon = own.horizon(&prices, terms, STEPS, STEPS as f64);
+                // Counted as the process counts: its first step is 1.
+                let steps = u32::try_from(own.steps().saturating_sub(1)).unwrap_or(u32::MAX);
+                let span = STEP.saturating_mul(steps);
+                let training = TrainingWindow { span, own: span, spells: 0 };
+                (horizon, now.checked_sub(span).unwrap_or(now), training, Some(own))
+            }
+        };
         Forecast {
             account,
             instance_type,
             nodes,
-            horizon: Arc::new(Horizon::solve(&seen, terms, STEPS, STEPS as f64)),
+            horizon: Arc::new(horizon),
             zones,
             step: STEP,
             steps: STEPS,
-            first: history.first,
-            training: history.training,
+            first,
+            training,
+            own,
         }
     }
 }
 
 /// The observations behind the forecast that the planner uses for a job of this many nodes
-/// on a spot market, as text.
-pub fn what_was_seen(forecasts: &[Forecast], market: &MarketKey, nodes: u32) -> Option<String> {
+/// on a spot market, as text; where the market shows nothing, what the estimate rests on.
+pub fn basis(state: &State, market: &MarketKey, nodes: u32, now: Timestamp) -> Option<String> {
+    match state.pools.is_unknown(market) {
+        true => Some(rests_on(&state.own_log, market, now)),
+        false => what_was_seen(&state.seen.forecasts, market, nodes),
+    }
+}
+
+fn what_was_seen(forecasts: &[Forecast], market: &MarketKey, nodes: u32) -> Option<String> {
     let is_of = |f: &&Forecast| {
         f.account == market.account && f.instance_type == market.instance_type && f.nodes >= nodes
     };

@@ -74,7 +74,7 @@ fn offer(of: &Instance, free: u32) -> Offer {
         shape: of.shape.clone(),
         price: of.launch_price,
         on_demand: of.on_demand,
-        free,
+        free: free.into(),
         spell_since: at(0),
         hazard_per_hour: 0.0,
         changeover: std::time::Duration::ZERO,

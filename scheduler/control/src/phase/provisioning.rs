@@ -105,7 +105,7 @@ impl<'a> Provisioner<'a> {
         // What another pool has bought on the same market is gone too.
         let same = |(bought, _): &&(OfferKey, u32)| bought.market == key.market;
         let already = self.bought.keys().filter(same).count();
-        if already >= offer.free as usize || !self.limits_hold(key) {
+        if already >= offer.free.machines() as usize || !self.limits_hold(key) {
             return None;
         }
         self.take_from_limits(key);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use spotwise_model::{AttemptState, JobId, MarketKey, Now, Plan, WaitReason};
+use spotwise_model::{AttemptState, JobId, MarketKey, Now, Plan, Supply, WaitReason};
 
 use super::{
     admit, commitments, deadlines, fill, forecast, gpu_slots, guard, launch, machines, observe,
@@ -12,9 +12,9 @@ use super::{
 };
 use crate::config::Config;
 use crate::core::availability_history::Step;
-use crate::core::{Change, State};
+use crate::core::{Change, State, beliefs};
 use crate::view::{accrued, offers, pools};
-use spotwise_market::Market;
+use spotwise_market::{Market, MarketQuote};
 
 /// The inputs of a round besides the state.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +73,13 @@ fn observe_market(
     }
     working
         .take(written.into_iter().map(|update| Change::Availability(Box::new(update))).collect());
+}
+
+/// What is believed of markets that show nothing of what they have.
+fn believe(state: &mut State, quotes: &[MarketQuote], now: Now) {
+    let known = std::mem::take(&mut state.seen.beliefs);
+    let from = (&state.own_log, &state.pools);
+    state.seen.beliefs = beliefs::refresh(known, from, quotes, now.market);
 }
 
 /// Updates the forecasts, and fits those that are due unless that is done outside the
@@ -147,9 +154,10 @@ pub fn run(
 
     // After what was freed above, before what is bought below.
     let changeover = config.policy.changeover;
+    within("beliefs", || believe(working.state, &quotes, now));
     let offers =
         within("offers", || offers::offers(working.state, &quotes, changeover, now.market));
-    let free = |offers: &[spotwise_model::Offer]| -> Vec<u32> {
+    let free = |offers: &[spotwise_model::Offer]| -> Vec<Supply> {
         offers.iter().map(|offer| offer.free).collect()
     };
     let moved = free(&offers) != free(&working.state.seen.offers);

@@ -70,7 +70,7 @@ mod tests {
             shape: machine.shape,
             price: machine.launch_price,
             on_demand: machine.on_demand,
-            free: 3,
+            free: 3.into(),
             spell_since: at(0),
             hazard_per_hour: 0.0,
             changeover: Duration::ZERO,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use spotwise_model::limit::{LimitKey, LimitUse};
 use spotwise_model::pool::{Quota, vcpus};
-use spotwise_model::{Instance, MarketKey, NodeShape, Offer, OfferKey, Pool};
+use spotwise_model::{Instance, MarketKey, NodeShape, Offer, OfferKey, Pool, Supply};
 
 use spotwise_solver::MachineLimit;
 
@@ -95,7 +95,7 @@ fn of_pool(state: &State, pool: &Pool, offers: &[Offer]) -> Vec<MachineLimit> {
 /// What a market has left, where several pools buy on it: they may not take it twice.
 fn shared_markets(offers: &[Offer]) -> Vec<MachineLimit> {
     let mut by_market: BTreeMap<&MarketKey, BTreeSet<&OfferKey>> = BTreeMap::new();
-    let mut free: BTreeMap<&MarketKey, u32> = BTreeMap::new();
+    let mut free: BTreeMap<&MarketKey, Supply> = BTreeMap::new();
     for offer in offers {
         by_market.entry(&offer.key.market).or_default().insert(&offer.key);
         free.insert(&offer.key.market, offer.free);
@@ -106,7 +106,7 @@ fn shared_markets(offers: &[Offer]) -> Vec<MachineLimit> {
             state: LimitUse {
                 key: LimitKey::Market(market.clone()),
                 used: 0,
-                of: free[market].into(),
+                of: free[market].machines().into(),
             },
             takes: keys.into_iter().map(|key| (key.clone(), 1)).collect(),
         })

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::{CapacityType, Instance, MarketKey, Offer, OfferKey, PaidFor, Pool, Price};
+use spotwise_model::pool::SupplyShown;
+use spotwise_model::{
+    CapacityType, Instance, InstanceState, MarketKey, Offer, OfferKey, PaidFor, Pool, Price, Supply,
+};
 
 use crate::core::State;
 use spotwise_market::MarketQuote;
@@ -13,7 +16,7 @@ use spotwise_market::MarketQuote;
 /// several commitments pay for of one machine type and zone is one offer. Two pools that
 /// buy on one market both offer all of it: [`super::limits`] says what they may take
 /// together. A market that has just refused has nothing to offer; nor has a pool that
-/// leaves.
+/// leaves. Of markets that show nothing of what they have, nothing but the price is read.
 pub fn offers(
     state: &State,
     quotes: &[MarketQuote],
@@ -22,6 +25,7 @@ pub fn offers(
 ) -> Vec<Offer> {
     let held = held(state);
     let taken = in_use(state);
+    let tries = Tries::of(state);
     let mut offers = Vec::new();
     for pool in state.pools.pools.values().filter(|pool| !pool.leaving) {
         let changeover = pool.changeover().max(least_changeover);
@@ -31,14 +35,29 @@ pub fn offers(
         offers.extend(bought.into_iter().map(|(market, quote)| {
             let held = held.get(&market).copied().unwrap_or(0);
             let refused = state.seen.refusals.refuses(&market, now);
+            let (free, spell_since, hazard_per_hour) = match state.pools.is_unknown(&market) {
+                true => (
+                    Supply::Unknown { tries: if refused { 0 } else { tries.left(&market) } },
+                    state.own_log.since(&market).unwrap_or(now),
+                    state.seen.beliefs.hazard_per_hour(&market).unwrap_or(0.0),
+                ),
+                false => (
+                    match refused {
+                        true => Supply::Counted(0),
+                        false => Supply::Counted(quote.available.saturating_sub(held)),
+                    },
+                    quote.spell_since,
+                    quote.hazard_per_hour,
+                ),
+            };
             Offer {
-                free: if refused { 0 } else { quote.available.saturating_sub(held) },
+                free,
                 key: OfferKey { pool: pool.name.clone(), market },
                 shape: quote.shape.clone(),
                 price: quote.price,
                 on_demand: quote.on_demand,
-                spell_since: quote.spell_since,
-                hazard_per_hour: quote.hazard_per_hour,
+                spell_since,
+                hazard_per_hour,
                 changeover,
                 paid_for: Vec::new(),
             }
@@ -47,6 +66,40 @@ pub fn offers(
     }
     offers.sort_by(|a, b| a.key.cmp(&b.key));
     offers
+}
+
+/// Where nobody says how many machines there are, so many of a market are asked for before
+/// the first of them is answered: a refusal of one ends all, and each is a call. A gang asks
+/// for all of its machines at once.
+const TRIES: u32 = 32;
+
+/// How many machines may be asked for of markets that show nothing of what they have.
+struct Tries {
+    /// Of each.
+    most: u32,
+    /// Machines asked for and not answered, of each.
+    asked: BTreeMap<MarketKey, u32>,
+}
+
+impl Tries {
+    fn of(state: &State) -> Self {
+        let mut tries = Self { most: TRIES, asked: BTreeMap::new() };
+        if !state.pools.pools.values().any(|pool| pool.supply == SupplyShown::Unknown) {
+            return tries;
+        }
+        let open = state.jobs.values().filter(|job| !job.state.is_terminal());
+        tries.most = open.map(|job| job.spec.resources.nodes).fold(TRIES, u32::max);
+        for machine in state.instances.values() {
+            if let InstanceState::Requested { .. } = machine.state {
+                *tries.asked.entry(machine.offer.market.clone()).or_insert(0) += 1;
+            }
+        }
+        tries
+    }
+
+    fn left(&self, market: &MarketKey) -> u32 {
+        self.most.saturating_sub(self.asked.get(market).copied().unwrap_or(0))
+    }
 }
 
 /// The market on which a pool would buy what a quote offers; `None` if it does not.
@@ -79,13 +132,13 @@ fn reserved(
             shape: quote.shape.clone(),
             price: quote.price,
             on_demand: quote.on_demand,
-            free: 0,
+            free: Supply::Counted(0),
             spell_since: quote.spell_since,
             hazard_per_hour: 0.0,
             changeover,
             paid_for: Vec::new(),
         });
-        offer.free = offer.free.saturating_add(paid.free);
+        offer.free = offer.free.machines().saturating_add(paid.free).into();
         offer.spell_since = offer.spell_since.min(quote.spell_since);
         offer.paid_for.push(paid);
     }
@@ -128,11 +181,17 @@ pub fn held(state: &State) -> BTreeMap<MarketKey, u32> {
     held
 }
 
-/// Machines that each spot market has that a pool buys on, ours included.
+/// Machines that each spot market has that a pool buys on, ours included; those that show
+/// nothing of it are not named.
 pub fn available_spot(state: &State, quotes: &[MarketQuote]) -> BTreeMap<MarketKey, u32> {
     let spot = |pool| {
         let spot = quotes.iter().filter(|quote| quote.capacity_type == CapacityType::Spot);
         spot.filter_map(move |quote| Some((market_of(pool, quote)?, quote.available)))
     };
-    state.pools.pools.values().flat_map(spot).collect()
+    let all = state.pools.pools.values().flat_map(spot);
+    all.filter(|(market, _)| !state.pools.is_unknown(market)).collect()
 }
+
+#[cfg(test)]
+#[path = "offers_tests.rs"]
+mod tests;

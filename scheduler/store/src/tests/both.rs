@@ -34,6 +34,7 @@ on_both! {
     reads_what_was_committed,
     an_empty_store_has_nothing,
     what_is_settled_stays_out_of_memory,
+    what_our_machines_have_shown_is_known_again,
     the_last_value_of_a_round_counts,
     what_was_seen_is_kept_and_forgotten,
     a_job_never_has_two_live_attempts,

@@ -5,9 +5,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use spotwise_model::attempt::Certainty;
 use spotwise_model::id::Zone;
+use spotwise_model::instance::EndedBy;
 use spotwise_model::{
-    AttemptId, CapacityType, Ending, InstanceId, Job, JobId, JobState, MarketKey, Money, Now,
+    AttemptId, CapacityType, Ending, Instance, InstanceId, InstanceState, Job, JobId, JobState,
+    MarketKey, Money, Now,
 };
 
 use super::build::*;
@@ -107,6 +110,32 @@ pub(super) async fn what_is_settled_stays_out_of_memory(store: &Store) {
     let parents: Vec<_> = state.ended_parents.into_iter().collect();
     assert_eq!(parents, [(JobId(1), Ending::Succeeded), (JobId(2), Ending::Cancelled)]);
     assert_eq!((state.last_job, state.last_instance), (3, 1));
+}
+
+/// A machine, a refusal, and one that is settled.
+pub(super) async fn what_our_machines_have_shown_is_known_again(store: &Store) {
+    let asked = Instance {
+        state: InstanceState::Requested { at: now(1_000), certainty: Certainty::Known },
+        ..instance(3)
+    };
+    let mut changes: Vec<Change> = vec![
+        instance(1).into(),
+        gone(2).settle().unwrap().into(),
+        asked.end(at(1_500), EndedBy::Us).unwrap().settle().unwrap().into(),
+    ];
+    for change in &mut changes {
+        let Change::Instance(machine) = change else { panic!() };
+        machine.offer.market.capacity_type = CapacityType::Spot;
+    }
+    let mut expected = State::default();
+    changes.iter_mut().for_each(|change| expected.apply(change));
+    put(store, changes).await.unwrap();
+    let seen = store.load().await.unwrap().into_state();
+    assert_eq!(seen.instances.len(), 1, "what is settled stays out of memory");
+    let market = &expected.instances[&InstanceId(3)].offer.market;
+    let of = |state: &State| state.own_log.market(market, 0);
+    assert_eq!(of(&seen), of(&expected));
+    assert_eq!((of(&seen).launches.len(), of(&seen).machines.len()), (3, 2));
 }
 
 pub(super) async fn the_last_value_of_a_round_counts(store: &Store) {

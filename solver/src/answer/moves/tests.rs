@@ -212,7 +212,7 @@ proptest! {
             *share.machines.get_mut(&own).expect("it was counted") -= 1;
             // Its machine is free again.
             for offer in later.offers.iter_mut().filter(|offer| offer.key == live.offer) {
-                offer.free += 1;
+                offer.free = (offer.free.machines() + 1).into();
             }
             let placed = plan(&later).0.placements;
             prop_assert!(placed.iter().all(|p| p.offer != live.offer), "back on {}", live.offer);

@@ -68,6 +68,7 @@ fn seen(up: usize) -> crate::Forecast {
         steps: 100,
         first: at(-400),
         training: crate::spot::forecast::TrainingWindow::default(),
+        own: None,
     }
 }
 

@@ -102,6 +102,22 @@ impl Estimator {
         end * 3_600.0 / self.step_seconds
     }
 
+    /// Expected ends an hour of the capacity that a zone has, if it has any: of a new spell
+    /// where it was just seen to have none.
+    pub fn hazard_if_up(&self, zone: usize) -> f64 {
+        let (Some(belief), Some(ends)) = (self.beliefs.get(zone), self.ends.get(zone)) else {
+            return 0.0;
+        };
+        let up = || belief.now.iter().zip(ends).take(self.classes.up());
+        let (there, ending) = up().fold((0.0, 0.0), |(there, ending), (chance, end)| {
+            (there + chance, ending + chance * end)
+        });
+        match there > 0.0 {
+            true => ending / there * 3_600.0 / self.step_seconds,
+            false => self.hazard_per_hour(zone, true, 1),
+        }
+    }
+
     /// The zones as they are believed to be, at these prices in dollars a step.
     pub(crate) fn zones(&self, prices: &[f64]) -> Vec<BelievedZone> {
         let zones = prices.iter().zip(&self.beliefs).zip(&self.ends);
@@ -116,7 +132,7 @@ impl Estimator {
 
     /// The decision process with these hazards, for jobs with at most `steps` to their
     /// deadline and at most `spare` steps of slack.
-    pub(crate) fn horizon(
+    pub fn horizon(
         &self,
         prices: &[f64],
         terms: HorizonTerms,

@@ -83,6 +83,17 @@ fn an_interruption_raises_the_hazard_of_neighbours_most() {
 }
 
 #[test]
+fn the_hazard_of_what_is_there_is_that_of_its_age() {
+    let begun: &[&[(usize, Sight)]] = &[&[(0, Sight::Refused)], &[(0, Sight::Held)]];
+    let (young, old) = (saw(vec![0], begun), saw(vec![0], &held(300)));
+    assert!((young.hazard_if_up(0) - young.hazard_per_hour(0, true, 1)).abs() < 1e-9);
+    assert!((old.hazard_if_up(0) - old.hazard_per_hour(0, true, 300)).abs() < 1e-3);
+    let gone = saw(vec![0], &[&[(0, Sight::Refused)]]);
+    assert_eq!(gone.hazard_if_up(0), gone.hazard_per_hour(0, true, 1), "of the next spell");
+    assert_eq!(gone.hazard_if_up(7), 0.0, "a zone that is not");
+}
+
+#[test]
 fn what_was_seen_is_forgotten() {
     let steps: &[&[(usize, Sight)]] = &[&[(0, Sight::Held)], &[(0, Sight::Taken)]];
     let mut own = saw(vec![0], steps);

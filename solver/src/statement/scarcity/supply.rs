@@ -67,7 +67,7 @@ pub(super) fn supplies(input: &PlanInput, market: &Market<'_>) -> Vec<Supply> {
         ours.extend(listing.used.iter().map(|(id, _)| *id).chain(listing.idle.iter().copied()));
         // Beyond what the limits ever allow there is nothing to come.
         let most = listing.most_ever().saturating_sub(ours.len() as u64);
-        let new = u64::from(listing.offer.free).min(most);
+        let new = u64::from(listing.offer.free.machines()).min(most);
         let machines = ours.len() as f64 + new as f64;
         let (Some(supply), Some(named)) = (supplies.get_mut(kind), named.get_mut(kind)) else {
             continue;

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spotwise_market::Catalog;
 use spotwise_model::id::{Account as AccountName, InstanceType, PoolName, Region};
-use spotwise_model::pool::{HostLimits, PoolKind, Quota};
+use spotwise_model::pool::{HostLimits, PoolKind, Quota, SupplyShown};
 use spotwise_model::{CapacityType, MarketKey, Money, OfferKey, Pool, PoolSet};
 use spotwise_simulated_cloud::{
     Behaviour, CloudMarket, CloudSpec, ForeignTenant, GoneToken, QuotaSpec, SimulatedCloud, Spread,
@@ -61,7 +61,10 @@ pub(crate) fn open(
     let name = AccountName::new("4711");
     let quotas = quotas(&mut rng);
     let behaviour = behaviour(scenario, &mut rng, &name);
-    let pools = POOLS.map(|pool| cloud_pool(pool, &name, &local, &behaviour));
+    let mut pools = POOLS.map(|pool| cloud_pool(pool, &name, &local, &behaviour));
+    if scenario.hides_supply() {
+        pools.iter_mut().for_each(|pool| pool.supply = SupplyShown::Unknown);
+    }
     let catalog = Catalog::built_in();
     let vcpus = ["p3.2xlarge", "g4dn.12xlarge", "p4d.24xlarge"].map(InstanceType::new);
     let vcpus = vcpus.map(|name| {

@@ -1,5 +1,6 @@
 mod queue;
 mod series;
+mod unseen;
 
 use spotwise_model::id::Zone as ZoneName;
 use spotwise_model::time::after;
