@@ -361,6 +361,11 @@ impl PoolSet {
         market.capacity_type == CapacityType::Spot && self.pools.values().any(hidden)
     }
 
+    /// Whether there is such a market at all.
+    pub fn is_any_unknown(&self) -> bool {
+        self.pools.values().any(|pool| pool.supply == SupplyShown::Unknown)
+    }
+
     /// The pools that do not admit a job.
     pub fn barred(&self, spec: &JobSpec) -> BTreeSet<PoolName> {
         let barred = self.pools.values().filter(|pool| !pool.access.admits(spec));

@@ -120,7 +120,8 @@ impl QuoteContext<'_> {
         let key = first.offer.as_ref()?;
         let offer = self.input.offers.iter().find(|offer| offer.key == *key)?;
         let limit = self.pools.get(&key.pool).and_then(|pool| pool.limits.machines);
-        let machines = limit.map_or(offer.free, |limit| limit.min(offer.free));
+        let free = offer.free.machines();
+        let machines = limit.map_or(free, |limit| limit.min(free));
         let seats = machines.max(1).saturating_mul(at_once_on(offer, part.job));
         let workers = at_once(part).min(seats).max(1);
         let mut input = self.input.clone();

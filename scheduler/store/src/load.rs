@@ -43,18 +43,11 @@ pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
     let watches = spells::watches(&mut transaction).await?;
     let watches = watches.iter().filter_map(|row| loaded.sort_out(spells::read_watch(row)));
     loaded.state.availability = AvailabilityHistory::stored(counts, watches.collect());
-    let last_instance = last(&mut transaction, LAST_INSTANCE).await?;
-    let newest = last_instance.saturating_sub(REMEMBERED);
-    for row in instances::settled_above(&mut transaction, newest).await? {
-        if let Some(settled) = loaded.sort_out(instances::read(&row)) {
-            loaded.state.own_log.note(&settled, last_instance);
-        }
+    loaded.state.last_instance = last(&mut transaction, LAST_INSTANCE).await?;
+    if loaded.state.pools.is_any_unknown() {
+        loaded.read_own_log(&mut transaction).await?;
     }
     let state = &mut loaded.state;
-    for instance in state.instances.values() {
-        state.own_log.note(instance, last_instance);
-    }
-    state.last_instance = last_instance;
     state.ended_parents = ended_parents(&mut transaction, state).await?;
     state.last_job = last(&mut transaction, LAST_JOB).await?;
     state.last_event = last(&mut transaction, LAST_EVENT).await?;
@@ -67,6 +60,20 @@ impl Loaded {
     /// The state after the last round; nothing is `seen` yet.
     pub fn into_state(self) -> State {
         self.state
+    }
+
+    /// What our machines have shown, settled or not: only of use where nobody counts.
+    async fn read_own_log(&mut self, transaction: &mut Transaction) -> Result<(), StoreError> {
+        let last = self.state.last_instance;
+        let oldest = last.saturating_sub(REMEMBERED);
+        for row in instances::settled_above(transaction, oldest).await? {
+            if let Some(settled) = self.sort_out(instances::read(&row)) {
+                self.state.own_log.note(&settled, last);
+            }
+        }
+        let State { instances, own_log, .. } = &mut self.state;
+        instances.values().for_each(|instance| own_log.note(instance, last));
+        Ok(())
     }
 
     fn sort_out<T>(&mut self, read: Result<T, StoreError>) -> Option<T> {

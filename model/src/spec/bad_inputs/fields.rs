@@ -302,7 +302,7 @@ fn row_70_arrays_have_at_most_10_000_elements() {
         ("array: {size: 1000000000}", "out_of_range", "array.size"),
         ("array: {size: 10001}", "out_of_range", "array.size"),
         ("array: {size: 2, max_parallel: 0}", "out_of_range", "array.max_parallel"),
-        ("array: {size: 2, reuse_workers: 1}", "invalid_type", "array.reuse_workers"),
+        ("array: {size: 2, reuse_workers: 1}", "invalid_boolean", "array.reuse_workers"),
         (
             "array: {size: 2, reuse_workers: true}\nresources: {nodes: 2}",
             "conflicting_fields",

@@ -8,15 +8,17 @@ use std::time::Duration;
 use spotwise_model::attempt::Certainty;
 use spotwise_model::id::Zone;
 use spotwise_model::instance::EndedBy;
+use spotwise_model::pool::SupplyShown;
 use spotwise_model::{
     AttemptId, CapacityType, Ending, Instance, InstanceId, InstanceState, Job, JobId, JobState,
-    MarketKey, Money, Now,
+    MarketKey, Money, Now, Pool, PoolSet,
 };
 
 use super::build::*;
 use crate::database::Statement;
 use crate::{Epoch, LedgerFilter, Round, Store, StoreError};
-use spotwise_control::core::{AvailabilityHistory, Change, State};
+use spotwise_control::core::{AvailabilityHistory, Change, OwnLog, State};
+use spotwise_control::fixture::cloud_pool;
 
 /// One of everything, as a round would leave it.
 fn one_of_each() -> Vec<Change> {
@@ -130,6 +132,10 @@ pub(super) async fn what_our_machines_have_shown_is_known_again(store: &Store) {
     let mut expected = State::default();
     changes.iter_mut().for_each(|change| expected.apply(change));
     put(store, changes).await.unwrap();
+    let counted = store.load().await.unwrap().into_state();
+    assert_eq!(counted.own_log, OwnLog::default(), "it is of no use where markets are counted");
+    let pool = Pool { supply: SupplyShown::Unknown, ..cloud_pool("cloud") };
+    put(store, vec![Change::Pools(Box::new(PoolSet::of([pool])))]).await.unwrap();
     let seen = store.load().await.unwrap().into_state();
     assert_eq!(seen.instances.len(), 1, "what is settled stays out of memory");
     let market = &expected.instances[&InstanceId(3)].offer.market;
