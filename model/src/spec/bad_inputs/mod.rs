@@ -29,6 +29,7 @@ const BEYOND_A_SCHEMA: [(&str, &str); 18] = [
     ("invalid_money", "`+1` is not a plain decimal"),
     ("invalid_number", "is not a whole number such as 8"),
     ("reserved_variable", "is another one on each node"),
+    ("conflicting_fields", "the workers of a gang begin and end together"),
 ];
 
 fn yaml(text: &str) -> SpecError {
