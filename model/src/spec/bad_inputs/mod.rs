@@ -10,7 +10,7 @@ use super::{Format, SpecError, parse};
 
 /// What JSON Schema cannot express, by its code and a part of its message: what only
 /// several values together show, and how a value was written.
-const BEYOND_A_SCHEMA: [(&str, &str); 18] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 19] = [
     ("array_size_mismatch", ""),
     ("dependency_cycle", ""),
     ("duplicate_dependency", ""),
