@@ -12,7 +12,6 @@ use spotwise_control::Config;
 use spotwise_control::core::State;
 use spotwise_control::core::state::ForecastRequest;
 use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
-use spotwise_model::pool::SupplyShown;
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::between;
 use spotwise_model::{Now, PoolSet};
@@ -33,7 +32,7 @@ struct Outlook {
 pub(crate) fn at(now: Timestamp, config: &Config, pools: &PoolSet) -> Vec<Forecast> {
     // Worlds with an account buy on other markets than those without, and some see nothing of them.
     static OUTLOOKS: [OnceLock<Outlook>; 3] = [const { OnceLock::new() }; 3];
-    let hidden = pools.pools.values().any(|pool| pool.supply == SupplyShown::Unknown);
+    let hidden = pools.is_any_unknown();
     let outlook = &OUTLOOKS[usize::from(pools.pools.len() > 1) + usize::from(hidden)];
     let outlook = outlook.get_or_init(|| fit(config, pools));
     let first = now.checked_sub(outlook.memory).unwrap_or(now);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::pool::SupplyShown;
 use spotwise_model::{
     CapacityType, Instance, InstanceState, MarketKey, Offer, OfferKey, PaidFor, Pool, Price, Supply,
 };
@@ -84,7 +83,7 @@ struct Tries {
 impl Tries {
     fn of(state: &State) -> Self {
         let mut tries = Self { most: TRIES, asked: BTreeMap::new() };
-        if !state.pools.pools.values().any(|pool| pool.supply == SupplyShown::Unknown) {
+        if !state.pools.is_any_unknown() {
             return tries;
         }
         let open = state.jobs.values().filter(|job| !job.state.is_terminal());

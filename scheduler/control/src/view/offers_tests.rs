@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use spotwise_model::attempt::Certainty;
 use spotwise_model::id::{Account, ProviderId};
+use spotwise_model::pool::SupplyShown;
 use spotwise_model::{InstanceId, Offer, PoolSet};
 
 use super::*;
