@@ -64,7 +64,7 @@ unit: tools
 
 test: check unit simulate ## everything that CI runs
 
-simulate: packages ## worlds that try to break every promise: SEEDS=, DAYS=, SEED_BASE=; TRACE=1 shows one of them; HIDDEN_SUPPLY=1 hides what some markets have
+simulate: packages ## worlds that try to break every promise: SEEDS=, DAYS=, SEED_BASE=; TRACE=1 shows one of them
 	SEEDS=$(or $(SEEDS),200) DAYS=$(or $(DAYS),30) SEED_BASE=$(or $(SEED_BASE),1) TRACE=$(or $(TRACE),0) \
 	  $(CARGO) test --locked --workspace --test simulation no_world_breaks_a_promise -- --nocapture
 

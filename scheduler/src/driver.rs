@@ -27,7 +27,7 @@ use crate::planner::Planner;
 use spotwise_control::core::queue::Queue;
 use spotwise_control::core::{Change, State};
 use spotwise_control::intake;
-use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
+use spotwise_control::phase::round::{self, Received, RoundInputs, WorkingState};
 use spotwise_control::phase::{forecast, plan};
 use spotwise_control::{Command, Refusal, Reply};
 use spotwise_market::Market;
@@ -352,11 +352,12 @@ impl Driver {
             forecast::take(&mut self.state.seen.forecasts, fitted, now.market);
         }
         let made = changes.len();
-        let mut working = WorkingState { state: &mut self.state, changes: std::mem::take(changes) };
         let Parts { market, config, .. } = &self.parts;
+        let prices = Some(round::ask_prices(&self.state, market, now));
+        let mut working = WorkingState { state: &mut self.state, changes: std::mem::take(changes) };
         let inputs = RoundInputs { market, config: &config.control };
         let moved = tracing::debug_span!("round", round = self.round + 1)
-            .in_scope(|| round::run(&mut working, plan, inputs, now));
+            .in_scope(|| round::run(&mut working, Received { plan, prices }, inputs, now));
         *changes = working.changes;
         let changed = moved || changes.iter().skip(made).any(Change::is_news);
         self.news |= changed;

@@ -54,13 +54,16 @@ impl World {
             return committed(instance, since.as_second(), at.as_second());
         }
         let end = at.max(after(since, Duration::from_secs(60)));
-        let segments = self.market.segments(
+        let mut segments = self.market.segments(
             &offer.market.zone,
             &offer.market.instance_type,
             offer.market.capacity_type,
             since,
-            end,
+            at.max(after(since, Duration::from_secs(1))),
         );
+        if let Some(last) = segments.last_mut() {
+            last.to = end;
+        }
         let cost = segments.iter().map(|segment| {
             let seconds = segment.to.as_second() - segment.from.as_second();
             i128::from(segment.price.micros_per_hour()) * i128::from(seconds)

@@ -19,6 +19,7 @@ use spotwise_model::{
 };
 
 use crate::core::{Change, State};
+use spotwise_market::Market;
 
 const HOUR: i64 = 3_600;
 
@@ -130,4 +131,10 @@ pub fn state_of(changes: Vec<Change>) -> State {
         state.apply(&mut change);
     }
     state
+}
+
+/// All prices of a market are heard, for a year from its start.
+pub fn hear(state: &mut State, market: &Market) {
+    let year = spotwise_model::time::after(market.start(), Duration::from_secs(366 * 86_400));
+    state.prices.hear(market.prices_since(Some(market.start()), true, year), year);
 }

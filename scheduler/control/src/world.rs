@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::core::{Change, State};
 use crate::intake;
 use crate::phase::plan::plan_input;
-use crate::phase::round::{self, RoundInputs, WorkingState};
+use crate::phase::round::{self, Received, RoundInputs, WorkingState};
 use crate::{Command, Refusal, Reply};
 use spotwise_market::Market;
 
@@ -94,7 +94,8 @@ impl World {
         let now = self.clock();
         let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
         let inputs = RoundInputs { market: &self.market, config: &self.config };
-        round::run(&mut working, plan, inputs, now);
+        let prices = Some(round::ask_prices(working.state, &self.market, now));
+        round::run(&mut working, Received { plan, prices }, inputs, now);
         let changes = working.changes;
         self.commit(changes);
     }
@@ -119,6 +120,7 @@ impl World {
                 Change::Event(_)
                 | Change::Submission(_)
                 | Change::Availability(_)
+                | Change::Prices(_)
                 | Change::Pools(_) => {}
             }
         }

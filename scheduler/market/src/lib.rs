@@ -8,6 +8,7 @@ mod catalog;
 mod commitments;
 mod egress;
 mod error;
+mod feed;
 mod interruption_rate;
 mod points;
 mod quote;
@@ -25,6 +26,7 @@ pub use catalog::{Catalog, CatalogError, MachineType, UnknownType};
 pub use commitments::{CommitmentError, Declared, keep, read_commitments};
 pub use egress::{EGRESS_COLUMNS, read_egress};
 pub use error::{FilePosition, MarketError, Problem};
+pub use feed::{PriceAnswer, PriceKey, PriceRow, is_believable};
 pub use interruption_rate::{AvailabilitySpells, PRIOR, Prior};
 pub use quote::{FeedAnomaly, MarketQuote, MarketSeries, Row, Segment};
 pub use replay::{

@@ -3,12 +3,9 @@
 use jiff::Timestamp;
 use spotwise_model::{NodeShape, Price};
 
+use super::feed::is_believable;
 use super::interruption_rate::AvailabilitySpells;
 use super::quote::{FeedAnomaly, MarketSeries, Segment};
-
-/// A price this many times the last good one, or this small a fraction of it, is taken for
-/// an error of the feed.
-const JUMP: i64 = 1_000;
 
 /// One zone and type.
 #[derive(Debug)]
@@ -25,7 +22,7 @@ pub(super) struct Series {
 pub(super) struct Point {
     pub(super) at: Timestamp,
     available: u32,
-    price: Price,
+    pub(super) price: Price,
 }
 
 impl Series {
@@ -38,7 +35,7 @@ impl Series {
         let mut good = on_demand;
         let (mut bad_quotes, mut first_bad) = (0, None);
         for row in rows {
-            match row.price.filter(|price| believable(*price, good)) {
+            match row.price.filter(|price| is_believable(*price, good)) {
                 Some(price) => good = price,
                 None => {
                     bad_quotes += 1;
@@ -68,6 +65,22 @@ impl Series {
             Some(point) => (point.price, point.available),
             None => (self.points.first().map_or(self.on_demand, |first| first.price), 0),
         }
+    }
+
+    /// The price in force at `at`, and since when.
+    pub(super) fn price_since(&self, at: Timestamp) -> (Timestamp, Price) {
+        let price = self.spot(at).0;
+        let after = self.points.partition_point(|point| point.at <= at);
+        let run = self.points.iter().take(after).rev().take_while(|point| point.price == price);
+        (run.last().map_or(at, |point| point.at), price)
+    }
+
+    /// Every change of the price, the first included.
+    pub(super) fn price_changes(&self) -> impl Iterator<Item = (Timestamp, Price)> {
+        let before = std::iter::once(None).chain(self.points.iter().map(|point| Some(point.price)));
+        let changed = self.points.iter().zip(before);
+        let changed = changed.filter(|(point, before)| *before != Some(point.price));
+        changed.map(|(point, _)| (point.at, point.price))
     }
 
     pub(super) fn since(&self, machines: u32, earliest: Timestamp, at: Timestamp) -> Timestamp {
@@ -102,9 +115,4 @@ impl Series {
         }
         segments
     }
-}
-
-fn believable(price: Price, last_good: Price) -> bool {
-    let (price, good) = (price.micros_per_hour(), last_good.micros_per_hour());
-    price > 0 && price / JUMP < good && good / JUMP < price
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use spotwise_model::id::{InstanceType, Zone};
 use spotwise_model::{CapacityType, Commitment, Price};
 
+use super::feed::{PriceAnswer, PriceKey, PriceRow};
 use super::interruption_rate::PRIOR;
 use super::points::Series;
 use super::quote::{FeedAnomaly, MarketQuote, MarketSeries, Segment};
@@ -28,6 +29,8 @@ pub struct Market {
 struct Inner {
     series: BTreeMap<(Zone, InstanceType), Series>,
     changes: Vec<Timestamp>,
+    /// Every change of a spot price, in order.
+    prices: Vec<PriceRow>,
     start: Timestamp,
     end: Timestamp,
     anomalies: Vec<FeedAnomaly>,
@@ -49,6 +52,7 @@ impl Market {
         }
         let (start, last) = (*changes.first()?, *changes.last()?);
         let inner = Inner {
+            prices: price_changes(&series),
             series,
             changes: changes.into_iter().collect(),
             start,
@@ -127,6 +131,40 @@ impl Market {
         let series = self.inner.series.get(&key)?;
         (capacity_type != CapacityType::Reserved)
             .then(|| self.quote_of(&key, series, capacity_type, at))
+    }
+
+    /// What a feed of its prices says at `now` to who heard it last at `since`, and of what
+    /// was in force then if all is asked for. In any other case than that, to who has never
+    /// heard it: what is in force now.
+    pub fn prices_since(&self, since: Option<Timestamp>, all: bool, now: Timestamp) -> PriceAnswer {
+        let since = since.unwrap_or(now).min(now);
+        let prices = &self.inner.prices;
+        let from = prices.partition_point(|row| row.at <= since);
+        let to = prices.partition_point(|row| row.at <= now);
+        PriceAnswer {
+            standing: if all { self.standing(since) } else { Vec::new() },
+            changes: prices.get(from..to).unwrap_or_default().to_vec(),
+            until: now,
+        }
+    }
+
+    /// Every price in force at a time, and since when. Those on demand are known from the
+    /// start; that of a series which has not begun is its first.
+    fn standing(&self, at: Timestamp) -> Vec<PriceRow> {
+        let each = self.inner.series.iter().flat_map(|((zone, instance_type), series)| {
+            let key = |capacity_type| PriceKey {
+                zone: zone.clone(),
+                instance_type: instance_type.clone(),
+                capacity_type,
+            };
+            let (since, price) = series.price_since(at);
+            let start = self.inner.start.min(at);
+            [
+                PriceRow { key: key(CapacityType::Spot), at: since.min(at), price },
+                PriceRow { key: key(CapacityType::OnDemand), at: start, price: series.on_demand },
+            ]
+        });
+        each.collect()
     }
 
     /// The prices from `from` to `to`: in order, without gaps or overlaps, no two
@@ -231,6 +269,19 @@ impl Market {
             commitment: None,
         }
     }
+}
+
+fn price_changes(series: &BTreeMap<(Zone, InstanceType), Series>) -> Vec<PriceRow> {
+    let each = series.iter().flat_map(|((zone, instance_type), series)| {
+        series.price_changes().map(move |(at, price)| {
+            let (zone, instance_type) = (zone.clone(), instance_type.clone());
+            let key = PriceKey { zone, instance_type, capacity_type: CapacityType::Spot };
+            PriceRow { key, at, price }
+        })
+    });
+    let mut rows: Vec<PriceRow> = each.collect();
+    rows.sort_by_key(|row| row.at);
+    rows
 }
 
 #[cfg(test)]

@@ -79,9 +79,10 @@ impl CloudMarket for TestMarket {
         steps.get(passed).map(|(from, _)| at(*from))
     }
 
-    fn charge(&self, _: &MarketKey, from: Timestamp, to: Timestamp) -> Money {
+    fn charge(&self, _: &MarketKey, from: Timestamp, stopped: Timestamp, to: Timestamp) -> Money {
         let (from, to) = (from.as_second(), to.as_second());
-        let cut = self.dearer_from.unwrap_or(i64::MAX).clamp(from, to);
+        let dearer = self.dearer_from.filter(|at| *at < stopped.as_second().max(from + 1));
+        let cut = dearer.unwrap_or(i64::MAX).clamp(from, to);
         let part = |price, seconds: i64| {
             Price::from_micros_per_hour(price).charge(u64::try_from(seconds).unwrap())
         };

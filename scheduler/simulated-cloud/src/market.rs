@@ -16,7 +16,14 @@ pub trait CloudMarket: Debug + Send + Sync {
     /// `None` if it stays as it is. Naming times at which nothing changes is allowed.
     fn next_change(&self, market: &MarketKey, after: Timestamp) -> Option<Timestamp>;
 
-    /// What one machine costs from `from` to `to`, both whole seconds: the exact sum of the
-    /// market's price segments.
-    fn charge(&self, market: &MarketKey, from: Timestamp, to: Timestamp) -> Money;
+    /// What one machine costs that was there from `from` to `stopped` and is billed to `to`,
+    /// all whole seconds: the exact sum of the market's price segments. Beyond its stop the
+    /// price that was in force then applies.
+    fn charge(
+        &self,
+        market: &MarketKey,
+        from: Timestamp,
+        stopped: Timestamp,
+        to: Timestamp,
+    ) -> Money;
 }

@@ -58,8 +58,11 @@ impl MeterLine {
             && ended_by == Some(EndedBy::Provider)
             && lived - from < seconds(billing.waiver);
         let moment = |second| Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
-        let (from, to) = (moment(from), moment(to));
-        let amount = if waived { Money::ZERO } else { market.charge(&machine.market, from, to) };
+        let (from, lived, to) = (moment(from), moment(lived), moment(to));
+        let amount = match waived {
+            true => Money::ZERO,
+            false => market.charge(&machine.market, from, lived, to),
+        };
         let (machine, mark, market) =
             (machine.id.clone(), machine.mark.clone(), machine.market.clone());
         Some(Self { machine, mark, market, from, to, ended_by, waived, amount })

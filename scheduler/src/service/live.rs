@@ -82,7 +82,7 @@ impl Service {
 
     fn priced(&self, (state, now, blocked): (State, Now, BTreeMap<JobId, String>)) -> LiveSnapshot {
         let policy = &self.parts.config.control.policy;
-        let entries = accrued::accrued_entries(&state, &self.parts.market, policy, now);
+        let entries = accrued::accrued_entries(&state, policy, now);
         let mut accrued = BTreeMap::new();
         for entry in &entries {
             if let Some(attempt) = entry.attempt {
@@ -102,7 +102,7 @@ impl Service {
         };
         let (state, now) = self.parts.handle.ask(ask).await?;
         let config = &self.parts.config;
-        let accrued = accrued::accrued(&state, &self.parts.market, &config.control.policy, now);
+        let accrued = accrued::accrued(&state, &config.control.policy, now);
         let job = state.jobs.get(&id).filter(|_| state.live_attempt(id).is_some());
         Ok(job.map(|job| {
             (now.wall, guard::least_budget(&state, job, &accrued, &config.control, now))

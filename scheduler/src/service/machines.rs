@@ -144,7 +144,7 @@ impl Service {
             figures.insert(machine.id, of_one);
         }
         let policy = &self.parts.config.control.policy;
-        for entry in accrued_entries(state, &self.parts.market, policy, *now) {
+        for entry in accrued_entries(state, policy, *now) {
             let of_one = figures.entry(entry.instance).or_default();
             *of_one.shares.entry(entry.attempt).or_insert(Money::ZERO) += entry.amount;
         }

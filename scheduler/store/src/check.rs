@@ -11,7 +11,9 @@ use super::database::{Kind, Row, Statement, Transaction, Value};
 use super::document::parse;
 use super::occupancy::Machines;
 use super::tables::{TABLES, Table};
-use super::{Location, StoreError, attempts, events, instances, jobs, ledger, open, spells};
+use super::{
+    Location, StoreError, attempts, events, instances, jobs, ledger, open, prices, spells,
+};
 
 /// Any further findings are only counted.
 const LISTED: usize = 1_000;
@@ -232,6 +234,7 @@ fn row_of(
         "submissions" => parse::<Vec<JobId>>("submissions", row.text("key")?, &row.text("jobs")?)
             .map(|_| values.to_vec()),
         "spells" => spells::read_count(row).and_then(|count| spells::columns(&count)),
+        "prices" => prices::read(row).and_then(|price| prices::columns(&price)),
         "watches" => spells::read_watch(row).map(|watch| spells::watch_columns(&watch)),
         _ => return Ok(()),
     };

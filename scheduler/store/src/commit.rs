@@ -8,9 +8,11 @@ use tracing::warn;
 use super::database::Database;
 use super::leader::{self, Turn};
 use super::{
-    Epoch, StoreError, attempts, events, instances, jobs, ledger, pools, spells, submissions,
+    Epoch, StoreError, attempts, events, instances, jobs, ledger, pools, prices, spells,
+    submissions,
 };
 use spotwise_control::core::availability_history::AvailabilityUpdate;
+use spotwise_control::core::prices::PriceUpdate;
 use spotwise_control::core::{Change, Event, SubmissionRecord};
 
 /// The changes of one turn of the loop.
@@ -62,6 +64,9 @@ async fn attempt(
     for update in &batch.availability {
         spells::write(&mut transaction, update).await?;
     }
+    for update in &batch.prices {
+        prices::write(&mut transaction, update).await?;
+    }
     if let Some(pools) = batch.pools {
         pools::write(&mut transaction, pools).await?;
     }
@@ -79,6 +84,7 @@ struct Batch<'a> {
     submissions: Vec<&'a SubmissionRecord>,
     events: Vec<&'a Event>,
     availability: Vec<&'a AvailabilityUpdate>,
+    prices: Vec<&'a PriceUpdate>,
     pools: Option<&'a PoolSet>,
 }
 
@@ -94,6 +100,7 @@ impl<'a> Batch<'a> {
                 Change::Submission(record) => batch.submissions.push(record),
                 Change::Event(event) => batch.events.push(event),
                 Change::Availability(update) => batch.availability.push(update),
+                Change::Prices(update) => batch.prices.push(update),
                 Change::Pools(pools) => batch.pools = Some(pools),
             }
         }

@@ -25,6 +25,7 @@ mod migrations;
 mod occupancy;
 mod open;
 mod pools;
+mod prices;
 mod spells;
 mod submissions;
 mod tables;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use spotwise_model::{Ending, JobId};
 
 use super::database::{Database, Row, Statement, Transaction};
-use super::{StoreError, attempts, instances, jobs, leader, ledger, pools, spells};
+use super::{StoreError, attempts, instances, jobs, leader, ledger, pools, prices, spells};
 use spotwise_control::core::own_log::REMEMBERED;
-use spotwise_control::core::{AvailabilityHistory, State};
+use spotwise_control::core::{AvailabilityHistory, PriceBook, State};
 
 /// Everything in the store that is not settled.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,9 @@ pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
     let watches = spells::watches(&mut transaction).await?;
     let watches = watches.iter().filter_map(|row| loaded.sort_out(spells::read_watch(row)));
     loaded.state.availability = AvailabilityHistory::stored(counts, watches.collect());
+    let heard = prices::rows(&mut transaction).await?;
+    let heard: Vec<_> = heard.iter().filter_map(|row| loaded.sort_out(prices::read(row))).collect();
+    loaded.state.prices = PriceBook::stored(heard, prices::until(&mut transaction).await?);
     loaded.state.last_instance = last(&mut transaction, LAST_INSTANCE).await?;
     if loaded.state.pools.is_any_unknown() {
         loaded.read_own_log(&mut transaction).await?;

@@ -34,7 +34,7 @@ pub(super) struct Table {
 }
 
 /// In the order in which rows can be added: referenced tables come first.
-pub(super) const TABLES: [Table; 11] = [
+pub(super) const TABLES: [Table; 13] = [
     Table {
         name: "jobs",
         columns: &[
@@ -119,6 +119,18 @@ pub(super) const TABLES: [Table; 11] = [
         key: 4,
     },
     Table { name: "watches", columns: &[Int("from_us"), Int("until_us")], key: 1 },
+    Table {
+        name: "prices",
+        columns: &[
+            Text("zone"),
+            Text("instance_type"),
+            Text("capacity_type"),
+            Int("at_us"),
+            Int("micros_per_hour"),
+        ],
+        key: 4,
+    },
+    Table { name: "price_feed", columns: &[Int("id"), Int("until_us")], key: 1 },
     Table { name: "meta", columns: &[Text("key"), Text("value")], key: 1 },
     Table {
         name: "leader",

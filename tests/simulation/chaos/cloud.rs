@@ -139,7 +139,7 @@ impl Cloud {
         if machine.coverage.iter().any(CoveredSpan::pays) {
             return Some(market.bill_with(&machine.offer, &machine.coverage, machine.since, at));
         }
-        Some(market.bill(&machine.offer, machine.since, at.max(machine.since + 60)))
+        Some(market.bill_beyond(&machine.offer, machine.since, at, at.max(machine.since + 60)))
     }
 
     /// What is wrong with the way commitments pay: more machines than there are,

@@ -109,6 +109,12 @@ kinds! {
     Edit => "edit",
     /// Notices come only seconds before the machine goes: most grace periods are longer.
     ShortNotice => "short_notice",
+    /// The price feed does not answer, for hours.
+    FeedSilent => "price_feed_silent",
+    /// The price feed tells prices that no machine can have, and some that are yet to come.
+    FeedAbsurd => "price_feed_absurd",
+    /// The price feed tells the last price first, and again what it told a day ago.
+    FeedDisordered => "price_feed_out_of_order",
 }
 
 impl fmt::Display for Kind {

@@ -80,6 +80,10 @@ impl Sim {
             Kind::Cancel => self.cancel_some_job(),
             Kind::Edit => self.edit_some_job(),
             Kind::OldBackup => self.back_up(),
+            Kind::FeedSilent | Kind::FeedAbsurd | Kind::FeedDisordered => {
+                let span = self.rng.random_range(MINUTE..12 * HOUR);
+                self.feed.strike(kind, self.now + span);
+            }
             _ => {}
         }
     }

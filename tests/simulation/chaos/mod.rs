@@ -6,6 +6,7 @@ mod clients;
 pub(crate) mod cloud;
 pub(crate) mod events;
 pub(crate) mod faults;
+mod feed;
 pub(crate) mod inject;
 mod machines;
 pub(crate) mod node;

@@ -12,7 +12,7 @@ use rand::RngExt;
 use spotwise_control::core::Change;
 use spotwise_control::core::queue::Queue;
 use spotwise_control::intake;
-use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
+use spotwise_control::phase::round::{self, Received, RoundInputs, WorkingState};
 use spotwise_control::{Command, Refusal, Reply};
 use spotwise_model::{JobId, Now, Plan};
 use spotwise_store::StoreError;
@@ -147,9 +147,14 @@ impl Sim {
             working.state.seen.forecasts =
                 super::outlook::at(now.market, &self.config, &self.pools);
         }
+        let (prices, wrong) = match looks {
+            true => self.ask_feed(working.state, now),
+            false => (None, Vec::new()),
+        };
+        wrong.iter().for_each(|kind| self.fired.note(kind.name()));
         let inputs = RoundInputs { market: &self.simulated_market.market, config: &self.config };
         let made = working.changes.len();
-        let moved = looks && round::run(&mut working, plan, inputs, now);
+        let moved = looks && round::run(&mut working, Received { plan, prices }, inputs, now);
         if !looks {
             self.fired.note("phases_rest");
         }

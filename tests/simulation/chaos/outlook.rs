@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use spotwise_control::Config;
 use spotwise_control::core::State;
 use spotwise_control::core::state::ForecastRequest;
-use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
+use spotwise_control::phase::round::{self, Received, RoundInputs, WorkingState};
 use spotwise_model::spec::{Format, parse};
 use spotwise_model::time::between;
 use spotwise_model::{Now, PoolSet};
@@ -57,9 +57,11 @@ fn fit(config: &Config, pools: &PoolSet) -> Outlook {
     let spec = parse(ASKED.as_bytes(), Format::Yaml).expect("it is one").jobs.remove(0).into();
     state.seen.forecast_requests = vec![ForecastRequest { spec, until: Timestamp::MAX }];
     let at = time::at(start, 4 * DAY);
+    let now = Now { market: at, wall: at };
+    let prices = Some(round::ask_prices(&state, &place.market, now));
     let mut working = WorkingState { state: &mut state, changes: Vec::new() };
     let inputs = RoundInputs { market: &place.market, config };
-    round::run(&mut working, None, inputs, Now { market: at, wall: at });
+    round::run(&mut working, Received { plan: None, prices }, inputs, now);
     let forecasts = state.seen.forecasts;
     let memory = forecasts.first().map_or(Duration::ZERO, |f| between(f.first, at));
     Outlook { forecasts, memory }

@@ -17,6 +17,7 @@ use super::clients::Client;
 use super::cloud::Cloud;
 use super::events::{Caller, Event, Request};
 use super::faults::{FaultCounters, Kind};
+use super::feed::Feed;
 use super::node::Node;
 use super::oracle::Tally;
 use super::scenario::Scenario;
@@ -49,6 +50,7 @@ pub(crate) struct Sim {
     /// A fault waits for the next round of the leader that writes.
     pub(crate) armed: Option<Kind>,
     pub(crate) cloud: Cloud,
+    pub(crate) feed: Feed,
     pub(crate) clients: Vec<Client>,
     pub(crate) fired: FaultCounters,
     pub(crate) tally: Tally,
@@ -106,6 +108,7 @@ impl Sim {
             expires: Some(0),
             armed: None,
             cloud: Cloud::default(),
+            feed: Feed::default(),
             clients: Vec::new(),
             fired: FaultCounters::default(),
             tally: Tally::default(),

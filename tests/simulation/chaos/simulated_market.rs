@@ -27,7 +27,7 @@ type Steps = Vec<(i64, i64)>;
 #[derive(Clone, Debug)]
 pub(crate) struct SimulatedMarket {
     pub(crate) market: Market,
-    spot: BTreeMap<(Zone, InstanceType), Steps>,
+    pub(super) spot: BTreeMap<(Zone, InstanceType), Steps>,
     on_demand: BTreeMap<InstanceType, i64>,
     /// When four fifths of everything goes.
     pub(crate) reclaims: Vec<Ms>,
@@ -127,6 +127,12 @@ impl SimulatedMarket {
     /// What whole seconds of an offer cost, each stretch of one price rounded
     /// once, half to even: micro-dollars.
     pub(crate) fn bill(&self, offer: &OfferKey, from: i64, to: i64) -> i64 {
+        self.bill_beyond(offer, from, to, to)
+    }
+
+    /// The same of a machine that had stopped by then: what is billed beyond its stop is at
+    /// the price that was in force.
+    pub(crate) fn bill_beyond(&self, offer: &OfferKey, from: i64, stopped: i64, to: i64) -> i64 {
         let always = vec![(i64::MIN, self.on_demand_price(offer))];
         let steps = match offer.market.capacity_type {
             CapacityType::Spot => self
@@ -139,7 +145,11 @@ impl SimulatedMarket {
         for (index, (begins, price)) in steps.iter().enumerate() {
             // Before the first row its price counts.
             let begins = if index == 0 { i64::MIN } else { *begins };
-            let ends = steps.get(index + 1).map_or(i64::MAX, |(next, _)| *next);
+            let next = steps.get(index + 1).map(|(next, _)| *next);
+            let ends = next.filter(|next| *next < stopped.max(from + 1)).unwrap_or(i64::MAX);
+            if begins >= stopped.max(from + 1) {
+                break;
+            }
             let seconds = to.min(ends) - from.max(begins);
             if seconds > 0 {
                 total += half_even(i128::from(*price) * i128::from(seconds), 3_600);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use spotwise_control::core::{
-    Attempts, AvailabilityHistory, Change, OwnLog, State, SubmissionRecord,
+    Attempts, AvailabilityHistory, Change, OwnLog, PriceBook, State, SubmissionRecord,
 };
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, Ending, Instance, InstanceId, InstanceState, Job, JobId,
@@ -23,6 +23,7 @@ pub(crate) struct Tables {
     pub(crate) submissions: BTreeMap<String, SubmissionRecord>,
     pub(crate) last_event: u64,
     pub(crate) availability: AvailabilityHistory,
+    pub(crate) prices: PriceBook,
     pub(crate) pools: PoolSet,
 }
 
@@ -125,6 +126,7 @@ impl Tables {
                 self.last_event = event.number;
             }
             Change::Availability(update) => self.availability.take(&stored(update)),
+            Change::Prices(update) => self.prices.apply(&stored(update)),
             Change::Pools(pools) => self.pools = stored(&**pools),
         }
     }
@@ -166,6 +168,7 @@ impl Tables {
             last_instance,
             last_event: self.last_event,
             settled_total: self.ledger.values().map(|entry| entry.amount).sum(),
+            prices: PriceBook::stored(self.prices.rows(), self.prices.until()),
             availability: AvailabilityHistory::stored(
                 self.availability.rows().collect(),
                 self.availability.windows().collect(),

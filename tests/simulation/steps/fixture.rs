@@ -12,7 +12,7 @@ use spotwise_control::core::{Change, State};
 use spotwise_control::intake;
 use spotwise_control::phase::plan::plan_input;
 use spotwise_control::phase::reconcile::{Effect, OutstandingCalls};
-use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
+use spotwise_control::phase::round::{self, Received, RoundInputs, WorkingState};
 use spotwise_control::{Command, Refusal, Reply, WorkerId};
 use spotwise_market::{Catalog, Market, MarketSeries, Row};
 use spotwise_model::attempt::{Exit, Told};
@@ -170,9 +170,10 @@ impl Fixture {
 
     fn one_round(&mut self, plan: Option<Plan>) {
         let now = self.clock();
+        let prices = Some(round::ask_prices(&self.state, &self.market, now));
         let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
         let inputs = RoundInputs { market: &self.market, config: &self.config };
-        round::run(&mut working, plan, inputs, now);
+        round::run(&mut working, Received { plan, prices }, inputs, now);
         let changes = working.changes;
         self.commit(&changes);
     }

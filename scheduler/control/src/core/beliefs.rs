@@ -20,6 +20,7 @@ use spotwise_model::{CapacityType, MarketKey, Pool, PoolSet};
 use spotwise_solver::horizon::regions;
 use spotwise_solver::own::{Estimator, OwnMarket, RestsOn, StatedPrior, estimate};
 
+use super::due::Due;
 use super::own_log::{OwnLog, hours};
 
 /// The length of the steps in which forecasts decide.
@@ -48,6 +49,13 @@ impl Beliefs {
     /// What is believed of a machine type.
     pub fn of(&self, account: &Account, instance_type: &InstanceType) -> Option<&Belief> {
         self.by_type.get(&(account.clone(), instance_type.clone()))
+    }
+
+    /// What is believed changes with the next step, as long as anything is.
+    pub fn due(&self, due: &mut Due) {
+        if !self.by_type.is_empty() {
+            due.market(begins(step(due.now().market) + 1));
+        }
     }
 
     /// Of the machine type of a market, and which of its zones that is.
@@ -122,6 +130,12 @@ fn believe(log: &OwnLog, markets: Vec<MarketKey>, made: (u64, i64)) -> Belief {
 /// Steps since 1970.
 fn step(now: Timestamp) -> i64 {
     now.as_second().div_euclid(i64::try_from(STEP.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// When a step begins; `None` after the end of all time.
+fn begins(step: i64) -> Option<Timestamp> {
+    let length = i64::try_from(STEP.as_secs()).ok()?;
+    Timestamp::from_second(step.checked_mul(length)?).ok()
 }
 
 /// What an estimate of a market rests on, in words.

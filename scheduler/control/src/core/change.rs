@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use spotwise_model::{Attempt, AttemptId, Instance, Job, JobId, LedgerEntry, PoolSet};
 
 use super::availability_history::AvailabilityUpdate;
+use super::prices::PriceUpdate;
 
 /// One thing that has changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub enum Change {
     /// What has been observed of the spot markets since the previous one of these.
     #[serde(rename = "watched")]
     Availability(Box<AvailabilityUpdate>),
+    /// What has been heard of prices since the previous one of these.
+    Prices(Box<PriceUpdate>),
 }
 
 /// What an idempotency key stands for.
@@ -141,9 +144,9 @@ impl EventKind {
 
 impl Change {
     /// Whether a plan may turn out differently because of it. That the market was observed
-    /// does not count; what it offers now, a round determines itself.
+    /// does not count; what it offers now, and at what price, a round determines itself.
     pub const fn is_news(&self) -> bool {
-        !matches!(self, Self::Availability(_))
+        !matches!(self, Self::Availability(_) | Self::Prices(_))
     }
 
     /// A new line in a job's history.

@@ -22,6 +22,7 @@ use super::beliefs::Beliefs;
 use super::change::{Change, SubmissionRecord};
 use super::hours::ClassHours;
 use super::own_log::OwnLog;
+use super::prices::PriceBook;
 use super::queue::Queue;
 use super::refusals::{Refusals, Throttled};
 
@@ -47,6 +48,8 @@ pub struct State {
     pub settled_total: Money,
     /// What has been observed of the spot markets: in memory before the store has it.
     pub availability: AvailabilityHistory,
+    /// What machines cost, and have cost: in memory before the store has it.
+    pub prices: PriceBook,
     /// What our own launches and machines have shown of them: follows from the instances.
     pub own_log: OwnLog,
     /// The pools, as committed.
@@ -184,6 +187,7 @@ impl State {
                 event.number = self.last_event;
             }
             Change::Availability(update) => self.availability.take(update),
+            Change::Prices(update) => self.prices.apply(update),
             Change::Pools(pools) => self.pools = (**pools).clone(),
         }
     }
@@ -196,6 +200,11 @@ impl State {
                 self.seen.class_hours.add(job.spec.class, entry, machine.on_demand);
             }
         }
+    }
+
+    /// When the oldest machine that is not settled was launched.
+    pub fn oldest_launch(&self) -> Option<Timestamp> {
+        self.instances.values().filter_map(Instance::since).min()
     }
 
     /// The pool of a machine; `None` for one that nobody knows any more.

@@ -9,7 +9,7 @@ use spotwise_model::{
 };
 
 use super::*;
-use crate::fixture::{at, attempt, job, machine, now, state_of};
+use crate::fixture::{at, attempt, hear, job, machine, now, state_of};
 use crate::phase::plan::accept;
 use crate::phase::settle::settle;
 use crate::view::accrued::accrued;
@@ -86,6 +86,7 @@ fn buys(state: &mut State, id: u64, hour: i64) {
 
 /// Ends the job's attempt and its machine, and returns the charges.
 fn ends(state: &mut State, market: &Market, id: u64, hour: i64) -> Vec<LedgerEntry> {
+    hear(state, market);
     let mut attempt = state.live_attempt(JobId(id)).unwrap().clone();
     let machine = state.instances[&attempt.instances[0]].clone();
     if let AttemptState::Planned { at } = attempt.state {
@@ -95,7 +96,7 @@ fn ends(state: &mut State, market: &Market, id: u64, hour: i64) -> Vec<LedgerEnt
     state.apply(&mut attempt.into());
     state.apply(&mut machine.end(at(hour), EndedBy::Us).unwrap().into());
     let mut entries = Vec::new();
-    for mut change in settle(state, market, &Policy::default(), now(hour)) {
+    for mut change in settle(state, &Policy::default(), now(hour)) {
         if let Change::Ledger(more) = &change {
             entries.extend(more.clone());
         }
@@ -120,7 +121,7 @@ fn a_job_on_a_committed_machine_is_charged_its_effective_price() {
     buys(&mut state, 1, 0);
     look(&mut state, &market, 1);
     assert_eq!((free(&state), in_use(&state)), (Some(0), BTreeMap::from([("research-a", 1)])));
-    let costs = accrued(&state, &market, &Policy::default(), now(2));
+    let costs = accrued(&state, &Policy::default(), now(2));
     assert_eq!(costs.values().copied().collect::<Vec<_>>(), [Money::from_micros(1_200_000)]);
     // What is given is given: a plan of before finds nothing.
     buys(&mut state, 2, 2);

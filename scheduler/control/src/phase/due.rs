@@ -16,12 +16,16 @@ pub fn next(state: &State, market: &Market, config: &Config, now: Now) -> Due {
     let mut due = Due::after(now);
     due.market(market.next_change(now.market));
     state.availability.due(&mut due);
+    state.prices.due(&mut due);
+    if state.jobs.values().any(|job| !job.state.is_terminal()) {
+        state.seen.beliefs.due(&mut due);
+    }
     observe::due(state, config, &mut due);
     machines::due(state, &mut due);
     settle::due(state, &mut due);
     keep::due(state, &mut due);
     commitments::due(state, &mut due);
-    guard::due(state, market, config, &mut due);
+    guard::due(state, config, &mut due);
     admit::due(state, &mut due);
     deadlines::due(state, config.policy.changeover, &mut due);
     due.wall(state.seen.forecast_requests.iter().map(|asked| asked.until));

@@ -18,7 +18,6 @@ use crate::config::{Config, LEASE_MARGIN};
 use crate::core::due::Due;
 use crate::core::{Change, State};
 use crate::view::accrued::{accrued, owed_for_ends};
-use spotwise_market::Market;
 
 /// By the next round at the latest this much more is spent (wall time): market
 /// time moves in whole seconds.
@@ -270,7 +269,7 @@ fn is_news(standing: BudgetCutoff, cutoff: BudgetCutoff, now: Now) -> bool {
 
 /// When [`guard`] and [`cutoffs`] have something to do, if prices stay as they are. For
 /// budgets that is never later than needed: the nearer the limit, the more often.
-pub fn due(state: &State, market: &Market, config: &Config, due: &mut Due) {
+pub fn due(state: &State, config: &Config, due: &mut Due) {
     let now = due.now();
     let live = || state.attempts.values().filter(|attempt| attempt.state.is_live());
     let job_of = |attempt: &Attempt| state.jobs.get(&attempt.id.job);
@@ -283,7 +282,7 @@ pub fn due(state: &State, market: &Market, config: &Config, due: &mut Due) {
     if !live().any(|attempt| budgeted(&attempt)) {
         return;
     }
-    let accrued = accrued(state, market, &config.policy, now);
+    let accrued = accrued(state, &config.policy, now);
     for attempt in live().filter(budgeted) {
         let Some(job) = job_of(attempt) else { continue };
         due.market(over_budget_at(state, job, attempt, &accrued, config, now));

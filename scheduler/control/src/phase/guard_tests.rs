@@ -6,13 +6,13 @@ use spotwise_model::time::after;
 use spotwise_model::{AttemptState, CapacityType};
 
 use super::*;
-use crate::fixture::{at, attempt, job, machine, state_of};
+use crate::fixture::{at, attempt, hear, job, machine, state_of};
 use crate::view::accrued::accrued;
 use spotwise_market::{Market, MarketSeries, Row};
 
 /// One attempt of a job with this budget on one machine of this price, both from
 /// the same second on.
-fn world(budget: i64, micros_per_hour: i64) -> (State, Market) {
+fn world(budget: i64, micros_per_hour: i64) -> State {
     let mut bought = machine(1, "a", CapacityType::Spot);
     bought.launch_price = Price::from_micros_per_hour(micros_per_hour);
     let series = MarketSeries {
@@ -27,8 +27,9 @@ fn world(budget: i64, micros_per_hour: i64) -> (State, Market) {
     let live = attempt(1, &[&bought], 8, runs);
     let mut owner = job(1, "training");
     Arc::make_mut(&mut owner.spec).budget = Some(Money::from_micros(budget));
-    let state = state_of(vec![owner.into(), live.into(), bought.into()]);
-    (state, Market::new(vec![series], None).unwrap())
+    let mut state = state_of(vec![owner.into(), live.into(), bought.into()]);
+    hear(&mut state, &Market::new(vec![series], None).unwrap());
+    state
 }
 
 /// So many wall seconds after the begin; market time runs `speed` times as fast.
@@ -56,9 +57,9 @@ proptest! {
         let speed = i64::from(config.speed);
         // Enough for so many wall seconds and a part of one more.
         let budget = (seconds * 1_000 + part) * speed * micros_per_hour / 3_600_000;
-        let (state, market) = world(budget, micros_per_hour);
+        let state = world(budget, micros_per_hour);
         let policy = Policy::default();
-        let cost = |second: u64| accrued(&state, &market, &policy, later(second, config.speed));
+        let cost = |second: u64| accrued(&state, &policy, later(second, config.speed));
         let ordered = (0u64..2_100).find(|second| {
             let now = later(*second, config.speed);
             !guard(&state, &cost(*second), &config, now).is_empty()
@@ -77,7 +78,7 @@ proptest! {
 fn a_fuse_knows_that_a_commitment_ends() {
     let config = Config::default();
     // Ten dollars: a dollar an hour for two hours, two dollars from then on.
-    let (mut state, market) = world(10_000_000, 1_000_000);
+    let mut state = world(10_000_000, 1_000_000);
     let mut seated = state.instances[&spotwise_model::InstanceId(1)].clone();
     seated.on_demand = Price::from_micros_per_hour(2_000_000);
     seated.offer.market.capacity_type = CapacityType::OnDemand;
@@ -90,7 +91,7 @@ fn a_fuse_knows_that_a_commitment_ends() {
     state.apply(&mut seated.into());
     let policy = Policy::default();
     let now = later(60, 1);
-    let costs = accrued(&state, &market, &policy, now);
+    let costs = accrued(&state, &policy, now);
     let changes = cutoffs(&state, &costs, &config, now);
     let Some(Change::Attempt(told)) = changes.first() else { panic!("{changes:?}") };
     let over = told.cutoff.unwrap().gone_by.market;
@@ -101,17 +102,17 @@ fn a_fuse_knows_that_a_commitment_ends() {
     last.state =
         last.state.end(Now { market: over, wall: over }, spotwise_model::Outcome::Lost).unwrap();
     paid.apply(&mut last.into());
-    let at_the_end = accrued(&paid, &market, &policy, Now { market: over, wall: over });
+    let at_the_end = accrued(&paid, &policy, Now { market: over, wall: over });
     let all: Money = at_the_end.into_values().sum();
     assert!(all <= Money::from_micros(10_000_000), "{all:?}");
 }
 
 #[test]
 fn what_is_not_bounded_is_not_stopped() {
-    let (mut state, market) = world(1, 40_000_000);
+    let mut state = world(1, 40_000_000);
     let config = Config::default();
     let now = later(9_000, 1);
-    let costs = accrued(&state, &market, &Policy::default(), now);
+    let costs = accrued(&state, &Policy::default(), now);
     assert_eq!(guard(&state, &costs, &config, now).len(), 2, "the order and a line about it");
     let owner = state.jobs.values_mut().next().unwrap();
     Arc::make_mut(&mut owner.spec).budget = None;
@@ -146,12 +147,12 @@ fn ordered(changes: Vec<Change>) -> Option<StopOrder> {
 /// notice leaves.
 #[test]
 fn a_machine_on_notice_is_stopped_when_the_budget_ends_before_it() {
-    let (mut state, market) = world(4_060, 3_600);
+    let mut state = world(4_060, 3_600);
     on_notice(&mut state, 0, 1);
     let config = Config::default();
     let look = |second| {
         let now = later(second, 1);
-        let costs = accrued(&state, &market, &Policy::default(), now);
+        let costs = accrued(&state, &Policy::default(), now);
         ordered(guard(&state, &costs, &config, now))
     };
     let begin = 4_060 - (config.default_grace + BUDGET_STOP_MARGIN + NEXT_LOOK).as_secs();
@@ -164,11 +165,11 @@ fn a_machine_on_notice_is_stopped_when_the_budget_ends_before_it() {
 
 #[test]
 fn a_machine_that_its_provider_gives_for_free_is_not_stopped() {
-    let (mut state, market) = world(1, 3_600);
+    let mut state = world(1, 3_600);
     on_notice(&mut state, 1_000, 1);
     let config = Config::default();
     let now = later(4_010, 1);
-    let costs = accrued(&state, &market, &Policy::default(), now);
+    let costs = accrued(&state, &Policy::default(), now);
     assert!(costs.values().any(|cost| *cost > Money::from_micros(1)), "else nothing is tested");
     assert_eq!(guard(&state, &costs, &config, now), []);
     let told = cutoff_of(cutoffs(&state, &costs, &config, now)).unwrap();
@@ -178,12 +179,12 @@ fn a_machine_that_its_provider_gives_for_free_is_not_stopped() {
 #[test]
 fn a_timeout_and_a_cancellation_are_not_overtaken_by_a_budget() {
     for reason in [StopReason::TimedOut, StopReason::Cancelled, StopReason::Budget] {
-        let (mut state, market) = world(1, 3_600);
+        let mut state = world(1, 3_600);
         let order = StopOrder { reason, at: later(5, 1), reclaim_wall: None };
         let stopped = state.attempts.values().next().unwrap().clone().order_stop(order);
         state.apply(&mut stopped.into());
         let config = Config::default();
-        let costs = accrued(&state, &market, &Policy::default(), later(9, 1));
+        let costs = accrued(&state, &Policy::default(), later(9, 1));
         assert_eq!(guard(&state, &costs, &config, later(9, 1)), [], "{reason:?}");
     }
 }
@@ -215,8 +216,8 @@ proptest! {
         let speed = u64::from(config.speed);
         let heard = heard.min(seconds.cast_unsigned());
         let budget = seconds * i64::from(config.speed) * micros_per_hour / 3_600;
-        let (state, market) = world(budget, micros_per_hour);
-        let cost = |now: Now| accrued(&state, &market, &Policy::default(), now);
+        let state = world(budget, micros_per_hour);
+        let cost = |now: Now| accrued(&state, &Policy::default(), now);
         let now = later(heard, config.speed);
         let told = cutoff_of(cutoffs(&state, &cost(now), &config, now)).expect("it has a budget");
         let own = config.default_grace + BUDGET_STOP_MARGIN;
@@ -249,10 +250,10 @@ fn workers_hear_at_once_of_less_and_in_time_of_more() {
 
 #[test]
 fn what_has_no_budget_has_no_fuse() {
-    let (mut state, market) = world(1_000_000, 3_600);
+    let mut state = world(1_000_000, 3_600);
     let config = Config::default();
     let owner = state.jobs.values_mut().next().unwrap();
     Arc::make_mut(&mut owner.spec).budget = None;
-    let costs = accrued(&state, &market, &Policy::default(), later(9, 1));
+    let costs = accrued(&state, &Policy::default(), later(9, 1));
     assert_eq!(cutoffs(&state, &costs, &config, later(9, 1)), []);
 }

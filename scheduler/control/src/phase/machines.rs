@@ -18,7 +18,7 @@ use spotwise_model::{Instance, InstanceId, InstanceState, Now, OfferKey, Pool, P
 
 use super::settle::LONGEST_LISTING;
 use crate::core::due::Due;
-use crate::core::{Change, State};
+use crate::core::{Change, PriceBook, State};
 use spotwise_market::Market;
 
 /// No call is under way for longer than this (market time): what was asked before and is not
@@ -48,7 +48,8 @@ pub fn machines(state: &State, market: &Market, now: Now) -> Vec<Change> {
         for (id, seen) in unmatched.into_values() {
             if seen.ended.is_none() && seen.phase != MachinePhase::Terminated {
                 last += 1;
-                changes.push(orphan(InstanceId(last), pool, (id, seen), market, now).into());
+                let heard = (&state.prices, market);
+                changes.push(orphan(InstanceId(last), pool, (id, seen), heard, now).into());
             }
         }
     }
@@ -130,12 +131,13 @@ fn orphan(
     id: InstanceId,
     pool: &Pool,
     (provider, seen): (&ProviderId, &SeenMachine),
-    market: &Market,
+    (prices, market): (&PriceBook, &Market),
     now: Now,
 ) -> Instance {
     let key = seen.market.as_bought();
     let quote = market.quote(&key.zone, &key.instance_type, key.capacity_type, seen.launched);
-    let price = quote.as_ref().map_or(Price::ZERO, |quote| quote.price);
+    let heard = prices.of(&key, seen.launched);
+    let price = heard.or(quote.as_ref().map(|quote| quote.price)).unwrap_or(Price::ZERO);
     Instance {
         id,
         offer: OfferKey { pool: pool.name.clone(), market: seen.market.clone() },

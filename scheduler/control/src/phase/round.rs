@@ -12,9 +12,10 @@ use super::{
 };
 use crate::config::Config;
 use crate::core::availability_history::Step;
+use crate::core::prices::PriceQuestion;
 use crate::core::{Change, State, beliefs};
 use crate::view::{accrued, offers, pools};
-use spotwise_market::{Market, MarketQuote};
+use spotwise_market::{Market, MarketQuote, PriceAnswer};
 
 /// The inputs of a round besides the state.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,21 @@ pub struct RoundInputs<'a> {
     pub market: &'a Market,
     /// The operator's settings.
     pub config: &'a Config,
+}
+
+/// What has arrived since the round before.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// A plan that is ready.
+    pub plan: Option<Plan>,
+    /// What the price feed answers; `None` as long as it is silent.
+    pub prices: Option<PriceAnswer>,
+}
+
+/// Asks a market for its prices, as [`Received::prices`].
+pub fn ask_prices(state: &State, market: &Market, now: Now) -> PriceAnswer {
+    let PriceQuestion { since, all } = state.prices.question(state.oldest_launch());
+    market.prices_since(since, all, now.market)
 }
 
 /// A state, and the changes made to it in this round.
@@ -75,6 +91,17 @@ fn observe_market(
         .take(written.into_iter().map(|update| Change::Availability(Box::new(update))).collect());
 }
 
+/// What machines cost is reckoned from what was heard, and from nothing else.
+fn hear_prices(working: &mut WorkingState<'_>, answer: Option<PriceAnswer>, now: Now) {
+    let oldest = working.state.oldest_launch();
+    let prices = &mut working.state.prices;
+    if let Some(answer) = answer {
+        prices.hear(answer, now.market);
+    }
+    let written = prices.write(oldest, now);
+    working.take(written.into_iter().map(|update| Change::Prices(Box::new(update))).collect());
+}
+
 /// What is believed of markets that show nothing of what they have.
 fn believe(state: &mut State, quotes: &[MarketQuote], now: Now) {
     let known = std::mem::take(&mut state.seen.beliefs);
@@ -122,12 +149,13 @@ fn within<T>(phase: &'static str, step: impl FnOnce() -> T) -> T {
 /// Runs every phase. True if the market's free capacity has changed.
 pub fn run(
     working: &mut WorkingState<'_>,
-    plan: Option<Plan>,
+    Received { plan, prices }: Received,
     inputs: RoundInputs<'_>,
     now: Now,
 ) -> bool {
     let RoundInputs { market, config } = inputs;
-    let quotes = market.quotes(now.market);
+    hear_prices(working, prices, now);
+    let quotes = working.state.prices.priced(market.quotes(now.market), now.market);
     let available = offers::available_spot(working.state, &quotes);
     observe_market(working, &available, config, now);
     working.take(gpu_slots::backfill(working.state));
@@ -138,12 +166,10 @@ pub fn run(
     }));
     working.take(within("release", || guard::release(working.state, config, now)));
     working.take(within("commit", || commitments::apply(working.state, market, now)));
-    working.take(within("settle", || settle::settle(working.state, market, &config.policy, now)));
-    working.take(within("free_holds", || {
-        settle::free_holds(working.state, market, &config.policy, now)
-    }));
+    working.take(within("settle", || settle::settle(working.state, &config.policy, now)));
+    working.take(within("free_holds", || settle::free_holds(working.state, &config.policy, now)));
     let bounded = working.state.jobs.values().any(guard::is_bounded);
-    let accrued = bounded.then(|| accrued::accrued(working.state, market, &config.policy, now));
+    let accrued = bounded.then(|| accrued::accrued(working.state, &config.policy, now));
     if let Some(accrued) = &accrued {
         working.take(within("guard", || guard::guard(working.state, accrued, config, now)));
     }

@@ -1,9 +1,9 @@
 //! Prices what has ended: every ended machine becomes ledger entries, once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_market::Market;
 use spotwise_model::policy::Policy;
 use spotwise_model::time::after;
 use spotwise_model::{Attempt, AttemptState, Instance, InstanceState, JobId, Money, Now};
@@ -13,11 +13,14 @@ use crate::core::{Change, EventKind, State};
 use crate::view::accrued::{accrued, bill, owed_for_ends};
 
 /// No listing takes longer than this from its first page to its arrival (market time).
-pub(super) const LONGEST_LISTING: std::time::Duration = std::time::Duration::from_secs(120);
+pub(super) const LONGEST_LISTING: Duration = Duration::from_secs(120);
+/// So long a machine that is gone waits to be charged for a feed that is silent; then what
+/// was heard last applies (market time).
+const LONGEST_SILENCE: Duration = Duration::from_secs(86_400);
 
 /// Writes the charges of ended machines with nothing live on them any more, adds them to
 /// their jobs, and settles attempts whose machines are all settled.
-pub fn settle(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<Change> {
+pub fn settle(state: &State, policy: &Policy, now: Now) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut spent: BTreeMap<JobId, Money> = BTreeMap::new();
     let mut settled: Vec<&Instance> = Vec::new();
@@ -28,7 +31,7 @@ pub fn settle(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<
             continue;
         }
         let Ok(paid) = instance.clone().settle() else { continue };
-        let mut entries = bill(state, instance, market, policy, now.market);
+        let mut entries = bill(state, instance, policy, now.market);
         for entry in &mut entries {
             entry.booked = Some(now.market);
             if let Some(job) = entry.job() {
@@ -50,10 +53,13 @@ pub fn settle(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<
     changes
 }
 
-/// Whether a machine is gone and nothing can show it any more: a listing may be older than
-/// its end, and would make it an orphan if nobody knew it.
+/// Whether a machine is gone, what it cost is known, and nothing can show it any more: a
+/// listing may be older than its end, and would make it an orphan if nobody knew it.
 fn is_over(state: &State, instance: &Instance, now: Now) -> bool {
     let InstanceState::Gone { at, settled: false, .. } = instance.state else { return false };
+    if !state.prices.knows(at) && now.market < after(at, LONGEST_SILENCE) {
+        return false;
+    }
     let slow = state.pool_of(instance).filter(|pool| !pool.features.instant);
     slow.is_none_or(|pool| now.market >= after(at, pool.times.consistency + LONGEST_LISTING))
 }
@@ -65,6 +71,7 @@ pub fn due(state: &State, due: &mut Due) {
             && let Some(pool) = state.pool_of(instance)
         {
             due.market([after(at, pool.times.consistency + LONGEST_LISTING)]);
+            due.market([after(at, LONGEST_SILENCE)]);
         }
     }
 }
@@ -105,7 +112,7 @@ pub(super) const ROUNDING: i64 = 20;
 /// Lowers what ended attempts hold to what they have cost: the machine may stay for a while
 /// (a noticed one is left to its provider), but the job need not wait for that to spend the
 /// rest of its budget.
-pub fn free_holds(state: &State, market: &Market, policy: &Policy, now: Now) -> Vec<Change> {
+pub fn free_holds(state: &State, policy: &Policy, now: Now) -> Vec<Change> {
     let ended: Vec<&Attempt> = state
         .attempts
         .values()
@@ -114,7 +121,7 @@ pub fn free_holds(state: &State, market: &Market, policy: &Policy, now: Now) -> 
     if ended.is_empty() {
         return Vec::new();
     }
-    let costs = accrued(state, market, policy, now);
+    let costs = accrued(state, policy, now);
     ended
         .into_iter()
         .filter_map(|attempt| {

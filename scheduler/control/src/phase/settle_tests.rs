@@ -3,8 +3,9 @@ use spotwise_model::attempt::Exit;
 use spotwise_model::{CapacityType, Price};
 
 use super::*;
-use crate::fixture::{at, attempt, job, machine, now, state_of};
-use spotwise_market::{MarketSeries, Row};
+use crate::core::PriceBook;
+use crate::fixture::{at, attempt, hear, job, machine, now, state_of};
+use spotwise_market::{Market, MarketSeries, Row};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::{AttemptId, Outcome};
 
@@ -34,13 +35,14 @@ fn two_after_each_other() -> (State, Attempt) {
     let first = ran.end(now(3), Outcome::Succeeded).unwrap();
     let second = AttemptState::Planned { at: now(3) }.launch(now(3)).unwrap();
     let second = attempt(2, &[&bought], 8, second.run(now(4)).unwrap());
-    let state = state_of(vec![
+    let mut state = state_of(vec![
         job(1, "training").into(),
         job(2, "training").into(),
         attempt(1, &[&bought], 8, first).into(),
         second.clone().into(),
         bought.into(),
     ]);
+    hear(&mut state, &market());
     (state, second)
 }
 
@@ -48,7 +50,7 @@ fn two_after_each_other() -> (State, Attempt) {
 fn a_job_on_a_machine_that_was_there_pays_from_when_it_was_placed() {
     let (mut state, mut second) = two_after_each_other();
     let first = AttemptId { job: JobId(1), number: 1 };
-    let costs = accrued(&state, &market(), &Policy::default(), now(5));
+    let costs = accrued(&state, &Policy::default(), now(5));
     assert_eq!(costs[&first], dollars(90), "three hours");
     assert_eq!(costs[&second.id], dollars(60), "two, its start included");
 
@@ -56,12 +58,12 @@ fn a_job_on_a_machine_that_was_there_pays_from_when_it_was_placed() {
     let machine = state.instances[&spotwise_model::InstanceId(1)].clone();
     state.apply(&mut second.into());
     state.apply(&mut machine.end(at(5), EndedBy::Us).unwrap().into());
-    let mut changes = settle(&state, &market(), &Policy::default(), now(5));
+    let mut changes = settle(&state, &Policy::default(), now(5));
     changes.iter_mut().for_each(|change| state.apply(change));
     let spent = [1, 2].map(|id| state.jobs[&JobId(id)].spent);
     assert_eq!(spent, [dollars(90), dollars(60)]);
     assert_eq!(state.settled_total, dollars(150), "every hour of the machine once");
-    assert!(settle(&state, &market(), &Policy::default(), now(6)).is_empty(), "once");
+    assert!(settle(&state, &Policy::default(), now(6)).is_empty(), "once");
 }
 
 #[test]
@@ -70,8 +72,33 @@ fn an_attempt_that_never_started_pays_from_when_it_was_placed_too() {
     second.state = AttemptState::Planned { at: now(3) }.launch(now(3)).unwrap();
     second.state = second.state.end(now(4), Outcome::Lost).unwrap();
     state.apply(&mut second.clone().into());
-    let costs = accrued(&state, &market(), &Policy::default(), now(4));
+    let costs = accrued(&state, &Policy::default(), now(4));
     assert_eq!(costs[&second.id], dollars(30));
+}
+
+#[test]
+fn a_machine_is_charged_when_its_prices_are_known_or_after_a_day_of_silence() {
+    let (state, second) = two_after_each_other();
+    let mut over = second.clone();
+    over.state = over.state.end(now(5), Outcome::Succeeded).unwrap();
+    let gone = |heard: i64| {
+        let mut state = state.clone();
+        let prices = market().prices_since(Some(at(0)), true, at(heard));
+        state.prices = PriceBook::default();
+        state.prices.hear(prices, at(heard));
+        let machine = state.instances[&spotwise_model::InstanceId(1)].clone();
+        state.apply(&mut over.clone().into());
+        state.apply(&mut machine.end(at(5), EndedBy::Us).unwrap().into());
+        state
+    };
+    let policy = Policy::default();
+    assert!(settle(&gone(4), &policy, now(5)).is_empty(), "it was silent for an hour");
+    assert!(settle(&gone(4), &policy, now(28)).is_empty());
+    let mut due = Due::after(now(6));
+    super::due(&gone(4), &mut due);
+    assert_eq!(due.earliest(spotwise_model::time::TimeScale::real(at(6))), Some(at(29)));
+    assert!(!settle(&gone(4), &policy, now(29)).is_empty(), "what was heard last applies");
+    assert!(!settle(&gone(5), &policy, now(5)).is_empty());
 }
 
 proptest! {
@@ -108,11 +135,12 @@ proptest! {
         over.hold = Money::from_micros(i64::MAX / 4);
         let id = over.id;
         let mut state = state_of(vec![job(1, "training").into(), over.into(), bought.into()]);
-        for mut change in free_holds(&state, &market, &Policy::default(), end) {
+        hear(&mut state, &market);
+        for mut change in free_holds(&state, &Policy::default(), end) {
             state.apply(&mut change);
         }
         let held = state.attempts[&id].hold;
-        let cost = |now| accrued(&state, &market, &Policy::default(), now)[&id];
+        let cost = |now| accrued(&state, &Policy::default(), now)[&id];
         let then = cost(second(begun + ran + on));
         prop_assert!(then <= held, "{then:?} of {held:?}");
         prop_assert!(held <= cost(end) + Money::from_micros(ROUNDING), "no more than that");

@@ -5,25 +5,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_market::{Market, Segment};
+use spotwise_market::Segment;
 use spotwise_model::attempt::{Outcome, StopReason};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::policy::Policy;
-use spotwise_model::time::between;
+use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptId, Instance, InstanceState, Job, LedgerEntry, Money, Now};
 
 use crate::core::State;
 use crate::ledger::{InstanceBill, Use, charge_instance};
 
 /// What each unsettled attempt has cost so far, as if every machine ended now.
-pub fn accrued(
-    state: &State,
-    market: &Market,
-    policy: &Policy,
-    now: Now,
-) -> BTreeMap<AttemptId, Money> {
+pub fn accrued(state: &State, policy: &Policy, now: Now) -> BTreeMap<AttemptId, Money> {
     let mut costs = BTreeMap::new();
-    for entry in accrued_entries(state, market, policy, now) {
+    for entry in accrued_entries(state, policy, now) {
         if let Some(attempt) = entry.attempt {
             *costs.entry(attempt).or_insert(Money::ZERO) += entry.amount;
         }
@@ -32,19 +27,14 @@ pub fn accrued(
 }
 
 /// The charges that would result if every unsettled machine ended now.
-pub fn accrued_entries(
-    state: &State,
-    market: &Market,
-    policy: &Policy,
-    now: Now,
-) -> Vec<LedgerEntry> {
+pub fn accrued_entries(state: &State, policy: &Policy, now: Now) -> Vec<LedgerEntry> {
     let open = state
         .instances
         .values()
         .filter(|instance| !matches!(instance.state, InstanceState::Gone { settled: true, .. }));
     open.flat_map(|instance| {
         let until_now = instance.clone().end(now.market, EndedBy::Us);
-        bill(state, &until_now.unwrap_or_else(|_| instance.clone()), market, policy, now.market)
+        bill(state, &until_now.unwrap_or_else(|_| instance.clone()), policy, now.market)
     })
     .collect()
 }
@@ -76,24 +66,16 @@ pub fn owed_for_ends(state: &State, attempt: &Attempt, now: Timestamp) -> Money 
 pub(crate) fn bill(
     state: &State,
     instance: &Instance,
-    market: &Market,
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<LedgerEntry> {
     let InstanceState::Gone { since: Some(since), at, .. } = instance.state else {
         return Vec::new();
     };
-    let minimum = spotwise_model::time::after(since, policy.minimum_billed);
-    let offer = &instance.offer;
     let segments = if instance.coverage.is_empty() {
-        let end = at.max(minimum);
-        market.segments(
-            &offer.market.zone,
-            &offer.market.instance_type,
-            offer.market.capacity_type,
-            since,
-            end,
-        )
+        // What is billed beyond its end is at the price that was in force then.
+        let end = at.max(after(since, Duration::from_secs(1)));
+        state.prices.segments(&instance.offer.market, since, end)
     } else {
         // As it was bought, whatever is declared or on the market by now.
         vec![Segment { from: since, to: at, price: instance.on_demand }]

@@ -1,8 +1,10 @@
 //! What a simulated cloud sells: the scheduler's market.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use spotwise_market::{Market, ON_DEMAND_AVAILABLE};
-use spotwise_model::time::between;
+use spotwise_model::time::{after, between};
 use spotwise_model::{CapacityType, MarketKey, Money};
 use spotwise_simulated_cloud::CloudMarket;
 
@@ -24,9 +26,19 @@ impl CloudMarket for SoldByCloud {
         self.0.next_change(after)
     }
 
-    fn charge(&self, market: &MarketKey, from: Timestamp, to: Timestamp) -> Money {
+    fn charge(
+        &self,
+        market: &MarketKey,
+        from: Timestamp,
+        stopped: Timestamp,
+        to: Timestamp,
+    ) -> Money {
         let MarketKey { zone, instance_type, capacity_type, .. } = market;
-        let segments = self.0.segments(zone, instance_type, *capacity_type, from, to);
+        let there = stopped.max(after(from, Duration::from_secs(1)));
+        let mut segments = self.0.segments(zone, instance_type, *capacity_type, from, there);
+        if let Some(last) = segments.last_mut() {
+            last.to = to;
+        }
         segments
             .into_iter()
             .map(|segment| segment.price.charge(between(segment.from, segment.to).as_secs()))

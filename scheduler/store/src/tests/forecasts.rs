@@ -4,7 +4,7 @@ use spotwise_control::Config;
 use spotwise_control::core::State;
 use spotwise_control::fixture::spot::*;
 use spotwise_control::phase::forecast::STEP;
-use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
+use spotwise_control::phase::round::{self, Received, RoundInputs, WorkingState};
 use spotwise_market::Market;
 use spotwise_model::{Now, PoolSet};
 
@@ -34,8 +34,10 @@ impl Led {
         let config = Config::default();
         let inputs = RoundInputs { market, config: &config };
         for at in (from..=until).step_by(5).map(minute) {
+            let now = Now { market: at, wall: at };
+            let prices = Some(round::ask_prices(&self.state, market, now));
             let mut working = WorkingState { state: &mut self.state, changes: Vec::new() };
-            round::run(&mut working, None, inputs, Now { market: at, wall: at });
+            round::run(&mut working, Received { plan: None, prices }, inputs, now);
             let changes = working.changes;
             assert!(changes.iter().all(|change| !change.is_news()), "nobody asks for anything");
             if !changes.is_empty() {

@@ -39,9 +39,16 @@ impl CloudMarket for SoldHere {
         self.0.market.next_change(after)
     }
 
-    fn charge(&self, market: &MarketKey, from: Timestamp, to: Timestamp) -> Money {
+    fn charge(
+        &self,
+        market: &MarketKey,
+        from: Timestamp,
+        stopped: Timestamp,
+        to: Timestamp,
+    ) -> Money {
         let offer = OfferKey { pool: PoolName::new("meter"), market: market.clone() };
-        Money::from_micros(self.0.bill(&offer, from.as_second(), to.as_second()))
+        let [from, stopped, to] = [from, stopped, to].map(|at| at.as_second());
+        Money::from_micros(self.0.bill_beyond(&offer, from, stopped, to))
     }
 }
 

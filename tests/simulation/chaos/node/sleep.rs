@@ -2,7 +2,7 @@
 
 use spotwise_control::core::Change;
 use spotwise_control::phase::due;
-use spotwise_control::phase::round::{self, RoundInputs, WorkingState};
+use spotwise_control::phase::round::{self, Received, RoundInputs, WorkingState};
 use spotwise_model::time::TimeScale;
 use spotwise_model::{JobState, Now};
 
@@ -41,6 +41,7 @@ impl Sim {
         next.extend(changed.then_some(self.now + TICK));
         next.extend(leader.outstanding.due(state).map(|at| self.no_sooner(at)));
         next.extend(self.next_listing(leader));
+        next.push(self.feed.back_at());
         if self.cloud.workers.values().any(|w| !w.alive && w.running_since.is_some()) {
             next.push(leader.reaped.unwrap_or(0) + REAP);
         }
@@ -67,9 +68,11 @@ impl Sim {
         let wall = time::at(self.start, at);
         let market = jiff::Timestamp::from_second(wall.as_second()).unwrap_or(wall);
         let mut state = leader.state.clone();
+        let now = Now { wall, market };
+        let (prices, _) = self.ask_feed(&state, now);
         let mut working = WorkingState { state: &mut state, changes: Vec::new() };
         let inputs = RoundInputs { market: &self.simulated_market.market, config: &self.config };
-        round::run(&mut working, None, inputs, Now { wall, market });
+        round::run(&mut working, Received { plan: None, prices }, inputs, now);
         let missed = working.changes.iter().find(|change| is_missed(leader, change));
         if let Some(missed) = missed {
             let when = format!("asleep from {from} until {until:?} a scheduler missed at {at}");
@@ -88,7 +91,7 @@ impl Sim {
 /// micro-dollar and second: no moment is the right one.
 fn is_missed(leader: &Leader, change: &Change) -> bool {
     match change {
-        Change::Availability(_) => false,
+        Change::Availability(_) | Change::Prices(_) => false,
         Change::Attempt(attempt) => {
             let Some(before) = leader.state.attempts.get(&attempt.id) else { return true };
             let mut same = (**attempt).clone();

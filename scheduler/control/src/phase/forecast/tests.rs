@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::core::Change;
 use crate::core::availability_history::{GAP_TOLERANCE, Step};
 use crate::fixture::spot::*;
-use crate::phase::round::{self, RoundInputs, WorkingState};
+use crate::phase::round::{self, Received, RoundInputs, WorkingState};
 use crate::view::offers;
 use crate::world::World;
 
@@ -199,11 +199,12 @@ fn a_forecast_does_not_outlive_its_time() {
         State { availability: availability.clone(), ..crate::fixture::state_of(Vec::new()) };
     state.seen.forecasts = forecasts;
     ask(&mut state);
+    let now = Now { market: minute(2 * DAY), wall: minute(6 * DAY) };
+    let prices = Some(round::ask_prices(&state, &market, now));
     let mut working = WorkingState { state: &mut state, changes: Vec::new() };
     let config = Config::default();
     let inputs = RoundInputs { market: &market, config: &config };
-    let now = Now { market: minute(2 * DAY), wall: minute(6 * DAY) };
-    round::run(&mut working, None, inputs, now);
+    round::run(&mut working, Received { plan: None, prices }, inputs, now);
     let training = state.seen.forecasts[0].training;
     assert_eq!(training.span, STEP * (2 * 96));
     assert_eq!(availability.observe(&BTreeMap::new(), GAP_TOLERANCE, minute(2 * DAY)), Step::Back);

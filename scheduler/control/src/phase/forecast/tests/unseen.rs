@@ -36,9 +36,11 @@ fn state(lives: &[(i64, Option<i64>)]) -> State {
 }
 
 fn look(state: &mut State, market: &Market, now: i64) {
+    let now = Now { market: minute(now), wall: minute(now) };
+    let prices = Some(round::ask_prices(state, market, now));
     let mut working = WorkingState { state, changes: Vec::new() };
     let inputs = RoundInputs { market, config: &Config::default() };
-    round::run(&mut working, None, inputs, Now { market: minute(now), wall: minute(now) });
+    round::run(&mut working, Received { plan: None, prices }, inputs, now);
 }
 
 fn forecasts_of(state: &State) -> String {
