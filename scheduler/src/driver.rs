@@ -354,11 +354,16 @@ impl Driver {
         let made = changes.len();
         let Parts { market, config, .. } = &self.parts;
         let prices = Some(round::ask_prices(&self.state, market, now));
+        let refused = self.state.prices.refused;
         let mut working = WorkingState { state: &mut self.state, changes: std::mem::take(changes) };
         let inputs = RoundInputs { market, config: &config.control };
         let moved = tracing::debug_span!("round", round = self.round + 1)
             .in_scope(|| round::run(&mut working, Received { plan, prices }, inputs, now));
         *changes = working.changes;
+        let refused = self.state.prices.refused - refused;
+        if refused > 0 {
+            tracing::warn!(refused, "prices that nobody can mean: the last good ones hold");
+        }
         let changed = moved || changes.iter().skip(made).any(Change::is_news);
         self.news |= changed;
         changed

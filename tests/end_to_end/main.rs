@@ -10,6 +10,7 @@ mod inputs;
 mod main_job;
 mod outages;
 mod pools;
+mod recovery;
 mod reported;
 mod restores;
 mod two_schedulers;

@@ -47,6 +47,7 @@ pub struct CheckReport {
 const RESTORE: &str = "stop, and restore a backup into a new database";
 const SET_ASIDE: &str = "it is set aside at every start: restore a backup, or remove the row";
 const FORECAST: &str = "remove the row: only forecasts are made of it";
+const PRICE: &str = "remove the row: the feed is asked again from there on";
 const CANCEL: &str = "cancel the job and submit it again, and report it: two jobs may use one GPU";
 const REPORT: &str = "keep a copy of the database and report it: sums of money may be wrong";
 
@@ -98,7 +99,7 @@ async fn pages(transaction: &mut Transaction, report: &mut CheckReport) -> Resul
 }
 
 /// Each query returns the keys of rows that must not exist.
-const QUESTIONS: [(&str, &str, &str, &str); 11] = [
+const QUESTIONS: [(&str, &str, &str, &str); 12] = [
     (
         "job_tags",
         "SELECT CAST(job AS TEXT) AS key FROM job_tags
@@ -163,6 +164,14 @@ const QUESTIONS: [(&str, &str, &str, &str); 11] = [
          FROM spells WHERE at_us > (SELECT COALESCE(MAX(until_us), 0) FROM watches)",
         "it was seen when nobody looked",
         FORECAST,
+    ),
+    (
+        "prices",
+        "SELECT zone || '/' || instance_type || '/' || capacity_type || '/'
+             || CAST(at_us AS TEXT) AS key
+         FROM prices WHERE at_us > (SELECT COALESCE(MAX(until_us), 0) FROM price_feed)",
+        "it was heard when nobody listened",
+        PRICE,
     ),
     (
         "watches",

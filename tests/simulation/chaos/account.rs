@@ -27,6 +27,8 @@ pub(crate) struct Account {
     /// Machines that were there when an older store came back: what happened to them before
     /// is in no book any more.
     pub(crate) half_known: Vec<ProviderId>,
+    /// Which scheduler asked for a machine first, by its token.
+    pub(crate) asked_by: BTreeMap<String, (usize, u64)>,
     /// Since when each machine has had no reason to be.
     pub(crate) unreasoned: BTreeMap<ProviderId, Ms>,
 }

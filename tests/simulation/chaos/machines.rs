@@ -123,7 +123,11 @@ impl Sim {
     pub(crate) fn launch_machine(&mut self, node: usize, incarnation: u64, asked: &LaunchRequest) {
         let now = time::at(self.start, self.now);
         let Some(account) = &mut self.account else { return };
+        let first = *account.asked_by.entry(asked.token.clone()).or_insert((node, incarnation));
         let call = account.cloud.launch(asked, now);
+        if first != (node, incarnation) {
+            self.fired.note("cloud_launch_by_two_leaders");
+        }
         self.log(|| format!("{} is asked for: {:?}", asked.instance, call.outcome));
         let machine = asked.instance;
         let timeout = time::at(self.start, self.now + MINUTE);

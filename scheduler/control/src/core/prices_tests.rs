@@ -109,6 +109,18 @@ fn another_source_changes_nobodys_past() {
 }
 
 #[test]
+fn a_row_that_comes_late_changes_nobodys_past() {
+    let mut book = PriceBook::default();
+    ask(&mut book, &market(&[(0, 1_000_000)]), 100);
+    let late = PriceAnswer {
+        changes: vec![row(50, 700_000), row(110, 800_000)],
+        ..PriceAnswer::default()
+    };
+    book.hear(PriceAnswer { until: second(120), ..late }, second(120));
+    assert_eq!(segments(&book, 0, 120), [(0, 1_000_000), (110, 800_000)]);
+}
+
+#[test]
 fn what_nobody_can_mean_is_not_believed() {
     let mut book = PriceBook::default();
     ask(&mut book, &market(&[(0, 1_000_000)]), 10);

@@ -210,6 +210,28 @@ mod tests {
         }
     }
 
+    /// Its answer was lost, it came, and only then the refusal of an earlier try arrives.
+    #[test]
+    fn a_late_refusal_ends_nothing_that_came() {
+        for refusal in [MachineRefusal::Capacity, MachineRefusal::Quota, MachineRefusal::Other] {
+            for id in [2, 4] {
+                let late = refused(&mut state(), InstanceId(id), refusal, String::new(), now(2));
+                assert_eq!(late, Ok((Vec::new(), Reply::Noted)), "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_listing_that_began_earlier_says_nothing_new() {
+        let mut state = state();
+        let pool = PoolName::new("cloud");
+        for begun in [2, 1] {
+            let inventory = Inventory { begun: at(begun), ..Inventory::unknown() };
+            listed(&mut state, pool.clone(), inventory).unwrap();
+        }
+        assert_eq!(state.seen.inventories[&pool].begun, at(2));
+    }
+
     #[test]
     fn what_cannot_be_drained_is_told_apart() {
         let state = state();

@@ -90,3 +90,25 @@ pub fn due(state: &State, due: &mut Due) {
     });
     due.market(kept.map(|_| next).next());
 }
+
+#[cfg(test)]
+mod tests {
+    use spotwise_model::CapacityType;
+
+    use super::*;
+    use crate::fixture::{at, cloud_pool, job, machine, now, state_of};
+
+    #[test]
+    fn an_idle_machine_is_kept_for_what_waits_unless_it_is_on_notice() {
+        let pool = cloud_pool("cloud");
+        let mut idle = machine(1, "a", CapacityType::Spot);
+        idle.offer.pool = pool.name.clone();
+        let noticed = idle.clone().noticed(at(1), at(2)).unwrap();
+        let mut state = state_of(vec![idle.clone().into(), job(1, "training").into()]);
+        state.pools.pools.insert(pool.name.clone(), pool.clone());
+        assert!(is_kept(&state, &idle, &pool, now(0)));
+        assert!(!is_kept(&state, &noticed, &pool, now(0)));
+        state.jobs.clear();
+        assert!(!is_kept(&state, &idle, &pool, now(0)), "nobody comes");
+    }
+}

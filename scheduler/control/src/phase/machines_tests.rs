@@ -109,9 +109,25 @@ fn absence_counts_only_in_a_complete_listing_that_began_late_enough() {
         "a page is missing"
     );
     assert_eq!(names(&look(&listed(&booting(), 1, true, []), 9)), ["booting"], "it began before");
+    let lags = look(&listed(&booting(), 2, true, []), 9);
+    assert_eq!(names(&lags), ["booting"], "it may not show yet what there is");
     assert_eq!(names(&look(&listed(&booting(), 9, true, []), 9)), ["gone"]);
     let asked = look(&listed(&[requested(1)], 4, true, []), 4);
     assert_eq!(names(&asked), ["requested"], "its call may be on its way");
+}
+
+#[test]
+fn the_machines_of_a_pool_that_goes_get_no_new_work() {
+    let there = Instance {
+        state: InstanceState::Registered { since: minutes(1).market },
+        provider: Some(ProviderId::new("m-i1")),
+        ..requested(1)
+    };
+    let listing = [seen(&there, MachinePhase::Registered)];
+    let mut state = listed(&[there], 2, true, listing);
+    assert_eq!(names(&look(&state, 2)), ["registered"]);
+    state.pools.pools.values_mut().for_each(|pool| pool.leaving = true);
+    assert_eq!(names(&look(&state, 2)), ["draining"]);
 }
 
 #[test]

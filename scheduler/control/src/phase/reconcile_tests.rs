@@ -98,3 +98,33 @@ fn what_is_over_is_killed_with_ever_longer_pauses() {
     assert_eq!(memory.next(&state, second(90_000)), []);
     assert!(memory.kills.is_empty() && memory.launches.is_empty());
 }
+
+/// Thirty machines of a pool in a cloud, asked for at once.
+fn thirty_requests() -> State {
+    let pool = crate::fixture::cloud_pool("cloud");
+    let asked = |id| {
+        let mut machine = machine(id, "a", CapacityType::Spot);
+        machine.offer.pool = pool.name.clone();
+        machine.state = InstanceState::Requested { at: second(0), certainty: Certainty::Known };
+        crate::core::Change::from(machine)
+    };
+    let mut state = state_of((1..=30).map(asked).collect());
+    state.pools.pools.insert(pool.name.clone(), pool);
+    state
+}
+
+#[test]
+fn a_provider_gets_no_more_calls_than_its_bucket_has() {
+    let state = thirty_requests();
+    let mut memory = OutstandingCalls::default();
+    let expected = [(0, 20), (1, 2), (2, 2), (3, 2), (4, 2), (5, 2)];
+    assert_eq!(asked(&state, &mut memory, 0..50), expected);
+}
+
+#[test]
+fn a_provider_that_has_asked_for_fewer_calls_is_left_alone_for_a_while() {
+    let mut state = thirty_requests();
+    state.seen.throttled.note(PoolName::new("cloud"), second(0).wall);
+    let mut memory = OutstandingCalls::default();
+    assert_eq!(asked(&state, &mut memory, 0..3), [(2, 20)]);
+}

@@ -129,7 +129,31 @@ mod tests {
     use spotwise_model::id::{InstanceType, Region};
 
     use super::*;
-    use crate::fixture::local_pool;
+    use crate::fixture::{at, local_pool, machine, state_of};
+
+    /// A provider refuses for its quota at some use of ours: others use the rest.
+    #[test]
+    fn what_a_refusal_tells_of_a_quota_is_believed_for_a_while() {
+        let one = machine(1, "a", CapacityType::Spot);
+        let quota = Quota {
+            account: one.offer.market.account.clone(),
+            region: one.offer.market.region.clone(),
+            family: "P".to_owned(),
+            types: BTreeSet::from([one.offer.market.instance_type.clone()]),
+            capacity_type: CapacityType::Spot,
+            vcpus: 64,
+        };
+        let mut state = state_of(vec![one.into()]);
+        let limit = |state: &State, seconds| {
+            let now = spotwise_model::time::after(at(0), std::time::Duration::from_secs(seconds));
+            let LimitUse { used, of, .. } = of_quota(state, &quota, &[], now).state;
+            (used, of)
+        };
+        assert_eq!(limit(&state, 0), (8, 64));
+        state.seen.refusals.quota_full(quota.key(), 8, at(0));
+        assert_eq!(limit(&state, 599), (8, 8));
+        assert_eq!(limit(&state, 600), (8, 64), "it is tried again");
+    }
 
     #[test]
     fn a_quota_bears_on_the_pools_that_may_buy_what_it_counts() {

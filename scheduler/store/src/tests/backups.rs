@@ -51,6 +51,7 @@ pub(super) async fn fill(location: &Location, jobs: u64) {
         Change::Event(event(1, 1, Some(1))),
         Change::Event(event(2, 1, None)),
         Change::Availability(Box::new(availability_update(&[(1_000, 16), (1_600, 0), (2_000, 4)]))),
+        Change::Prices(Box::new(price_update(&[(1_000, 300_000), (2_000, 290_000)]))),
     ];
     changes.extend((2..=jobs).map(|id| job(id).into()));
     put(&store, changes).await.unwrap();
@@ -85,6 +86,7 @@ async fn there_and_back(from: Kind, to: Kind) {
     let made = backup(&source.location, &file, false, at(50)).await.unwrap();
     assert_eq!((made.rows["jobs"], made.rows["ledger"], made.round), (1_200, 1, 1));
     assert_eq!((made.rows["spells"], made.rows["watches"]), (3, 1));
+    assert_eq!((made.rows["prices"], made.rows["price_feed"]), (2, 1));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
     let again = backup(&source.location, &file, false, at(50)).await;
     assert!(matches!(again, Err(BackupError::Exists { .. })), "{again:?}");

@@ -37,6 +37,7 @@ on_both! {
     what_our_machines_have_shown_is_known_again,
     the_last_value_of_a_round_counts,
     what_was_seen_is_kept_and_forgotten,
+    what_was_heard_is_kept_and_forgotten,
     a_job_never_has_two_live_attempts,
     a_repeated_round_changes_nothing,
     a_round_number_of_an_earlier_leader_is_not_a_repeat,

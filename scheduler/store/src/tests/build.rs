@@ -24,13 +24,15 @@ use spotwise_model::spec::{
 };
 use spotwise_model::{
     Attempt, AttemptId, AttemptState, CapacityType, Instance, InstanceId, InstanceState, Job,
-    JobId, JobSpec, JobState, LedgerEntry, Measured, Money, NodeShape, Now, OfferKey, Outcome,
-    Price, Share, WaitReason,
+    JobId, JobSpec, JobState, LedgerEntry, MarketKey, Measured, Money, NodeShape, Now, OfferKey,
+    Outcome, Price, Share, WaitReason,
 };
 
 use crate::{Epoch, Round, Store, StoreError};
 use spotwise_control::core::availability_history::{AvailabilityUpdate, Count, ObservationWindow};
+use spotwise_control::core::prices::PriceUpdate;
 use spotwise_control::core::{Change, Event, EventKind, SubmissionRecord};
+use spotwise_market::{PriceKey, PriceRow};
 
 pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -282,6 +284,20 @@ pub(super) fn availability_update(counts: &[(i64, u32)]) -> AvailabilityUpdate {
     let (from, until) = (counts.first().unwrap().at, counts.last().unwrap().at);
     let windows = vec![ObservationWindow { from, until }];
     AvailabilityUpdate { rewound: None, windows, counts, forgotten: Vec::new(), windows_from: None }
+}
+
+/// These prices of the offer's market were heard, to the last of these times.
+pub(super) fn price_update(prices: &[(i64, i64)]) -> PriceUpdate {
+    let MarketKey { zone, instance_type, capacity_type, .. } = offer().market;
+    let key = PriceKey { zone, instance_type, capacity_type };
+    let row = |(second, micros): &(i64, i64)| PriceRow {
+        key: key.clone(),
+        at: at(*second),
+        price: Price::from_micros_per_hour(*micros),
+    };
+    let rows: Vec<PriceRow> = prices.iter().map(row).collect();
+    let until = rows.last().unwrap().at;
+    PriceUpdate { rewound: None, rows, until, forgotten: Vec::new() }
 }
 
 /// Commits changes as the next round of a new leader.

@@ -9,7 +9,7 @@ use crate::{Location, Round, Store, StoreError};
 use spotwise_control::core::Change;
 
 /// Each of these is detected, by its table.
-const FAULTS: [(&str, &str); 15] = [
+const FAULTS: [(&str, &str); 17] = [
     ("job_tags", "INSERT INTO job_tags (job, key, value) VALUES (9999, 'a', 'b')"),
     ("events", "UPDATE events SET job = 9999 WHERE number = 1"),
     ("ledger", "UPDATE ledger SET instance = 9999"),
@@ -26,6 +26,8 @@ const FAULTS: [(&str, &str); 15] = [
     ("instances", "UPDATE instances SET settled = 0"),
     ("submissions", "UPDATE submissions SET jobs = 'x'"),
     ("spells", "UPDATE watches SET until_us = 1900000000"),
+    ("prices", "UPDATE price_feed SET until_us = 1900000000"),
+    ("prices", "UPDATE prices SET at_us = -9000000000000000000"),
     ("watches", "INSERT INTO watches (from_us, until_us) VALUES (1500000000, 1600000000)"),
     ("watches", "UPDATE watches SET from_us = -9000000000000000000"),
 ];

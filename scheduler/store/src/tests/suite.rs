@@ -11,14 +11,15 @@ use spotwise_model::instance::EndedBy;
 use spotwise_model::pool::SupplyShown;
 use spotwise_model::{
     AttemptId, CapacityType, Ending, Instance, InstanceId, InstanceState, Job, JobId, JobState,
-    MarketKey, Money, Now, Pool, PoolSet,
+    MarketKey, Money, Now, Pool, PoolSet, Price,
 };
 
 use super::build::*;
 use crate::database::Statement;
 use crate::{Epoch, LedgerFilter, Round, Store, StoreError};
-use spotwise_control::core::{AvailabilityHistory, Change, OwnLog, State};
+use spotwise_control::core::{AvailabilityHistory, Change, OwnLog, PriceBook, State};
 use spotwise_control::fixture::cloud_pool;
+use spotwise_market::{PriceAnswer, PriceKey, PriceRow};
 
 /// One of everything, as a round would leave it.
 fn one_of_each() -> Vec<Change> {
@@ -39,6 +40,7 @@ fn one_of_each() -> Vec<Change> {
             (1_600, 0),
             (2_000, u32::MAX),
         ]))),
+        Change::Prices(Box::new(price_update(&[(1_000, 300_000), (1_500, 290_000)]))),
     ]
 }
 
@@ -59,6 +61,9 @@ pub(super) async fn loads_what_was_committed(store: &Store) {
     assert_eq!(state.availability.rows().count(), 3);
     assert!(state.availability.rows().eq(expected.availability.rows()));
     assert!(state.availability.windows().eq(expected.availability.windows()));
+    assert_eq!(state.prices.rows().count(), 2);
+    assert!(state.prices.rows().eq(expected.prices.rows()));
+    assert_eq!(state.prices.until(), Some(at(1_500)));
     assert_eq!(
         (state.last_job, state.last_instance, state.last_event),
         (expected.last_job, expected.last_instance, expected.last_event)
@@ -152,6 +157,53 @@ pub(super) async fn the_last_value_of_a_round_counts(store: &Store) {
     put(store, vec![settled(1, 1).into()]).await.unwrap();
     assert_eq!(store.attempts(JobId(1)).await.unwrap(), [settled(1, 1)]);
     assert!(store.load().await.unwrap().into_state().jobs.is_empty());
+}
+
+/// The same of prices: half a year, in which the time once goes back by three days.
+pub(super) async fn what_was_heard_is_kept_and_forgotten(store: &Store) {
+    let epoch = store.lead("a", at(1)).await.unwrap();
+    let keys = price_update(&[(0, 1)]).rows.remove(0).key;
+    let zones =
+        ["us-east-1a", "us-east-1b"].map(|zone| PriceKey { zone: Zone::new(zone), ..keys.clone() });
+    let (mut prices, mut rounds, mut rewound) = (PriceBook::default(), 0, 0);
+    let day = 86_400;
+    for look in 0..200_i64 {
+        let back = if look < 150 { 0 } else { 3 };
+        let now = at(1_700_000_000 + (look - back) * day);
+        let row = |(key, every): (&PriceKey, i64)| PriceRow {
+            key: key.clone(),
+            at: now,
+            price: Price::from_micros_per_hour(300_000 + (look / every + back) % 5),
+        };
+        let changes = zones.iter().zip(1..).map(row).collect();
+        prices.hear(PriceAnswer { standing: Vec::new(), changes, until: now }, now);
+        let wall = at(1_700_000_000 + look);
+        let Some(update) = prices.write(None, Now { market: now, wall }) else { continue };
+        rewound += usize::from(update.rewound.is_some());
+        let mut change = Change::Prices(Box::new(update));
+        let mut state = State { prices, ..State::default() };
+        state.apply(&mut change);
+        prices = state.prices;
+        rounds += 1;
+        store.commit(&Round { epoch, id: rounds, changes: &[change] }).await.unwrap();
+        if look % 29 == 0 || look == 150 {
+            let loaded = store.load().await.unwrap();
+            assert_eq!(loaded.quarantined, Vec::<String>::new());
+            let stored = loaded.into_state().prices;
+            assert!(stored.rows().eq(prices.rows()), "{look}");
+            assert_eq!(stored.until(), prices.until(), "{look}");
+        }
+    }
+    assert_eq!(rewound, 1);
+    assert!(prices.rows().next().unwrap().at > at(1_700_000_000), "something was forgotten");
+    // All of a round or nothing.
+    let mut wrong = price_update(&[(1_900_000_000, 3), (1_900_000_600, 4)]);
+    wrong.rows[1].key.capacity_type = CapacityType::Reserved;
+    let wrong = [Change::Prices(Box::new(wrong))];
+    let refused = store.commit(&Round { epoch, id: rounds + 1, changes: &wrong }).await;
+    assert!(matches!(refused, Err(StoreError::Invalid { .. })), "{refused:?}");
+    let stored = store.load().await.unwrap().into_state().prices;
+    assert!(stored.rows().eq(prices.rows()) && stored.until() == prices.until());
 }
 
 /// Told round by round, a store keeps what the scheduler does.

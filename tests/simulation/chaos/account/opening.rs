@@ -117,6 +117,7 @@ pub(crate) fn open(
         ticks_at: None,
         listed: BTreeMap::new(),
         half_known: Vec::new(),
+        asked_by: BTreeMap::new(),
         unreasoned: BTreeMap::new(),
     };
     (set, Some(account))
