@@ -79,9 +79,7 @@ fn phases(
     events: &[Event],
     stepped: f64,
 ) -> Option<[f64; PHASES.len()]> {
-    let of_it = |event: &&Event| {
-        event.kind == EventKind::Noticed && event.attempt == Some(over.id)
-    };
+    let of_it = |event: &&Event| event.kind == EventKind::Noticed && event.attempt == Some(over.id);
     let noticed = events.iter().find(of_it)?.at;
     let ended = over.state.ended()?.market;
     let placed = next.state.placed()?.market;

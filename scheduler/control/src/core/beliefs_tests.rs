@@ -130,3 +130,24 @@ fn words_name_the_market_and_the_prior() {
          1 interruption; last launch granted 15 h ago; prior as recorded markets of 2022 and 2023"
     );
 }
+
+#[test]
+fn what_is_believed_is_due_again_at_the_next_step() {
+    let market = market(&[("us-east-1a", lively())]);
+    let due = |pools: &PoolSet, now: i64| {
+        let quotes = market.quotes(minute(now));
+        let log = OwnLog::default();
+        let beliefs = refresh(Beliefs::default(), (&log, pools), &quotes, minute(now));
+        let (market, wall) = (minute(now), minute(now));
+        let mut due = Due::after(spotwise_model::Now { market, wall });
+        beliefs.due(&mut due);
+        due.earliest(spotwise_model::time::TimeScale::real(wall))
+    };
+    let first = due(&pools(), 0).unwrap();
+    assert_eq!(first.as_second() % 900, 0);
+    assert!((minute(0)..=minute(15)).contains(&first), "{first}");
+    assert_eq!(due(&pools(), 15), Some(spotwise_model::time::after(first, STEP)));
+    let mut counted = pools();
+    counted.pools.values_mut().for_each(|pool| pool.supply = SupplyShown::Counted);
+    assert_eq!(due(&counted, 0), None, "nothing is believed");
+}

@@ -226,7 +226,8 @@ proptest! {
     /// whoever goes on from the store: the past costs what the market says.
     #[test]
     fn the_past_costs_what_the_market_says(
-        steps in prop::collection::vec((1i64..600, 100_000i64..3_000_000), 1..30),
+        // Few prices: one that comes again is news after another.
+        steps in prop::collection::vec((1i64..600, (1i64..4).prop_map(|n| n * 500_000)), 1..30),
         looks in prop::collection::vec((1i64..2_000, any::<[bool; 3]>()), 1..30),
     ) {
         let mut at = 0;

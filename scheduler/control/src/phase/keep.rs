@@ -94,17 +94,24 @@ pub fn due(state: &State, due: &mut Due) {
 #[cfg(test)]
 mod tests {
     use spotwise_model::CapacityType;
+    use spotwise_model::spec::{Format, parse};
 
     use super::*;
     use crate::fixture::{at, cloud_pool, job, machine, now, state_of};
 
     #[test]
     fn an_idle_machine_is_kept_for_what_waits_unless_it_is_on_notice() {
-        let pool = cloud_pool("cloud");
+        let mut pool = cloud_pool("cloud");
+        pool.times.keep = Duration::from_secs(1_800);
         let mut idle = machine(1, "a", CapacityType::Spot);
         idle.offer.pool = pool.name.clone();
+        idle.shape.memory_mib = 4_096;
         let noticed = idle.clone().noticed(at(1), at(2)).unwrap();
-        let mut state = state_of(vec![idle.clone().into(), job(1, "training").into()]);
+        let small =
+            b"name: x\ncommand: [x]\nresources: {cpus: 1, memory: 1GB}\nwork: {duration: 1h}\n";
+        let spec = parse(small, Format::Yaml).unwrap().jobs.remove(0).into();
+        let waits = Job { spec, ..job(1, "training") };
+        let mut state = state_of(vec![idle.clone().into(), waits.into()]);
         state.pools.pools.insert(pool.name.clone(), pool.clone());
         assert!(is_kept(&state, &idle, &pool, now(0)));
         assert!(!is_kept(&state, &noticed, &pool, now(0)));

@@ -27,7 +27,7 @@ const FAULTS: [(&str, &str); 17] = [
     ("submissions", "UPDATE submissions SET jobs = 'x'"),
     ("spells", "UPDATE watches SET until_us = 1900000000"),
     ("prices", "UPDATE price_feed SET until_us = 1900000000"),
-    ("prices", "UPDATE prices SET at_us = -9000000000000000000"),
+    ("prices", "UPDATE prices SET at_us = -9000000000000000000 WHERE at_us = 1000000000"),
     ("watches", "INSERT INTO watches (from_us, until_us) VALUES (1500000000, 1600000000)"),
     ("watches", "UPDATE watches SET from_us = -9000000000000000000"),
 ];
