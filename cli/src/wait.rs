@@ -143,32 +143,38 @@ async fn look(
     Ok(live)
 }
 
-/// One line on a terminal, written over; else a line for each change.
+/// One line on a terminal, written over; else a line for each change, or, of many jobs, one
+/// about all of them from time to time.
 #[derive(Default)]
 struct Progress {
     states: BTreeMap<String, String>,
     drawn: bool,
+    /// When a line about all of them was written last.
+    told: Option<Instant>,
 }
+
+/// More jobs than a log has a line for at each change.
+const MANY: usize = 20;
+/// How often a log has a line about many jobs.
+const LOG_PAUSE: Duration = Duration::from_secs(30);
 
 impl Progress {
     fn show(&mut self, live: &[JobSummary], ended: usize) {
         if std::io::stderr().is_terminal() {
             let line = match live {
                 [job] if ended == 0 => job_line(job),
-                _ => {
-                    let active = live.iter().filter(|job| job.state == "active").count();
-                    let spent = live.iter().map(|job| job.spent_micros).sum();
-                    format!(
-                        "{} done, {active} active, {} waiting, {} spent on live jobs",
-                        count(ended, "job"),
-                        live.len() - active,
-                        dollars(spent)
-                    )
-                }
+                _ => line_of_all(live, ended),
             };
             let mut stderr = std::io::stderr().lock();
             let _ = write!(stderr, "\r{line}\x1b[K").and_then(|()| stderr.flush());
             self.drawn = true;
+            return;
+        }
+        if live.len() + ended > MANY {
+            if self.told.is_none_or(|told| told.elapsed() >= LOG_PAUSE) {
+                self.told = Some(Instant::now());
+                output::note(line_of_all(live, ended));
+            }
             return;
         }
         for job in live {
@@ -185,6 +191,17 @@ impl Progress {
             output::note("");
         }
     }
+}
+
+fn line_of_all(live: &[JobSummary], ended: usize) -> String {
+    let active = live.iter().filter(|job| job.state == "active").count();
+    let spent = live.iter().map(|job| job.spent_micros).sum();
+    format!(
+        "{} done, {active} active, {} waiting, {} spent on live jobs",
+        count(ended, "job"),
+        live.len() - active,
+        dollars(spent)
+    )
 }
 
 fn job_line(job: &JobSummary) -> String {

@@ -2,9 +2,9 @@
 //! folder shows that it is alive. Workers outlive the scheduler.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use spotwise_capacity::{FoundWorker, StartError, WorkerOrder};
 
+use super::folders::{WorkerKey, folder, is_locked, is_new, keys, pid_in, remove, was_started};
 use super::{process_tags, salvage};
 use crate::config::{ServeConfig, log_file};
 use crate::worker_program::WorkerProgram;
@@ -50,9 +51,6 @@ struct Output {
     logs: PathBuf,
     bounds: Bounds,
 }
-
-/// Attempt and rank.
-type WorkerKey = (AttemptId, u32);
 
 /// The workers that this process launched: their pid while they are running.
 type Children = Arc<Mutex<BTreeMap<WorkerKey, Option<u32>>>>;
@@ -148,7 +146,7 @@ impl Local {
             let (install, meant) = (self.install.clone(), meant.clone());
             let killed = blocking(move || {
                 let found = process_tags::find(&install);
-                found.iter().filter(|process| meant(process) && process.kill()).count()
+                found.iter().filter(|process| meant(process) && process.kill(&install)).count()
             });
             if killed.await == 0 {
                 return;
@@ -209,7 +207,7 @@ impl Local {
             let mut killed = 0;
             for process in process_tags::find(&install) {
                 let key = (process.attempt, process.rank);
-                if is_stray(&work, &children, key, &is_live) && process.kill() {
+                if is_stray(&work, &children, key, &is_live) && process.kill(&install) {
                     tracing::warn!(attempt.id = %process.attempt, pid = process.pid, "killed a stray");
                     killed += 1;
                 }
@@ -288,8 +286,9 @@ fn is_stray(
     is_live: &impl Fn(AttemptId) -> bool,
 ) -> bool {
     let folder = folder(work, key);
-    // A worker of ours without its lock is only about to take it.
-    let starting = lock(children).get(&key).is_some_and(Option::is_some);
+    // A worker of ours without its lock is only about to take it; so may one be that goes on
+    // there, although nobody knew of that attempt when this look began.
+    let starting = lock(children).get(&key).is_some_and(Option::is_some) || is_new(&folder);
     !starting && (!is_live(key.0) || was_started(&folder)) && !is_locked(&folder)
 }
 
@@ -324,68 +323,6 @@ fn clear(
             tracing::warn!(%error, folder = %folder.display(), "a folder stays");
         }
     }
-}
-
-/// Removes a folder, even if a job has removed write permission from folders in it.
-fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            unlock(folder);
-            fs::remove_dir_all(folder)
-        }
-        removed => removed,
-    }
-}
-
-fn unlock(folder: &Path) {
-    // What cannot be unlocked is told by the removal.
-    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            unlock(&entry.path());
-        }
-    }
-}
-
-fn folder(work: &Path, (attempt, rank): WorkerKey) -> PathBuf {
-    work.join(format!("{attempt}-{rank}"))
-}
-
-/// Every folder named like a worker's.
-fn keys(work: &Path) -> Vec<WorkerKey> {
-    let entries = fs::read_dir(work).into_iter().flatten().flatten();
-    let key = |name: &str| {
-        let (attempt, rank) = name.rsplit_once('-')?;
-        let key = (attempt.parse().ok()?, rank.parse().ok()?);
-        (format!("{}-{}", key.0, key.1) == name).then_some(key)
-    };
-    let mut keys: Vec<_> = entries.filter_map(|entry| key(entry.file_name().to_str()?)).collect();
-    keys.sort_unstable();
-    keys
-}
-
-/// Whether a worker is alive there. A shared lock, so that two checkers do not mistake each
-/// other for a worker; a worker retries for a second.
-fn is_locked(folder: &Path) -> bool {
-    match File::open(folder.join("worker.lock")) {
-        Ok(file) => match file.try_lock_shared() {
-            Ok(()) => false,
-            Err(fs::TryLockError::WouldBlock) => true,
-            // No proof that nobody lives there.
-            Err(fs::TryLockError::Error(_)) => true,
-        },
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
-    }
-}
-
-fn was_started(folder: &Path) -> bool {
-    folder.join("started").try_exists().unwrap_or(true)
-}
-
-fn pid_in(folder: &Path) -> Option<u32> {
-    let identity = fs::read(folder.join("worker.json")).ok()?;
-    let identity: serde_json::Value = serde_json::from_slice(&identity).ok()?;
-    identity.get("pid")?.as_u64()?.try_into().ok()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

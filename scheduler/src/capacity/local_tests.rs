@@ -1,6 +1,7 @@
 //! The local pool with a stand-in for the worker: a shell script that takes
 //! the lock, as the real one does, and starts something.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 

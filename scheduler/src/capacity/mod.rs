@@ -2,6 +2,7 @@
 //! attempt and rank or by token, and nothing here decides: phases do.
 
 mod external;
+mod folders;
 mod limits;
 mod local;
 mod local_pool;

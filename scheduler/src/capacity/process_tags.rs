@@ -21,6 +21,8 @@ pub(super) struct TaggedProcess {
     pub(super) pid: i32,
     pub(super) attempt: AttemptId,
     pub(super) rank: u32,
+    /// Whether it carries the tag itself, and is not only below one that does.
+    tagged: bool,
     /// Clock ticks since boot: together with the pid it identifies one process for good.
     born: u64,
 }
@@ -50,13 +52,14 @@ fn ours(living: impl Iterator<Item = LiveProcess>) -> Vec<TaggedProcess> {
     for LiveProcess { pid, parent, born, tag } in living {
         children.entry(parent).or_default().push((pid, born));
         if let Some((attempt, rank)) = tag {
-            found.insert(pid, TaggedProcess { pid, attempt, rank, born });
+            found.insert(pid, TaggedProcess { pid, attempt, rank, tagged: true, born });
         }
     }
     let mut open: Vec<TaggedProcess> = found.values().copied().collect();
     while let Some(parent) = open.pop() {
         for (pid, born) in children.remove(&parent.pid).unwrap_or_default() {
-            let child = *found.entry(pid).or_insert(TaggedProcess { pid, born, ..parent });
+            let child =
+                *found.entry(pid).or_insert(TaggedProcess { pid, born, tagged: false, ..parent });
             open.push(child);
         }
     }
@@ -64,10 +67,12 @@ fn ours(living: impl Iterator<Item = LiveProcess>) -> Vec<TaggedProcess> {
 }
 
 impl TaggedProcess {
-    /// SIGKILL, if it is still the same process.
-    pub(super) fn kill(&self) -> bool {
+    /// SIGKILL, if it is still the same process and works for the same attempt: a worker that
+    /// goes on with another one changes its tag, and neither its pid nor its birth.
+    pub(super) fn kill(&self, install: &str) -> bool {
         let same = stat(self.pid).is_some_and(|stat| stat.born == self.born && !stat.zombie);
-        same && kill(Pid::from_raw(self.pid), Signal::SIGKILL).is_ok()
+        let tag = || tag_of(self.pid, install) == Some((self.attempt, self.rank));
+        same && (!self.tagged || tag()) && kill(Pid::from_raw(self.pid), Signal::SIGKILL).is_ok()
     }
 }
 
@@ -191,6 +196,38 @@ mod tests {
                 (100..).zip(nearest).filter_map(|(pid, tag)| Some((pid, tag?))).collect();
             prop_assert_eq!(found, wanted);
         }
+    }
+
+    /// A worker that goes on with the next attempt is found while it has the tag of the one
+    /// before, and told by pid and birth it is the same process then.
+    #[test]
+    fn what_works_for_another_attempt_by_now_is_not_killed() {
+        let install = format!("tags-{}", std::process::id());
+        let mut child = std::process::Command::new("bash")
+            .args(["-c", "read; SPOTWISE_ATTEMPT_ID=j2.1 exec sleep 600"])
+            .envs([(INSTALL, install.as_str()), (ATTEMPT, "j1.1"), (RANK, "0")])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let tagged = |attempt: &str| {
+            let attempt: AttemptId = attempt.parse().unwrap();
+            let begun = std::time::Instant::now();
+            while begun.elapsed() < std::time::Duration::from_secs(60) {
+                let mut found = find(&install).into_iter();
+                if let Some(process) = found.find(|process| process.attempt == attempt) {
+                    return process;
+                }
+            }
+            panic!("no process of {attempt}");
+        };
+        let before = tagged("j1.1");
+        drop(child.stdin.take());
+        let now = tagged("j2.1");
+        assert_eq!((now.pid, now.born), (before.pid, before.born));
+        assert!(!before.kill(&install), "it is another attempt's");
+        assert!(child.try_wait().unwrap().is_none());
+        assert!(now.kill(&install));
+        child.wait().unwrap();
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! between.
 
 mod effects;
+mod feed;
 mod leader;
 mod leadership;
 mod sleep;

@@ -41,7 +41,7 @@ impl Sim {
         next.extend(changed.then_some(self.now + TICK));
         next.extend(leader.outstanding.due(state).map(|at| self.no_sooner(at)));
         next.extend(self.next_listing(leader));
-        next.push(self.feed.back_at());
+        next.push(self.feed.silent);
         if self.cloud.workers.values().any(|w| !w.alive && w.running_since.is_some()) {
             next.push(leader.reaped.unwrap_or(0) + REAP);
         }
