@@ -105,18 +105,13 @@ impl PriceBook {
         if went_back {
             self.rewind(now);
         }
-        let PriceAnswer { mut standing, mut changes, until } = answer;
+        let PriceAnswer { standing, mut changes, until } = answer;
+        let (told, mut new): (Vec<_>, Vec<_>) =
+            standing.into_iter().partition(|row| self.series.contains_key(&row.key));
         // Those on demand first: others are judged by them.
-        standing.sort_by_key(|row| row.key.capacity_type == CapacityType::Spot);
+        new.sort_by_key(|row| row.key.capacity_type == CapacityType::Spot);
+        new.into_iter().for_each(|row| self.take(row));
         changes.sort_by_key(|row| row.at);
-        for row in standing {
-            let later = known.filter(|_| row.at <= now).map_or(row.at, |_| now);
-            match self.at(&row.key, now) {
-                Some(price) if price == row.price => {}
-                None => self.take(row),
-                Some(_) => self.take(PriceRow { at: later, ..row }),
-            }
-        }
         for row in changes {
             if known.is_some_and(|known| row.at <= known) {
                 continue;
@@ -126,6 +121,13 @@ impl PriceBook {
                 continue;
             }
             self.take(row);
+        }
+        if let Some(known) = known {
+            for row in told.into_iter().filter(|row| row.at <= known) {
+                if !self.has_changed_since(&row.key, known) {
+                    self.take(PriceRow { at: now, ..row });
+                }
+            }
         }
         self.until = self.until.max(Some(until.min(now)));
         self.heard = !went_back;
@@ -169,6 +171,11 @@ impl PriceBook {
     /// Whether every price up to a time is known.
     pub fn knows(&self, at: Timestamp) -> bool {
         self.until.is_some_and(|until| at <= until)
+    }
+
+    fn has_changed_since(&self, key: &PriceKey, time: Timestamp) -> bool {
+        let last = self.series.get(key).and_then(|series| series.last_key_value());
+        last.is_some_and(|(at, _)| *at > time)
     }
 
     /// The price in force; `None` before the first that was heard.

@@ -104,6 +104,13 @@ fn another_source_changes_nobodys_past() {
     assert_eq!(segments(&restarted, 0, 200), before);
     let told = [(200, 950_000), (220, 450_000)];
     assert_eq!(segments(&restarted, 200, 240), told, "it holds from when it was heard");
+    let mut later = reopened(&book);
+    ask(&mut later, &market(&[(0, 500_000), (160, 450_000), (210, 440_000)]), 220);
+    assert_eq!(
+        segments(&later, 200, 240),
+        [(200, 950_000), (210, 440_000)],
+        "it has changed since"
+    );
     ask(&mut restarted, &other, 260);
     assert_eq!(segments(&restarted, 220, 270), [(220, 450_000), (250, 400_000)]);
 }
