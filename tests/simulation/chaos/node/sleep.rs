@@ -73,7 +73,8 @@ impl Sim {
         let mut working = WorkingState { state: &mut state, changes: Vec::new() };
         let inputs = RoundInputs { market: &self.simulated_market.market, config: &self.config };
         round::run(&mut working, Received { plan: None, prices }, inputs, now);
-        let missed = working.changes.iter().find(|change| is_missed(leader, change));
+        let nearly_due = until.is_some_and(|until| until <= at + TICK);
+        let missed = working.changes.iter().find(|change| is_missed(leader, change, nearly_due));
         if let Some(missed) = missed {
             let when = format!("asleep from {from} until {until:?} a scheduler missed at {at}");
             let before = match missed {
@@ -88,8 +89,9 @@ impl Sim {
 
 /// Whether a change should have been made by then. What an ended attempt still holds
 /// and until when money lasts are reckoned anew in every round, to the last
-/// micro-dollar and second: no moment is the right one.
-fn is_missed(leader: &Leader, change: &Change) -> bool {
+/// micro-dollar and second: no moment is the right one, and that there is more money is
+/// told up to a tenth of a second late.
+fn is_missed(leader: &Leader, change: &Change, nearly_due: bool) -> bool {
     match change {
         Change::Availability(_) | Change::Prices(_) => false,
         Change::Attempt(attempt) => {
@@ -98,7 +100,7 @@ fn is_missed(leader: &Leader, change: &Change) -> bool {
             same.hold = before.hold;
             if let (Some(cutoff), Some(standing)) = (same.cutoff, before.cutoff) {
                 let earlier = standing.stop_at.duration_since(cutoff.stop_at).as_secs_f64();
-                if earlier.abs() <= 2.0 {
+                if earlier.abs() <= 2.0 || (earlier < 0.0 && nearly_due) {
                     same.cutoff = before.cutoff;
                 }
             }
