@@ -132,7 +132,9 @@ pub fn free_holds(state: &State, policy: &Policy, now: Now) -> Vec<Change> {
             // written by the second.
             let ends = owed_for_ends(state, attempt, Timestamp::MIN);
             let hold = cost + rounding + ends;
-            (hold < attempt.hold).then(|| Attempt { hold, ..attempt.clone() }.into())
+            // By rounding alone it rises and falls with every look.
+            let falls = attempt.hold - hold > rounding;
+            falls.then(|| Attempt { hold, ..attempt.clone() }.into())
         })
         .collect()
 }
