@@ -154,6 +154,8 @@ impl QuoteContext<'_> {
                 spec: std::sync::Arc::new(JobSpec { array: None, ..(*job.spec).clone() }),
                 submitted: begin,
                 quoted: true,
+                // Starts are shared out below.
+                worker_array: None,
                 barred: self.pools.barred(&job.spec),
                 ..PlanJob::new(job, deadline, job.spec.budget)
             };

@@ -130,6 +130,7 @@ fn job(id: u64, now: Timestamp, shapes: &[JobSpec], numbers: &mut Numbers) -> Pl
         budget_left: None,
         barred: Default::default(),
         quoted: true,
+        worker_array: None,
     }
 }
 

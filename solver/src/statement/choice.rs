@@ -105,7 +105,8 @@ pub(crate) fn evaluate<'a>(
         let first = members.peek().map(|(_, first)| &first.offer.shape);
         if let Some(need) = first.and_then(|shape| need(job, &job.saved, shape)) {
             for (at, listing) in members.filter(|(_, it)| job.may_use(&it.offer.key)) {
-                let estimate = estimate_of(job, &need, at, listing, input.now);
+                let estimate =
+                    estimate_of(job, &need, (at, listing), market.start(job, at), input.now);
                 match places.get_mut(at).filter(|_| listing.ever_allows(nodes)) {
                     Some(place) => *place = Some(estimate),
                     None => never_allowed.push(estimate),

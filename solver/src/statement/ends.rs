@@ -97,7 +97,11 @@ pub(crate) fn leaving(input: &PlanInput) -> Vec<Leaving<'_>> {
         let offer: &Offer = offers.get(&running.offer)?;
         let share = running.job.share_on(offer.shape.accelerator.as_ref())?;
         let nodes = u32::try_from(running.instances.len()).unwrap_or(u32::MAX);
-        let starts = changeover(offer, &input.policy);
+        let starts = match running.job.worker_array {
+            // Most go on where another one was.
+            Some(_) => Duration::ZERO,
+            None => changeover(offer, &input.policy),
+        };
         let whole = running.job.duration(offer.shape.accelerator.as_ref());
         let at = hours(left(running, whole, starts, between(running.since, input.now)));
         Some(Leaving { running, offer, share, nodes, at })

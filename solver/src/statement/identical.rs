@@ -68,6 +68,7 @@ fn alike(a: &PlanJob, b: &PlanJob) -> bool {
         && a.saved == b.saved
         && a.measured == b.measured
         && a.budget_left == b.budget_left
+        && a.worker_array == b.worker_array
         && a.barred == b.barred
         && (std::sync::Arc::ptr_eq(&a.spec, &b.spec)
             || (one.resources == two.resources

@@ -91,6 +91,9 @@ pub struct PlanJob {
     /// Whether it has its quote: a plan quotes the jobs that it sees for the
     /// first time.
     pub quoted: bool,
+    /// Its array, if the worker of an element that has succeeded goes on with the next one:
+    /// where one of it runs, others begin without a start.
+    pub worker_array: Option<JobId>,
 }
 
 /// A job that runs now.
@@ -159,6 +162,7 @@ impl PlanJob {
             barred: BTreeSet::new(),
             // What has run before is no forecast of the whole any more.
             quoted: job.quoted.is_some() || job.attempts > 0,
+            worker_array: job.array.filter(|it| it.reuse_workers).map(|it| it.first),
         }
     }
 

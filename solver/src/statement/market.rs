@@ -11,10 +11,10 @@ use spotwise_model::policy::Policy;
 use spotwise_model::resources::{Free, GPU_UNITS};
 use spotwise_model::spec::Class;
 use spotwise_model::time::{between, hours};
-use spotwise_model::{CapacityType, InstanceId, NodeShape, Offer, OfferKey, Share};
+use spotwise_model::{CapacityType, InstanceId, JobId, NodeShape, Offer, OfferKey, Share};
 
 use crate::spot::forecast::Outlook;
-use crate::statement::input::{PlanInput, PoolLimit};
+use crate::statement::input::{PlanInput, PlanJob, PoolLimit};
 use crate::statement::limits::{self as machine_limits, Limit, Taking};
 use crate::statement::policy_prices::{PolicyPrices, Surcharge, Surcharges};
 
@@ -140,6 +140,9 @@ pub(crate) struct Market<'a> {
     /// Listings whose machines are alike, in their order: what a job takes of
     /// one it takes of all.
     pub(crate) groups: Vec<Vec<usize>>,
+    /// Arrays whose workers go on from element to element, and the listings on which some
+    /// of them are at work.
+    workers: BTreeSet<(JobId, usize)>,
 }
 
 impl<'a> Market<'a> {
@@ -208,12 +211,26 @@ impl<'a> Market<'a> {
                 }
             }
         }
+        let at_work = input.running.iter().filter(|running| !running.stopping);
+        let workers = at_work
+            .filter_map(|running| Some((running.job.worker_array?, *by_key.get(&running.offer)?)));
+        let workers = workers.collect();
         let outlooks = input.forecasts.iter().map(|f| Outlook::new(f, input.now)).collect();
-        Self { listings, limits, machine_limits, outlooks, groups }
+        Self { listings, limits, machine_limits, outlooks, groups, workers }
     }
 }
 
 impl Market<'_> {
+    /// Time from placing a job on a listing to its first useful step, as it is expected:
+    /// none where a worker of its array goes on with it.
+    pub(crate) fn start(&self, job: &PlanJob, at: usize) -> Duration {
+        let goes_on = job.worker_array.is_some_and(|array| self.workers.contains(&(array, at)));
+        match self.listings.get(at) {
+            Some(listing) if !goes_on => listing.changeover,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The limit that alone keeps so many machines of a listing for `share` from being
     /// there, the first where there are several.
     pub(crate) fn held_back(&self, at: usize, share: &Share, nodes: u32) -> Option<Taking> {

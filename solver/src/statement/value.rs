@@ -88,24 +88,22 @@ pub(crate) fn estimate(
     now: Timestamp,
 ) -> Option<Estimate> {
     let need = need(job, progress, &listing.offer.shape)?;
-    Some(estimate_of(job, &need, at, listing, now))
+    Some(estimate_of(job, &need, (at, listing), listing.changeover, now))
 }
 
-/// The same for what it is known to need there.
+/// The same for what it is known to need there, and how long it takes to begin.
 pub(crate) fn estimate_of(
     job: &PlanJob,
     need: &Need,
-    at: usize,
-    listing: &Listing<'_>,
+    (at, listing): (usize, &Listing<'_>),
+    start: Duration,
     now: Timestamp,
 ) -> Estimate {
     let left = need.left;
     let interruptions = expected_interruptions(job, listing, left);
     let lost = need.rework.saturating_add(listing.changeover);
-    let occupied = left
-        .saturating_add(listing.changeover)
-        .saturating_add(stretched(lost, interruptions))
-        .min(HORIZON);
+    let occupied =
+        left.saturating_add(start).saturating_add(stretched(lost, interruptions)).min(HORIZON);
     let machines = f64::from(nodes(job));
     let data = job.spec.data.as_ref();
     let first_transfer = data.map_or(0.0, |data| listing.fetch(&data.region, data.bytes));

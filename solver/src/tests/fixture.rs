@@ -91,6 +91,7 @@ pub(crate) fn job(id: u64, spec: JobSpec, submitted: i64, deadline: i64) -> Plan
         budget_left: None,
         barred: Default::default(),
         quoted: false,
+        worker_array: None,
     }
 }
 

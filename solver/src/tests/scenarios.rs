@@ -1,5 +1,6 @@
 //! What a round decides in the situations that matter.
 
+mod arrays;
 mod committed;
 
 use std::time::Duration;

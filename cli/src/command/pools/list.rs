@@ -152,10 +152,11 @@ fn features(pool: &PoolView) -> Option<(&'static str, String)> {
 
 fn table(pools: &[PoolView], now: &str) -> Grid {
     let mut grid = Grid::new(&[
-        "NAME", "KIND", "ACCOUNT", "BUYS", "MACHINES", "USED", ">JOBS", ">COST/H", "PROVIDER",
+        "NAME", "KIND", "ACCOUNT", "BUYS", "MACHINES", ">JOBS", ">COST/H", "PROVIDER", "USED",
     ]);
     for pool in pools {
-        let used: Vec<String> = pool.limits.iter().map(limit).collect();
+        // A line each: together they are wider than a terminal.
+        let mut used = pool.limits.iter().map(limit);
         let kind = if pool.leaving { format!("{}, leaving", pool.kind) } else { pool.kind.clone() };
         grid.row([
             pool.name.clone(),
@@ -163,11 +164,18 @@ fn table(pools: &[PoolView], now: &str) -> Grid {
             pool.account.clone(),
             sells(pool),
             machines(pool),
-            or_dash(used.join(", ")),
             pool.jobs.to_string(),
             hourly(pool.price_micros_per_hour),
             provider(pool, now),
+            or_dash(used.next().unwrap_or_default()),
         ]);
+        for more in used {
+            let mut row = [const { String::new() }; 9];
+            if let Some(last) = row.last_mut() {
+                *last = more;
+            }
+            grid.row(row);
+        }
     }
     grid
 }

@@ -1,6 +1,7 @@
 //! The machines that there are to be had over time, and what they cost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use spotwise_model::time::{between, hours};
 use spotwise_model::{InstanceId, OfferKey};
@@ -108,7 +109,10 @@ fn hold(
     let shape = &listing.offer.shape;
     let share = running.job.share_on(shape.accelerator.as_ref())?;
     let whole_work = running.job.duration(shape.accelerator.as_ref());
-    let starts = listing.changeover.saturating_sub(between(running.since, input.now));
+    let starts = match running.job.worker_array {
+        Some(_) => Duration::ZERO,
+        None => listing.changeover.saturating_sub(between(running.since, input.now)),
+    };
     let left = running.progress.left_of(whole_work).saturating_add(starts);
     let until = if running.stopping { 0.0 } else { hours(left) };
     let nodes = running.instances.len() as f64;
