@@ -7,14 +7,19 @@ use super::time::Ms;
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
     pub(super) silent: Ms,
+    /// From when to when it was silent, whoever asked.
+    pub(super) silences: Vec<(Ms, Ms)>,
     pub(super) absurd: Ms,
     pub(super) disordered: Ms,
 }
 
 impl Feed {
-    pub(crate) fn strike(&mut self, kind: Kind, until: Ms) {
+    pub(crate) fn strike(&mut self, kind: Kind, now: Ms, until: Ms) {
         match kind {
-            Kind::FeedSilent => self.silent = until,
+            Kind::FeedSilent => {
+                self.silences.push((now, self.silent.max(until)));
+                self.silent = self.silent.max(until);
+            }
             Kind::FeedAbsurd => self.absurd = until,
             Kind::FeedDisordered => self.disordered = until,
             _ => {}

@@ -82,7 +82,7 @@ impl Sim {
             Kind::OldBackup => self.back_up(),
             Kind::FeedSilent | Kind::FeedAbsurd | Kind::FeedDisordered => {
                 let span = self.rng.random_range(MINUTE..12 * HOUR);
-                self.feed.strike(kind, self.now + span);
+                self.feed.strike(kind, self.now, self.now + span);
             }
             _ => {}
         }

@@ -62,12 +62,14 @@ impl Sim {
                 broken.push(format!("{} failed for what it did not do: {:?}", job.id, job.state));
             }
         }
-        // A stop is a stop: what succeeded was done, whatever its command returned.
+        // A stop is a stop: what succeeded was done, whatever its command returned. The
+        // members of a gang work in step: who says that all is done says it of all of them.
         for job in tables.jobs.values() {
             let last = |place: AttemptId| place.job == job.id && place.number == job.attempts;
             let of_last = self.cloud.workers.values().filter(|it| last(it.place.attempt));
-            let undone = of_last.filter(|worker| worker.started && !worker.is_done()).count();
-            if matches!(job.state, JobState::Succeeded { .. }) && undone > 0 {
+            let started: Vec<_> = of_last.filter(|worker| worker.started).collect();
+            let undone = !started.is_empty() && !started.iter().any(|worker| worker.is_done());
+            if matches!(job.state, JobState::Succeeded { .. }) && undone {
                 broken.push(format!("{} succeeded, and was not done", job.id));
             }
         }

@@ -69,7 +69,9 @@ impl Sim {
         let stopping = time::millis(between(cutoff.stop_at, cutoff.gone_by.wall)) + HEARING;
         let mut from = end.saturating_sub(stopping);
         let open = self.tally.gap_since.map(|since| (since, self.now));
-        for (since, to) in self.tally.gaps.iter().copied().chain(open).rev() {
+        // What a scheduler could not hear it could not tell.
+        let silences = self.feed.silences.iter().copied();
+        for (since, to) in self.tally.gaps.iter().copied().chain(open).rev().chain(silences) {
             if since <= end && to + TELLING >= from {
                 from = from.min(since);
             }
