@@ -17,8 +17,8 @@ impl Feed {
     pub(crate) fn strike(&mut self, kind: Kind, now: Ms, until: Ms) {
         match kind {
             Kind::FeedSilent => {
-                self.silences.push((now, self.silent.max(until)));
-                self.silent = self.silent.max(until);
+                self.silences.push((now, until));
+                self.silent = until;
             }
             Kind::FeedAbsurd => self.absurd = until,
             Kind::FeedDisordered => self.disordered = until,
