@@ -140,7 +140,7 @@ pub struct PoolLimits {
 pub struct CallRate {
     /// Calls at once.
     pub burst: u32,
-    /// Calls a second in the long run (market time).
+    /// Calls a second in the long run (wall time).
     pub per_second: u32,
 }
 

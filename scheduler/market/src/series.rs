@@ -133,9 +133,8 @@ impl Market {
             .then(|| self.quote_of(&key, series, capacity_type, at))
     }
 
-    /// What a feed of its prices says at `now` to who heard it last at `since`, and of what
-    /// was in force then if all is asked for. In any other case than that, to who has never
-    /// heard it: what is in force now.
+    /// What a feed of its prices answers at `now`: what has changed after `since` and, if
+    /// `all` is asked for, what was in force then. `since` is `now` where there is none.
     pub fn prices_since(&self, since: Option<Timestamp>, all: bool, now: Timestamp) -> PriceAnswer {
         let since = since.unwrap_or(now).min(now);
         let prices = &self.inner.prices;
