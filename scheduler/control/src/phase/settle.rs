@@ -14,9 +14,6 @@ use crate::view::accrued::{accrued, bill, owed_for_ends};
 
 /// No listing takes longer than this from its first page to its arrival (market time).
 pub(super) const LONGEST_LISTING: Duration = Duration::from_secs(120);
-/// So long a machine that is gone waits to be charged for a feed that is silent; then what
-/// was heard last applies (market time).
-const LONGEST_SILENCE: Duration = Duration::from_secs(86_400);
 
 /// Writes the charges of ended machines with nothing live on them any more, adds them to
 /// their jobs, and settles attempts whose machines are all settled.
@@ -57,7 +54,7 @@ pub fn settle(state: &State, policy: &Policy, now: Now) -> Vec<Change> {
 /// listing may be older than its end, and would make it an orphan if nobody knew it.
 fn is_over(state: &State, instance: &Instance, now: Now) -> bool {
     let InstanceState::Gone { at, settled: false, .. } = instance.state else { return false };
-    if !state.prices.knows(at) && now.market < after(at, LONGEST_SILENCE) {
+    if !state.prices.knows(at) {
         return false;
     }
     let slow = state.pool_of(instance).filter(|pool| !pool.features.instant);
@@ -71,7 +68,6 @@ pub fn due(state: &State, due: &mut Due) {
             && let Some(pool) = state.pool_of(instance)
         {
             due.market([after(at, pool.times.consistency + LONGEST_LISTING)]);
-            due.market([after(at, LONGEST_SILENCE)]);
         }
     }
 }

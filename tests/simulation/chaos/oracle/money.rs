@@ -67,22 +67,34 @@ impl Sim {
         let (Some(ended), Some(cutoff)) = (attempt.state.ended(), attempt.cutoff) else { return 0 };
         let end = time::moment(self.start, ended.wall);
         let stopping = time::millis(between(cutoff.stop_at, cutoff.gone_by.wall)) + HEARING;
-        let mut from = end.saturating_sub(stopping);
+        let mut heard = end.saturating_sub(stopping);
         let open = self.tally.gap_since.map(|since| (since, self.now));
         // What a scheduler could not hear it could not tell.
-        let silences = self.feed.silences.iter().copied();
-        for (since, to) in self.tally.gaps.iter().copied().chain(open).rev().chain(silences) {
-            if since <= end && to + TELLING >= from {
-                from = from.min(since);
+        let mut deaf = [&self.tally.gaps[..], &self.feed.silences].concat();
+        deaf.extend(open);
+        deaf.sort_by_key(|(_, to)| std::cmp::Reverse(*to));
+        for (since, to) in deaf {
+            if since <= end && to + TELLING >= heard {
+                heard = heard.min(since);
             }
         }
-        let second = |moment: Ms| time::at(self.start, moment).as_second();
-        let (from, to) = (second(from.saturating_sub(HEARING)), ended.market.as_second());
-        let cost = self.simulated_market.bill(&attempt.offer, from, to);
-        let known =
-            self.simulated_market.price_at(&attempt.offer, from) * (to - from).max(0) / 3_600;
-        let more = (cost - known - 1).max(0);
-        more * attempt.nodes.len() as i64
+        let heard = time::at(self.start, heard.saturating_sub(HEARING)).as_second();
+        let to = ended.market.as_second();
+        let placed = attempt.state.placed().map_or(heard, |placed| placed.market.as_second());
+        let machines =
+            attempt.instances.iter().filter_map(|id| self.store.tables.instances.get(id));
+        let market = &self.simulated_market;
+        let each = machines.map(|machine| {
+            let from = heard.max(placed);
+            // Who bought without hearing bought at the last price that he had heard.
+            let bought = machine.since().is_some_and(|since| heard <= since.as_second());
+            let known = match bought {
+                true => machine.launch_price.micros_per_hour(),
+                false => market.price_at(&attempt.offer, heard),
+            };
+            (market.bill(&attempt.offer, from, to) - known * (to - from).max(0) / 3_600 - 1).max(0)
+        });
+        each.sum()
     }
 
     /// The books say that an attempt ended before they heard of it. Then its
