@@ -17,7 +17,8 @@ use spotwise_control::{Command, MachineRefusal};
 
 /// How often a pool is listed whose machines come or go (wall time).
 const LISTED_BUSY: Duration = Duration::from_secs(1);
-/// How often one is listed whose machines are there (wall time).
+/// How often one is listed whose machines are there, or whose last listing lacks a page (wall
+/// time).
 const LISTED_QUIET: Duration = Duration::from_secs(10);
 /// How often one is listed that has none: the reaper's period for machines (wall time).
 const LISTED_EMPTY: Duration = Duration::from_secs(60);
@@ -40,7 +41,8 @@ impl Listings {
 
 fn interval(state: &State, pool: &PoolName) -> Duration {
     let machines = || state.instances.values().filter(|machine| machine.offer.pool == *pool);
-    match (machines().any(Instance::is_moving), machines().next().is_some()) {
+    let lacks_a_page = state.seen.inventories.get(pool).is_some_and(|listed| !listed.complete);
+    match (machines().any(Instance::is_moving), machines().next().is_some() || lacks_a_page) {
         (true, _) => LISTED_BUSY,
         (false, true) => LISTED_QUIET,
         (false, false) => LISTED_EMPTY,

@@ -207,7 +207,10 @@ impl Sim {
             .instances
             .values()
             .any(|machine| machine.offer.pool == *name && machine.is_moving());
-        let every = if moves { LISTED_BUSY } else { LISTED_QUIET };
+        // A new leader lists at once, and what lacks a page is listed again.
+        let inventory = leader.state.seen.inventories.get(name);
+        let is_known = inventory.is_some_and(|inventory| inventory.complete);
+        let every = if moves || !is_known { LISTED_BUSY } else { LISTED_QUIET };
         let last = self.account.as_ref().and_then(|account| account.listed.get(name));
         last.map_or(0, |last| last + every)
     }
