@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spotwise_model::attempt::Certainty;
+use spotwise_model::attempt::{Certainty, NodeReport};
 use spotwise_model::id::PoolName;
 use spotwise_model::pool::CallRate;
 use spotwise_model::time::{after, between};
@@ -86,7 +86,9 @@ impl OutstandingCalls {
     pub fn due(&self, state: &State) -> Option<Timestamp> {
         let again = state.attempts.values().flat_map(|attempt| match &attempt.state {
             AttemptState::Launching { certainty: Certainty::Unknown, .. } => {
-                let open = (0u32..).zip(&attempt.nodes).filter(|(_, n)| n.registered.is_none());
+                let is_open =
+                    |node: &NodeReport| node.registered.is_none() && node.exited.is_none();
+                let open = (0u32..).zip(&attempt.nodes).filter(|(_, node)| is_open(node));
                 let of = |(rank, _)| WorkerId { attempt: attempt.id, rank };
                 let asked = open.filter_map(|node| self.launches.get(&of(node)));
                 asked.map(|last| after(*last, LAUNCH_RETRY)).min()
@@ -166,7 +168,8 @@ impl OutstandingCalls {
             let worker = WorkerId { attempt: attempt.id, rank };
             let pause = (certainty == Certainty::Unknown).then_some(LAUNCH_RETRY);
             let due = is_due(self.launches.get(&worker), pause, now);
-            if node.registered.is_none() && due {
+            // One that is gone before it said anything is not replaced: its gang is broken.
+            if node.registered.is_none() && node.exited.is_none() && due {
                 self.launches.insert(worker, now.wall);
                 effects.push(Effect::StartWorker(worker));
             }

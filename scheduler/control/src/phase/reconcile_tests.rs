@@ -54,6 +54,19 @@ fn an_ambiguous_launch_is_asked_again_by_the_same_name() {
     assert_eq!(asked(&state, &mut memory, 21..100), [], "it runs");
 }
 
+/// Seed 1437: its leader died between two launches, the worker of one died too, and the next
+/// leader started another one of that rank, which outlived its attempt.
+#[test]
+fn a_member_that_is_gone_before_it_spoke_is_not_started_again() {
+    for certainty in [Certainty::Known, Certainty::Unknown] {
+        let (mut state, id) = world(launching(certainty));
+        state.attempts.get_mut(&id).unwrap().nodes[0].exited = Some((second(0), Exit::Code(75)));
+        let mut memory = OutstandingCalls::default();
+        let other = Effect::StartWorker(WorkerId { attempt: id, rank: 1 });
+        assert_eq!(memory.next(&state, second(0)), [other], "{certainty:?}");
+    }
+}
+
 /// The pool knows a name permanently, so it does not matter how long the scheduler was away
 /// between the call and its answer: 25 hours are longer than a client token of ECS lasts.
 #[test]
