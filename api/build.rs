@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 5] = ["jobs", "workers", "cost", "capacity", "system"];
+const FILES: [&str; 6] = ["jobs", "workers", "cost", "capacity", "system", "access"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -5,7 +5,9 @@
 //! knows several schedulers it finds the one that leads, and follows when
 //! another takes over.
 
+mod access;
 mod capacity;
+pub mod credentials;
 mod error;
 mod retry;
 
@@ -17,10 +19,14 @@ use std::time::Duration;
 pub use error::{ClientError, ErrorKind};
 use retry::{Again, BACKOFF, TAKEOVER, unary};
 use tonic::codegen::http::uri::Uri;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status, Streaming};
 
 use crate::v1;
+use crate::v1::access_client::AccessClient;
 use crate::v1::capacity_client::CapacityClient;
 use crate::v1::cost_client::CostClient;
 use crate::v1::jobs_client::JobsClient;
@@ -47,18 +53,56 @@ pub struct Client {
 /// One scheduler.
 #[derive(Clone, Debug)]
 struct Door {
-    jobs: JobsClient<Channel>,
-    cost: CostClient<Channel>,
-    capacity: CapacityClient<Channel>,
-    system: SystemClient<Channel>,
+    jobs: JobsClient<Named>,
+    cost: CostClient<Named>,
+    capacity: CapacityClient<Named>,
+    system: SystemClient<Named>,
+    access: AccessClient<Named>,
+}
+
+/// A connection on which every call says who makes it.
+pub type Named = InterceptedService<Channel, Bearer>;
+
+/// A token that goes with every call; `None` where there is none.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    /// One that sends this token.
+    pub fn new(token: Option<&str>) -> Self {
+        let value = token.and_then(|token| format!("Bearer {token}").parse().ok());
+        Self(value.map(|mut value: MetadataValue<Ascii>| {
+            value.set_sensitive(true);
+            value
+        }))
+    }
+}
+
+/// Keeps the token out of logs.
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Bearer(..)" } else { "Bearer(none)" })
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
 }
 
 impl Door {
-    fn over(channel: Channel) -> Self {
+    fn over(channel: Channel, server: &str, token: Option<&str>) -> Self {
+        let own = token.map(str::to_owned).or_else(|| credentials::token_for(server));
+        let channel = InterceptedService::new(channel, Bearer::new(own.as_deref()));
         Self {
             jobs: JobsClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             cost: CostClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             capacity: CapacityClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            access: AccessClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             system: SystemClient::new(channel).max_decoding_message_size(MAX_ANSWER),
         }
     }
@@ -67,12 +111,21 @@ impl Door {
 impl Client {
     /// Connects to `server`, such as `http://127.0.0.1:7717`; `host:port` alone
     /// is taken as `http`. Several addresses have commas between them: the one
-    /// that leads is found.
+    /// that leads is found. Who calls is said by the user's token for each
+    /// address ([`credentials`]).
     ///
     /// # Errors
     /// `Invalid` where an address makes no sense, `Unavailable` where nobody
     /// answers after some tries.
     pub async fn connect(server: &str) -> Result<Self, ClientError> {
+        Self::connect_as(server, None).await
+    }
+
+    /// The same with a token that is given.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_as(server: &str, token: Option<&str>) -> Result<Self, ClientError> {
         let endpoints: Vec<Endpoint> = server.split(',').map(endpoint).collect::<Result<_, _>>()?;
         let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| ClientError {
             kind: ErrorKind::Unavailable,
@@ -80,7 +133,11 @@ impl Client {
             source: Some(source),
         };
         let [only] = endpoints.as_slice() else {
-            let doors = endpoints.iter().map(|each| Door::over(each.connect_lazy())).collect();
+            let doors = endpoints
+                .iter()
+                .zip(server.split(','))
+                .map(|(each, server)| Door::over(each.connect_lazy(), server, token))
+                .collect();
             let client = Self { doors, at: Arc::default() };
             return match client.info().await {
                 Err(error) if *error.kind() == ErrorKind::Unavailable => {
@@ -89,7 +146,10 @@ impl Client {
                 _ => Ok(client),
             };
         };
-        let over = |channel| Self { doors: Arc::new([Door::over(channel)]), at: Arc::default() };
+        let over = |channel| Self {
+            doors: Arc::new([Door::over(channel, server, token)]),
+            at: Arc::default(),
+        };
         for wait in BACKOFF {
             if let Ok(channel) = only.connect().await {
                 return Ok(over(channel));

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use spotwise_api::client::{Client, DEFAULT_SERVER};
+use spotwise_api::client::{Client, DEFAULT_SERVER, credentials};
 
 use crate::exit::Failure;
 
@@ -99,12 +99,7 @@ fn resolve(
 
 /// `$XDG_CONFIG_HOME/spotwise/config.yaml`, by default under `~/.config`.
 fn file_path() -> Option<PathBuf> {
-    // The specification of these folders says to ignore relative ones.
-    let absolute =
-        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CONFIG_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".config")))
-        .map(|folder| folder.join("spotwise").join("config.yaml"))
+    credentials::config_folder().map(|folder| folder.join("config.yaml"))
 }
 
 fn read(path: &Path) -> Result<Option<File>, Failure> {

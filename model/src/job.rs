@@ -92,6 +92,9 @@ pub struct Job {
     pub spec: Arc<JobSpec>,
     /// When it was accepted (market time).
     pub submitted: Timestamp,
+    /// Who submitted it; `None` where nobody was asked for his name yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitted_by: Option<String>,
     /// When it must be done (market time).
     pub deadline: Timestamp,
     /// Where the deadline comes from.
@@ -162,6 +165,7 @@ impl Job {
             array: None,
             spec,
             submitted,
+            submitted_by: None,
             deadline,
             deadline_source: DeadlineSource::Given,
             after: Vec::new(),

@@ -5,6 +5,7 @@
 //! Everything here is plain data and pure functions. This crate must never do
 //! I/O, read a clock, draw a random number or be asynchronous.
 
+pub mod access;
 pub mod attempt;
 pub mod commitment;
 pub mod dependency;

@@ -16,6 +16,7 @@ use spotwise_model::{JobId, Now, PoolSet};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::admin_command;
 use crate::alarm::{Alarm, TICK};
 use crate::config::ServeConfig;
 use crate::duty_cycle::DutyCycle;
@@ -25,7 +26,7 @@ use crate::handle::{Handle, Inbox, Message, Question};
 use crate::lease::Lease;
 use crate::planner::Planner;
 use spotwise_control::core::queue::Queue;
-use spotwise_control::core::{Change, State};
+use spotwise_control::core::{Asker, Change, State};
 use spotwise_control::intake;
 use spotwise_control::phase::round::{self, Received, RoundInputs, WorkingState};
 use spotwise_control::phase::{forecast, plan};
@@ -78,6 +79,8 @@ pub struct Parts {
     pub scale: TimeScale,
     /// What acts on the world.
     pub effects: Effects,
+    /// The admin token of the data folder.
+    pub admin_token: String,
 }
 
 type PendingReplies = Vec<(oneshot::Sender<Result<Reply, Refusal>>, Result<Reply, Refusal>)>;
@@ -147,6 +150,10 @@ impl Driver {
         }
         self.round = loaded.last_round;
         self.state = loaded.into_state();
+        self.parts.handle.publish_tokens(&self.state.tokens);
+        if let Some(command) = admin_command(&self.parts.admin_token) {
+            self.parts.handle.post(command);
+        }
         self.state.last_job = self.state.last_job.max(self.parts.last_job);
         // Nobody is silent because we were deaf.
         self.state.seen.since = Some(self.now().wall);
@@ -260,6 +267,7 @@ impl Driver {
             }
             return Err(error);
         }
+        self.parts.handle.publish_tokens(&self.state.tokens);
         for change in &changes {
             if let Change::Event(event) = change {
                 self.parts.handle.publish(event);
@@ -308,6 +316,7 @@ impl Driver {
         if !(self.parts.takes_over && known) {
             let config = &self.parts.config.control;
             let wanted = Command::SetPools(Box::new(wanted));
+            let wanted = Command::By(Box::new(Asker::operators_file()), Box::new(wanted));
             if let Ok((made, _)) = intake::answer(working.state, wanted, config, now) {
                 working.take(made);
             }

@@ -4,13 +4,18 @@
 //! A command is answered once its changes are durable. A question sees only committed
 //! state.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use spotwise_control::core::{Event, State};
 use spotwise_control::{Command, Refusal, Reply};
 use spotwise_model::Now;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use spotwise_model::access::Token;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// Every token that was ever made, by the part that is no secret.
+pub type Tokens = Arc<BTreeMap<String, Token>>;
 
 /// Something to look up in committed state.
 pub type Question = Box<dyn FnOnce(&State, Now) + Send>;
@@ -33,6 +38,8 @@ pub struct Handle {
     /// New work, and questions.
     second: mpsc::Sender<Message>,
     events: broadcast::Sender<Event>,
+    /// The tokens that are good, as committed.
+    tokens: Arc<watch::Sender<Tokens>>,
     /// Whether the loop was asked to look at the world.
     woken: Arc<AtomicBool>,
 }
@@ -78,9 +85,10 @@ impl Handle {
         let (first, urgent) = mpsc::channel(QUEUE);
         let (second, rest) = mpsc::channel(QUEUE);
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
+        let tokens = Arc::new(watch::channel(Tokens::default()).0);
         let woken = Arc::new(AtomicBool::new(false));
         let inbox = Inbox { first: urgent, second: rest, woken: woken.clone() };
-        (Self { first, second, events, woken }, inbox)
+        (Self { first, second, events, tokens, woken }, inbox)
     }
 
     /// Has a command carried out; the answer comes once it is durable.
@@ -92,6 +100,13 @@ impl Handle {
             mpsc::error::TrySendError::Closed(_) => away(),
         })?;
         answer.await.unwrap_or_else(|_| Err(away()))
+    }
+
+    /// Has a command carried out of which nobody waits for the answer, before any that is
+    /// asked for after this call. Where there is no room for it, it is lost.
+    pub fn post(&self, command: Command) {
+        let (reply, _) = oneshot::channel();
+        let _ = self.first.try_send(Message::Command(command, reply));
     }
 
     /// Asks a question of the committed state.
@@ -119,6 +134,22 @@ impl Handle {
     /// Events from now on. A receiver that lags reads the store and continues.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+
+    /// The tokens, as committed last.
+    pub fn tokens(&self) -> watch::Receiver<Tokens> {
+        self.tokens.subscribe()
+    }
+
+    /// For the loop: these are the tokens from now on.
+    pub(crate) fn publish_tokens(&self, tokens: &Tokens) {
+        self.tokens.send_if_modified(|known| {
+            let other = !Arc::ptr_eq(known, tokens);
+            if other {
+                known.clone_from(tokens);
+            }
+            other
+        });
     }
 
     /// For the loop: notifies watchers of an event that is durable.

@@ -5,6 +5,7 @@
 //! `spotwise-store`. The worker must never depend on this crate; it meets the scheduler
 //! over the wire.
 
+pub mod access;
 mod alarm;
 pub mod capacity;
 mod clock;

@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use spotwise_api::client::credentials;
 use spotwise_model::PoolSet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::access::Gate;
 use crate::capacity::{Backends, CloudSetting, Clouds};
 use crate::config::ServeConfig;
 use crate::driver::{self, Driver, DriverError, Ending};
@@ -120,6 +122,9 @@ pub async fn serve(
     let secret = config.data_dir.join("worker-secret");
     let tokens = WorkerTokens::open(&secret)
         .map_err(|source| ServeError::DataDir { path: secret, source })?;
+    let path = config.data_dir.join("admin.token");
+    let admin_token =
+        crate::access::admin_token(&path).map_err(|source| ServeError::DataDir { path, source })?;
     let (serving_state, shown) = watch::channel(ServingState::Standby { leader: String::new() });
     // Whichever ends first ends the other.
     let _stop_both = shutdown.clone().drop_guard();
@@ -138,6 +143,7 @@ pub async fn serve(
         tokens,
         pools,
         clouds,
+        admin_token,
         stood_by: false,
         serving_state,
         announce,
@@ -161,6 +167,7 @@ struct LeaderContext<A> {
     tokens: WorkerTokens,
     pools: watch::Receiver<PoolSet>,
     clouds: Arc<Clouds>,
+    admin_token: String,
     /// Whether another scheduler has led since this one began.
     stood_by: bool,
     serving_state: watch::Sender<ServingState>,
@@ -270,8 +277,11 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
             config: config.clone(),
             scale,
             effects,
+            admin_token: self.admin_token.clone(),
         })
         .await?;
+        let gate = Arc::new(Gate::new(&handle));
+        self.keep_token();
         let service = Service::new(service::Parts {
             handle,
             store,
@@ -283,11 +293,19 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
             install,
             shutdown: over.clone(),
         });
-        self.serving_state.send_replace(ServingState::Open(Services::of(service).await?));
+        self.serving_state.send_replace(ServingState::Open(Services::of(service, gate).await?));
         let address = self.config.listen;
         (self.announce)(Announcement::Ready(address));
         tracing::info!(%address, "ready");
         Ok(driver.run(over).await?)
+    }
+
+    /// Programs of this user find the admin token.
+    fn keep_token(&self) {
+        let address = format!("http://{}", self.config.listen);
+        if let Err(error) = credentials::keep(&address, &self.admin_token) {
+            tracing::warn!(%error, "programs of this user find no token: name one by SPOTWISE_TOKEN");
+        }
     }
 
     /// The address of this scheduler.

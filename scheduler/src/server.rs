@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service as _, ServiceExt, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::access::{Gate, PeerAddress};
 use crate::http::{Refused, check_origin};
 use crate::rpc::status;
 use crate::service::{Service, ServiceError};
@@ -208,9 +209,13 @@ async fn serve_connection(
     ) {
         return;
     }
+    let peer = stream.peer_addr().ok().map(|address| PeerAddress(address.ip().to_canonical()));
     let connection = connection.clone();
     let calls = service_fn(move |mut request: Request<_>| {
         request.extensions_mut().insert(connection.clone());
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         app.clone().call(request)
     });
     let builder = builder();
@@ -256,6 +261,7 @@ fn builder() -> Builder<TokioExecutor> {
 pub struct Services {
     grpc: Router,
     http: Router,
+    gate: Arc<Gate>,
 }
 
 impl Services {
@@ -263,9 +269,9 @@ impl Services {
     ///
     /// # Errors
     /// The services cannot be described: a defect of the build.
-    pub async fn of(service: Service) -> Result<Self, ServerError> {
+    pub async fn of(service: Service, gate: Arc<Gate>) -> Result<Self, ServerError> {
         let grpc = crate::rpc::routes(&service).await.map_err(ServerError::Reflection)?;
-        Ok(Self { grpc, http: crate::http::router(service) })
+        Ok(Self { grpc, http: crate::http::router(service), gate })
     }
 }
 
@@ -300,8 +306,15 @@ impl Dispatcher {
         };
         let serving_state = self.serving_state.borrow().clone();
         let router = match serving_state {
-            ServingState::Open(services) if grpc => services.grpc,
-            ServingState::Open(services) => services.http,
+            ServingState::Open(services) => {
+                if !Gate::is_open(request.uri().path()) {
+                    match services.gate.admit(&request) {
+                        Ok(asker) => drop(request.extensions_mut().insert(asker)),
+                        Err(error) => return refuse(error),
+                    }
+                }
+                if grpc { services.grpc } else { services.http }
+            }
             // A process that stands by lives, and is not ready.
             ServingState::Standby { .. } if request.uri().path() == LIVENESS_PATH => {
                 return "ok\n".into_response();

@@ -5,11 +5,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::service::testing::Bench;
+use spotwise_control::core::Asker;
 
 /// A server on a free port, with its clients.
 pub(super) struct TestServer {
     bench: Bench,
     pub(super) address: SocketAddr,
+    /// Of an admin.
+    token: String,
     serving_state: watch::Sender<ServingState>,
     serving: tokio::task::JoinHandle<Result<(), ServerError>>,
 }
@@ -23,10 +26,13 @@ impl TestServer {
         let bench = Bench::new().await;
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = local_address(&listener).unwrap();
-        let services = Services::of(bench.service.clone()).await.unwrap();
+        let admin = Asker::of_this_machine("admin", "test").caller;
+        let (gate, mut tokens) = bench.gate(&[admin]);
+        let token = tokens.remove(0);
+        let services = Services::of((*bench.service).clone(), Arc::new(gate)).await.unwrap();
         let (serving_state, shown) = watch::channel(ServingState::Open(services));
         let serving = serve(listener, shown, limits, bench.shutdown.clone());
-        Self { bench, address, serving_state, serving: tokio::spawn(serving) }
+        Self { bench, address, token, serving_state, serving: tokio::spawn(serving) }
     }
 
     /// Sends a request as is; returns everything that comes back.
@@ -42,10 +48,23 @@ impl TestServer {
     pub(super) async fn call(&self, line: &str, headers: &str, body: &str) -> String {
         let length = body.len();
         let request = format!(
-            "{line} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}",
-            self.address
+            "{line} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-length: {length}\r\n{headers}\r\n{body}",
+            self.address, self.token
         );
         self.raw(&request).await
+    }
+
+    pub(super) fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
+    /// The header of who calls.
+    pub(super) fn named(&self) -> String {
+        format!("authorization: {}\r\n", self.bearer())
+    }
+
+    async fn client(&self) -> Result<Client, spotwise_api::client::ClientError> {
+        Client::connect_as(&self.address.to_string(), Some(&self.token)).await
     }
 
     pub(super) async fn status(&self, line: &str, headers: &str, body: &str) -> u16 {
@@ -72,7 +91,7 @@ async fn other_machines_cannot_reach_it() {
 #[tokio::test]
 async fn one_port_speaks_grpc_and_rest() {
     let server = TestServer::new().await;
-    let client = Client::connect(&server.address.to_string()).await.unwrap();
+    let client = server.client().await.unwrap();
     let document = JOB.to_owned();
     let request = v1::SubmitRequest { document, format: "yaml".to_owned(), ..Default::default() };
     assert_eq!(client.submit(request).await.unwrap().jobs[0].id, "j1");
@@ -167,12 +186,15 @@ async fn bad_calls_get_their_status() {
 #[tokio::test]
 async fn large_messages_are_refused() {
     let server = TestServer::new().await;
-    let client = Client::connect(&server.address.to_string()).await.unwrap();
+    let client = server.client().await.unwrap();
     for size in [MAX_DOCUMENT_BYTES + 1, 4 * MAX_DOCUMENT_BYTES] {
         let document = "x".repeat(size);
         let request = v1::QuoteRequest { document, format: "yaml".to_owned() };
         let uri = format!("http://{}", server.address);
-        let mut raw = v1::jobs_client::JobsClient::connect(uri).await.unwrap();
+        let channel =
+            tonic::transport::Endpoint::from_shared(uri).unwrap().connect().await.unwrap();
+        let bearer = spotwise_api::client::Bearer::new(Some(&server.token));
+        let mut raw = v1::jobs_client::JobsClient::with_interceptor(channel, bearer);
         let status = raw.quote(request).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{size}: {status:?}");
     }
@@ -182,7 +204,7 @@ async fn large_messages_are_refused() {
 #[tokio::test]
 async fn events_and_output_are_streamed() {
     let server = TestServer::new().await;
-    let client = Client::connect(&server.address.to_string()).await.unwrap();
+    let client = server.client().await.unwrap();
     let request = v1::SubmitRequest {
         document: JOB.to_owned(),
         format: "yaml".to_owned(),
@@ -190,7 +212,10 @@ async fn events_and_output_are_streamed() {
     };
     client.submit(request).await.unwrap();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let ask = format!("GET /api/v1/events HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
+    let ask = format!(
+        "GET /api/v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n",
+        server.address, server.token
+    );
     stream.write_all(ask.as_bytes()).await.unwrap();
     let mut told = String::new();
     while !told.contains("\"kind\":\"submitted\"") {
@@ -226,6 +251,6 @@ async fn a_standby_lives_is_not_ready_and_says_who_leads() {
     let refused = server.call("POST /api/v1/jobs", YAML, JOB).await;
     assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
     assert!(refused.contains("\"code\":\"standby\"") && refused.contains("10.0.0.7"), "{refused}");
-    let client = Client::connect(&server.address.to_string()).await.unwrap();
+    let client = server.client().await.unwrap();
     assert!(matches!(client.info().await.unwrap_err().kind(), ErrorKind::Unavailable));
 }

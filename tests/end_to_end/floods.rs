@@ -32,7 +32,7 @@ async fn calls(client: &Client) -> Vec<Duration> {
 }
 
 /// Begins a call on every stream and ends none.
-async fn half_calls(address: SocketAddr) -> Vec<h2::SendStream<bytes::Bytes>> {
+async fn half_calls(address: SocketAddr, token: &str) -> Vec<h2::SendStream<bytes::Bytes>> {
     let stream = tokio::net::TcpStream::connect(address).await.expect("it accepts");
     let (sender, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
     tokio::spawn(connection);
@@ -40,7 +40,10 @@ async fn half_calls(address: SocketAddr) -> Vec<h2::SendStream<bytes::Bytes>> {
     let mut sender = sender.ready().await.expect("it takes calls");
     for _ in 0..STREAMS_OF_ONE {
         let request = http::Request::post(format!("http://{address}/spotwise.v1.Jobs/Submit"));
-        let request = request.header("content-type", "application/grpc").body(());
+        let request = request
+            .header("content-type", "application/grpc")
+            .header("authorization", format!("Bearer {token}"))
+            .body(());
         let (_, words) = sender.send_request(request.expect("a request"), false).expect("sent");
         streams.push(words);
         sender = sender.ready().await.expect("it takes more");
@@ -79,8 +82,9 @@ fn grpc_flood_slowloris() {
     scheduler.set_program(Some(limited(folder.path(), silent / 2 + OTHERS)));
     scheduler.restart().expect("it starts");
     let address = scheduler.url.trim_start_matches("http://").to_owned();
+    let token = spotwise_tests::token_of(&scheduler.url).expect("it leads");
     let runtime = tokio::runtime::Runtime::new().expect("threads");
-    let client = runtime.block_on(Client::connect(&address)).expect("it answers");
+    let client = runtime.block_on(Client::connect_as(&address, Some(&token))).expect("it answers");
     let quiet = runtime.block_on(calls(&client));
 
     let mut held = Vec::with_capacity(silent);
@@ -93,7 +97,7 @@ fn grpc_flood_slowloris() {
     let socket: SocketAddr = address.parse().expect("an address");
     let mut streams = Vec::with_capacity(STREAMS);
     for _ in 0..STREAMS / STREAMS_OF_ONE {
-        streams.extend(runtime.block_on(half_calls(socket)));
+        streams.extend(runtime.block_on(half_calls(socket, &token)));
     }
     // What was begun just now may still be said.
     std::thread::sleep(Duration::from_millis(1_300));

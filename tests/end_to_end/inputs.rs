@@ -4,10 +4,11 @@
 
 use std::io::Write as _;
 
+use spotwise_api::client::{Bearer, Named};
 use spotwise_api::v1::SubmitRequest;
 use spotwise_api::v1::jobs_client::JobsClient;
 use spotwise_model::spec::MAX_DOCUMENT_BYTES;
-use spotwise_tests::{Body, Scheduler, http, spotwise};
+use spotwise_tests::{Body, Scheduler, http, spotwise, token_of};
 
 /// A document that must be refused.
 struct Bad {
@@ -155,10 +156,10 @@ fn a_bad_document_is_refused_alike_on_every_entrance() {
     let folder = tempfile::tempdir().expect("a folder");
     let scheduler = Scheduler::start(folder.path(), &[]).expect("it starts");
     let runtime = tokio::runtime::Runtime::new().expect("threads");
-    let mut grpc = runtime
-        .block_on(JobsClient::connect(scheduler.url.clone()))
-        .expect("it answers")
-        .max_encoding_message_size(4 << 20);
+    let endpoint = tonic::transport::Endpoint::from_shared(scheduler.url.clone());
+    let channel = runtime.block_on(endpoint.expect("an address").connect()).expect("it answers");
+    let bearer = Bearer::new(token_of(&scheduler.url).as_deref());
+    let mut grpc = JobsClient::with_interceptor(channel, bearer).max_encoding_message_size(4 << 20);
     let mut wrong = Vec::new();
     let documents = bad_documents();
     for bad in &documents {
@@ -206,7 +207,7 @@ fn by_rest(scheduler: &Scheduler, bad: &Bad) -> String {
     }
 }
 
-async fn by_grpc(client: &mut JobsClient<tonic::transport::Channel>, bad: &Bad) -> String {
+async fn by_grpc(client: &mut JobsClient<Named>, bad: &Bad) -> String {
     // protobuf text is UTF-8: bytes that are not cannot even be sent there.
     let Ok(document) = String::from_utf8(bad.document.clone()) else { return bad.code.to_owned() };
     let format = if bad.json { "json" } else { "yaml" }.to_owned();

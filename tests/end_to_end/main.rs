@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a test reports its figures")]
 
+mod access;
 mod chaos;
 mod clocks;
 mod examples;

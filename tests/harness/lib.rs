@@ -65,8 +65,27 @@ fn prepared(program: &Path) -> Command {
         .env_remove("SPOTWISE_SERVER")
         .env_remove("SPOTWISE_DATABASE_URL")
         .env_remove("SPOTWISE_PROFILE")
+        .env_remove("SPOTWISE_TOKEN")
+        .env("XDG_CONFIG_HOME", config_folder())
         .env("NO_COLOR", "1");
     command
+}
+
+/// Where the programs of this test process keep what is the user's.
+pub fn config_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("spotwise-config-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for the configuration");
+        folder
+    })
+}
+
+/// The admin token of a scheduler of this test process, once it leads.
+pub fn token_of(url: &str) -> Option<String> {
+    let port = url.strip_prefix("http://")?.split('/').next()?.rsplit(':').next()?;
+    let file = config_folder().join(format!("spotwise/tokens/local-{port}"));
+    Some(std::fs::read_to_string(file).ok()?.trim().to_owned())
 }
 
 /// Text of a program's standard output.
@@ -362,6 +381,9 @@ pub fn http(method: &str, url: &str, body: Option<Body<'_>>) -> Result<Answer> {
             .expect("plain HTTP")
     });
     let mut request = client.request(method.parse()?, url);
+    if let Some(token) = token_of(url) {
+        request = request.bearer_auth(token);
+    }
     if let Some(body) = body {
         request = request.header("content-type", body.kind).body(body.bytes.to_vec());
         if let Some(key) = body.key {

@@ -20,9 +20,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use spotwise_api::client::{Bearer, Named, credentials};
 use spotwise_api::v1;
 use spotwise_api::v1::jobs_client::JobsClient;
-use tonic::transport::{Channel, Endpoint};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Endpoint;
 
 use measure::{Kind, Measure};
 
@@ -111,18 +113,20 @@ async fn run(options: Arc<Options>) -> Result<serde_json::Value> {
     Ok(measure.report(begun.elapsed()))
 }
 
-async fn connect(options: &Options) -> Result<Vec<Channel>> {
+async fn connect(options: &Options) -> Result<Vec<Named>> {
     let mut channels = Vec::new();
     for _ in 0..options.connections.max(1) {
         let endpoint = Endpoint::from_shared(options.server.clone())?.tcp_nodelay(true);
-        channels.push(endpoint.connect().await.context("no scheduler answers")?);
+        let channel = endpoint.connect().await.context("no scheduler answers")?;
+        let bearer = Bearer::new(credentials::token_for(&options.server).as_deref());
+        channels.push(InterceptedService::new(channel, bearer));
     }
     Ok(channels)
 }
 
 /// First pages of the list of jobs, at a fixed rate.
 async fn list(
-    channels: &[Channel],
+    channels: &[Named],
     options: &Options,
     measure: &Arc<Measure>,
     length: Duration,

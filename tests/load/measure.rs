@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use spotwise_api::client::Named;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::Status;
-use tonic::transport::Channel;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +112,7 @@ pub(crate) async fn open_loop<F>(
 }
 
 /// Connections take turns.
-pub(crate) fn pick(channels: &[Channel], number: u64) -> Channel {
+pub(crate) fn pick(channels: &[Named], number: u64) -> Named {
     let at = usize::try_from(number).unwrap_or(0) % channels.len().max(1);
     channels.get(at).expect("at least one connection was made").clone()
 }

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use spotwise_api::client::{Bearer, Named, credentials};
 use spotwise_api::v1;
 use spotwise_api::v1::jobs_client::JobsClient;
 use spotwise_api::v1::system_client::SystemClient;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
 /// Which numbers of tasks, and with which program.
@@ -93,8 +95,8 @@ fn xargs(tasks: u32, slots: u32) -> Result<Duration> {
 
 /// A scheduler with the pool of this machine. Ended when dropped.
 struct Site {
-    jobs: JobsClient<Channel>,
-    system: SystemClient<Channel>,
+    jobs: JobsClient<Named>,
+    system: SystemClient<Named>,
     _folder: tempfile::TempDir,
     child: Child,
 }
@@ -111,9 +113,12 @@ impl Site {
         let folder = tempfile::tempdir()?;
         let port = spotwise_tests::free_port()?;
         let child = spawn(&short.spotwise, folder.path(), port, short.slots)?;
-        let endpoint = Channel::from_shared(format!("http://127.0.0.1:{port}"))?;
+        let server = format!("http://127.0.0.1:{port}");
+        let endpoint = Channel::from_shared(server.clone())?;
         for _ in 0..3_000 {
             if let Ok(channel) = endpoint.connect().await {
+                let bearer = Bearer::new(credentials::token_for(&server).as_deref());
+                let channel = InterceptedService::new(channel, bearer);
                 let mut system = SystemClient::new(channel.clone());
                 if system.info(v1::InfoRequest {}).await.is_ok() {
                     let jobs = JobsClient::new(channel);

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use spotwise_api::client::Named;
 use spotwise_api::v1;
 use spotwise_api::v1::jobs_client::JobsClient;
-use tonic::transport::Channel;
 
 use crate::Options;
 use crate::measure::{Kind, Measure, open_loop, pick};
 
 /// Submits until the time or the number is reached.
 pub(crate) async fn submit(
-    channels: &[Channel],
+    channels: &[Named],
     options: &Options,
     measure: &Arc<Measure>,
     length: Duration,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use spotwise_api::client::Named;
 use spotwise_api::v1;
 use spotwise_api::v1::jobs_client::JobsClient;
 use spotwise_api::v1::workers_client::WorkersClient;
@@ -12,7 +13,6 @@ use spotwise_scheduler::token::WorkerTokens;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::Code;
-use tonic::transport::Channel;
 
 use crate::Options;
 use crate::measure::{Kind, Measure, pick};
@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// Plays the workers of every attempt that is placed while the load lasts.
 pub(crate) async fn work(
-    channels: &[Channel],
+    channels: &[Named],
     options: &Arc<Options>,
     measure: &Arc<Measure>,
     length: Duration,
@@ -61,7 +61,7 @@ pub(crate) async fn work(
 }
 
 struct Player {
-    client: WorkersClient<Channel>,
+    client: WorkersClient<Named>,
     attempt: String,
     token: String,
     measure: Arc<Measure>,

@@ -39,6 +39,7 @@ pub fn job_summary(job: &Job, figures: &JobFigures) -> v1::JobSummary {
         state: job.state.name().to_owned(),
         detail: detail(job, figures),
         submitted: time_text(job.submitted),
+        submitted_by: job.submitted_by.clone().unwrap_or_default(),
         deadline: time_text(job.deadline),
         ended: optional_time_text(job.state.ended()),
         attempts: job.attempts,

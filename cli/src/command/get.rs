@@ -53,7 +53,11 @@ fn facts(job: &JobSummary, detail: &JobDetail) -> Grid {
     fact("detail", job.detail.clone());
     fact("model", job.model.clone());
     fact("class", job.class.clone());
-    fact("submitted", moment(&job.submitted));
+    let by = match job.submitted_by.as_str() {
+        "" => String::new(),
+        name => format!(" by {name}"),
+    };
+    fact("submitted", format!("{}{by}", moment(&job.submitted)));
     let outcome = match job.deadline_outcome.as_str() {
         "" => String::new(),
         outcome => format!(", {outcome}"),
@@ -191,7 +195,10 @@ fn history(output: &Output, detail: &JobDetail) -> Result<(), Failure> {
             format!("  {}", moment(&event.at)),
             event.attempt.clone(),
             event.kind.clone(),
-            event.message.clone(),
+            match event.by.as_str() {
+                "" => event.message.clone(),
+                name => format!("{} (by {name})", event.message),
+            },
         ]);
     }
     output.table(&grid)

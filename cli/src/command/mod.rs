@@ -1,6 +1,7 @@
 //! The command line, one file a command.
 
 mod ask;
+mod audit;
 mod backtest;
 mod cancel;
 mod completions;
@@ -20,6 +21,7 @@ mod resubmit;
 mod schema;
 mod serve;
 mod submit;
+mod tokens;
 mod validate;
 mod version;
 mod wait;
@@ -106,6 +108,10 @@ pub(crate) enum Task {
     Offers(offers::Offers),
     Pools(pools::Pools),
     Machines(machines::Machines),
+    Tokens(tokens::Tokens),
+    #[command(name = "whoami")]
+    WhoAmI(tokens::WhoAmI),
+    Audit(audit::Audit),
     Db(db::Db),
     Backtest(backtest::Backtest),
     Version(version::Version),
@@ -134,6 +140,9 @@ impl Task {
             Self::Offers(command) => command.run(context).await,
             Self::Pools(command) => command.run(context).await,
             Self::Machines(command) => command.run(context).await,
+            Self::Tokens(command) => command.run(context).await,
+            Self::WhoAmI(command) => command.run(context).await,
+            Self::Audit(command) => command.run(context).await,
             Self::Db(command) => Box::pin(command.run(context)).await,
             Self::Backtest(command) => command.run(context),
             Self::Version(command) => command.run(context).await,

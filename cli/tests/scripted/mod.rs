@@ -198,6 +198,7 @@ impl Jobs for Scripted {
             at: "2023-02-15T01:35:00Z".into(),
             kind: "noticed".into(),
             message: "line one\nline two".into(),
+            by: "ada".into(),
         };
         Ok(Response::new(JobDetail {
             job: Some(job(self.state())),

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use spotwise_model::access::Token;
 use spotwise_model::attempt::{CheckpointRef, Exit, Progress, Told};
 use spotwise_model::id::{PoolName, ProviderId};
 use spotwise_model::inventory::Inventory;
 use spotwise_model::memory::MemoryUse;
 use spotwise_model::spec::{Edit, Submission};
 use spotwise_model::{AttemptId, Ending, InstanceId, Job, JobId, JobSpec, Money, Now, PoolSet};
+
+use crate::core::Asker;
 
 /// A checkpoint that a worker has loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,29 @@ impl From<CheckpointRef> for Loaded {
 /// A request to the control plane.
 #[derive(Debug)]
 pub enum Command {
+    /// What somebody asks for by name: recorded, if it changes anything.
+    By(Box<Asker>, Box<Command>),
+    /// A new token, or one that is known already.
+    AddToken(Box<Token>),
+    /// A token is good no more.
+    RevokeToken {
+        /// The part of it that is no secret.
+        id: String,
+    },
+    /// Calls were refused, because who made them was not known.
+    LoginFailed {
+        /// Where they came from.
+        from: String,
+        /// How many, since the last of these.
+        times: u64,
+    },
+    /// A token was used (wall time).
+    TokenUsed {
+        /// The part of it that is no secret.
+        id: String,
+        /// When.
+        at: Timestamp,
+    },
     /// Accept all jobs of a submission, or none.
     Submit(Submit),
     /// Keep forecasts ready for such jobs for a while: somebody wants to know what they
@@ -216,8 +242,12 @@ pub enum Command {
 impl Command {
     /// Whether it comes from something running, which costs money while nobody listens.
     /// Cancelling saves money; only new work can wait.
-    pub const fn is_urgent(&self) -> bool {
-        !matches!(self, Self::Submit(_) | Self::Resubmit(_) | Self::RequestForecasts(_))
+    pub fn is_urgent(&self) -> bool {
+        match self {
+            Self::By(_, command) => command.is_urgent(),
+            Self::Submit(_) | Self::Resubmit(_) | Self::RequestForecasts(_) => false,
+            _ => true,
+        }
     }
 }
 

@@ -121,7 +121,9 @@ impl World {
                 | Change::Submission(_)
                 | Change::Availability(_)
                 | Change::Prices(_)
-                | Change::Pools(_) => {}
+                | Change::Pools(_)
+                | Change::Token(_)
+                | Change::Audit(_) => {}
             }
         }
     }

@@ -1,13 +1,12 @@
 //! Pools and machines.
 
 use axum::Json;
-use axum::extract::State;
 use spotwise_api::convert::Problem;
 use spotwise_api::v1;
 
 use super::Refused;
 use super::params::{NamePath, Params};
-use crate::service::Service;
+use crate::service::Session;
 
 type JsonResult<T> = Result<Json<T>, Refused>;
 
@@ -15,10 +14,7 @@ type JsonResult<T> = Result<Json<T>, Refused>;
 #[utoipa::path(
     get, path = "/api/v1/pools", operation_id = "listPools", tag = "capacity",
     responses((status = 200, body = v1::ListPoolsResponse)))]
-pub(super) async fn pools(
-    State(service): State<Service>,
-    params: Params,
-) -> JsonResult<v1::ListPoolsResponse> {
+pub(super) async fn pools(service: Session, params: Params) -> JsonResult<v1::ListPoolsResponse> {
     params.end()?;
     Ok(Json(service.list_pools().await?))
 }
@@ -29,7 +25,7 @@ pub(super) async fn pools(
     params(("pool" = String, Path, description = "Its name in the pools file")),
     responses((status = 200, body = v1::PoolView), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn pool(
-    State(service): State<Service>,
+    service: Session,
     NamePath(pool): NamePath,
     params: Params,
 ) -> JsonResult<v1::PoolView> {
@@ -49,7 +45,7 @@ pub(super) async fn pool(
         (status = 200, body = v1::ListMachinesResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such pool", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn machines(
-    State(service): State<Service>,
+    service: Session,
     mut params: Params,
 ) -> JsonResult<v1::ListMachinesResponse> {
     let request = v1::ListMachinesRequest {
@@ -69,7 +65,7 @@ pub(super) async fn machines(
     params(("machine" = String, Path, description = "i5 or 5")),
     responses((status = 200, body = v1::ExplainMachineResponse), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn explain(
-    State(service): State<Service>,
+    service: Session,
     NamePath(machine): NamePath,
     params: Params,
 ) -> JsonResult<v1::ExplainMachineResponse> {
@@ -85,7 +81,7 @@ pub(super) async fn explain(
         (status = 200, body = v1::DrainMachineResponse), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It is gone, not there yet, or a slot", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn drain(
-    State(service): State<Service>,
+    service: Session,
     NamePath(machine): NamePath,
     params: Params,
 ) -> JsonResult<v1::DrainMachineResponse> {

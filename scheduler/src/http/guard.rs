@@ -29,7 +29,7 @@ pub fn check_origin<B>(request: &Request<B>) -> Result<(), ServiceError> {
     if safe || same_origin(headers, &named) {
         return Ok(());
     }
-    Err(ServiceError::Forbidden("calls from pages of other sites are refused"))
+    Err(ServiceError::Forbidden("calls from pages of other sites are refused".to_owned()))
 }
 
 fn misled() -> ServiceError {

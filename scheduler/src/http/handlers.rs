@@ -9,7 +9,7 @@ use spotwise_api::v1;
 use super::Refused;
 use super::body::{Document, MaybeDocument};
 use super::params::{JobPath, Params};
-use crate::service::{Service, ServiceError};
+use crate::service::{Service, ServiceError, Session};
 
 type JsonResult<T> = Result<Json<T>, Refused>;
 
@@ -23,7 +23,7 @@ type JsonResult<T> = Result<Json<T>, Refused>;
         (status = 400, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"), (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn submit(
-    State(service): State<Service>,
+    service: Session,
     params: Params,
     headers: HeaderMap,
     document: Document,
@@ -43,7 +43,7 @@ pub(super) async fn submit(
         (status = 200, body = v1::QuoteResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"), (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn quote(
-    State(service): State<Service>,
+    service: Session,
     params: Params,
     document: Document,
 ) -> JsonResult<v1::QuoteResponse> {
@@ -60,10 +60,7 @@ pub(super) async fn quote(
         ("tag" = Option<std::collections::BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "All of these tags, or `model` and `class`: tag[Team]=ml"),
         ("page_size" = Option<u32>, Query, description = "At most 500; 100 where it is 0 or not given"), ("page_token" = Option<String>, Query, description = "`next_page_token` of the page before")),
     responses((status = 200, body = v1::ListJobsResponse), (status = 400, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn list(
-    State(service): State<Service>,
-    mut params: Params,
-) -> JsonResult<v1::ListJobsResponse> {
+pub(super) async fn list(service: Session, mut params: Params) -> JsonResult<v1::ListJobsResponse> {
     let request = v1::ListJobsRequest {
         states: params.list("state")?,
         name: params.text("name")?,
@@ -82,7 +79,7 @@ pub(super) async fn list(
         (status = 200, body = v1::JobDetail), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get(
-    State(service): State<Service>,
+    service: Session,
     JobPath(job): JobPath,
     params: Params,
 ) -> JsonResult<v1::JobDetail> {
@@ -98,7 +95,7 @@ pub(super) async fn get(
         (status = 200, body = v1::CancelResponse), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn cancel(
-    State(service): State<Service>,
+    service: Session,
     JobPath(job): JobPath,
     mut params: Params,
 ) -> JsonResult<v1::CancelResponse> {
@@ -115,7 +112,7 @@ pub(super) async fn cancel(
         (status = 200, body = v1::CancelResponse), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn delete(
-    state: State<Service>,
+    state: Session,
     job: JobPath,
     params: Params,
 ) -> JsonResult<v1::CancelResponse> {
@@ -134,7 +131,7 @@ pub(super) async fn delete(
         (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn edit(
-    State(service): State<Service>,
+    service: Session,
     JobPath(job): JobPath,
     mut params: Params,
     headers: HeaderMap,
@@ -162,7 +159,7 @@ pub(super) async fn edit(
         (status = 201, body = v1::SubmitResponse), (status = 200, description = "An earlier call with this key had made it", body = v1::SubmitResponse),
         (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn resubmit(
-    State(service): State<Service>,
+    service: Session,
     JobPath(job): JobPath,
     mut params: Params,
     headers: HeaderMap,
@@ -183,7 +180,7 @@ pub(super) async fn resubmit(
     get, path = "/api/v1/jobs/{job}/explain", operation_id = "explainJob", tag = "jobs", params(("job" = String, Path, description = "j17, 17, or a job's name")),
     responses((status = 200, body = v1::ExplainResponse), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn explain(
-    State(service): State<Service>,
+    service: Session,
     JobPath(job): JobPath,
     params: Params,
 ) -> JsonResult<v1::ExplainResponse> {
@@ -201,10 +198,7 @@ pub(super) async fn explain(
         ("timezone" = Option<String>, Query, description = "Whose hours, days and months, such as Europe/Berlin; UTC where it is not given"),
         ("filter" = Option<std::collections::BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "Only charges with these dimensions: filter[model]=llama")),
     responses((status = 200, body = v1::CostReport), (status = 400, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn costs(
-    State(service): State<Service>,
-    mut params: Params,
-) -> JsonResult<v1::CostReport> {
+pub(super) async fn costs(service: Session, mut params: Params) -> JsonResult<v1::CostReport> {
     let query = v1::CostQuery {
         group_by: params.list("group_by")?,
         since: params.text("since")?,
@@ -222,7 +216,7 @@ pub(super) async fn costs(
     params(("accelerator" = Option<String>, Query), ("all" = Option<bool>, Query, description = "Also what is not free")),
     responses((status = 200, body = v1::ListOffersResponse), (status = 400, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn offers(
-    State(service): State<Service>,
+    service: Session,
     mut params: Params,
 ) -> JsonResult<v1::ListOffersResponse> {
     let accelerator = params.text("accelerator")?;
@@ -233,10 +227,7 @@ pub(super) async fn offers(
 
 /// The scheduler itself.
 #[utoipa::path(get, path = "/api/v1/info", operation_id = "getInfo", tag = "system", responses((status = 200, body = v1::InfoResponse)))]
-pub(super) async fn info(
-    State(service): State<Service>,
-    params: Params,
-) -> JsonResult<v1::InfoResponse> {
+pub(super) async fn info(service: Session, params: Params) -> JsonResult<v1::InfoResponse> {
     params.end()?;
     Ok(Json(service.info().await?))
 }

@@ -1,6 +1,7 @@
 //! The REST interface: the same messages as gRPC in JSON, under `/api/v1`. Each handler
 //! converts, acts, and converts back.
 
+mod access;
 mod body;
 mod capacity;
 mod guard;
@@ -10,20 +11,27 @@ mod params;
 mod problem;
 mod streams;
 
+use std::sync::Arc;
+
 use axum::Router;
+use axum::extract::FromRequestParts;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
+
+use spotwise_control::core::Asker;
 
 pub use guard::check_origin;
 pub use openapi::document;
 pub use problem::{Refused, problem};
 
-use crate::service::{Service, ServiceError};
+use crate::access::NOBODY;
+use crate::service::{Service, ServiceError, Session};
 
 /// Sent with every response. Nothing here is a page: a browser that shows a response anyway
 /// may not run, load, frame or keep any of it.
@@ -54,6 +62,17 @@ pub fn router(service: Service) -> Router {
     router
 }
 
+/// The caller was named at the door.
+impl FromRequestParts<Service> for Session {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Refused> {
+        let asker = parts.extensions.get::<Arc<Asker>>().cloned();
+        let nobody = || ServiceError::Unauthenticated(NOBODY.to_owned());
+        Ok(service.session(asker.ok_or_else(nobody)?))
+    }
+}
+
 fn routes() -> Vec<(&'static str, MethodRouter<Service>)> {
     vec![
         ("/api/v1/jobs", post(handlers::submit).get(handlers::list)),
@@ -71,6 +90,10 @@ fn routes() -> Vec<(&'static str, MethodRouter<Service>)> {
         ("/api/v1/machines", get(capacity::machines)),
         ("/api/v1/machines/{machine}/explain", get(capacity::explain)),
         ("/api/v1/machines/{machine}/drain", post(capacity::drain)),
+        ("/api/v1/caller", get(access::caller)),
+        ("/api/v1/tokens", post(access::create).get(access::list)),
+        ("/api/v1/tokens/{token}", delete(access::revoke)),
+        ("/api/v1/audit", get(access::audit)),
         ("/api/v1/info", get(handlers::info)),
         ("/healthz", get(handlers::healthz)),
         ("/readyz", get(handlers::readyz)),

@@ -13,13 +13,13 @@ use spotwise_model::spec::{json_schema, json_schema_of_changes};
 use utoipa::OpenApi;
 
 use super::params::Params;
-use super::{Refused, capacity, handlers, streams};
+use super::{Refused, access, capacity, handlers, streams};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "spotwise",
-        description = "Jobs on the cheapest GPUs that meet their deadline. Times are RFC 3339 text in market time; money is whole micro-dollars; states are lower-case words. There is no authentication yet: the scheduler listens on this machine only, and refuses calls by another name and from pages of other sites. An unknown parameter is an error, and every error is a problem (RFC 9457).",
+        description = "Jobs on the cheapest GPUs that meet their deadline. Times are RFC 3339 text in market time; money is whole micro-dollars; states are lower-case words. Every call but /healthz and /readyz names its caller by a bearer token. The scheduler listens on this machine only, and refuses calls by another name and from pages of other sites. An unknown parameter is an error, and every error is a problem (RFC 9457).",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     paths(
@@ -41,6 +41,11 @@ use super::{Refused, capacity, handlers, streams};
         capacity::machines,
         capacity::explain,
         capacity::drain,
+        access::caller,
+        access::create,
+        access::list,
+        access::revoke,
+        access::audit,
         handlers::info,
         handlers::healthz,
         handlers::readyz,
@@ -50,6 +55,7 @@ use super::{Refused, capacity, handlers, streams};
         (name = "jobs", description = "Submit jobs, look at them, follow them, end them"),
         (name = "cost", description = "What was paid, and what it would have cost"),
         (name = "capacity", description = "Pools, and the machines that are paid for"),
+        (name = "access", description = "Who may do what, and who has done what"),
         (name = "system", description = "The scheduler itself, and the market it sees")
     ),
     components(schemas(spotwise_api::convert::Problem, spotwise_api::convert::LogLine))

@@ -1,6 +1,6 @@
 //! Service errors as RFC 9457 problems: the only place that maps them.
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use spotwise_api::convert::{PROBLEM_TYPE_PREFIX, Problem};
@@ -25,6 +25,9 @@ impl IntoResponse for Refused {
         let mut response = (status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.0.kind() == Kind::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"spotwise\""));
+        }
         if matches!(self.0.kind(), Kind::Overloaded | Kind::Unavailable) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -53,6 +56,7 @@ const fn http_status(kind: Kind) -> StatusCode {
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
         Kind::Exists | Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::TimedOut => StatusCode::REQUEST_TIMEOUT,
         Kind::Overloaded => StatusCode::TOO_MANY_REQUESTS,

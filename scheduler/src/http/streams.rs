@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -15,7 +14,7 @@ use spotwise_api::v1;
 
 use super::params::{JobPath, Params};
 use super::{Refused, problem};
-use crate::service::{Service, ServiceError};
+use crate::service::{ServiceError, Session};
 
 /// Lines of JSON.
 const NDJSON: &str = "application/x-ndjson";
@@ -44,7 +43,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
         (status = 200, description = "The output; as lines of JSON each line is one of these", content((String = "text/plain"), (LogLine = "application/x-ndjson"))),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn logs(
-    State(service): State<Service>,
+    service: Session,
     JobPath(job): JobPath,
     mut params: Params,
     headers: HeaderMap,
@@ -132,7 +131,7 @@ fn position(text: &str) -> Result<v1::LogPosition, ServiceError> {
         ("Last-Event-ID" = Option<u64>, Header, description = "The same, and stronger")),
     responses((status = 200, content_type = "text/event-stream", body = v1::Event), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn events(
-    State(service): State<Service>,
+    service: Session,
     mut params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {

@@ -19,12 +19,15 @@ fn every_route_is_documented_and_nothing_else() {
 #[tokio::test]
 async fn every_method_is_documented_and_others_are_refused_with_those_that_are() {
     let bench = Bench::new().await;
-    let router = router(bench.service.clone());
+    let router = router((*bench.service).clone());
     for (path, _) in routes() {
         let documented = document()["paths"][path].as_object().unwrap();
         for method in ["get", "post", "put", "patch", "delete", "options", "trace"] {
-            let uri =
-                path.replace("{job}", "j1").replace("{machine}", "i1").replace("{pool}", "local");
+            let uri = path
+                .replace("{job}", "j1")
+                .replace("{machine}", "i1")
+                .replace("{pool}", "local")
+                .replace("{token}", "0123456789ab");
             let request = Request::builder().method(method.to_uppercase().as_str()).uri(uri);
             // A parameter that no address knows: nothing is done, and nothing goes on.
             let request = Request::builder()

@@ -8,37 +8,52 @@ use super::{Rpc, status};
 impl Capacity for Rpc {
     async fn list_pools(
         &self,
-        _: Request<v1::ListPoolsRequest>,
+        request: Request<v1::ListPoolsRequest>,
     ) -> Result<Response<v1::ListPoolsResponse>, Status> {
-        self.0.list_pools().await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?.list_pools().await.map(Response::new).map_err(|e| status(&e))
     }
 
     async fn get_pool(
         &self,
         request: Request<v1::GetPoolRequest>,
     ) -> Result<Response<v1::PoolView>, Status> {
-        self.0.get_pool(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .get_pool(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     async fn list_machines(
         &self,
         request: Request<v1::ListMachinesRequest>,
     ) -> Result<Response<v1::ListMachinesResponse>, Status> {
-        self.0.list_machines(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .list_machines(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     async fn explain_machine(
         &self,
         request: Request<v1::ExplainMachineRequest>,
     ) -> Result<Response<v1::ExplainMachineResponse>, Status> {
-        let request = request.into_inner();
-        self.0.explain_machine(request).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .explain_machine(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     async fn drain_machine(
         &self,
         request: Request<v1::DrainMachineRequest>,
     ) -> Result<Response<v1::DrainMachineResponse>, Status> {
-        self.0.drain_machine(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .drain_machine(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 }

@@ -10,6 +10,10 @@ impl Cost for Rpc {
         &self,
         request: Request<v1::CostQuery>,
     ) -> Result<Response<v1::CostReport>, Status> {
-        self.0.cost(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .cost(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 }

@@ -20,54 +20,88 @@ fn answers<T: 'static>(
 #[tonic::async_trait]
 impl Jobs for Rpc {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> RpcResult<v1::SubmitResponse> {
-        self.0.submit(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .submit(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     async fn quote(&self, request: Request<v1::QuoteRequest>) -> RpcResult<v1::QuoteResponse> {
-        self.0.quote(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .quote(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     async fn get(&self, request: Request<v1::GetJobRequest>) -> RpcResult<v1::JobDetail> {
-        self.0.get(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .get(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     async fn list(&self, request: Request<v1::ListJobsRequest>) -> RpcResult<v1::ListJobsResponse> {
-        self.0.list(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .list(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     type WatchStream = RpcStream<v1::Event>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> RpcResult<Self::WatchStream> {
-        let watcher = self.0.watch(request.into_inner()).await.map_err(|e| status(&e))?;
+        let watcher =
+            self.session(&request)?.watch(request.into_inner()).await.map_err(|e| status(&e))?;
         Ok(Response::new(answers(watcher.into_stream())))
     }
 
     type LogsStream = RpcStream<v1::LogChunk>;
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> RpcResult<Self::LogsStream> {
-        let reader = self.0.logs(request.into_inner()).await.map_err(|e| status(&e))?;
+        let reader =
+            self.session(&request)?.logs(request.into_inner()).await.map_err(|e| status(&e))?;
         Ok(Response::new(answers(reader.into_stream())))
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> RpcResult<v1::CancelResponse> {
-        self.0.cancel(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .cancel(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     async fn edit(&self, request: Request<v1::EditRequest>) -> RpcResult<v1::EditResponse> {
-        self.0.edit(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .edit(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     async fn resubmit(
         &self,
         request: Request<v1::ResubmitRequest>,
     ) -> RpcResult<v1::SubmitResponse> {
-        self.0.resubmit(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .resubmit(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     async fn explain(
         &self,
         request: Request<v1::ExplainRequest>,
     ) -> RpcResult<v1::ExplainResponse> {
-        self.0.explain(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .explain(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 }

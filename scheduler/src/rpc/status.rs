@@ -35,6 +35,7 @@ const fn grpc_code(kind: Kind) -> Code {
         Kind::NoSuchMethod => Code::Unimplemented,
         Kind::Exists => Code::AlreadyExists,
         Kind::Conflict => Code::FailedPrecondition,
+        Kind::Unauthenticated => Code::Unauthenticated,
         Kind::Forbidden => Code::PermissionDenied,
         Kind::TimedOut => Code::DeadlineExceeded,
         Kind::Overloaded | Kind::Unavailable => Code::Unavailable,
@@ -69,7 +70,7 @@ mod tests {
         let of = |error: ServiceError| status(&error).code();
         assert_eq!(of(ServiceError::Overloaded), Code::Unavailable);
         assert_eq!(of(ServiceError::KeyReused), Code::AlreadyExists);
-        assert_eq!(of(ServiceError::Forbidden("no")), Code::PermissionDenied);
+        assert_eq!(of(ServiceError::Forbidden("no".to_owned())), Code::PermissionDenied);
         assert_eq!(of(ServiceError::conflict("fenced", "old")), Code::FailedPrecondition);
         assert_eq!(of(ServiceError::NotFound("no".to_owned())), Code::NotFound);
     }

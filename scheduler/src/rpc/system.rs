@@ -8,15 +8,19 @@ use super::{Rpc, status};
 impl System for Rpc {
     async fn info(
         &self,
-        _: Request<v1::InfoRequest>,
+        request: Request<v1::InfoRequest>,
     ) -> Result<Response<v1::InfoResponse>, Status> {
-        self.0.info().await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?.info().await.map(Response::new).map_err(|e| status(&e))
     }
 
     async fn list_offers(
         &self,
         request: Request<v1::ListOffersRequest>,
     ) -> Result<Response<v1::ListOffersResponse>, Status> {
-        self.0.list_offers(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+        self.session(&request)?
+            .list_offers(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 }

@@ -41,7 +41,7 @@ async fn is_over(stream: &mut TcpStream) -> bool {
 #[tokio::test]
 async fn who_says_nothing_makes_room_and_who_listens_stays() {
     let server = TestServer::with(Limits { connections: 8, calls: 100 }).await;
-    let head = format!("host: {}\r\n", server.address);
+    let head = format!("host: {}\r\n{}", server.address, server.named());
     let events = format!("GET /api/v1/events HTTP/1.1\r\n{head}\r\n");
     let mut listens = begin(&server, events.as_bytes()).await;
     hear(&mut listens, "text/event-stream").await;
@@ -65,8 +65,9 @@ async fn who_says_nothing_makes_room_and_who_listens_stays() {
 async fn half_of_a_call_makes_room_for_a_whole_one() {
     let server = TestServer::with(Limits { connections: 100, calls: 4 }).await;
     let half = format!(
-        "POST /api/v1/jobs HTTP/1.1\r\nhost: {}\r\n{YAML}content-length: 100\r\n\r\nname:",
-        server.address
+        "POST /api/v1/jobs HTTP/1.1\r\nhost: {}\r\n{}{YAML}content-length: 100\r\n\r\nname:",
+        server.address,
+        server.named()
     );
     let mut flood = Vec::new();
     for _ in 0..4 {
@@ -94,7 +95,11 @@ async fn streams_that_say_half_are_broken_off_alone() {
     let mut calls = Vec::new();
     for _ in 0..64 {
         let request = http::Request::post(format!("http://{}/api/v1/jobs", server.address));
-        let request = request.header("content-type", "application/yaml").body(()).unwrap();
+        let request = request
+            .header("content-type", "application/yaml")
+            .header("authorization", server.bearer())
+            .body(())
+            .unwrap();
         calls.push(sender.send_request(request, false).unwrap());
     }
     tokio::time::sleep(Duration::from_millis(1_300)).await;

@@ -12,8 +12,9 @@ use spotwise_model::spec::closest;
 use spotwise_model::{InstanceId, Job, JobId, LedgerEntry, Money};
 
 use super::live::LiveSnapshot;
-use super::{Service, ServiceError, limits};
+use super::{ServiceError, Session, limits};
 use spotwise_control::ledger::{CostReport, Every, Row, Scope, value_of};
+use spotwise_model::access::{Action, TEAM};
 use spotwise_store::LedgerFilter;
 
 /// Dimensions of one report.
@@ -28,9 +29,10 @@ const OF_CHARGES: [&str; 6] = ["attempt", "kind", "pool", "zone", "instance_type
 /// Labels that need no tag.
 const BUILT_IN_LABELS: [&str; 3] = ["model", "class", spotwise_model::commitment::DIMENSION];
 
-impl Service {
+impl Session {
     /// Adds up the ledger, and what unsettled machines have cost up to now.
     pub async fn cost(&self, query: v1::CostQuery) -> Result<v1::CostReport, ServiceError> {
+        self.may(Action::ViewCosts)?;
         let filter = check(&query)?;
         // In this order: a machine that is settled meanwhile is then in both, not in none.
         let live = self.all_live().await?;
@@ -38,6 +40,9 @@ impl Service {
         let mut accrued = live.accrued_entries().to_vec();
         let known: BTreeSet<InstanceId> = settled.iter().map(|entry| entry.instance).collect();
         accrued.retain(|entry| !known.contains(&entry.instance));
+        for entries in [&mut settled, &mut accrued] {
+            entries.retain(|entry| self.scope().includes(team_of(entry).as_deref()));
+        }
         let warnings = unknown_labels(&query, settled.iter().chain(&accrued));
         for entries in [&mut settled, &mut accrued] {
             entries.retain(|entry| passes(&query.filters, |name| value_of(entry, name)));
@@ -58,7 +63,7 @@ impl Service {
             ..into_row(row)
         });
         // Unused hours belong to nobody: a part of the report has none of them.
-        let commitments = match query.filters.is_empty() {
+        let commitments = match query.filters.is_empty() && self.scope().teams.is_none() {
             true => self.use_of_commitments(&filter.period, &live).await?,
             false => Vec::new(),
         };
@@ -274,6 +279,11 @@ fn quality(mut ratios: Vec<f64>) -> v1::QuoteQuality {
         median_ratio: rank(5),
         p90_ratio: rank(9),
     }
+}
+
+/// Whose charge it is; `None` for nobody's.
+fn team_of(entry: &LedgerEntry) -> Option<String> {
+    Some(value_of(entry, TEAM)).filter(|team| !team.is_empty())
 }
 
 fn passes(filters: &BTreeMap<String, String>, value: impl Fn(&str) -> String) -> bool {

@@ -12,20 +12,24 @@ use spotwise_solver::PlanJob;
 
 use super::job_quote::reason;
 use super::submit::unexpected;
-use super::{Service, ServiceError, limits};
+use super::{ServiceError, Session, limits};
 use crate::token::hex;
 use spotwise_control::command::EditJob;
 use spotwise_control::core::{Change, State};
 use spotwise_control::intake;
 use spotwise_control::{Command, Reply};
+use spotwise_model::access::Action;
 
-impl Service {
+impl Session {
     /// Changes what is named of a job that has not ended, or says what that would do.
     pub async fn edit(&self, request: v1::EditRequest) -> Result<v1::EditResponse, ServiceError> {
         let key = limits::idempotency_key(&request.idempotency_key)?;
         limits::document_size(request.document.len())?;
         let format = limits::format(&request.format)?;
         let edit = spec::parse_edit(request.document.as_bytes(), format)?;
+        let only_budget = edit.budget.is_some()
+            && edit == spec::Edit { budget: edit.budget, ..Default::default() };
+        self.may(if only_budget { Action::EditBudgets } else { Action::EditJobs })?;
         let job = self.job_id(&request.job).await?;
         let hash = hash(job, &edit)?;
         let known = match &key {
@@ -46,7 +50,7 @@ impl Service {
             let (edited, words) = self.edited(asked).await?;
             return self.would(edited, words).await;
         }
-        match self.parts.handle.command(Command::Edit(asked)).await? {
+        match self.command(Command::Edit(asked)).await? {
             Reply::Edited { words, replayed, .. } => {
                 let (now, _) = self.job(job).await?;
                 Ok(v1::EditResponse { replayed, ..self.would(now, words).await? })

@@ -48,9 +48,12 @@ pub enum ServiceError {
         /// Why, and what to do.
         message: String,
     },
+    /// Nobody has been named, or not in a way that proves it.
+    #[error("{0}")]
+    Unauthenticated(String),
     /// Not allowed.
     #[error("{0}")]
-    Forbidden(&'static str),
+    Forbidden(String),
     /// The caller was too slow, or the answer took too long.
     #[error("not done within {0} s")]
     TimedOut(u64),
@@ -94,6 +97,8 @@ pub enum Kind {
     Exists,
     /// Not in this state.
     Conflict,
+    /// Who asks is not known.
+    Unauthenticated,
     /// Not allowed.
     Forbidden,
     /// Too slow.
@@ -135,6 +140,7 @@ impl ServiceError {
             Self::NoSuchMethod => Kind::NoSuchMethod,
             Self::KeyReused => Kind::Exists,
             Self::Conflict { .. } => Kind::Conflict,
+            Self::Unauthenticated(_) => Kind::Unauthenticated,
             Self::Forbidden(_) => Kind::Forbidden,
             Self::TimedOut(_) => Kind::TimedOut,
             Self::Overloaded => Kind::Overloaded,
@@ -153,6 +159,7 @@ impl ServiceError {
             Self::NotFound(_) => "not_found",
             Self::NoSuchMethod => "method_not_allowed",
             Self::KeyReused => "idempotency_key_reused",
+            Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "permission_denied",
             Self::TimedOut(_) => "timed_out",
             Self::Overloaded => "overloaded",

@@ -17,20 +17,22 @@ use super::bands::{bands, why_dearer};
 use super::commitments::{beside, is_reserved, why_paid};
 use super::job_quote::reason;
 use super::live::LiveSnapshot;
-use super::{Service, ServiceError};
+use super::{ServiceError, Session};
 use spotwise_control::core::State;
 use spotwise_control::phase::forecast;
+use spotwise_model::access::Action;
 
 /// How many warnings are repeated when somebody asks why.
 const SHOWN_WARNINGS: usize = 5;
 
-impl Service {
+impl Session {
     /// Why a job waits, why it is where it is and what else it could have cost,
     /// or how it ended.
     pub async fn explain(
         &self,
         request: v1::ExplainRequest,
     ) -> Result<v1::ExplainResponse, ServiceError> {
+        self.may(Action::ViewJobs)?;
         let (job, live) = self.job(self.job_id(&request.job).await?).await?;
         let mut answer = v1::ExplainResponse {
             band: self.band_of(&job).await?,
@@ -140,7 +142,7 @@ impl Service {
 /// How many of the jobs waited for an explanation describes.
 const TOLD: usize = 10;
 
-impl Service {
+impl Session {
     /// The progress of the jobs that are waited for and have not ended.
     async fn waited_for(&self, job: &Job) -> Result<Vec<String>, ServiceError> {
         let job = job.clone();

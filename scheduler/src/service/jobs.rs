@@ -11,9 +11,10 @@ use super::live::LiveSnapshot;
 use super::names::{Named, element, elements, over_already};
 use super::submit::unexpected;
 use super::watch::event;
-use super::{Service, ServiceError, limits};
+use super::{ServiceError, Session, limits};
 use spotwise_control::core::EventKind;
 use spotwise_control::{Command, Reply};
+use spotwise_model::access::Action;
 use spotwise_store::{JobFilter, LedgerFilter};
 
 /// Events shown with a job, the newest ones: a job that commits a checkpoint a minute has
@@ -30,9 +31,10 @@ fn dependency(job: &Job, parent: JobId) -> v1::Dependency {
     v1::Dependency { job: parent.to_string(), on: job.condition(parent).name().to_owned() }
 }
 
-impl Service {
+impl Session {
     /// One job with its attempts and its history.
     pub async fn get(&self, request: v1::GetJobRequest) -> Result<v1::JobDetail, ServiceError> {
+        self.may(Action::ViewJobs)?;
         let id = self.job_id(&request.job).await?;
         let (job, live) = self.job(id).await?;
         let document = serde_json::to_string(&*job.spec)
@@ -67,6 +69,7 @@ impl Service {
         &self,
         request: v1::ListJobsRequest,
     ) -> Result<v1::ListJobsResponse, ServiceError> {
+        self.may(Action::ViewJobs)?;
         limits::states(&request.states)?;
         limits::text("name", &request.name)?;
         limits::filters("tags", request.tags.iter())?;
@@ -75,6 +78,7 @@ impl Service {
             states: request.states,
             name: Some(request.name).filter(|name| !name.is_empty()),
             tags: request.tags,
+            teams: self.scope().teams.clone(),
             before: limits::read_page_token(&request.page_token)?.map(JobId),
             limit: size + 1,
         };
@@ -116,6 +120,7 @@ impl Service {
         &self,
         request: v1::CancelRequest,
     ) -> Result<v1::CancelResponse, ServiceError> {
+        self.may(Action::CancelJobs)?;
         let id = match self.named(&request.job).await? {
             Named::Array { first, size } if !request.group => {
                 return self.cancel_array(&request.job, first, size).await;
@@ -123,6 +128,9 @@ impl Service {
             Named::Array { first: id, .. } | Named::One(id) => id,
         };
         let job = self.stored_job(id).await?;
+        if request.group {
+            self.check_group(&job).await?;
+        }
         let target = if request.group { self.live_member(&job).await? } else { Some(id) };
         let cancelled = match target {
             Some(target) if request.group || !job.state.is_terminal() => {
@@ -167,7 +175,7 @@ impl Service {
     }
 
     async fn cancel_by(&self, command: Command) -> Result<Vec<JobId>, ServiceError> {
-        match self.parts.handle.command(command).await? {
+        match self.command(command).await? {
             Reply::Cancelled { jobs } => Ok(jobs),
             other => Err(unexpected(&other)),
         }

@@ -14,9 +14,10 @@ use spotwise_api::v1;
 use spotwise_model::{AttemptId, Job, JobId};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, Session};
 use crate::config::log_file;
 use lines::Cut;
+use spotwise_model::access::Action;
 
 /// How often a follower checks the files: half of what a person notices.
 const POLL: Duration = Duration::from_millis(250);
@@ -61,10 +62,11 @@ struct LogFile {
     offset: u64,
 }
 
-impl Service {
+impl Session {
     /// The output of a job: of its newest attempt, of one, or of all; with
     /// `follow` until the job has ended. `tail` counts for each attempt and rank.
     pub async fn logs(&self, request: v1::LogsRequest) -> Result<LogReader, ServiceError> {
+        self.may(Action::ViewJobs)?;
         let place = self.follower()?;
         let job = self.stored_job(self.job_id(&request.job).await?).await?;
         let read = wanted(&request, &job)?;
@@ -74,7 +76,7 @@ impl Service {
             _ => job.attempts.saturating_sub(1),
         };
         let mut reader = LogReader {
-            service: self.clone(),
+            service: (**self).clone(),
             job: job.id,
             newest,
             request,

@@ -15,7 +15,8 @@ use spotwise_solver::keep::{IdleMachine, KeepOrGiveBack};
 
 use super::machine_words::{details, drained, headline};
 use super::names::{machine_id, no_such_machine, no_such_pool, pool_name};
-use super::{Service, ServiceError, limits};
+use super::{ServiceError, Session, limits};
+use spotwise_model::access::Action;
 
 /// Said where machines that are gone were asked for.
 const NOT_LISTED: &str = "machines whose charges are settled are not listed; `spotwise cost` has \
@@ -29,12 +30,13 @@ struct MachineSnapshot {
     now: Now,
 }
 
-impl Service {
+impl Session {
     /// Machines that are not settled, newest first.
     pub async fn list_machines(
         &self,
         request: v1::ListMachinesRequest,
     ) -> Result<v1::ListMachinesResponse, ServiceError> {
+        self.may(Action::ViewCapacity)?;
         limits::machine_states(&request.states)?;
         let pool = pool_name(&request.pool)?;
         let size = limits::page_size(request.page_size)?;
@@ -81,6 +83,7 @@ impl Service {
         &self,
         request: v1::ExplainMachineRequest,
     ) -> Result<v1::ExplainMachineResponse, ServiceError> {
+        self.may_to_all(Action::ViewCapacity)?;
         let id = machine_id(&request.machine)?;
         let (found, machine, outlook) = self.looked_at(id).await?;
         let figures = self.figures_of(&found).remove(&id).unwrap_or_default();
@@ -97,10 +100,11 @@ impl Service {
         &self,
         request: v1::DrainMachineRequest,
     ) -> Result<v1::DrainMachineResponse, ServiceError> {
+        self.may_to_all(Action::DrainMachines)?;
         let id = machine_id(&request.machine)?;
         // Whether it is there is looked at first, for the words.
         self.looked_at(id).await?;
-        self.parts.handle.command(Command::DrainMachine { machine: id }).await?;
+        self.command(Command::DrainMachine { machine: id }).await?;
         let (found, machine, outlook) = self.looked_at(id).await?;
         let figures = self.figures_of(&found).remove(&id).unwrap_or_default();
         let note = drained(&machine, &outlook);
@@ -125,7 +129,13 @@ impl Service {
         let none = MachineFigures::default();
         let row = |id: &InstanceId| {
             let machine = found.state.instances.get(id)?;
-            Some(machine_view(machine, figures.get(id).unwrap_or(&none)))
+            let mut figures = figures.get(id).unwrap_or(&none).clone();
+            let sees = |job| found.state.jobs.get(&job).is_some_and(|job| self.sees(job));
+            if self.scope().teams.is_some() {
+                figures.attempts.retain(|attempt| sees(attempt.job));
+                figures.shares.retain(|attempt, _| attempt.is_some_and(|it| sees(it.job)));
+            }
+            Some(machine_view(machine, &figures))
         };
         found.ids.iter().filter_map(row).collect()
     }

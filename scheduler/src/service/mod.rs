@@ -1,6 +1,7 @@
 //! What the scheduler does for its callers, the same for gRPC and REST: validates requests,
 //! asks the loop or the store, and answers in wire types.
 
+mod access;
 pub mod assignment;
 mod bands;
 mod chain;
@@ -20,6 +21,7 @@ mod names;
 mod pools;
 mod quote;
 mod resubmit;
+mod session;
 mod submit;
 mod system;
 #[cfg(test)]
@@ -39,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::{Kind, ServiceError};
 pub(crate) use limits::document_size;
 pub use logs::LogReader;
+pub use session::Session;
 pub use watch::Watcher;
 
 use crate::config::ServeConfig;

@@ -4,7 +4,7 @@
 use spotwise_model::id::PoolName;
 use spotwise_model::{InstanceId, Job, JobId, JobState};
 
-use super::{Service, ServiceError, limits, no_such_job};
+use super::{ServiceError, Session, limits, no_such_job};
 use spotwise_control::core::State;
 
 /// How many jobs a note lists.
@@ -31,18 +31,32 @@ enum Written<'t> {
     Element(&'t str, u32),
 }
 
-impl Service {
+impl Session {
     /// Reads `j17`, `17`, the name of a job or array, or that of an element: `big[3]`. Of
     /// several jobs of a name, the newest that has not ended is meant, otherwise the
     /// newest.
+    ///
+    /// A job of a team that the caller does not see does not exist.
     pub(super) async fn named(&self, text: &str) -> Result<Named, ServiceError> {
+        let named = self.named_by_anybody(text).await?;
+        let (Named::One(id) | Named::Array { first: id, .. }) = named;
+        self.check_visible(id).await?;
+        Ok(named)
+    }
+
+    async fn named_by_anybody(&self, text: &str) -> Result<Named, ServiceError> {
         let (name, index) = match read(text)? {
             Written::Id(id) => return Ok(Named::One(id)),
             Written::Name(name) => (name, None),
             Written::Element(name, index) => (name, Some(index)),
         };
         let missing = || ServiceError::NotFound(format!("there is no job named {name}"));
-        let id = self.parts.store.newest_by_name(name).await?.ok_or_else(missing)?;
+        let id = self
+            .parts
+            .store
+            .newest_by_name(name, self.scope().teams.as_ref())
+            .await?
+            .ok_or_else(missing)?;
         let mut job = self.parts.store.job(id).await?.ok_or_else(|| no_such_job(id))?;
         // Of an array some elements may have come back: the others are where they were.
         while let (Some(place), Some(from)) = (job.array, job.resubmission.as_ref()) {

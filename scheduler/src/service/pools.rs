@@ -12,11 +12,13 @@ use spotwise_model::time::human;
 use spotwise_model::{Now, Pool};
 
 use super::names::{no_such_pool, pool_name};
-use super::{Service, ServiceError};
+use super::{ServiceError, Session};
+use spotwise_model::access::Action;
 
-impl Service {
+impl Session {
     /// Every pool, by name.
     pub async fn list_pools(&self) -> Result<v1::ListPoolsResponse, ServiceError> {
+        self.may(Action::ViewCapacity)?;
         let speed = self.parts.config.control.speed;
         let all = move |state: &State, now: Now| {
             let uses = pool_uses(state);
@@ -32,6 +34,7 @@ impl Service {
         &self,
         request: v1::GetPoolRequest,
     ) -> Result<v1::PoolView, ServiceError> {
+        self.may(Action::ViewCapacity)?;
         let missing = || {
             let message = "name a pool; `spotwise pools` lists them";
             ServiceError::invalid("missing_field", "pool", message)

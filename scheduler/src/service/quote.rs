@@ -12,13 +12,14 @@ use spotwise_solver::{PlanInput, PlanJob};
 
 use super::chain::QuoteContext;
 use super::submit::read;
-use super::{Service, ServiceError};
+use super::{ServiceError, Session};
 use spotwise_control::Command;
 use spotwise_control::core::State;
 use spotwise_control::intake;
 use spotwise_control::phase::forecast::{self, speaks_to};
 use spotwise_control::view::deadline::{effective_deadline, effective_deadlines};
 use spotwise_control::view::snapshot::{budget_left, snapshot};
+use spotwise_model::access::Action;
 
 /// The longest wait for forecasts never fitted before: all of a large catalogue take a
 /// second.
@@ -26,13 +27,15 @@ const FORECASTS: Duration = Duration::from_secs(5);
 /// How often they are checked for.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-impl Service {
+impl Session {
     /// What the document would cost. Changes nothing.
     pub async fn quote(
         &self,
         request: v1::QuoteRequest,
     ) -> Result<v1::QuoteResponse, ServiceError> {
+        self.may(Action::ViewJobs)?;
         let submission = read(&request.document, &request.format)?;
+        self.check_teams(&submission).await?;
         let (arrays, ended) = self.earlier(&submission).await?;
         let named = submission.jobs.iter().flat_map(|spec| &spec.after).filter_map(|it| it.id());
         let named: Vec<JobId> = named.chain(arrays.values().flatten().copied()).collect();
@@ -68,7 +71,7 @@ impl Service {
         if specs.is_empty() {
             return Ok(());
         }
-        self.parts.handle.command(Command::RequestForecasts(specs)).await?;
+        self.command(Command::RequestForecasts(specs)).await?;
         let missing = |state: &State, _: Now| forecast::is_any_missing(state);
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < FORECASTS && self.parts.handle.ask(missing).await? {

@@ -10,10 +10,11 @@ use spotwise_model::{Ending, Job, JobId};
 
 use super::names::Named;
 use super::submit::read;
-use super::{Service, ServiceError, limits};
+use super::{ServiceError, Session, limits};
 use crate::token::hex;
 use spotwise_control::Command;
 use spotwise_control::command::{Resubmit, ResubmittedJob};
+use spotwise_model::access::Action;
 use spotwise_store::JobFilter;
 
 /// How many abandoned jobs are searched for those that wait for what comes back, newest
@@ -71,13 +72,14 @@ impl Family {
     }
 }
 
-impl Service {
+impl Session {
     /// Resubmits ended jobs: one, an array, or with `failed` those that have not succeeded
     /// and their dependents.
     pub async fn resubmit(
         &self,
         request: v1::ResubmitRequest,
     ) -> Result<v1::SubmitResponse, ServiceError> {
+        self.may(Action::SubmitJobs)?;
         let key = limits::idempotency_key(&request.idempotency_key)?;
         let mended = match request.document.as_str() {
             "" => None,
@@ -117,6 +119,10 @@ impl Service {
         if jobs.is_empty() {
             let message = "nothing of it has failed: there is nothing to bring back";
             return Err(ServiceError::conflict("nothing_failed", message));
+        }
+        self.check_all(&jobs)?;
+        if let Some(mended) = mended {
+            self.check_teams(mended).await?;
         }
         let specs = mended.map(|mended| mended_specs(mended, &jobs)).transpose()?;
         let mut parents = BTreeSet::new();

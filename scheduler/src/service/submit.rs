@@ -8,19 +8,22 @@ use spotwise_api::v1;
 use spotwise_model::spec::{self, Submission};
 use spotwise_model::{Ending, JobId};
 
-use super::{Service, ServiceError, limits};
+use super::{ServiceError, Session, limits};
 use crate::token::hex;
 use spotwise_control::command::Submit;
 use spotwise_control::{Command, Reply};
+use spotwise_model::access::Action;
 
-impl Service {
+impl Session {
     /// Accepts all jobs of a document, or none.
     pub async fn submit(
         &self,
         request: v1::SubmitRequest,
     ) -> Result<v1::SubmitResponse, ServiceError> {
+        self.may(Action::SubmitJobs)?;
         let key = limits::idempotency_key(&request.idempotency_key)?;
         let submission = read(&request.document, &request.format)?;
+        self.check_teams(&submission).await?;
         self.accept(submission, key).await
     }
 
@@ -48,12 +51,16 @@ impl Service {
         &self,
         command: Command,
     ) -> Result<v1::SubmitResponse, ServiceError> {
-        match self.parts.handle.command(command).await? {
+        match self.command(command).await? {
             Reply::Submitted { made, replayed: false, .. } => {
                 let row = |job| job_summary(job, &JobFigures::default());
                 Ok(v1::SubmitResponse { jobs: made.iter().map(row).collect(), replayed: false })
             }
             Reply::Submitted { jobs, replayed, .. } => {
+                // Another team has used the same key.
+                if let Some(first) = jobs.first() {
+                    self.check_visible(*first).await.map_err(|_| ServiceError::KeyReused)?;
+                }
                 Ok(v1::SubmitResponse { jobs: self.rows(&jobs).await?, replayed })
             }
             other => Err(unexpected(&other)),

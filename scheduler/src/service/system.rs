@@ -6,15 +6,17 @@ use spotwise_model::limit::LimitKey;
 use spotwise_model::{JobState, Money, Now, Offer, Pool};
 
 use super::bands::bands;
-use super::{Service, ServiceError, limits};
+use super::{Service, ServiceError, Session, limits};
 use spotwise_control::core::State;
 use spotwise_control::view::availability::{Unavailable, unavailable};
 use spotwise_control::view::machines::by_state;
 use spotwise_control::view::offers::held;
+use spotwise_model::access::Action;
 
-impl Service {
+impl Session {
     /// What is running here, and its condition.
     pub async fn info(&self) -> Result<v1::InfoResponse, ServiceError> {
+        self.may(Action::Know)?;
         let live = self.all_live().await?;
         let config = self.parts.config.clone();
         let seen = move |state: &State, now: Now| {
@@ -59,6 +61,7 @@ impl Service {
         &self,
         request: v1::ListOffersRequest,
     ) -> Result<v1::ListOffersResponse, ServiceError> {
+        self.may(Action::ViewCapacity)?;
         limits::text("accelerator", &request.accelerator)?;
         let seen = |state: &State, now: Now| {
             let unavailable = unavailable(state, now.market);
@@ -83,7 +86,9 @@ impl Service {
         let offers = offers.iter().filter(wanted).map(view).collect();
         Ok(v1::ListOffersResponse { offers, notes })
     }
+}
 
+impl Service {
     /// Whether the loop and the store answer: the check for load balancers.
     pub async fn ready(&self) -> Result<(), ServiceError> {
         self.parts.handle.ask(|_: &State, _| ()).await?;

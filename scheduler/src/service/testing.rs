@@ -1,20 +1,23 @@
 //! A service over a real store and the real intake, with a loop that does
 //! nothing between requests: no phases run, so jobs stay where they are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use spotwise_model::access::{Caller, Token};
 use spotwise_model::time::add;
 use spotwise_model::{AttemptId, Commitment, Job, Now};
 use tokio_util::sync::CancellationToken;
 
-use super::{Parts, Service};
+use super::{Parts, Service, Session};
+use crate::access::{Gate, NewToken};
 use crate::config::ServeConfig;
 use crate::handle::{Handle, Message};
 use crate::token::WorkerTokens;
 use spotwise_control::Config;
 use spotwise_control::WorkerId;
-use spotwise_control::core::{Change, State};
+use spotwise_control::core::{Asker, Change, State};
 use spotwise_control::intake;
 use spotwise_market::{self, Catalog, MarketSource, SyntheticOptions};
 use spotwise_model::policy::Policy;
@@ -22,7 +25,8 @@ use spotwise_store::{Epoch, Round, Store};
 
 /// A service, and its folder.
 pub(crate) struct Bench {
-    pub(crate) service: Service,
+    /// As an admin of everything sees it.
+    pub(crate) service: Session,
     pub(crate) shutdown: CancellationToken,
     tokens: WorkerTokens,
     store: Store,
@@ -99,7 +103,36 @@ impl Bench {
             install: "sw-1".to_owned(),
             shutdown: shutdown.clone(),
         });
+        let admin = Asker::of_this_machine("admin", "test");
+        let service = service.session(Arc::new(admin));
         Self { service, shutdown, tokens, store, epoch, _folder: folder }
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.service.parts.handle
+    }
+
+    /// A door before it, and a token for each of these callers.
+    pub(crate) fn gate(&self, callers: &[Caller]) -> (Gate, Vec<String>) {
+        let handle = self.handle();
+        let (mut tokens, mut texts) = (BTreeMap::new(), Vec::new());
+        for caller in callers {
+            let new = NewToken::draw().unwrap();
+            let token = Token {
+                id: new.id.clone(),
+                hash: new.hash,
+                caller: caller.clone(),
+                created: crate::clock::now(),
+                created_by: "test".to_owned(),
+                expires: None,
+                revoked: None,
+                last_used: None,
+            };
+            tokens.insert(new.id, token);
+            texts.push(new.text);
+        }
+        handle.publish_tokens(&Arc::new(tokens));
+        (Gate::new(handle), texts)
     }
 
     /// Puts a job into the store alone, as if it had ended long ago.

@@ -157,9 +157,9 @@ async fn workers_prove_who_they_are() {
         bench.service.heartbeat(request)
     };
     let token = bench.token("j1.1");
-    assert_eq!(beat("j1.2", token.clone()).await.unwrap_err().kind(), Kind::Forbidden);
-    assert_eq!(beat("nonsense", token.clone()).await.unwrap_err().kind(), Kind::Forbidden);
-    assert_eq!(beat("j1.1", String::new()).await.unwrap_err().kind(), Kind::Forbidden);
+    assert_eq!(beat("j1.2", token.clone()).await.unwrap_err().kind(), Kind::Unauthenticated);
+    assert_eq!(beat("nonsense", token.clone()).await.unwrap_err().kind(), Kind::Unauthenticated);
+    assert_eq!(beat("j1.1", String::new()).await.unwrap_err().kind(), Kind::Unauthenticated);
     let fenced = beat("j1.1", token).await.unwrap_err();
     assert_eq!((fenced.kind(), fenced.code()), (Kind::Conflict, "fenced"), "no such live attempt");
 }

@@ -125,11 +125,11 @@ impl Service {
     /// The caller, once its token has proved it. An attempt that cannot be read has no
     /// token, so the answer is the same.
     fn worker(&self, attempt: &str, rank: u32, token: &str) -> Result<WorkerId, ServiceError> {
-        const REFUSED: ServiceError = ServiceError::Forbidden("not the token of this attempt");
-        let attempt = attempt.parse().map_err(|_| REFUSED)?;
+        let refused = || ServiceError::Unauthenticated("not the token of this attempt".to_owned());
+        let attempt = attempt.parse().map_err(|_| refused())?;
         let worker = WorkerId { attempt, rank };
         let good = rank < MOST_RANKS && self.parts.tokens.verify(worker, token);
-        good.then_some(worker).ok_or(REFUSED)
+        good.then_some(worker).ok_or_else(refused)
     }
 }
 

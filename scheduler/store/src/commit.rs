@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use spotwise_model::access::Token;
 use spotwise_model::{Attempt, AttemptId, Instance, InstanceId, Job, JobId, LedgerEntry, PoolSet};
 use tracing::warn;
 
 use super::database::Database;
 use super::leader::{self, Turn};
 use super::{
-    Epoch, StoreError, attempts, events, instances, jobs, ledger, pools, prices, spells,
+    Epoch, StoreError, access, attempts, events, instances, jobs, ledger, pools, prices, spells,
     submissions,
 };
 use spotwise_control::core::availability_history::AvailabilityUpdate;
 use spotwise_control::core::prices::PriceUpdate;
-use spotwise_control::core::{Change, Event, SubmissionRecord};
+use spotwise_control::core::{AuditEntry, Change, Event, SubmissionRecord};
 
 /// The changes of one turn of the loop.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,8 @@ async fn attempt(
     for update in &batch.prices {
         prices::write(&mut transaction, update).await?;
     }
+    access::write_tokens(&mut transaction, &batch.tokens).await?;
+    access::write_audit(&mut transaction, &batch.audit).await?;
     if let Some(pools) = batch.pools {
         pools::write(&mut transaction, pools).await?;
     }
@@ -85,6 +88,8 @@ struct Batch<'a> {
     events: Vec<&'a Event>,
     availability: Vec<&'a AvailabilityUpdate>,
     prices: Vec<&'a PriceUpdate>,
+    tokens: BTreeMap<&'a str, &'a Token>,
+    audit: Vec<&'a AuditEntry>,
     pools: Option<&'a PoolSet>,
 }
 
@@ -101,6 +106,8 @@ impl<'a> Batch<'a> {
                 Change::Event(event) => batch.events.push(event),
                 Change::Availability(update) => batch.availability.push(update),
                 Change::Prices(update) => batch.prices.push(update),
+                Change::Token(token) => drop(batch.tokens.insert(token.id.as_str(), token)),
+                Change::Audit(entry) => batch.audit.push(entry),
                 Change::Pools(pools) => batch.pools = Some(pools),
             }
         }

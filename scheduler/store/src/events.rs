@@ -10,7 +10,7 @@ const TABLE: &str = "events";
 
 const EVENTS: Insert<'static> = Insert {
     table: TABLE,
-    columns: &["number", "job", "attempt", "at_us", "kind", "message"],
+    columns: &["number", "job", "attempt", "at_us", "kind", "message", "asked_by"],
     on_conflict: "",
 };
 
@@ -43,6 +43,7 @@ pub(super) fn columns(event: &Event) -> Result<Vec<Value>, StoreError> {
         event.at.into(),
         event.kind.name().into(),
         event.message.as_str().into(),
+        Value::Text(event.by.clone()),
     ])
 }
 
@@ -55,7 +56,7 @@ pub(super) async fn list(
 ) -> Result<Vec<Event>, StoreError> {
     let mut statement = Statement::new(
         TABLE,
-        "SELECT number, job, attempt, at_us, kind, message FROM events WHERE number > ",
+        "SELECT number, job, attempt, at_us, kind, message, asked_by FROM events WHERE number > ",
     );
     statement.push_value(after);
     if let Some(job) = job {
@@ -77,5 +78,6 @@ pub(super) fn read(row: &Row) -> Result<Event, StoreError> {
         at: row.time("at_us")?,
         kind,
         message: row.text("message")?,
+        by: row.optional_text("asked_by")?,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use spotwise_model::access::TEAM;
 use spotwise_model::{Ending, Job, JobId};
 use tracing::warn;
 
@@ -55,6 +56,8 @@ pub struct JobFilter {
     pub name: Option<String>,
     /// With all of these tags.
     pub tags: BTreeMap<String, String>,
+    /// Of one of these teams; `None` for all, and those of nobody.
+    pub teams: Option<BTreeSet<String>>,
     /// Older than this job: the last one of the previous page.
     pub before: Option<JobId>,
     /// At most this many.
@@ -107,17 +110,17 @@ pub(super) async fn find(database: &Database, id: JobId) -> Result<Option<Job>, 
     row.as_ref().map(read).transpose()
 }
 
-/// The newest job of a name that has not ended, otherwise the newest.
+/// The newest job of a name that has not ended, otherwise the newest; of these teams only.
 pub(super) async fn newest_by_name(
     database: &Database,
     name: &str,
+    teams: Option<&BTreeSet<String>>,
 ) -> Result<Option<JobId>, StoreError> {
-    let statement = Statement::new(
-        TABLE,
-        "SELECT id FROM jobs WHERE name = $1 \
-         ORDER BY CASE WHEN ended_us IS NULL THEN 0 ELSE 1 END, id DESC LIMIT 1",
-    );
-    let row = database.fetch_first(statement.bind(name)).await?;
+    let mut statement = Statement::new(TABLE, "SELECT id FROM jobs WHERE name = ");
+    statement.push_value(name);
+    push_teams(&mut statement, teams);
+    statement.push(" ORDER BY CASE WHEN ended_us IS NULL THEN 0 ELSE 1 END, id DESC LIMIT 1");
+    let row = database.fetch_first(statement).await?;
     row.map(|row| row.unsigned("id").map(JobId)).transpose()
 }
 
@@ -172,6 +175,22 @@ pub(super) async fn list(database: &Database, filter: &JobFilter) -> Result<Vec<
     Ok(jobs)
 }
 
+/// Only jobs of these teams.
+fn push_teams(statement: &mut Statement, teams: Option<&BTreeSet<String>>) {
+    match teams {
+        None => {}
+        // Nobody's teams: nothing.
+        Some(teams) if teams.is_empty() => {
+            statement.push(" AND id < 0");
+        }
+        Some(teams) => {
+            statement.push(" AND id IN (SELECT job FROM job_tags WHERE key = ");
+            statement.push_value(TEAM).push(" AND value IN ");
+            statement.push_list(teams.iter().map(String::as_str)).push(")");
+        }
+    }
+}
+
 fn page(filter: &JobFilter, before: Option<JobId>, limit: usize) -> Statement {
     let mut statement = Statement::new(TABLE, "SELECT id, format, document FROM jobs WHERE id > 0");
     if let Some(before) = before {
@@ -188,6 +207,7 @@ fn page(filter: &JobFilter, before: Option<JobId>, limit: usize) -> Statement {
         statement.push_value(key.as_str()).push(" AND value = ").push_value(value.as_str());
         statement.push(")");
     }
+    push_teams(&mut statement, filter.teams.as_ref());
     statement.push(" ORDER BY id DESC LIMIT ").push_value(limit as u64);
     statement
 }

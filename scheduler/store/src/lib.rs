@@ -4,6 +4,7 @@
 //! is committed survives a power failure. Nothing here decides anything: no transition, no
 //! clock, no policy.
 
+mod access;
 mod attempts;
 mod backup;
 mod check;
@@ -32,6 +33,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +55,7 @@ pub use location::{Location, LocationError, Server};
 pub use open::{Migrated, migrate};
 
 use database::Database;
-use spotwise_control::core::{Event, SubmissionRecord};
+use spotwise_control::core::{AuditEntry, Event, SubmissionRecord};
 
 /// The database, as one scheduler sees it. Cheap to clone.
 #[derive(Clone)]
@@ -130,9 +132,14 @@ impl Store {
         jobs::find(&self.database, id).await
     }
 
-    /// The newest job of exactly this name that has not ended, otherwise the newest.
-    pub async fn newest_by_name(&self, name: &str) -> Result<Option<JobId>, StoreError> {
-        jobs::newest_by_name(&self.database, name).await
+    /// The newest job of exactly this name that has not ended, otherwise the newest; if
+    /// teams are named, only of theirs.
+    pub async fn newest_by_name(
+        &self,
+        name: &str,
+        teams: Option<&BTreeSet<String>>,
+    ) -> Result<Option<JobId>, StoreError> {
+        jobs::newest_by_name(&self.database, name, teams).await
     }
 
     /// Resubmissions of jobs of this name with a number above `after`, oldest first.
@@ -163,6 +170,11 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
         events::list(&self.database, job, after, limit).await
+    }
+
+    /// Entries of the audit log with a number above `after`, oldest first.
+    pub async fn audit(&self, after: u64, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        access::audit(&self.database, after, limit).await
     }
 
     /// Charges that match a filter, by their start.

@@ -1,11 +1,12 @@
 //! Reading what a starting scheduler needs to know.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use spotwise_model::{Ending, JobId};
 
 use super::database::{Database, Row, Statement, Transaction};
-use super::{StoreError, attempts, instances, jobs, leader, ledger, pools, prices, spells};
+use super::{StoreError, access, attempts, instances, jobs, leader, ledger, pools, prices, spells};
 use spotwise_control::core::own_log::REMEMBERED;
 use spotwise_control::core::{AvailabilityHistory, PriceBook, State};
 
@@ -46,6 +47,12 @@ pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
     let heard = prices::rows(&mut transaction).await?;
     let heard: Vec<_> = heard.iter().filter_map(|row| loaded.sort_out(prices::read(row))).collect();
     loaded.state.prices = PriceBook::stored(heard, prices::until(&mut transaction).await?);
+    for row in access::tokens(&mut transaction).await? {
+        if let Some(token) = loaded.sort_out(access::read_token(&row)) {
+            Arc::make_mut(&mut loaded.state.tokens).insert(token.id.clone(), token);
+        }
+    }
+    loaded.state.audit = access::head(&mut transaction).await?;
     loaded.state.last_instance = last(&mut transaction, LAST_INSTANCE).await?;
     if loaded.state.pools.is_any_unknown() {
         loaded.read_own_log(&mut transaction).await?;

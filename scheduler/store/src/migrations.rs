@@ -15,13 +15,14 @@ macro_rules! migrations {
 }
 
 /// Version, description, and SQL of each.
-const FILES: [(i64, &str, &str); 6] = migrations![
+const FILES: [(i64, &str, &str); 7] = migrations![
     (1, "first", "0001_first.sql"),
     (2, "lease", "0002_lease.sql"),
     (3, "seats", "0003_seats.sql"),
     (4, "spells", "0004_spells.sql"),
     (8, "ledger by end", "0008_ledger_by_end.sql"),
     (9, "prices", "0009_prices.sql"),
+    (10, "access", "0010_access.sql"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

@@ -34,7 +34,7 @@ pub(super) struct Table {
 }
 
 /// In the order in which rows can be added: referenced tables come first.
-pub(super) const TABLES: [Table; 13] = [
+pub(super) const TABLES: [Table; 15] = [
     Table {
         name: "jobs",
         columns: &[
@@ -99,6 +99,7 @@ pub(super) const TABLES: [Table; 13] = [
             Int("at_us"),
             Text("kind"),
             Text("message"),
+            Text("asked_by"),
         ],
         key: 1,
     },
@@ -131,6 +132,12 @@ pub(super) const TABLES: [Table; 13] = [
         key: 4,
     },
     Table { name: "price_feed", columns: &[Int("id"), Int("until_us")], key: 1 },
+    Table { name: "tokens", columns: &[Text("id"), Int("format"), Text("document")], key: 1 },
+    Table {
+        name: "audit",
+        columns: &[Int("number"), Int("at_us"), Int("format"), Text("document")],
+        key: 1,
+    },
     Table { name: "meta", columns: &[Text("key"), Text("value")], key: 1 },
     Table {
         name: "leader",
@@ -154,7 +161,7 @@ const PAGE: u64 = 500;
 impl Table {
     /// How many of its last columns older backups lack; their rows have null there.
     pub(super) fn added(&self) -> usize {
-        usize::from(self.name == "attempts")
+        usize::from(matches!(self.name, "attempts" | "events"))
     }
 
     /// Whether a backup's columns are those of this table, now or in an earlier version.

@@ -90,7 +90,12 @@ fn from_json(lines: &[u8]) -> (Vec<u8>, bool) {
 fn get(url: &str, accept: &str) -> anyhow::Result<(u16, String, Vec<u8>)> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let client = reqwest::Client::builder().no_proxy().timeout(LONG).build()?;
-        let answer = client.get(url).header("accept", accept).send().await?;
+        let answer = client
+            .get(url)
+            .header("accept", accept)
+            .bearer_auth(spotwise_tests::token_of(url).unwrap_or_default())
+            .send()
+            .await?;
         let kind = answer.headers().get("content-type").map(|kind| kind.to_str().unwrap_or(""));
         let (status, kind) = (answer.status().as_u16(), kind.unwrap_or("").to_owned());
         Ok((status, kind, answer.bytes().await?.to_vec()))

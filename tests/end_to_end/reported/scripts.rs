@@ -232,6 +232,7 @@ fn a_reader_that_has_enough_is_no_error() {
             scheduler.url
         );
         let mut shell = Command::new("bash");
+        shell.env("XDG_CONFIG_HOME", spotwise_tests::config_folder());
         let output = shell.args(["-c", &script]).output().expect("a shell");
         assert!(output.stderr.is_empty(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(0), "{command}");

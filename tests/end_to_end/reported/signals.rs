@@ -64,6 +64,7 @@ fn jobs_do_not_inherit_what_the_scheduler_ignores_or_blocks() {
         .arg(programs().join("spotwise"))
         .args(["serve", "--market", "synthetic", "--listen", &listen, "--data-dir"])
         .arg(folder.path())
+        .env("XDG_CONFIG_HOME", spotwise_tests::config_folder())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -6,8 +6,10 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use spotwise_model::access::Token;
 use spotwise_model::{Attempt, AttemptId, Instance, Job, JobId, LedgerEntry, PoolSet};
 
+use super::audit::AuditEntry;
 use super::availability_history::AvailabilityUpdate;
 use super::prices::PriceUpdate;
 
@@ -29,6 +31,10 @@ pub enum Change {
     Event(Event),
     /// The pools, in a new version.
     Pools(Box<PoolSet>),
+    /// A token, new, used or revoked.
+    Token(Box<Token>),
+    /// What somebody did.
+    Audit(Box<AuditEntry>),
     /// What has been observed of the spot markets since the previous one of these.
     #[serde(rename = "watched")]
     Availability(Box<AvailabilityUpdate>),
@@ -65,6 +71,9 @@ pub struct Event {
     pub kind: EventKind,
     /// Text with figures.
     pub message: String,
+    /// Who asked for it, if anybody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// What an event is about.
@@ -143,10 +152,10 @@ impl EventKind {
 }
 
 impl Change {
-    /// Whether a plan may turn out differently because of it. That the market was observed
-    /// does not count; what it offers now, and at what price, a round determines itself.
+    /// Whether a plan may turn out differently because of it. Who asked for it does not
+    /// count, nor that the market was observed; what it offers now, and at what price, a round determines itself.
     pub const fn is_news(&self) -> bool {
-        !matches!(self, Self::Availability(_) | Self::Prices(_))
+        !matches!(self, Self::Availability(_) | Self::Prices(_) | Self::Token(_) | Self::Audit(_))
     }
 
     /// A new line in a job's history.
@@ -157,7 +166,7 @@ impl Change {
         kind: EventKind,
         message: impl Into<String>,
     ) -> Self {
-        Self::Event(Event { number: 0, job, attempt, at, kind, message: message.into() })
+        Self::Event(Event { number: 0, job, attempt, at, kind, message: message.into(), by: None })
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod arrivals;
 pub mod attempts;
+pub mod audit;
 pub mod availability_history;
 pub mod beliefs;
 pub mod change;
@@ -16,6 +17,7 @@ pub mod refusals;
 pub mod state;
 
 pub use attempts::Attempts;
+pub use audit::{Asker, AuditEntry, AuditHead};
 pub use availability_history::AvailabilityHistory;
 pub use beliefs::Beliefs;
 pub use change::{Change, Event, EventKind, SubmissionRecord};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use spotwise_model::access::Token;
 use spotwise_model::attempt::Progress;
 use spotwise_model::id::PoolName;
 use spotwise_model::inventory::Inventory;
@@ -17,6 +18,7 @@ use spotwise_solver::Forecast;
 
 use super::arrivals::Arrivals;
 use super::attempts::Attempts;
+use super::audit::AuditHead;
 use super::availability_history::AvailabilityHistory;
 use super::beliefs::Beliefs;
 use super::change::{Change, SubmissionRecord};
@@ -52,6 +54,10 @@ pub struct State {
     pub prices: PriceBook,
     /// What our own launches and machines have shown of them: follows from the instances.
     pub own_log: OwnLog,
+    /// Every token that was ever made, by the part that is no secret.
+    pub tokens: Arc<BTreeMap<String, Token>>,
+    /// The end of the audit log.
+    pub audit: AuditHead,
     /// The pools, as committed.
     pub pools: PoolSet,
     /// What only memory holds: gone with a restart, and rebuilt from observation.
@@ -164,7 +170,8 @@ fn reach(progress: &Progress) -> (u32, Option<u64>) {
 }
 
 impl State {
-    /// Applies a change. Cannot fail. An event gets its number here.
+    /// Applies a change. Cannot fail. An event gets its number here, and an
+    /// entry of the audit log its hash.
     pub fn apply(&mut self, change: &mut Change) {
         match change {
             Change::Job(job) => {
@@ -188,6 +195,10 @@ impl State {
             }
             Change::Availability(update) => self.availability.take(update),
             Change::Prices(update) => self.prices.apply(update),
+            Change::Token(token) => {
+                Arc::make_mut(&mut self.tokens).insert(token.id.clone(), (**token).clone());
+            }
+            Change::Audit(entry) => self.audit.seal(entry),
             Change::Pools(pools) => self.pools = (**pools).clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! How requests are handled: pure functions from the state and a command to changes and a
 //! reply. A refused command makes no change.
 
+mod access;
 mod edit;
 mod machine;
 mod resubmit;
@@ -58,6 +59,16 @@ fn remembered((key, hash): (&Option<String>, &str), jobs: Vec<JobId>, now: Now) 
 /// Answers one command.
 pub fn answer(state: &mut State, command: Command, config: &Config, now: Now) -> CommandResult {
     match command {
+        Command::By(asker, command) => {
+            let what = access::Asked::of(&command);
+            let mut result = answer(state, *command, config, now)?;
+            access::record(state, &asker, &what, &mut result, now);
+            Ok(result)
+        }
+        Command::AddToken(token) => access::add(state, *token),
+        Command::RevokeToken { id } => access::revoke(state, &id, now),
+        Command::LoginFailed { from, times } => Ok(access::refused(&from, times, now)),
+        Command::TokenUsed { id, at } => Ok(access::used(state, &id, at)),
         Command::Submit(request) => submit::submit(state, &request, config, now),
         Command::RequestForecasts(specs) => Ok(request_forecasts(state, specs, now)),
         Command::Resubmit(request) => resubmit::resubmit(state, &request, config, now),

@@ -52,6 +52,9 @@ pub(super) fn rule(name: &str) -> Option<Value> {
             "type": "string", "minLength": 1, "maxLength": 256,
             "pattern": "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", "examples": ["Europe/Berlin"],
         }),
+        "token" => {
+            json!({ "type": "string", "pattern": "^[0-9a-f]{12}$", "examples": ["0123456789ab"] })
+        }
         "page_size" => number(0, 500, "int32"),
         // Empty for the first page, as in the answer with the last one.
         "page_token" => json!({ "type": "string", "pattern": "^([0-9a-f]{24})?$" }),

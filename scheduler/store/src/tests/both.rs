@@ -1,6 +1,6 @@
 //! The suites, on either database.
 
-use super::{postgres, sqlite, suite, suite_reads};
+use super::{postgres, sqlite, suite, suite_access, suite_reads};
 
 macro_rules! on_both {
     ($($suite:ident { $($name:ident,)+ })+) => {
@@ -48,6 +48,11 @@ on_both! {
     a_commit_that_is_given_up_is_all_or_nothing,
     a_large_round_is_written_whole,
     arguments_are_counted,
+    }
+    suite_access {
+    tokens_are_known_again_as_they_are_now,
+    the_audit_log_is_one_chain_and_an_altered_row_breaks_it,
+    teams_see_their_own_jobs_only,
     }
     suite_reads {
     pages_join_without_gap_or_overlap,

@@ -261,6 +261,7 @@ pub(super) fn event(number: u64, job: u64, attempt: Option<u32>) -> Event {
         attempt: attempt.map(|number| AttemptId { job: JobId(job), number }),
         at: at(1_000),
         kind: EventKind::Checkpointed,
+        by: None,
         message: "step 50 of 200, $1.25".to_owned(),
     }
 }

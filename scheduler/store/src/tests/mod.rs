@@ -10,4 +10,5 @@ mod postgres;
 mod rates;
 mod sqlite;
 mod suite;
+mod suite_access;
 mod suite_reads;

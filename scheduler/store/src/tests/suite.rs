@@ -89,7 +89,7 @@ pub(super) async fn an_empty_store_has_nothing(store: &Store) {
     assert_eq!((loaded.last_round, loaded.quarantined.len()), (0, 0));
     assert_eq!(loaded.into_state().last_job, 0);
     assert_eq!(store.job(JobId(1)).await.unwrap(), None);
-    assert_eq!(store.newest_by_name("train").await.unwrap(), None);
+    assert_eq!(store.newest_by_name("train", None).await.unwrap(), None);
     assert_eq!(store.submission("key").await.unwrap(), None);
     assert_eq!(store.attempts(JobId(1)).await.unwrap(), []);
 }

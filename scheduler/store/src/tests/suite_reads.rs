@@ -57,7 +57,7 @@ pub(super) async fn filters_narrow_together(store: &Store) {
     let tags = [tag("Team", "x")].into();
     let name = Some("b".to_owned());
     assert_eq!(list(JobFilter { tags, name, ..filter() }).await, [3]);
-    assert_eq!(store.newest_by_name("a").await.unwrap(), Some(JobId(2)));
+    assert_eq!(store.newest_by_name("a", None).await.unwrap(), Some(JobId(2)));
     // The columns follow the document.
     put(store, vec![succeeded(3).into()]).await.unwrap();
     assert_eq!(list(JobFilter { states: states(&["succeeded"]), ..filter() }).await, [4, 3]);
@@ -73,7 +73,7 @@ pub(super) async fn texts_are_never_patterns_or_sql(store: &Store) {
         for filter in [by_name, by_state, by_tag] {
             assert_eq!(store.list(&filter).await.unwrap(), [], "{text}");
         }
-        assert_eq!(store.newest_by_name(text).await.unwrap(), None, "{text}");
+        assert_eq!(store.newest_by_name(text, None).await.unwrap(), None, "{text}");
         assert_eq!(store.submission(text).await.unwrap(), None, "{text}");
         store.set_meta(text, text).await.unwrap();
         assert_eq!(store.meta(text).await.unwrap().as_deref(), Some(text));
