@@ -7,8 +7,12 @@ use spotwise_control::core::{AuditEntry, AuditHead};
 
 use super::Context;
 use crate::exit::{Exit, Failure};
+use crate::format::moment;
 use crate::output::Grid;
 use crate::text::one_line;
+
+/// Characters of what has changed that a table shows.
+const SHOWN: usize = 100;
 
 /// Read the audit log: who did what, from where, and what it changed
 #[derive(Debug, Args)]
@@ -70,11 +74,10 @@ impl List {
         let mut grid = Grid::new(&["NUMBER", "AT", "BY", "FROM", "ACTION", "ON", "WAS", "IS"]);
         for entry in &entries {
             let cell = |text: &String| one_line(text).to_string();
-            let (was, is) = (cell(&entry.before), cell(&entry.after));
-            let at = entry.at.split('.').next().unwrap_or_default().trim_end_matches('Z');
+            let (was, is) = (short(&entry.before), short(&entry.after));
             grid.row(vec![
                 entry.number.to_string(),
-                format!("{at}Z"),
+                moment(&entry.at),
                 cell(&entry.by),
                 cell(&entry.from),
                 cell(&entry.action),
@@ -89,6 +92,15 @@ impl List {
             context.output.line(format!("there are more: --after {last}"))?;
         }
         Ok(())
+    }
+}
+
+/// What has changed, as far as a line of a table can show it; `-o json` has all of it.
+fn short(json: &str) -> String {
+    let line = one_line(json);
+    match line.char_indices().nth(SHOWN) {
+        None => line.to_string(),
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
     }
 }
 

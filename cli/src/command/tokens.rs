@@ -8,6 +8,7 @@ use spotwise_model::access::Role;
 
 use super::Context;
 use crate::exit::{Exit, Failure};
+use crate::format::moment;
 use crate::output::{Grid, note};
 use crate::text::one_line;
 
@@ -112,7 +113,7 @@ impl Create {
             caller.subject,
             caller.roles.join(", "),
             teams(&caller),
-            token.expires
+            moment(&token.expires)
         )));
         context.output.line(answer.secret)
     }
@@ -158,7 +159,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
 
 fn row(token: &TokenView) -> Vec<String> {
     let caller = token.caller.clone().unwrap_or_default();
-    let or_never = |text: &String| if text.is_empty() { "never".to_owned() } else { text.clone() };
+    let or_never = |text: &str| if text.is_empty() { "never".to_owned() } else { moment(text) };
     vec![
         token.id.clone(),
         one_line(&caller.subject).to_string(),

@@ -38,6 +38,10 @@ pub(super) fn register(
     let (job, attempt) = live(state, worker)?;
     let mut attempt = attempt.clone();
     let node = node_mut(&mut attempt, worker)?;
+    // Who has ended, or was taken for gone, is not there again: its gang ends without it.
+    if node.exited.is_some() {
+        return Err(fenced(worker));
+    }
     let news = node.registered.is_none();
     node.registered.get_or_insert(now);
     node.handle = Some(handle);

@@ -72,6 +72,22 @@ fn nothing_follows_a_gang_before_its_last_member_has_ended() {
     assert_eq!((owner.errors, owner.interruptions), (0, 0));
 }
 
+/// Seed 1437: another worker of a rank that was taken for gone ran its command, and nobody
+/// waited for its end.
+#[test]
+fn who_was_taken_for_gone_is_not_let_in() {
+    let (mut state, id) = running(2);
+    take(&mut state, gone(id, 0), now(1));
+    let comes = |rank| Command::Register {
+        worker: WorkerId { attempt: id, rank },
+        handle: "7".to_owned(),
+        address: "127.0.0.1:1".to_owned(),
+    };
+    let refused = answer(&mut state, comes(0), &config(), now(1)).unwrap_err();
+    assert_eq!(refused, Refusal::Fenced { attempt: id });
+    assert!(answer(&mut state, comes(1), &config(), now(1)).is_ok());
+}
+
 #[test]
 fn the_last_worker_that_goes_ends_the_attempt() {
     let (mut state, id) = running(1);
