@@ -16,7 +16,7 @@ use spotwise_model::{JobId, Now, PoolSet};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::admin_command;
+use crate::access::admin;
 use crate::alarm::{Alarm, TICK};
 use crate::config::ServeConfig;
 use crate::duty_cycle::DutyCycle;
@@ -151,9 +151,7 @@ impl Driver {
         self.round = loaded.last_round;
         self.state = loaded.into_state();
         self.parts.handle.publish_tokens(&self.state.tokens);
-        if let Some(command) = admin_command(&self.parts.admin_token) {
-            self.parts.handle.post(command);
-        }
+        self.know_admin();
         self.state.last_job = self.state.last_job.max(self.parts.last_job);
         // Nobody is silent because we were deaf.
         self.state.seen.since = Some(self.now().wall);
@@ -167,6 +165,20 @@ impl Driver {
             attempts = self.state.attempts.len(),
             "state loaded"
         );
+    }
+
+    /// The admin token of the data folder is good from the start, and committed with the
+    /// first round. One that is known stays as it is: it may have been revoked.
+    fn know_admin(&self) {
+        let Some((asker, token)) = admin(&self.parts.admin_token) else { return };
+        if self.state.tokens.contains_key(&token.id) {
+            return;
+        }
+        let mut tokens = self.state.tokens.clone();
+        Arc::make_mut(&mut tokens).insert(token.id.clone(), token.clone());
+        self.parts.handle.publish_tokens(&tokens);
+        let add = Box::new(Command::AddToken(Box::new(token)));
+        self.parts.handle.post(Command::By(Box::new(asker), add));
     }
 
     fn now(&self) -> Now {

@@ -150,9 +150,8 @@ fn request_number(headers: &HeaderMap) -> String {
     }
 }
 
-/// What makes the admin token of a data folder known. A token that is known already stays as
-/// it is: it may have been revoked.
-pub(crate) fn admin_command(text: &str) -> Option<Command> {
+/// The admin of a data folder, and his token.
+pub(crate) fn admin(text: &str) -> Option<(Asker, Token)> {
     let (id, hash) = parse(text)?;
     let asker = Asker::of_this_machine("admin", "the data folder");
     let token = Token {
@@ -165,7 +164,7 @@ pub(crate) fn admin_command(text: &str) -> Option<Command> {
         revoked: None,
         last_used: None,
     };
-    Some(Command::By(Box::new(asker), Box::new(Command::AddToken(Box::new(token)))))
+    Some((asker, token))
 }
 
 #[cfg(test)]
