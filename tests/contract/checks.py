@@ -25,6 +25,7 @@ BEYOND_A_SCHEMA = [
     ("failed_dependency", ""),
     ("invalid_command", "is longer than"),
     ("invalid_page_token", ""),  # a token has a checksum
+    ("invalid_value", "a duration from 1m to 366d"),
     ("invalid_value", "has an attempt that the job does not have"),
     ("invalid_value", "ask for the last lines, or from a byte on"),
     ("invalid_value", "name one attempt, or ask for all"),

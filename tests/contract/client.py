@@ -2,13 +2,13 @@
 
 import sys
 
-from spotwise_client import Client
+from spotwise_client import AuthenticatedClient
 from spotwise_client.api.jobs import cancel_job, get_job, list_jobs, read_logs, submit_jobs
 from spotwise_client.api.system import get_info
 from spotwise_client.models import DocumentSingle, JobDetail, ListJobsResponse, Problem
 from spotwise_client.models import SubmitResponse
 
-client = Client(base_url=sys.argv[1])
+client = AuthenticatedClient(base_url=sys.argv[1], token=sys.argv[2])
 document = DocumentSingle.from_dict(
     {"name": "generated", "command": ["true"], "work": {"duration": "1h"}}
 )

@@ -58,9 +58,10 @@ impl Session {
         let invalid = |field, message: String| {
             Err(ServiceError::Invalid { code: "invalid_value", field, message })
         };
-        limits::text("subject", &request.subject)?;
-        if request.subject.trim().is_empty() || request.subject.len() > LONGEST_SUBJECT {
-            let message = format!("a name of 1 to {LONGEST_SUBJECT} characters");
+        if !is_name(&request.subject) {
+            let message = format!(
+                "1 to {LONGEST_SUBJECT} letters, digits and ._@+- that begin with a letter or digit"
+            );
             return invalid("subject".to_owned(), message);
         }
         let kind = match request.kind.as_str() {
@@ -147,6 +148,13 @@ impl Session {
         entries.truncate(size as usize);
         Ok(v1::ListAuditResponse { entries: entries.into_iter().map(entry_view).collect(), more })
     }
+}
+
+fn is_name(subject: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._@+-".contains(&b);
+    subject.len() <= LONGEST_SUBJECT
+        && subject.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && subject.bytes().all(plain)
 }
 
 fn until(expires_in: &str, now: Timestamp) -> Result<Timestamp, ServiceError> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use spotwise_tests::{Scheduler, http, workspace};
+use spotwise_tests::{Scheduler, http, token_of, workspace};
 
 /// The tools of `tests/contract/requirements.txt`, which `make tools` installs. Without
 /// them there is nothing to see, and in CI that is a failure.
@@ -26,6 +26,10 @@ fn start(folder: &Path) -> Scheduler {
     scheduler.submit(over, "over").expect("accepted");
     scheduler.call("POST", "/jobs/j4/cancel", None).expect("an answer");
     scheduler
+}
+
+fn token(scheduler: &Scheduler) -> String {
+    token_of(&scheduler.url).expect("it leads")
 }
 
 fn succeeds(command: &mut Command) -> Output {
@@ -77,6 +81,7 @@ fn a_generated_client_works() {
         Command::new(tools.join("python"))
             .arg(workspace().join("tests/contract/client.py"))
             .arg(&scheduler.url)
+            .arg(token(&scheduler))
             .env("PYTHONPATH", folder.path())
             .env("NO_PROXY", "*"),
     );
@@ -93,6 +98,8 @@ fn a_fuzzer_finds_no_answer_that_is_not_in_the_document() {
             .arg(workspace().join("tests/contract/schemathesis.toml"))
             .arg("run")
             .arg(format!("{}/openapi.json", scheduler.url))
+            .arg("--header")
+            .arg(format!("Authorization: Bearer {}", token(&scheduler)))
             .current_dir(folder.path())
             .env("SCHEMATHESIS_HOOKS", workspace().join("tests/contract/checks.py"))
             .env("NO_PROXY", "*"),

@@ -3,16 +3,18 @@
 
 use serde_json::{Map, Value, json};
 
-use super::rules::rule;
+use super::rules::{new_token, rule};
+use crate::access::Gate;
 
 /// Refusals by status: the name of the shared response, and what it means.
-const REFUSALS: [(&str, &str, &str); 10] = [
+const REFUSALS: [(&str, &str, &str); 11] = [
     (
         "400",
         "BadRequest",
         "What was sent is not acceptable; `field` says where, `detail` what to write instead",
     ),
-    ("403", "Forbidden", "Calls from pages of other sites are refused"),
+    ("401", "Unauthenticated", "Who asks is not known: send a token that is good"),
+    ("403", "Forbidden", "The caller may not do that; or it comes from a page of another site"),
     ("404", "NotFound", "There is no such thing"),
     ("408", "TimedOut", "The body did not come in time, or the answer took too long"),
     ("409", "Conflict", "It does not fit the state of things"),
@@ -58,7 +60,10 @@ pub(super) fn finish(document: &mut Value, job_document: Value, mut changes: Val
     each_operation(document, |path, method, operation| {
         parameters(operation);
         body(method, operation, &submitted, &changes);
-        responses(path, method, operation);
+        responses(path, operation);
+        if is_open(path) {
+            *entry(operation, "security") = json!([]);
+        }
     });
     let components = entry(document, "components");
     let shared = REFUSALS
@@ -67,13 +72,24 @@ pub(super) fn finish(document: &mut Value, job_document: Value, mut changes: Val
     *entry(components, "responses") = Value::Object(shared.collect());
     if let Some(schemas) = entry(components, "schemas").as_object_mut() {
         for (name, schema) in schemas.iter_mut() {
-            if !name.starts_with(SUBMITTED) {
+            if name == "CreateTokenRequest" {
+                schema.clone_from(&new_token());
+            } else if !name.starts_with(SUBMITTED) {
                 message(name, schema);
             }
         }
     }
-    // Nobody is asked who they are: it listens on this machine only.
-    entry(document, "security").clone_from(&json!([]));
+    let components = entry(document, "components");
+    *entry(components, "securitySchemes") = json!({ "token": {
+        "type": "http", "scheme": "bearer",
+        "description": "A token of `spotwise tokens`, which begins with swt_",
+    } });
+    *entry(document, "security") = json!([{ "token": [] }]);
+}
+
+/// Who asks does not matter there.
+fn is_open(path: &str) -> bool {
+    Gate::is_open(path)
 }
 
 /// Prefix of the names of schemas that describe submissions.
@@ -160,7 +176,7 @@ fn body(method: &str, operation: &mut Value, submitted: &Value, changes: &Value)
 }
 
 /// Every response has a description, and every refusal that may come is listed.
-fn responses(path: &str, method: &str, operation: &mut Value) {
+fn responses(path: &str, operation: &mut Value) {
     let body = operation.get("requestBody").is_some();
     let names_one = path.contains('{')
         || operation
@@ -172,7 +188,7 @@ fn responses(path: &str, method: &str, operation: &mut Value) {
     let Some(responses) = entry(operation, "responses").as_object_mut() else { return };
     for (status, name, _) in REFUSALS {
         let comes = match status {
-            "403" => method != "get",
+            "401" | "403" => !is_open(path),
             "404" => names_one || responses.contains_key(status),
             "409" => responses.contains_key(status),
             "415" => body,
@@ -189,7 +205,7 @@ fn responses(path: &str, method: &str, operation: &mut Value) {
             let said = if status == "201" { "It is done, durably" } else { "The answer" };
             *entry(response, "description") = said.into();
         }
-        if status == "201" {
+        if status == "201" && path.starts_with("/api/v1/jobs") {
             let first = json!({ "description": "Where the first of the new jobs is", "schema": { "type": "string" } });
             *entry(response, "headers") = json!({ "Location": first });
         }

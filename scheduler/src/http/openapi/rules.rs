@@ -1,10 +1,14 @@
 //! The exact rules of parameters, by name: they mean the same everywhere.
 
 use serde_json::{Value, json};
+use spotwise_model::access::{CallerKind, Role};
 use spotwise_model::{InstanceState, JobState};
 
 /// One line of text without control characters.
 const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+
+/// The name of a caller.
+const SUBJECT: &str = "^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$";
 
 /// A day and time without a zone: in the requested time zone.
 const LOCAL_TIME: &str = concat!(
@@ -64,6 +68,23 @@ pub(super) fn rule(name: &str) -> Option<Value> {
             json!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" })
         }
         _ => return None,
+    })
+}
+
+/// What a new token is asked for with.
+pub(super) fn new_token() -> Value {
+    let kinds = ["", CallerKind::Person.name(), CallerKind::ServiceAccount.name()];
+    json!({
+        "type": "object", "required": ["subject", "roles"], "additionalProperties": false,
+        "properties": {
+            "subject": { "type": "string", "pattern": SUBJECT },
+            "kind": { "type": "string", "enum": kinds },
+            "roles": { "type": "array", "minItems": 1, "items": { "type": "string", "enum": Role::ALL.map(Role::name) } },
+            "teams": { "type": "array", "maxItems": 64, "items": {
+                "type": "string", "minLength": 1, "maxLength": 256, "pattern": PRINTABLE,
+            } },
+            "expires_in": { "type": "string", "description": "Such as 30d or 12h, at most 366d; 30d where it is empty" },
+        },
     })
 }
 
