@@ -64,9 +64,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Why the servers did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Other machines could reach it, and callers would not be authenticated.
+    /// Other machines could reach it, and their tokens would go there unencrypted.
     #[error(
-        "{0} can be reached from other machines, and there is no authentication yet: listen on 127.0.0.1 or [::1]"
+        "{0} can be reached from other machines, and there is no TLS yet: listen on 127.0.0.1 or [::1]"
     )]
     NotLoopback(SocketAddr),
     /// The port is taken, or not allowed.

@@ -70,13 +70,15 @@ impl WorkerTokens {
     /// Whether `token` is that worker's. Takes the same time for every wrong
     /// token of the right length.
     pub fn verify(&self, worker: WorkerId, token: &str) -> bool {
-        let expected = self.token(worker);
-        let differing = expected
-            .bytes()
-            .zip(token.bytes())
-            .fold(0, |differing, (expected, given)| differing | (expected ^ given));
-        expected.len() == token.len() && std::hint::black_box(differing) == 0
+        are_equal(&self.token(worker), token)
     }
+}
+
+/// Whether two texts are equal, in the same time for all that differ and are of one length.
+pub(crate) fn are_equal(expected: &str, given: &str) -> bool {
+    let pairs = expected.bytes().zip(given.bytes());
+    let differing = pairs.fold(0, |differing, (expected, given)| differing | (expected ^ given));
+    expected.len() == given.len() && std::hint::black_box(differing) == 0
 }
 
 /// Keeps the secret out of logs.

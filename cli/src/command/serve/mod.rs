@@ -41,7 +41,7 @@ pub(crate) struct Serve {
     /// PGPASSFILE names. Default: spotwise.db in the data folder
     #[arg(long, value_name = "URL|PATH", env = "SPOTWISE_DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
-    /// Where gRPC and REST listen; this machine only, there is no authentication yet
+    /// Where gRPC and REST listen; this machine only, there is no TLS yet
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)))]
     listen: SocketAddr,
     /// `synthetic`, or a recorded market: a table (.csv) or AWS's spot price history (.json)
@@ -167,7 +167,7 @@ impl Serve {
     fn options(self) -> Result<ServeOptions, Failure> {
         if !self.listen.ip().is_loopback() {
             return Err(Failure::usage(format!(
-                "--listen {}: only this machine (127.0.0.1 or [::1]) is allowed while there is no authentication",
+                "--listen {}: only this machine (127.0.0.1 or [::1]) is allowed while there is no TLS",
                 self.listen
             )));
         }

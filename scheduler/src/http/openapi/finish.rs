@@ -61,7 +61,7 @@ pub(super) fn finish(document: &mut Value, job_document: Value, mut changes: Val
         parameters(operation);
         body(method, operation, &submitted, &changes);
         responses(path, operation);
-        if is_open(path) {
+        if Gate::is_open(path) {
             *entry(operation, "security") = json!([]);
         }
     });
@@ -85,11 +85,6 @@ pub(super) fn finish(document: &mut Value, job_document: Value, mut changes: Val
         "description": "A token of `spotwise tokens`, which begins with swt_",
     } });
     *entry(document, "security") = json!([{ "token": [] }]);
-}
-
-/// Who asks does not matter there.
-fn is_open(path: &str) -> bool {
-    Gate::is_open(path)
 }
 
 /// Prefix of the names of schemas that describe submissions.
@@ -188,7 +183,7 @@ fn responses(path: &str, operation: &mut Value) {
     let Some(responses) = entry(operation, "responses").as_object_mut() else { return };
     for (status, name, _) in REFUSALS {
         let comes = match status {
-            "401" | "403" => !is_open(path),
+            "401" | "403" => !Gate::is_open(path),
             "404" => names_one || responses.contains_key(status),
             "409" => responses.contains_key(status),
             "415" => body,
