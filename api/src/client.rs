@@ -25,6 +25,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status, Streaming};
 
+use crate::trust::{Fingerprint, Trust};
 use crate::v1;
 use crate::v1::access_client::AccessClient;
 use crate::v1::capacity_client::CapacityClient;
@@ -109,10 +110,12 @@ impl Door {
 }
 
 impl Client {
-    /// Connects to `server`, such as `http://127.0.0.1:7717`; `host:port` alone
-    /// is taken as `http`. Several addresses have commas between them: the one
-    /// that leads is found. Who calls is said by the user's token for each
-    /// address ([`credentials`]).
+    /// Connects to `server`, such as `https://spotwise.example:7717`; `host:port`
+    /// alone is taken as `https` where its authority is pinned, else as `http`,
+    /// which reaches this machine only. Several addresses have commas between
+    /// them: the one that leads is found. Who calls is said by the user's token
+    /// for each address, and whom to believe by the authority that was pinned
+    /// for it ([`credentials`]).
     ///
     /// # Errors
     /// `Invalid` where an address makes no sense, `Unavailable` where nobody
@@ -126,7 +129,8 @@ impl Client {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_as(server: &str, token: Option<&str>) -> Result<Self, ClientError> {
-        let endpoints: Vec<Endpoint> = server.split(',').map(endpoint).collect::<Result<_, _>>()?;
+        let one = |server| endpoint(server, credentials::authority_for(server)?);
+        let endpoints: Vec<Endpoint> = server.split(',').map(one).collect::<Result<_, _>>()?;
         let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| ClientError {
             kind: ErrorKind::Unavailable,
             message: format!("no scheduler answers at {server}"),
@@ -356,26 +360,52 @@ impl<T> AnswerStream<T> {
     }
 }
 
-fn endpoint(server: &str) -> Result<Endpoint, ClientError> {
-    let refuse = |message: String| ClientError {
+fn refuse(message: String) -> ClientError {
+    ClientError {
         kind: ErrorKind::Invalid { code: "invalid_server".to_owned(), field: "server".to_owned() },
         message,
         source: None,
+    }
+}
+
+/// One address. Nothing is sent unencrypted where others could read it, or to a scheduler
+/// that was known to speak TLS.
+fn endpoint(server: &str, pinned: Option<Fingerprint>) -> Result<Endpoint, ClientError> {
+    let unclear = || refuse(format!("`{server}` is not an address such as {DEFAULT_SERVER}"));
+    let address = credentials::with_scheme(server.trim(), pinned.is_some());
+    let uri: Uri = address.parse().map_err(|_| unclear())?;
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => {
+            return Err(refuse(format!("`{server}`: write http://host:port or https://host:port")));
+        }
     };
-    let address =
-        if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
-    let uri: Uri = address
-        .parse()
-        .map_err(|_| refuse(format!("`{server}` is not an address such as {DEFAULT_SERVER}")))?;
-    if uri.scheme_str() != Some("http") {
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(unclear)?;
+    if uri.path().len() > 1 || uri.query().is_some() {
+        return Err(unclear());
+    }
+    if !secure && pinned.is_some() {
         return Err(refuse(format!(
-            "`{server}`: only http addresses are known, write http://host:port"
+            "`{server}`: this scheduler speaks TLS: write https, or forget its authority with \
+             `spotwise logout`"
         )));
     }
-    if uri.host().is_none_or(str::is_empty) || uri.path().len() > 1 || uri.query().is_some() {
-        return Err(refuse(format!("`{server}` is not an address such as {DEFAULT_SERVER}")));
+    if !secure && !credentials::is_this_machine(host) {
+        return Err(refuse(format!(
+            "`{server}`: other machines are called under TLS only, so that nobody between reads \
+             the token: write https"
+        )));
     }
-    Ok(Endpoint::from(uri).connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
+    let endpoint = Endpoint::from(uri.clone()).connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
+    if !secure {
+        return Ok(endpoint);
+    }
+    Trust::of(pinned).secure(endpoint).map_err(|error| ClientError {
+        kind: ErrorKind::Unavailable,
+        message: format!("`{server}`: TLS cannot be used"),
+        source: Some(error.into()),
+    })
 }
 
 #[cfg(test)]
@@ -384,13 +414,22 @@ mod tests {
 
     #[test]
     fn addresses_are_checked() {
+        let pinned = Some(Fingerprint::of(b"authority"));
         for good in ["http://127.0.0.1:7717", "localhost:7717", "http://[::1]:7717/"] {
-            assert!(endpoint(good).is_ok(), "{good}");
+            assert!(endpoint(good, None).is_ok(), "{good}");
         }
-        for bad in
-            ["", "https://host:1", "ftp://host", "http://", "http://host/path", "a b", "http://h?q"]
+        for good in ["https://host:1", "host:1", "localhost:7717", "https://[::1]:7717"] {
+            assert!(endpoint(good, pinned).is_ok(), "{good}");
+        }
+        for bad in ["", "ftp://localhost", "http://", "http://[::1]/path", "a b", "http://[::1]?q"]
         {
-            assert!(endpoint(bad).is_err(), "{bad}");
+            assert!(endpoint(bad, None).is_err(), "{bad}");
         }
+        for bad in ["http://10.0.0.7:7717", "host:7717", "http://localhost.example"] {
+            let error = endpoint(bad, None).unwrap_err();
+            assert!(error.message.contains("write https"), "{bad}: {}", error.message);
+        }
+        let downgraded = endpoint("http://localhost:7717", pinned).unwrap_err();
+        assert!(downgraded.message.contains("speaks TLS"), "{}", downgraded.message);
     }
 }

@@ -7,6 +7,7 @@
 pub mod client;
 pub mod convert;
 pub mod spool;
+pub mod trust;
 
 /// Generated from `proto/spotwise/v1`.
 #[allow(missing_docs, clippy::all, unreachable_pub)]

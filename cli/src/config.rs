@@ -19,7 +19,7 @@ use crate::exit::Failure;
 /// Which scheduler a person asked for on the command line.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Target {
-    /// Address of the scheduler, such as http://127.0.0.1:7717 [env: SPOTWISE_SERVER]
+    /// Address of the scheduler, such as https://spotwise.example:7717 [env: SPOTWISE_SERVER]
     #[arg(
         long,
         global = true,
@@ -81,20 +81,27 @@ fn resolve(
     let file = file()?;
     let Some(file) = file else {
         return named.map_or_else(
-            || Ok(DEFAULT_SERVER.to_owned()),
+            || Ok(default_server()),
             |name| {
                 Err(Failure::usage(format!("no profile `{name}`: there is no configuration file")))
             },
         );
     };
     let Some(name) = named.or(file.default_profile.as_ref()) else {
-        return Ok(DEFAULT_SERVER.to_owned());
+        return Ok(default_server());
     };
     file.profiles.get(name).map(|profile| profile.server.clone()).ok_or_else(|| {
         let known: Vec<&str> = file.profiles.keys().map(String::as_str).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         Failure::usage(format!("no profile `{name}` in {} (known: {known})", file.path.display()))
     })
+}
+
+/// This machine's, under TLS if it was heard to speak that.
+fn default_server() -> String {
+    let pinned = credentials::authority_for(DEFAULT_SERVER).ok().flatten();
+    let Some((_, host)) = DEFAULT_SERVER.split_once("://") else { return DEFAULT_SERVER.into() };
+    credentials::with_scheme(host, pinned.is_some())
 }
 
 /// `$XDG_CONFIG_HOME/spotwise/config.yaml`, by default under `~/.config`.

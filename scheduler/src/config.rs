@@ -1,6 +1,6 @@
 //! The operator's settings for one scheduler.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use spotwise_control::Config;
 use spotwise_model::AttemptId;
 use spotwise_store::Location;
 
+use crate::tls::TlsSetting;
 use crate::worker_program::WorkerProgram;
 
 /// What one scheduler runs with. The command line fills it in.
@@ -20,9 +21,15 @@ pub struct ServeConfig {
     pub data_dir: PathBuf,
     /// The database; `None` for a file in the data folder.
     pub database: Option<Location>,
-    /// Where gRPC and REST listen, on one port. Loopback only until
-    /// authentication exists.
+    /// Where gRPC and REST listen, on one port: on loopback, or with TLS of its own or of
+    /// a trusted proxy.
     pub listen: SocketAddr,
+    /// What is shown there.
+    pub tls: TlsSetting,
+    /// Who shows it in place of the scheduler, and says whom it answers for.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Names under which it is called, besides those that follow from its addresses.
+    pub names: Vec<String>,
     /// How often workers report.
     pub heartbeat: Duration,
     /// How long a leader leads without renewing its lease: a standby takes over this long
@@ -64,6 +71,9 @@ impl ServeConfig {
             data_dir,
             database: None,
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
+            tls: TlsSetting::None,
+            trusted_proxies: Vec::new(),
+            names: Vec::new(),
             heartbeat: Duration::from_millis(500),
             term: Duration::from_secs(3),
             advertise: None,
@@ -95,6 +105,45 @@ impl ServeConfig {
     /// Where the local pool's workers live while they are running.
     pub fn work_dir(&self) -> PathBuf {
         self.data_dir.join("work")
+    }
+
+    /// Where the key of an own authority is kept.
+    pub fn tls_dir(&self) -> PathBuf {
+        self.data_dir.join("tls")
+    }
+
+    /// Where it answers, as a program of this machine calls it.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls == TlsSetting::None { "http" } else { "https" };
+        let mut address = self.listen;
+        if address.ip().is_unspecified() {
+            let loopback: IpAddr = match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            };
+            address.set_ip(loopback);
+        }
+        format!("{scheme}://{address}")
+    }
+
+    /// The names under which others call it: those given, the host of what is advertised,
+    /// the machine's own, and the address it listens on.
+    pub fn site_names(&self) -> Vec<String> {
+        let advertised = self.advertise.as_deref().and_then(|url| {
+            let uri: http::Uri = url.parse().ok()?;
+            Some(uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned())
+        });
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let machine = machine.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        let listens = Some(self.listen.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
+        let mut names: Vec<String> = self.names.clone();
+        names.extend(advertised);
+        names.extend(machine);
+        names.extend(listens.map(|ip| ip.to_string()));
+        names.iter_mut().for_each(|name| name.make_ascii_lowercase());
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// Where the database is.

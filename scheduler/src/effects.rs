@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use spotwise_api::trust::Fingerprint;
 use spotwise_capacity::{Backend, StartError, WorkerOrder};
 use spotwise_model::id::PoolName;
 use spotwise_model::time::{after, between};
@@ -30,11 +31,20 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often we look for processes of ours without a live attempt (wall time).
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Where workers find a scheduler.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// This one first, then the others, with commas between them.
+    pub servers: String,
+    /// Whose certificate they show, where systems do not know it.
+    pub authority: Option<Fingerprint>,
+}
+
 /// Acts on pools, and remembers what it has asked of them.
 pub struct Effects {
     backends: Backends,
     tokens: WorkerTokens,
-    server: String,
+    addresses: Addresses,
     lease: Lease,
     reuse: Arc<WorkerReuse>,
     outstanding: OutstandingCalls,
@@ -46,18 +56,18 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// `server` is where workers reach us; without the `lease` nothing is ended.
+    /// `addresses` is where workers reach us; without the `lease` nothing is ended.
     pub fn new(
         backends: Backends,
         tokens: WorkerTokens,
-        server: String,
+        addresses: Addresses,
         lease: Lease,
         reuse: Arc<WorkerReuse>,
     ) -> Self {
         Self {
             backends,
             tokens,
-            server,
+            addresses,
             lease,
             reuse,
             outstanding: OutstandingCalls::default(),
@@ -119,7 +129,8 @@ impl Effects {
             rank: worker.rank,
             machine,
             token: self.tokens.token(worker),
-            server: self.server.clone(),
+            server: self.addresses.servers.clone(),
+            authority: self.addresses.authority.map(|authority| authority.to_string()),
         };
         let starter = self.reuse.starter(state, worker.attempt);
         let (handle, reuse) = (handle.clone(), self.reuse.clone());

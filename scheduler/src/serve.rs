@@ -5,12 +5,12 @@ mod pools;
 mod restored;
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use spotwise_api::client::credentials;
+use spotwise_api::trust::Fingerprint;
 use spotwise_model::PoolSet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,14 +20,15 @@ use crate::access::Gate;
 use crate::capacity::{Backends, CloudSetting, Clouds};
 use crate::config::ServeConfig;
 use crate::driver::{self, Driver, DriverError, Ending};
-use crate::effects::Effects;
+use crate::effects::{Addresses, Effects};
 use crate::handle::Handle;
 use crate::lease::Lease;
 use crate::options::{MarketChoice, ServeOptions};
 use crate::reuse::WorkerReuse;
 use crate::serve::pools::OperatorsPools;
-use crate::server::{self, Limits, ServerError, Services, ServingState};
+use crate::server::{self, Door, Limits, ServerError, Services, ServingState};
 use crate::service::{self, Service};
+use crate::tls::Certificates;
 use crate::token::WorkerTokens;
 use spotwise_market::{
     Catalog, CatalogError, CommitmentError, Declared, MarketError, read_commitments,
@@ -92,11 +93,16 @@ impl ServeError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Announcement {
     /// It leads, and answers requests here.
-    Ready(SocketAddr),
+    Ready {
+        /// As programs of this machine call it.
+        url: String,
+        /// Whose certificate it shows, where systems do not know it.
+        authority: Option<Fingerprint>,
+    },
     /// Another scheduler leads; this one is on standby, and answers here that it is.
     Standby {
-        /// Where this one listens.
-        address: SocketAddr,
+        /// Where this one answers.
+        url: String,
         /// The leader's address.
         leader: String,
     },
@@ -114,7 +120,8 @@ pub async fn serve(
         options;
     config.control.fit_to_speed();
     prepare_folders(&config)?;
-    let listener = server::bind(config.listen).await?;
+    let (door, certificates) = open_door(&config)?;
+    let listener = server::bind(config.listen, door.is_protected()).await?;
     config.listen = server::local_address(&listener)?;
     let store = Store::open(&config.database()).await?;
     let catalog = load_catalog(catalog.as_deref())?;
@@ -128,8 +135,12 @@ pub async fn serve(
     let (serving_state, shown) = watch::channel(ServingState::Standby { leader: String::new() });
     // Whichever ends first ends the other.
     let _stop_both = shutdown.clone().drop_guard();
-    let serving =
-        tokio::spawn(server::serve(listener, shown, Limits::of_process(), shutdown.clone()));
+    let limits = Limits::of_process();
+    let serving = tokio::spawn(server::serve(listener, shown, limits, door, shutdown.clone()));
+    let authority = certificates.as_ref().and_then(|it| it.authority());
+    if let Some(certificates) = certificates {
+        tokio::spawn(certificates.renew(shutdown.clone()));
+    }
     let config = Arc::new(config);
     let clouds = Arc::new(Clouds::default());
     let file = OperatorsPools::open(pools_file, config.clone(), clouds.clone())?;
@@ -144,6 +155,7 @@ pub async fn serve(
         pools,
         clouds,
         admin_token,
+        authority,
         stood_by: false,
         serving_state,
         announce,
@@ -168,6 +180,8 @@ struct LeaderContext<A> {
     pools: watch::Receiver<PoolSet>,
     clouds: Arc<Clouds>,
     admin_token: String,
+    /// Whose certificate is shown, where systems do not know it.
+    authority: Option<Fingerprint>,
     /// Whether another scheduler has led since this one began.
     stood_by: bool,
     serving_state: watch::Sender<ServingState>,
@@ -215,8 +229,8 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
                         let leader = incumbent.address.clone();
                         self.serving_state
                             .send_replace(ServingState::Standby { leader: leader.clone() });
-                        let address = self.config.listen;
-                        (self.announce)(Announcement::Standby { address, leader });
+                        let url = self.config.url();
+                        (self.announce)(Announcement::Standby { url, leader });
                         seen = Some(incumbent);
                     }
                 }
@@ -260,7 +274,7 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
         let effects = Effects::new(
             backends,
             self.tokens.clone(),
-            self.addresses(),
+            Addresses { servers: self.addresses(), authority: self.authority },
             lease.clone(),
             reuse.clone(),
         );
@@ -294,24 +308,25 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
             shutdown: over.clone(),
         });
         self.serving_state.send_replace(ServingState::Open(Services::of(service, gate).await?));
-        let address = self.config.listen;
-        (self.announce)(Announcement::Ready(address));
-        tracing::info!(%address, "ready");
+        let (url, authority) = (self.config.url(), self.authority);
+        tracing::info!(url, "ready");
+        (self.announce)(Announcement::Ready { url, authority });
         Ok(driver.run(over).await?)
     }
 
-    /// Programs of this user find the admin token.
+    /// Programs of this user find the admin token, and know whom to send it to.
     fn keep_token(&self) {
-        let address = format!("http://{}", self.config.listen);
-        if let Err(error) = credentials::keep(&address, &self.admin_token) {
+        let address = self.config.url();
+        let kept = credentials::keep_authority(&address, self.authority)
+            .and_then(|()| credentials::keep(&address, &self.admin_token));
+        if let Err(error) = kept {
             tracing::warn!(%error, "programs of this user find no token: name one by SPOTWISE_TOKEN");
         }
     }
 
     /// The address of this scheduler.
     fn address(&self) -> String {
-        let own = || format!("http://{}", self.config.listen);
-        self.config.advertise.clone().unwrap_or_else(own)
+        self.config.advertise.clone().unwrap_or_else(|| self.config.url())
     }
 
     /// Where a worker looks for the leader: here first.
@@ -319,6 +334,16 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
         let peers = self.config.peers.iter().cloned();
         std::iter::once(self.address()).chain(peers).collect::<Vec<_>>().join(",")
     }
+}
+
+/// What stands before the listener, and what it shows.
+fn open_door(config: &ServeConfig) -> Result<(Door, Option<Arc<Certificates>>), ServerError> {
+    let names = config.site_names();
+    let mut shown = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    shown.extend(names.iter().cloned());
+    let certificates = Certificates::open(&config.tls, &config.tls_dir(), shown)?;
+    let door = Door::new(certificates.as_ref(), config.trusted_proxies.clone(), names)?;
+    Ok((door, certificates))
 }
 
 /// The name of this process, for people.

@@ -1,7 +1,8 @@
-//! The listener: gRPC and REST on one port, on this machine only.
+//! The listener: gRPC and REST on one port, under TLS where others reach it.
 
 mod calls;
 mod connections;
+mod door;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,11 +28,14 @@ use tower::{Service as _, ServiceExt, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::{Gate, PeerAddress};
-use crate::http::{Refused, check_origin};
+use crate::http::{LocalAddress, Refused, check_origin};
 use crate::rpc::status;
 use crate::service::{Service, ServiceError};
+use crate::tls::TlsError;
 use calls::{Call, Calls};
 use connections::{Connection, ConnectionLimiter, ConnectionPermit};
+pub use door::Door;
+use door::Opened;
 
 /// Connections at once, if the system allows that many descriptors: every worker has one.
 const MOST_CONNECTIONS: usize = 16_384;
@@ -46,8 +51,6 @@ const MOST_RESETS: usize = 32;
 const MOST_HEADER_BYTES: u32 = 16 * 1024;
 /// The time a peer has to send its request headers.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// A partly received preface is checked at least this often.
-const PEEK_INTERVAL: Duration = Duration::from_millis(500);
 /// An answer starts within this time: twice the longest planning round and more.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A silent HTTP/2 peer is pinged after this long.
@@ -58,17 +61,19 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// The path of the liveness check.
 const LIVENESS_PATH: &str = "/healthz";
-/// The first bytes of every HTTP/2 connection (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Why the servers did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Other machines could reach it, and their tokens would go there unencrypted.
     #[error(
-        "{0} can be reached from other machines, and there is no TLS yet: listen on 127.0.0.1 or [::1]"
+        "{0} can be reached from other machines: show a certificate with --tls, or with \
+         --tls-cert and --tls-key, or name the proxy that does so with --trusted-proxy"
     )]
     NotLoopback(SocketAddr),
+    /// There is no certificate to show.
+    #[error("no TLS")]
+    Tls(#[from] TlsError),
     /// The port is taken, or not allowed.
     #[error("cannot listen on {address}")]
     Bind {
@@ -86,9 +91,9 @@ pub enum ServerError {
     Reflection(#[source] tonic_reflection::server::Error),
 }
 
-/// Binds the port; 0 for any free one.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
-    if !address.ip().to_canonical().is_loopback() {
+/// Binds the port; 0 for any free one. What is not `protected` is for this machine only.
+pub async fn bind(address: SocketAddr, protected: bool) -> Result<TcpListener, ServerError> {
+    if !protected && !address.ip().to_canonical().is_loopback() {
         return Err(ServerError::NotLoopback(address));
     }
     TcpListener::bind(address).await.map_err(|source| ServerError::Bind { address, source })
@@ -149,9 +154,12 @@ pub async fn serve(
     listener: TcpListener,
     serving_state: watch::Receiver<ServingState>,
     limits: Limits,
+    door: Door,
     shutdown: CancellationToken,
 ) -> Result<(), ServerError> {
-    let app = Dispatcher { serving_state, calls: Calls::new(limits.calls) }.app();
+    let door = Arc::new(door);
+    let calls = Calls::new(limits.calls);
+    let app = Dispatcher { serving_state, calls, door: door.clone() }.app();
     let limiter = ConnectionLimiter::new(limits.connections);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -163,7 +171,8 @@ pub async fn serve(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, permit)) => {
-                connections.spawn(connection(stream, permit, app.clone(), graceful.watcher()));
+                let (app, door) = (app.clone(), door.clone());
+                connections.spawn(connection(stream, permit, app, door, graceful.watcher()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -187,58 +196,54 @@ async fn accept(
     Ok((stream, limiter.acquire().await))
 }
 
-async fn connection(stream: TcpStream, permit: ConnectionPermit, app: Router, watcher: Watcher) {
+async fn connection(
+    stream: TcpStream,
+    permit: ConnectionPermit,
+    app: Router,
+    door: Arc<Door>,
+    watcher: Watcher,
+) {
     let connection = permit.connection.clone();
+    // Small answers go out at once. It may fail where the peer has gone.
+    let _ = stream.set_nodelay(true);
+    let Some(ends) = door.ends(&stream) else { return };
+    let serve = async {
+        match tokio::time::timeout(HEADER_READ_TIMEOUT, door.open(stream)).await {
+            Ok(Some(Opened::Plain(stream))) => {
+                serve_connection(stream, &permit.connection, app, ends, watcher, builder()).await;
+            }
+            Ok(Some(Opened::Secure { stream, http2 })) => {
+                let builder = builder();
+                let builder = if http2 { builder.http2_only() } else { builder.http1_only() };
+                serve_connection(stream, &permit.connection, app, ends, watcher, builder).await;
+            }
+            Ok(None) | Err(_) => {}
+        }
+    };
     tokio::select! {
-        () = serve_connection(stream, &permit.connection, app, watcher) => {}
+        () = serve => {}
         () = connection.evicted() => {}
     }
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     connection: &Arc<Connection>,
     app: Router,
+    (peer, local): (PeerAddress, LocalAddress),
     watcher: Watcher,
+    builder: Builder<TokioExecutor>,
 ) {
-    // Small answers go out at once. It may fail where the peer has gone.
-    let _ = stream.set_nodelay(true);
-    if !matches!(
-        tokio::time::timeout(HEADER_READ_TIMEOUT, await_preface(&stream)).await,
-        Ok(Ok(()))
-    ) {
-        return;
-    }
-    let peer = stream.peer_addr().ok().map(|address| PeerAddress(address.ip().to_canonical()));
     let connection = connection.clone();
     let calls = service_fn(move |mut request: Request<_>| {
         request.extensions_mut().insert(connection.clone());
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
-        }
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(local);
         app.clone().call(request)
     });
-    let builder = builder();
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(calls));
     if let Err(error) = watcher.watch(served).await {
         tracing::debug!(error, "a connection broke");
-    }
-}
-
-/// Waits until the peer's first bytes distinguish HTTP/2 from HTTP/1: the builder, which
-/// has to know, would wait for them indefinitely.
-async fn await_preface(stream: &TcpStream) -> io::Result<()> {
-    let mut first = [0; PREFACE.len()];
-    let mut pause = Duration::from_millis(5);
-    loop {
-        let length = stream.peek(&mut first).await?;
-        let so_far = first.get(..length).unwrap_or_default();
-        if length == 0 || length == PREFACE.len() || !PREFACE.starts_with(so_far) {
-            return Ok(());
-        }
-        // Peeking again is answered at once, with the same bytes.
-        tokio::time::sleep(pause).await;
-        pause = (2 * pause).min(PEEK_INTERVAL);
     }
 }
 
@@ -280,6 +285,7 @@ impl Services {
 struct Dispatcher {
     serving_state: watch::Receiver<ServingState>,
     calls: Arc<Calls>,
+    door: Arc<Door>,
 }
 
 impl Dispatcher {
@@ -298,9 +304,10 @@ impl Dispatcher {
         let refuse = |error: ServiceError| {
             if grpc { status(&error).into_http() } else { Refused(error).into_response() }
         };
-        if let Err(error) = check_origin(&request) {
+        if let Err(error) = check_origin(&request, &self.door.site) {
             return refuse(error);
         }
+        self.door.see_through_proxy(&mut request);
         let Some(_permit) = self.calls.acquire().await else {
             return refuse(ServiceError::Overloaded);
         };
@@ -358,3 +365,6 @@ mod tests;
 
 #[cfg(test)]
 mod flood_tests;
+
+#[cfg(test)]
+mod tls_tests;

@@ -23,15 +23,19 @@ impl TestServer {
     }
 
     pub(super) async fn with(limits: Limits) -> Self {
+        Self::behind(Door::new(None, Vec::new(), Vec::new()).unwrap(), limits).await
+    }
+
+    pub(super) async fn behind(door: Door, limits: Limits) -> Self {
         let bench = Bench::new().await;
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
         let address = local_address(&listener).unwrap();
         let admin = Asker::of_this_machine("admin", "test").caller;
         let (gate, mut tokens) = bench.gate(&[admin]);
         let token = tokens.remove(0);
         let services = Services::of((*bench.service).clone(), Arc::new(gate)).await.unwrap();
         let (serving_state, shown) = watch::channel(ServingState::Open(services));
-        let serving = serve(listener, shown, limits, bench.shutdown.clone());
+        let serving = serve(listener, shown, limits, door, bench.shutdown.clone());
         Self { bench, address, token, serving_state, serving: tokio::spawn(serving) }
     }
 
@@ -79,12 +83,12 @@ pub(super) const JOB: &str = "name: train\ncommand: [python, train.py]\n";
 #[tokio::test]
 async fn other_machines_cannot_reach_it() {
     for address in ["0.0.0.0:0", "[::]:0", "10.0.0.1:0", "[::ffff:10.0.0.1]:0"] {
-        let error = bind(address.parse().unwrap()).await.unwrap_err();
+        let error = bind(address.parse().unwrap(), false).await.unwrap_err();
         assert!(matches!(error, ServerError::NotLoopback(_)), "{address}");
         assert_eq!(error.to_string().lines().count(), 1);
     }
-    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let taken = bind(local_address(&listener).unwrap()).await.unwrap_err();
+    let listener = bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
+    let taken = bind(local_address(&listener).unwrap(), false).await.unwrap_err();
     assert!(matches!(taken, ServerError::Bind { .. }));
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::prctl;
+use spotwise_api::trust::Trust;
 use spotwise_api::v1::Assignment;
 use spotwise_model::AttemptId;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,8 +46,14 @@ async fn run_attempt(id: AttemptId, options: Options, mode: &[&str]) -> Result<(
     prctl::set_child_subreaper(true).context("becoming a subreaper")?;
     folder.write_identity(&id.to_string(), options.rank).context("writing worker.json")?;
     let token = options.token.unwrap_or_default();
-    let client = SchedulerClient::new(&server, id.to_string(), options.rank, token)
-        .context("reading the server's address")?;
+    let client = SchedulerClient::new(
+        &server,
+        Trust::of(options.authority),
+        id.to_string(),
+        options.rank,
+        token,
+    )
+    .context("reading the server's address")?;
 
     if let Some(last) = folder.ending().context("reading exit.json")? {
         tracing::info!("repeating the final report of an earlier worker");

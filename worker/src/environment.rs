@@ -144,6 +144,8 @@ fn secret(
 
 #[cfg(test)]
 mod tests {
+    use spotwise_api::trust::Trust;
+
     use super::*;
 
     fn built(assignment: &Assignment) -> Result<BTreeMap<String, OsString>, String> {
@@ -152,7 +154,8 @@ mod tests {
         let _in = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let _guard = _in.enter();
         let server = "http://127.0.0.1:1".to_owned();
-        let client = SchedulerClient::new(&server, "j1.1".to_owned(), 1, "tok".to_owned()).unwrap();
+        let (attempt, token) = ("j1.1".to_owned(), "tok".to_owned());
+        let client = SchedulerClient::new(&server, Trust::System, attempt, 1, token).unwrap();
         let own = [
             ("PATH", "/bin"),
             (TOKEN, "tok"),

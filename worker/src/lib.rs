@@ -39,6 +39,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use spotwise_api::trust::Fingerprint;
 use spotwise_model::AttemptId;
 
 /// What one worker is told on its command line.
@@ -59,6 +60,10 @@ pub struct Options {
     /// An address of this machine that the other nodes can reach
     #[arg(long, default_value = "127.0.0.1")]
     address: String,
+    /// Fingerprint of the authority whose certificate the scheduler shows under TLS; without
+    /// it, the system's authorities are believed
+    #[arg(long, value_name = "FINGERPRINT", env = "SPOTWISE_AUTHORITY", hide_env_values = true)]
+    authority: Option<Fingerprint>,
     /// The attempt's token
     #[arg(long, env = "SPOTWISE_WORKER_TOKEN", hide = true, hide_env_values = true)]
     token: Option<String>,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use spotwise_api::trust::Trust;
 use spotwise_api::v1::workers_client::WorkersClient;
 use spotwise_api::v1::{
     AppendLogRequest, Assignment, HeartbeatRequest, HeartbeatResponse, Progress, RegisterRequest,
@@ -66,21 +67,25 @@ pub(crate) struct SchedulerClient {
 }
 
 impl SchedulerClient {
-    /// Connects when first needed. `servers` are addresses separated by commas.
+    /// Connects when first needed. `servers` are addresses separated by commas, all with
+    /// certificates of one authority.
     pub(crate) fn new(
         servers: &str,
+        trust: Trust,
         attempt: String,
         rank: u32,
         token: String,
     ) -> Result<Self, tonic::transport::Error> {
         let client = |server: &str| {
-            let channel = Endpoint::from_shared(server.trim().to_owned())?
+            let server = server.trim();
+            let endpoint = Endpoint::from_shared(server.to_owned())?
                 .connect_timeout(CALL_TIMEOUT)
                 .timeout(CALL_TIMEOUT)
                 .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-                .keep_alive_timeout(KEEPALIVE_INTERVAL)
-                .connect_lazy();
-            Ok(WorkersClient::new(channel))
+                .keep_alive_timeout(KEEPALIVE_INTERVAL);
+            let secure = server.starts_with("https://");
+            let endpoint = if secure { trust.secure(endpoint)? } else { endpoint };
+            Ok(WorkersClient::new(endpoint.connect_lazy()))
         };
         let clients: Result<Arc<[_]>, _> = servers.split(',').map(client).collect();
         Ok(Self { clients: clients?, at: Arc::default(), attempt, rank, token })

@@ -1,5 +1,6 @@
-//! The tokens that programs of a user keep: one file for each scheduler, readable by its
-//! owner only, in `$XDG_CONFIG_HOME/spotwise/tokens`, by default under `~/.config`.
+//! What programs of a user know of schedulers: a token and, under TLS, the authority of
+//! each. One file for each scheduler, readable by its owner only, in
+//! `$XDG_CONFIG_HOME/spotwise/tokens` and `.../authorities`, by default under `~/.config`.
 //!
 //! A scheduler on this machine leaves its admin token there for its own user, so that what
 //! works on one machine needs no step more.
@@ -11,8 +12,18 @@ use std::path::{Path, PathBuf};
 
 use tonic::codegen::http::uri::Uri;
 
+use super::{ClientError, ErrorKind};
+use crate::trust::{Fingerprint, NotAFingerprint};
+
 /// A token given here goes before every file.
 pub const VARIABLE: &str = "SPOTWISE_TOKEN";
+
+/// The fingerprint of an authority given here goes before every file.
+pub const AUTHORITY_VARIABLE: &str = "SPOTWISE_AUTHORITY";
+
+/// What is kept of a scheduler.
+const TOKENS: &str = "tokens";
+const AUTHORITIES: &str = "authorities";
 
 /// The folder with the configuration of the user: absolute, as its specification asks.
 pub fn config_folder() -> Option<PathBuf> {
@@ -26,26 +37,60 @@ pub fn config_folder() -> Option<PathBuf> {
 /// The token for a scheduler: of the environment, else of the file for its address.
 pub fn token_for(server: &str) -> Option<String> {
     let given = std::env::var(VARIABLE).ok().filter(|token| !token.is_empty());
-    given.or_else(|| {
-        let text = std::fs::read_to_string(file_for(&config_folder()?, server)?).ok()?;
-        Some(text.trim().to_owned()).filter(|token| !token.is_empty())
+    given.or_else(|| kept(TOKENS, server))
+}
+
+/// The authority that was pinned for a scheduler: by the environment, else by the file for
+/// its address.
+///
+/// # Errors
+/// What was pinned is no fingerprint: nobody must be believed in its place.
+pub fn authority_for(server: &str) -> Result<Option<Fingerprint>, ClientError> {
+    let given = std::env::var(AUTHORITY_VARIABLE).ok().filter(|pinned| !pinned.is_empty());
+    let pinned = given.or_else(|| kept(AUTHORITIES, server));
+    pinned.map(|pinned| pinned.parse()).transpose().map_err(|error: NotAFingerprint| ClientError {
+        kind: ErrorKind::Invalid {
+            code: "invalid_authority".to_owned(),
+            field: "authority".to_owned(),
+        },
+        message: format!("the authority pinned for `{server}` is {error}"),
+        source: None,
     })
 }
 
+fn kept(what: &str, server: &str) -> Option<String> {
+    let path = file_for(&config_folder()?, what, server)?;
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// An address with its scheme: that which was written, else `https` for who is known to
+/// speak TLS.
+pub fn with_scheme(server: &str, speaks_tls: bool) -> String {
+    match (server.contains("://"), speaks_tls) {
+        (true, _) => server.to_owned(),
+        (false, true) => format!("https://{server}"),
+        (false, false) => format!("http://{server}"),
+    }
+}
+
+/// Whether a host is a name of this machine that no network resolves.
+pub fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<std::net::IpAddr>().map(|address| address.to_canonical());
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// The file for a scheduler's address: `local-7717` for every name of this machine.
-fn file_for(folder: &Path, server: &str) -> Option<PathBuf> {
-    let server = server.trim();
-    let server =
-        if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
-    let uri: Uri = server.parse().ok()?;
+fn file_for(folder: &Path, what: &str, server: &str) -> Option<PathBuf> {
+    let uri: Uri = with_scheme(server.trim(), false).parse().ok()?;
     let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
     let port = uri.port_u16().unwrap_or(default);
-    let address = host.parse::<std::net::IpAddr>().map(|address| address.to_canonical());
-    let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    let local = is_this_machine(&host);
     let name = if local { format!("local-{port}") } else { format!("{host}-{port}") };
     // A host's name has no slash; whatever else it has makes no path.
-    Some(folder.join("tokens").join(name.replace(['/', ':'], "_")))
+    Some(folder.join(what).join(name.replace(['/', ':'], "_")))
 }
 
 /// Keeps a token for a scheduler.
@@ -53,11 +98,43 @@ fn file_for(folder: &Path, server: &str) -> Option<PathBuf> {
 /// # Errors
 /// The file cannot be written.
 pub fn keep(server: &str, token: &str) -> io::Result<()> {
+    write_private(&own_file(TOKENS, server)?, token)
+}
+
+/// Keeps the authority of a scheduler; `None` forgets it.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn keep_authority(server: &str, authority: Option<Fingerprint>) -> io::Result<()> {
+    let path = own_file(AUTHORITIES, server)?;
+    match authority {
+        Some(authority) => write_private(&path, &authority.to_string()),
+        None => remove(&path).map(drop),
+    }
+}
+
+/// Forgets the token and the authority of a scheduler; whether anything was known.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn forget(server: &str) -> io::Result<bool> {
+    let token = remove(&own_file(TOKENS, server)?)?;
+    Ok(remove(&own_file(AUTHORITIES, server)?)? || token)
+}
+
+fn own_file(what: &str, server: &str) -> io::Result<PathBuf> {
     let nowhere = || io::Error::new(io::ErrorKind::NotFound, "there is no home folder");
     let folder = config_folder().ok_or_else(nowhere)?;
-    let path = file_for(&folder, server)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an address"))?;
-    write_private(&path, token)
+    file_for(&folder, what, server)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an address"))
+}
+
+fn remove(path: &Path) -> io::Result<bool> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes a file that only its owner may read, in place of what was there.
@@ -83,7 +160,7 @@ mod tests {
     #[test]
     fn every_name_of_this_machine_has_one_file() {
         let name = |server: &str| {
-            let path = file_for(Path::new("/c"), server)?;
+            let path = file_for(Path::new("/c"), TOKENS, server)?;
             Some(path.strip_prefix("/c/tokens").unwrap().display().to_string())
         };
         for server in [

@@ -11,6 +11,7 @@ mod demo;
 mod edit;
 mod explain;
 mod get;
+mod login;
 mod logs;
 mod machines;
 mod offers;
@@ -109,6 +110,8 @@ pub(crate) enum Task {
     Pools(pools::Pools),
     Machines(machines::Machines),
     Tokens(tokens::Tokens),
+    Login(login::Login),
+    Logout(login::Logout),
     #[command(name = "whoami")]
     WhoAmI(tokens::WhoAmI),
     Audit(audit::Audit),
@@ -141,6 +144,8 @@ impl Task {
             Self::Pools(command) => command.run(context).await,
             Self::Machines(command) => command.run(context).await,
             Self::Tokens(command) => command.run(context).await,
+            Self::Login(command) => Box::pin(command.run(context)).await,
+            Self::Logout(command) => command.run(context),
             Self::WhoAmI(command) => command.run(context).await,
             Self::Audit(command) => command.run(context).await,
             Self::Db(command) => Box::pin(command.run(context)).await,

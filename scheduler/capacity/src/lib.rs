@@ -149,6 +149,9 @@ pub struct WorkerOrder {
     pub token: String,
     /// The addresses at which it reaches the scheduler.
     pub server: String,
+    /// The fingerprint of the authority whose certificate is shown there, where systems do
+    /// not know it.
+    pub authority: Option<String>,
 }
 
 impl fmt::Debug for WorkerOrder {

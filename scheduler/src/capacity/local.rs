@@ -230,13 +230,14 @@ impl Local {
             .append(true)
             .mode(0o600)
             .open(folder.join("worker.log"))?;
-        let WorkerOrder { attempt, rank, token, server, machine: _ } = launch;
+        let WorkerOrder { attempt, rank, token, server, authority, machine: _ } = launch;
         let (attempt, rank) = (attempt.to_string(), rank.to_string());
         let mut command = Command::from(self.program.command());
         command
             .args(["--server", server, "--attempt", &attempt, "--rank", &rank, "--dir"])
             .arg(folder)
             .env("SPOTWISE_WORKER_TOKEN", token)
+            .envs(authority.iter().map(|authority| ("SPOTWISE_AUTHORITY", authority)))
             .env(process_tags::INSTALL, &self.install)
             .env(process_tags::ATTEMPT, &attempt)
             .env(process_tags::RANK, &rank)

@@ -60,6 +60,7 @@ fn launch() -> WorkerOrder {
         machine: None,
         token: "secret".to_owned(),
         server: "http://x".to_owned(),
+        authority: None,
     }
 }
 

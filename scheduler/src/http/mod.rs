@@ -26,7 +26,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use spotwise_control::core::Asker;
 
-pub use guard::check_origin;
+pub use guard::{LocalAddress, Site, check_origin};
 pub use openapi::document;
 pub use problem::{Refused, problem};
 

@@ -1,6 +1,7 @@
 //! `spotwise serve`.
 
 pub(super) mod policy;
+mod reach;
 mod values;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use spotwise_store::Location;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use self::reach::Reach;
 use self::values::{cpus, log_size, memory, scheduler_url, term, turbulence, worker_lease};
 use super::{Context, worker};
 use crate::exit::{Exit, Failure, chain};
@@ -41,9 +43,11 @@ pub(crate) struct Serve {
     /// PGPASSFILE names. Default: spotwise.db in the data folder
     #[arg(long, value_name = "URL|PATH", env = "SPOTWISE_DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
-    /// Where gRPC and REST listen; this machine only, there is no TLS yet
+    /// Where gRPC and REST listen; this machine only, unless there is TLS
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)))]
     listen: SocketAddr,
+    #[command(flatten)]
+    reach: Reach,
     /// `synthetic`, or a recorded market: a table (.csv) or AWS's spot price history (.json)
     #[arg(long, value_name = "MARKET", help_heading = "Market")]
     market: Option<String>,
@@ -149,9 +153,16 @@ impl Serve {
         let output = context.output;
         let announce = move |news: Announcement| {
             let line = match news {
-                Announcement::Ready(address) => format!("{READY}http://{address}"),
-                Announcement::Standby { address, leader } => {
-                    format!("standing by on http://{address}; {leader} leads")
+                Announcement::Ready { url, authority } => {
+                    if let Some(authority) = authority {
+                        note(format!(
+                            "other machines: spotwise login URL --fingerprint {authority}"
+                        ));
+                    }
+                    format!("{READY}{url}")
+                }
+                Announcement::Standby { url, leader } => {
+                    format!("standing by on {url}; {leader} leads")
                 }
             };
             // Whoever started us may have stopped listening; that is no reason to end.
@@ -165,12 +176,6 @@ impl Serve {
 
     /// Checks what the flags say together and makes plain data of it.
     fn options(self) -> Result<ServeOptions, Failure> {
-        if !self.listen.ip().is_loopback() {
-            return Err(Failure::usage(format!(
-                "--listen {}: only this machine (127.0.0.1 or [::1]) is allowed while there is no TLS",
-                self.listen
-            )));
-        }
         let market = self.market()?;
         if self.speed > 1 && self.market.is_none() {
             return Err(Failure::usage(format!(
@@ -195,6 +200,7 @@ impl Serve {
         config.control.lease = self.worker_lease;
         config.term = self.leader_term;
         self.addresses(&mut config)?;
+        self.reach.apply(&mut config)?;
         config.simulate_accelerators = match self.simulate_accelerators {
             Simulate::Auto => !has_gpu(),
             Simulate::True => true,

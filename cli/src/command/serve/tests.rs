@@ -1,4 +1,5 @@
 use clap::Parser;
+use spotwise_scheduler::tls::TlsSetting;
 
 use super::*;
 
@@ -37,7 +38,14 @@ fn flags_become_a_configuration() {
 fn contradictions_are_refused() {
     for (flags, expected) in [
         (&["--speed", "2"][..], "--market synthetic"),
-        (&["--listen", "0.0.0.0:7717"], "only this machine"),
+        (&["--listen", "10.0.0.7:7717"], "add --tls"),
+        (&["--listen", "0.0.0.0:7717", "--tls"], "--advertise"),
+        (&["--tls", "--tls-cert", "c.pem", "--tls-key", "k.pem"], "cannot be used with"),
+        (&["--tls-cert", "c.pem"], "--tls-key"),
+        (&["--tls-cert", "missing.pem", "--tls-key", "missing.pem"], "--tls-cert missing.pem"),
+        (&["--trusted-proxy", "proxy.example"], "proxy.example"),
+        (&["--name", "host:7717"], "without a port"),
+        (&["--advertise", "http://10.0.0.7:7717"], "write an address such as https"),
         (&["--market", "market.txt"], ".csv or .json"),
         (&["--market", "missing.csv"], "No such file"),
         (&["--market-start", "2023-02-15T00:00:00Z"], "another time"),
@@ -52,6 +60,24 @@ fn contradictions_are_refused() {
         let message = options(flags).unwrap_err();
         assert!(message.contains(expected), "{flags:?}: {message}");
     }
+}
+
+#[test]
+fn others_reach_it_under_tls_or_through_a_proxy() {
+    let flags = ["--listen", "10.0.0.7:7717", "--tls", "--name", "Spot.Example"];
+    let config = options(&flags).unwrap().config;
+    assert_eq!(
+        (config.tls.clone(), config.url()),
+        (TlsSetting::Own, "https://10.0.0.7:7717".into())
+    );
+    for name in ["spot.example", "10.0.0.7"] {
+        assert!(config.site_names().iter().any(|it| it == name), "{name}");
+    }
+    let flags = ["--listen", "0.0.0.0:1", "--trusted-proxy", "10.0.0.1"];
+    let advertised = ["--advertise", "https://spot.example"];
+    let config = options(&[&flags[..], &advertised[..]].concat()).unwrap().config;
+    assert_eq!(config.url(), "http://127.0.0.1:1");
+    assert!(config.site_names().iter().any(|it| it == "spot.example"));
 }
 
 #[test]

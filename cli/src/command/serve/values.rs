@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use spotwise_api::client::credentials::is_this_machine;
 use spotwise_scheduler::config::DEFAULT_PORT;
 
 use crate::exit::Failure;
@@ -12,17 +13,29 @@ pub(super) fn turbulence(text: &str) -> Result<f64, String> {
     if (0.01..=1_000.0).contains(&value) { Ok(value) } else { Err("from 0.01 to 1000".to_owned()) }
 }
 
-/// One scheduler's address; a list would be cut at its commas.
+/// One scheduler's address; a list would be cut at its commas. Other machines are called
+/// under TLS only.
 pub(super) fn scheduler_url(flag: &str, url: &str) -> Result<(), Failure> {
-    let good = url.strip_prefix("http://").is_some_and(|rest| {
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
-    });
+    let host = |rest: &str| {
+        let rest = rest.strip_suffix('/').unwrap_or(rest).to_owned();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
+        (!rest.is_empty() && rest.bytes().all(plain)).then_some(rest)
+    };
+    let own = |rest: &String| {
+        let host = rest.rsplit_once(':').map_or(rest.as_str(), |(host, _)| host);
+        is_this_machine(host)
+    };
+    let good = match url.split_once("://") {
+        Some(("https", rest)) => host(rest).is_some(),
+        Some(("http", rest)) => host(rest).as_ref().is_some_and(own),
+        _ => false,
+    };
     if good {
         return Ok(());
     }
     Err(Failure::usage(format!(
-        "{flag} {url}: write an address such as http://127.0.0.1:{DEFAULT_PORT}"
+        "{flag} {url}: write an address such as https://spotwise.example:{DEFAULT_PORT}, or for \
+         this machine http://127.0.0.1:{DEFAULT_PORT}"
     )))
 }
 
