@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 LIBCLANG := $(shell apt-cache show libclang1-14 >/dev/null 2>&1 && echo libclang1-14 || echo libclang1)
 # The tests of the store run on a PostgreSQL of their own; any version that is there will do.
 POSTGRES := $(if $(or $(SPOTWISE_TEST_POSTGRES_BIN),$(wildcard /usr/lib/postgresql/*/bin/initdb)),,postgresql)
-PACKAGES := cmake $(LIBCLANG) $(POSTGRES) libfaketime
+PACKAGES := cmake $(LIBCLANG) $(POSTGRES) libfaketime iproute2
 # Traces and recordings for benchmarks; not part of the repository.
 DATA ?= ../shared/data
 
@@ -25,7 +25,7 @@ $(CONTRACT)/ready: tests/contract/requirements.txt
 
 tools: packages $(CONTRACT)/ready ## installs what the build and its tests need (Debian packages; Python tools into target/)
 
-packages: ## installs what the build needs and this machine lacks (Debian: cmake, libclang, PostgreSQL, libfaketime)
+packages: ## installs what the build needs and this machine lacks (Debian: cmake, libclang, PostgreSQL, libfaketime, iproute2)
 	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then echo "installing$$missing"; \
 	  mkdir -p /etc/postgresql-common/createcluster.d && \

@@ -219,6 +219,10 @@ pub struct NodeReport {
     pub address: Option<String>,
     /// When the worker registered.
     pub registered: Option<Now>,
+    /// The hash of its key, which only that worker has; unknown in documents written by
+    /// earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// When the command began.
     pub started: Option<Now>,
     /// When and how the command ended, once it has.

@@ -87,7 +87,7 @@ impl Effects {
             match effect {
                 Effect::LaunchMachine(machine) => self.launch_machine(state, machine, handle),
                 Effect::TerminateMachine(machine) => self.terminate_machine(state, machine, handle),
-                Effect::StartWorker(worker) => self.start_worker(state, worker, handle),
+                Effect::StartWorker(worker) => self.start_worker(state, worker, now.wall, handle),
                 Effect::Kill(attempt) => self.kill(state, attempt),
             }
         }
@@ -118,7 +118,7 @@ impl Effects {
         self.backends.of(pool, &state.pools)
     }
 
-    fn start_worker(&mut self, state: &State, worker: WorkerId, handle: &Handle) {
+    fn start_worker(&mut self, state: &State, worker: WorkerId, now: Timestamp, handle: &Handle) {
         let Some(backend) = self.backend_of(state, worker.attempt) else { return };
         let machine = state.attempts.get(&worker.attempt).and_then(|attempt| {
             let id = attempt.instances.get(worker.rank as usize)?;
@@ -128,7 +128,7 @@ impl Effects {
             attempt: worker.attempt,
             rank: worker.rank,
             machine,
-            token: self.tokens.token(worker),
+            token: self.tokens.bootstrap(worker, now),
             server: self.addresses.servers.clone(),
             authority: self.addresses.authority.map(|authority| authority.to_string()),
         };

@@ -1,20 +1,63 @@
-//! How a worker authenticates: one token for each attempt and rank, derived from a secret
-//! that never leaves the scheduler. Nothing about it is stored.
+//! How a worker proves whose it is. Nothing about it is stored but a hash.
+//!
+//! It is started with a **bootstrap token**, good for minutes, and draws a key of its own.
+//! The first call that shows the token binds the key to the attempt and rank: whoever shows
+//! the same token later needs the same key. From then on it shows a **credential**, good
+//! for an hour, which heartbeats renew, and the key gets again, while the attempt lives.
+//! Both are derived from a secret that never leaves the scheduler (decision 43).
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use spotwise_control::WorkerId;
+use spotwise_model::time::after;
 
-/// Creates and checks workers' tokens.
+/// Longer than a worker that was started looks for a scheduler.
+const BOOTSTRAP_LIFE: Duration = Duration::from_secs(15 * 60);
+/// How long a credential is good.
+const CREDENTIAL_LIFE: Duration = Duration::from_secs(3600);
+/// For so long after its end a credential still appends what its attempt has printed.
+const OUTPUT_GRACE: Duration = Duration::from_secs(24 * 3600);
+
+/// Creates and checks what workers show.
 #[derive(Clone)]
 pub struct WorkerTokens {
     secret: [u8; SECRET_BYTES],
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Bootstrap,
+    Credential,
+}
+
+impl Kind {
+    /// How it begins: those who search code for secrets know it by that.
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Bootstrap => "swb_",
+            Self::Credential => "swk_",
+        }
+    }
+}
+
+/// What a token shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It is that worker's.
+    Good,
+    /// It was.
+    Expired,
+    /// It never was.
+    Forged,
 }
 
 const SECRET_BYTES: usize = 32;
@@ -61,17 +104,64 @@ impl WorkerTokens {
         format!("sw-{}", digest.get(..16).unwrap_or(&digest))
     }
 
-    /// The token of one worker: HMAC-SHA-256 of its name, in hex.
-    pub fn token(&self, worker: WorkerId) -> String {
-        let name = format!("worker:{}-{}", worker.attempt, worker.rank);
-        hex(&hmac(&self.secret, name.as_bytes()))
+    /// What a worker is started with.
+    pub fn bootstrap(&self, worker: WorkerId, now: Timestamp) -> String {
+        self.token(Kind::Bootstrap, worker, after(now, BOOTSTRAP_LIFE))
     }
 
-    /// Whether `token` is that worker's. Takes the same time for every wrong
-    /// token of the right length.
-    pub fn verify(&self, worker: WorkerId, token: &str) -> bool {
-        are_equal(&self.token(worker), token)
+    /// What it shows once its key is bound.
+    pub fn credential(&self, worker: WorkerId, now: Timestamp) -> String {
+        self.token(Kind::Credential, worker, after(now, CREDENTIAL_LIFE))
     }
+
+    /// Whether `token` is what that worker was started with.
+    pub fn is_bootstrap(&self, worker: WorkerId, token: &str, now: Timestamp) -> Proof {
+        Proof::of(self.until(Kind::Bootstrap, worker, token), now)
+    }
+
+    /// Whether `token` is that worker's credential.
+    pub fn is_credential(&self, worker: WorkerId, token: &str, now: Timestamp) -> Proof {
+        Proof::of(self.until(Kind::Credential, worker, token), now)
+    }
+
+    /// The same for output, which is accepted for longer: what an attempt has printed while
+    /// no scheduler answered, and it was given up, is worth reading.
+    pub fn may_append(&self, worker: WorkerId, token: &str, now: Timestamp) -> bool {
+        let until = self.until(Kind::Credential, worker, token);
+        until.is_some_and(|until| now < after(until, OUTPUT_GRACE))
+    }
+
+    /// Kind, whose, until when, and the HMAC-SHA-256 of these in hex.
+    fn token(&self, kind: Kind, worker: WorkerId, until: Timestamp) -> String {
+        let claims =
+            format!("{}{}-{}_{}", kind.prefix(), worker.attempt, worker.rank, until.as_second());
+        let proof = hex(&hmac(&self.secret, claims.as_bytes()));
+        format!("{claims}_{proof}")
+    }
+
+    /// Until when that worker's token of this kind is good; `None` if it is not that. Takes
+    /// the same time for every wrong token of the right length.
+    fn until(&self, kind: Kind, worker: WorkerId, token: &str) -> Option<Timestamp> {
+        let seconds = token.strip_prefix(kind.prefix())?.split('_').nth(1)?.parse().ok()?;
+        let until = Timestamp::from_second(seconds).ok()?;
+        are_equal(&self.token(kind, worker, until), token).then_some(until)
+    }
+}
+
+impl Proof {
+    fn of(until: Option<Timestamp>, now: Timestamp) -> Self {
+        match until {
+            None => Self::Forged,
+            Some(until) if now < until => Self::Good,
+            Some(_) => Self::Expired,
+        }
+    }
+}
+
+/// The hash by which a worker's key is known; `None` for what is no key: 32 bytes in hex.
+pub(crate) fn key_hash(key: &str) -> Option<String> {
+    let digits = key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (digits && key.len() == 2 * SECRET_BYTES).then(|| hex(&Sha256::digest(key)))
 }
 
 /// Whether two texts are equal, in the same time for all that differ and are of one length.
@@ -129,26 +219,53 @@ mod tests {
         );
     }
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
     #[test]
-    fn a_token_is_good_for_one_worker_only() {
+    fn a_token_is_good_for_one_worker_one_purpose_and_a_while() {
         let tokens = WorkerTokens::new([7; SECRET_BYTES]);
-        let token = tokens.token(worker("j17.2", 0));
-        assert!(tokens.verify(worker("j17.2", 0), &token));
+        let (own, now) = (worker("j17.2", 0), at(1_000));
+        let (bootstrap, credential) = (tokens.bootstrap(own, now), tokens.credential(own, now));
+        assert_eq!(tokens.is_bootstrap(own, &bootstrap, now), Proof::Good);
+        assert_eq!(tokens.is_credential(own, &credential, now), Proof::Good);
+        assert_eq!(tokens.is_credential(own, &bootstrap, now), Proof::Forged, "another purpose");
+        assert_eq!(tokens.is_bootstrap(own, &credential, now), Proof::Forged, "another purpose");
         for other in [worker("j17.2", 1), worker("j17.1", 0), worker("j1.72", 0)] {
-            assert!(!tokens.verify(other, &token), "{other:?}");
+            assert_eq!(tokens.is_credential(other, &credential, now), Proof::Forged, "{other:?}");
         }
-        assert!(!WorkerTokens::new([8; SECRET_BYTES]).verify(worker("j17.2", 0), &token));
+        let others = WorkerTokens::new([8; SECRET_BYTES]);
+        assert_eq!(others.is_credential(own, &credential, now), Proof::Forged);
+        let over = at(1_000 + 3_600);
+        assert_eq!(tokens.is_credential(own, &credential, over), Proof::Expired);
+        assert_eq!(tokens.is_bootstrap(own, &bootstrap, at(1_000 + 900)), Proof::Expired);
+        assert!(tokens.may_append(own, &credential, over));
+        assert!(!tokens.may_append(own, &credential, at(1_000 + 3_600 + 86_400)));
+        assert!(!tokens.may_append(own, &bootstrap, now));
     }
 
     #[test]
     fn forged_tokens_are_refused() {
         let tokens = WorkerTokens::new([7; SECRET_BYTES]);
-        let good = tokens.token(worker("j1.1", 0));
+        let (own, now) = (worker("j1.1", 0), at(1_000));
+        let good = tokens.credential(own, now);
         let cut = &good[..good.len() - 1];
         let long = format!("{good}0");
-        let zeros = "0".repeat(64);
-        for forged in ["", "x", cut, &long, &zeros, &good.to_uppercase()] {
-            assert!(!tokens.verify(worker("j1.1", 0), forged), "{forged}");
+        let later = good.replace("_4600_", "_9999_");
+        assert_ne!(later, good);
+        let zeros = format!("swk_j1.1-0_4600_{}", "0".repeat(64));
+        for forged in ["", "x", "swk_", cut, &long, &later, &zeros, &good.to_uppercase()] {
+            assert_eq!(tokens.is_credential(own, forged, now), Proof::Forged, "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_one_spelling() {
+        let key = "0a".repeat(32);
+        assert_eq!(key_hash(&key).map(|hash| hash.len()), Some(64));
+        for bad in ["", "x", &key[1..], &key.to_uppercase(), &format!("{key}00")] {
+            assert_eq!(key_hash(bad), None, "{bad}");
         }
     }
 
@@ -157,8 +274,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        let token = WorkerTokens::open(&path).unwrap().token(worker("j1.1", 0));
-        assert!(WorkerTokens::open(&path).unwrap().verify(worker("j1.1", 0), &token));
+        let (own, now) = (worker("j1.1", 0), at(0));
+        let token = WorkerTokens::open(&path).unwrap().credential(own, now);
+        let again = WorkerTokens::open(&path).unwrap();
+        assert_eq!(again.is_credential(own, &token, now), Proof::Good);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::write(&path, "short").unwrap();
         assert!(WorkerTokens::open(&path).is_err());

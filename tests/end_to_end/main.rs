@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a test reports its figures")]
 
 mod access;
+mod apart;
 mod chaos;
 mod clocks;
 mod examples;

@@ -1,6 +1,7 @@
 //! Shared by the end-to-end tests: the real binaries, a scheduler in a folder of its own,
 //! and a plain REST client.
 
+pub mod namespaces;
 pub mod proxy;
 
 use std::collections::BTreeMap;

@@ -45,7 +45,7 @@ pub(crate) async fn work(
         measure.note(Kind::Place, Instant::now(), None);
         let player = Player {
             client: WorkersClient::new(pick(channels, number)),
-            token: tokens.token(WorkerId { attempt, rank: 0 }),
+            token: tokens.bootstrap(WorkerId { attempt, rank: 0 }, jiff::Timestamp::now()),
             attempt: event.attempt,
             measure: measure.clone(),
             options: options.clone(),
@@ -78,9 +78,13 @@ impl Player {
                 token: self.token.clone(),
                 handle: "load".to_owned(),
                 address: "127.0.0.1".to_owned(),
+                key: "0a".repeat(32),
             };
             match self.client.register(request).await {
-                Ok(answer) if answer.get_ref().ready => break,
+                Ok(answer) if answer.get_ref().ready => {
+                    self.token = answer.into_inner().credential;
+                    break;
+                }
                 Err(status) if status.code() == Code::FailedPrecondition => return Ok(()),
                 _ => tokio::time::sleep(AGAIN).await,
             }

@@ -271,8 +271,12 @@ impl World {
         }
         if !worker.running {
             worker.running = true;
-            let register =
-                Command::Register { worker: id, handle: "1".to_owned(), address: String::new() };
+            let register = Command::Register {
+                worker: id,
+                handle: "1".to_owned(),
+                address: String::new(),
+                key: spotwise_control::command::WorkerKey::of_start("own"),
+            };
             let Some(Reply::Assigned(Some(assigned))) = self.command(register) else {
                 self.workers.remove(&id);
                 return;

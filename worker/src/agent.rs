@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use crate::attempt::{self, Attempt};
 use crate::folder::Folder;
-use crate::scheduler_client::{Backoff, CallError, SchedulerClient};
+use crate::scheduler_client::{Backoff, CallError, Proofs, SchedulerClient};
 use crate::{Options, next, process_tree, reporter};
 
 /// A scheduler that does not answer the first call for this long has given up on the
@@ -45,13 +45,14 @@ async fn run_attempt(id: AttemptId, options: Options, mode: &[&str]) -> Result<(
     // What the command leaves behind is ours to end and to reap.
     prctl::set_child_subreaper(true).context("becoming a subreaper")?;
     folder.write_identity(&id.to_string(), options.rank).context("writing worker.json")?;
-    let token = options.token.unwrap_or_default();
+    let key = folder.key().context("drawing a key")?;
+    let proofs = Proofs::new(options.token.unwrap_or_default(), key);
     let client = SchedulerClient::new(
         &server,
         Trust::of(options.authority),
         id.to_string(),
         options.rank,
-        token,
+        proofs,
     )
     .context("reading the server's address")?;
 
@@ -117,7 +118,9 @@ async fn register(
                 tracing::info!(message, "superseded before there was anything to do");
                 return Ok(None);
             }
-            Err(error @ CallError::Refused(_)) => return Err(error).context("registering"),
+            Err(error @ (CallError::Refused(_) | CallError::Stranger(_))) => {
+                return Err(error).context("registering");
+            }
             Err(CallError::Away(message)) => {
                 if answered.elapsed() >= REGISTER_TIMEOUT {
                     bail!("no scheduler to register with: {message}");

@@ -146,6 +146,8 @@ fn secret(
 mod tests {
     use spotwise_api::trust::Trust;
 
+    use crate::scheduler_client::Proofs;
+
     use super::*;
 
     fn built(assignment: &Assignment) -> Result<BTreeMap<String, OsString>, String> {
@@ -154,8 +156,9 @@ mod tests {
         let _in = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let _guard = _in.enter();
         let server = "http://127.0.0.1:1".to_owned();
-        let (attempt, token) = ("j1.1".to_owned(), "tok".to_owned());
-        let client = SchedulerClient::new(&server, Trust::System, attempt, 1, token).unwrap();
+        let attempt = "j1.1".to_owned();
+        let proofs = Proofs::new("tok".to_owned(), "key".to_owned());
+        let client = SchedulerClient::new(&server, Trust::System, attempt, 1, proofs).unwrap();
         let own = [
             ("PATH", "/bin"),
             (TOKEN, "tok"),

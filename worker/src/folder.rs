@@ -2,7 +2,7 @@
 //! second start harmless.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -64,6 +64,22 @@ impl Folder {
             }
         }
         Ok(None)
+    }
+
+    /// The key of the workers of this folder, drawn by the first of them: 32 bytes in hex.
+    pub(crate) fn key(&self) -> io::Result<String> {
+        let path = self.root.join("key");
+        match fs::read_to_string(&path) {
+            Ok(key) => Ok(key),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut bytes = [0; 32];
+                File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+                let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                write_whole(&path, key.as_bytes())?;
+                Ok(key)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Records who works here: valid no longer than this process lives, and so not beyond a

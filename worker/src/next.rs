@@ -44,7 +44,10 @@ pub(crate) async fn ask(
             }
             Ok(next) if next.ask_again => {}
             Err(CallError::Away(_)) => tokio::time::sleep(backoff.pause()).await,
-            Ok(_) | Err(CallError::Superseded(_) | CallError::Refused(_)) => return None,
+            Ok(_)
+            | Err(CallError::Superseded(_) | CallError::Refused(_) | CallError::Stranger(_)) => {
+                return None;
+            }
         }
     }
     None

@@ -3,15 +3,15 @@
 //! There may be several schedulers, one of which leads. A call that is not answered, or
 //! that a standby refuses, makes the next call go to the next of them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use spotwise_api::trust::Trust;
 use spotwise_api::v1::workers_client::WorkersClient;
 use spotwise_api::v1::{
     AppendLogRequest, Assignment, HeartbeatRequest, HeartbeatResponse, Progress, RegisterRequest,
-    ReportRequest, TakeNextRequest, TakeNextResponse, Usage,
+    RenewRequest, ReportRequest, TakeNextRequest, TakeNextResponse, Usage,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -33,6 +33,9 @@ pub(crate) enum CallError {
     /// Repeating it will not help.
     #[error("the scheduler refuses: {0}")]
     Refused(String),
+    /// What was shown is good no more, or never was.
+    #[error("the scheduler does not know this worker: {0}")]
+    Stranger(String),
     /// No answer; retried later.
     #[error("the scheduler does not answer: {0}")]
     Away(String),
@@ -43,10 +46,10 @@ impl From<Status> for CallError {
         let message = format!("{:?}: {}", status.code(), status.message());
         match status.code() {
             Code::FailedPrecondition => Self::Superseded(message),
+            Code::Unauthenticated => Self::Stranger(message),
             Code::InvalidArgument
             | Code::NotFound
             | Code::PermissionDenied
-            | Code::Unauthenticated
             | Code::Unimplemented
             | Code::OutOfRange => Self::Refused(message),
             _ => Self::Away(message),
@@ -63,7 +66,37 @@ pub(crate) struct SchedulerClient {
     at: Arc<AtomicUsize>,
     attempt: String,
     rank: u32,
-    token: String,
+    proofs: Proofs,
+}
+
+/// What shows whose worker this is.
+#[derive(Clone)]
+pub(crate) struct Proofs {
+    /// What it was started with.
+    start: String,
+    /// Its own: bound by the first call.
+    key: String,
+    /// What it was given since.
+    credential: Arc<Mutex<String>>,
+}
+
+impl Proofs {
+    /// Those of a worker that was started with a token, and has drawn a key.
+    pub(crate) fn new(start: String, key: String) -> Self {
+        let credential = Arc::new(Mutex::new(start.clone()));
+        Self { start, key, credential }
+    }
+
+    fn current(&self) -> String {
+        self.credential.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An older scheduler gives none.
+    fn take(&self, given: &str) {
+        if !given.is_empty() {
+            given.clone_into(&mut self.credential.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
 }
 
 impl SchedulerClient {
@@ -74,7 +107,7 @@ impl SchedulerClient {
         trust: Trust,
         attempt: String,
         rank: u32,
-        token: String,
+        proofs: Proofs,
     ) -> Result<Self, tonic::transport::Error> {
         let client = |server: &str| {
             let server = server.trim();
@@ -88,7 +121,41 @@ impl SchedulerClient {
             Ok(WorkersClient::new(endpoint.connect_lazy()))
         };
         let clients: Result<Arc<[_]>, _> = servers.split(',').map(client).collect();
-        Ok(Self { clients: clients?, at: Arc::default(), attempt, rank, token })
+        Ok(Self { clients: clients?, at: Arc::default(), attempt, rank, proofs })
+    }
+
+    /// The same with the credential. One that is good no more, after hours without a
+    /// scheduler, is renewed.
+    async fn call_as<T, F>(
+        &self,
+        call: impl Fn(WorkersClient<Channel>, String) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let shown = self.proofs.current();
+        match self.call(|client| call(client, shown.clone())).await {
+            Err(CallError::Stranger(_)) => {
+                // Another call may have renewed it.
+                if self.proofs.current() == shown {
+                    self.renew().await?;
+                }
+                self.call(|client| call(client, self.proofs.current())).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn renew(&self) -> Result<(), CallError> {
+        let request = RenewRequest {
+            attempt: self.attempt.clone(),
+            rank: self.rank,
+            key: self.proofs.key.clone(),
+        };
+        let renewed =
+            self.call(|mut client| async move { Ok(client.renew(request).await?.into_inner()) });
+        self.proofs.take(&renewed.await?.credential);
+        Ok(())
     }
 
     /// Calls the scheduler that answered last; if it does not answer, the next call goes
@@ -128,12 +195,16 @@ impl SchedulerClient {
         let request = RegisterRequest {
             attempt: self.attempt.clone(),
             rank: self.rank,
-            token: self.token.clone(),
+            token: self.proofs.start.clone(),
             handle: std::process::id().to_string(),
             address,
+            key: self.proofs.key.clone(),
         };
-        self.call(|mut client| async move { Ok(client.register(request).await?.into_inner()) })
-            .await
+        let assignment =
+            self.call(|mut client| async move { Ok(client.register(request).await?.into_inner()) });
+        let assignment = assignment.await?;
+        self.proofs.take(&assignment.credential);
+        Ok(assignment)
     }
 
     /// Renews the lease; an answer later than `limit` does not count.
@@ -143,44 +214,48 @@ impl SchedulerClient {
         usage: Option<Usage>,
         limit: Duration,
     ) -> Result<HeartbeatResponse, CallError> {
-        let mut request = Request::new(HeartbeatRequest {
-            attempt: self.attempt.clone(),
-            rank: self.rank,
-            token: self.token.clone(),
-            progress,
-            usage,
-        });
-        request.set_timeout(limit.min(CALL_TIMEOUT));
-        self.call(|mut client| async move {
-            match tokio::time::timeout(limit, client.heartbeat(request)).await {
-                Ok(answer) => Ok(answer?.into_inner()),
-                Err(_) => Err(CallError::Away("no answer in time".to_owned())),
+        let beat = |mut client: WorkersClient<Channel>, token| {
+            let mut request = Request::new(HeartbeatRequest {
+                attempt: self.attempt.clone(),
+                rank: self.rank,
+                token,
+                progress: progress.clone(),
+                usage,
+            });
+            request.set_timeout(limit.min(CALL_TIMEOUT));
+            async move {
+                match tokio::time::timeout(limit, client.heartbeat(request)).await {
+                    Ok(answer) => Ok(answer?.into_inner()),
+                    Err(_) => Err(CallError::Away("no answer in time".to_owned())),
+                }
             }
-        })
-        .await
+        };
+        let answer = self.call_as(beat).await?;
+        self.proofs.take(&answer.credential);
+        Ok(answer)
     }
 
     /// Reports what has happened. The sender is filled in here.
     pub(crate) async fn report(&self, mut report: ReportRequest) -> Result<(), CallError> {
         report.attempt.clone_from(&self.attempt);
         report.rank = self.rank;
-        report.token.clone_from(&self.token);
-        self.call(|mut client| async move {
-            client.report(report).await?;
-            Ok(())
+        self.call_as(|mut client, token| {
+            let report = ReportRequest { token, ..report.clone() };
+            async move {
+                client.report(report).await?;
+                Ok(())
+            }
         })
         .await
     }
 
     /// Asks what to go on with, once the attempt has succeeded.
     pub(crate) async fn take_next(&self) -> Result<TakeNextResponse, CallError> {
-        let request = TakeNextRequest {
-            attempt: self.attempt.clone(),
-            rank: self.rank,
-            token: self.token.clone(),
-        };
-        self.call(|mut client| async move { Ok(client.take_next(request).await?.into_inner()) })
-            .await
+        self.call_as(|mut client, token| {
+            let request = TakeNextRequest { attempt: self.attempt.clone(), rank: self.rank, token };
+            async move { Ok(client.take_next(request).await?.into_inner()) }
+        })
+        .await
     }
 
     /// Appends output that begins at `offset`; returns up to where it is stored. With
@@ -191,17 +266,17 @@ impl SchedulerClient {
         data: Vec<u8>,
         skip: bool,
     ) -> Result<u64, CallError> {
-        let request = AppendLogRequest {
-            attempt: self.attempt.clone(),
-            rank: self.rank,
-            token: self.token.clone(),
-            offset,
-            data,
-            skip,
-        };
-        self.call(
-            |mut client| async move { Ok(client.append_log(request).await?.into_inner().stored) },
-        )
+        self.call_as(|mut client, token| {
+            let request = AppendLogRequest {
+                attempt: self.attempt.clone(),
+                rank: self.rank,
+                token,
+                offset,
+                data: data.clone(),
+                skip,
+            };
+            async move { Ok(client.append_log(request).await?.into_inner().stored) }
+        })
         .await
     }
 }

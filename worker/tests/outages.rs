@@ -148,3 +148,23 @@ async fn a_standby_sends_the_worker_on_and_may_lead_later() {
     assert_eq!(bench.fake.with(|it| words(&it.reports)), ["exited 6"]);
     assert_eq!(bench.log(), "one\ntwo\n");
 }
+
+/// Hours without a scheduler: what the worker shows is good no more, its key still is.
+#[tokio::test]
+async fn an_expired_credential_is_renewed_with_the_key() {
+    let bench = Bench::new("echo ready; until [ -e go ]; do sleep 0.05; done; echo done").await;
+    bench.fake.with(|script| script.expire("first"));
+    let mut worker = bench.worker("j17.1");
+    bench.until_logged("ready").await;
+    bench.fake.with(|script| script.expire("second"));
+    let beats = bench.fake.with(|script| script.heartbeats);
+    bench.until("another heartbeat", |script| script.heartbeats > beats + 1).await;
+    std::fs::write(worker.folder.join("work/go"), "").unwrap();
+    assert_eq!(worker.ended().await, 0);
+    assert_eq!(bench.exit().code, 0);
+    assert!(bench.log().ends_with("ready\ndone\n"), "{}", bench.log());
+    bench.fake.with(|script| {
+        assert!(script.renewals >= 1);
+        assert!(script.keys.iter().all(|key| key.len() == 64 && *key == script.keys[0]));
+    });
+}

@@ -155,7 +155,12 @@ impl SimulatedGang {
         let restored = restore.map(Into::into);
         for worker in self.workers(id) {
             let (handle, address) = ("virtual".to_owned(), String::new());
-            said(world.command(Command::Register { worker, handle, address }));
+            said(world.command(Command::Register {
+                worker,
+                handle,
+                address,
+                key: spotwise_control::command::WorkerKey::of_start(""),
+            }));
         }
         for worker in self.workers(id) {
             said(world.command(Command::Started { worker, restored, rejected_checkpoints: 0 }));

@@ -91,6 +91,8 @@ pub enum Command {
         handle: String,
         /// Where the rest of its gang can reach it.
         address: String,
+        /// The key that it shows.
+        key: WorkerKey,
     },
     /// A worker is alive.
     Heartbeat {
@@ -340,4 +342,21 @@ pub struct WorkerId {
 /// A step as workers report it, as progress.
 pub fn progress_of_step(step: Option<(u64, u64)>) -> Option<Progress> {
     step.map(|(step, total)| Progress::of_step(step, (total > 0).then_some(total)))
+}
+
+/// How a worker that registers proves that it is the one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerKey {
+    /// The hash of its key.
+    pub hash: String,
+    /// Whether it also shows what a worker is started with, and not too late: without it
+    /// only the worker is let in whose key is bound already.
+    pub is_started: bool,
+}
+
+impl WorkerKey {
+    /// Of a worker that shows what it was started with.
+    pub fn of_start(hash: impl Into<String>) -> Self {
+        Self { hash: hash.into(), is_started: true }
+    }
 }

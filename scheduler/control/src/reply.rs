@@ -33,6 +33,8 @@ pub enum Reply {
     },
     /// What a worker should run; `None` while its gang is incomplete.
     Assigned(Option<Box<Assigned>>),
+    /// Another worker has the attempt and rank, or it comes too late.
+    NotTheWorker,
     /// What a worker should do.
     Orders(Orders),
     /// Acknowledged.

@@ -87,6 +87,7 @@ fn table() -> BTreeMap<&'static str, Takes> {
         ("Access/RevokeToken", Own(Action::ManageTokens)),
         ("Access/ListAudit", Shared(Action::ReadAudit)),
         ("Workers/Register", Nothing),
+        ("Workers/Renew", Nothing),
         ("Workers/Heartbeat", Nothing),
         ("Workers/Report", Nothing),
         ("Workers/AppendLog", Nothing),

@@ -12,6 +12,10 @@ impl Workers for Rpc {
         self.0.register(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
 
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> RpcResult<v1::RenewResponse> {
+        self.0.renew(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
+    }
+
     async fn heartbeat(
         &self,
         request: Request<v1::HeartbeatRequest>,

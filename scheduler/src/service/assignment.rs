@@ -73,6 +73,8 @@ pub fn assignment(
         stop_signal_to: spec.checkpoint.as_ref().map_or_else(String::new, signal_to),
         output_bytes: config.output_bytes,
         takes_next: job.array.is_some_and(|place| place.reuse_workers),
+        // Given by who has seen what the worker shows.
+        credential: String::new(),
     }
 }
 

@@ -148,7 +148,7 @@ impl Bench {
 
     pub(crate) fn token_of(&self, attempt: &str, rank: u32) -> String {
         let attempt: AttemptId = attempt.parse().unwrap();
-        self.tokens.token(WorkerId { attempt, rank })
+        self.tokens.credential(WorkerId { attempt, rank }, crate::clock::now())
     }
 }
 

@@ -162,6 +162,12 @@ async fn workers_prove_who_they_are() {
     assert_eq!(beat("j1.1", String::new()).await.unwrap_err().kind(), Kind::Unauthenticated);
     let fenced = beat("j1.1", token).await.unwrap_err();
     assert_eq!((fenced.kind(), fenced.code()), (Kind::Conflict, "fenced"), "no such live attempt");
+    let renew = |key: String| {
+        bench.service.renew(v1::RenewRequest { attempt: "j1.1".to_owned(), rank: 0, key })
+    };
+    let fenced = renew("0a".repeat(32)).await.unwrap_err();
+    assert_eq!((fenced.kind(), fenced.code()), (Kind::Conflict, "fenced"), "no such live attempt");
+    assert_eq!(renew("short".to_owned()).await.unwrap_err().kind(), Kind::Unauthenticated);
 }
 
 #[tokio::test]

@@ -9,11 +9,14 @@ use spotwise_api::v1;
 use super::logs::on_files;
 use super::submit::unexpected;
 use super::{Service, ServiceError, assignment, limits, millis};
+use crate::clock;
 use crate::reuse::is_any_waiting;
+use crate::token::{Proof, are_equal, key_hash};
 use spotwise_control::command::Loaded;
+use spotwise_control::command::WorkerKey;
 use spotwise_control::core::State;
 use spotwise_control::reply::Orders;
-use spotwise_control::{Command, Reply, WorkerId};
+use spotwise_control::{Command, Refusal, Reply, WorkerId};
 use spotwise_model::Now;
 
 /// The largest number of ranks in a gang.
@@ -35,22 +38,55 @@ impl Service {
         &self,
         request: v1::RegisterRequest,
     ) -> Result<v1::Assignment, ServiceError> {
-        let worker = self.worker(&request.attempt, request.rank, &request.token)?;
+        let (worker, key) = self.newcomer(&request)?;
         limits::text("handle", &request.handle)?;
         limits::text("address", &request.address)?;
         let (handle, address) = (request.handle, request.address);
-        match self.parts.handle.command(Command::Register { worker, handle, address }).await? {
+        let register = Command::Register { worker, handle, address, key };
+        let credential = self.parts.tokens.credential(worker, clock::now());
+        match self.parts.handle.command(register).await? {
             Reply::Assigned(Some(assigned)) => {
                 let (config, install) = (&self.parts.config, &self.parts.install);
                 // Jobs write there first, and would find nothing.
                 let shared = assignment::shared_dir(&assigned.job, config);
                 let made = tokio::fs::create_dir_all(&shared).await;
                 made.map_err(|error| ServiceError::internal("making the shared folder", error))?;
-                Ok(assignment::assignment(&assigned, worker.rank, config, install))
+                let rank = worker.rank;
+                let assignment = assignment::assignment(&assigned, rank, config, install);
+                Ok(v1::Assignment { credential, ..assignment })
             }
-            Reply::Assigned(None) => Ok(assignment::not_ready(&self.parts.config)),
+            Reply::Assigned(None) => {
+                Ok(v1::Assignment { credential, ..assignment::not_ready(&self.parts.config) })
+            }
+            Reply::NotTheWorker => Err(not_the_worker()),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// A new credential for a worker whose key is bound, while its attempt lives.
+    pub async fn renew(
+        &self,
+        request: v1::RenewRequest,
+    ) -> Result<v1::RenewResponse, ServiceError> {
+        let worker = named(&request.attempt, request.rank).ok_or_else(not_the_worker)?;
+        let shown = key_hash(&request.key).ok_or_else(not_the_worker)?;
+        let bound = move |state: &State, _: Now| {
+            let attempt = state.attempts.get(&worker.attempt);
+            let attempt = attempt.filter(|attempt| attempt.state.is_live())?;
+            attempt.nodes.get(worker.rank as usize)?.key.clone()
+        };
+        // What lives no more has no key, and what was never bound neither.
+        let bound = self
+            .parts
+            .handle
+            .ask(bound)
+            .await?
+            .ok_or_else(|| ServiceError::from(Refusal::Fenced { attempt: worker.attempt }))?;
+        if !are_equal(&bound, &shown) {
+            return Err(not_the_worker());
+        }
+        let credential = self.parts.tokens.credential(worker, clock::now());
+        Ok(v1::RenewResponse { credential })
     }
 
     /// Renews the lease; returns what the worker should do.
@@ -63,7 +99,11 @@ impl Service {
         let memory = memory(request.usage.as_ref().and_then(|usage| usage.memory.as_ref()));
         let beat = Command::Heartbeat { worker, step, memory };
         match self.parts.handle.command(beat).await? {
-            Reply::Orders(orders) => Ok(orders_from(orders, self.parts.config.control.lease)),
+            Reply::Orders(orders) => {
+                let credential = self.parts.tokens.credential(worker, clock::now());
+                let answer = orders_from(orders, self.parts.config.control.lease);
+                Ok(v1::HeartbeatResponse { credential, ..answer })
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -85,13 +125,16 @@ impl Service {
         }
     }
 
-    /// Stores captured output. The token is the fence: what an ended attempt
+    /// Stores captured output. The credential is the fence: what an ended attempt
     /// still had to say is worth reading.
     pub async fn append_log(
         &self,
         request: v1::AppendLogRequest,
     ) -> Result<v1::AppendLogResponse, ServiceError> {
-        let worker = self.worker(&request.attempt, request.rank, &request.token)?;
+        let tokens = &self.parts.tokens;
+        let worker = named(&request.attempt, request.rank)
+            .filter(|worker| tokens.may_append(*worker, &request.token, clock::now()))
+            .ok_or_else(not_the_worker)?;
         if request.data.len() > MOST_DATA {
             return Err(ServiceError::TooLarge {
                 code: "output_too_large",
@@ -115,22 +158,49 @@ impl Service {
         let asked = self.parts.reuse.ask(worker.attempt, Instant::now());
         let Some((next, array)) = asked.filter(|_| worker.rank == 0) else { return Ok(nothing) };
         if let Ok(Ok(attempt)) = tokio::time::timeout(HOLD, next).await {
-            let token = self.parts.tokens.token(WorkerId { attempt, rank: 0 });
+            let token = self.parts.tokens.bootstrap(WorkerId { attempt, rank: 0 }, clock::now());
             return Ok(v1::TakeNextResponse { attempt: attempt.to_string(), token, ..nothing });
         }
         let waits = move |state: &State, _: Now| is_any_waiting(state, array);
         Ok(v1::TakeNextResponse { ask_again: self.parts.handle.ask(waits).await?, ..nothing })
     }
 
-    /// The caller, once its token has proved it. An attempt that cannot be read has no
-    /// token, so the answer is the same.
+    /// The caller, once its credential has proved it. An attempt that cannot be read has
+    /// none, so the answer is the same.
     fn worker(&self, attempt: &str, rank: u32, token: &str) -> Result<WorkerId, ServiceError> {
-        let refused = || ServiceError::Unauthenticated("not the token of this attempt".to_owned());
-        let attempt = attempt.parse().map_err(|_| refused())?;
-        let worker = WorkerId { attempt, rank };
-        let good = rank < MOST_RANKS && self.parts.tokens.verify(worker, token);
-        good.then_some(worker).ok_or_else(refused)
+        let good =
+            |worker: &WorkerId| self.parts.tokens.is_credential(*worker, token, clock::now());
+        named(attempt, rank).filter(|worker| good(worker) == Proof::Good).ok_or_else(not_the_worker)
     }
+
+    /// Who registers: with what it was started with, or later with its credential; and
+    /// always with its key.
+    fn newcomer(
+        &self,
+        request: &v1::RegisterRequest,
+    ) -> Result<(WorkerId, WorkerKey), ServiceError> {
+        let (token, now) = (&request.token, clock::now());
+        let worker = named(&request.attempt, request.rank).ok_or_else(not_the_worker)?;
+        let hash = key_hash(&request.key).ok_or_else(not_the_worker)?;
+        match self.parts.tokens.is_bootstrap(worker, token, now) {
+            Proof::Good => Ok((worker, WorkerKey { hash, is_started: true })),
+            // Its key may be bound already.
+            Proof::Expired => Ok((worker, WorkerKey { hash, is_started: false })),
+            Proof::Forged => {
+                let worker = self.worker(&request.attempt, request.rank, token)?;
+                Ok((worker, WorkerKey { hash, is_started: false }))
+            }
+        }
+    }
+}
+
+fn named(attempt: &str, rank: u32) -> Option<WorkerId> {
+    let attempt = attempt.parse().ok()?;
+    (rank < MOST_RANKS).then_some(WorkerId { attempt, rank })
+}
+
+fn not_the_worker() -> ServiceError {
+    ServiceError::Unauthenticated("not the credential of this attempt and rank".to_owned())
 }
 
 /// Stores output; what is already stored is skipped. Returns up to where it is stored: the
@@ -230,6 +300,7 @@ fn orders_from(orders: Orders, lease: Duration) -> v1::HeartbeatResponse {
             kill_in_ms: millis(within),
         }),
         money_lasts_ms: orders.money_lasts.map(millis),
+        ..v1::HeartbeatResponse::default()
     }
 }
 

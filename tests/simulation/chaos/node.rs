@@ -324,6 +324,7 @@ fn response(answer: Result<Reply, Refusal>) -> Response {
         Ok(Reply::Submitted { jobs, replayed, .. }) => Response::Submitted { jobs, replayed },
         Ok(Reply::Cancelled { .. } | Reply::Edited { .. }) => Response::Cancelled,
         Ok(Reply::Noted) => Response::Noted,
+        Ok(Reply::NotTheWorker) => Response::Refused("not the worker".to_owned()),
         Err(Refusal::Fenced { .. }) => Response::Fenced,
         Err(Refusal::KeyReused) => Response::KeyReused,
         Err(Refusal::Unavailable(_) | Refusal::Overloaded) => Response::Unavailable,

@@ -294,7 +294,12 @@ impl Fixture {
 
     pub(crate) fn register(&mut self, worker: WorkerId) -> Result<Reply, Refusal> {
         let address = || "10.0.0.1:7".to_owned();
-        self.say(|| Command::Register { worker, handle: "1".to_owned(), address: address() })
+        self.say(|| Command::Register {
+            worker,
+            handle: "1".to_owned(),
+            address: address(),
+            key: spotwise_control::command::WorkerKey::of_start("own"),
+        })
     }
 
     pub(crate) fn start(&mut self, worker: WorkerId) -> Result<Reply, Refusal> {

@@ -42,6 +42,19 @@ pub struct Script {
     /// Bytes of the output that nobody has any more.
     pub lost: u64,
     pub largest_chunk: usize,
+    /// What workers must show once they have registered; what they were started with, if
+    /// there is none.
+    pub credential: Option<String>,
+    /// The keys that were shown.
+    pub keys: Vec<String>,
+    pub renewals: u32,
+}
+
+impl Script {
+    /// What was given before is good no more.
+    pub fn expire(&mut self, credential: &str) {
+        self.credential = Some(credential.to_owned());
+    }
 }
 
 #[derive(Clone, Default)]
@@ -61,7 +74,7 @@ impl Fake {
             if script.away {
                 return Err(Status::unavailable("away"));
             }
-            if token != TOKEN {
+            if token != script.credential.as_deref().unwrap_or(TOKEN) {
                 return Err(Status::unauthenticated("who?"));
             }
             if script.superseded {
@@ -75,9 +88,23 @@ impl Fake {
 #[tonic::async_trait]
 impl Workers for Fake {
     async fn register(&self, r: Request<RegisterRequest>) -> Result<Response<Assignment>, Status> {
-        self.answer(&r.get_ref().token, |script| {
+        let request = r.into_inner();
+        let shown =
+            self.with(|script| script.credential.clone()).filter(|_| request.token == TOKEN);
+        self.answer(&shown.unwrap_or(request.token), |script| {
             script.registers += 1;
-            script.assignment.clone()
+            script.keys.push(request.key);
+            let credential = script.credential.clone().unwrap_or_default();
+            Assignment { credential, ..script.assignment.clone() }
+        })
+    }
+
+    async fn renew(&self, r: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let credential = self.with(|script| script.credential.clone()).unwrap_or_default();
+        self.answer(&credential, |script| {
+            script.renewals += 1;
+            script.keys.push(r.into_inner().key);
+            RenewResponse { credential: credential.clone() }
         })
     }
 
@@ -93,6 +120,7 @@ impl Workers for Fake {
                 notice: script.notice.clone(),
                 stop: script.stop.clone(),
                 money_lasts_ms: script.money_lasts_ms,
+                credential: String::new(),
             }
         })
     }

@@ -71,6 +71,8 @@ pub struct Seen {
     pub heartbeats: BTreeMap<(AttemptId, u32), Timestamp>,
     /// How many notes of each worker have become events.
     pub notes: BTreeMap<(AttemptId, u32), u32>,
+    /// The workers whose place somebody else has asked for.
+    pub impostors: BTreeSet<(AttemptId, u32)>,
     /// Progress beyond what is stored.
     pub progress: BTreeMap<AttemptId, (Timestamp, Progress)>,
     /// What commands have used, by worker: stored when their attempt ends.
@@ -249,6 +251,7 @@ impl State {
         let live = |id: &AttemptId| attempts.get(id).is_some_and(|a| a.state.is_live());
         self.seen.heartbeats.retain(|(id, _), _| live(id));
         self.seen.notes.retain(|(id, _), _| live(id));
+        self.seen.impostors.retain(|(id, _)| live(id));
         self.seen.memory.retain(|(id, _), _| live(id));
         self.seen.progress.retain(|id, _| live(id));
         let jobs = &self.jobs;

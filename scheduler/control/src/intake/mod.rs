@@ -79,8 +79,8 @@ pub fn answer(state: &mut State, command: Command, config: &Config, now: Now) ->
             let elements = state.jobs.values().filter(of_array).map(|job| job.id).collect();
             cancel_all(state, elements, now)
         }
-        Command::Register { worker, handle, address } => {
-            worker::register(state, worker, handle, address, now)
+        Command::Register { worker, handle, address, key } => {
+            worker::register(state, worker, (handle, address), &key, now)
         }
         Command::Heartbeat { worker, step, memory } => {
             worker::measured(state, worker, memory);

@@ -108,7 +108,12 @@ fn a_worker_hears_how_long_its_money_lasts_with_its_assignment_and_every_answer(
     let hour = 3_600 * SECOND;
     let (mut state, attempt) = running(1, None);
     let worker = WorkerId { attempt, rank: 0 };
-    let register = || Command::Register { worker, handle: "1".to_owned(), address: String::new() };
+    let register = || Command::Register {
+        worker,
+        handle: "1".to_owned(),
+        address: String::new(),
+        key: crate::command::WorkerKey::of_start("own"),
+    };
     let Reply::Assigned(Some(assigned)) = take(&mut state, register(), now(0)) else { panic!() };
     assert_eq!(assigned.money_lasts, Some(2 * hour));
     let beat = || Command::Heartbeat { worker, step: None, memory: None };

@@ -11,7 +11,7 @@ use spotwise_model::time::{after, between};
 use spotwise_model::{Attempt, AttemptState, Job, Now};
 
 use super::CommandResult;
-use crate::command::{Loaded, progress_of_step};
+use crate::command::{Loaded, WorkerKey, progress_of_step};
 use crate::config::Config;
 use crate::core::{Change, EventKind, State};
 use crate::phase::attempt_end::{self, EXIT_REQUEUE};
@@ -31,8 +31,8 @@ const COMMIT_ALLOWANCE: Duration = Duration::from_secs(20);
 pub(super) fn register(
     state: &mut State,
     worker: WorkerId,
-    handle: String,
-    address: String,
+    (handle, address): (String, String),
+    key: &WorkerKey,
     now: Now,
 ) -> CommandResult {
     let (job, attempt) = live(state, worker)?;
@@ -41,6 +41,12 @@ pub(super) fn register(
     // Who has ended, or was taken for gone, is not there again: its gang ends without it.
     if node.exited.is_some() {
         return Err(fenced(worker));
+    }
+    match &node.key {
+        Some(bound) if *bound == key.hash => {}
+        Some(_) => return Ok((shown_again(state, worker, now), Reply::NotTheWorker)),
+        None if key.is_started => node.key = Some(key.hash.clone()),
+        None => return Ok((Vec::new(), Reply::NotTheWorker)),
     }
     let news = node.registered.is_none();
     node.registered.get_or_insert(now);
@@ -65,6 +71,19 @@ pub(super) fn register(
     state.seen.heartbeats.insert((worker.attempt, worker.rank), now.wall);
     let changes = if news { vec![attempt.into()] } else { Vec::new() };
     Ok((changes, Reply::Assigned(assigned)))
+}
+
+/// The owner hears once that somebody else shows what his worker was started with.
+fn shown_again(state: &mut State, worker: WorkerId, now: Now) -> Vec<Change> {
+    if !state.seen.impostors.insert((worker.attempt, worker.rank)) {
+        return Vec::new();
+    }
+    let message = format!(
+        "what node {} was started with was shown again, by another process: it was refused",
+        worker.rank
+    );
+    let (job, attempt) = (worker.attempt.job, Some(worker.attempt));
+    vec![Change::event(job, attempt, now.market, EventKind::Warning, message)]
 }
 
 pub(super) fn heartbeat(

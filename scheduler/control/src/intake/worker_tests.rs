@@ -82,10 +82,42 @@ fn who_was_taken_for_gone_is_not_let_in() {
         worker: WorkerId { attempt: id, rank },
         handle: "7".to_owned(),
         address: "127.0.0.1:1".to_owned(),
+        key: crate::command::WorkerKey::of_start("own"),
     };
     let refused = answer(&mut state, comes(0), &config(), now(1)).unwrap_err();
     assert_eq!(refused, Refusal::Fenced { attempt: id });
     assert!(answer(&mut state, comes(1), &config(), now(1)).is_ok());
+}
+
+/// What a worker is started with is good once: for who binds a key by it.
+#[test]
+fn a_start_is_shown_once_and_late_is_too_late() {
+    let (mut state, id) = running(1);
+    let worker = WorkerId { attempt: id, rank: 0 };
+    let comes = |hash: &str, is_started| Command::Register {
+        worker,
+        handle: "7".to_owned(),
+        address: String::new(),
+        key: WorkerKey { hash: hash.to_owned(), is_started },
+    };
+    let (_, reply) = answer(&mut state, comes("own", false), &config(), now(1)).unwrap();
+    assert_eq!(reply, Reply::NotTheWorker, "too late");
+    assert_eq!(state.attempts[&id].nodes[0].key, None);
+    take(&mut state, comes("own", true), now(1));
+    assert_eq!(state.attempts[&id].nodes[0].key.as_deref(), Some("own"));
+    for started in [true, false] {
+        let (_, reply) = answer(&mut state, comes("own", started), &config(), now(2)).unwrap();
+        assert!(matches!(reply, Reply::Assigned(Some(_))), "it asks again: {reply:?}");
+    }
+    let before = state.attempts[&id].clone();
+    let (heard, reply) = answer(&mut state, comes("other", true), &config(), now(3)).unwrap();
+    assert_eq!(reply, Reply::NotTheWorker);
+    assert!(
+        matches!(heard.as_slice(), [Change::Event(event)] if event.message.contains("refused"))
+    );
+    let (heard, _) = answer(&mut state, comes("third", true), &config(), now(4)).unwrap();
+    assert!(heard.is_empty(), "it is said once");
+    assert_eq!(state.attempts[&id], before);
 }
 
 #[test]
@@ -143,7 +175,12 @@ fn an_attempt_that_is_over_is_heard_no_more() {
     let message = "late".to_owned();
     let (_, worker) = replaced();
     let words = [
-        Command::Register { worker, handle: "9".to_owned(), address: String::new() },
+        Command::Register {
+            worker,
+            handle: "9".to_owned(),
+            address: String::new(),
+            key: crate::command::WorkerKey::of_start("own"),
+        },
         Command::Heartbeat { worker, step, memory: None },
         Command::Started { worker, restored: None, rejected_checkpoints: 0 },
         Command::Checkpointed { worker, sequence: 1, bytes: 1, step },
@@ -192,7 +229,12 @@ fn resumed(known: Option<RestoreGap>) -> (State, WorkerId, CheckpointRef) {
 
 /// Whether the worker is told to look for the newest checkpoint.
 fn looks(state: &mut State, worker: WorkerId) -> bool {
-    let register = Command::Register { worker, handle: "9".to_owned(), address: String::new() };
+    let register = Command::Register {
+        worker,
+        handle: "9".to_owned(),
+        address: String::new(),
+        key: crate::command::WorkerKey::of_start("own"),
+    };
     match answer(state, register, &config(), now(1)).unwrap().1 {
         Reply::Assigned(Some(assigned)) => assigned.newest_saved,
         other => panic!("{other:?}"),

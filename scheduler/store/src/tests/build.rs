@@ -187,6 +187,7 @@ pub(super) fn attempt(job: u64, number: u32) -> Attempt {
             handle: Some("4711".to_owned()),
             address: None,
             registered: Some(now(1_150)),
+            key: Some("ab".repeat(32)),
             started: Some(now(1_200)),
             exited: Some((now(1_500), Exit::Signal(9))),
             told: Told::Stop,

@@ -46,9 +46,12 @@ impl Worker {
         let done = self.task.map_or(0, |task| task.done);
         let step = self.started.then(|| self.steps(done)).flatten();
         match message {
-            WorkerMessage::Register => {
-                Command::Register { worker, handle: "1".to_owned(), address: String::new() }
-            }
+            WorkerMessage::Register => Command::Register {
+                worker,
+                handle: "1".to_owned(),
+                address: String::new(),
+                key: spotwise_control::command::WorkerKey::of_start("own"),
+            },
             WorkerMessage::Heartbeat => Command::Heartbeat { worker, step, memory: None },
             WorkerMessage::Started => Command::Started {
                 worker,
