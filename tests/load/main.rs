@@ -21,6 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser;
 use spotwise_api::client::{Bearer, Named, credentials};
+use spotwise_api::trust::Trust;
 use spotwise_api::v1;
 use spotwise_api::v1::jobs_client::JobsClient;
 use tonic::service::interceptor::InterceptedService;
@@ -117,6 +118,9 @@ async fn connect(options: &Options) -> Result<Vec<Named>> {
     let mut channels = Vec::new();
     for _ in 0..options.connections.max(1) {
         let endpoint = Endpoint::from_shared(options.server.clone())?.tcp_nodelay(true);
+        let pinned = credentials::authority_for(&options.server)?;
+        let is_secure = options.server.starts_with("https://");
+        let endpoint = if is_secure { Trust::of(pinned).secure(endpoint)? } else { endpoint };
         let channel = endpoint.connect().await.context("no scheduler answers")?;
         let bearer = Bearer::new(credentials::token_for(&options.server).as_deref());
         channels.push(InterceptedService::new(channel, bearer));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde_json::Value;
+use spotwise_api::client::Client;
 use spotwise_test_postgres::Database;
 
 use crate::Options;
@@ -22,6 +23,9 @@ pub(crate) struct Suite {
     /// `sqlite`, `postgresql`, or both
     #[arg(long, value_delimiter = ',', default_value = "sqlite,postgresql")]
     stores: Vec<String>,
+    /// Each load twice: without TLS and with it
+    #[arg(long)]
+    tls: bool,
     /// Only loads whose name contains this
     #[arg(long, default_value = "")]
     only: String,
@@ -41,7 +45,7 @@ struct Site {
 }
 
 impl Site {
-    async fn start(program: &Path, store: &str) -> Result<Self> {
+    async fn start(program: &Path, store: &str, tls: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let database = match store {
             "sqlite" => None,
@@ -49,8 +53,9 @@ impl Site {
             other => bail!("no store is called {other}"),
         };
         let port = spotwise_tests::free_port()?;
-        let child = spawn(program, folder.path(), database.as_ref(), port)?;
-        let url = format!("http://127.0.0.1:{port}");
+        let scheme = if tls { "https" } else { "http" };
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        let child = spawn(program, folder.path(), database.as_ref(), &url)?;
         let site = Self { url, folder, program: program.to_owned(), database, child };
         site.ready().await?;
         tokio::time::sleep(FIRST_FITS).await;
@@ -58,9 +63,11 @@ impl Site {
     }
 
     async fn ready(&self) -> Result<()> {
-        let url = format!("{}/readyz", self.url);
         for _ in 0..6_000 {
-            if reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+            // Its authority is pinned here when it leads.
+            if let Ok(client) = Client::connect(&self.url).await
+                && client.info().await.is_ok()
+            {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -72,10 +79,8 @@ impl Site {
     async fn restart(&mut self) -> Result<Duration> {
         self.child.kill()?;
         self.child.wait()?;
-        let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok());
         let begun = Instant::now();
-        let port = port.context("a port")?;
-        self.child = spawn(&self.program, self.folder.path(), self.database.as_ref(), port)?;
+        self.child = spawn(&self.program, self.folder.path(), self.database.as_ref(), &self.url)?;
         self.ready().await?;
         Ok(begun.elapsed())
     }
@@ -103,12 +108,14 @@ impl Drop for Site {
     }
 }
 
-fn spawn(program: &Path, folder: &Path, database: Option<&Database>, port: u16) -> Result<Child> {
+fn spawn(program: &Path, folder: &Path, database: Option<&Database>, url: &str) -> Result<Child> {
+    let (scheme, address) = url.split_once("://").context("an address")?;
     let mut command = Command::new(program);
     command
         .args(["serve", "--outside-workers", "--cpus", "1000000", "--memory", "1000000GB"])
         .args(["--data-dir", &folder.display().to_string()])
-        .args(["--listen", &format!("127.0.0.1:{port}"), "--market", "synthetic"])
+        .args(["--listen", address, "--market", "synthetic"])
+        .args((scheme == "https").then_some("--tls"))
         .env("SPOTWISE_LOG", "warn")
         .stdin(Stdio::null())
         .stdout(Stdio::null());
@@ -126,12 +133,15 @@ pub(crate) async fn run(suite: &Suite) -> Result<()> {
             if !name.contains(&suite.only) {
                 continue;
             }
-            let mut site = Site::start(&suite.spotwise, store).await?;
-            let result = match load {
-                Load::Calls(arguments) => words(&site.load(arguments).await?),
-                Load::Queue { batches, size } => queue(&mut site, *batches, *size).await?,
-            };
-            say(&format!("| {name} | {store} | {result} |"));
+            for tls in [false, true].into_iter().filter(|tls| suite.tls || !tls) {
+                let mut site = Site::start(&suite.spotwise, store, tls).await?;
+                let result = match load {
+                    Load::Calls(arguments) => words(&site.load(arguments).await?),
+                    Load::Queue { batches, size } => queue(&mut site, *batches, *size).await?,
+                };
+                let tls = if tls { ", TLS" } else { "" };
+                say(&format!("| {name} | {store}{tls} | {result} |"));
+            }
         }
     }
     Ok(())
