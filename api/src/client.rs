@@ -93,16 +93,19 @@ impl Interceptor for Bearer {
 }
 
 impl Door {
-    fn over(channel: Channel, server: &str, token: Option<&str>) -> Self {
-        let own = token.map(str::to_owned).or_else(|| credentials::token_for(server));
+    fn over(channel: Channel, server: &str, token: Option<&str>) -> Result<Self, ClientError> {
+        let own = match token {
+            Some(token) => Some(token.to_owned()),
+            None => credentials::token_for(server)?,
+        };
         let channel = InterceptedService::new(channel, Bearer::new(own.as_deref()));
-        Self {
+        Ok(Self {
             jobs: JobsClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             cost: CostClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             capacity: CapacityClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             access: AccessClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             system: SystemClient::new(channel).max_decoding_message_size(MAX_ANSWER),
-        }
+        })
     }
 }
 
@@ -138,7 +141,7 @@ impl Client {
                 .iter()
                 .zip(server.split(','))
                 .map(|(each, server)| Door::over(each.connect_lazy(), server, token))
-                .collect();
+                .collect::<Result<_, _>>()?;
             let client = Self { doors, at: Arc::default() };
             return match client.info().await {
                 Err(error) if *error.kind() == ErrorKind::Unavailable => {
@@ -147,17 +150,17 @@ impl Client {
                 _ => Ok(client),
             };
         };
-        let over = |channel| Self {
-            doors: Arc::new([Door::over(channel, server, token)]),
-            at: Arc::default(),
+        let over = |channel| {
+            let doors = Arc::new([Door::over(channel, server, token)?]);
+            Ok(Self { doors, at: Arc::default() })
         };
         for wait in BACKOFF {
             if let Ok(channel) = only.connect().await {
-                return Ok(over(channel));
+                return over(channel);
             }
             tokio::time::sleep(wait).await;
         }
-        only.connect().await.map(over).map_err(|error| unreachable(error.into()))
+        only.connect().await.map_err(|error| unreachable(error.into())).and_then(over)
     }
 
     /// Calls the scheduler that answered last; while nobody answers, the others

@@ -205,7 +205,7 @@ fn configuration_mistakes_are_one_clear_line() {
     for (file, arguments, expected) in [
         ("profils: {}\n", &["ps"][..], "profils"),
         ("default_profile: moon\n", &["ps"], "no profile `moon`"),
-        ("profiles: {lab: {server: 'ftp://x'}}\n", &["ps", "--profile", "lab"], "only http"),
+        ("profiles: {lab: {server: 'ftp://x'}}\n", &["ps", "--profile", "lab"], "write http://"),
         ("profiles: {lab: {server: a, token: b}}\n", &["ps", "--profile", "lab"], "token"),
         (": [", &["ps"], "config.yaml"),
     ] {

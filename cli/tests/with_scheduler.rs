@@ -101,6 +101,8 @@ async fn lists_are_aligned_and_escaped() {
         ("machines", &["machines", "--all"]),
         ("machines-explain", &["machines", "explain", "i5"]),
         ("machines-drain", &["machines", "drain", "i5"]),
+        ("freeze", &["freeze", "--reason", "the budget of June"]),
+        ("unfreeze", &["unfreeze"]),
     ] {
         let answer = run(&server, line).await;
         assert_eq!(answer.code, Some(0), "{name}: {}", answer.err);

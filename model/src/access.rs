@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// The tag of a job that says whose it is.
 pub const TEAM: &str = "Team";
 
+/// The label of jobs and of what they cost that says who has submitted them.
+pub const SUBMITTED_BY: &str = "submitted_by";
+
 /// What a caller is to this scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,6 +61,8 @@ impl Role {
             Action::CancelJobs => matches!(self, Self::Submitter | Self::Operator | Self::Admin),
             Action::EditBudgets => matches!(self, Self::Submitter | Self::Approver | Self::Admin),
             Action::DrainMachines => matches!(self, Self::Operator | Self::Admin),
+            // Who answers for the money stops it.
+            Action::FreezeBuying => matches!(self, Self::Approver | Self::Operator | Self::Admin),
             Action::ReadAudit => matches!(self, Self::Approver | Self::Operator | Self::Admin),
             Action::ManageTokens => matches!(self, Self::Admin),
         }
@@ -91,6 +96,8 @@ pub enum Action {
     CancelJobs,
     /// Take machines out of service.
     DrainMachines,
+    /// Stop all buying, and let it go on.
+    FreezeBuying,
     /// Read who did what.
     ReadAudit,
     /// Create, list and revoke tokens.
@@ -99,7 +106,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Know,
         Self::ViewJobs,
         Self::ViewCosts,
@@ -109,6 +116,7 @@ impl Action {
         Self::EditBudgets,
         Self::CancelJobs,
         Self::DrainMachines,
+        Self::FreezeBuying,
         Self::ReadAudit,
         Self::ManageTokens,
     ];
@@ -125,6 +133,7 @@ impl Action {
             Self::EditBudgets => "change budgets",
             Self::CancelJobs => "cancel jobs",
             Self::DrainMachines => "drain machines",
+            Self::FreezeBuying => "freeze buying",
             Self::ReadAudit => "read the audit log",
             Self::ManageTokens => "manage tokens",
         }

@@ -16,8 +16,11 @@ fn roles_include_what_the_documentation_says() {
     assert_eq!(table(Role::Viewer), with(&[]));
     let runs = ["submit jobs", "change jobs", "change budgets", "cancel jobs"];
     assert_eq!(table(Role::Submitter), with(&runs));
-    assert_eq!(table(Role::Approver), with(&["change budgets", "read the audit log"]));
-    let keeps = ["cancel jobs", "drain machines", "read the audit log"];
+    assert_eq!(
+        table(Role::Approver),
+        with(&["change budgets", "freeze buying", "read the audit log"])
+    );
+    let keeps = ["cancel jobs", "drain machines", "freeze buying", "read the audit log"];
     assert_eq!(table(Role::Operator), with(&keeps));
     assert_eq!(table(Role::Admin).len(), Action::ALL.len());
 }

@@ -11,6 +11,7 @@ pub mod commitment;
 pub mod dependency;
 pub mod egress;
 pub mod ending;
+pub mod freeze;
 pub mod gpu;
 pub mod id;
 pub mod instance;

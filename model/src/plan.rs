@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::dependency::Condition;
+use crate::freeze::Freeze;
 use crate::id::{InstanceId, JobId};
 use crate::limit::LimitUse;
 use crate::money::Money;
@@ -28,6 +29,8 @@ pub enum WaitReason {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         on: BTreeMap<JobId, Condition>,
     },
+    /// Nothing is bought, by order.
+    Frozen(Freeze),
     /// It failed, or asked to be run again, and will be retried later.
     Backoff {
         /// When (market time).

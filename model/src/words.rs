@@ -20,6 +20,7 @@ impl fmt::Display for WaitReason {
             WaitReason::Dependencies { jobs, on } => {
                 f.write_str(&needs(jobs, |job| on.get(&job).copied().unwrap_or_default()))
             }
+            WaitReason::Frozen(freeze) => f.write_str(&freeze.words()),
             WaitReason::Backoff { until, fruitless: 0 } => {
                 write!(f, "failed before, tried again at {until}")
             }

@@ -170,3 +170,37 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     files
 }
+
+/// Who answers for the money stops it, at once; what waits says by whose order.
+#[test]
+fn a_freeze_stops_all_buying_until_it_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut scheduler = Scheduler::start(folder.path(), &ARGUMENTS).expect("it starts");
+    let arguments = ["tokens", "create", "fay", "--role", "approver"];
+    let (fay, said, _) = run(&scheduler, None, &arguments);
+    let fay = fay.trim().to_owned();
+    assert!(fay.starts_with("swt_"), "{said}");
+    let arguments = ["freeze", "--reason", "the budget of June"];
+    let (frozen, said, code) = run(&scheduler, Some(&fay), &arguments);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(frozen.contains("by order of fay: the budget of June"), "{frozen}");
+
+    let (_, said, code) = run(&scheduler, None, &["submit", &job(&scheduler, "vision"), "--yes"]);
+    assert_eq!(code, Some(0), "{said}");
+    scheduler.kill();
+    scheduler.restart().expect("it starts again");
+    let waits = || run(&scheduler, None, &["explain", "j1"]).0;
+    let begun = std::time::Instant::now();
+    while !waits().contains("fay froze all buying") {
+        assert!(begun.elapsed().as_secs() < 30, "{}", waits());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(waits().contains("the budget of June"), "{}", waits());
+
+    let (goes_on, said, _) = run(&scheduler, Some(&fay), &["unfreeze"]);
+    assert_eq!(goes_on, "buying goes on\n", "{said}");
+    let (_, said, code) = run(&scheduler, None, &["wait", "j1", "--timeout", "60s"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (audit, _, _) = run(&scheduler, None, &["audit", "list"]);
+    assert!(audit.contains("buying.freeze") && audit.contains("buying.unfreeze"), "{audit}");
+}

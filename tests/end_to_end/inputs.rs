@@ -112,6 +112,7 @@ fn bad_texts() -> Vec<Bad> {
         named("13 spaces", "invalid_name", "\"   \""),
         named("13 long name", "invalid_name", &"a".repeat(64)),
         named("19 homoglyph", "invalid_name", "\u{430}cme"),
+        with("19 homoglyph of a team", "invalid_tag", "tags: {Team: \u{430}cme}"),
         named("20 forged log line", "invalid_name", "\"x\\nINFO admin login ok\""),
         with("17 NUL", "invalid_title", "title: \"a\\0b\""),
         with("17 bidi", "invalid_title", "title: \"a\\u202Eb\""),

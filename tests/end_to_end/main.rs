@@ -15,5 +15,6 @@ mod pools;
 mod recovery;
 mod reported;
 mod restores;
+mod rights;
 mod two_schedulers;
 mod upgrades;

@@ -122,7 +122,7 @@ async fn connect(options: &Options) -> Result<Vec<Named>> {
         let is_secure = options.server.starts_with("https://");
         let endpoint = if is_secure { Trust::of(pinned).secure(endpoint)? } else { endpoint };
         let channel = endpoint.connect().await.context("no scheduler answers")?;
-        let bearer = Bearer::new(credentials::token_for(&options.server).as_deref());
+        let bearer = Bearer::new(credentials::token_for(&options.server)?.as_deref());
         channels.push(InterceptedService::new(channel, bearer));
     }
     Ok(channels)

@@ -117,7 +117,7 @@ impl Site {
         let endpoint = Channel::from_shared(server.clone())?;
         for _ in 0..3_000 {
             if let Ok(channel) = endpoint.connect().await {
-                let bearer = Bearer::new(credentials::token_for(&server).as_deref());
+                let bearer = Bearer::new(credentials::token_for(&server)?.as_deref());
                 let channel = InterceptedService::new(channel, bearer);
                 let mut system = SystemClient::new(channel.clone());
                 if system.info(v1::InfoRequest {}).await.is_ok() {

@@ -74,4 +74,16 @@ impl Client {
         })
         .await
     }
+
+    /// Stops all buying, or lets it go on. Twice is once, so it is tried again.
+    pub async fn set_freeze(
+        &self,
+        request: v1::SetFreezeRequest,
+    ) -> Result<v1::FreezeView, ClientError> {
+        self.unary(Again::Yes, |mut door| {
+            let request = request.clone();
+            async move { door.capacity.set_freeze(request).await }
+        })
+        .await
+    }
 }

@@ -7,7 +7,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tonic::codegen::http::uri::Uri;
@@ -35,9 +35,41 @@ pub fn config_folder() -> Option<PathBuf> {
 }
 
 /// The token for a scheduler: of the environment, else of the file for its address.
-pub fn token_for(server: &str) -> Option<String> {
+///
+/// # Errors
+/// Others can read the file: whoever did may use the token.
+pub fn token_for(server: &str) -> Result<Option<String>, ClientError> {
     let given = std::env::var(VARIABLE).ok().filter(|token| !token.is_empty());
-    given.or_else(|| kept(TOKENS, server))
+    let path = || file_for(&config_folder()?, TOKENS, server);
+    match (given, path()) {
+        (Some(token), _) => Ok(Some(token)),
+        (None, Some(path)) => read_private(&path),
+        (None, None) => Ok(None),
+    }
+}
+
+fn read_private(path: &Path) -> Result<Option<String>, ClientError> {
+    let Ok(metadata) = std::fs::metadata(path) else { return Ok(None) };
+    if metadata.permissions().mode() & 0o077 != 0 {
+        let path = path.display();
+        return Err(ClientError {
+            kind: ErrorKind::Invalid {
+                code: "token_file_not_private".to_owned(),
+                field: "token".to_owned(),
+            },
+            message: format!(
+                "others can read your token in {path}: revoke it if they may have, and \
+                 `chmod 600 {path}`"
+            ),
+            source: None,
+        });
+    }
+    Ok(text_of(path))
+}
+
+fn text_of(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// The authority that was pinned for a scheduler: by the environment, else by the file for
@@ -59,9 +91,7 @@ pub fn authority_for(server: &str) -> Result<Option<Fingerprint>, ClientError> {
 }
 
 fn kept(what: &str, server: &str) -> Option<String> {
-    let path = file_for(&config_folder()?, what, server)?;
-    let text = std::fs::read_to_string(path).ok()?;
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    text_of(&file_for(&config_folder()?, what, server)?)
 }
 
 /// An address with its scheme: that which was written, else `https` for who is known to
@@ -178,8 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_others_can_read_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("local-1");
+        assert_eq!(read_private(&path).unwrap(), None);
+        write_private(&path, "swt_1").unwrap();
+        assert_eq!(read_private(&path).unwrap().as_deref(), Some("swt_1"));
+        for mode in [0o640, 0o604, 0o660] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let error = read_private(&path).unwrap_err();
+            assert!(error.message.contains("chmod 600"), "{}", error.message);
+        }
+    }
+
+    #[test]
     fn what_is_kept_is_private() {
-        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens/local-1");
         for text in ["one", "two"] {

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use spotwise_api::v1::{CostQuery, CostReport, CostRow};
 use spotwise_model::time;
 
+use super::whose::Whose;
 use super::{Context, key_value};
 use crate::exit::{Exit, Failure};
 use crate::format::{count, dollars, exact, moment, percent, saving};
@@ -22,7 +23,7 @@ use crate::text::one_line;
 #[derive(Debug, Args)]
 pub(crate) struct Cost {
     /// A row for each value of these: hour, day, month, job, attempt, kind, pool,
-    /// zone, instance_type, capacity_type, commitment, model, class, or any tag
+    /// zone, instance_type, capacity_type, commitment, model, class, submitted_by, or any tag
     #[arg(long, value_name = "DIMENSION", value_delimiter = ',', default_value = "model")]
     by: Vec<String>,
     /// What was consumed from then on: a day (2026-03-07), a time (2026-03-07T14:00 or
@@ -38,6 +39,8 @@ pub(crate) struct Cost {
     /// Only charges with this; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     filter: Vec<(String, String)>,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 impl Cost {
@@ -53,7 +56,7 @@ impl Cost {
             group_by: self.by,
             since: bound(self.since.as_deref(), now),
             until: bound(self.until.as_deref(), now),
-            filters: self.filter.into_iter().collect(),
+            filters: self.filter.into_iter().chain(self.whose.labels(&client).await?).collect(),
             timezone: self.timezone,
         };
         let report = client.cost(query).await?;

@@ -10,6 +10,7 @@ mod db;
 mod demo;
 mod edit;
 mod explain;
+mod freeze;
 mod get;
 mod login;
 mod logs;
@@ -26,6 +27,7 @@ mod tokens;
 mod validate;
 mod version;
 mod wait;
+mod whose;
 mod worker;
 
 use clap::{Parser, Subcommand};
@@ -110,6 +112,8 @@ pub(crate) enum Task {
     Pools(pools::Pools),
     Machines(machines::Machines),
     Tokens(tokens::Tokens),
+    Freeze(freeze::FreezeBuying),
+    Unfreeze(freeze::Unfreeze),
     Login(login::Login),
     Logout(login::Logout),
     #[command(name = "whoami")]
@@ -144,6 +148,8 @@ impl Task {
             Self::Pools(command) => command.run(context).await,
             Self::Machines(command) => command.run(context).await,
             Self::Tokens(command) => command.run(context).await,
+            Self::Freeze(command) => command.run(context).await,
+            Self::Unfreeze(command) => command.run(context).await,
             Self::Login(command) => Box::pin(command.run(context)).await,
             Self::Logout(command) => command.run(context),
             Self::WhoAmI(command) => command.run(context).await,

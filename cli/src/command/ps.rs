@@ -9,6 +9,7 @@ use spotwise_api::client::Client;
 use spotwise_api::v1::{InfoResponse, JobSummary, ListJobsRequest};
 use spotwise_model::JobState;
 
+use super::whose::Whose;
 use super::{Context, key_value};
 use crate::exit::Failure;
 use crate::format::{dollars, moment_near, percent};
@@ -30,6 +31,8 @@ pub(crate) struct Ps {
     /// Only jobs with this tag (or model=..., class=...); may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     tag: Vec<(String, String)>,
+    #[command(flatten)]
+    whose: Whose,
     /// Also jobs that are over
     #[arg(short, long, conflicts_with = "state")]
     all: bool,
@@ -86,7 +89,7 @@ impl Ps {
         let request = ListJobsRequest {
             states,
             name: self.name.clone().unwrap_or_default(),
-            tags: self.tag.iter().cloned().collect(),
+            tags: self.tag.iter().cloned().chain(self.whose.labels(client).await?).collect(),
             ..ListJobsRequest::default()
         };
         let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);

@@ -134,7 +134,7 @@ impl Print {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let server = context.target.server()?;
         let first = server.split(',').next().unwrap_or_default();
-        let token = credentials::token_for(first).ok_or_else(|| {
+        let token = credentials::token_for(first)?.ok_or_else(|| {
             let message = format!("no token for {first}: set {}", credentials::VARIABLE);
             Failure::new(Exit::Auth, message)
         })?;

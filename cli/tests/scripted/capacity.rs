@@ -172,4 +172,13 @@ impl Capacity for Scripted {
             note: "gets no new work, and is given back when j7.2 has ended".into(),
         }))
     }
+
+    async fn set_freeze(&self, request: Request<SetFreezeRequest>) -> Answer<FreezeView> {
+        let SetFreezeRequest { frozen, reason } = request.into_inner();
+        let (by, since) = ("fay".to_owned(), "2023-02-15T00:00:00Z".to_owned());
+        Ok(Response::new(match frozen {
+            true => FreezeView { frozen, by, since, reason },
+            false => FreezeView::default(),
+        }))
+    }
 }

@@ -7,6 +7,7 @@ use super::document::{PlainDocument, Scalar, VariableDocument};
 use super::error::{Problem, Under, shown};
 use super::paths;
 use super::read::{TextOr, TextOrFields};
+use crate::access::TEAM;
 
 pub(super) const MAX_TITLE_CHARS: usize = 200;
 pub(super) const MAX_ARGUMENTS: usize = 1_000;
@@ -353,6 +354,9 @@ pub(crate) fn tag(key: &str, value: &str) -> Result<(), Problem> {
     }
     if value.chars().count() > 255 || value.chars().any(|c| c.is_control() || is_deceptive(c)) {
         return invalid("a tag's value is at most 255 characters, all of them printable");
+    }
+    if key == TEAM && !value.is_ascii() {
+        return invalid("a team's name is ASCII, so that none looks like another's");
     }
     Ok(())
 }

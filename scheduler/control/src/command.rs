@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use spotwise_model::access::Token;
 use spotwise_model::attempt::{CheckpointRef, Exit, Progress, Told};
+use spotwise_model::freeze::Freeze;
 use spotwise_model::id::{PoolName, ProviderId};
 use spotwise_model::inventory::Inventory;
 use spotwise_model::memory::MemoryUse;
@@ -234,6 +235,8 @@ pub enum Command {
     },
     /// The operator's file says that these are the pools.
     SetPools(Box<PoolSet>),
+    /// Stop all buying; `None` lets it go on.
+    SetFreeze(Option<Freeze>),
     /// The pool reports that a worker is gone.
     WorkerGone {
         /// Which.

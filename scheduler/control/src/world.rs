@@ -122,6 +122,7 @@ impl World {
                 | Change::Availability(_)
                 | Change::Prices(_)
                 | Change::Pools(_)
+                | Change::Freeze(_)
                 | Change::Token(_)
                 | Change::Audit(_) => {}
             }

@@ -59,6 +59,7 @@ fn table() -> BTreeMap<&'static str, Takes> {
         ("get /api/v1/tokens", Own(Action::ManageTokens)),
         ("delete /api/v1/tokens/{token}", Own(Action::ManageTokens)),
         ("get /api/v1/audit", Shared(Action::ReadAudit)),
+        ("put /api/v1/freeze", Shared(Action::FreezeBuying)),
         ("get /api/v1/info", Own(Action::Know)),
         ("get /openapi.json", Own(Action::Know)),
         ("get /healthz", Nothing),
@@ -79,6 +80,7 @@ fn table() -> BTreeMap<&'static str, Takes> {
         ("Capacity/ListMachines", Own(Action::ViewCapacity)),
         ("Capacity/ExplainMachine", Shared(Action::ViewCapacity)),
         ("Capacity/DrainMachine", Shared(Action::DrainMachines)),
+        ("Capacity/SetFreeze", Shared(Action::FreezeBuying)),
         ("System/Info", Own(Action::Know)),
         ("System/ListOffers", Own(Action::ViewCapacity)),
         ("Access/WhoAmI", Own(Action::Know)),
@@ -154,9 +156,11 @@ fn request(method: &str, job: &str, token: Option<&str>) -> Request<Body> {
         ("patch", _) => "priority: 3".to_owned(),
         ("post", "/api/v1/jobs" | "/api/v1/quotes") => DOCUMENT.to_owned(),
         ("post", "/api/v1/tokens") => "{}".to_owned(),
+        ("put", "/api/v1/freeze") => "{\"frozen\": false}".to_owned(),
         _ => String::new(),
     };
-    let kind = if path == "/api/v1/tokens" { "application/json" } else { "application/yaml" };
+    let is_json = matches!(path.as_str(), "/api/v1/tokens" | "/api/v1/freeze");
+    let kind = if is_json { "application/json" } else { "application/yaml" };
     request
         .method(verb.to_uppercase().as_str())
         .uri(path)

@@ -5,8 +5,9 @@ use spotwise_api::convert::Problem;
 use spotwise_api::v1;
 
 use super::Refused;
+use super::body::Document;
 use super::params::{NamePath, Params};
-use crate::service::Session;
+use crate::service::{ServiceError, Session};
 
 type JsonResult<T> = Result<Json<T>, Refused>;
 
@@ -87,4 +88,32 @@ pub(super) async fn drain(
 ) -> JsonResult<v1::DrainMachineResponse> {
     params.end()?;
     Ok(Json(service.drain_machine(v1::DrainMachineRequest { machine }).await?))
+}
+
+/// Nothing said is not "let it go on".
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    frozen: bool,
+    #[serde(default)]
+    reason: String,
+}
+
+/// Stops all buying at once, or lets it go on. What runs goes on.
+#[utoipa::path(
+    put, path = "/api/v1/freeze", operation_id = "setFreeze", tag = "capacity",
+    request_body(description = "Whether, and why", content((v1::SetFreezeRequest = "application/json"))),
+    responses(
+        (status = 200, body = v1::FreezeView), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn freeze(
+    session: Session,
+    params: Params,
+    document: Document,
+) -> JsonResult<v1::FreezeView> {
+    params.end()?;
+    let Wanted { frozen, reason } = serde_json::from_str(&document.text).map_err(|error| {
+        ServiceError::invalid("invalid_document", "", format!("not such a request: {error}"))
+    })?;
+    Ok(Json(session.set_freeze(v1::SetFreezeRequest { frozen, reason }).await?))
 }

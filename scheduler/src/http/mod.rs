@@ -21,7 +21,7 @@ use axum::http::header::{
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use spotwise_control::core::Asker;
@@ -90,6 +90,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Service>)> {
         ("/api/v1/machines", get(capacity::machines)),
         ("/api/v1/machines/{machine}/explain", get(capacity::explain)),
         ("/api/v1/machines/{machine}/drain", post(capacity::drain)),
+        ("/api/v1/freeze", put(capacity::freeze)),
         ("/api/v1/caller", get(access::caller)),
         ("/api/v1/tokens", post(access::create).get(access::list)),
         ("/api/v1/tokens/{token}", delete(access::revoke)),

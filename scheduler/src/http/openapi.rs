@@ -41,6 +41,7 @@ use super::{Refused, access, capacity, handlers, streams};
         capacity::machines,
         capacity::explain,
         capacity::drain,
+        capacity::freeze,
         access::caller,
         access::create,
         access::list,

@@ -56,4 +56,15 @@ impl Capacity for Rpc {
             .map(Response::new)
             .map_err(|e| status(&e))
     }
+
+    async fn set_freeze(
+        &self,
+        request: Request<v1::SetFreezeRequest>,
+    ) -> Result<Response<v1::FreezeView>, Status> {
+        self.session(&request)?
+            .set_freeze(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
+    }
 }

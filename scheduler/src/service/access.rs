@@ -86,8 +86,9 @@ impl Session {
         }
         for team in &request.teams {
             limits::text("teams", team)?;
-            if team.is_empty() {
-                return invalid("teams".to_owned(), "a team has a name".to_owned());
+            if team.is_empty() || !team.is_ascii() {
+                let message = "a team has a name, in ASCII, so that none looks like another's";
+                return invalid("teams".to_owned(), message.to_owned());
             }
         }
         let scope = match request.teams.as_slice() {

@@ -7,6 +7,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use spotwise_api::convert::{cost_ratio, parse_time, time_text};
 use spotwise_api::v1;
+use spotwise_model::access::SUBMITTED_BY;
 use spotwise_model::ledger::LineKind;
 use spotwise_model::spec::closest;
 use spotwise_model::{InstanceId, Job, JobId, LedgerEntry, Money};
@@ -27,7 +28,8 @@ const MOST_ROWS: usize = 20_000;
 const OF_CHARGES: [&str; 6] = ["attempt", "kind", "pool", "zone", "instance_type", "capacity_type"];
 
 /// Labels that need no tag.
-const BUILT_IN_LABELS: [&str; 3] = ["model", "class", spotwise_model::commitment::DIMENSION];
+const BUILT_IN_LABELS: [&str; 4] =
+    ["model", "class", SUBMITTED_BY, spotwise_model::commitment::DIMENSION];
 
 impl Session {
     /// Adds up the ledger, and what unsettled machines have cost up to now.

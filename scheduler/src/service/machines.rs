@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use spotwise_api::convert::{MachineFigures, machine_view};
+use spotwise_api::convert::{MachineFigures, machine_view, time_text};
 use spotwise_api::v1;
 use spotwise_control::Command;
 use spotwise_control::core::State;
 use spotwise_control::view::accrued::accrued_entries;
 use spotwise_control::view::machines::{MachineOutlook, outlook, price_now, prices};
+use spotwise_model::freeze::Freeze;
 use spotwise_model::id::PoolName;
 use spotwise_model::{Instance, InstanceId, Money, Now};
 use spotwise_solver::keep::{IdleMachine, KeepOrGiveBack};
@@ -17,6 +18,9 @@ use super::machine_words::{details, drained, headline};
 use super::names::{machine_id, no_such_machine, no_such_pool, pool_name};
 use super::{ServiceError, Session, limits};
 use spotwise_model::access::Action;
+
+/// The longest reason of a freeze, in characters.
+const LONGEST_REASON: usize = 200;
 
 /// Said where machines that are gone were asked for.
 const NOT_LISTED: &str = "machines whose charges are settled are not listed; `spotwise cost` has \
@@ -109,6 +113,29 @@ impl Session {
         let figures = self.figures_of(&found).remove(&id).unwrap_or_default();
         let note = drained(&machine, &outlook);
         Ok(v1::DrainMachineResponse { machine: Some(machine_view(&machine, &figures)), note })
+    }
+
+    /// Stops all buying, or lets it go on.
+    pub async fn set_freeze(
+        &self,
+        request: v1::SetFreezeRequest,
+    ) -> Result<v1::FreezeView, ServiceError> {
+        self.may_to_all(Action::FreezeBuying)?;
+        if request.reason.chars().count() > LONGEST_REASON {
+            let message = "at most 200 characters";
+            return Err(ServiceError::invalid("too_long", "reason", message));
+        }
+        limits::text("reason", &request.reason)?;
+        let (by, since) = (self.asker().caller.subject.clone(), crate::clock::now());
+        let wanted = request.frozen.then_some(Freeze { by, since, reason: request.reason });
+        self.command(Command::SetFreeze(wanted)).await?;
+        let frozen = self.parts.handle.ask(|state: &State, _| state.frozen.clone()).await?;
+        Ok(frozen.map_or_else(v1::FreezeView::default, |freeze| v1::FreezeView {
+            frozen: true,
+            since: time_text(freeze.since),
+            by: freeze.by,
+            reason: freeze.reason,
+        }))
     }
 
     /// One machine, with all that is known of it.

@@ -2,6 +2,7 @@
 
 use spotwise_api::convert::{offer_view, time_text};
 use spotwise_api::v1;
+use spotwise_model::freeze::Freeze;
 use spotwise_model::limit::LimitKey;
 use spotwise_model::{JobState, Money, Now, Offer, Pool};
 
@@ -53,6 +54,7 @@ impl Session {
             machines: machines.map(|(state, count)| (state.to_owned(), count)).collect(),
             pools,
             pools_version,
+            frozen: live.state.frozen.as_ref().map(Freeze::words).unwrap_or_default(),
         })
     }
 

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use spotwise_model::access::Token;
+use spotwise_model::freeze::Freeze;
 use spotwise_model::{Attempt, AttemptId, Instance, InstanceId, Job, JobId, LedgerEntry, PoolSet};
 use tracing::warn;
 
 use super::database::Database;
+use super::document::encode;
 use super::leader::{self, Turn};
 use super::{
-    Epoch, StoreError, access, attempts, events, instances, jobs, ledger, pools, prices, spells,
-    submissions,
+    Epoch, StoreError, access, attempts, events, instances, jobs, ledger, meta, pools, prices,
+    spells, submissions,
 };
 use spotwise_control::core::availability_history::AvailabilityUpdate;
 use spotwise_control::core::prices::PriceUpdate;
@@ -73,6 +75,9 @@ async fn attempt(
     if let Some(pools) = batch.pools {
         pools::write(&mut transaction, pools).await?;
     }
+    if let Some(frozen) = batch.frozen {
+        meta::write(&mut transaction, meta::FROZEN, &encode("meta", frozen)?).await?;
+    }
     transaction.commit().await
 }
 
@@ -91,6 +96,7 @@ struct Batch<'a> {
     tokens: BTreeMap<&'a str, &'a Token>,
     audit: Vec<&'a AuditEntry>,
     pools: Option<&'a PoolSet>,
+    frozen: Option<&'a Option<Freeze>>,
 }
 
 impl<'a> Batch<'a> {
@@ -109,6 +115,7 @@ impl<'a> Batch<'a> {
                 Change::Token(token) => drop(batch.tokens.insert(token.id.as_str(), token)),
                 Change::Audit(entry) => batch.audit.push(entry),
                 Change::Pools(pools) => batch.pools = Some(pools),
+                Change::Freeze(frozen) => batch.frozen = Some(frozen),
             }
         }
         batch

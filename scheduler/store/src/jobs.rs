@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spotwise_model::access::TEAM;
+use spotwise_model::access::{SUBMITTED_BY, TEAM};
 use spotwise_model::{Ending, Job, JobId};
 use tracing::warn;
 
@@ -65,18 +65,22 @@ pub struct JobFilter {
 }
 
 /// Adds the jobs, or overwrites the parts of them that may change.
+/// Its tags, and who has submitted it, which no tag of the same name can say otherwise.
+fn labels(job: &Job) -> impl Iterator<Item = (&str, &str)> {
+    let tags = job.spec.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let by = job.submitted_by.iter().map(|by| (SUBMITTED_BY, by.as_str()));
+    tags.filter(|(key, _)| *key != SUBMITTED_BY).chain(by)
+}
+
 pub(super) async fn write(
     transaction: &mut Transaction,
     jobs: &BTreeMap<JobId, &Job>,
 ) -> Result<(), StoreError> {
     let rows: Result<Vec<_>, _> = jobs.values().map(|job| columns(job)).collect();
     JOBS.run(transaction, rows?).await?;
-    let tag = |id: &JobId, key: &String, value: &String| {
-        vec![id.0.into(), key.as_str().into(), value.as_str().into()]
-    };
-    let tags = jobs
-        .iter()
-        .flat_map(|(id, job)| job.spec.tags.iter().map(move |(key, value)| tag(id, key, value)));
+    let tag = |id: &JobId, key: &str, value: &str| vec![id.0.into(), key.into(), value.into()];
+    let tags =
+        jobs.iter().flat_map(|(id, job)| labels(job).map(move |(key, value)| tag(id, key, value)));
     TAGS.run(transaction, tags.collect()).await
 }
 

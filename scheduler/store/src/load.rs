@@ -6,7 +6,10 @@ use std::sync::Arc;
 use spotwise_model::{Ending, JobId};
 
 use super::database::{Database, Row, Statement, Transaction};
-use super::{StoreError, access, attempts, instances, jobs, leader, ledger, pools, prices, spells};
+use super::document::parse;
+use super::{
+    StoreError, access, attempts, instances, jobs, leader, ledger, meta, pools, prices, spells,
+};
 use spotwise_control::core::own_log::REMEMBERED;
 use spotwise_control::core::{AvailabilityHistory, PriceBook, State};
 
@@ -38,6 +41,10 @@ pub(super) async fn load(database: &Database) -> Result<Loaded, StoreError> {
     }
     if let Some(document) = pools::stored(&mut transaction).await? {
         loaded.state.pools = loaded.sort_out(pools::read(&document)).unwrap_or_default();
+    }
+    if let Some(document) = meta::read(&mut transaction, meta::FROZEN).await? {
+        let frozen = loaded.sort_out(parse("meta", meta::FROZEN, &document));
+        loaded.state.frozen = frozen.unwrap_or_default();
     }
     let counts = spells::counts(&mut transaction).await?;
     let counts = counts.iter().filter_map(|row| loaded.sort_out(spells::read_count(row))).collect();

@@ -4,6 +4,8 @@ use super::StoreError;
 use super::database::{Database, Statement, Transaction};
 
 const TABLE: &str = "meta";
+/// Whether all buying is stopped, as a document.
+pub(super) const FROZEN: &str = "frozen";
 const SELECT: &str = "SELECT key, value FROM meta WHERE key = $1";
 
 /// The value of a name.

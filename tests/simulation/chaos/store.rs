@@ -128,8 +128,8 @@ impl Tables {
             Change::Availability(update) => self.availability.take(&stored(update)),
             Change::Prices(update) => self.prices.apply(&stored(update)),
             Change::Pools(pools) => self.pools = stored(&**pools),
-            // Nobody has a name here.
-            Change::Token(_) | Change::Audit(_) => {}
+            // Nobody has a name here, and nobody freezes anything.
+            Change::Token(_) | Change::Audit(_) | Change::Freeze(_) => {}
         }
     }
 

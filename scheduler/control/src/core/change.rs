@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use spotwise_model::access::Token;
+use spotwise_model::freeze::Freeze;
 use spotwise_model::{Attempt, AttemptId, Instance, Job, JobId, LedgerEntry, PoolSet};
 
 use super::audit::AuditEntry;
@@ -31,6 +32,8 @@ pub enum Change {
     Event(Event),
     /// The pools, in a new version.
     Pools(Box<PoolSet>),
+    /// Buying is stopped, or goes on.
+    Freeze(Option<Freeze>),
     /// A token, new, used or revoked.
     Token(Box<Token>),
     /// What somebody did.

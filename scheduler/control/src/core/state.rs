@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use spotwise_model::access::Token;
 use spotwise_model::attempt::Progress;
+use spotwise_model::freeze::Freeze;
 use spotwise_model::id::PoolName;
 use spotwise_model::inventory::Inventory;
 use spotwise_model::memory::MemoryUse;
@@ -60,6 +61,8 @@ pub struct State {
     pub audit: AuditHead,
     /// The pools, as committed.
     pub pools: PoolSet,
+    /// Whether all buying is stopped, and by whom.
+    pub frozen: Option<Freeze>,
     /// What only memory holds: gone with a restart, and rebuilt from observation.
     pub seen: Seen,
 }
@@ -202,6 +205,7 @@ impl State {
             }
             Change::Audit(entry) => self.audit.seal(entry),
             Change::Pools(pools) => self.pools = (**pools).clone(),
+            Change::Freeze(frozen) => self.frozen.clone_from(frozen),
         }
     }
 

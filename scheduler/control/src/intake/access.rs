@@ -27,6 +27,8 @@ impl Asked {
             Command::CancelArray { first } => ("jobs.cancel", first.to_string()),
             Command::DrainMachine { machine } => ("machines.drain", machine.to_string()),
             Command::SetPools(_) => ("pools.set", "pools".to_owned()),
+            Command::SetFreeze(Some(_)) => ("buying.freeze", "buying".to_owned()),
+            Command::SetFreeze(None) => ("buying.unfreeze", "buying".to_owned()),
             Command::AddToken(token) => ("tokens.create", token.id.clone()),
             Command::RevokeToken { id } => ("tokens.revoke", id.clone()),
             _ => ("other", String::new()),
@@ -97,6 +99,7 @@ fn changed(state: &State, entry: AuditEntry, changes: &[Change]) -> AuditEntry {
             None => entry.clone().changing(&none, machine),
         }),
         Change::Pools(pools) => Some(entry.clone().changing(&state.pools, pools)),
+        Change::Freeze(frozen) => Some(entry.clone().changing(&state.frozen, frozen)),
         // The hash of a token is no secret, but nobody needs it there either.
         Change::Token(token) => {
             let bare = |token: &Token| Token { hash: String::new(), ..token.clone() };

@@ -1,5 +1,6 @@
 //! What providers say of machines, and what operators ask of them.
 
+use spotwise_model::freeze::Freeze;
 use spotwise_model::id::{PoolName, ProviderId};
 use spotwise_model::instance::{DrainCause, EndedBy, GivenBackFor};
 use spotwise_model::inventory::Inventory;
@@ -127,6 +128,15 @@ pub(super) fn drain(state: &State, machine: InstanceId, now: Now) -> CommandResu
             }
         },
     }
+}
+
+/// Stopping twice keeps the first order.
+pub(super) fn set_freeze(state: &State, wanted: Option<Freeze>) -> (Vec<Change>, Reply) {
+    let changes = match (&state.frozen, wanted) {
+        (Some(_), Some(_)) | (None, None) => Vec::new(),
+        (_, wanted) => vec![Change::Freeze(wanted)],
+    };
+    (changes, Reply::Noted)
 }
 
 /// Takes over what the operator's file says, as a new version.

@@ -130,6 +130,7 @@ pub fn answer(state: &mut State, command: Command, config: &Config, now: Now) ->
         }
         Command::DrainMachine { machine } => machine::drain(state, machine, now),
         Command::SetPools(wanted) => machine::set_pools(state, &wanted),
+        Command::SetFreeze(wanted) => Ok(machine::set_freeze(state, wanted)),
     }
 }
 

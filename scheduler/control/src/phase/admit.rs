@@ -15,6 +15,9 @@ pub fn obstacle(state: &State, job: &Job, running: &ArrayLoad, now: Now) -> Opti
     if !open.is_empty() {
         return Some(WaitReason::needs(open));
     }
+    if let Some(freeze) = &state.frozen {
+        return Some(WaitReason::Frozen(freeze.clone()));
+    }
     if let Some(known) = job.restore_gap.filter(|gap| gap.over > now.market) {
         return Some(WaitReason::FormerWorkers { until: known.over });
     }

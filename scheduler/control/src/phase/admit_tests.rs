@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use spotwise_model::freeze::Freeze;
 use spotwise_model::job::{CancelReason, FailReason};
 use spotwise_model::{Condition, Unmet};
 
@@ -39,6 +40,27 @@ fn after_one_look(jobs: Vec<Job>) -> BTreeMap<u64, (&'static str, String)> {
     }
     let told = |id: &JobId| words.get(id).cloned().unwrap_or_default();
     state.jobs.iter().map(|(id, job)| (id.0, (job.state.name(), told(id)))).collect()
+}
+
+/// Also where a plan from before still has a place for it.
+#[test]
+fn nothing_is_started_while_buying_is_frozen() {
+    let mut state = state_of(vec![job(1, "dev").into()]);
+    let free = |state: &State| {
+        obstacle(state, &state.jobs[&JobId(1)], &ArrayLoad::default(), now(2)).is_none()
+    };
+    assert!(free(&state));
+    let freeze = Freeze { by: "fay".to_owned(), since: at(1), reason: "June".to_owned() };
+    state.apply(&mut Change::Freeze(Some(freeze)));
+    assert!(!free(&state));
+    let told = admit(&state, now(2)).into_iter().find_map(|change| match change {
+        Change::Event(event) => Some(event.message),
+        _ => None,
+    });
+    let told = told.expect("its owner is told");
+    assert!(told.contains("fay froze all buying") && told.contains("June"), "{told}");
+    state.apply(&mut Change::Freeze(None));
+    assert!(free(&state));
 }
 
 #[test]

@@ -62,7 +62,8 @@ pub fn accept(state: &State, plan: &Plan, now: Now) -> Vec<Change> {
         changes.extend(place(state, job, placement, (machines, slots), now));
     }
     changes.extend(bought);
-    for (id, rule) in &plan.moves {
+    // What runs where it is stays there while nothing may be bought elsewhere.
+    for (id, rule) in plan.moves.iter().filter(|_| state.frozen.is_none()) {
         changes.extend(move_away(state, *id, *rule, now));
     }
     for (id, reason) in &plan.waits {

@@ -112,6 +112,9 @@ impl OutstandingCalls {
                 continue;
             };
             let Some((effect, pause)) = self.machine_call(machine) else { continue };
+            if state.frozen.is_some() && matches!(effect, Effect::LaunchMachine(_)) {
+                continue;
+            }
             let calls = match effect {
                 Effect::LaunchMachine(_) => &mut self.machines,
                 _ => &mut self.terminations,
@@ -151,6 +154,9 @@ impl OutstandingCalls {
     fn machine_due(&self, state: &State, machine: &Instance) -> Option<Timestamp> {
         let pool = state.pool_of(machine).filter(|pool| !pool.features.instant)?;
         let (effect, pause) = self.machine_call(machine)?;
+        if state.frozen.is_some() && matches!(effect, Effect::LaunchMachine(_)) {
+            return None;
+        }
         let calls = match effect {
             Effect::LaunchMachine(_) => &self.machines,
             _ => &self.terminations,

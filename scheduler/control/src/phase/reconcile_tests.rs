@@ -134,6 +134,31 @@ fn a_provider_gets_no_more_calls_than_its_bucket_has() {
     assert_eq!(asked(&state, &mut memory, 0..50), expected);
 }
 
+/// What was given back goes all the same, and costs nothing more.
+#[test]
+fn no_machine_is_asked_for_while_buying_is_frozen() {
+    let mut state = thirty_requests();
+    let freeze = spotwise_model::freeze::Freeze {
+        by: "fay".to_owned(),
+        since: second(0).wall,
+        reason: String::new(),
+    };
+    state.frozen = Some(freeze);
+    let given_back = state.instances.values_mut().next().unwrap();
+    given_back.provider = Some(spotwise_model::id::ProviderId::new("i-1"));
+    given_back.state = InstanceState::Terminating {
+        since: None,
+        at: second(0),
+        cause: spotwise_model::instance::GivenBackFor::Unused,
+    };
+    let mut memory = OutstandingCalls::default();
+    let effects = memory.next(&state, second(0));
+    assert!(matches!(effects.as_slice(), [Effect::TerminateMachine(_)]), "{effects:?}");
+    state.frozen = None;
+    // What the bucket holds.
+    assert_eq!(asked(&state, &mut memory, 1..2), [(1, 20)]);
+}
+
 #[test]
 fn a_provider_that_has_asked_for_fewer_calls_is_left_alone_for_a_while() {
     let mut state = thirty_requests();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spotwise_market::Segment;
+use spotwise_model::access::SUBMITTED_BY;
 use spotwise_model::attempt::{Outcome, StopReason};
 use spotwise_model::instance::EndedBy;
 use spotwise_model::policy::Policy;
@@ -127,6 +128,9 @@ fn dimensions(job: &Job) -> BTreeMap<String, String> {
     dimensions.insert("class".to_owned(), job.spec.class.name().to_owned());
     if let Some(model) = &job.spec.model {
         dimensions.insert("model".to_owned(), model.clone());
+    }
+    if let Some(by) = &job.submitted_by {
+        dimensions.insert(SUBMITTED_BY.to_owned(), by.clone());
     }
     dimensions
 }

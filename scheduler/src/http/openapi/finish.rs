@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::rules::{new_token, rule};
+use super::rules::{freeze, new_token, rule};
 use crate::access::Gate;
 
 /// Refusals by status: the name of the shared response, and what it means.
@@ -74,6 +74,8 @@ pub(super) fn finish(document: &mut Value, job_document: Value, mut changes: Val
         for (name, schema) in schemas.iter_mut() {
             if name == "CreateTokenRequest" {
                 schema.clone_from(&new_token());
+            } else if name == "SetFreezeRequest" {
+                schema.clone_from(&freeze());
             } else if !name.starts_with(SUBMITTED) {
                 message(name, schema);
             }

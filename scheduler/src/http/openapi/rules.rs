@@ -88,6 +88,17 @@ pub(super) fn new_token() -> Value {
     })
 }
 
+/// What buying is stopped with.
+pub(super) fn freeze() -> Value {
+    json!({
+        "type": "object", "required": ["frozen"], "additionalProperties": false,
+        "properties": {
+            "frozen": { "type": "boolean" },
+            "reason": { "type": "string", "maxLength": 200, "pattern": PRINTABLE },
+        },
+    })
+}
+
 /// Names and values to compare with.
 fn labels(barred: Option<Value>) -> Value {
     let mut names = json!({ "maxLength": 256, "pattern": PRINTABLE });

@@ -50,6 +50,7 @@ on_both! {
     arguments_are_counted,
     }
     suite_access {
+        a_freeze_outlives_a_restart_and_its_end_does_too,
     tokens_are_known_again_as_they_are_now,
     the_audit_log_is_one_chain_and_an_altered_row_breaks_it,
     teams_see_their_own_jobs_only,

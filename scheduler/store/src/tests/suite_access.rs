@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use spotwise_control::core::{Asker, AuditEntry, AuditHead, Change};
 use spotwise_model::access::{Caller, CallerKind, Role, Scope, TEAM, Token};
+use spotwise_model::freeze::Freeze;
 
 use super::build::{at, job, put};
 use crate::database::Statement;
@@ -39,6 +40,14 @@ pub(super) async fn tokens_are_known_again_as_they_are_now(store: &Store) {
         .unwrap();
     let known = store.load().await.unwrap().into_state().tokens;
     assert_eq!((known.len(), known["a"].last_used), (2, Some(at(9))));
+}
+
+pub(super) async fn a_freeze_outlives_a_restart_and_its_end_does_too(store: &Store) {
+    let freeze = Freeze { by: "fay".to_owned(), since: at(3), reason: "June".to_owned() };
+    for frozen in [Some(freeze), None] {
+        put(store, vec![Change::Freeze(frozen.clone())]).await.unwrap();
+        assert_eq!(store.load().await.unwrap().into_state().frozen, frozen);
+    }
 }
 
 /// The chain goes on where the last leader left it, and one altered row is found.
