@@ -89,7 +89,7 @@ fn tries(admin: &str, submitter: &str, viewer: &str, revoked: &str) -> Vec<Try> 
         attempt("43 makes an admin", "POST /api/v1/tokens", &[submitter, json], FORBIDDEN)
             .with("{\"subject\": \"me\", \"roles\": [\"admin\"]}"),
         attempt("44 foreign id", "GET /api/v1/jobs/j1", &[viewer], MISSING),
-        attempt("44 absent id", "GET /api/v1/jobs/j999", &[viewer], MISSING),
+        attempt("44 absent id", "GET /api/v1/jobs/j9", &[viewer], MISSING),
         attempt("44 foreign output", "GET /api/v1/jobs/j1/logs", &[viewer], MISSING),
         attempt("44 cursor", "GET /api/v1/jobs?page_token=zz", &[viewer], INVALID),
         attempt("45 size", "GET /api/v1/jobs?page_size=-1", &[viewer], INVALID),
@@ -145,11 +145,11 @@ fn tries(admin: &str, submitter: &str, viewer: &str, revoked: &str) -> Vec<Try> 
         attempt("64 fake notice", "POST /api/v1/machines/i1/notice", &[submitter], &["404", "405"]),
         attempt(
             "79 end before start",
-            "GET /api/v1/cost?since=2026-02-01&until=2026-01-01",
+            "GET /api/v1/costs?since=2026-02-01&until=2026-01-01",
             &[admin],
             INVALID,
         ),
-        attempt("79 zone", "GET /api/v1/cost?timezone=Mars/Olympus", &[admin], INVALID),
+        attempt("79 zone", "GET /api/v1/costs?timezone=Mars/Olympus", &[admin], INVALID),
     ];
     for secret in ["token", "access_token", "authorization"] {
         let line = format!("{LIST}?{secret}={}", admin.rsplit(' ').next().unwrap_or_default());
@@ -191,7 +191,7 @@ fn what_is_not_theirs_is_refused_and_nothing_changes() {
     let (foreign, absent) = ("44 foreign id", "44 absent id");
     let body = |row| {
         let each = tries.iter().find(|each| each.row == row).expect("a row");
-        raw(&scheduler, &host, each).replace("j999", "j1")
+        raw(&scheduler, &host, each).replace("j9", "j1")
     };
     let date = |answer: String| {
         let lines = answer.lines().filter(|line| !line.to_lowercase().starts_with("date:"));

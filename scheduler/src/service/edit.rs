@@ -23,7 +23,7 @@ use spotwise_model::access::Action;
 impl Session {
     /// Changes what is named of a job that has not ended, or says what that would do.
     pub async fn edit(&self, request: v1::EditRequest) -> Result<v1::EditResponse, ServiceError> {
-        let key = limits::idempotency_key(&request.idempotency_key)?;
+        let key = self.idempotency_key(&request.idempotency_key)?;
         limits::document_size(request.document.len())?;
         let format = limits::format(&request.format)?;
         let edit = spec::parse_edit(request.document.as_bytes(), format)?;

@@ -10,7 +10,7 @@ use spotwise_model::{Ending, Job, JobId};
 
 use super::names::Named;
 use super::submit::read;
-use super::{ServiceError, Session, limits};
+use super::{ServiceError, Session};
 use crate::token::hex;
 use spotwise_control::Command;
 use spotwise_control::command::{Resubmit, ResubmittedJob};
@@ -80,7 +80,7 @@ impl Session {
         request: v1::ResubmitRequest,
     ) -> Result<v1::SubmitResponse, ServiceError> {
         self.may(Action::SubmitJobs)?;
-        let key = limits::idempotency_key(&request.idempotency_key)?;
+        let key = self.idempotency_key(&request.idempotency_key)?;
         let mended = match request.document.as_str() {
             "" => None,
             document => Some(read(document, &request.format)?),

@@ -11,7 +11,7 @@ use spotwise_model::access::{Action, Denied, Resource, Scope, TEAM, authorize};
 use spotwise_model::spec::Submission;
 use spotwise_model::{Job, JobId};
 
-use super::{Service, ServiceError, no_such_job};
+use super::{Service, ServiceError, limits, no_such_job};
 
 /// A caller, and what he may ask for. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +60,18 @@ impl Session {
     pub(super) async fn command(&self, command: Command) -> Result<Reply, Refusal> {
         let asker = Box::new((*self.asker).clone());
         self.parts.handle.command(Command::By(asker, Box::new(command))).await
+    }
+
+    /// His own idempotency key: that of another caller is another key, and says nothing of
+    /// what he has submitted. Those who see all teams share theirs.
+    pub(super) fn idempotency_key(&self, text: &str) -> Result<Option<String>, ServiceError> {
+        let key = limits::idempotency_key(text)?;
+        let own = |key| match self.scope().teams {
+            // No name of a caller has a colon.
+            Some(_) => format!("{}:{key}", self.asker.caller.subject),
+            None => key,
+        };
+        Ok(key.map(own))
     }
 
     /// Whether a job is one of his teams'.

@@ -21,7 +21,7 @@ impl Session {
         request: v1::SubmitRequest,
     ) -> Result<v1::SubmitResponse, ServiceError> {
         self.may(Action::SubmitJobs)?;
-        let key = limits::idempotency_key(&request.idempotency_key)?;
+        let key = self.idempotency_key(&request.idempotency_key)?;
         let submission = read(&request.document, &request.format)?;
         self.check_teams(&submission).await?;
         self.accept(submission, key).await
