@@ -8,6 +8,7 @@ use spotwise_api::v1::Assignment;
 use spotwise_model::AttemptId;
 use tokio_util::sync::CancellationToken;
 
+use crate::bucket_access::BucketAccess;
 use crate::checkpoint::{
     AckedCheckpoints, CheckpointId, Committer, Restored, Store, Wanted, restore,
 };
@@ -71,7 +72,9 @@ pub(crate) async fn prepare(
     std::fs::create_dir_all(&dir).map_err(|error| format!("checkpoint folder: {error}"))?;
     if settings.enabled {
         let failed = |error: crate::checkpoint::CheckpointError| error.line();
-        let store = Store::open(&settings.store, attempt.job).map_err(failed)?;
+        let access = assignment.object_store.clone();
+        let access = access.map(|told| BucketAccess::new(told, client.clone()));
+        let store = Store::open_with(&settings.store, attempt.job, access).map_err(failed)?;
         let store = store.after(&settings.earlier).map_err(failed)?;
         let assigned = CheckpointId::assigned(assignment.restore.as_ref()).map_err(failed)?;
         let wanted = match assigned {
@@ -84,7 +87,8 @@ pub(crate) async fn prepare(
         if client.rank() == 0 {
             let (fence, acked) = (fence.clone(), acked.clone());
             let new = Committer::new(store, attempt, dir.clone(), settings.keep, fence, acked);
-            committer = Some(new.await.map_err(failed)?.with_room(folder.saving()));
+            let new = new.await.map_err(failed)?.with_room(folder.saving());
+            committer = Some(new.after(&restored));
         }
     }
     let own = environment::of_this_process();

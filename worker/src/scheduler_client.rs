@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use spotwise_api::v1::workers_client::WorkersClient;
 use spotwise_api::v1::{
-    AppendLogRequest, Assignment, HeartbeatRequest, HeartbeatResponse, Progress, RegisterRequest,
-    ReportRequest, TakeNextRequest, TakeNextResponse, Usage,
+    AppendLogRequest, Assignment, GetStorageKeysRequest, HeartbeatRequest, HeartbeatResponse,
+    Progress, RegisterRequest, ReportRequest, StorageKeys, TakeNextRequest, TakeNextResponse,
+    Usage,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -176,6 +177,20 @@ impl SchedulerClient {
         };
         self.call(|mut client| async move { Ok(client.take_next(request).await?.into_inner()) })
             .await
+    }
+
+    /// Asks for keys of the object store, for the files of a job.
+    pub(crate) async fn storage_keys(&self, job: String) -> Result<StorageKeys, CallError> {
+        let request = GetStorageKeysRequest {
+            attempt: self.attempt.clone(),
+            rank: self.rank,
+            token: self.token.clone(),
+            job,
+        };
+        self.call(
+            |mut client| async move { Ok(client.get_storage_keys(request).await?.into_inner()) },
+        )
+        .await
     }
 
     /// Appends output that begins at `offset`; returns up to where it is stored. With

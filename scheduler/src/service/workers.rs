@@ -124,7 +124,12 @@ impl Service {
 
     /// The caller, once its token has proved it. An attempt that cannot be read has no
     /// token, so the answer is the same.
-    fn worker(&self, attempt: &str, rank: u32, token: &str) -> Result<WorkerId, ServiceError> {
+    pub(super) fn worker(
+        &self,
+        attempt: &str,
+        rank: u32,
+        token: &str,
+    ) -> Result<WorkerId, ServiceError> {
         let refused = || ServiceError::Unauthenticated("not the token of this attempt".to_owned());
         let attempt = attempt.parse().map_err(|_| refused())?;
         let worker = WorkerId { attempt, rank };

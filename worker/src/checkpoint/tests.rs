@@ -318,6 +318,6 @@ fn names_have_one_spelling_and_an_order() {
     }
     assert!(matches!(
         Store::open("s3://bucket/x", "j1".parse().unwrap()),
-        Err(CheckpointError::Unsupported(_))
+        Err(CheckpointError::Unsupported(..))
     ));
 }
