@@ -23,7 +23,15 @@ $(CONTRACT)/ready: tests/contract/requirements.txt
 	$(CONTRACT)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
-tools: packages $(CONTRACT)/ready ## installs what the build and its tests need (Debian packages; Python tools into target/)
+# What stands in for S3.
+OBJECT_STORE := target/object-store
+
+$(OBJECT_STORE)/ready: tests/object_store/requirements.txt
+	rm -rf $(OBJECT_STORE) && python3 -m venv $(OBJECT_STORE)
+	$(OBJECT_STORE)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+tools: packages $(CONTRACT)/ready $(OBJECT_STORE)/ready ## installs what the build and its tests need (Debian packages; Python tools into target/)
 
 packages: ## installs what the build needs and this machine lacks (Debian: cmake, libclang, PostgreSQL, libfaketime)
 	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \

@@ -32,6 +32,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens a folder as `file:///folder`, and creates it.
+    #[cfg(test)]
     pub(crate) fn open(address: &str, job: JobId) -> Result<Self, CheckpointError> {
         Self::open_with(address, job, None)
     }
@@ -101,6 +102,12 @@ impl Store {
         wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
     ) -> Self {
         Self { storage: self.storage.behind(wrap), ..self }
+    }
+
+    /// The same store, with credentials that it may renew.
+    #[cfg(test)]
+    pub(super) fn with_credentials(self, credentials: Arc<Renewing>) -> Self {
+        Self { credentials: Some(credentials), ..self }
     }
 
     /// The objects.
@@ -174,11 +181,8 @@ impl Store {
     /// manifest, which nobody else can have written, is there.
     pub(super) async fn finish_own(&self, manifest: &Manifest) -> Result<(), CheckpointError> {
         let Err(error) = self.finish(manifest).await else { return Ok(()) };
-        let there = match self.manifest(manifest.id()).await {
-            // Credentials that are refused now were so before.
-            Ok(there) => there,
-            Err(_) => None,
-        };
+        // Where nothing can be read either, the error at hand is the one that matters.
+        let there = self.manifest(manifest.id()).await.unwrap_or_default();
         if there.as_ref() == Some(manifest) {
             tracing::info!(id = %manifest.id(), "the answer to a manifest was lost; it is there");
             return Ok(());

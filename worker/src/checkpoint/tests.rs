@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
+mod faulty;
 mod fence;
 mod hooked;
 mod kept;
@@ -17,6 +18,7 @@ mod kill;
 mod race;
 mod restless;
 mod torn;
+mod unchanged;
 
 struct Bench {
     dir: TempDir,
