@@ -97,7 +97,8 @@ short: packages ## short tasks beside xargs, and a scheduler without a job; prin
 	$(CARGO) build --profile dist --locked -p spotwise-cli -p spotwise-worker -p spotwise-tests --bins
 	$(TARGET)/dist/spotwise-load short --spotwise $(TARGET)/dist/spotwise $(SHORT_ARGS)
 
-bench: packages ## measures planning, MIG and openb as `make dist` builds them; openb reads the folder DATA
+bench: tools ## measures planning, MIG, openb and checkpoints as `make dist` builds them; openb reads the folder DATA
 	$(CARGO) bench --profile dist --locked -p spotwise-solver --bench planning
 	$(CARGO) bench --profile dist --locked -p spotwise-solver-lab --bench mig
 	$(CARGO) bench --profile dist --locked -p spotwise-solver-lab --bench openb -- $(DATA)
+	$(CARGO) test --profile dist --locked -p spotwise-worker --lib rates_of_checkpoints -- --ignored --nocapture --test-threads 1

@@ -126,7 +126,8 @@ fn a_job_goes_on_from_what_it_has_in_a_bucket() {
     assert_eq!(weights.len(), 1, "sent once, by the first attempt: {objects:?}");
     assert!(weights[0].0.starts_with(&format!("team/a/checkpoints/{id}/{id}.1-")), "{weights:?}");
     let kept = objects.keys().filter(|key| key.ends_with("manifest.json")).count();
-    assert_eq!(kept, 2, "as many as are kept: {objects:?}");
+    // Two, and what the scheduler has not heard of yet.
+    assert!((2..=3).contains(&kept), "{objects:?}");
     assert_eq!(store.ask(&["unfinished"]).expect("listed"), "", "what was torn is dropped");
     let folders = std::fs::read_dir(folder.path().join("checkpoints")).expect("there").count();
     assert_eq!(folders, 0, "nothing is in the folder");
@@ -221,7 +222,7 @@ fn a_store_that_is_away_costs_no_checkpoint() {
     let log = logs(&scheduler, &id);
     assert_eq!(log.matches("from 0 with").count(), 1, "it ran on: {log}");
     let objects = store.objects().expect("listed");
-    let last = objects.keys().filter(|key| key.ends_with("manifest.json")).next_back();
+    let last = objects.keys().rfind(|key| key.ends_with("manifest.json"));
     assert!(last.is_some_and(|key| key.contains(&format!("{id}.1-"))), "{objects:?}");
     let weights = objects.values().filter(|size| **size == 20_000_000).count();
     assert_eq!(weights, 1, "{objects:?}");

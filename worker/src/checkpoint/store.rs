@@ -104,6 +104,12 @@ impl Store {
         Self { storage: self.storage.behind(wrap), ..self }
     }
 
+    /// In a storage that is open.
+    #[cfg(test)]
+    pub(super) const fn at(storage: Storage, job: JobId) -> Self {
+        Self { storage, job, access: None, credentials: None, earlier: Vec::new() }
+    }
+
     /// The same store, with credentials that it may renew.
     #[cfg(test)]
     pub(super) fn with_credentials(self, credentials: Arc<Renewing>) -> Self {
@@ -113,6 +119,11 @@ impl Store {
     /// The objects.
     pub(super) fn objects(&self) -> &dyn ObjectStore {
         self.storage.objects().as_ref()
+    }
+
+    /// The folder that it is, unless something is inserted before its files.
+    pub(super) fn direct(&self) -> Option<&FilePath> {
+        self.storage.as_folder().filter(|_| !self.storage.is_behind())
     }
 
     /// If the store has refused our credentials: drops them, so that the next request

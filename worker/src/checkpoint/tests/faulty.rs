@@ -169,13 +169,10 @@ impl Issuer for Counted {
     }
 }
 
-/// Weights of three parts and a small file: one of both, in generation `n`.
+/// Weights of two parts and a small file: one of both, in generation `n`.
 fn generation(bench: &Bench, n: u8) {
     write_whole(&bench.folder().join("model"), &format!("generation {n}"));
-    write_whole(
-        &bench.folder().join("weights"),
-        &char::from(b'a' + n).to_string().repeat(17 << 20),
-    );
+    write_whole(&bench.folder().join("weights"), &char::from(b'a' + n).to_string().repeat(9 << 20));
 }
 
 /// The generation that is restored: all of it, or the test fails.
@@ -185,7 +182,7 @@ async fn restored(bench: &Bench, what: &str) -> u8 {
     let n = text.and_then(|text| text.strip_prefix("generation ")?.parse().ok());
     let n: u8 = n.unwrap_or_else(|| panic!("{what}: no model"));
     let weights = fs::read(bench.dir.path().join("restored/weights")).unwrap();
-    let whole = weights.len() == 17 << 20 && weights.iter().all(|byte| *byte == b'a' + n);
+    let whole = weights.len() == 9 << 20 && weights.iter().all(|byte| *byte == b'a' + n);
     assert!(whole, "{what}: the weights are not of generation {n}");
     n
 }
@@ -222,7 +219,7 @@ async fn at_every_operation(fault: Fault) -> (u32, u32) {
         let (mut committer, done, met) = meets(&bench, fault, at).await;
         let what = format!("{fault:?} at operation {at}: {done:?}");
         if !met {
-            assert!(done.is_ok() && at > 8, "{what}");
+            assert!(done.is_ok() && at > 7, "{what}");
             return (failed, saved);
         }
         let now = restored(&bench, &what).await;
