@@ -9,6 +9,7 @@ use spotwise_control::Config;
 use spotwise_model::AttemptId;
 use spotwise_store::Location;
 
+use crate::storage::StorageChoice;
 use crate::tls::TlsSetting;
 use crate::worker_program::WorkerProgram;
 
@@ -19,6 +20,8 @@ pub struct ServeConfig {
     pub control: Config,
     /// Folder of everything durable: database, logs, checkpoints, outputs.
     pub data_dir: PathBuf,
+    /// Where jobs' files are kept.
+    pub storage: StorageChoice,
     /// The database; `None` for a file in the data folder.
     pub database: Option<Location>,
     /// Where gRPC and REST listen, on one port: on loopback, or with TLS of its own or of
@@ -69,6 +72,7 @@ impl ServeConfig {
         Self {
             control: Config::default(),
             data_dir,
+            storage: StorageChoice::default(),
             database: None,
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
             tls: TlsSetting::None,
@@ -87,19 +91,24 @@ impl ServeConfig {
         }
     }
 
-    /// Where captured output of attempts is kept.
-    pub fn logs_dir(&self) -> PathBuf {
-        self.data_dir.join("logs")
+    /// The folder of what jobs leave in folders.
+    pub fn files_dir(&self) -> &Path {
+        self.storage.folder().unwrap_or(&self.data_dir)
     }
 
-    /// Where checkpoints of jobs are kept.
+    /// Where captured output of attempts is kept.
+    pub fn logs_dir(&self) -> PathBuf {
+        self.files_dir().join("logs")
+    }
+
+    /// Where checkpoints of jobs are kept, unless in an object store.
     pub fn checkpoints_dir(&self) -> PathBuf {
-        self.data_dir.join("checkpoints")
+        self.files_dir().join("checkpoints")
     }
 
     /// Where collected output files are kept.
     pub fn outputs_dir(&self) -> PathBuf {
-        self.data_dir.join("outputs")
+        self.files_dir().join("outputs")
     }
 
     /// Where the local pool's workers live while they are running.

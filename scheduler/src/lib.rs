@@ -24,6 +24,7 @@ pub mod rpc;
 pub mod serve;
 pub mod server;
 pub mod service;
+pub mod storage;
 pub mod tls;
 pub mod token;
 pub mod worker_program;

@@ -3,6 +3,7 @@
 mod market;
 mod pools;
 mod restored;
+mod sweep;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use crate::reuse::WorkerReuse;
 use crate::serve::pools::OperatorsPools;
 use crate::server::{self, Door, Limits, ServerError, Services, ServingState};
 use crate::service::{self, Service};
+use crate::storage::{ObjectStorage, ObjectStorageError};
 use crate::tls::Certificates;
 use crate::token::WorkerTokens;
 use spotwise_market::{
@@ -56,6 +58,12 @@ pub enum ServeError {
     /// The pools file cannot be used.
     #[error(transparent)]
     Pools(#[from] pools::PoolsError),
+    /// What an older database does not know of.
+    #[error("cannot tell what was done since the backup")]
+    Restored(#[from] restored::TakeInError),
+    /// The storage cannot be used.
+    #[error(transparent)]
+    Storage(#[from] ObjectStorageError),
     /// The catalogue cannot be used.
     #[error("cannot use the catalogue")]
     Catalog(#[from] CatalogError),
@@ -77,6 +85,8 @@ impl ServeError {
     /// Whether the database was unavailable, so that the same may succeed later.
     fn is_retryable(&self) -> bool {
         match self {
+            Self::Restored(restored::TakeInError::Store(error)) => error.is_retryable(),
+            Self::Restored(restored::TakeInError::Storage(_)) => true,
             Self::Store(error) | Self::Driver(DriverError::Load(error)) => error.is_retryable(),
             _ => false,
         }
@@ -124,6 +134,10 @@ pub async fn serve(
     let listener = server::bind(config.listen, door.is_protected()).await?;
     config.listen = server::local_address(&listener)?;
     let store = Store::open(&config.database()).await?;
+    let object_storage = match config.storage.bucket() {
+        Some(choice) => Some(Arc::new(ObjectStorage::open(choice).await?)),
+        None => None,
+    };
     let catalog = load_catalog(catalog.as_deref())?;
     let declared = commitments.as_deref().map(read_commitments).transpose()?.unwrap_or_default();
     let secret = config.data_dir.join("worker-secret");
@@ -148,6 +162,7 @@ pub async fn serve(
     let mut context = LeaderContext {
         config,
         store: store.clone(),
+        object_storage,
         catalog,
         choice,
         declared,
@@ -173,6 +188,7 @@ pub async fn serve(
 struct LeaderContext<A> {
     config: Arc<ServeConfig>,
     store: Store,
+    object_storage: Option<Arc<ObjectStorage>>,
     catalog: Catalog,
     choice: MarketChoice,
     declared: Declared,
@@ -271,6 +287,7 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
         let setting = CloudSetting { market: market.clone(), scale, clouds };
         let backends = Backends::new(&config, &install, setting);
         let reuse = Arc::new(WorkerReuse::default());
+        let storage = self.object_storage.clone();
         let effects = Effects::new(
             backends,
             self.tokens.clone(),
@@ -278,7 +295,8 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
             lease.clone(),
             reuse.clone(),
         );
-        let last_job = restored::take_in(&store, &config, lease.epoch(), scale).await?;
+        let last_job =
+            restored::take_in(&store, &config, storage.as_deref(), lease.epoch(), scale).await?;
         let driver = Driver::new(driver::Parts {
             last_job,
             handle: handle.clone(),
@@ -296,12 +314,14 @@ impl<A: FnMut(Announcement) + Send> LeaderContext<A> {
         .await?;
         let gate = Arc::new(Gate::new(&handle));
         self.keep_token();
+        let _sweeping = storage.clone().map(|it| sweep::regularly(it, handle.clone()));
         let service = Service::new(service::Parts {
             handle,
             store,
             config,
             tokens: self.tokens.clone(),
             reuse,
+            object_storage: storage,
             market,
             market_name: self.choice.describe(),
             install,

@@ -7,6 +7,7 @@
 
 mod agent;
 mod attempt;
+mod bucket_access;
 mod checkpoint;
 mod copy;
 mod environment;

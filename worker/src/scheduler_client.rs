@@ -10,8 +10,9 @@ use std::time::Duration;
 use spotwise_api::trust::Trust;
 use spotwise_api::v1::workers_client::WorkersClient;
 use spotwise_api::v1::{
-    AppendLogRequest, Assignment, HeartbeatRequest, HeartbeatResponse, Progress, RegisterRequest,
-    RenewRequest, ReportRequest, TakeNextRequest, TakeNextResponse, Usage,
+    AppendLogRequest, Assignment, GetStorageKeysRequest, HeartbeatRequest, HeartbeatResponse,
+    Progress, RegisterRequest, RenewRequest, ReportRequest, StorageKeys, TakeNextRequest,
+    TakeNextResponse, Usage,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -254,6 +255,20 @@ impl SchedulerClient {
         self.call_as(|mut client, token| {
             let request = TakeNextRequest { attempt: self.attempt.clone(), rank: self.rank, token };
             async move { Ok(client.take_next(request).await?.into_inner()) }
+        })
+        .await
+    }
+
+    /// Asks for keys of the object store, for the files of a job.
+    pub(crate) async fn storage_keys(&self, job: String) -> Result<StorageKeys, CallError> {
+        self.call_as(|mut client, token| {
+            let request = GetStorageKeysRequest {
+                attempt: self.attempt.clone(),
+                rank: self.rank,
+                token,
+                job: job.clone(),
+            };
+            async move { Ok(client.get_storage_keys(request).await?.into_inner()) }
         })
         .await
     }

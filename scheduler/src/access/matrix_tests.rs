@@ -94,6 +94,7 @@ fn table() -> BTreeMap<&'static str, Takes> {
         ("Workers/Report", Nothing),
         ("Workers/AppendLog", Nothing),
         ("Workers/TakeNext", Nothing),
+        ("Workers/GetStorageKeys", Nothing),
     ]
     .into_iter()
     .collect()

@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 use spotwise_capacity::{FoundWorker, StartError, WorkerOrder};
+use spotwise_storage::CREDENTIAL_VARIABLES;
 
 use super::folders::{WorkerKey, folder, is_locked, is_new, keys, pid_in, remove, was_started};
 use super::{process_tags, salvage};
@@ -40,6 +41,8 @@ pub struct Local {
     work: PathBuf,
     output: Output,
     install: String,
+    /// Variables that no worker inherits: the scheduler's own keys of the object store.
+    withheld: &'static [&'static str],
     children: Children,
     reaps: tokio::sync::Mutex<()>,
     reaping: Mutex<JoinSet<()>>,
@@ -63,6 +66,7 @@ impl Local {
             work: config.work_dir(),
             output: Output { logs: config.logs_dir(), bounds: Bounds::of(config.output_bytes) },
             install: install.to_owned(),
+            withheld: if config.storage.bucket().is_some() { &CREDENTIAL_VARIABLES } else { &[] },
             children: Children::default(),
             reaps: tokio::sync::Mutex::new(()),
             reaping: Mutex::default(),
@@ -233,6 +237,9 @@ impl Local {
         let WorkerOrder { attempt, rank, token, server, authority, machine: _ } = launch;
         let (attempt, rank) = (attempt.to_string(), rank.to_string());
         let mut command = Command::from(self.program.command());
+        for name in self.withheld {
+            command.env_remove(name);
+        }
         command
             .args(["--server", server, "--attempt", &attempt, "--rank", &rank, "--dir"])
             .arg(folder)

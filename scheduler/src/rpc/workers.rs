@@ -40,4 +40,12 @@ impl Workers for Rpc {
     ) -> RpcResult<v1::TakeNextResponse> {
         self.0.take_next(request.into_inner()).await.map(Response::new).map_err(|e| status(&e))
     }
+
+    async fn get_storage_keys(
+        &self,
+        request: Request<v1::GetStorageKeysRequest>,
+    ) -> RpcResult<v1::StorageKeys> {
+        let keys = self.0.get_storage_keys(request.into_inner()).await;
+        keys.map(Response::new).map_err(|e| status(&e))
+    }
 }

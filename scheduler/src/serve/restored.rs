@@ -10,13 +10,26 @@ use spotwise_model::time::TimeScale;
 use spotwise_model::{AttemptId, JobId};
 
 use crate::config::ServeConfig;
+use crate::storage::ObjectStorage;
 use spotwise_control::core::Leftovers;
 use spotwise_control::phase::restored::record_gaps;
 use spotwise_control::phase::round::WorkingState;
+use spotwise_storage::StorageError;
 use spotwise_store::{Epoch, RESTORED_AT, RESTORED_FROM, Round, Store, StoreError};
 
 /// The restore that the jobs know of: the value that `RESTORED_AT` had then.
 const TAKEN_IN: &str = "restored_taken_in_us";
+
+/// Why the jobs of a restored database are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeInError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The object store does not say what is in it.
+    #[error("what is in the object store is not listed")]
+    Storage(#[from] StorageError),
+}
 
 /// Updates the jobs of a restored database with what the data folder shows of them, once
 /// after each restore. Returns the highest job number in use; 0 if the database was never
@@ -24,11 +37,17 @@ const TAKEN_IN: &str = "restored_taken_in_us";
 pub(super) async fn take_in(
     store: &Store,
     config: &ServeConfig,
+    storage: Option<&ObjectStorage>,
     epoch: Epoch,
     scale: TimeScale,
-) -> Result<u64, StoreError> {
+) -> Result<u64, TakeInError> {
     let Some(restored) = store.meta(RESTORED_AT).await? else { return Ok(0) };
-    let leftovers = leftovers(config);
+    let mut leftovers = leftovers(config);
+    if let Some(storage) = storage {
+        for name in storage.names().await? {
+            note_name(&name, &mut leftovers);
+        }
+    }
     if store.meta(TAKEN_IN).await?.as_ref() == Some(&restored) {
         return Ok(leftovers.last_job());
     }
@@ -66,13 +85,16 @@ fn leftovers(config: &ServeConfig) -> Leftovers {
 /// (`j17.2-0.log`).
 fn note_names(folder: &Path, leftovers: &mut Leftovers) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_str().and_then(|name| name.split('-').next()).unwrap_or_default();
-        if let Ok(attempt) = name.parse::<AttemptId>() {
-            leftovers.note(attempt.job, attempt.number);
-        } else if let Ok(job) = name.parse::<JobId>() {
-            leftovers.note(job, 0);
-        }
+        note_name(entry.file_name().to_str().unwrap_or_default(), leftovers);
+    }
+}
+
+fn note_name(name: &str, leftovers: &mut Leftovers) {
+    let name = name.split('-').next().unwrap_or_default();
+    if let Ok(attempt) = name.parse::<AttemptId>() {
+        leftovers.note(attempt.job, attempt.number);
+    } else if let Ok(job) = name.parse::<JobId>() {
+        leftovers.note(job, 0);
     }
 }
 
@@ -119,7 +141,7 @@ mod tests {
         fs::create_dir_all(folder.path().join("logs/j4.3-0.log")).unwrap();
         fs::create_dir_all(folder.path().join("outputs/j9")).unwrap();
         let scale = TimeScale::real(at(0));
-        let tell = || take_in(&store, &config, epoch, scale);
+        let tell = || take_in(&store, &config, None, epoch, scale);
         let known = async || store.job(JobId(4)).await.unwrap().unwrap().restore_gap;
         assert_eq!(tell().await.unwrap(), 0, "it was never restored");
         assert_eq!(known().await, None);

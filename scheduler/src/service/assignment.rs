@@ -12,7 +12,9 @@ use spotwise_model::{AttemptId, CapacityType, Job, JobId, Share};
 
 use super::millis;
 use crate::config::ServeConfig;
+use crate::storage::BucketChoice;
 use spotwise_control::reply::Assigned;
+use spotwise_storage::S3Settings;
 
 /// A commit writes and verifies files: doing it more often than this (wall time) is only
 /// extra work. It matters in fast replays.
@@ -72,6 +74,7 @@ pub fn assignment(
         memory_bytes: attempt.share.memory_mib.saturating_mul(1 << 20),
         stop_signal_to: spec.checkpoint.as_ref().map_or_else(String::new, signal_to),
         output_bytes: config.output_bytes,
+        object_store: config.storage.bucket().map(object_store),
         takes_next: job.array.is_some_and(|place| place.reuse_workers),
         // Given by who has seen what the worker shows.
         credential: String::new(),
@@ -83,8 +86,10 @@ fn signal_to(checkpoint: &spotwise_model::spec::Checkpoint) -> String {
 }
 
 fn checkpoint_settings(job: &Job, config: &ServeConfig) -> v1::CheckpointSettings {
-    let store_of =
-        |job: JobId| format!("file://{}", config.checkpoints_dir().join(job.to_string()).display());
+    let store_of = |job: JobId| match &config.storage.bucket() {
+        Some(bucket) => bucket.checkpoints_of(job).to_string(),
+        None => format!("file://{}", config.checkpoints_dir().join(job.to_string()).display()),
+    };
     let store = store_of(job.id);
     let lineage = job.resubmission.iter().flat_map(|it| &it.lineage);
     let earlier = lineage
@@ -105,10 +110,19 @@ fn checkpoint_settings(job: &Job, config: &ServeConfig) -> v1::CheckpointSetting
     }
 }
 
+fn object_store(bucket: &BucketChoice) -> v1::ObjectStoreSettings {
+    let S3Settings { region, endpoint, retry_timeout, .. } = &bucket.settings;
+    v1::ObjectStoreSettings {
+        region: region.clone(),
+        endpoint: endpoint.clone().unwrap_or_default(),
+        retry_ms: millis(*retry_timeout),
+    }
+}
+
 /// The folder shared by the jobs of one submission: it exists before the first of them
 /// starts.
 pub(super) fn shared_dir(job: &Job, config: &ServeConfig) -> std::path::PathBuf {
-    config.data_dir.join("shared").join(job.shared().to_string())
+    config.files_dir().join("shared").join(job.shared().to_string())
 }
 
 /// The spec's variables, then ours: ours win, since the spec may not set them.

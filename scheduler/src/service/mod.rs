@@ -22,6 +22,7 @@ mod pools;
 mod quote;
 mod resubmit;
 mod session;
+mod storage_keys;
 mod submit;
 mod system;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use watch::Watcher;
 use crate::config::ServeConfig;
 use crate::handle::Handle;
 use crate::reuse::WorkerReuse;
+use crate::storage::ObjectStorage;
 use crate::token::WorkerTokens;
 use spotwise_market::Market;
 use spotwise_store::Store;
@@ -68,6 +70,8 @@ pub struct Parts {
     pub tokens: WorkerTokens,
     /// Workers that take the next element of their array.
     pub reuse: Arc<WorkerReuse>,
+    /// The object store of jobs' files, if there is one.
+    pub object_storage: Option<Arc<ObjectStorage>>,
     /// Prices, for what has not been charged yet.
     pub market: Market,
     /// The origin of the market, as text.

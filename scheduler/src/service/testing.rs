@@ -98,6 +98,7 @@ impl Bench {
             config: Arc::new(config),
             tokens: tokens.clone(),
             reuse: Arc::default(),
+            object_storage: None,
             market,
             market_name: "synthetic seed 7".to_owned(),
             install: "sw-1".to_owned(),

@@ -167,7 +167,12 @@ impl Service {
 
     /// The caller, once its credential has proved it. An attempt that cannot be read has
     /// none, so the answer is the same.
-    fn worker(&self, attempt: &str, rank: u32, token: &str) -> Result<WorkerId, ServiceError> {
+    pub(super) fn worker(
+        &self,
+        attempt: &str,
+        rank: u32,
+        token: &str,
+    ) -> Result<WorkerId, ServiceError> {
         let good =
             |worker: &WorkerId| self.parts.tokens.is_credential(*worker, token, clock::now());
         named(attempt, rank).filter(|worker| good(worker) == Proof::Good).ok_or_else(not_the_worker)

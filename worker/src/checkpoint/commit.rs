@@ -1,8 +1,9 @@
 //! Writing checkpoints: when, and of which state of the folder.
 
+mod known;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,8 +17,9 @@ use super::movers::{Manner, Movers};
 use super::prune::prune;
 use super::scan::{newest, scan};
 use super::store::Store;
-use super::{CheckpointError, CheckpointId, blocking};
+use super::{CheckpointError, CheckpointId, Restored, blocking};
 use crate::survey::{Survey, Why, several, shown};
+use known::KnownShards;
 
 /// Time between two looks at a folder that is being written.
 const LOOKS_APART: Duration = Duration::from_millis(100);
@@ -50,6 +52,8 @@ pub(crate) struct Committer {
     next: u32,
     /// What is already known to be saved.
     saved: Survey,
+    /// The shards that it lies in.
+    known: KnownShards,
     last: Option<CheckpointCommitted>,
     /// Where a constantly changing folder is held.
     room: Option<PathBuf>,
@@ -104,6 +108,7 @@ impl Committer {
             acked,
             next,
             saved,
+            known: KnownShards::default(),
             last: None,
             room: None,
             movers: Movers::default(),
@@ -119,6 +124,14 @@ impl Committer {
     /// not used by others.
     pub(crate) fn with_room(self, room: PathBuf) -> Self {
         Self { room: Some(room), ..self }
+    }
+
+    /// The folder holds what was restored; what of it does not change is not sent again.
+    pub(crate) fn after(mut self, restored: &Restored) -> Self {
+        if restored.loaded.is_some_and(|id| id.attempt.job == self.store.job()) {
+            self.known = KnownShards::restored(&self.saved, &restored.shards);
+        }
+        self
     }
 
     /// The newest checkpoint of this attempt.
@@ -149,24 +162,45 @@ impl Committer {
         &mut self,
         progress: impl Fn(SystemTime) -> Option<Progress>,
     ) -> Result<Option<CheckpointCommitted>, CheckpointError> {
+        let done = self.commit_once(&progress).await;
+        match &done {
+            Err(error) if self.may_help(error).await => self.commit_once(&progress).await,
+            _ => done,
+        }
+    }
+
+    /// Whether a second try is another one.
+    async fn may_help(&mut self, error: &CheckpointError) -> bool {
+        if matches!(error, CheckpointError::ShardGone) {
+            // All of it is sent.
+            self.known = KnownShards::default();
+            return true;
+        }
+        self.store.renew(error).await
+    }
+
+    async fn commit_once(
+        &mut self,
+        progress: &impl Fn(SystemTime) -> Option<Progress>,
+    ) -> Result<Option<CheckpointCommitted>, CheckpointError> {
         let cut = match self.restless {
             Some(_) if !self.ended => self.watch().await?,
             _ if self.ended => self.as_it_is().await?,
             _ => self.settled().await?,
         };
-        let mut done = self.commit_cut(cut, &progress).await;
+        let mut done = self.commit_cut(cut, progress).await;
         for _ in 0..SWAPS {
             if !self.swapped || !matches!(done, Err(CheckpointError::Unstable)) {
                 break;
             }
             let cut = self.as_it_is().await?;
-            done = self.commit_cut(cut, &progress).await;
+            done = self.commit_cut(cut, progress).await;
         }
         if self.ended && matches!(done, Err(CheckpointError::Unstable)) {
             // A process that does not belong to the command still writes there.
             let movers = self.movers.changed().into_iter().map(|it| (it, Manner::Rewritten));
             let cut = self.held(movers.collect()).await?;
-            done = self.commit_cut(cut, &progress).await;
+            done = self.commit_cut(cut, progress).await;
         }
         if let Some(room) = self.room.clone() {
             blocking(move || thaw(&room)).await?;
@@ -192,11 +226,11 @@ impl Committer {
         self.next = self.next.saturating_add(1);
         let at = newest(&cut.survey, |path| cut.movers.contains_key(path));
         let progress = at.and_then(progress).unwrap_or_default();
-        let (manifest, saved) = match self.write(id, cut, &progress).await {
+        let (manifest, saved, sent_bytes) = match self.write(id, cut, &progress).await {
             Ok(written) => written,
             Err(error) => {
                 // Without a manifest it is no checkpoint; this only frees space.
-                if let Err(error) = self.store.remove(id).await {
+                if let Err(error) = self.store.remove(id, &BTreeSet::new()).await {
                     tracing::warn!(%id, error = error.line(), "leftovers stay in the store");
                 }
                 return Err(error);
@@ -207,9 +241,10 @@ impl Committer {
             sequence: id.sequence,
             bytes: manifest.bytes(),
             progress: Some(progress),
+            sent_bytes,
         };
         self.last = Some(committed.clone());
-        if let Err(error) = prune(&self.store, &self.acked, self.keep, id).await {
+        if let Err(error) = prune(&self.store, &self.acked, self.keep, &manifest).await {
             tracing::warn!(error = error.line(), "old checkpoints stay in the store");
         }
         Ok(Some(committed))

@@ -3,9 +3,11 @@
 //!
 //! It is JSON with a single spelling for everything, and ends with a hash of all that
 //! precedes it: this holds for every format from 2 on, later ones included, which lets a
-//! worker distinguish a manifest that it is too old for from a torn one. Formats 1 and 2
-//! are read; see [`old`]. Decision 23 describes the format.
+//! worker distinguish a manifest that it is too old for from a torn one. Formats 1 to 3
+//! are read; see [`old`] for the first two. Decision 23 describes the third, and decision 42
+//! what the fourth adds: BLAKE3, and shards that lie in an earlier checkpoint of the job.
 
+mod hash;
 mod old;
 mod wire;
 
@@ -18,6 +20,7 @@ use sha2::{Digest, Sha256};
 use spotwise_api::v1::Progress;
 use spotwise_model::AttemptId;
 
+pub(super) use hash::{Hash, Hasher};
 use wire::Document;
 
 use super::{CheckpointError, CheckpointId, MOST_BYTES, MOST_ENTRIES, hex};
@@ -25,7 +28,10 @@ use crate::meta::PERMISSIONS;
 use crate::survey::{Kind, LONGEST_PATH, Stamp, Survey, shown, stays_inside};
 
 /// The format written by this version.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
+
+/// The one before, of the same form: SHA-256, and every shard in the checkpoint itself.
+const FORMAT_3: u32 = 3;
 
 /// The longest manifest: 100,000 entries with names of ordinary length take 30 MiB.
 pub(super) const MOST_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
@@ -67,12 +73,14 @@ pub(super) enum What {
 /// Where the bytes of a file are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shard {
-    /// In the checkpoint's folder in the store.
+    /// In a checkpoint's folder in the store.
     pub(super) number: u32,
+    /// The earlier checkpoint of the same job that holds it; `None` for this one.
+    pub(super) lies_in: Option<CheckpointId>,
     /// In bytes.
     pub(super) size: u64,
-    /// In lower-case hexadecimal digits.
-    pub(super) sha256: String,
+    /// Of its bytes.
+    pub(super) hash: Hash,
     /// Zeros in it need not take space.
     pub(super) sparse: bool,
 }
@@ -80,6 +88,7 @@ pub(super) struct Shard {
 /// What a finished checkpoint holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
+    format: u32,
     attempt: AttemptId,
     sequence: u32,
     step: u64,
@@ -95,6 +104,7 @@ impl Manifest {
         items: Vec<Item>,
     ) -> Result<Self, CheckpointError> {
         let manifest = Self {
+            format: FORMAT,
             attempt: id.attempt,
             sequence: id.sequence,
             step: progress.step,
@@ -119,7 +129,7 @@ impl Manifest {
         }
         let manifest = match head.format {
             old::UNSEALED | old::SEALED => old::read(bytes)?,
-            FORMAT => {
+            FORMAT_3 | FORMAT => {
                 let manifest = Self::read(bytes)?;
                 // One spelling each, so that not one bit of it can change unseen.
                 if manifest.to_bytes()? != bytes {
@@ -143,6 +153,7 @@ impl Manifest {
             .map_err(|error| CheckpointError::Bad(format!("its manifest: {error}")))?;
         let items = document.entries.into_iter().map(Item::read).collect::<Result<_, _>>();
         Ok(Self {
+            format: document.format,
             attempt: document.attempt,
             sequence: document.sequence,
             step: document.step,
@@ -153,7 +164,7 @@ impl Manifest {
 
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
         let document = Document {
-            format: FORMAT,
+            format: self.format,
             attempt: self.attempt,
             sequence: self.sequence,
             step: self.step,
@@ -196,6 +207,20 @@ impl Manifest {
         })
     }
 
+    /// The checkpoint that holds a shard of this one.
+    pub(super) fn place_of(&self, shard: &Shard) -> CheckpointId {
+        shard.lies_in.unwrap_or_else(|| self.id())
+    }
+
+    /// The numbers of all shards, by the checkpoints that hold them.
+    pub(super) fn places(&self) -> BTreeMap<CheckpointId, BTreeSet<u32>> {
+        let mut places: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (_, shard) in self.shards() {
+            places.entry(self.place_of(shard)).or_default().insert(shard.number);
+        }
+        places
+    }
+
     /// How far the command was.
     pub(super) fn progress(&self) -> Progress {
         Progress { step: self.step, total_steps: self.total_steps, ..Progress::default() }
@@ -224,14 +249,36 @@ impl Manifest {
                     .filter(|total| *total <= MOST_BYTES)
                     .ok_or_else(|| format!("its files are larger than {MOST_BYTES} bytes"))?;
                 let in_range = (shard.number as usize) < MOST_ENTRIES;
-                if !in_range || !numbers.insert(shard.number) {
+                if !in_range || !numbers.insert((shard.lies_in, shard.number)) {
                     return Err(format!("shard {} is none of its own", shard.number));
                 }
+                self.check_place(item, shard)?;
             }
             if paths.insert(item.path.as_path(), &item.what).is_some() {
                 return Err(format!("{} twice", shown(&item.path)));
             }
         }
+        self.check_tree(&paths)
+    }
+
+    /// An earlier checkpoint of the job, and only in a format that has such.
+    fn check_place(&self, item: &Item, shard: &Shard) -> Result<(), String> {
+        let earlier = |at: CheckpointId| {
+            at < self.id() && at.attempt.job == self.attempt.job && at.sequence > 0
+        };
+        let known = match shard.hash {
+            Hash::Sha256(_) => true,
+            Hash::Blake3(_) => self.format >= FORMAT,
+        };
+        let placed = shard.lies_in.is_none_or(|at| self.format >= FORMAT && earlier(at));
+        if known && placed {
+            Ok(())
+        } else {
+            Err(format!("the bytes of {} are not where its format has them", shown(&item.path)))
+        }
+    }
+
+    fn check_tree(&self, paths: &BTreeMap<&Path, &What>) -> Result<(), String> {
         for item in &self.items {
             let above = item.path.ancestors().skip(1).filter_map(|up| paths.get(up));
             if above.clone().any(|up| **up != What::Folder) {
@@ -289,8 +336,7 @@ impl Item {
         }
         match &self.what {
             What::File(shard) => {
-                let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-                if shard.sha256.len() != 64 || !shard.sha256.bytes().all(hex) {
+                if !shard.hash.is_hexadecimal() {
                     return Err(format!("the hash of {} is none", shown(&self.path)));
                 }
             }

@@ -11,7 +11,8 @@ fn meta() -> Option<Meta> {
 }
 
 fn file(path: impl Into<PathBuf>, number: u32, size: u64) -> Item {
-    let shard = Shard { number, size, sha256: "0a".repeat(32), sparse: false };
+    let (hash, lies_in) = (Hash::Blake3("0a".repeat(32)), None);
+    let shard = Shard { number, lies_in, size, hash, sparse: false };
     Item { path: path.into(), meta: meta(), what: What::File(shard) }
 }
 
@@ -90,10 +91,10 @@ fn the_formats_before_are_read_but_not_one_that_lost_its_seal() {
 
 #[test]
 fn one_of_a_later_build_is_told_from_a_torn_one() {
-    let later = serde_json::json!({ "format": 4, "attempt": "j17.2", "surprise": [] });
+    let later = serde_json::json!({ "format": 5, "attempt": "j17.2", "surprise": [] });
     let error = Manifest::parse(&sealed(&later), id()).unwrap_err();
-    assert!(matches!(error, CheckpointError::TooNew { format: 4, .. }), "{error}");
-    assert!(error.to_string().contains("is of format 4; this worker reads 1 to 3"), "{error}");
+    assert!(matches!(error, CheckpointError::TooNew { format: 5, .. }), "{error}");
+    assert!(error.to_string().contains("is of format 5; this worker reads 1 to 4"), "{error}");
     let mut torn = sealed(&later);
     torn[10] ^= 1;
     assert!(matches!(Manifest::parse(&torn, id()), Err(CheckpointError::Bad(_))));

@@ -5,6 +5,9 @@
 //! <store>/j17.2-000003/manifest.json     last: without it there is no checkpoint
 //! ```
 //!
+//! A shard that has not changed since an earlier checkpoint of the job is not stored again: the
+//! manifest names the one that is there. It stays as long as a manifest names it.
+//!
 //! Shards are numbered, so that no name the command chooses can be illegal in a store,
 //! escape from it, or collide with the manifest, which holds the names and other file
 //! metadata: folders, links, modes, times. Node 0 writes; every node of a gang restores
@@ -16,6 +19,7 @@
 
 mod acked;
 mod commit;
+mod direct;
 mod freeze;
 mod manifest;
 mod movers;
@@ -33,6 +37,7 @@ use std::str::FromStr;
 
 use spotwise_api::v1::CheckpointName;
 use spotwise_model::AttemptId;
+use spotwise_storage::is_refusal;
 
 pub(crate) use acked::AckedCheckpoints;
 pub(crate) use commit::Committer;
@@ -102,9 +107,9 @@ impl CheckpointId {
 /// Why a checkpoint was not written or not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CheckpointError {
-    /// The store's address is of a kind that this build does not support.
-    #[error("checkpoints in `{0}` need a build with that store; this one has file:/// only")]
-    Unsupported(String),
+    /// The store's address is none that can be opened.
+    #[error("checkpoints in `{0}`: {1}")]
+    Unsupported(String, String),
     /// Not the name of a checkpoint.
     #[error("`{0}` is not the name of a checkpoint")]
     Name(String),
@@ -126,6 +131,9 @@ pub(crate) enum CheckpointError {
     /// The command wrote while we read.
     #[error("the files changed while they were read")]
     Unstable,
+    /// A shard of an earlier checkpoint, which this one names, is not there any more.
+    #[error("a shard of an earlier checkpoint is gone")]
+    ShardGone,
     /// A newer attempt writes checkpoints now.
     #[error("a newer attempt exists: {0}")]
     Fenced(String),
@@ -147,6 +155,11 @@ pub(crate) enum CheckpointError {
 }
 
 impl CheckpointError {
+    /// Whether the store is elsewhere and does not answer.
+    pub(crate) fn is_away(&self, store: &Store) -> bool {
+        matches!(self, Self::Store(error) if store.is_remote() && !is_refusal(error))
+    }
+
     /// The whole error chain on one line, for the owner's log.
     pub(crate) fn line(&self) -> String {
         let mut line = self.to_string();

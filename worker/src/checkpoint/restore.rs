@@ -1,25 +1,32 @@
 //! Reading checkpoints: nothing is given to the command before every size and
 //! hash has been verified.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use futures::FutureExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
-use sha2::{Digest, Sha256};
 use spotwise_api::v1::Progress;
 use spotwise_model::AttemptId;
+use tokio::sync::Semaphore;
 
+use super::direct::{Copying, fetch, write_around_zeros};
 use super::manifest::{Item, Manifest, Shard};
 use super::place::place;
 use super::store::{Store, shard_path};
-use super::{CheckpointError, CheckpointId, at, blocking, hex};
+use super::{CheckpointError, CheckpointId, at, blocking};
 
 /// Shards are read in pieces of this size.
 const PIECE: u64 = 8 * 1024 * 1024;
 
-/// This many zero bytes become a hole in a file that had holes.
-const BLOCK: usize = 4096;
+/// Pieces that are in memory at once, over all shards: 64 MiB.
+const PIECES_AT_ONCE: usize = 8;
+
+/// Shards that are fetched at once.
+const SHARDS_AT_ONCE: usize = 8;
 
 /// What to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +49,8 @@ pub(crate) struct Restored {
     pub(crate) progress: Progress,
     /// How many failed verification.
     pub(crate) rejected: u32,
+    /// Where the bytes of each file lie.
+    pub(super) shards: BTreeMap<PathBuf, Shard>,
 }
 
 /// Loads the wanted checkpoint into `folder`. `staging` is a folder of ours on the same
@@ -49,7 +58,7 @@ pub(crate) struct Restored {
 ///
 /// An error concerns this machine (a full disk), in which case no older checkpoint would
 /// help. Or this version is too old for a checkpoint, which an older one would not make up
-/// for.
+/// for. Or a store that is elsewhere does not answer: an older one would lose work.
 pub(crate) async fn restore(
     store: &Store,
     wanted: Wanted,
@@ -60,7 +69,10 @@ pub(crate) async fn restore(
     if wanted == Wanted::Nothing {
         return Ok(Restored::default());
     }
-    let mut candidates = store.list_all().await?;
+    let mut candidates = match store.list_all().await {
+        Err(error) if store.renew(&error).await => store.list_all().await?,
+        listed => listed?,
+    };
     match wanted {
         Wanted::Nothing => {}
         Wanted::This(assigned) => {
@@ -72,7 +84,14 @@ pub(crate) async fn restore(
     let mut rejected = 0;
     for id in candidates.into_iter().rev() {
         clear(staging)?;
-        match load(store, id, staging).await {
+        let mut loaded = load(store, id, staging).await;
+        if let Err(error) = &loaded
+            && store.renew(error).await
+        {
+            clear(staging)?;
+            loaded = load(store, id, staging).await;
+        }
+        match loaded {
             Ok(Some(manifest)) => {
                 let (from, to) = (staging.to_owned(), folder.to_owned());
                 let manifest = blocking(move || {
@@ -82,7 +101,12 @@ pub(crate) async fn restore(
                 })
                 .await?;
                 let (bytes, progress) = (manifest.bytes(), manifest.progress());
-                return Ok(Restored { loaded: Some(id), bytes, progress, rejected });
+                let shards = manifest.shards().map(|(item, shard)| {
+                    let lies_in = Some(manifest.place_of(shard));
+                    (item.path.clone(), Shard { lies_in, ..shard.clone() })
+                });
+                let shards = shards.collect();
+                return Ok(Restored { loaded: Some(id), bytes, progress, rejected, shards });
             }
             // A commit that was cut off was never a checkpoint, but the
             // assigned one was.
@@ -93,6 +117,9 @@ pub(crate) async fn restore(
             }
             Err(error @ (CheckpointError::File { .. } | CheckpointError::TooNew { .. })) => {
                 return Err(error);
+            }
+            Err(CheckpointError::Store(error)) if store.is_remote() && !is_gone(&error) => {
+                return Err(error.into());
             }
             Err(error) => {
                 tracing::warn!(%id, error = error.line(), "the checkpoint does not verify");
@@ -113,21 +140,31 @@ async fn load(
         return Err(CheckpointError::Bad("it is that of another job".to_owned()));
     };
     let Some(manifest) = store.manifest(id).await? else { return Ok(None) };
-    if !store.is_whole(&manifest).await {
+    if !store.is_whole(&manifest).await? {
         return Err(CheckpointError::Bad("a shard is missing or has another size".to_owned()));
     }
-    for (item, shard) in manifest.shards() {
-        download(store, id, item, shard, staging.join(&item.path)).await?;
-    }
+    let room = &Semaphore::new(PIECES_AT_ONCE);
+    let fetching = manifest.shards().map(|(item, shard)| {
+        let (place, path) = (manifest.place_of(shard), staging.join(&item.path));
+        async move { download(store, place, (item, shard), path, room).await }.boxed()
+    });
+    let fetching: Vec<_> = fetching.collect();
+    stream::iter(fetching).buffer_unordered(SHARDS_AT_ONCE).try_collect::<()>().await?;
     Ok(Some(manifest))
 }
 
+/// Whether the store has answered, and the answer is that there is nothing.
+const fn is_gone(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. })
+}
+
+/// Several pieces are on their way at a time; they are written, and hashed, in their order.
 async fn download(
     store: &Store,
     id: CheckpointId,
-    item: &Item,
-    shard: &Shard,
+    (item, shard): (&Item, &Shard),
     path: PathBuf,
+    room: &Semaphore,
 ) -> Result<(), CheckpointError> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(at(parent))?;
@@ -135,41 +172,44 @@ async fn download(
     let mut file =
         OpenOptions::new().create_new(true).write(true).open(&path).map_err(at(&path))?;
     file.set_len(if shard.sparse { shard.size } else { 0 }).map_err(at(&path))?;
-    let mut hash = Sha256::new();
-    let mut offset = 0;
-    while offset < shard.size {
-        let end = offset.saturating_add(PIECE).min(shard.size);
-        let piece = store.objects().get_range(&shard_path(id, shard.number), offset..end).await?;
-        if piece.len() as u64 != end - offset {
-            return Err(CheckpointError::Bad(format!("{:?} is cut off", item.path)));
+    let not_written = || CheckpointError::Bad(format!("{:?} is not what was written", item.path));
+    if let Some(root) = store.direct() {
+        let from = root.join(shard_path(id, shard.number).as_ref());
+        let copying = Copying::default();
+        let (shard, given_up) = (shard.clone(), copying.given_up());
+        let good = blocking(move || fetch(&from, &mut file, &path, &shard, &given_up)).await?;
+        return if good { Ok(()) } else { Err(not_written()) };
+    }
+    let mut hasher = shard.hash.hasher();
+    let target = &shard_path(id, shard.number);
+    let get = |begin: u64| {
+        async move {
+            // Its place is given back when it is written: the pieces before it have theirs.
+            let place = room.acquire().await;
+            let end = begin.saturating_add(PIECE).min(shard.size);
+            let piece = store.objects().get_range(target, begin..end).await?;
+            if piece.len() as u64 == end - begin {
+                Ok((piece, place))
+            } else {
+                Err(CheckpointError::Bad(format!("{:?} is cut off", item.path)))
+            }
         }
+        .boxed()
+    };
+    let begins = (0..shard.size.div_ceil(PIECE)).map(|number| number * PIECE);
+    let mut pieces = stream::iter(begins).map(get).buffered(PIECES_AT_ONCE);
+    while let Some((piece, place)) = pieces.try_next().await? {
         let (path, sparse) = (path.clone(), shard.sparse);
-        (file, hash) = blocking(move || {
+        (file, hasher) = blocking(move || {
             if sparse { write_around_zeros(&mut file, &piece) } else { file.write_all(&piece) }
                 .map_err(at(&path))?;
-            hash.update(&piece);
-            Ok((file, hash))
+            hasher.update(&piece);
+            Ok((file, hasher))
         })
         .await?;
-        offset = end;
+        drop(place);
     }
-    if hex(&hash.finalize()) == shard.sha256 {
-        Ok(())
-    } else {
-        Err(CheckpointError::Bad(format!("{:?} is not what was written", item.path)))
-    }
-}
-
-/// Into a file that already has its length: zeros exist without being written.
-fn write_around_zeros(file: &mut File, piece: &[u8]) -> io::Result<()> {
-    for block in piece.chunks(BLOCK) {
-        if block.iter().all(|byte| *byte == 0) {
-            file.seek(SeekFrom::Current(i64::try_from(block.len()).map_err(io::Error::other)?))?;
-        } else {
-            file.write_all(block)?;
-        }
-    }
-    Ok(())
+    if hasher.finish() == shard.hash { Ok(()) } else { Err(not_written()) }
 }
 
 fn clear(staging: &Path) -> Result<(), CheckpointError> {

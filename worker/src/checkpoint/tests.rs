@@ -10,13 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
+mod bucket;
+mod faulty;
 mod fence;
 mod hooked;
 mod kept;
 mod kill;
 mod race;
+mod rates;
 mod restless;
 mod torn;
+mod unchanged;
 
 struct Bench {
     dir: TempDir,
@@ -318,6 +322,6 @@ fn names_have_one_spelling_and_an_order() {
     }
     assert!(matches!(
         Store::open("s3://bucket/x", "j1".parse().unwrap()),
-        Err(CheckpointError::Unsupported(_))
+        Err(CheckpointError::Unsupported(..))
     ));
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod policy;
 mod reach;
+mod storage;
 mod values;
 
 use std::net::SocketAddr;
@@ -43,6 +44,16 @@ pub(crate) struct Serve {
     /// PGPASSFILE names. Default: spotwise.db in the data folder
     #[arg(long, value_name = "URL|PATH", env = "SPOTWISE_DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
+    /// Where jobs' files are kept: a folder, or s3://BUCKET/PREFIX for checkpoints, with the
+    /// endpoint and region of AWS_ENDPOINT_URL and AWS_REGION. Default: the data folder
+    #[arg(long, value_name = "PLACE", env = "SPOTWISE_STORAGE", help_heading = "Storage")]
+    storage: Option<String>,
+    /// Workers get keys of this role for an hour, limited to the files of their job
+    #[arg(long, value_name = "ARN", help_heading = "Storage")]
+    storage_role: Option<String>,
+    /// Workers get the scheduler's own keys of the bucket: for stores that know no roles
+    #[arg(long, help_heading = "Storage", conflicts_with = "storage_role")]
+    storage_share_keys: bool,
     /// Where gRPC and REST listen; this machine only, unless there is TLS
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)))]
     listen: SocketAddr,
@@ -193,6 +204,7 @@ impl Serve {
         })?;
         let mut config = ServeConfig::new(absolute(&data_dir)?, program.clone());
         config.worker = WorkerProgram::beside(program);
+        config.storage = self.storage()?;
         config.database = self.database.as_deref().map(location).transpose()?;
         config.listen = self.listen;
         config.control.speed = self.speed;

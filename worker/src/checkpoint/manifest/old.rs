@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use spotwise_model::AttemptId;
 
-use super::{CheckpointError, Item, Manifest, Shard, What};
+use super::{CheckpointError, Hash, Item, Manifest, Shard, What};
 
 /// Without a hash of itself.
 pub(super) const UNSEALED: u32 = 1;
@@ -43,12 +43,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Manifest, CheckpointError> {
     if !sealed || serde_json::to_vec_pretty(&document).map_err(bad)? != bytes {
         return Err(CheckpointError::Bad("its manifest is not what was written".to_owned()));
     }
-    let item = |(number, file): (u32, File)| Item {
-        path: PathBuf::from(file.path),
-        meta: None,
-        what: What::File(Shard { number, size: file.size, sha256: file.sha256, sparse: false }),
+    let item = |(number, File { path, size, sha256 }): (u32, File)| {
+        let (hash, sparse, lies_in) = (Hash::Sha256(sha256), false, None);
+        let what = What::File(Shard { number, lies_in, size, hash, sparse });
+        Item { path: PathBuf::from(path), meta: None, what }
     };
     Ok(Manifest {
+        format: document.format,
         attempt: document.attempt,
         sequence: document.sequence,
         step: document.step,

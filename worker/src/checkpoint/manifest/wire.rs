@@ -1,4 +1,4 @@
-//! The JSON of a manifest of format 3.
+//! The JSON of a manifest of formats 3 and 4.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use spotwise_model::AttemptId;
 
-use super::{Item, Meta, Shard, Stamp, What, hex};
+use super::{CheckpointId, Hash, Item, Meta, Shard, Stamp, What, hex};
 
 /// A path relative to the checkpoint folder: text if it is UTF-8, otherwise its
 /// bytes in hexadecimal digits.
@@ -30,9 +30,16 @@ pub(super) enum Line {
         path: Name,
         mode: u32,
         mtime: [i64; 2],
+        /// Of format 4: the checkpoint that holds the shard, where it is another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<String>,
         shard: u32,
         size: u64,
-        sha256: String,
+        /// One of the two.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        blake3: Option<String>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         sparse: bool,
     },
@@ -65,15 +72,23 @@ impl Item {
         let (mode, mtime) = (meta.mode, [meta.modified.seconds, meta.modified.nanos]);
         match &self.what {
             What::Folder => Line::Folder { path, mode, mtime },
-            What::File(Shard { number, size, sha256, sparse }) => Line::File {
-                path,
-                mode,
-                mtime,
-                shard: *number,
-                size: *size,
-                sha256: sha256.clone(),
-                sparse: *sparse,
-            },
+            What::File(shard) => {
+                let (sha256, blake3) = match &shard.hash {
+                    Hash::Sha256(digits) => (Some(digits.clone()), None),
+                    Hash::Blake3(digits) => (None, Some(digits.clone())),
+                };
+                Line::File {
+                    path,
+                    mode,
+                    mtime,
+                    checkpoint: shard.lies_in.map(|id| id.to_string()),
+                    shard: shard.number,
+                    size: shard.size,
+                    sha256,
+                    blake3,
+                    sparse: shard.sparse,
+                }
+            }
             What::Same(file) => Line::Same { path, file: Name::of(file) },
             What::Link(to) => Line::Link { path, mtime, to: Name::of(to) },
         }
@@ -85,8 +100,15 @@ impl Item {
         };
         let (path, meta, what) = match line {
             Line::Folder { path, mode, mtime } => (path, meta(mode, mtime), What::Folder),
-            Line::File { path, mode, mtime, shard, size, sha256, sparse } => {
-                let shard = Shard { number: shard, size, sha256, sparse };
+            Line::File { path, mode, mtime, checkpoint, shard, size, sha256, blake3, sparse } => {
+                let hash = match (sha256, blake3) {
+                    (Some(digits), None) => Hash::Sha256(digits),
+                    (None, Some(digits)) => Hash::Blake3(digits),
+                    _ => return Err("a file has one hash".to_owned()),
+                };
+                let lies_in = checkpoint.map(|id| id.parse::<CheckpointId>()).transpose();
+                let lies_in = lies_in.map_err(|error| error.to_string())?;
+                let shard = Shard { number: shard, lies_in, size, hash, sparse };
                 (path, meta(mode, mtime), What::File(shard))
             }
             Line::Same { path, file } => (path, None, What::Same(file.path()?)),

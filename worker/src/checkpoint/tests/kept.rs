@@ -197,7 +197,7 @@ async fn a_checkpoint_of_a_later_build_ends_the_start() {
     let bench = two().await;
     let path = bench.stored("j17.1-000002/manifest.json");
     let mut later: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    later["format"] = 4.into();
+    later["format"] = 5.into();
     later.as_object_mut().unwrap().shift_remove("sha256");
     let mut bytes = serde_json::to_string_pretty(&later).unwrap();
     let seal = hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
@@ -206,7 +206,7 @@ async fn a_checkpoint_of_a_later_build_ends_the_start() {
     let (staging, into) = (bench.dir.path().join("staging"), bench.dir.path().join("restored"));
     let wanted = Wanted::This("j17.1-000002".parse().unwrap());
     let error = restore(&bench.store(), wanted, &staging, &into).await.unwrap_err();
-    assert!(error.to_string().contains("is of format 4"), "{error}");
+    assert!(error.to_string().contains("is of format 5"), "{error}");
     let mut committer = bench.committer("j17.2", 1).await;
     bench.write("model", "three");
     committer.commit(step(1)).await.unwrap().unwrap();
