@@ -19,7 +19,7 @@ use crate::exit::Failure;
 /// Which scheduler a person asked for on the command line.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Target {
-    /// Address of the scheduler, such as https://spotwise.example:7717 [env: SPOTWISE_SERVER]
+    /// Address of the scheduler, such as https://HOST:7717 [env: SPOTWISE_SERVER]
     #[arg(
         long,
         global = true,

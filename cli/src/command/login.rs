@@ -24,7 +24,7 @@ const LONGEST_TOKEN: u64 = 4_096;
 /// (`spotwise tokens create`).
 #[derive(Debug, Args)]
 pub(crate) struct Login {
-    /// Its address, such as https://spotwise.example:7717
+    /// Its address, such as https://HOST:7717
     #[arg(value_name = "URL")]
     url: Option<String>,
     /// The fingerprint of its authority, as `serve` printed it

@@ -90,11 +90,11 @@ fn table() -> BTreeMap<&'static str, Takes> {
         ("Access/ListAudit", Shared(Action::ReadAudit)),
         ("Workers/Register", Nothing),
         ("Workers/Renew", Nothing),
+        ("Workers/GetStorageKeys", Nothing),
         ("Workers/Heartbeat", Nothing),
         ("Workers/Report", Nothing),
         ("Workers/AppendLog", Nothing),
         ("Workers/TakeNext", Nothing),
-        ("Workers/GetStorageKeys", Nothing),
     ]
     .into_iter()
     .collect()

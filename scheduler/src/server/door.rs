@@ -39,7 +39,7 @@ pub struct Door {
 /// A connection on which calls can come.
 pub(super) enum Opened {
     Plain(TcpStream),
-    Secure { stream: BufReader<TlsStream<TcpStream>>, http2: bool },
+    Secure { stream: Box<BufReader<TlsStream<TcpStream>>>, http2: bool },
 }
 
 impl Door {
@@ -117,7 +117,7 @@ async fn accept(tls: &TlsAcceptor, mut stream: TcpStream) -> io::Result<Option<O
     }
     let stream = tls.accept(stream).await?;
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let mut stream = BufReader::new(stream);
+    let mut stream = Box::new(BufReader::new(stream));
     // Who says nothing after the handshake is waited for no longer than others.
     stream.fill_buf().await?;
     Ok(Some(Opened::Secure { stream, http2 }))

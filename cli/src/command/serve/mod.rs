@@ -179,7 +179,7 @@ impl Serve {
             // Whoever started us may have stopped listening; that is no reason to end.
             let _ = output.line(one_line(&line));
         };
-        serve(options, stop_on_signals(), announce).await.map_err(|error| {
+        Box::pin(serve(options, stop_on_signals(), announce)).await.map_err(|error| {
             let exit = if error.is_configuration() { Exit::Usage } else { Exit::Failed };
             Failure::new(exit, chain(&error))
         })
