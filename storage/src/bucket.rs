@@ -159,7 +159,7 @@ impl OwnCredentials {
 
 /// Connections use ring, as everything else here does. Whoever was first has chosen it
 /// already.
-pub(crate) fn ring_for_tls() {
+pub fn ring_for_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

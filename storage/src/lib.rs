@@ -14,7 +14,7 @@ mod signed;
 mod storage;
 mod sts;
 
-pub use bucket::{CREDENTIAL_VARIABLES, OwnCredentials, S3Settings};
+pub use bucket::{CREDENTIAL_VARIABLES, OwnCredentials, S3Settings, ring_for_tls};
 pub use credentials::{Credentials, IssueError, Issuer, Renewing};
 pub use error::{StorageError, is_refusal};
 pub use location::{LocationError, StorageLocation};

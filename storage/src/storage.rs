@@ -46,6 +46,7 @@ pub struct UnfinishedUpload {
 pub struct Storage {
     objects: Arc<dyn ObjectStore>,
     kind: Kind,
+    behind: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -86,7 +87,7 @@ impl Storage {
         // name and renames; with this it also syncs the file and its folder.
         let objects = LocalFileSystem::new_with_prefix(path)?.with_fsync(true);
         let objects = Arc::new(objects.with_automatic_cleanup(true));
-        Ok(Self { objects, kind: Kind::Folder(path.to_owned()) })
+        Ok(Self { objects, kind: Kind::Folder(path.to_owned()), behind: false })
     }
 
     fn bucket(name: &str, prefix: &str, access: &Access) -> Result<Self, StorageError> {
@@ -102,7 +103,7 @@ impl Storage {
             credentials: Arc::clone(credentials),
             requests: Signed::new(settings, "s3")?,
         };
-        Ok(Self { objects, kind: Kind::Bucket(Arc::new(bucket)) })
+        Ok(Self { objects, kind: Kind::Bucket(Arc::new(bucket)), behind: false })
     }
 
     /// The objects.
@@ -113,7 +114,12 @@ impl Storage {
     /// The same storage, with its objects behind something.
     #[must_use]
     pub fn behind(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
-        Self { objects: wrap(self.objects), ..self }
+        Self { objects: wrap(self.objects), behind: true, ..self }
+    }
+
+    /// Whether something is.
+    pub const fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// The folder, if it is one.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use spotwise_api::v1::Assignment;
 use spotwise_model::AttemptId;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bucket_access::BucketAccess;
 use crate::checkpoint::{
-    AckedCheckpoints, CheckpointId, Committer, Restored, Store, Wanted, restore,
+    AckedCheckpoints, CheckpointError, CheckpointId, Committer, Restored, Store, Wanted, restore,
 };
 use crate::environment;
 use crate::folder::{Folder, inside};
@@ -18,6 +19,13 @@ use crate::input_staging;
 use crate::notes::Notes;
 use crate::outputs::{Brought, Plan, begin, store_folder};
 use crate::scheduler_client::SchedulerClient;
+
+/// A store that is away for longer ends the start of an attempt: meanwhile its machine is
+/// paid for. Going on from an older checkpoint, or from none, would cost more.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(600);
+
+/// Between two tries.
+const ABSENCE_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the command needs.
 pub(crate) struct Prepared {
@@ -71,7 +79,7 @@ pub(crate) async fn prepare(
     let mut committer = None;
     std::fs::create_dir_all(&dir).map_err(|error| format!("checkpoint folder: {error}"))?;
     if settings.enabled {
-        let failed = |error: crate::checkpoint::CheckpointError| error.line();
+        let failed = |error: CheckpointError| error.line();
         let access = assignment.object_store.clone();
         let access = access.map(|told| BucketAccess::new(told, client.clone()));
         let store = Store::open_with(&settings.store, attempt.job, access).map_err(failed)?;
@@ -82,7 +90,7 @@ pub(crate) async fn prepare(
             Some(assigned) => Wanted::This(assigned),
             None => Wanted::Nothing,
         };
-        restored = restore(&store, wanted, &folder.restoring(), &dir).await.map_err(failed)?;
+        restored = restore_patiently(&store, wanted, folder, &dir, notes).await.map_err(failed)?;
         acked.restored(restored.loaded, assignment.addresses.len() > 1);
         if client.rank() == 0 {
             let (fence, acked) = (fence.clone(), acked.clone());
@@ -96,6 +104,30 @@ pub(crate) async fn prepare(
     let environment = environment::build(assignment, folder, &dir, resumed, client, &own)?;
     let workdir = workdir(folder, &assignment.workdir)?;
     Ok(Prepared { environment, workdir, outputs, restored, committer })
+}
+
+/// Restores, and waits for a store that is elsewhere and does not answer.
+async fn restore_patiently(
+    store: &Store,
+    wanted: Wanted,
+    folder: &Folder,
+    dir: &Path,
+    notes: &Notes,
+) -> Result<Restored, CheckpointError> {
+    let (begun, mut said) = (Instant::now(), false);
+    loop {
+        match restore(store, wanted, &folder.restoring(), dir).await {
+            Err(error) if error.is_away(store) && begun.elapsed() < LONGEST_ABSENCE => {
+                let text = format!("the store of checkpoints is waited for: {}", error.line());
+                tracing::warn!("{text}");
+                if !std::mem::replace(&mut said, true) {
+                    notes.send(&text);
+                }
+                tokio::time::sleep(ABSENCE_PAUSE).await;
+            }
+            restored => return restored,
+        }
+    }
 }
 
 /// An absolute folder unchanged, any other inside the working folder.

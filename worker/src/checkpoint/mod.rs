@@ -19,6 +19,7 @@
 
 mod acked;
 mod commit;
+mod direct;
 mod freeze;
 mod manifest;
 mod movers;
@@ -36,6 +37,7 @@ use std::str::FromStr;
 
 use spotwise_api::v1::CheckpointName;
 use spotwise_model::AttemptId;
+use spotwise_storage::is_refusal;
 
 pub(crate) use acked::AckedCheckpoints;
 pub(crate) use commit::Committer;
@@ -153,6 +155,11 @@ pub(crate) enum CheckpointError {
 }
 
 impl CheckpointError {
+    /// Whether the store is elsewhere and does not answer.
+    pub(crate) fn is_away(&self, store: &Store) -> bool {
+        matches!(self, Self::Store(error) if store.is_remote() && !is_refusal(error))
+    }
+
     /// The whole error chain on one line, for the owner's log.
     pub(crate) fn line(&self) -> String {
         let mut line = self.to_string();

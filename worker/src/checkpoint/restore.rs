@@ -2,8 +2,8 @@
 //! hash has been verified.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use futures::FutureExt;
@@ -13,6 +13,7 @@ use spotwise_api::v1::Progress;
 use spotwise_model::AttemptId;
 use tokio::sync::Semaphore;
 
+use super::direct::{Copying, fetch, write_around_zeros};
 use super::manifest::{Item, Manifest, Shard};
 use super::place::place;
 use super::store::{Store, shard_path};
@@ -24,11 +25,11 @@ const PIECE: u64 = 8 * 1024 * 1024;
 /// Pieces that are in memory at once, over all shards: 64 MiB.
 const PIECES_AT_ONCE: usize = 8;
 
-/// Shards that are fetched at once.
+/// Shards that are fetched at once from a store elsewhere.
 const SHARDS_AT_ONCE: usize = 8;
 
-/// This many zero bytes become a hole in a file that had holes.
-const BLOCK: usize = 4096;
+/// And from a folder.
+const FILES_AT_ONCE: usize = 2;
 
 /// What to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +152,9 @@ async fn load(
         async move { download(store, place, (item, shard), path, room).await }.boxed()
     });
     let fetching: Vec<_> = fetching.collect();
-    stream::iter(fetching).buffer_unordered(SHARDS_AT_ONCE).try_collect::<()>().await?;
+    // A disk that reads many files at once reads none of them ahead.
+    let at_once = if store.direct().is_some() { FILES_AT_ONCE } else { SHARDS_AT_ONCE };
+    stream::iter(fetching).buffer_unordered(at_once).try_collect::<()>().await?;
     Ok(Some(manifest))
 }
 
@@ -174,9 +177,17 @@ async fn download(
     let mut file =
         OpenOptions::new().create_new(true).write(true).open(&path).map_err(at(&path))?;
     file.set_len(if shard.sparse { shard.size } else { 0 }).map_err(at(&path))?;
+    let not_written = || CheckpointError::Bad(format!("{:?} is not what was written", item.path));
+    if let Some(root) = store.direct() {
+        let from = root.join(shard_path(id, shard.number).as_ref());
+        let copying = Copying::default();
+        let (shard, given_up) = (shard.clone(), copying.given_up());
+        let good = blocking(move || fetch(&from, &mut file, &path, &shard, &given_up)).await?;
+        return if good { Ok(()) } else { Err(not_written()) };
+    }
     let mut hasher = shard.hash.hasher();
     let target = &shard_path(id, shard.number);
-    let fetch = |begin: u64| {
+    let get = |begin: u64| {
         async move {
             // Its place is given back when it is written: the pieces before it have theirs.
             let place = room.acquire().await;
@@ -191,7 +202,7 @@ async fn download(
         .boxed()
     };
     let begins = (0..shard.size.div_ceil(PIECE)).map(|number| number * PIECE);
-    let mut pieces = stream::iter(begins).map(fetch).buffered(PIECES_AT_ONCE);
+    let mut pieces = stream::iter(begins).map(get).buffered(PIECES_AT_ONCE);
     while let Some((piece, place)) = pieces.try_next().await? {
         let (path, sparse) = (path.clone(), shard.sparse);
         (file, hasher) = blocking(move || {
@@ -203,23 +214,7 @@ async fn download(
         .await?;
         drop(place);
     }
-    if hasher.finish() == shard.hash {
-        Ok(())
-    } else {
-        Err(CheckpointError::Bad(format!("{:?} is not what was written", item.path)))
-    }
-}
-
-/// Into a file that already has its length: zeros exist without being written.
-fn write_around_zeros(file: &mut File, piece: &[u8]) -> io::Result<()> {
-    for block in piece.chunks(BLOCK) {
-        if block.iter().all(|byte| *byte == 0) {
-            file.seek(SeekFrom::Current(i64::try_from(block.len()).map_err(io::Error::other)?))?;
-        } else {
-            file.write_all(block)?;
-        }
-    }
-    Ok(())
+    if hasher.finish() == shard.hash { Ok(()) } else { Err(not_written()) }
 }
 
 fn clear(staging: &Path) -> Result<(), CheckpointError> {

@@ -32,6 +32,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens a folder as `file:///folder`, and creates it.
+    #[cfg(test)]
     pub(crate) fn open(address: &str, job: JobId) -> Result<Self, CheckpointError> {
         Self::open_with(address, job, None)
     }
@@ -103,9 +104,26 @@ impl Store {
         Self { storage: self.storage.behind(wrap), ..self }
     }
 
+    /// In a storage that is open.
+    #[cfg(test)]
+    pub(super) const fn at(storage: Storage, job: JobId) -> Self {
+        Self { storage, job, access: None, credentials: None, earlier: Vec::new() }
+    }
+
+    /// The same store, with credentials that it may renew.
+    #[cfg(test)]
+    pub(super) fn with_credentials(self, credentials: Arc<Renewing>) -> Self {
+        Self { credentials: Some(credentials), ..self }
+    }
+
     /// The objects.
     pub(super) fn objects(&self) -> &dyn ObjectStore {
         self.storage.objects().as_ref()
+    }
+
+    /// The folder that it is, unless something is inserted before its files.
+    pub(super) fn direct(&self) -> Option<&FilePath> {
+        self.storage.as_folder().filter(|_| !self.storage.is_behind())
     }
 
     /// If the store has refused our credentials: drops them, so that the next request
@@ -174,11 +192,8 @@ impl Store {
     /// manifest, which nobody else can have written, is there.
     pub(super) async fn finish_own(&self, manifest: &Manifest) -> Result<(), CheckpointError> {
         let Err(error) = self.finish(manifest).await else { return Ok(()) };
-        let there = match self.manifest(manifest.id()).await {
-            // Credentials that are refused now were so before.
-            Ok(there) => there,
-            Err(_) => None,
-        };
+        // Where nothing can be read either, the error at hand is the one that matters.
+        let there = self.manifest(manifest.id()).await.unwrap_or_default();
         if there.as_ref() == Some(manifest) {
             tracing::info!(id = %manifest.id(), "the answer to a manifest was lost; it is there");
             return Ok(());

@@ -10,13 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
+mod bucket;
+mod faulty;
 mod fence;
 mod hooked;
 mod kept;
 mod kill;
 mod race;
+mod rates;
 mod restless;
 mod torn;
+mod unchanged;
 
 struct Bench {
     dir: TempDir,

@@ -13,6 +13,7 @@ use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use super::direct::{self, Copying};
 use super::manifest::{Hash, Hasher};
 use super::store::Store;
 use super::{CheckpointError, at, blocking};
@@ -49,6 +50,9 @@ pub(super) async fn upload(
     file: Facts,
     room: &Arc<Semaphore>,
 ) -> Result<Sent, CheckpointError> {
+    if let Some(root) = store.direct().filter(|_| file.size >= PIECE) {
+        return copy_into(root.join(target.as_ref()), path, file).await;
+    }
     let size = PIECE.max(file.size.div_ceil(MOST_PIECES));
     let mut source = Source::open(path, file, Hasher::default()).await?;
     let place = place_in(room).await?;
@@ -64,6 +68,20 @@ pub(super) async fn upload(
         }
     }
     source.sent()
+}
+
+/// The same where the store is a folder.
+async fn copy_into(to: PathBuf, path: PathBuf, facts: Facts) -> Result<Sent, CheckpointError> {
+    let copying = Copying::default();
+    let given_up = copying.given_up();
+    blocking(move || {
+        let mut file = open_plain(&path, facts)?;
+        let attributes = attributes(&file);
+        let mut hasher = Hasher::default();
+        direct::store(&mut file, &path, &to, facts.size, &mut hasher, &given_up)?;
+        Ok(Sent { hash: hasher.finish(), attributes })
+    })
+    .await
 }
 
 /// The first `file.size` bytes as they are now, hashed as `like` was.

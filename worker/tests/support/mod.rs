@@ -134,6 +134,13 @@ impl Workers for Fake {
             script.next.pop_front().unwrap_or_default()
         })
     }
+
+    async fn get_storage_keys(
+        &self,
+        _: Request<GetStorageKeysRequest>,
+    ) -> Result<Response<StorageKeys>, Status> {
+        Err(Status::not_found("there is no object store"))
+    }
 }
 
 /// A scheduler's process, as it were: all of it can die at once.
