@@ -23,7 +23,15 @@ $(CONTRACT)/ready: tests/contract/requirements.txt
 	$(CONTRACT)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
-tools: packages $(CONTRACT)/ready ## installs what the build and its tests need (Debian packages; Python tools into target/)
+# What stands in for S3.
+OBJECT_STORE := target/object-store
+
+$(OBJECT_STORE)/ready: tests/object_store/requirements.txt
+	rm -rf $(OBJECT_STORE) && python3 -m venv $(OBJECT_STORE)
+	$(OBJECT_STORE)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+tools: packages $(CONTRACT)/ready $(OBJECT_STORE)/ready ## installs what the build and its tests need (Debian packages; Python tools into target/)
 
 packages: ## installs what the build needs and this machine lacks (Debian: cmake, libclang, PostgreSQL, libfaketime)
 	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
@@ -89,7 +97,8 @@ short: packages ## short tasks beside xargs, and a scheduler without a job; prin
 	$(CARGO) build --profile dist --locked -p spotwise-cli -p spotwise-worker -p spotwise-tests --bins
 	$(TARGET)/dist/spotwise-load short --spotwise $(TARGET)/dist/spotwise $(SHORT_ARGS)
 
-bench: packages ## measures planning, MIG and openb as `make dist` builds them; openb reads the folder DATA
+bench: tools ## measures planning, MIG, openb and checkpoints as `make dist` builds them; openb reads the folder DATA
 	$(CARGO) bench --profile dist --locked -p spotwise-solver --bench planning
 	$(CARGO) bench --profile dist --locked -p spotwise-solver-lab --bench mig
 	$(CARGO) bench --profile dist --locked -p spotwise-solver-lab --bench openb -- $(DATA)
+	$(CARGO) test --profile dist --locked -p spotwise-worker --lib rates_of_checkpoints -- --ignored --nocapture --test-threads 1

@@ -14,6 +14,8 @@ use spotwise_model::{AttemptId, InstanceId, JobId, LedgerEntry, Money, Price};
 use spotwise_store::{LedgerFilter, Location, Store};
 use spotwise_tests::{Scheduler, workers};
 
+use super::object_storage;
+
 const SCHEDULER_KILLS: u32 = 50;
 const WORKER_KILLS: u32 = 20;
 const SEED: u64 = 11;
@@ -258,17 +260,42 @@ fn counting_job(name: &str, log: &Path) -> String {
 #[test]
 fn kill9_worker_loop() {
     let folder = tempfile::tempdir().expect("a folder");
-    let log = folder.path().join("lines");
     let scheduler = Scheduler::start(folder.path(), &ARGUMENTS).expect("it starts");
+    kill9_workers(&scheduler, 8, WORKER_KILLS);
+}
+
+/// The same with checkpoints in an object store.
+#[test]
+fn kill9_worker_loop_on_a_bucket() {
+    kill9_workers_on_a_bucket(4, WORKER_KILLS / 2);
+}
+
+#[test]
+#[ignore = "minutes: figures for docs/reliability.md"]
+fn kill9_worker_loop_on_a_bucket_a_hundred_times() {
+    kill9_workers_on_a_bucket(40, 100);
+}
+
+fn kill9_workers_on_a_bucket(jobs: u32, kills: u32) {
+    let Some(store) = object_storage::store() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let scheduler = object_storage::scheduler(&store, folder.path(), &store.url, &[]);
+    kill9_workers(&scheduler, jobs, kills);
+    object_storage::is_tidy(&store);
+}
+
+/// Kills workers of counting jobs while any is left.
+fn kill9_workers(scheduler: &Scheduler, jobs: u32, most: u32) {
+    let log = scheduler.folder().join("lines");
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-    for n in 0..8 {
+    for n in 0..jobs {
         let document = counting_job(&format!("count-{n}"), &log);
         scheduler.submit(&document, &format!("count-{n}")).expect("accepted");
     }
     let mut kills = 0;
-    while kills < WORKER_KILLS {
+    while kills < most {
         std::thread::sleep(Duration::from_millis(rng.random_range(400..900)));
-        let running = workers(folder.path());
+        let running = workers(scheduler.folder());
         let states = scheduler.states().expect("it answers");
         assert!(states.values().any(|s| s != "succeeded"), "all done after {kills} kills");
         if running.is_empty() {

@@ -9,6 +9,7 @@ mod examples;
 mod floods;
 mod inputs;
 mod main_job;
+mod object_storage;
 mod outages;
 mod pools;
 mod recovery;

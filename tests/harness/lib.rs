@@ -1,6 +1,7 @@
 //! Shared by the end-to-end tests: the real binaries, a scheduler in a folder of its own,
 //! and a plain REST client.
 
+pub mod object_store;
 pub mod proxy;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ fn prepared(program: &Path) -> Command {
         .env("PATH", format!("{}:{path}", folder.display()))
         .env_remove("SPOTWISE_SERVER")
         .env_remove("SPOTWISE_DATABASE_URL")
+        .env_remove("SPOTWISE_STORAGE")
         .env_remove("SPOTWISE_PROFILE")
         .env_remove("SPOTWISE_TOKEN")
         .env("XDG_CONFIG_HOME", config_folder())
@@ -367,14 +369,19 @@ impl Answer {
     }
 }
 
+/// A client of HTTP, which in this workspace has TLS with ring.
+pub fn http_client() -> reqwest::ClientBuilder {
+    spotwise_storage::ring_for_tls();
+    reqwest::Client::builder().no_proxy()
+}
+
 /// One HTTP request, for tests that are not asynchronous.
 pub fn http(method: &str, url: &str, body: Option<Body<'_>>) -> Result<Answer> {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().expect("threads"));
     let client = CLIENT.get_or_init(|| {
-        reqwest::Client::builder()
-            .no_proxy()
+        http_client()
             .timeout(Duration::from_secs(20))
             .pool_max_idle_per_host(0)
             .build()

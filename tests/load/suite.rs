@@ -60,7 +60,13 @@ impl Site {
     async fn ready(&self) -> Result<()> {
         let url = format!("{}/readyz", self.url);
         for _ in 0..6_000 {
-            if reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+            if spotwise_tests::http_client()
+                .build()?
+                .get(&url)
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -89,7 +89,7 @@ fn from_json(lines: &[u8]) -> (Vec<u8>, bool) {
 /// Status, content type and body.
 fn get(url: &str, accept: &str) -> anyhow::Result<(u16, String, Vec<u8>)> {
     tokio::runtime::Runtime::new()?.block_on(async {
-        let client = reqwest::Client::builder().no_proxy().timeout(LONG).build()?;
+        let client = spotwise_tests::http_client().timeout(LONG).build()?;
         let answer = client
             .get(url)
             .header("accept", accept)

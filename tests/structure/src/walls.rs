@@ -9,12 +9,13 @@ use crate::workspace::{Package, Workspace, cargo};
 
 /// Members that must not stand below a member, at any depth. What it needs for
 /// its tests only is free.
-const ABOVE: [(&str, &[&str]); 9] = [
+const ABOVE: [(&str, &[&str]); 10] = [
     ("spotwise-api", &["spotwise-solver", "spotwise-scheduler", "spotwise-worker", "spotwise-cli"]),
     ("spotwise-market", &["spotwise-solver", "spotwise-control"]),
     ("spotwise-control", &["spotwise-api", "spotwise-store", "spotwise-scheduler"]),
     ("spotwise-simulated-cloud", &["spotwise-solver", "spotwise-control", "spotwise-scheduler"]),
     ("spotwise-store", &["spotwise-api", "spotwise-scheduler"]),
+    ("spotwise-storage", &["spotwise-model", "spotwise-api"]),
     ("spotwise-scheduler", &["spotwise-worker", "spotwise-cli", "spotwise-solver-lab"]),
     ("spotwise-worker", &["spotwise-solver", "spotwise-scheduler", "spotwise-cli"]),
     ("spotwise-cli", &["spotwise-solver-lab"]),
