@@ -66,6 +66,7 @@ fn prepared(program: &Path) -> Command {
         .env("PATH", format!("{}:{path}", folder.display()))
         .env_remove("SPOTWISE_SERVER")
         .env_remove("SPOTWISE_DATABASE_URL")
+        .env_remove("SPOTWISE_STORAGE")
         .env_remove("SPOTWISE_PROFILE")
         .env_remove("SPOTWISE_TOKEN")
         .env("XDG_CONFIG_HOME", config_folder())

@@ -25,8 +25,11 @@ const PIECE: u64 = 8 * 1024 * 1024;
 /// Pieces that are in memory at once, over all shards: 64 MiB.
 const PIECES_AT_ONCE: usize = 8;
 
-/// Shards that are fetched at once.
+/// Shards that are fetched at once from a store elsewhere.
 const SHARDS_AT_ONCE: usize = 8;
+
+/// And from a folder.
+const FILES_AT_ONCE: usize = 2;
 
 /// What to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +152,9 @@ async fn load(
         async move { download(store, place, (item, shard), path, room).await }.boxed()
     });
     let fetching: Vec<_> = fetching.collect();
-    stream::iter(fetching).buffer_unordered(SHARDS_AT_ONCE).try_collect::<()>().await?;
+    // A disk that reads many files at once reads none of them ahead.
+    let at_once = if store.direct().is_some() { FILES_AT_ONCE } else { SHARDS_AT_ONCE };
+    stream::iter(fetching).buffer_unordered(at_once).try_collect::<()>().await?;
     Ok(Some(manifest))
 }
 

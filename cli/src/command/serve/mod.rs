@@ -46,7 +46,13 @@ pub(crate) struct Serve {
     database: Option<String>,
     /// Where jobs' files are kept: a folder, or s3://BUCKET/PREFIX for checkpoints, with the
     /// endpoint and region of AWS_ENDPOINT_URL and AWS_REGION. Default: the data folder
-    #[arg(long, value_name = "PLACE", env = "SPOTWISE_STORAGE", help_heading = "Storage")]
+    #[arg(
+        long,
+        value_name = "PLACE",
+        env = "SPOTWISE_STORAGE",
+        hide_env_values = true,
+        help_heading = "Storage"
+    )]
     storage: Option<String>,
     /// Workers get keys of this role for an hour, limited to the files of their job
     #[arg(long, value_name = "ARN", help_heading = "Storage")]
