@@ -273,7 +273,7 @@ fn kill9_worker_loop_on_a_bucket() {
 #[test]
 #[ignore = "minutes: figures for docs/reliability.md"]
 fn kill9_worker_loop_on_a_bucket_a_hundred_times() {
-    kill9_workers_on_a_bucket(40, 100);
+    kill9_workers_on_a_bucket(80, 100);
 }
 
 fn kill9_workers_on_a_bucket(jobs: u32, kills: u32) {

@@ -54,10 +54,11 @@ pub(super) fn is_tidy(store: &ObjectStore) {
     }
 }
 
+/// Nobody but the test takes its machine away.
 fn document(name: &str, script: &str) -> String {
     let script = script.replace('\'', "''").replace('\n', " ");
     format!(
-        "name: {name}\ndeadline: 20h\nwork: {{duration: 2h}}\n\
+        "name: {name}\ninterruptible: false\ndeadline: 20h\nwork: {{duration: 2h}}\n\
          checkpoint: {{interval: 30s, grace: 1s}}\n\
          resources: {{cpus: 0.1, memory: 64MB}}\ncommand: [sh, -c, '{script}']\n"
     )

@@ -1,12 +1,14 @@
 //! Shared by the end-to-end tests: the real binaries, a scheduler in a folder of its own,
 //! and a plain REST client.
 
+mod client;
 pub mod namespaces;
 pub mod object_store;
 pub mod proxy;
 
+pub use client::{free_port, http_client};
+
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -337,11 +339,6 @@ pub fn workers(folder: &Path) -> Vec<(i32, String)> {
     found
 }
 
-/// A port on which nothing is listening.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}
-
 /// A request's body.
 #[derive(Clone, Copy)]
 pub struct Body<'a> {
@@ -368,12 +365,6 @@ impl Answer {
     pub fn json(&self) -> Result<Value> {
         serde_json::from_str(&self.text).with_context(|| format!("not JSON: {}", self.text))
     }
-}
-
-/// A client of HTTP, which in this workspace has TLS with ring.
-pub fn http_client() -> reqwest::ClientBuilder {
-    spotwise_storage::ring_for_tls();
-    reqwest::Client::builder().no_proxy()
 }
 
 /// One HTTP request, for tests that are not asynchronous.
