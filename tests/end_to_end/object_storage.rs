@@ -8,6 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use spotwise_api::v1::workers_client::WorkersClient;
 use spotwise_api::v1::{GetStorageKeysRequest, StorageKeys};
+use spotwise_control::WorkerId;
+use spotwise_scheduler::token::WorkerTokens;
 use spotwise_tests::object_store::ObjectStore;
 use spotwise_tests::proxy::{Network, Proxy, Target};
 use spotwise_tests::{Scheduler, spotwise, text, workers};
@@ -161,8 +163,13 @@ fn keys_open_the_files_of_one_job_while_it_runs() {
     until("it has saved", || checkpoints(&scheduler, &id) > 0);
     let (pid, _) = workers(folder.path()).remove(0);
     let variables = environment(pid);
-    let token = variables.lines().find_map(|line| line.strip_prefix("SPOTWISE_WORKER_TOKEN="));
-    let (token, attempt) = (token.expect("it has one").to_owned(), format!("{id}.1"));
+    let start = variables.lines().find_map(|line| line.strip_prefix("SPOTWISE_WORKER_TOKEN="));
+    let attempt = format!("{id}.1");
+    let by_start = keys(&scheduler, &attempt, start.expect("it has one"), &id);
+    assert_eq!(by_start.map_err(|status| status.code()), Err(Code::Unauthenticated), "used up");
+    let tokens = WorkerTokens::open(&folder.path().join("worker-secret")).expect("the secret");
+    let worker = WorkerId { attempt: attempt.parse().expect("an attempt"), rank: 0 };
+    let token = tokens.credential(worker, jiff::Timestamp::now());
 
     let own = keys(&scheduler, &attempt, &token, &id).expect("its own");
     assert!((1..=3_600_000).contains(&own.lasts_ms), "{} ms", own.lasts_ms);

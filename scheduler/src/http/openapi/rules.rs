@@ -81,7 +81,7 @@ pub(super) fn new_token() -> Value {
             "kind": { "type": "string", "enum": kinds },
             "roles": { "type": "array", "minItems": 1, "items": { "type": "string", "enum": Role::ALL.map(Role::name) } },
             "teams": { "type": "array", "maxItems": 64, "items": {
-                "type": "string", "minLength": 1, "maxLength": 256, "pattern": PRINTABLE,
+                "type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[ -~]+$",
             } },
             "expires_in": { "type": "string", "description": "Such as 30d or 12h, at most 366d; 30d where it is empty" },
         },
