@@ -71,6 +71,7 @@ fn prepared(program: &Path) -> Command {
         .env_remove("SPOTWISE_STORAGE")
         .env_remove("SPOTWISE_PROFILE")
         .env_remove("SPOTWISE_TOKEN")
+        .env_remove("SPOTWISE_AUTHORITY")
         .env("XDG_CONFIG_HOME", config_folder())
         .env("NO_COLOR", "1");
     command

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::prctl;
+use spotwise_api::client::credentials;
 use spotwise_api::trust::Trust;
 use spotwise_api::v1::Assignment;
 use spotwise_model::AttemptId;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tonic::codegen::http::Uri;
 use tracing::Instrument;
 
 use crate::attempt::{self, Attempt};
@@ -35,6 +37,7 @@ pub(crate) async fn run(options: Options, mode: &[&str]) -> Result<()> {
 
 async fn run_attempt(id: AttemptId, options: Options, mode: &[&str]) -> Result<()> {
     let server = options.server.context("no server was named")?;
+    check_addresses(&server)?;
     let folder = Folder::enter(&options.dir.context("no folder was named")?)
         .context("entering the attempt's folder")?;
     // Held until this process ends, or becomes the worker of another attempt.
@@ -96,6 +99,18 @@ async fn run_attempt(id: AttemptId, options: Options, mode: &[&str]) -> Result<(
     }
 }
 
+/// What a worker shows is sent to other machines under TLS only.
+fn check_addresses(servers: &str) -> Result<()> {
+    for server in servers.split(',').map(str::trim) {
+        let uri: Uri = server.parse().with_context(|| format!("`{server}` is no address"))?;
+        let is_plain = uri.scheme_str() == Some("http");
+        if is_plain && !credentials::is_this_machine(uri.host().unwrap_or_default()) {
+            bail!("`{server}`: other machines are called under TLS only: write https");
+        }
+    }
+    Ok(())
+}
+
 /// Asks until there is something to do; returns when the successful call was made. `None`
 /// if the attempt has already ended.
 async fn register(
@@ -142,4 +157,21 @@ fn listen(asked_to_stop: CancellationToken) -> std::io::Result<AbortOnDropHandle
         }
         asked_to_stop.cancel();
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_addresses;
+
+    #[test]
+    fn other_machines_are_called_under_tls_only() {
+        for good in
+            ["http://127.0.0.1:1", "http://[::1]:1,https://10.0.0.7:1", "http://localhost:1"]
+        {
+            assert!(check_addresses(good).is_ok(), "{good}");
+        }
+        for bad in ["http://10.0.0.7:1", "http://127.0.0.1:1,http://host:1", "", "a b"] {
+            assert!(check_addresses(bad).is_err(), "{bad}");
+        }
+    }
 }

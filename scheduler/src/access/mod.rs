@@ -1,11 +1,12 @@
 //! Who comes in: every call but a few names its caller by a token, and is refused where it
 //! does not. What callers may do is decided by [`spotwise_model::access::authorize`].
 
+mod limit;
 mod secret;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::header::AUTHORIZATION;
@@ -17,6 +18,7 @@ use spotwise_model::access::{Caller, CallerKind, Token};
 use spotwise_model::time::between;
 use tokio::sync::watch;
 
+use limit::Buckets;
 pub(crate) use secret::{NewToken, admin_token, parse, random};
 
 use crate::handle::{Handle, Tokens};
@@ -35,6 +37,13 @@ const USE_NOTED: Duration = Duration::from_secs(600);
 const FAILURES_NOTED: Duration = Duration::from_secs(60);
 /// Addresses whose failures are counted at once.
 const MOST_ADDRESSES: usize = 1_024;
+/// Calls that name nobody who is known, from one address: so many at once, and then so many
+/// a second.
+const FAILURES: (u64, u64) = (100, 10);
+/// Calls with one token.
+const CALLS: (u64, u64) = (20_000, 10_000);
+/// Tokens whose calls are counted at once.
+const MOST_TOKENS: usize = 4_096;
 /// The longest number of a request that is taken over.
 const LONGEST_REQUEST: usize = 64;
 
@@ -52,6 +61,13 @@ pub struct Gate {
     tokens: watch::Receiver<Tokens>,
     handle: Handle,
     noted: Mutex<Noted>,
+    limits: Mutex<Limits>,
+}
+
+/// How often who may call.
+struct Limits {
+    failures: Buckets<IpAddr>,
+    calls: Buckets<String>,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +81,12 @@ struct Noted {
 impl Gate {
     /// A door before a loop.
     pub fn new(handle: &Handle) -> Self {
-        Self { tokens: handle.tokens(), handle: handle.clone(), noted: Mutex::default() }
+        let limits = Mutex::new(Limits {
+            failures: Buckets::new(FAILURES.0, FAILURES.1, MOST_ADDRESSES),
+            calls: Buckets::new(CALLS.0, CALLS.1, MOST_TOKENS),
+        });
+        let noted = Mutex::default();
+        Self { tokens: handle.tokens(), handle: handle.clone(), noted, limits }
     }
 
     /// Whether a call needs no token.
@@ -79,6 +100,9 @@ impl Gate {
         let now = crate::clock::now();
         match self.caller(request.headers(), now) {
             Ok(token) => {
+                if !self.limits().calls.take(&token.id, now) {
+                    return Err(ServiceError::Overloaded);
+                }
                 self.note_use(&token, now);
                 let from = from.map(|from| from.to_string()).unwrap_or_default();
                 let request = request_number(request.headers());
@@ -87,10 +111,17 @@ impl Gate {
             Err(why) => {
                 if let Some(from) = from {
                     self.note_failure(from, now);
+                    if !self.limits().failures.take(&from, now) {
+                        return Err(ServiceError::Overloaded);
+                    }
                 }
                 Err(ServiceError::Unauthenticated(why.to_owned()))
             }
         }
+    }
+
+    fn limits(&self) -> MutexGuard<'_, Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn caller(&self, headers: &HeaderMap, now: Timestamp) -> Result<Token, &'static str> {
@@ -168,5 +199,7 @@ pub(crate) fn admin(text: &str) -> Option<(Asker, Token)> {
     Some((asker, token))
 }
 
+#[cfg(test)]
+mod gate_tests;
 #[cfg(test)]
 mod matrix_tests;
