@@ -105,18 +105,12 @@ impl Trust {
     }
 }
 
-/// What a server shows that nobody vouches for yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
-    /// Of the last certificate that it sent: its authority, or itself.
-    pub authority: Fingerprint,
-}
-
-/// Looks at the certificates of a server, without believing or telling it anything.
+/// The last certificate that a server shows, of its authority or its own, without believing
+/// or telling it anything.
 ///
 /// # Errors
 /// It does not answer, or not under TLS.
-pub async fn look(host: &str, port: u16) -> std::io::Result<Shown> {
+pub async fn look(host: &str, port: u16) -> std::io::Result<Fingerprint> {
     let verifier = Arc::new(Verifier::new());
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -131,7 +125,7 @@ pub async fn look(host: &str, port: u16) -> std::io::Result<Shown> {
     let refused = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     let shown = *verifier.shown.lock().unwrap_or_else(PoisonError::into_inner);
     match (shown, refused) {
-        (Some(authority), _) => Ok(Shown { authority }),
+        (Some(authority), _) => Ok(authority),
         (None, Err(error)) => Err(error),
         (None, Ok(_)) => Err(std::io::Error::other("it showed no certificate")),
     }

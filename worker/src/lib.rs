@@ -65,7 +65,7 @@ pub struct Options {
     /// it, the system's authorities are believed
     #[arg(long, value_name = "FINGERPRINT", env = "SPOTWISE_AUTHORITY", hide_env_values = true)]
     authority: Option<Fingerprint>,
-    /// The attempt's token
+    /// What it shows when it first calls
     #[arg(long, env = "SPOTWISE_WORKER_TOKEN", hide = true, hide_env_values = true)]
     token: Option<String>,
     /// Keep the outputs that a killed worker has left in its folder, and end

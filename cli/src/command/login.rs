@@ -96,7 +96,7 @@ impl Login {
         };
         let shown = trust::look(host, port).await.map_err(away)?;
         if let Some(named) = self.fingerprint {
-            return if shown.authority == named {
+            return if shown == named {
                 Ok(Some(named))
             } else {
                 Err(Failure::new(
@@ -104,7 +104,7 @@ impl Login {
                     format!(
                         "{url} shows a certificate of {}, not of {named}: somebody may stand \
                          between, or it has another authority by now",
-                        shown.authority
+                        shown
                     ),
                 ))
             };
@@ -112,7 +112,7 @@ impl Login {
         if trust::is_trusted(host, port).await {
             return Ok(None);
         }
-        ask_about(url, shown.authority)
+        ask_about(url, shown)
     }
 
     fn token(&self) -> Result<String, Failure> {

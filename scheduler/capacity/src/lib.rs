@@ -145,7 +145,7 @@ pub struct WorkerOrder {
     /// The machine that it is to run on, by its provider's name; `None` where that is this
     /// one.
     pub machine: Option<ProviderId>,
-    /// The token that the worker presents with every call.
+    /// What the worker shows when it first calls; it is good once.
     pub token: String,
     /// The addresses at which it reaches the scheduler.
     pub server: String,

@@ -8,7 +8,7 @@ use spotwise_api::v1;
 use super::Refused;
 use super::body::Document;
 use super::params::{NamePath, Params};
-use crate::service::{ServiceError, Session};
+use crate::service::Session;
 
 type JsonResult<T> = Result<Json<T>, Refused>;
 
@@ -34,9 +34,7 @@ pub(super) async fn create(
     document: Document,
 ) -> Result<(StatusCode, Json<v1::CreateTokenResponse>), Refused> {
     params.end()?;
-    let request = serde_json::from_str(&document.text).map_err(|error| {
-        ServiceError::invalid("invalid_document", "", format!("not such a request: {error}"))
-    })?;
+    let request = document.message()?;
     Ok((StatusCode::CREATED, Json(session.create_token(request).await?)))
 }
 

@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use futures::StreamExt;
+use serde::de::DeserializeOwned;
 use spotwise_model::spec::MAX_DOCUMENT_BYTES;
 
 use super::Refused;
@@ -30,6 +31,15 @@ pub(super) struct Document {
     pub(super) text: String,
     /// `yaml` or `json`.
     pub(super) format: String,
+}
+
+impl Document {
+    /// What is asked for, where that is a message of the API and no document of a person.
+    pub(super) fn message<T: DeserializeOwned>(&self) -> Result<T, ServiceError> {
+        serde_json::from_str(&self.text).map_err(|error| {
+            ServiceError::invalid("invalid_document", "", format!("not such a request: {error}"))
+        })
+    }
 }
 
 impl<S: Sync> FromRequest<S> for Document {

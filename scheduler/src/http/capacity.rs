@@ -7,7 +7,7 @@ use spotwise_api::v1;
 use super::Refused;
 use super::body::Document;
 use super::params::{NamePath, Params};
-use crate::service::{ServiceError, Session};
+use crate::service::Session;
 
 type JsonResult<T> = Result<Json<T>, Refused>;
 
@@ -112,8 +112,6 @@ pub(super) async fn freeze(
     document: Document,
 ) -> JsonResult<v1::FreezeView> {
     params.end()?;
-    let Wanted { frozen, reason } = serde_json::from_str(&document.text).map_err(|error| {
-        ServiceError::invalid("invalid_document", "", format!("not such a request: {error}"))
-    })?;
+    let Wanted { frozen, reason } = document.message()?;
     Ok(Json(session.set_freeze(v1::SetFreezeRequest { frozen, reason }).await?))
 }
